@@ -1,0 +1,145 @@
+"""Reads a job's YAML: overrides applied, and every problem reported with its file, line and field."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from scenerec.config import TrainConfig
+from scenerec.errors import ConfigError
+
+Field = tuple[str | int, ...]  # a path into the YAML: ("optimize", "lr")
+
+
+def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Reads and checks `path`, with overrides such as "optimize.lr=0.1" (values are YAML).
+
+    Raises ConfigError with one line a problem: FILE:LINE: FIELD: what is wrong.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    document, lines = _parse(text, str(path))
+    sources: dict[Field, str] = {}
+    for override in overrides:
+        field, value = _parse_override(override)
+        _assign(document, field, value, override)
+        sources[field] = f"--set {override}"
+    try:
+        return TrainConfig.model_validate(document)
+    except ValidationError as error:
+        problems = [_describe(problem, str(path), lines, sources) for problem in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+
+
+def dump_config(config: TrainConfig) -> str:
+    """The config as YAML with every default filled in: what a run folder keeps."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def config_schema() -> str:
+    """JSON Schema of train.yaml, for editors."""
+    return json.dumps(TrainConfig.model_json_schema(), indent=2)
+
+
+def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Field, int]]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is None:
+            raise ConfigError(f"{name}: is empty; see jobs/recipes for examples")
+        lines = dict(_lines(root, (), name))
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise ConfigError(f"{where}: is not YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{name}:1: must be a mapping of keys such as kind, name, data; see jobs/recipes")
+    return document, lines
+
+
+def _lines(node: yaml.Node, field: Field, name: str) -> Iterator[tuple[Field, int]]:
+    """The line of every key; refuses a key that stands twice, of which YAML would silently take the last."""
+    yield field, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise ConfigError(f"{name}:{line}: {_dotted((*field, key.value))}: stands twice; remove one")
+            seen.add(key.value)
+            yield from _lines(value, (*field, key.value), name)
+            yield (*field, key.value), line
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, (*field, index), name)
+
+
+def _parse_override(override: str) -> tuple[Field, Any]:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: must be KEY=VALUE, such as optimize.lr=0.1")
+    try:
+        return tuple(key.strip().split(".")), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not YAML") from None
+
+
+def _assign(document: dict[str, Any], field: Field, value: object, override: str) -> None:
+    *parents, last = field
+    block = document
+    for key in parents:
+        block = block.setdefault(str(key), {})
+        if not isinstance(block, dict):
+            raise ConfigError(f"--set {override}: {key} is a value, not a block")
+    block[str(last)] = value
+
+
+def _describe(problem: Any, name: str, lines: dict[Field, int], sources: dict[Field, str]) -> str:
+    field = tuple(part for part in problem["loc"] if part not in ("int", "WorkerRange", "constrained-int"))
+    field = tuple(part for part in field if not str(part).startswith(("literal[", "constrained-")))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error" and ": " in message:
+        key, rest = message.split(": ", 1)
+        if key.isidentifier():
+            field, message = (*field, key), rest
+    if problem["type"] == "missing":
+        message = "is missing"
+    elif problem["type"] == "extra_forbidden":
+        message = _unknown_key(field)
+    elif problem["type"] not in ("value_error",):
+        message = f"{message[0].lower()}{message[1:]}, not {problem['input']!r}"
+    source = next((text for key, text in sources.items() if field[: len(key)] == key), None)
+    return f"{source or _where(name, field, lines)}: {_dotted(field)}: {message}"
+
+
+def _where(name: str, field: Field, lines: dict[Field, int]) -> str:
+    while field and field not in lines:
+        field = field[:-1]
+    return f"{name}:{lines.get(field, 1)}"
+
+
+def _dotted(field: Field) -> str:
+    return ".".join(map(str, field)) or "file"
+
+
+def _unknown_key(field: Field) -> str:
+    *parents, key = field
+    model: Any = TrainConfig
+    for parent in parents:
+        model = _submodel(model.model_fields[str(parent)].annotation)
+    known = list(model.model_fields)
+    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    return "unknown key; " + (f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}")
+
+
+def _submodel(annotation: Any) -> type[BaseModel]:
+    candidates = [annotation, *get_args(annotation)]
+    return next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))

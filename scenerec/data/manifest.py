@@ -1,0 +1,119 @@
+"""manifest.json: what a packed data set holds, shard by shard, so that nothing has to be opened to plan a job."""
+
+import hashlib
+import json
+from functools import cached_property
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from scenerec.errors import DataError, NotFoundError
+from scenerec.storage import Storage
+
+MANIFEST_KEY = "manifest.json"
+
+
+class Shard(BaseModel):
+    """One tar of samples: `KEY.jpg` or `KEY.png` (the encoded image) and `KEY.cls` (the class index, in decimal)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    key: str
+    """Object key, relative to the manifest."""
+    size_bytes: int = Field(ge=1)
+    """Size of the tar."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Checksum of the tar."""
+    samples: int = Field(ge=1)
+    """Number of samples."""
+    class_counts: dict[int, int]
+    """Samples of each class index that occurs."""
+
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> "Shard":
+        if sum(self.class_counts.values()) != self.samples:
+            raise ValueError(f"{self.key}: class_counts add up to {sum(self.class_counts.values())}, samples is {self.samples}")
+        return self
+
+
+class Manifest(BaseModel):
+    """A packed data set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    version: int = Field(1, ge=1, le=1)
+    """Version of this format."""
+    classes: tuple[str, ...] = Field(min_length=1)
+    """Class names in order of class index; nested names keep their slashes (`apartment_building/outdoor`)."""
+    shards: tuple[Shard, ...] = Field(min_length=1)
+    """In order of key."""
+    source: dict[str, str] = Field(default_factory=dict)
+    """Where the images came from and how they were packed, for people."""
+
+    @model_validator(mode="after")
+    def _labels_in_range(self) -> "Manifest":
+        for shard in self.shards:
+            if shard.class_counts and not 0 <= min(shard.class_counts) <= max(shard.class_counts) < len(self.classes):
+                raise ValueError(f"{shard.key}: a class index is out of range: there are {len(self.classes)} classes")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: a name stands twice")
+        return self
+
+    @property
+    def samples(self) -> int:
+        """Samples of all shards."""
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.size_bytes for shard in self.shards)
+
+    @property
+    def shard_samples(self) -> np.ndarray:
+        """Samples of each shard, int64 [shards]."""
+        return np.array([shard.samples for shard in self.shards], dtype=np.int64)
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Samples of each class, int64 [classes]."""
+        counts = np.zeros(len(self.classes), dtype=np.int64)
+        for shard in self.shards:
+            for index, count in shard.class_counts.items():
+                counts[index] += count
+        return counts
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over class names and the shards' checksums in order: the same content, the same order, the same fingerprint."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for shard in self.shards:
+            digest.update(f"\n{shard.key} {shard.sha256} {shard.samples}".encode())
+        return digest.hexdigest()
+
+
+def read_manifest(storage: Storage) -> Manifest:
+    """The manifest of the packed set in `storage`.
+
+    Raises DataError where there is none or where it is not valid, StorageError where the store does not answer.
+    """
+    try:
+        content = storage.get(MANIFEST_KEY)
+    except NotFoundError as error:
+        if "no bucket" in str(error):
+            raise
+        raise DataError(
+            f"{storage.url}: no packed data set here ({MANIFEST_KEY} is missing): "
+            f"write one with `scenerec data pack SOURCE {storage.url}`"
+        ) from None
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or MANIFEST_KEY
+        raise DataError(f"{storage.url}/{MANIFEST_KEY}: {field}: {problem['msg'].removeprefix('Value error, ')}") from None
+
+
+def write_manifest(storage: Storage, manifest: Manifest) -> None:
+    """Writes manifest.json, which makes the set readable: it goes last."""
+    storage.put(MANIFEST_KEY, json.dumps(manifest.model_dump(mode="json"), indent=1).encode())

@@ -1,0 +1,1 @@
+"""What answers HTTP: Ray Serve applications over exported models."""
