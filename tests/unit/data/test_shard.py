@@ -1,0 +1,138 @@
+import hashlib
+import io
+import tarfile
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenerec.data.manifest import Shard
+from scenerec.data.shard import Sample, parse_shard, read_shard
+from scenerec.errors import DataError
+
+JPEG = b"\xff\xd8 not really an image \xff\xd9"
+GOOD = [
+    ("a.jpg", JPEG),
+    ("a.cls", b"0"),
+    ("b.png", b"png"),
+    ("b.cls", b"2"),
+    ("b.json", b"{}"),
+    ("c.jpg", b"j"),
+    ("c.cls", b"2"),
+]
+
+
+def tar_bytes(members: Iterable[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def entry(content: bytes, labels: Iterable[int] = (0, 2, 2)) -> Shard:
+    counts = Counter(labels)
+    digest = hashlib.sha256(content).hexdigest()
+    return Shard(
+        key="000000.tar",
+        size_bytes=len(content),
+        sha256=digest,
+        samples=counts.total(),
+        class_counts=dict(counts),
+    )
+
+
+def failure(content: bytes, shard: Shard, classes: int = 3) -> str:
+    with pytest.raises(DataError) as caught:
+        read_shard(content, shard, classes, "s3://scenes/train/000000.tar")
+    message = str(caught.value)
+    assert message.startswith("s3://scenes/train/000000.tar: ")
+    assert "scenerec data verify" in message
+    assert "\n" not in message
+    return message
+
+
+def test_samples_come_in_the_order_of_the_members() -> None:
+    content = tar_bytes(GOOD)
+    samples = read_shard(content, entry(content), 3, "x")
+    assert samples == [Sample("a", JPEG, 0), Sample("b", b"png", 2), Sample("c", b"j", 2)]
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=1500), st.integers(0, 99)), min_size=1, max_size=20))
+def test_every_sample_that_goes_in_comes_out(images: list[tuple[bytes, int]]) -> None:
+    members = [
+        member
+        for index, (image, label) in enumerate(images)
+        for member in ((f"{index:03d}.jpg", image), (f"{index:03d}.cls", str(label).encode()))
+    ]
+    content = tar_bytes(members)
+    samples = read_shard(content, entry(content, (label for _, label in images)), 100, "x")
+    assert [(sample.image, sample.label) for sample in samples] == images
+
+
+def test_a_changed_byte_is_a_checksum_mismatch() -> None:
+    content = tar_bytes(GOOD)
+    damaged = content[:600] + bytes([content[600] ^ 1]) + content[601:]
+    assert "checksum mismatch" in failure(damaged, entry(content))
+
+
+def test_a_short_shard_names_both_sizes() -> None:
+    content = tar_bytes(GOOD)
+    assert f"{len(content) - 1} bytes, {len(content)} in the manifest" in failure(
+        content[:-1], entry(content)
+    )
+
+
+@pytest.mark.parametrize("cut", [100, 512 + 10, 1024 + 20])
+def test_a_tar_that_was_packed_truncated(cut: int) -> None:
+    content = tar_bytes(GOOD)[:cut]
+    assert "truncated" in failure(content, entry(content))
+
+
+def test_a_tar_cut_between_members_is_missed_by_nobody() -> None:
+    content = tar_bytes(GOOD)[: 4 * 1024]  # a.jpg, a.cls, b.png, b.cls and no end-of-archive block
+    assert "truncated" in failure(content, entry(content))
+
+
+def test_a_damaged_header_is_missed_by_nobody() -> None:
+    content = bytearray(tar_bytes(GOOD))
+    content[4 * 1024] ^= 1  # first letter of `b.json`: tarfile reads the archive as ending here
+    assert "2 samples, 3 in the manifest" in failure(bytes(content), entry(bytes(content)))
+
+
+def test_a_sample_count_that_disagrees() -> None:
+    content = tar_bytes(GOOD)
+    assert "3 samples, 4 in the manifest" in failure(content, entry(content, (0, 2, 2, 2)))
+
+
+def test_class_counts_that_disagree() -> None:
+    content = tar_bytes(GOOD)
+    assert "class counts" in failure(content, entry(content, (0, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        (("b.cls", b"7"), "b.cls: label 7 is out of range, there are 3 classes"),
+        (("b.cls", b"-1"), "b.cls: label -1 is out of range"),
+        (("b.cls", b"beach"), "b.cls: b'beach' is not a class index"),
+        (("b.txt", b"1"), "the label (b.cls) is missing"),
+    ],
+)
+def test_bad_labels(member: tuple[str, bytes], expected: str) -> None:
+    content = tar_bytes([("a.jpg", JPEG), ("a.cls", b"0"), ("b.jpg", JPEG), member])
+    assert expected in failure(content, entry(content, (0, 2)))
+
+
+def test_a_sample_without_image() -> None:
+    content = tar_bytes([("a.jpg", JPEG), ("a.cls", b"0"), ("b.cls", b"1")])
+    assert "b: the image is missing" in failure(content, entry(content, (0, 1)))
+
+
+def test_a_sample_with_two_images() -> None:
+    with pytest.raises(ValueError, match="two images"):
+        parse_shard(tar_bytes([("a.jpg", JPEG), ("a.png", b"png"), ("a.cls", b"0")]))
