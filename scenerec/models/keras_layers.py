@@ -1,0 +1,202 @@
+"""Keras layers of the twins that Keras has not, or has with other semantics than torch. No torch here: a
+saved twin (`.keras`) loads wherever Keras and this module are.
+
+Weights are stored in torch's layout.
+"""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+serialisable = keras.saving.register_keras_serializable("scenerec")
+
+Shape = Sequence[int | None]
+
+
+def _replica_variable(name: str, shape: Shape, initializer: str, dtype: str) -> keras.Variable:
+    """A variable that every replica of a `tf.distribute` strategy updates by itself; Keras's default cannot be.
+
+    In `strategy.run` a replica reads and assigns its own copy. Outside, each process reads the copy of its
+    first replica, without communication, and an assignment sets all copies of the process.
+    """
+    return keras.Variable(
+        keras.initializers.get(initializer),
+        shape=tuple(shape),
+        dtype=dtype,
+        trainable=False,
+        autocast=False,
+        aggregation="only_first_replica",
+        synchronization="on_read",
+        name=name,
+    )
+
+
+class TwinLayer(keras.layers.Layer):
+    """A layer that names its weights as torch does, and keeps them in torch's layout."""
+
+    def neutral_weights(self) -> dict[str, keras.Variable]:
+        """The weights by their torch names."""
+        return {}
+
+
+@serialisable
+class BatchNormalization(TwinLayer):
+    """torch's BatchNorm2d over [batch, height, width, channels].
+
+    TensorFlow's fused kernel estimates the running variance without bias (n / (n - 1)), as torch does and
+    Keras's own layer does not; under mixed precision it reads 16-bit activations, and computes statistics in
+    float32. In data-parallel training each replica normalises by, and keeps statistics of, its own batch, as
+    under torch's DistributedDataParallel.
+
+    Args:
+        momentum: weight of the new batch in the running statistics (torch's convention; Keras's is 1 -
+            momentum).
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights, each [channels]."""
+        shape = (input_shape[-1],)
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
+        self.moving_mean = _replica_variable("moving_mean", shape, "zeros", "float32")
+        self.moving_variance = _replica_variable("moving_variance", shape, "ones", "float32")
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Normalise by the batch's statistics when training and trainable, else by the running ones."""
+        if not (training and self.trainable):
+            return self._normalise(x, self.moving_mean, self.moving_variance, training=False)[0]
+        y, mean, variance = self._normalise(x, [], [], training=True)[:3]
+        self._update(self.moving_mean, mean)
+        self._update(self.moving_variance, variance)
+        return y
+
+    def _normalise(self, x: tf.Tensor, mean: Any, variance: Any, training: bool) -> Any:
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=tf.convert_to_tensor(mean, dtype="float32"),
+            variance=tf.convert_to_tensor(variance, dtype="float32"),
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+
+    def _update(self, running: keras.Variable, batch: tf.Tensor) -> None:
+        running.assign((1.0 - self.momentum) * running + self.momentum * tf.stop_gradient(batch))
+
+    def neutral_weights(self) -> dict[str, keras.Variable]:
+        """The weights by their torch names."""
+        return {
+            f"{self.name}.weight": self.gamma,
+            f"{self.name}.bias": self.beta,
+            f"{self.name}.running_mean": self.moving_mean,
+            f"{self.name}.running_var": self.moving_variance,
+        }
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """That of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+@serialisable
+class Dropout(TwinLayer):
+    """torch's Dropout; with `rows`, torchvision's StochasticDepth in mode "row": whole samples are dropped.
+
+    Its random numbers are a function of (seed, calls so far, replica) alone, so that a resumed run can draw
+    what the uninterrupted one would have drawn: see `restart`.
+    """
+
+    def __init__(self, rate: float, rows: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.rows = rows
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the state of the random numbers: [seed, calls so far]."""
+        self.random_state = _replica_variable("random_state", (2,), "zeros", "int64")
+
+    def restart(self, seed: int, calls: int = 0) -> None:
+        """Continue with the numbers that follow the first `calls` draws of `seed`, in [0, 2**31)."""
+        self.random_state.assign([seed, calls])
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Drop at random, and scale what is kept by 1 / (1 - rate), when training."""
+        if not training or self.rate == 0.0:
+            return x
+        if self.rate == 1.0:
+            return tf.zeros_like(x)
+        seed, calls = tf.unstack(tf.convert_to_tensor(self.random_state))
+        self.random_state.assign(tf.stack([seed, calls + 1]))
+        return tf.nn.experimental.stateless_dropout(
+            x, self.rate, seed=tf.stack([seed ^ _replica_salt(), calls]), noise_shape=self._noise_shape(x)
+        )
+
+    def _noise_shape(self, x: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(x)
+        return tf.concat([shape[:1], tf.ones_like(shape[1:])], axis=0) if self.rows else shape
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """That of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate, "rows": self.rows}
+
+
+def _replica_salt() -> tf.Tensor:
+    """An int64 that differs between the replicas of a strategy, and lies above the bits of a seed."""
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group if context is not None else 0
+    return tf.bitwise.left_shift(tf.cast(replica, "int64"), tf.constant(32, "int64"))
+
+
+@serialisable
+class Parameter(TwinLayer):
+    """torch's bare nn.Parameter, which belongs to no layer; this layer's name is the parameter's torch name.
+
+    It is called on the model's input, which it ignores: a functional model reaches layers through its input
+    only.
+    """
+
+    def __init__(self, shape: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shape = tuple(shape)
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the parameter."""
+        self.value = self.add_weight(name="value", shape=self.shape, initializer="zeros")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """The parameter, in the compute dtype."""
+        return ops.convert_to_tensor(self.value)
+
+    def neutral_weights(self) -> dict[str, keras.Variable]:
+        """The parameter by its torch name."""
+        return {self.name: self.value}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The parameter's."""
+        return self.shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "shape": list(self.shape)}

@@ -1,0 +1,125 @@
+"""Walks the torch.fx graph of a network and builds its Keras twin."""
+
+import functools
+from typing import Any
+
+import keras
+import torch
+from torch import fx, nn
+
+from scenerec.models import keras_layers
+from scenerec.models.keras_twin import functions, modules  # noqa: F401  (they fill the registry)
+from scenerec.models.keras_twin.context import Context
+from scenerec.models.keras_twin.layout import Value, image_value, natural, parameter_value
+from scenerec.models.keras_twin.registry import FUNCTIONS, METHODS, MODULES, Converter
+
+
+def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
+    """The Keras model of a torch classifier, its weights not loaded.
+
+    Its layers are called as the torch modules, so `scenerec.models.keras_bindings` ties the weights by name.
+    It is an ordinary functional model: it trains, runs under mixed precision and strategies, and saves as
+    `.keras`.
+
+    Args:
+        network: takes float32 images [batch, 3, image_size, image_size], returns logits [batch, classes].
+        image_size: height and width in pixels.
+        name: the model's name.
+
+    Returns:
+        float32 images [batch, image_size, image_size, 3] -> float32 logits [batch, classes].
+
+    Raises:
+        UnsupportedOperationError: an operation of the network has no converter.
+    """
+    image = keras.Input((image_size, image_size, 3), name="image")
+    logits = _Builder(network, image).run(image_value(image))
+    return keras.Model(image, logits, name=name)
+
+
+class _Tracer(fx.Tracer):
+    """Does not trace into modules that have a converter, nor into torch.nn's own."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m) in MODULES or super().is_leaf_module(m, module_qualified_name)
+
+
+class _Builder(fx.Interpreter):
+    """Runs the graph on `Value`s: every operation is looked up in the registry, and makes Keras layers."""
+
+    def __init__(self, network: nn.Module, image: keras.KerasTensor) -> None:
+        super().__init__(fx.GraphModule(network, _trace(network)))
+        self.extra_traceback = False
+        self._network = network
+        weighted = (
+            path
+            for path, module in network.named_modules()
+            if next(module.parameters(False), None) is not None
+        )
+        self._ctx = Context(image, weighted)
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Tell the converters where they are, then convert."""
+        path = _module_path(n)
+        module = self._network.get_submodule(path)
+        if n.op == "call_module":
+            self._ctx.enter_module(path, module)
+        else:
+            self._ctx.enter_operation(path, module, getattr(n.target, "__name__", str(n.target)))
+        return super().run_node(n)
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A leaf module."""
+        converter = self._converter(MODULES, type(self._ctx.module), "module")
+        return converter(self._ctx, self._ctx.module, *args, **kwargs)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A function of tensors; one of sizes is just called."""
+        if not _has_value((args, kwargs)):
+            return super().call_function(target, args, kwargs)
+        return self._converter(FUNCTIONS, target, "function")(self._ctx, *args, **kwargs)
+
+    def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A method of a tensor."""
+        return self._converter(METHODS, target, "method")(self._ctx, *args, **kwargs)
+
+    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
+        """A parameter that the network uses without a module of its own."""
+        parameter = functools.reduce(getattr, target.split("."), self._network)
+        if not isinstance(parameter, nn.Parameter):
+            raise self._ctx.unsupported(f"the constant {target}")
+        layer = self._ctx.weighted(keras_layers.Parameter, target, shape=tuple(parameter.shape))
+        return parameter_value(layer(self._ctx.image))
+
+    def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> keras.KerasTensor:
+        """The logits, in float32 under mixed precision too."""
+        logits = natural(self._ctx, args[0])
+        return keras.layers.Activation("linear", dtype="float32", name="logits")(logits.tensor)
+
+    def _converter(self, table: dict[Any, Converter], key: Any, kind: str) -> Converter:
+        if key not in table:
+            name = getattr(key, "__name__", str(key))
+            raise self._ctx.unsupported(
+                f"the {kind} {name}",
+                f"; to add it, register a converter with @converts_{kind} in {__package__}",
+            )
+        return table[key]
+
+
+def _trace(network: nn.Module) -> fx.Graph:
+    """The graph in evaluation mode, which has no auxiliary heads; the network's mode is left as it was."""
+    training = network.training
+    try:
+        return _Tracer().trace(network.eval())
+    finally:
+        network.train(training)
+
+
+def _module_path(node: fx.Node) -> str:
+    """Path of the innermost module whose forward the node stands in, or which it calls."""
+    stack = node.meta.get("nn_module_stack")
+    return next(reversed(stack.values()))[0] if stack else ""
+
+
+def _has_value(arguments: Any) -> bool:
+    return any(isinstance(leaf, Value) for leaf in torch.utils._pytree.tree_leaves(arguments))

@@ -1,0 +1,79 @@
+"""What a converter works with: where it is in the network, and the making and naming of Keras layers."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+from torch import nn
+
+from scenerec.errors import ModelError
+
+
+class UnsupportedOperationError(ModelError):
+    """An operation, or an option of one, that has no converter to Keras."""
+
+
+class Context:
+    """One node of the traced graph while it is converted.
+
+    Layers with weights are named by their module's path, which ties them to torch's names; the others by
+    where they stand: "layer1.0.relu", "layer1.0.add", "layer1.0.conv1.pad", and "layer1.0.relu_1" for a
+    second use.
+
+    Attributes:
+        image: the model's input.
+        path: path of the module that the node calls, or in whose forward it stands ("" for the network
+            itself).
+        module: that module.
+        operation: name of what the node does.
+    """
+
+    def __init__(self, image: keras.KerasTensor, weighted_paths: Iterable[str]) -> None:
+        self.image = image
+        self.path = ""
+        self.module: nn.Module = nn.Identity()
+        self.operation = ""
+        self._stem = ""
+        self._taken_names = set(weighted_paths)
+        self._weighted_layers: dict[str, keras.layers.Layer] = {}
+
+    def enter_module(self, path: str, module: nn.Module) -> None:
+        """Go on to a node that calls a module."""
+        self.path, self.module, self.operation, self._stem = path, module, type(module).__name__, path
+
+    def enter_operation(self, path: str, module: nn.Module, operation: str) -> None:
+        """Go on to a node that does something else, in the forward of the module at `path`."""
+        self.path, self.module, self.operation = path, module, operation
+        self._stem = f"{path}.{operation.strip('_')}" if path else operation.strip("_")
+
+    def apply(
+        self,
+        layer: Callable[..., keras.layers.Layer],
+        *inputs: keras.KerasTensor,
+        part: str = "",
+        **config: Any,
+    ) -> Any:
+        """Call a new layer without weights; `part` names one that only prepares or finishes the work."""
+        return layer(name=self._unique(f"{self._stem}.{part}" if part else self._stem), **config)(*inputs)
+
+    def weighted(
+        self, layer: Callable[..., keras.layers.Layer], path: str | None = None, **config: Any
+    ) -> Any:
+        """The layer with weights of the module at `path`, by default the node's; made on the first call."""
+        path = self.path if path is None else path
+        if path not in self._weighted_layers:
+            self._weighted_layers[path] = layer(name=path, **config)
+        return self._weighted_layers[path]
+
+    def unsupported(self, what: str, remedy: str = "") -> UnsupportedOperationError:
+        """The error for `what`, which this node needs and the converter has not."""
+        where = f"{self.path} ({type(self.module).__name__})" if self.path else type(self.module).__name__
+        return UnsupportedOperationError(f"no Keras equivalent for {what}, used by {where}{remedy}")
+
+    def _unique(self, stem: str) -> str:
+        name, count = stem, 0
+        while name in self._taken_names:
+            count += 1
+            name = f"{stem}_{count}"
+        self._taken_names.add(name)
+        return name

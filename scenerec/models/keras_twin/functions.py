@@ -1,0 +1,208 @@
+"""Converters of torch functions, Python operators and tensor methods."""
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import torch
+from keras import ops
+from torch.nn import functional as F
+
+from scenerec.models.keras_twin import layout, primitives
+from scenerec.models.keras_twin.context import Context
+from scenerec.models.keras_twin.layout import Value, permute, reshape, stored, swap
+from scenerec.models.keras_twin.registry import converts_function, converts_method
+
+
+@converts_function(operator.add, operator.iadd, torch.add)
+def add(ctx: Context, a: Any, b: Any) -> Value:
+    """Sum, with torch's broadcasting."""
+    return _binary(ctx, keras.layers.Add, operator.add, a, b)
+
+
+@converts_function(operator.mul, operator.imul, torch.mul)
+def multiply(ctx: Context, a: Any, b: Any) -> Value:
+    """Product, with torch's broadcasting."""
+    return _binary(ctx, keras.layers.Multiply, operator.mul, a, b)
+
+
+def _binary(
+    ctx: Context,
+    layer: Callable[..., keras.layers.Layer],
+    function: Callable[[Any, Any], Any],
+    a: Any,
+    b: Any,
+) -> Value:
+    """A commutative operation of two Values, or of a Value and a number."""
+    if not isinstance(a, Value) or (isinstance(b, Value) and b.batched and not a.batched):
+        a, b = b, a
+    if not isinstance(b, Value):
+        return a.become(function(a.tensor, b))
+    if not b.batched:
+        parameter = stored(ctx, _with_leading_axes(b, a.rank), a.order) if a.batched else b
+        return a.become(function(a.tensor, parameter.tensor))
+    if a.rank != b.rank:
+        raise ctx.unsupported(f"broadcasting of {b.shape} to {a.shape}")
+    shape = tuple(map(max, zip(a.shape, b.shape, strict=True)))
+    order = a.order if a.shape == shape else b.order
+    tensor = ctx.apply(layer, [stored(ctx, a, order).tensor, stored(ctx, b, order).tensor])
+    return Value(tensor, shape, order, a.nonnegative and b.nonnegative)
+
+
+def _with_leading_axes(x: Value, rank: int) -> Value:
+    shape = (1,) * (rank - x.rank) + x.shape
+    return layout.parameter_value(ops.reshape(x.tensor, shape))
+
+
+@converts_function(F.relu, F.relu6, F.silu, F.hardswish, F.hardsigmoid, torch.relu, torch.sigmoid, torch.tanh)
+@converts_method("relu", "sigmoid", "tanh")
+def activation(ctx: Context, x: Value, inplace: bool = False) -> Value:
+    """The activations that Keras has under another name."""
+    return primitives.activation(ctx, x, primitives.ACTIVATIONS[ctx.operation.strip("_")])
+
+
+@converts_function(F.dropout)
+def dropout(ctx: Context, x: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    """Dropout of single elements; when is Keras's to say, not the traced mode's."""
+    return primitives.dropout(ctx, x, p)
+
+
+@converts_function(F.adaptive_avg_pool2d)
+def adaptive_avg_pool2d(ctx: Context, x: Value, output_size: primitives.Size) -> Value:
+    """Mean over as many windows as the output has pixels."""
+    return primitives.adaptive_average_pool(ctx, x, output_size)
+
+
+@converts_function(F.avg_pool2d)
+def avg_pool2d(
+    ctx: Context,
+    x: Value,
+    kernel_size: primitives.Size,
+    stride: primitives.Size | None = None,
+    padding: primitives.Size = 0,
+    ceil_mode: bool = False,
+) -> Value:
+    """Mean over windows, padding included."""
+    return primitives.average_pool(ctx, x, kernel_size, stride, padding, ceil_mode)
+
+
+@converts_function(F.max_pool2d)
+def max_pool2d(
+    ctx: Context,
+    x: Value,
+    kernel_size: primitives.Size,
+    stride: primitives.Size | None = None,
+    padding: primitives.Size = 0,
+    dilation: primitives.Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Value:
+    """Maximum over windows; padding never wins."""
+    if primitives.pair(dilation) != (1, 1) or return_indices:
+        raise ctx.unsupported("max-pooling with dilation or indices")
+    return primitives.max_pool(ctx, x, kernel_size, stride, padding, ceil_mode)
+
+
+@converts_function(torch.flatten)
+@converts_method("flatten")
+def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
+    """Merge a range of axes."""
+    return primitives.flatten(ctx, x, start_dim, end_dim)
+
+
+@converts_function(torch.reshape)
+@converts_method("view", "reshape")
+def view(ctx: Context, x: Value, *shape: Any) -> Value:
+    """Another shape for the same elements."""
+    return reshape(ctx, x, _sequence(shape))
+
+
+@converts_function(torch.permute)
+@converts_method("permute")
+def permute_axes(ctx: Context, x: Value, *dims: Any) -> Value:
+    """Relabel the axes."""
+    return permute(x, _sequence(dims))
+
+
+@converts_function(torch.transpose)
+@converts_method("transpose")
+def transpose(ctx: Context, x: Value, dim0: int, dim1: int) -> Value:
+    """Relabel two axes."""
+    return swap(x, dim0, dim1)
+
+
+@converts_method("contiguous")
+def contiguous(ctx: Context, x: Value) -> Value:
+    """Storage is ours to choose."""
+    return x
+
+
+@converts_function(torch.cat, torch.concat)
+def concatenate(ctx: Context, tensors: Sequence[Value], dim: int = 0) -> Value:
+    """Join along an axis."""
+    first = tensors[0]
+    axis = first.axis(dim)
+    parts = [stored(ctx, x, first.order).tensor for x in tensors]
+    joined = (
+        ctx.apply(keras.layers.Concatenate, parts, axis=first.position(axis)) if len(parts) > 1 else parts[0]
+    )
+    shape = tuple(
+        sum(x.shape[i] for x in tensors) if i == axis else size for i, size in enumerate(first.shape)
+    )
+    return Value(joined, shape, first.order, all(x.nonnegative for x in tensors))
+
+
+@converts_function(torch.chunk)
+@converts_method("chunk")
+def chunk(ctx: Context, x: Value, chunks: int, dim: int = 0) -> tuple[Value, ...]:
+    """Cut an axis into equal parts."""
+    axis = x.axis(dim)
+    if x.shape[axis] % chunks:
+        raise ctx.unsupported(f"chunk of {x.shape[axis]} into {chunks} unequal parts")
+    shape = tuple(size // chunks if i == axis else size for i, size in enumerate(x.shape))
+    parts = ops.split(x.tensor, chunks, axis=x.position(axis))
+    return tuple(replace(x, tensor=part, shape=shape) for part in parts)
+
+
+@converts_method("mean")
+@converts_function(torch.mean)
+def mean(ctx: Context, x: Value, dim: Sequence[int], keepdim: bool = False) -> Value:
+    """Mean over all pixels."""
+    if x.rank != 4 or sorted(x.axis(d) for d in dim) != [2, 3]:
+        raise ctx.unsupported(f"mean over {list(dim)}")
+    return primitives.global_average_pool(ctx, x, keepdims=keepdim)
+
+
+@converts_function(operator.getitem)
+def getitem(ctx: Context, x: Any, index: Any) -> Any:
+    """Element of a tuple, of a list or of a shape."""
+    if isinstance(x, Value):
+        raise ctx.unsupported(f"indexing of a tensor with {index}")
+    return x[index]
+
+
+@converts_function(getattr)
+def attribute(ctx: Context, x: Value, name: str) -> Any:
+    """The shape, or the number of axes, as torch code sees them."""
+    if name not in ("shape", "ndim"):
+        raise ctx.unsupported(f"tensor.{name}")
+    return x.shape if name == "shape" else x.rank
+
+
+@converts_method("size")
+def size(ctx: Context, x: Value, dim: int | None = None) -> Any:
+    """The shape, or the length of an axis, as torch code sees it."""
+    return x.shape if dim is None else x.shape[dim]
+
+
+@converts_method("dim")
+def dimensions(ctx: Context, x: Value) -> int:
+    """The number of axes."""
+    return x.rank
+
+
+def _sequence(arguments: Sequence[Any]) -> Sequence[int]:
+    """What torch takes as f(1, 2) and as f((1, 2)) alike."""
+    return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int) else arguments

@@ -1,0 +1,133 @@
+"""What several converters share: pooling, padding, activations, dropout, flattening."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from scenerec.models import keras_layers
+from scenerec.models.keras_twin.context import Context
+from scenerec.models.keras_twin.layout import Value, channels_last, image_value, reshape
+
+Size = int | Sequence[int]
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "relu6": "relu6",
+    "silu": "silu",
+    "hardswish": "hard_silu",
+    "hardsigmoid": "hard_sigmoid",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+}
+"""torch's name of an activation, in lower case -> Keras's."""
+
+_NONNEGATIVE = {"relu", "relu6", "sigmoid", "hard_sigmoid"}
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """(height, width) of what torch lets one write as a single number."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def activation(ctx: Context, x: Value, name: str) -> Value:
+    """Keras's activation `name`, element by element."""
+    tensor = ctx.apply(keras.layers.Activation, x.tensor, activation=name)
+    return x.become(tensor, nonnegative=name in _NONNEGATIVE)
+
+
+def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:
+    """Dropout of elements, or of whole samples."""
+    if rate == 0.0:
+        return x
+    return x.become(
+        ctx.apply(keras_layers.Dropout, x.tensor, rate=rate, rows=rows), nonnegative=x.nonnegative
+    )
+
+
+def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
+    """Merge the axes from `start_dim` to `end_dim`."""
+    start, end = x.axis(start_dim), x.axis(end_dim)
+    return reshape(ctx, x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
+
+
+def pad(ctx: Context, x: Value, padding: Sequence[tuple[int, int]], value: float = 0.0) -> Value:
+    """Pad an NHWC image batch by ((top, bottom), (left, right)) pixels of `value`."""
+    if not any(map(any, padding)):
+        return x
+    if value == 0.0:
+        tensor = ctx.apply(keras.layers.ZeroPadding2D, x.tensor, part="pad", padding=tuple(padding))
+    else:
+        tensor = ops.pad(x.tensor, [(0, 0), *padding, (0, 0)], constant_values=value)
+    return image_value(tensor, nonnegative=x.nonnegative and value >= 0.0)
+
+
+def max_pool(
+    ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool
+) -> Value:
+    """Maximum over windows; padding never wins.
+
+    After a ReLU it is zeros, as int8 quantisation has no infinity; elsewhere -inf, as in torch.
+    """
+    x = channels_last(ctx, x)
+    window, step, sides = _windows(x, kernel, stride, padding, ceil_mode)
+    x = pad(ctx, x, sides, value=0.0 if x.nonnegative else -math.inf)
+    tensor = ctx.apply(keras.layers.MaxPooling2D, x.tensor, pool_size=window, strides=step)
+    return image_value(tensor, nonnegative=x.nonnegative)
+
+
+def average_pool(
+    ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool
+) -> Value:
+    """Mean over windows, padding included."""
+    x = channels_last(ctx, x)
+    window, step, sides = _windows(x, kernel, stride, padding, ceil_mode)
+    if any(before != after for before, after in sides):
+        raise ctx.unsupported("average pooling whose last window is cut off (ceil_mode)")
+    x = pad(ctx, x, sides)
+    tensor = ctx.apply(keras.layers.AveragePooling2D, x.tensor, pool_size=window, strides=step)
+    return image_value(tensor, nonnegative=x.nonnegative)
+
+
+def adaptive_average_pool(ctx: Context, x: Value, size: Size) -> Value:
+    """Mean over windows so chosen that `size` pixels come out, of one size where they divide the image."""
+    x = channels_last(ctx, x)
+    size, image = pair(size), x.shape[2:]
+    if size == (1, 1):
+        return global_average_pool(ctx, x, keepdims=True)
+    if size == image:
+        return x
+    if any(pixels % out for pixels, out in zip(image, size, strict=True)):
+        tensor = ctx.apply(keras.layers.AdaptiveAveragePooling2D, x.tensor, output_size=size)
+        return image_value(tensor, nonnegative=x.nonnegative)
+    window = (image[0] // size[0], image[1] // size[1])
+    return average_pool(ctx, x, window, window, 0, ceil_mode=False)
+
+
+def global_average_pool(ctx: Context, x: Value, keepdims: bool) -> Value:
+    """Mean over all pixels: [batch, channels], or [batch, channels, 1, 1]."""
+    x = channels_last(ctx, x)
+    tensor = ctx.apply(keras.layers.GlobalAveragePooling2D, x.tensor, keepdims=keepdims)
+    return image_value(tensor) if keepdims else Value(tensor, x.shape[:2], (0, 1))
+
+
+def _windows(
+    x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool
+) -> tuple[tuple[int, int], tuple[int, int], list[tuple[int, int]]]:
+    """The window, its step, and the padding that makes "valid" pooling yield torch's output size."""
+    window = pair(kernel)
+    step = pair(stride) if stride else window
+    sides = [_padding(x.shape[2 + i], window[i], step[i], pair(padding)[i], ceil_mode) for i in (0, 1)]
+    return window, step, sides
+
+
+def _padding(pixels: int, window: int, step: int, padding: int, ceil_mode: bool) -> tuple[int, int]:
+    """Padding on both sides; with `ceil_mode` a last window that starts within the image may reach beyond."""
+    if not ceil_mode:
+        return padding, padding
+    outputs = -(-(pixels + 2 * padding - window) // step) + 1
+    if (outputs - 1) * step >= pixels + padding:
+        outputs -= 1
+    return padding, max(padding, (outputs - 1) * step + window - pixels - padding)

@@ -1,0 +1,47 @@
+"""The neutral state: a network's weights in the form that both frameworks read and write.
+
+It maps torch's `state_dict` names to float32 arrays in torch's layouts (a convolution's kernel is [out, in /
+groups, height, width], a linear layer's [out, in]): all parameters and floating-point buffers. Integer
+buffers, which are counters (`num_batches_tracked`) or constants of the architecture, are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scenerec.errors import ModelError
+
+State = dict[str, np.ndarray]
+
+_SHOWN = 3
+
+
+class StateError(ModelError):
+    """A state that does not fit the model it is loaded into."""
+
+
+def check_fits(expected: Mapping[str, Sequence[int]], state: Mapping[str, np.ndarray], model: str) -> None:
+    """Refuse a `state` whose keys or shapes are not exactly the `expected` ones (key -> shape) of `model`.
+
+    Raises:
+        StateError: one line that lists missing, unexpected and mis-shaped keys.
+    """
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    misshaped = [
+        f"{key} {list(np.shape(state[key]))} instead of {list(shape)}"
+        for key, shape in expected.items()
+        if key in state and tuple(np.shape(state[key])) != tuple(shape)
+    ]
+    problems = [
+        f"{kind} {_few(keys)}"
+        for kind, keys in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", misshaped))
+        if keys
+    ]
+    if problems:
+        raise StateError(f"the weights do not fit {model}: {'; '.join(problems)}")
+
+
+def _few(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more

@@ -1,0 +1,40 @@
+"""TensorFlow: build a classifier, and its weights to and from the neutral state: `torch_model`'s mirror."""
+
+from scenerec.models import keras_twin, torch_model  # first: torchvision goes before tensorflow
+
+import keras  # isort: skip
+
+from scenerec.models.keras_bindings import Binding, bindings, load_state, state
+from scenerec.models.keras_layers import Dropout
+
+__all__ = ["Binding", "bindings", "build", "load_state", "restart_dropout", "state"]
+
+
+def build(arch: str, classes: int, image_size: int, seed: int) -> keras.Model:
+    """The twin of `torch_model.build(arch, classes, seed)`: same layers, same initial weights.
+
+    Under a `tf.distribute` strategy call it in `strategy.scope()`; mixed precision is Keras's global dtype
+    policy.
+
+    Returns:
+        Normalised float32 images [batch, image_size, image_size, 3] -> float32 logits [batch, classes].
+
+    Raises:
+        UnknownArchitectureError: `arch` is not in the zoo.
+        ModelError: `arch` cannot take images of `image_size`, or has no twin.
+    """
+    network = torch_model.build(arch, classes, seed)
+    model = keras_twin.twin(network, image_size, name=arch)
+    load_state(model, torch_model.state(network))
+    restart_dropout(model, seed)
+    return model
+
+
+def restart_dropout(model: keras.Model, seed: int, calls: int = 0) -> None:
+    """Let all dropout go on as if `calls` training steps had been done since it was seeded with `seed`.
+
+    Each layer and each replica draws its own numbers.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, Dropout)]
+    for index, layer in enumerate(layers):
+        layer.restart((seed + index * 0x9E3779B1) % 2**31, calls)

@@ -1,0 +1,55 @@
+"""PyTorch: build a classifier, and its weights to and from the neutral state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision import models as torchvision_models
+
+from scenerec.models import neutral, zoo
+
+# Without auxiliary heads, which serve training from scratch alone and which the Keras twin has not either.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+def build(arch: str, classes: int, seed: int) -> nn.Module:
+    """A classifier with torchvision's own initial weights, drawn from `seed`; no global generator is touched.
+
+    Returns:
+        A module in training mode on the CPU: float32 images [batch, 3, height, width] -> logits [batch,
+        classes].
+
+    Raises:
+        UnknownArchitectureError: `arch` is not in the zoo.
+    """
+    zoo.architecture(arch)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)
+        return torchvision_models.get_model(arch, weights=None, num_classes=classes, **_OPTIONS.get(arch, {}))
+
+
+def state(model: nn.Module) -> neutral.State:
+    """A copy of the model's weights as the neutral state (see `scenerec.models.neutral`)."""
+    return {key: tensor.float().cpu().numpy().copy() for key, tensor in _floating(model).items()}
+
+
+def load_state(model: nn.Module, state: Mapping[str, np.ndarray]) -> None:
+    """Overwrite the model's weights, in place, on whatever device they are.
+
+    Raises:
+        StateError: keys or shapes differ from the model's.
+    """
+    tensors = _floating(model)
+    neutral.check_fits({key: tensor.shape for key, tensor in tensors.items()}, state, type(model).__name__)
+    for key, tensor in tensors.items():
+        tensor.copy_(torch.from_numpy(np.array(state[key])))
+
+
+def _floating(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The model's own floating-point tensors by name, detached."""
+    return {key: tensor for key, tensor in model.state_dict().items() if tensor.is_floating_point()}
