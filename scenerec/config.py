@@ -195,8 +195,8 @@ class ScaleConfig(Section):
 
     workers: Annotated[int, Field(ge=1)] | WorkerRange = 1
     """Number of workers, or {min: 8, max: 32}: the job then shrinks and grows with the cluster."""
-    gpus_per_worker: float = Field(0, ge=0)
-    """GPUs of each worker; 0 trains on the CPU."""
+    gpus_per_worker: int = Field(0, ge=0, le=1)
+    """GPUs of each worker, 0 or 1; 0 trains on the CPU. More GPUs: more workers."""
     cpus_per_worker: int = Field(1, ge=1)
     """CPU cores of each worker."""
     max_restarts: int = Field(3, ge=0)

@@ -1,0 +1,175 @@
+"""The torch input pipeline: encoded images to uint8 batches. Mirrors tf_input."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms.v2 import functional as F
+
+from scenerec.config import DataConfig
+from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, View
+from scenerec.data.order import batch_positions
+from scenerec.data.stream import (
+    Cursor,
+    EncodedBatch,
+    PackedSet,
+    TrainingOrder,
+    training_batches,
+    training_cursors,
+    undecodable,
+    validation_batches,
+)
+from scenerec.errors import DataError, ScenerecError
+from scenerec.training.world import World
+
+
+class Batch(NamedTuple):
+    """One rank's share of a batch, on the CPU."""
+
+    images: torch.Tensor
+    """uint8 [n, 3, image_size, image_size] (NCHW), RGB."""
+    labels: torch.Tensor
+    """int64 [n]"""
+
+
+def training_input(
+    data: PackedSet, config: DataConfig, order: TrainingOrder, world: World, start: Cursor, processes: int
+) -> Iterator[Batch]:
+    """This rank's share of every global batch from `start` to the end of the run, decoded in `processes` processes."""
+    shares = iter(_loader(_TrainingImages(data, config, order, world, start), processes))
+    for cursor in training_cursors(data.manifest.samples, order, start):
+        parts = _next_parts(shares, max(processes, 1))
+        first = int(batch_positions(cursor.step, order.global_batch_size, world.rank, world.size)[0])
+        leading = first // world.size % len(parts)  # the loader process that has the share's first position
+        yield _interleave(parts[leading:] + parts[:leading])
+
+
+def validation_input(
+    data: PackedSet, config: DataConfig, world: World, batch_size: int, processes: int
+) -> Iterable[Batch]:
+    """This rank's share of the validation set; iterate it once an epoch."""
+    return _loader(_ValidationImages(data, config, world, batch_size), processes)
+
+
+def decode_training(encoded: bytes, view: View, image_size: int) -> torch.Tensor:
+    """Decode, random resized crop (bilinear, antialiased), flip and colour jitter; uint8 [3, image_size, image_size]."""
+    image = F.resized_crop(
+        _decode(encoded), view.top, view.left, view.height, view.width, [image_size] * 2, antialias=True
+    )
+    if view.flip:
+        image = F.horizontal_flip(image)
+    if (view.brightness, view.contrast, view.saturation) != (1, 1, 1):
+        image = image.to(torch.float32).div(255)
+        image = F.adjust_brightness(image, view.brightness)
+        image = F.adjust_contrast(image, view.contrast)
+        image = F.adjust_saturation(image, view.saturation)
+        image = image.mul(255).round_().to(torch.uint8)
+    return image
+
+
+def decode_evaluation(encoded: bytes, crop: CenterCrop, image_size: int) -> torch.Tensor:
+    """Decode, resize (bilinear, antialiased) and centre crop; uint8 [3, image_size, image_size]."""
+    image = F.resize(_decode(encoded), [crop.height, crop.width], antialias=True)
+    return F.crop(image, crop.top, crop.left, image_size, image_size)
+
+
+def normalize(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [n, 3, h, w] to float32 with ImageNet's mean and deviation, on the device of `images`."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1).mul(255)
+    std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1).mul(255)
+    return (images.to(torch.float32) - mean) / std
+
+
+def _decode(encoded: bytes) -> torch.Tensor:
+    return decode_image(torch.frombuffer(bytearray(encoded), dtype=torch.uint8), mode=ImageReadMode.RGB)
+
+
+def _decode_batch(batch: EncodedBatch, decode: Any, image_size: int) -> Batch:
+    images = torch.empty((len(batch.images), 3, image_size, image_size), dtype=torch.uint8)
+    for index, (encoded, view) in enumerate(zip(batch.images, batch.views, strict=True)):
+        try:
+            images[index] = decode(encoded, view, image_size)
+        except (RuntimeError, ValueError) as error:
+            raise undecodable(batch.names[index], error) from None
+    return Batch(images, torch.from_numpy(batch.labels))
+
+
+@dataclass
+class _TrainingImages(IterableDataset[Batch]):
+    data: PackedSet
+    config: DataConfig
+    order: TrainingOrder
+    world: World
+    start: Cursor
+
+    def __iter__(self) -> Iterator[Batch]:
+        reader, readers = _reader(self.world)
+        for batch in training_batches(
+            self.data, self.order, self.config.augment, self.start, reader, readers
+        ):
+            yield _decode_batch(batch, decode_training, self.config.image_size)
+
+
+@dataclass
+class _ValidationImages(IterableDataset[Batch]):
+    data: PackedSet
+    config: DataConfig
+    world: World
+    batch_size: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        reader, readers = _reader(self.world)
+        size, ratio = self.config.image_size, self.config.eval_crop_ratio
+        for batch in validation_batches(self.data, size, ratio, self.batch_size, reader, readers):
+            yield _decode_batch(batch, decode_evaluation, size)
+
+
+def _reader(world: World) -> tuple[int, int]:
+    """Loader process k of rank w reads positions w + W k mod W K: the rank's own, each once."""
+    worker = get_worker_info()
+    process, processes = (worker.id, worker.num_workers) if worker else (0, 1)
+    return world.rank + world.size * process, world.size * processes
+
+
+def _loader(images: IterableDataset[Batch], processes: int) -> "DataLoader[Batch]":
+    if not processes:
+        return DataLoader(images, batch_size=None)
+    # Not fork: the process has threads (Ray's, torch's) whose locks a fork would copy as they stand.
+    return DataLoader(
+        images,
+        batch_size=None,
+        num_workers=processes,
+        multiprocessing_context="forkserver",
+        persistent_workers=True,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _next_parts(shares: Iterator[Batch], count: int) -> list[Batch]:
+    """The next sub-batch of each loader process: DataLoader takes them in turn."""
+    try:
+        return [part for _, part in zip(range(count), shares, strict=False)]
+    except ScenerecError as error:
+        # DataLoader wraps what a process raised in its traceback; the last line is the message.
+        message = str(error).strip().splitlines()[-1]
+        raise type(error)(message.removeprefix(f"{DataError.__module__}.{type(error).__name__}: ")) from None
+
+
+def _interleave(parts: list[Batch]) -> Batch:
+    """Puts the processes' positions back in order: the batch does not depend on how many decoded it."""
+    if len(parts) == 1:
+        return parts[0]
+    size = sum(len(part.labels) for part in parts)
+    images = parts[0].images.new_empty((size, *parts[0].images.shape[1:]))
+    labels = parts[0].labels.new_empty(size)
+    for index, part in enumerate(parts):
+        images[index :: len(parts)] = part.images
+        labels[index :: len(parts)] = part.labels
+    return Batch(images, labels)

@@ -1,0 +1,224 @@
+"""Checkpoints that belong to no framework: safetensors keyed by torch's state_dict names, and what else a resume needs.
+
+A checkpoint is a folder `step-000000123/` of model.safetensors, optimizer.safetensors, with an average of the weights
+also ema.safetensors, and state.json, which goes last and lists the others' checksums: without it there is no checkpoint.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from scenerec.errors import CheckpointError
+from scenerec.storage import Storage
+
+Tensors = dict[str, np.ndarray]
+
+STATE_FILE = "state.json"
+BEST_FILE = "best.json"
+
+
+@dataclass
+class LearnerState:
+    """Everything that training changes, in neutral terms: float32 arrays in torch's layouts (OIHW, [out, in])."""
+
+    model: Tensors
+    """Parameters and running statistics, by torch's state_dict names."""
+    optimizer: dict[str, Tensors]
+    """By slot (`momentum_buffer`; `exp_avg`, `exp_avg_sq`) and parameter name."""
+    ema: Tensors = field(default_factory=dict)
+    """Moving averages of the parameters; empty where none are kept."""
+    updates: int = 0
+    """Optimizer updates made; behind the steps where fp16 overflowed."""
+    loss_scale: float = 1.0
+    """fp16's loss scale."""
+    good_steps: int = 0
+    """Steps since the loss scale last changed."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run is, and what must be the same for it to go on. JSON values."""
+
+    epoch: int
+    """Epoch of the next step, from 0."""
+    step: int
+    """Next step in that epoch, from 0."""
+    global_step: int
+    """Steps done in the whole run."""
+    identity: dict[str, Any]
+    """What fixes the sequence of batches and the weights' names and shapes."""
+    plateau: dict[str, float]
+    """Of reduce-on-plateau."""
+    history: list[dict[str, Any]]
+    """The finished epochs' metrics."""
+    partial: dict[str, float]
+    """Sums over the epoch under way: loss, steps and seconds."""
+    config: dict[str, Any]
+    """The whole config."""
+    framework: str
+    """Which wrote it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A place to resume from."""
+
+    run: RunState
+    learner: LearnerState
+
+
+def checkpoint_name(global_step: int) -> str:
+    """step-000000123, so that names sort by step."""
+    return f"step-{global_step:09d}"
+
+
+def save_checkpoint(storage: Storage, checkpoint: Checkpoint) -> str:
+    """Writes a checkpoint under `storage` (the run's checkpoints folder) and returns its name. Raises StorageError."""
+    name = checkpoint_name(checkpoint.run.global_step)
+    learner = checkpoint.learner
+    slots = {f"{slot}/{key}": array for slot, tensors in learner.optimizer.items() for key, array in tensors.items()}
+    files = {"model.safetensors": learner.model, "optimizer.safetensors": slots}
+    if learner.ema:
+        files["ema.safetensors"] = learner.ema
+    contents = {file: save_tensors(_contiguous(tensors)) for file, tensors in files.items()}
+    for file, content in contents.items():
+        storage.put(f"{name}/{file}", content)
+    state = {
+        "version": 1,
+        **asdict(checkpoint.run),
+        "updates": learner.updates,
+        "loss_scale": learner.loss_scale,
+        "good_steps": learner.good_steps,
+        "files": {file: {"size_bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in contents.items()},
+    }
+    storage.put(f"{name}/{STATE_FILE}", json.dumps(state, indent=1).encode())
+    return name
+
+
+def list_checkpoints(storage: Storage) -> list[str]:
+    """Names of the complete checkpoints, oldest first."""
+    keys = [info.key for info in storage.list("step-")]
+    return sorted(key.removesuffix(f"/{STATE_FILE}") for key in keys if key.endswith(f"/{STATE_FILE}"))
+
+
+def read_run_state(storage: Storage, name: str) -> RunState:
+    """A checkpoint's run state, without its arrays. Raises CheckpointError, StorageError."""
+    return _run_state(_read_state(storage, name))
+
+
+def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
+    """Reads a checkpoint and verifies its checksums. Raises CheckpointError, StorageError."""
+    state = _read_state(storage, name)
+    tensors: dict[str, Tensors] = {}
+    for file, expected in state["files"].items():
+        content = storage.get(f"{name}/{file}")
+        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+            raise CheckpointError(
+                f"{storage.url}/{name}/{file}: checksum mismatch: delete {name} to resume from the one before it"
+            )
+        try:
+            tensors[file] = load_tensors(content)
+        except SafetensorError as error:
+            raise CheckpointError(f"{storage.url}/{name}/{file}: {error}") from None
+    optimizer: dict[str, Tensors] = {}
+    for slot_and_key, array in tensors["optimizer.safetensors"].items():
+        slot, _, key = slot_and_key.partition("/")
+        optimizer.setdefault(slot, {})[key] = array
+    learner = LearnerState(
+        model=tensors["model.safetensors"],
+        optimizer=optimizer,
+        ema=tensors.get("ema.safetensors", {}),
+        updates=state["updates"],
+        loss_scale=state["loss_scale"],
+        good_steps=state["good_steps"],
+    )
+    return Checkpoint(_run_state(state), learner)
+
+
+def read_best(storage: Storage) -> dict[str, Any] | None:
+    """{"checkpoint": name, "val_top1": ...} of the best checkpoint, None where none is named yet."""
+    return json.loads(storage.get(BEST_FILE)) if storage.size(BEST_FILE) is not None else None
+
+
+def prune_checkpoints(storage: Storage, keep: int) -> list[str]:
+    """Deletes all but the newest `keep` complete checkpoints and the best, and what older attempts left half written.
+
+    Returns the names that went. The state file goes first: a checkpoint is never half there.
+    """
+    complete = list_checkpoints(storage)
+    best = read_best(storage)
+    kept = {*complete[-keep:], *([best["checkpoint"]] if best else [])}
+    newest = complete[-1] if complete else ""
+    folders: dict[str, list[str]] = {}
+    for info in storage.list("step-"):
+        folders.setdefault(info.key.split("/")[0], []).append(info.key)
+    doomed = sorted(name for name in folders if name not in kept and name < newest)
+    for name in doomed:
+        for key in sorted(folders[name], key=lambda key: not key.endswith(STATE_FILE)):
+            storage.delete(key)
+    return doomed
+
+
+class CheckpointWriter:
+    """Saves in the background, one checkpoint at a time: `save` waits only where the one before is still under way."""
+
+    def __init__(self, storage: Storage, keep: int) -> None:
+        self.storage = storage
+        self.keep = keep
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def save(self, checkpoint: Checkpoint, best: dict[str, Any] | None = None, after: Callable[[], None] | None = None) -> None:
+        """Writes `checkpoint`; with `best` it becomes the best one, described by these values; then calls `after`.
+
+        Raises what the save before it raised.
+        """
+        self.wait()
+        self._pending = self._thread.submit(self._save, checkpoint, best, after)
+
+    def wait(self) -> None:
+        """Returns when nothing is under way. Raises StorageError where the last save failed."""
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def close(self) -> None:
+        """Waits, and ends the thread."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def _save(self, checkpoint: Checkpoint, best: dict[str, Any] | None, after: Callable[[], None] | None) -> None:
+        name = save_checkpoint(self.storage, checkpoint)
+        if best is not None:
+            self.storage.put(BEST_FILE, json.dumps({"checkpoint": name, **best}).encode())
+        prune_checkpoints(self.storage, self.keep)
+        if after:
+            after()
+
+
+def _contiguous(tensors: Tensors) -> Tensors:
+    return {key: np.ascontiguousarray(array) for key, array in tensors.items()}
+
+
+def _read_state(storage: Storage, name: str) -> dict[str, Any]:
+    try:
+        state = json.loads(storage.get(f"{name}/{STATE_FILE}"))
+    except ValueError:
+        raise CheckpointError(f"{storage.url}/{name}/{STATE_FILE}: is not JSON") from None
+    if not isinstance(state, dict) or state.get("version") != 1:
+        raise CheckpointError(f"{storage.url}/{name}/{STATE_FILE}: not a checkpoint of this version of scenerec")
+    return state
+
+
+def _run_state(state: dict[str, Any]) -> RunState:
+    return RunState(**{name: state[name] for name in RunState.__dataclass_fields__})

@@ -1,0 +1,62 @@
+"""What the training loop asks of a framework. torch_learner and tf_learner answer it, function for function."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from scenerec.config import TrainConfig
+from scenerec.data.stream import Cursor, PackedSet, TrainingOrder
+from scenerec.plan import Plan
+from scenerec.training.checkpoint import LearnerState
+from scenerec.training.metrics import ValidationCounts
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A plan with its data: everything that is the same on all ranks."""
+
+    config: TrainConfig
+    plan: Plan
+    train: PackedSet
+    val: PackedSet
+
+    @property
+    def order(self) -> TrainingOrder:
+        """What fixes the run's sequence of global batches."""
+        optimize = self.config.optimize
+        return TrainingOrder(optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs)
+
+
+class Learner(Protocol):
+    """A network with its optimizer on one rank. Methods marked collective are called on all ranks, in the same order."""
+
+    def training_batches(self, start: Cursor) -> Iterator[Any]:
+        """This rank's shares of the global batches, from `start` to the end of the run."""
+
+    def validation_batches(self) -> Iterable[Any]:
+        """This rank's share of the validation set, to iterate once an epoch."""
+
+    def train_step(self, batch: Any, learning_rate: float) -> None:
+        """One optimizer step on a global batch (collective)."""
+
+    def take_loss(self) -> float:
+        """Mean training loss over the samples of all ranks since the last call (collective)."""
+
+    def evaluate(self, batches: Iterable[Any]) -> ValidationCounts:
+        """Counts over all ranks' batches, by the averaged weights where they are kept (collective)."""
+
+    def state(self) -> LearnerState:
+        """A copy of everything that training changes, the same on all ranks (collective)."""
+
+    def load_state(self, state: LearnerState) -> None:
+        """Sets everything that training changes; `state` may come from the other framework."""
+
+    def agree(self, value: int) -> int:
+        """Rank 0's value, on all ranks (collective)."""
+
+
+FP16_FIRST_LOSS_SCALE = 2.0**16
+FP16_GROWTH_FACTOR = 2.0
+FP16_BACKOFF_FACTOR = 0.5
+FP16_GROWTH_INTERVAL = 2000
+"""Steps without an overflow after which the loss scale doubles (Micikevicius et al. 2018, section 3.2)."""

@@ -1,0 +1,232 @@
+"""The training loop: one story for both frameworks. Runs bare or under Ray; knows neither."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from scenerec.data.stream import Cursor
+from scenerec.errors import ScenerecError
+from scenerec.training.checkpoint import Checkpoint, CheckpointWriter, RunState, load_checkpoint
+from scenerec.training.learner import Learner, TrainingJob
+from scenerec.training.metrics import best_epoch
+from scenerec.training.progress import EpochSummary, Event, Note, Progress
+from scenerec.training.run_folder import RunFolder, check_identity, run_identity
+from scenerec.training.schedules import PlateauState, learning_rate
+from scenerec.training.world import World
+
+_PROGRESS_LINES_PER_EPOCH = 20
+_MOST_STEPS_BETWEEN_LINES = 50
+
+
+class DivergedError(ScenerecError):
+    """The loss is no longer a number."""
+
+
+@dataclass
+class EpochSums:
+    """Sums over the epoch under way; they survive a resume in its middle."""
+
+    loss: float = 0.0
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Place:
+    """Where the run is."""
+
+    cursor: Cursor = Cursor()
+    plateau: PlateauState = PlateauState()
+    sums: EpochSums = field(default_factory=EpochSums)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(
+    job: TrainingJob,
+    world: World,
+    learner: Learner,
+    say: Callable[[Event], None],
+    report: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Trains to the last epoch, from the run's newest checkpoint where there is one; returns what result.json holds.
+
+    Called on all ranks; rank 0 writes the run's folder and speaks through `say`, all ranks call `report` with an
+    epoch's metrics. Raises ScenerecError for what is the user's to mend.
+    """
+    run = _Run(job, world, learner, say)
+    try:
+        place = run.resume()
+        batches = learner.training_batches(place.cursor)
+        validation = learner.validation_batches()
+        for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
+            run.train_epoch(place, epoch, batches)
+            metrics = run.finish_epoch(place, epoch, learner.evaluate(validation).rates())
+            report(metrics)
+        return run.finish(place)
+    finally:
+        run.close()
+
+
+class _Run:
+    """The steps of the story, and what they share."""
+
+    def __init__(self, job: TrainingJob, world: World, learner: Learner, say: Callable[[Event], None]) -> None:
+        self.job, self.world, self.learner = job, world, learner
+        self.say = say if world.is_chief else _silence
+        self.folder = RunFolder(job.config.run_url)
+        self.writer = CheckpointWriter(self.folder.checkpoints, job.config.checkpoint.keep)
+        self.identity = run_identity(job.config, job.plan.lanes, job.plan.classes, job.train.manifest.fingerprint)
+        self.steps_per_epoch = job.plan.steps_per_epoch
+        self.line_every = max(1, min(_MOST_STEPS_BETWEEN_LINES, self.steps_per_epoch // _PROGRESS_LINES_PER_EPOCH))
+        self.last_lr = 0.0
+
+    def resume(self) -> Place:
+        """The place of the newest checkpoint, which is loaded; the beginning where there is none."""
+        newest = self.folder.latest_checkpoint() if self.world.is_chief else None
+        # Rank 0's answer counts: a listing on another rank may differ while an upload ends.
+        found = self.learner.agree(int(newest.removeprefix("step-")) + 1 if newest else 0)
+        if not found:
+            if self.world.is_chief:
+                self.folder.write_config(self.job.config)
+            self.say(Note(f"training from the beginning on {self.world.size} worker(s)"))
+            return Place()
+        checkpoint = load_checkpoint(self.folder.checkpoints, f"step-{found - 1:09d}")
+        run = checkpoint.run
+        check_identity(self.job.config.run_url, run.identity, self.identity)
+        self.learner.load_state(checkpoint.learner)
+        place = Place(
+            Cursor(run.epoch, run.step), PlateauState(**run.plateau), EpochSums(**run.partial), list(run.history)  # type: ignore[arg-type]
+        )
+        switched = f", written by {run.framework}" if run.framework != self.job.config.framework else ""
+        self.say(
+            Note(
+                f"resumed from step {run.global_step} (epoch {run.epoch + 1}, step {run.step}) "
+                f"on {self.world.size} worker(s){switched}"
+            )
+        )
+        return place
+
+    def train_epoch(self, place: Place, epoch: int, batches: Any) -> None:
+        """The steps of an epoch that are still to do, with progress lines and checkpoints."""
+        first = place.cursor.step if epoch == place.cursor.epoch else 0
+        pending, started = 0, time.perf_counter()
+        for step in range(first, self.steps_per_epoch):
+            global_step = epoch * self.steps_per_epoch + step
+            self.last_lr = learning_rate(global_step, self.steps_per_epoch, self.job.config.optimize, place.plateau)
+            self.learner.train_step(next(batches), self.last_lr)
+            pending += 1
+            done = step + 1
+            save = (global_step + 1) % self.job.config.checkpoint.every_steps == 0 and done < self.steps_per_epoch
+            if done % self.line_every == 0 or done == self.steps_per_epoch or save:
+                loss = self._finite(self.learner.take_loss(), epoch, step)
+                seconds = time.perf_counter() - started
+                place.sums.loss += loss * pending
+                place.sums.steps += pending
+                place.sums.seconds += seconds
+                self._say_progress(place, epoch, done, loss, pending / seconds)
+                pending, started = 0, time.perf_counter()
+            if save:
+                self._save(place, Cursor(epoch, done))
+
+    def finish_epoch(self, place: Place, epoch: int, validation: dict[str, float]) -> dict[str, Any]:
+        """Adds the epoch to the history and saves a checkpoint; returns the epoch's metrics."""
+        optimize = self.job.config.optimize
+        metrics = {
+            "epoch": epoch + 1,
+            "global_step": (epoch + 1) * self.steps_per_epoch,
+            "train_loss": place.sums.loss / place.sums.steps,
+            **validation,
+            "images_per_s": place.sums.steps * optimize.global_batch_size / place.sums.seconds,
+            "lr": self.last_lr,
+            "workers": self.world.size,
+            "framework": self.job.config.framework,
+            "time_s": round(time.time(), 3),
+        }
+        place.history.append(metrics)
+        place.plateau = place.plateau.after_epoch(validation["val_loss"], optimize)
+        place.sums = EpochSums()
+        self.say(
+            EpochSummary(
+                epochs=optimize.epochs,
+                **{name: metrics[name] for name in EpochSummary.__dataclass_fields__ if name != "epochs"},  # type: ignore[arg-type]
+            )
+        )
+        self._save(place, Cursor(epoch + 1, 0), finished_epoch=True)
+        return metrics
+
+    def finish(self, place: Place) -> dict[str, Any]:
+        """Waits for the last checkpoint, writes result.json and returns its content."""
+        self.writer.wait()
+        last, best = place.history[-1], best_epoch(place.history)
+        assert best is not None
+        result = {
+            "run": self.job.config.run_url,
+            "framework": self.job.config.framework,
+            "arch": self.job.config.model.arch,
+            "best": best,
+            "last": last,
+            "best_checkpoint": self._checkpoint_url(best),
+            "last_checkpoint": self._checkpoint_url(last),
+        }
+        if self.world.is_chief:
+            self.folder.write_result(result)
+        return result
+
+    def close(self) -> None:
+        """Ends the background thread. A failure of its last save has been raised by `finish` already, or comes second."""
+        self.writer.close()
+
+    def _save(self, place: Place, cursor: Cursor, finished_epoch: bool = False) -> None:
+        state = self.learner.state()  # on all ranks: gathering it is collective
+        if not self.world.is_chief:
+            return
+        history = list(place.history)
+        run = RunState(
+            epoch=cursor.epoch,
+            step=cursor.step,
+            global_step=cursor.epoch * self.steps_per_epoch + cursor.step,
+            identity=self.identity,
+            plateau=asdict(place.plateau),
+            history=history,
+            partial=asdict(place.sums),
+            config=self.job.config.model_dump(mode="json"),
+            framework=self.job.config.framework,
+        )
+        is_best = finished_epoch and best_epoch(history) is history[-1]
+        best = {"val_top1": history[-1]["val_top1"], "epoch": history[-1]["epoch"]} if is_best else None
+        after = (lambda: self.folder.write_metrics(history)) if finished_epoch else None
+        self.writer.save(Checkpoint(run, state), best, after)
+
+    def _say_progress(self, place: Place, epoch: int, done: int, loss: float, steps_per_s: float) -> None:
+        optimize = self.job.config.optimize
+        mean_s = place.sums.seconds / place.sums.steps
+        left = (optimize.epochs - epoch) * self.steps_per_epoch - done
+        self.say(
+            Progress(
+                epoch=epoch + 1,
+                epochs=optimize.epochs,
+                step=done,
+                steps=self.steps_per_epoch,
+                images_per_s=steps_per_s * optimize.global_batch_size,
+                loss=loss,
+                lr=self.last_lr,
+                eta_s=left * mean_s,
+            )
+        )
+
+    def _finite(self, loss: float, epoch: int, step: int) -> float:
+        if math.isfinite(loss):
+            return loss
+        raise DivergedError(
+            f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}: lower optimize.lr, lengthen optimize.warmup_epochs, "
+            "set optimize.clip_grad_norm, or use precision fp32"
+        )
+
+    def _checkpoint_url(self, epoch: dict[str, Any]) -> str:
+        return f"{self.folder.checkpoints.url}/step-{epoch['global_step']:09d}"
+
+
+def _silence(_: Event) -> None:
+    """What ranks other than 0 say."""

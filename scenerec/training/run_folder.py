@@ -1,0 +1,94 @@
+"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from scenerec.config import TrainConfig
+from scenerec.config_file import dump_config
+from scenerec.errors import CheckpointError
+from scenerec.storage import Storage, open_storage
+from scenerec.training.checkpoint import list_checkpoints, read_run_state
+
+_TENSORBOARD_SCALARS = ("train_loss", "val_loss", "val_top1", "val_top5", "images_per_s", "lr")
+
+
+class RunFolder:
+    """The files of one run, local or in S3."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.storage: Storage = open_storage(url)
+        self.checkpoints: Storage = open_storage(f"{url}/checkpoints")
+
+    def write_config(self, config: TrainConfig) -> None:
+        """config.yaml, with every default filled in."""
+        self.storage.put("config.yaml", dump_config(config).encode())
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """metrics.jsonl, one object a finished epoch, and the same as TensorBoard events. Both are written anew."""
+        self.storage.put("metrics.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in history).encode())
+        self.storage.put("tensorboard/events.out.tfevents.scenerec", _events(history))
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """result.json: the run is finished."""
+        self.storage.put("result.json", json.dumps(result, indent=2).encode())
+
+    def read_result(self) -> dict[str, Any] | None:
+        """result.json, None while the run is not finished."""
+        return json.loads(self.storage.get("result.json")) if self.storage.size("result.json") is not None else None
+
+    def latest_checkpoint(self) -> str | None:
+        """Name of the newest complete checkpoint."""
+        names = list_checkpoints(self.checkpoints)
+        return names[-1] if names else None
+
+    def clear(self) -> None:
+        """Deletes the run's files."""
+        for info in list(self.storage.list()):
+            self.storage.delete(info.key)
+
+
+def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str) -> dict[str, Any]:
+    """What must not change when a run is resumed. The framework and the number of workers may."""
+    return {
+        "model.arch": config.model.arch,
+        "classes": classes,
+        "training set": fingerprint,
+        "data.lanes": lanes,
+        "optimize.global_batch_size": config.optimize.global_batch_size,
+        "optimize.optimizer": config.optimize.optimizer,
+        "optimize.seed": config.optimize.seed,
+        "optimize.ema_decay": config.optimize.ema_decay,
+    }
+
+
+def check_identity(run_url: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises CheckpointError where a run cannot go on with `wanted`, naming the first field that differs."""
+    for field, value in stored.items():
+        if wanted.get(field) != value:
+            raise CheckpointError(
+                f"{run_url}: its checkpoints were made with another {field} ({value!r}, now {wanted.get(field)!r}): "
+                "give the run another name, or start it over with `scenerec submit --restart`"
+            )
+
+
+def resumed_lanes(folder: RunFolder, lanes: int | str) -> int | None:
+    """Lanes of the run's newest checkpoint, where data.lanes is `auto`: they are fixed for the life of a run."""
+    name = folder.latest_checkpoint()
+    if name is None or lanes != "auto":
+        return None
+    return int(read_run_state(folder.checkpoints, name).identity["data.lanes"])
+
+
+def _events(history: list[dict[str, Any]]) -> bytes:
+    from tensorboardX import SummaryWriter
+
+    with tempfile.TemporaryDirectory() as folder:
+        writer = SummaryWriter(folder)
+        for epoch in history:
+            for name in _TENSORBOARD_SCALARS:
+                writer.add_scalar(name, epoch[name], epoch["global_step"], walltime=epoch["time_s"])
+        writer.close()
+        return next(Path(folder).iterdir()).read_bytes()

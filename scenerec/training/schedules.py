@@ -1,0 +1,47 @@
+"""Learning-rate schedules: pure functions from the step of a run to the learning rate, the same for both frameworks."""
+
+import math
+from dataclasses import dataclass
+
+from scenerec.config import OptimizeConfig
+
+
+@dataclass(frozen=True)
+class PlateauState:
+    """What reduce-on-plateau remembers; the one schedule that looks at results. Starts as PlateauState()."""
+
+    factor: float = 1.0
+    """Product of the reductions so far."""
+    best_loss: float = math.inf
+    bad_epochs: int = 0
+
+    def after_epoch(self, val_loss: float, config: OptimizeConfig) -> "PlateauState":
+        """The state after an epoch that ended with `val_loss`: torch's ReduceLROnPlateau with an absolute threshold of 0."""
+        if val_loss < self.best_loss:
+            return PlateauState(self.factor, val_loss, 0)
+        if self.bad_epochs < config.plateau_patience:
+            return PlateauState(self.factor, self.best_loss, self.bad_epochs + 1)
+        return PlateauState(self.factor * config.plateau_factor, self.best_loss, 0)
+
+
+def learning_rate(step: int, steps_per_epoch: int, config: OptimizeConfig, plateau: PlateauState = PlateauState()) -> float:
+    """Learning rate of optimizer step `step` (from 0) of the run.
+
+    Warm-up is linear and reaches lr at its last step (Goyal et al. 2017, section 2.2). Cosine follows Loshchilov and
+    Hutter 2017, eq. 5, without restarts, from the end of the warm-up to the end of the run.
+    """
+    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+    if step < warmup_steps:
+        return config.lr * (step + 1) / warmup_steps
+    match config.schedule:
+        case "cosine":
+            decay_steps = max(config.epochs * steps_per_epoch - warmup_steps, 1)
+            progress = min((step - warmup_steps) / decay_steps, 1.0)
+            return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+        case "step":
+            passed = sum(step >= epoch * steps_per_epoch for epoch in config.step_epochs)
+            return config.lr * config.step_gamma**passed
+        case "plateau":
+            return max(config.lr * plateau.factor, config.min_lr)
+        case "constant":
+            return config.lr

@@ -1,0 +1,215 @@
+"""A Keras network with its optimizer, on one rank of a MultiWorkerMirroredStrategy. Mirrors torch_learner.
+
+A loop of its own, since Keras 3's `fit` does not work under that strategy (keras issue 20585). Each rank feeds its own
+batches and is one replica; weights and slots are assigned in the replica, by sums that are equal on all ranks.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from scenerec.models import tf_model  # first: torchvision goes before tensorflow
+
+import keras  # isort: skip
+import numpy as np
+import tensorflow as tf
+
+from scenerec.data.stream import Cursor
+from scenerec.data.tf_input import Batch, normalize, training_input, validation_input
+from scenerec.models.initial import initial_state
+from scenerec.training.checkpoint import LearnerState, Tensors
+from scenerec.training.learner import (
+    FP16_BACKOFF_FACTOR,
+    FP16_FIRST_LOSS_SCALE,
+    FP16_GROWTH_FACTOR,
+    FP16_GROWTH_INTERVAL,
+    TrainingJob,
+)
+from scenerec.training.metrics import ValidationCounts
+from scenerec.training.tf_optimizers import Optimizer, clip_by_global_norm
+from scenerec.training.world import World
+
+_POLICY = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+
+
+class TfLearner:
+    """See `scenerec.training.learner.Learner`. TF_CONFIG, where the world has more than one rank, is already set."""
+
+    def __init__(self, job: TrainingJob, world: World) -> None:
+        config = job.config
+        self.job, self.world, self.optimize = job, world, config.optimize
+        self.strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.size > 1 else tf.distribute.get_strategy()
+        keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
+        with self.strategy.scope():
+            self.model = tf_model.build(config.model.arch, job.plan.classes, config.data.image_size, self.optimize.seed)
+            if (weights := initial_state(config.model.weights)) is not None:
+                tf_model.load_state(self.model, weights)
+            bindings = tf_model.bindings(self.model)
+            self.parameters = [b for b in bindings if b.trainable]
+            self.running_statistics = [b for b in bindings if not b.trainable]
+            self.optimizer = Optimizer(self.optimize, self.parameters)
+            self.loss_scale = tf.Variable(FP16_FIRST_LOSS_SCALE if self.optimize.precision == "fp16" else 1.0, trainable=False)
+            self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self.average = [tf.Variable(b.variable.numpy(), trainable=False) for b in self.parameters] if self.optimize.ema_decay else []
+        self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
+        self._local_counts = tf.function(self._count, reduce_retracing=True)
+        self._reduce = tf.function(self._run_reduce)
+        self._loss_sum = tf.zeros((), tf.float64)
+        self._loss_steps = 0
+
+    def training_batches(self, start: Cursor) -> Iterator[Batch]:
+        """See Learner."""
+        job = self.job
+        steps = start.epoch * job.plan.steps_per_epoch + start.step
+        # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.
+        tf_model.restart_dropout(self.model, self.optimize.seed, steps * self.optimize.accumulate_steps)
+        return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
+
+    def validation_batches(self) -> Iterable[Batch]:
+        """See Learner."""
+        job = self.job
+        return validation_input(job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes)
+
+    def train_step(self, batch: Batch, learning_rate: float) -> None:
+        """See Learner."""
+        loss = self._distributed_step(batch.images, batch.labels, tf.constant(learning_rate, tf.float32))
+        self._loss_sum += tf.cast(loss, tf.float64)
+        self._loss_steps += 1
+
+    def _run_step(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
+        return self.strategy.run(self._replica_step, args=(images, labels, learning_rate))
+
+    def _replica_step(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
+        pieces = self.optimize.accumulate_steps
+        loss, gradients = tf.constant(0.0), [tf.zeros(b.variable.shape) for b in self.parameters]
+        for some_images, some_labels in zip(_chunk(images, pieces), _chunk(labels, pieces), strict=True):
+            some_loss, some_gradients = self._forward_backward(some_images, some_labels)
+            loss += some_loss
+            gradients = [total + gradient for total, gradient in zip(gradients, some_gradients, strict=True)]
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        self._update(gradients, learning_rate)
+        return loss
+
+    def _forward_backward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """This share's part of the mean loss over the global batch, and its gradients times the loss scale."""
+        with tf.GradientTape() as tape:
+            logits = self.model(normalize(images), training=True)
+            targets = tf.one_hot(labels, logits.shape[-1])
+            smoothing = self.optimize.label_smoothing
+            targets = targets * (1 - smoothing) + smoothing / logits.shape[-1]
+            loss = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets, logits)) / self.optimize.global_batch_size
+            scaled = loss * self.loss_scale
+        gradients = tape.gradient(scaled, [b.variable.value for b in self.parameters])
+        return loss, [tf.cast(gradient, tf.float32) for gradient in gradients]
+
+    def _update(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        if self.optimize.precision != "fp16":
+            self._apply(gradients, learning_rate)
+            return
+        gradients = [gradient / self.loss_scale for gradient in gradients]
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        tf.cond(finite, lambda: self._apply(gradients, learning_rate), lambda: None)
+        self._rescale(finite)
+
+    def _apply(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        if self.optimize.clip_grad_norm:
+            gradients = clip_by_global_norm(gradients, self.optimize.clip_grad_norm)
+        self.optimizer.update(gradients, learning_rate)
+        for binding, average in zip(self.parameters, self.average, strict=False):
+            average.assign_add((1 - self.optimize.ema_decay) * (binding.variable.value - average))
+
+    def _rescale(self, finite: tf.Tensor) -> None:
+        """torch.amp.GradScaler's rule: back off at once, grow after an interval without overflow."""
+        good_steps = tf.where(finite, self.good_steps + 1, 0)
+        grow = good_steps == FP16_GROWTH_INTERVAL
+        factor = tf.where(finite, tf.where(grow, FP16_GROWTH_FACTOR, 1.0), FP16_BACKOFF_FACTOR)
+        self.loss_scale.assign(self.loss_scale * factor)
+        self.good_steps.assign(tf.where(grow, tf.zeros_like(good_steps), good_steps))
+
+    def take_loss(self) -> float:
+        """See Learner."""
+        total = self._sum_over_ranks(self._loss_sum.numpy().reshape(1))[0] / self._loss_steps
+        self._loss_sum = tf.zeros((), tf.float64)
+        self._loss_steps = 0
+        return float(total)
+
+    def evaluate(self, batches: Iterable[Batch]) -> ValidationCounts:
+        """See Learner."""
+        self._share_running_statistics()
+        counts = ValidationCounts()
+        with self._averaged_weights():
+            for batch in batches:
+                loss_sum, top1, top5 = self._local_counts(batch.images, batch.labels)
+                counts += ValidationCounts(len(batch.labels), float(loss_sum), int(top1), int(top5))
+        return ValidationCounts.from_array(self._sum_over_ranks(counts.as_array()))
+
+    def _count(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        logits = self.model(normalize(images), training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        ranked = tf.math.top_k(logits, min(5, logits.shape[-1])).indices == tf.cast(labels, tf.int32)[:, None]
+        hits = tf.cast(ranked, tf.int32)
+        return tf.reduce_sum(losses), tf.reduce_sum(hits[:, 0]), tf.reduce_sum(hits)
+
+    def state(self) -> LearnerState:
+        """See Learner."""
+        self._share_running_statistics()
+        averages = zip(self.parameters, self.average, strict=False)
+        return LearnerState(
+            model=tf_model.state(self.model),
+            optimizer=self.optimizer.state(),
+            ema={b.key: b.to_neutral(average.numpy()) for b, average in averages},
+            updates=int(self.optimizer.updates.numpy()),
+            loss_scale=float(self.loss_scale.numpy()),
+            good_steps=int(self.good_steps.numpy()),
+        )
+
+    def load_state(self, state: LearnerState) -> None:
+        """See Learner."""
+        tf_model.load_state(self.model, state.model)
+        self.optimizer.load_state(state.optimizer, state.updates)
+        for binding, average in zip(self.parameters, self.average, strict=False):
+            average.assign(binding.to_keras(state.ema[binding.key]))
+        if self.optimize.precision == "fp16":
+            self.loss_scale.assign(state.loss_scale)
+            self.good_steps.assign(state.good_steps)
+
+    def agree(self, value: int) -> int:
+        """See Learner."""
+        return round(float(self._sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """The averages in the model's place, where they are kept."""
+        trained: Tensors = {b.key: b.variable.numpy() for b in self.parameters} if self.average else {}
+        for binding, average in zip(self.parameters, self.average, strict=False):
+            binding.variable.assign(average.numpy())
+        try:
+            yield
+        finally:
+            for binding in self.parameters if trained else ():
+                binding.variable.assign(trained[binding.key])
+
+    def _share_running_statistics(self) -> None:
+        """Rank 0's on all ranks: what torch's DistributedDataParallel does."""
+        if self.world.size == 1 or not self.running_statistics:
+            return
+        mine = [b.variable.numpy() for b in self.running_statistics]
+        flat = np.concatenate([array.ravel() for array in mine])
+        shared = self._sum_over_ranks(flat if self.world.is_chief else np.zeros_like(flat))
+        ends = np.cumsum([array.size for array in mine])[:-1]
+        for binding, values in zip(self.running_statistics, np.split(shared, ends), strict=True):
+            binding.variable.assign(values.reshape(binding.variable.shape))
+
+    def _sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+        return self._reduce(tf.constant(values)).numpy() if self.world.size > 1 else values
+
+    def _run_reduce(self, values: tf.Tensor) -> Any:
+        def reduce(value: tf.Tensor) -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+        return self.strategy.run(reduce, args=(values,))
+
+
+def _chunk(tensor: tf.Tensor, pieces: int) -> list[tf.Tensor]:
+    """Equal pieces along the batch axis."""
+    return [tensor] if pieces == 1 else tf.split(tensor, pieces)

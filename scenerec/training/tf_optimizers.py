@@ -1,0 +1,93 @@
+"""SGD and AdamW in TensorFlow with torch's update rules, and their state in neutral terms. Mirrors torch_optimizers.
+
+Keras's own differ: its SGD keeps lr x gradient in the velocity, so that a schedule acts late, and its AdamW adds epsilon
+before the bias correction.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from scenerec.config import OptimizeConfig
+from scenerec.models.keras_bindings import Binding
+from scenerec.training.checkpoint import Tensors
+
+SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
+
+
+class Optimizer:
+    """Slots for each weight, and the update. Make it in the strategy's scope, call `update` in its replica context.
+
+    Parameters with fewer than two axes (biases, normalisation) do not decay.
+    """
+
+    def __init__(self, config: OptimizeConfig, weights: Sequence[Binding]) -> None:
+        self.config = config
+        self.weights = weights
+        self.slots = {
+            slot: [tf.Variable(tf.zeros(w.variable.shape), trainable=False) for w in weights]
+            for slot in SLOTS[config.optimizer]
+        }
+        self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """One step with gradients that are already the mean over the global batch; equal on all replicas."""
+        self.updates.assign_add(1)
+        step = self._sgd if self.config.optimizer == "sgd" else self._adamw
+        for index, (weight, gradient) in enumerate(zip(self.weights, gradients, strict=True)):
+            decay = self.config.weight_decay if len(weight.variable.shape) >= 2 else 0.0
+            slots = [variables[index] for variables in self.slots.values()]
+            step(weight.variable, gradient, learning_rate, decay, *slots)
+
+    def _sgd(self, weight: Any, gradient: tf.Tensor, learning_rate: tf.Tensor, decay: float, momentum_buffer: tf.Variable) -> None:
+        """torch.optim.SGD: coupled decay; the buffer keeps gradients, the learning rate multiplies last."""
+        momentum = self.config.momentum
+        if decay:
+            gradient = gradient + decay * weight
+        buffer = momentum * momentum_buffer + gradient
+        momentum_buffer.assign(buffer)
+        direction = gradient + momentum * buffer if self.config.nesterov and momentum > 0 else buffer
+        weight.assign(weight - learning_rate * direction)
+
+    def _adamw(
+        self,
+        weight: Any,
+        gradient: tf.Tensor,
+        learning_rate: tf.Tensor,
+        decay: float,
+        exp_avg: tf.Variable,
+        exp_avg_sq: tf.Variable,
+    ) -> None:
+        """torch.optim.AdamW (Loshchilov and Hutter 2019, algorithm 2): decoupled decay; epsilon after the bias correction."""
+        beta1, beta2 = self.config.betas
+        count = tf.cast(self.updates, tf.float32)
+        first = exp_avg + (1 - beta1) * (gradient - exp_avg)
+        second = beta2 * exp_avg_sq + (1 - beta2) * tf.square(gradient)
+        exp_avg.assign(first)
+        exp_avg_sq.assign(second)
+        denominator = tf.sqrt(second) / tf.sqrt(1 - beta2**count) + self.config.eps
+        decayed = weight * (1 - learning_rate * decay) if decay else weight
+        weight.assign(decayed - learning_rate / (1 - beta1**count) * first / denominator)
+
+    def state(self) -> dict[str, Tensors]:
+        """slot -> parameter name -> float32 array in torch's layout."""
+        return {
+            slot: {w.key: w.to_neutral(v.numpy()) for w, v in zip(self.weights, variables, strict=True)}
+            for slot, variables in self.slots.items()
+        }
+
+    def load_state(self, state: dict[str, Tensors], updates: int) -> None:
+        """Sets all slots, and the number of updates made, from which AdamW corrects its bias."""
+        for slot, variables in self.slots.items():
+            for weight, variable in zip(self.weights, variables, strict=True):
+                variable.assign(weight.to_keras(np.asarray(state[slot][weight.key])))
+        self.updates.assign(updates)
+
+
+def clip_by_global_norm(gradients: Sequence[tf.Tensor], largest: float) -> list[tf.Tensor]:
+    """torch's clip_grad_norm_: scales by largest / (norm + 1e-6) where that is below 1."""
+    norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
+    factor = tf.minimum(largest / (norm + 1e-6), 1.0)
+    return [gradient * factor for gradient in gradients]

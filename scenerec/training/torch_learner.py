@@ -1,0 +1,207 @@
+"""A torch network with its optimizer, on one rank of a DistributedDataParallel group. Mirrors tf_learner."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from scenerec.data.stream import Cursor
+from scenerec.data.torch_input import Batch, normalize, training_input, validation_input
+from scenerec.models import torch_model
+from scenerec.models.initial import initial_state
+from scenerec.training.checkpoint import LearnerState
+from scenerec.training.learner import (
+    FP16_BACKOFF_FACTOR,
+    FP16_FIRST_LOSS_SCALE,
+    FP16_GROWTH_FACTOR,
+    FP16_GROWTH_INTERVAL,
+    TrainingJob,
+)
+from scenerec.training.metrics import ValidationCounts
+from scenerec.training.torch_optimizers import (
+    build_optimizer,
+    load_optimizer_state,
+    optimizer_state,
+    set_learning_rate,
+)
+from scenerec.training.world import World
+
+_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchLearner:
+    """See `scenerec.training.learner.Learner`. The process group, where the world has one, is already set up."""
+
+    def __init__(self, job: TrainingJob, world: World) -> None:
+        config = job.config
+        self.job, self.world, self.optimize = job, world, config.optimize
+        self.device = torch.device(world.device)
+        self.model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed)
+        if (weights := initial_state(config.model.weights)) is not None:
+            torch_model.load_state(self.model, weights)
+        self.model.to(self.device, memory_format=torch.channels_last)
+        # Running statistics are rank 0's, but only validation and checkpoints read them: sent then, not each step.
+        self.parallel: nn.Module = (
+            DistributedDataParallel(self.model, broadcast_buffers=False) if world.size > 1 else self.model
+        )
+        self.parameters = dict(self.model.named_parameters())
+        self.optimizer = build_optimizer(self.optimize, self.parameters)
+        self.scaler = torch.amp.GradScaler(
+            self.device.type,
+            init_scale=FP16_FIRST_LOSS_SCALE,
+            growth_factor=FP16_GROWTH_FACTOR,
+            backoff_factor=FP16_BACKOFF_FACTOR,
+            growth_interval=FP16_GROWTH_INTERVAL,
+            enabled=self.optimize.precision == "fp16",
+        )
+        self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if self.optimize.ema_decay else {}
+        self.updates = 0
+        self.steps = 0
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._loss_steps = 0
+
+    def training_batches(self, start: Cursor) -> Iterator[Batch]:
+        """See Learner."""
+        job = self.job
+        self.steps = start.epoch * job.plan.steps_per_epoch + start.step
+        return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
+
+    def validation_batches(self) -> Iterable[Batch]:
+        """See Learner."""
+        job = self.job
+        return validation_input(job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes)
+
+    def train_step(self, batch: Batch, learning_rate: float) -> None:
+        """See Learner."""
+        self.parallel.train()
+        self._seed_dropout()
+        images = batch.images.to(self.device, non_blocking=True).chunk(self.optimize.accumulate_steps)
+        labels = batch.labels.to(self.device, non_blocking=True).chunk(self.optimize.accumulate_steps)
+        for index, (some_images, some_labels) in enumerate(zip(images, labels, strict=True)):
+            with self._gradient_exchange(last=index == len(images) - 1):
+                self._forward_backward(some_images, some_labels)
+        self._update(learning_rate)
+        self.steps += 1
+        self._loss_steps += 1
+
+    def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        logits = self._logits(self.parallel, images)
+        loss = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.optimize.label_smoothing)
+        loss = loss / self.optimize.global_batch_size
+        self._loss_sum += loss.detach()
+        # DistributedDataParallel divides by the world size; the sum over ranks is the mean over the global batch.
+        self.scaler.scale(loss * self.world.size).backward()
+
+    def _update(self, learning_rate: float) -> None:
+        set_learning_rate(self.optimizer, learning_rate)
+        self.scaler.unscale_(self.optimizer)
+        if self.optimize.clip_grad_norm:
+            nn.utils.clip_grad_norm_(self.parameters.values(), self.optimize.clip_grad_norm)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.scaler.get_scale() < scale:
+            return  # fp16 overflowed: this step changed nothing
+        self.updates += 1
+        if self.average:
+            with torch.no_grad():
+                parameters = [self.parameters[name] for name in self.average]
+                torch._foreach_lerp_(list(self.average.values()), parameters, 1 - self.optimize.ema_decay)
+
+    def take_loss(self) -> float:
+        """See Learner."""
+        total = self._sum_over_ranks(self._loss_sum.cpu().numpy().reshape(1))[0] / self._loss_steps
+        self._loss_sum.zero_()
+        self._loss_steps = 0
+        return float(total)
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[Batch]) -> ValidationCounts:
+        """See Learner."""
+        self._share_running_statistics()
+        self.model.eval()
+        counts = ValidationCounts()
+        with self._averaged_weights():
+            for batch in batches:
+                logits = self._logits(self.model, batch.images.to(self.device))
+                labels = batch.labels.to(self.device)
+                loss_sum = F.cross_entropy(logits, labels, reduction="sum")
+                ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+                counts += ValidationCounts(
+                    len(labels), float(loss_sum), int(ranked[:, 0].sum()), int(ranked.any(dim=1).sum())
+                )
+        return ValidationCounts.from_array(self._sum_over_ranks(counts.as_array()))
+
+    def state(self) -> LearnerState:
+        """See Learner."""
+        self._share_running_statistics()
+        return LearnerState(
+            model=torch_model.state(self.model),
+            optimizer=optimizer_state(self.optimizer, self.optimize.optimizer, self.parameters),
+            ema={name: tensor.cpu().numpy().copy() for name, tensor in self.average.items()},
+            updates=self.updates,
+            loss_scale=self.scaler.get_scale(),
+            good_steps=self.scaler._get_growth_tracker(),
+        )
+
+    def load_state(self, state: LearnerState) -> None:
+        """See Learner."""
+        torch_model.load_state(self.model, state.model)
+        load_optimizer_state(self.optimizer, state.optimizer, state.updates, self.parameters)
+        for name, tensor in self.average.items():
+            tensor.copy_(torch.from_numpy(state.ema[name]))
+        self.updates = state.updates
+        if self.scaler.is_enabled():
+            tracker = {"scale": state.loss_scale, "_growth_tracker": state.good_steps}
+            self.scaler.load_state_dict(self.scaler.state_dict() | tracker)
+
+    def agree(self, value: int) -> int:
+        """See Learner."""
+        return round(float(self._sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
+
+    def _logits(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """uint8 images NCHW -> float32 logits [n, classes]."""
+        pixels = normalize(images).contiguous(memory_format=torch.channels_last)
+        low = _AUTOCAST[self.optimize.precision]
+        with torch.autocast(self.device.type, dtype=low) if low != torch.float32 else nullcontext():
+            return model(pixels).float()
+
+    def _gradient_exchange(self, last: bool) -> AbstractContextManager[None]:
+        if isinstance(self.parallel, DistributedDataParallel) and not last:
+            return self.parallel.no_sync()
+        return nullcontext()
+
+    def _seed_dropout(self) -> None:
+        """Dropout by (seed, step, rank) alone: nothing to save, and a resumed run draws what it would have drawn."""
+        key = (self.optimize.seed, self.steps, self.world.rank)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """The averages in the model's place, where they are kept."""
+        trained = {name: self.parameters[name].detach().clone() for name in self.average}
+        for name, tensor in self.average.items():
+            self.parameters[name].copy_(tensor)
+        try:
+            yield
+        finally:
+            for name, tensor in trained.items():
+                self.parameters[name].data.copy_(tensor)
+
+    def _share_running_statistics(self) -> None:
+        if self.world.size > 1:
+            for buffer in self.model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def _sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+        if self.world.size == 1:
+            return values
+        total = torch.from_numpy(values).to(self.device)
+        dist.all_reduce(total)
+        return total.cpu().numpy()

@@ -1,0 +1,57 @@
+"""SGD and AdamW in torch, and their state in neutral terms. Mirrors tf_optimizers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from scenerec.config import OptimizeConfig
+from scenerec.training.checkpoint import Tensors
+
+SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
+
+
+def build_optimizer(config: OptimizeConfig, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
+    """torch's own SGD or AdamW; parameters with fewer than two axes (biases, normalisation) do not decay."""
+    groups = [
+        {"params": [p for p in parameters.values() if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters.values() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "sgd":
+        nesterov = config.nesterov and config.momentum > 0
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """For the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, kind: str, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensors]:
+    """slot -> parameter name -> float32 array; zeros for what has not been stepped yet."""
+    return {
+        slot: {
+            name: (optimizer.state[p][slot] if optimizer.state[p].get(slot) is not None else torch.zeros_like(p))
+            .detach()
+            .to("cpu", torch.float32, copy=True)
+            .numpy()
+            for name, p in parameters.items()
+        }
+        for slot in SLOTS[kind]
+    }
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, state: dict[str, Tensors], updates: int, parameters: Mapping[str, nn.Parameter]
+) -> None:
+    """Sets all slots, and the number of updates made, from which AdamW corrects its bias."""
+    for name, p in parameters.items():
+        slots = {slot: torch.from_numpy(np.array(tensors[name])).to(p.device) for slot, tensors in state.items()}
+        optimizer.state[p].update(slots)
+        if isinstance(optimizer, torch.optim.AdamW):
+            optimizer.state[p]["step"] = torch.tensor(float(updates))

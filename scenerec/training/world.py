@@ -1,0 +1,18 @@
+"""One process's place among those that train together. The loops know nothing else of what started them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class World:
+    """Rank and size of this process, and where it computes."""
+
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
+    """`cpu`, or `cuda:0` for the process's first visible GPU."""
+
+    @property
+    def is_chief(self) -> bool:
+        """Rank 0: the one that writes checkpoints and speaks."""
+        return self.rank == 0
