@@ -1,4 +1,4 @@
-"""The lines (logfmt) by which a job tells its log how far it is: rank 0 prints, `scenerec logs` reads them."""
+"""The lines (logfmt) in which a job tells its log how far it is: rank 0 prints, `scenerec logs` reads them."""
 
 import json
 import math

@@ -1,0 +1,22 @@
+"""Which object store `s3://` means: the user's own where the environment names one, else the embedded one."""
+
+import os
+from pathlib import Path
+
+from cluster import local
+
+_USERS_OWN = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN")
+
+
+def users_store_variable() -> str | None:
+    """The first environment variable by which the user has chosen a store, None if there is none."""
+    return next((name for name in _USERS_OWN if os.environ.get(name)), None)
+
+
+def use_store_environment(home: Path | str | None = None) -> None:
+    """Lets this process and its children reach the embedded store, if it is up and the user has not chosen another.
+
+    Every command that touches `s3://` calls it before it opens a storage.
+    """
+    if not users_store_variable() and (cluster := local.find(home)):
+        os.environ.update(cluster.environment)

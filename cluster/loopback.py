@@ -1,0 +1,50 @@
+"""Servers of this machine: free ports for them, and requests to them."""
+
+import http.client
+import os
+import random
+import socket
+import urllib.request
+from contextlib import ExitStack
+
+# Below the ranges from which Linux (32768 up) and macOS (49152 up) take the ports of outgoing connections:
+# a port found free stays free until the server that it is for has started.
+_FIRST, _LAST = 20000, 32000
+
+
+def free_ports(names: tuple[str, ...]) -> dict[str, int]:
+    """One free TCP port of 127.0.0.1 for each name; all are held until the last is found: none comes twice."""
+    with ExitStack() as held:
+        ports: dict[str, int] = {}
+        while len(ports) < len(names):
+            candidate = held.enter_context(socket.socket())
+            port = random.randint(_FIRST, _LAST)
+            if _bind(candidate, port):
+                ports[names[len(ports)]] = port
+        return ports
+
+
+def get(url: str, headers: dict[str, str] | None = None) -> bytes | None:
+    """The body at an address of this machine, past any proxy of the environment; None without an answer."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(urllib.request.Request(url, headers=headers or {}), timeout=5) as response:
+            return response.read()
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def no_proxy() -> dict[str, str]:
+    """NO_PROXY in both spellings, with this machine added: the cluster is never asked through a proxy."""
+    hosts = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    missing = [host for host in ("127.0.0.1", "localhost") if host not in hosts.split(",")]
+    value = ",".join([*([hosts] if hosts else []), *missing])
+    return {"NO_PROXY": value, "no_proxy": value}
+
+
+def _bind(candidate: socket.socket, port: int) -> bool:
+    try:
+        candidate.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True

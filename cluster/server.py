@@ -1,0 +1,95 @@
+"""A server of the embedded cluster: what is common to the Ray node and the store."""
+
+from pathlib import Path
+from typing import Protocol
+
+from cluster import loopback
+from cluster.processes import is_running, spawn, terminate, wait_until
+from cluster.state import ClusterState, Service, save_state
+from scenerec.errors import ClusterError
+
+_START_TIMEOUT_S = 120.0
+
+
+class Server(Protocol):
+    """How one server is started, asked and ended. `ports` are its own, by the names in `port_names`."""
+
+    @property
+    def name(self) -> str:
+        """Its key in cluster.json."""
+
+    @property
+    def port_names(self) -> tuple[str, ...]:
+        """What it listens on."""
+
+    @property
+    def stop_patience_s(self) -> float:
+        """How long it may take to end in good order."""
+
+    def command(self, ports: dict[str, int]) -> list[str]:
+        """The program and its arguments. Raises ClusterError where the program is missing."""
+
+    def environment(self, ports: dict[str, int]) -> dict[str, str]:
+        """All of its environment variables."""
+
+    def is_ready(self, ports: dict[str, int]) -> bool:
+        """Whether it answers."""
+
+    def clean_up(self, ports: dict[str, int]) -> None:
+        """Removes what it leaves behind when it has ended."""
+
+
+def launch(server: Server, home: Path, state: ClusterState) -> ClusterState:
+    """Starts the server, without waiting for it, and records it in cluster.json."""
+    ports = loopback.free_ports(server.port_names)
+    command = server.command(ports)
+    save_state(
+        home, state
+    )  # the id comes first: by it the process is found if we are killed before the next line
+    pid = spawn(command, server.environment(ports), _mark(server, state), log_path(server, home))
+    state = state.with_service(server.name, Service(pid=pid, ports=ports))
+    save_state(home, state)
+    return state
+
+
+def await_ready(server: Server, home: Path, state: ClusterState) -> None:
+    """Waits until the server answers; else ends it and raises ClusterError with the end of its log."""
+    service = state.services[server.name]
+    mark = _mark(server, state)
+    if wait_until(
+        lambda: server.is_ready(service.ports), lambda: is_running(service.pid, mark), _START_TIMEOUT_S
+    ):
+        return
+    end(server, state)
+    log = log_path(server, home)
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    last = lines[-1][:200] if lines else "it said nothing"
+    raise ClusterError(f"the embedded {server.name} did not start: {last} (the whole log: {log})")
+
+
+def is_up(server: Server, state: ClusterState) -> bool:
+    """Whether the recorded process is running and answers."""
+    service = state.services.get(server.name)
+    return (
+        service is not None
+        and is_running(service.pid, _mark(server, state))
+        and server.is_ready(service.ports)
+    )
+
+
+def end(server: Server, state: ClusterState) -> int:
+    """Ends the server and all that it started, also what is left of one that died; counts the processes."""
+    service = state.services.get(server.name)
+    ended = terminate(service.pid if service else None, _mark(server, state), server.stop_patience_s)
+    if service:
+        server.clean_up(service.ports)
+    return len(ended)
+
+
+def log_path(server: Server, home: Path) -> Path:
+    """What the server prints."""
+    return home / "logs" / f"{server.name}.log"
+
+
+def _mark(server: Server, state: ClusterState) -> str:
+    return f"{state.id}-{server.name}"

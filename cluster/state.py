@@ -1,0 +1,87 @@
+"""The folder of an embedded cluster, and cluster.json in it: what was started, where, and its credentials."""
+
+import fcntl
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from scenerec.errors import ClusterError
+
+_FILE = "cluster.json"
+
+
+class Service(BaseModel):
+    """A server of the cluster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pid: int
+    ports: dict[str, int]
+
+
+class ClusterState(BaseModel):
+    """The content of cluster.json. It outlives the processes: the store keeps its credentials."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(default_factory=lambda: secrets.token_hex(8))
+    token: str = Field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    """Ray's authentication token: without one, every user of this machine could run code in the cluster."""
+    access_key: str = Field(default_factory=lambda: secrets.token_hex(10))
+    secret_key: str = Field(default_factory=lambda: secrets.token_hex(20), repr=False)
+    services: dict[str, Service] = {}
+    """What was started, by name: ray, store."""
+
+    def with_service(self, name: str, service: Service) -> "ClusterState":
+        """This state with one service more."""
+        return self.model_copy(update={"services": {**self.services, name: service}})
+
+    def without_service(self, name: str) -> "ClusterState":
+        """This state with one service less."""
+        services = {key: value for key, value in self.services.items() if key != name}
+        return self.model_copy(update={"services": services})
+
+
+def cluster_home(home: Path | str | None = None) -> Path:
+    """`home`, else $SCENEREC_HOME, else ~/.scenerec."""
+    return Path(home or os.environ.get("SCENEREC_HOME") or "~/.scenerec").expanduser().absolute()
+
+
+def load_state(home: Path) -> ClusterState | None:
+    """The state in `home`, None if there is none. Raises ClusterError if the file is damaged."""
+    path = home / _FILE
+    try:
+        return ClusterState.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValidationError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged or of another version"
+        raise ClusterError(f"{path}: cannot be used: {reason}; remove the file to begin anew") from None
+
+
+def save_state(home: Path, state: ClusterState) -> None:
+    """Writes the state, readable for its owner alone."""
+    handle, temporary = tempfile.mkstemp(dir=home, prefix=".cluster.")  # made with mode 0600
+    with os.fdopen(handle, "w") as file:
+        file.write(state.model_dump_json(indent=2))
+    Path(temporary).replace(home / _FILE)
+
+
+@contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Keeps other commands from starting or stopping the cluster of `home` meanwhile."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (home / "lock").open("w")
+    except OSError as error:
+        raise ClusterError(
+            f"{home}: cannot be written ({error.strerror}): set SCENEREC_HOME to another folder"
+        ) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
