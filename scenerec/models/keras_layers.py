@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -22,7 +23,7 @@ Shape = Sequence[int | None]
 
 
 def _replica_variable(name: str, shape: Shape, initializer: str, dtype: str) -> keras.Variable:
-    """A variable that every replica of a `tf.distribute` strategy updates by itself; Keras's default cannot be.
+    """A variable of which each replica of a `tf.distribute` strategy has its own value.
 
     In `strategy.run` a replica reads and assigns its own copy. Outside, each process reads the copy of its
     first replica, without communication, and an assignment sets all copies of the process.
@@ -167,6 +168,44 @@ def _replica_salt() -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group if context is not None else 0
     return tf.bitwise.left_shift(tf.cast(replica, "int64"), tf.constant(32, "int64"))
+
+
+@serialisable
+class AdaptiveAveragePooling2D(keras.layers.Layer):
+    """torch's AdaptiveAvgPool2d over [batch, height, width, channels], for any ratio of sizes.
+
+    Args:
+        output_size: (height, width) in pixels.
+    """
+
+    def __init__(self, output_size: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.output_size = tuple(output_size)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Average over the rows of each window, then over its columns."""
+        rows, columns = (
+            tf.constant(_window_means(pixels, windows), self.compute_dtype)
+            for pixels, windows in zip(x.shape[1:3], self.output_size, strict=True)
+        )
+        return tf.einsum("bhqc,ph->bpqc", tf.einsum("bhwc,qw->bhqc", x, columns), rows)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """[batch, *output_size, channels]."""
+        return (input_shape[0], *self.output_size, input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "output_size": list(self.output_size)}
+
+
+def _window_means(pixels: int, windows: int) -> np.ndarray:
+    """The matrix [windows, pixels] of means; window i is [i, i + 1) * pixels / windows, rounded outwards."""
+    start = np.arange(windows) * pixels // windows
+    end = -(-np.arange(1, windows + 1) * pixels // windows)
+    position = np.arange(pixels)
+    inside = (position >= start[:, None]) & (position < end[:, None])
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
 @serialisable

@@ -1,13 +1,13 @@
 """TensorFlow: build a classifier, and its weights to and from the neutral state: `torch_model`'s mirror."""
 
-from scenerec.models import keras_twin, torch_model  # first: torchvision goes before tensorflow
+from scenerec.models import keras_twin, torch_model, zoo  # first: torchvision goes before tensorflow
 
 import keras  # isort: skip
 
-from scenerec.models.keras_bindings import Binding, bindings, load_state, state
+from scenerec.models.keras_bindings import Binding, bindings, load_state, neutral_shape, state
 from scenerec.models.keras_layers import Dropout
 
-__all__ = ["Binding", "bindings", "build", "load_state", "restart_dropout", "state"]
+__all__ = ["Binding", "bindings", "build", "load_state", "neutral_shape", "restart_dropout", "state"]
 
 
 def build(arch: str, classes: int, image_size: int, seed: int) -> keras.Model:
@@ -21,8 +21,10 @@ def build(arch: str, classes: int, image_size: int, seed: int) -> keras.Model:
 
     Raises:
         UnknownArchitectureError: `arch` is not in the zoo.
-        ModelError: `arch` cannot take images of `image_size`, or has no twin.
+        ImageSizeError: `arch` cannot take images of `image_size`.
+        UnsupportedOperationError: `arch` uses an operation that has no Keras equivalent.
     """
+    zoo.check_image_size(arch, image_size)
     network = torch_model.build(arch, classes, seed)
     model = keras_twin.twin(network, image_size, name=arch)
     load_state(model, torch_model.state(network))

@@ -10,6 +10,10 @@ class UnknownArchitectureError(ModelError):
     """A name that is not in the table."""
 
 
+class ImageSizeError(ModelError):
+    """Images of a size that an architecture does not take."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One classifier of torchvision.
@@ -19,7 +23,7 @@ class Architecture:
         parameters: trainable parameters at 1000 classes, as published (Inception's count its auxiliary head).
         image_size: side in pixels at which its published ImageNet weights are evaluated.
         gflops: 1e9 multiply-adds for one image of `image_size`.
-        min_image_size: smallest side in pixels that torchvision names for it.
+        min_image_size: smallest side in pixels that it takes.
         fixed_image_size: it takes images of `image_size` only.
     """
 
@@ -41,62 +45,62 @@ _TABLE = (
     Architecture("densenet161", 28_681_000, 224, 7.728, 29),
     Architecture("densenet169", 14_149_480, 224, 3.36, 29),
     Architecture("densenet201", 20_013_928, 224, 4.291, 29),
-    Architecture("efficientnet_b0", 5_288_548, 224, 0.386, 1),
-    Architecture("efficientnet_b1", 7_794_184, 240, 0.687, 1),
-    Architecture("efficientnet_b2", 9_109_994, 288, 1.088, 1),
-    Architecture("efficientnet_b3", 12_233_232, 300, 1.827, 1),
-    Architecture("efficientnet_b4", 19_341_616, 380, 4.394, 1),
-    Architecture("efficientnet_b5", 30_389_784, 456, 10.266, 1),
-    Architecture("efficientnet_b6", 43_040_704, 528, 19.068, 1),
-    Architecture("efficientnet_b7", 66_347_960, 600, 37.746, 1),
-    Architecture("efficientnet_v2_l", 118_515_272, 480, 56.08, 33),
-    Architecture("efficientnet_v2_m", 54_139_356, 480, 24.582, 33),
-    Architecture("efficientnet_v2_s", 21_458_488, 384, 8.366, 33),
+    Architecture("efficientnet_b0", 5_288_548, 224, 0.386),
+    Architecture("efficientnet_b1", 7_794_184, 240, 0.687),
+    Architecture("efficientnet_b2", 9_109_994, 288, 1.088),
+    Architecture("efficientnet_b3", 12_233_232, 300, 1.827),
+    Architecture("efficientnet_b4", 19_341_616, 380, 4.394),
+    Architecture("efficientnet_b5", 30_389_784, 456, 10.266),
+    Architecture("efficientnet_b6", 43_040_704, 528, 19.068),
+    Architecture("efficientnet_b7", 66_347_960, 600, 37.746),
+    Architecture("efficientnet_v2_l", 118_515_272, 480, 56.08),
+    Architecture("efficientnet_v2_m", 54_139_356, 480, 24.582),
+    Architecture("efficientnet_v2_s", 21_458_488, 384, 8.366),
     Architecture("googlenet", 6_624_904, 224, 1.498, 15),
     Architecture("inception_v3", 27_161_264, 299, 5.713, 75),
     Architecture("maxvit_t", 30_919_624, 224, 5.558, 224, True),
-    Architecture("mnasnet0_5", 2_218_512, 224, 0.104, 1),
-    Architecture("mnasnet0_75", 3_170_208, 224, 0.215, 1),
-    Architecture("mnasnet1_0", 4_383_312, 224, 0.314, 1),
-    Architecture("mnasnet1_3", 6_282_256, 224, 0.526, 1),
-    Architecture("mobilenet_v2", 3_504_872, 224, 0.301, 1),
-    Architecture("mobilenet_v3_large", 5_483_032, 224, 0.217, 1),
-    Architecture("mobilenet_v3_small", 2_542_856, 224, 0.057, 1),
-    Architecture("regnet_x_16gf", 54_278_536, 224, 15.941, 1),
-    Architecture("regnet_x_1_6gf", 9_190_136, 224, 1.603, 1),
-    Architecture("regnet_x_32gf", 107_811_560, 224, 31.736, 1),
-    Architecture("regnet_x_3_2gf", 15_296_552, 224, 3.177, 1),
-    Architecture("regnet_x_400mf", 5_495_976, 224, 0.414, 1),
-    Architecture("regnet_x_800mf", 7_259_656, 224, 0.8, 1),
-    Architecture("regnet_x_8gf", 39_572_648, 224, 7.995, 1),
-    Architecture("regnet_y_128gf", 644_812_894, 224, 127.518, 1),
-    Architecture("regnet_y_16gf", 83_590_140, 224, 15.912, 1),
-    Architecture("regnet_y_1_6gf", 11_202_430, 224, 1.612, 1),
-    Architecture("regnet_y_32gf", 145_046_770, 224, 32.28, 1),
-    Architecture("regnet_y_3_2gf", 19_436_338, 224, 3.176, 1),
-    Architecture("regnet_y_400mf", 4_344_144, 224, 0.402, 1),
-    Architecture("regnet_y_800mf", 6_432_512, 224, 0.834, 1),
-    Architecture("regnet_y_8gf", 39_381_472, 224, 8.473, 1),
-    Architecture("resnet101", 44_549_160, 224, 7.801, 1),
-    Architecture("resnet152", 60_192_808, 224, 11.514, 1),
-    Architecture("resnet18", 11_689_512, 224, 1.814, 1),
-    Architecture("resnet34", 21_797_672, 224, 3.664, 1),
-    Architecture("resnet50", 25_557_032, 224, 4.089, 1),
-    Architecture("resnext101_32x8d", 88_791_336, 224, 16.414, 1),
-    Architecture("resnext101_64x4d", 83_455_272, 224, 15.46, 1),
-    Architecture("resnext50_32x4d", 25_028_904, 224, 4.23, 1),
-    Architecture("shufflenet_v2_x0_5", 1_366_792, 224, 0.04, 1),
-    Architecture("shufflenet_v2_x1_0", 2_278_604, 224, 0.145, 1),
-    Architecture("shufflenet_v2_x1_5", 3_503_624, 224, 0.296, 1),
-    Architecture("shufflenet_v2_x2_0", 7_393_996, 224, 0.583, 1),
+    Architecture("mnasnet0_5", 2_218_512, 224, 0.104),
+    Architecture("mnasnet0_75", 3_170_208, 224, 0.215),
+    Architecture("mnasnet1_0", 4_383_312, 224, 0.314),
+    Architecture("mnasnet1_3", 6_282_256, 224, 0.526),
+    Architecture("mobilenet_v2", 3_504_872, 224, 0.301),
+    Architecture("mobilenet_v3_large", 5_483_032, 224, 0.217),
+    Architecture("mobilenet_v3_small", 2_542_856, 224, 0.057),
+    Architecture("regnet_x_16gf", 54_278_536, 224, 15.941),
+    Architecture("regnet_x_1_6gf", 9_190_136, 224, 1.603),
+    Architecture("regnet_x_32gf", 107_811_560, 224, 31.736),
+    Architecture("regnet_x_3_2gf", 15_296_552, 224, 3.177),
+    Architecture("regnet_x_400mf", 5_495_976, 224, 0.414),
+    Architecture("regnet_x_800mf", 7_259_656, 224, 0.8),
+    Architecture("regnet_x_8gf", 39_572_648, 224, 7.995),
+    Architecture("regnet_y_128gf", 644_812_894, 224, 127.518),
+    Architecture("regnet_y_16gf", 83_590_140, 224, 15.912),
+    Architecture("regnet_y_1_6gf", 11_202_430, 224, 1.612),
+    Architecture("regnet_y_32gf", 145_046_770, 224, 32.28),
+    Architecture("regnet_y_3_2gf", 19_436_338, 224, 3.176),
+    Architecture("regnet_y_400mf", 4_344_144, 224, 0.402),
+    Architecture("regnet_y_800mf", 6_432_512, 224, 0.834),
+    Architecture("regnet_y_8gf", 39_381_472, 224, 8.473),
+    Architecture("resnet101", 44_549_160, 224, 7.801),
+    Architecture("resnet152", 60_192_808, 224, 11.514),
+    Architecture("resnet18", 11_689_512, 224, 1.814),
+    Architecture("resnet34", 21_797_672, 224, 3.664),
+    Architecture("resnet50", 25_557_032, 224, 4.089),
+    Architecture("resnext101_32x8d", 88_791_336, 224, 16.414),
+    Architecture("resnext101_64x4d", 83_455_272, 224, 15.46),
+    Architecture("resnext50_32x4d", 25_028_904, 224, 4.23),
+    Architecture("shufflenet_v2_x0_5", 1_366_792, 224, 0.04),
+    Architecture("shufflenet_v2_x1_0", 2_278_604, 224, 0.145),
+    Architecture("shufflenet_v2_x1_5", 3_503_624, 224, 0.296),
+    Architecture("shufflenet_v2_x2_0", 7_393_996, 224, 0.583),
     Architecture("squeezenet1_0", 1_248_424, 224, 0.819, 21),
     Architecture("squeezenet1_1", 1_235_496, 224, 0.349, 17),
-    Architecture("swin_b", 87_768_224, 224, 15.431, 224),
-    Architecture("swin_s", 49_606_258, 224, 8.741, 224),
-    Architecture("swin_t", 28_288_354, 224, 4.491, 224),
-    Architecture("swin_v2_b", 87_930_848, 256, 20.325, 256),
-    Architecture("swin_v2_s", 49_737_442, 256, 11.546, 256),
-    Architecture("swin_v2_t", 28_351_570, 256, 5.94, 256),
+    Architecture("swin_b", 87_768_224, 224, 15.431, 4),
+    Architecture("swin_s", 49_606_258, 224, 8.741, 4),
+    Architecture("swin_t", 28_288_354, 224, 4.491, 4),
+    Architecture("swin_v2_b", 87_930_848, 256, 20.325, 4),
+    Architecture("swin_v2_s", 49_737_442, 256, 11.546, 4),
+    Architecture("swin_v2_t", 28_351_570, 256, 5.94, 4),
     Architecture("vgg11", 132_863_336, 224, 7.609, 32),
     Architecture("vgg11_bn", 132_868_840, 224, 7.609, 32),
     Architecture("vgg13", 133_047_848, 224, 11.308, 32),
@@ -110,8 +114,8 @@ _TABLE = (
     Architecture("vit_h_14", 632_045_800, 224, 167.295, 224, True),
     Architecture("vit_l_16", 304_326_632, 224, 61.555, 224, True),
     Architecture("vit_l_32", 306_535_400, 224, 15.378, 224, True),
-    Architecture("wide_resnet101_2", 126_886_696, 224, 22.753, 1),
-    Architecture("wide_resnet50_2", 68_883_240, 224, 11.398, 1),
+    Architecture("wide_resnet101_2", 126_886_696, 224, 22.753),
+    Architecture("wide_resnet50_2", 68_883_240, 224, 11.398),
 )
 
 ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in _TABLE}
@@ -128,3 +132,17 @@ def architecture(name: str) -> Architecture:
     nearest = difflib.get_close_matches(name.lower(), ARCHITECTURES, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise UnknownArchitectureError(f"unknown architecture {name!r}: {hint}`scenerec models` lists them all")
+
+
+def check_image_size(name: str, image_size: int) -> None:
+    """Refuse square images that the architecture cannot take.
+
+    Raises:
+        UnknownArchitectureError: there is no architecture `name`.
+        ImageSizeError: images of `image_size` pixels are too small, or not the one size that it takes.
+    """
+    entry = architecture(name)
+    if entry.fixed_image_size and image_size != entry.image_size:
+        raise ImageSizeError(f"{name} takes images of {entry.image_size} px only, not {image_size}")
+    if image_size < entry.min_image_size:
+        raise ImageSizeError(f"{name} takes images of at least {entry.min_image_size} px, not {image_size}")

@@ -108,11 +108,12 @@ class _Builder(fx.Interpreter):
 
 def _trace(network: nn.Module) -> fx.Graph:
     """The graph in evaluation mode, which has no auxiliary heads; the network's mode is left as it was."""
-    training = network.training
+    modes = {module: module.training for module in network.modules()}
     try:
         return _Tracer().trace(network.eval())
     finally:
-        network.train(training)
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _module_path(node: fx.Node) -> str:

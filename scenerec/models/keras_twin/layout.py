@@ -135,9 +135,10 @@ def reshape(ctx: Context, x: Value, shape: Sequence[int]) -> Value:
     """torch's reshape. Only axes that are split or merged have to be stored side by side, in order."""
     if not x.batched:
         return parameter_value(ops.reshape(natural(ctx, x).tensor, shape))
-    if not shape or shape[0] != BATCH:
+    size = math.prod(x.shape[1:])
+    new = _resolve(shape[1:], size)
+    if not shape or shape[0] != BATCH or math.prod(new) != size:
         raise ctx.unsupported(f"reshape of {x.shape} to {tuple(shape)}, which mixes samples of the batch")
-    new = _resolve(shape[1:], math.prod(x.shape[1:]))
     groups = sorted(
         _matching_groups(x.shape[1:], new),
         key=lambda group: min((x.order.index(axis) for axis in group[0]), default=x.rank),

@@ -100,7 +100,7 @@ def adaptive_average_pool(ctx: Context, x: Value, size: Size) -> Value:
     if size == image:
         return x
     if any(pixels % out for pixels, out in zip(image, size, strict=True)):
-        tensor = ctx.apply(keras.layers.AdaptiveAveragePooling2D, x.tensor, output_size=size)
+        tensor = ctx.apply(keras_layers.AdaptiveAveragePooling2D, x.tensor, output_size=size)
         return image_value(tensor, nonnegative=x.nonnegative)
     window = (image[0] // size[0], image[1] // size[1])
     return average_pool(ctx, x, window, window, 0, ceil_mode=False)

@@ -1,0 +1,218 @@
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from scenerec.models import keras_bindings, keras_twin, torch_model
+
+ARCHITECTURES = [
+    "resnet18",
+    "mobilenet_v3_small",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+]
+TRAINED = ["resnet18", "mobilenet_v3_small", "squeezenet1_1"]
+
+
+def nchw(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def assert_close_in_scale(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_logits_are_torchs(arch: str, make_pair: Callable, rng: np.random.Generator):
+    network, twin = make_pair(arch)
+    images = rng.normal(size=(2, 64, 64, 3)).astype("float32")
+    with torch.no_grad():
+        expected = network.eval()(nchw(images)).numpy()
+    assert_close_in_scale(twin(images, training=False).numpy(), expected, 2e-5)
+    assert_close_in_scale(tf.function(twin)(images, training=False).numpy(), expected, 2e-5)
+
+
+@pytest.mark.parametrize("arch", TRAINED)
+def test_gradients_and_running_statistics_are_torchs(
+    arch: str, make_pair: Callable, rng: np.random.Generator
+):
+    network, twin = make_pair(arch)
+    images, labels = rng.normal(size=(8, 64, 64, 3)).astype("float32"), rng.integers(0, 5, 8)
+
+    F.cross_entropy(network.train()(nchw(images)), torch.from_numpy(labels)).backward()
+    expected = {key: parameter.grad.numpy() for key, parameter in network.named_parameters()}
+
+    gradients = training_gradients(twin, images, labels)
+    assert set(gradients) == set(expected)
+    scale = max(np.linalg.norm(gradient) for gradient in expected.values())
+    for key, gradient in expected.items():
+        # A bias before a BatchNorm has no gradient but rounding: hence the floor.
+        allowed = 1e-3 * np.linalg.norm(gradient) + 1e-6 * scale
+        assert np.linalg.norm(gradients[key] - gradient) <= allowed, key
+
+    state = keras_bindings.state(twin)
+    for key, buffer in network.named_buffers():
+        if buffer.is_floating_point():
+            np.testing.assert_allclose(state[key], buffer.numpy(), rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+def training_gradients(twin: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Gradients of the mean cross-entropy in graph mode, by torch name and in torch's layout."""
+    parameters = [binding for binding in keras_bindings.bindings(twin) if binding.trainable]
+
+    @tf.function
+    def gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, twin(images, training=True))
+            loss = tf.reduce_mean(losses)
+        return tape.gradient(loss, [binding.variable.value for binding in parameters])
+
+    return {
+        b.key: b.to_neutral(gradient.numpy()) for b, gradient in zip(parameters, gradients(), strict=True)
+    }
+
+
+def test_layers_are_called_as_the_modules():
+    network = torch_model.build("resnet18", 5, seed=0)
+    twin = keras_twin.twin(network, 64, name="resnet18")
+    names = [layer.name for layer in twin.layers]
+    assert {"conv1", "layer1.0.bn1", "layer2.0.downsample.0", "fc", "logits"} <= set(names)
+    assert {"layer1.0.relu", "layer1.0.relu_1", "layer1.0.add", "conv1.pad"} <= set(names)
+    assert twin.output.dtype == "float32"
+
+
+def test_building_leaves_the_network_in_its_mode():
+    network = torch_model.build("squeezenet1_1", 5, seed=0)
+    network.features.eval()
+    modes = [module.training for module in network.modules()]
+    keras_twin.twin(network, 64, name="twin")
+    assert [module.training for module in network.modules()] == modes
+
+
+class Lambda(nn.Module):
+    """A network that is one function."""
+
+    def __init__(self, function: Callable) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+NEGATIVE = Lambda(lambda x: x * -1.0 + -9.0)  # so that padding with zeros would win a maximum
+
+OPERATIONS = {
+    "dilated conv": nn.Conv2d(3, 4, 3, padding=2, dilation=2),
+    "strided even conv": nn.Conv2d(3, 4, 4, stride=3, padding=1),
+    "oblong conv": nn.Conv2d(3, 4, (1, 5), padding=(0, 2)),
+    "grouped conv": nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 3, groups=2)),
+    "multiplied depthwise conv": nn.Conv2d(3, 9, 3, stride=2, padding=1, groups=3, bias=False),
+    "max pool": nn.Sequential(NEGATIVE, nn.MaxPool2d(3, 2, 1)),
+    "max pool after relu": nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
+    "max pool ceil": nn.Sequential(NEGATIVE, nn.MaxPool2d(3, 2, ceil_mode=True)),
+    "max pool ceil starts inside": nn.Sequential(NEGATIVE, nn.MaxPool2d(2, 3, 1, ceil_mode=True)),
+    "average pool": nn.AvgPool2d(3, 1, 1),
+    "adaptive pool": nn.AdaptiveAvgPool2d(4),
+    "adaptive pool uneven": nn.AdaptiveAvgPool2d((5, 3)),
+    "mean": Lambda(lambda x: x.mean([2, 3])),
+    "mean keepdim": Lambda(lambda x: x.mean((-1, -2), keepdim=True)),
+    "flatten": nn.Flatten(),
+    "unflatten": nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (6, 24))),
+    "activations": nn.Sequential(
+        nn.SiLU(), nn.Hardswish(), nn.GELU(), nn.Hardsigmoid(), nn.Tanh(), nn.ReLU6()
+    ),
+    "gate": Lambda(lambda x: torch.sigmoid(x.mean((2, 3), keepdim=True)) * x + 1.0),
+    "channel shuffle": Lambda(lambda x: x.view(x.size(0), 3, 2, 6, 12).transpose(1, 2).flatten(1, 2)),
+    "chunk and cat": Lambda(lambda x: torch.cat(x.chunk(3, dim=1)[::-1], dim=1)),
+    "cat of different layouts": Lambda(lambda x: torch.cat([x, x.transpose(2, 3)], 1)),
+    "linear over width": nn.Linear(12, 5),
+    "layer norm over width": nn.LayerNorm(12),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_is_torchs(name: str, rng: np.random.Generator):
+    assert_twin(nn.Sequential(OPERATIONS[name]).eval(), rng.normal(size=(2, 12, 12, 3)).astype("float32"))
+
+
+def assert_twin(network: nn.Module, images: np.ndarray) -> None:
+    twin = keras_twin.twin(network, images.shape[1], name="twin")
+    keras_bindings.load_state(twin, torch_model.state(network))
+    with torch.no_grad():
+        expected = network(nchw(images)).numpy()
+    actual = twin(images, training=False).numpy()
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+@st.composite
+def shape_programs(draw: st.DrawFn) -> list[tuple[str, list[int]]]:
+    """Permutations and reshapes of [batch, 3, 4, 4] that leave the batch alone."""
+    program, shape = [], [3, 4, 4]
+    for _ in range(draw(st.integers(1, 5))):
+        if draw(st.booleans()):
+            dims = draw(st.permutations(range(len(shape))))
+            shape = [shape[dim] for dim in dims]
+            program.append(("permute", [0, *(dim + 1 for dim in dims)]))
+        else:
+            factors = draw(st.permutations([2, 2, 2, 2, 3, 1]))
+            cuts = sorted(draw(st.sets(st.integers(1, 5), max_size=4)))
+            shape = [math.prod(factors[a:b]) for a, b in zip([0, *cuts], [*cuts, 6], strict=True)]
+            program.append(("reshape", shape))
+    return program
+
+
+@settings(max_examples=40, deadline=None)
+@given(shape_programs())
+def test_any_permutation_and_reshape_is_torchs(program: list[tuple[str, list[int]]]):
+    def run(x: torch.Tensor) -> torch.Tensor:
+        for operation, axes in program:
+            x = x.permute(axes) if operation == "permute" else x.reshape(x.size(0), *axes)
+        return x
+
+    assert_twin(Lambda(run), np.arange(96, dtype="float32").reshape(2, 4, 4, 3))
+
+
+def test_a_permutation_moves_no_data():
+    channels_last = Lambda(lambda x: F.relu(x.permute(0, 2, 3, 1)))
+    twin = keras_twin.twin(channels_last, 8, name="twin")
+    assert [type(layer).__name__ for layer in twin.layers] == ["InputLayer", "Activation", "Activation"]
+
+
+def test_an_unsupported_function_names_itself_its_module_and_the_remedy():
+    network = nn.Sequential(nn.Identity(), Lambda(lambda x: torch.roll(x, 1)))
+    with pytest.raises(keras_twin.UnsupportedOperationError) as error:
+        keras_twin.twin(network, 8, name="twin")
+    assert str(error.value) == (
+        "no Keras equivalent for the function roll, used by 1 (Lambda); to add it, register a converter with "
+        "@converts_function in scenerec.models.keras_twin"
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            nn.Sequential(nn.Bilinear(1, 1, 1)),
+            r"the module Bilinear, used by 0 \(Bilinear\); .*@converts_module",
+        ),
+        (Lambda(lambda x: x.cumsum(1)), "the method cumsum, used by Lambda; .*@converts_method"),
+        (
+            nn.Sequential(nn.MaxPool2d(2, dilation=2)),
+            r"max-pooling with dilation or indices, used by 0 \(MaxPool2d\)$",
+        ),
+        (Lambda(lambda x: x.view(-1)), "mixes samples of the batch"),
+    ],
+)
+def test_what_is_unsupported_is_named(network: nn.Module, message: str):
+    with pytest.raises(keras_twin.UnsupportedOperationError, match=message):
+        keras_twin.twin(network, 8, name="twin")

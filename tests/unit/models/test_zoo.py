@@ -1,0 +1,71 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+import torchvision
+
+from scenerec.models import torch_model, zoo
+
+
+def test_the_table_names_torchvisions_classifiers():
+    assert list(zoo.ARCHITECTURES) == torchvision.models.list_models(module=torchvision.models)
+    assert len(zoo.ARCHITECTURES) == 80
+
+
+@pytest.mark.parametrize("entry", zoo.ARCHITECTURES.values(), ids=lambda entry: entry.name)
+def test_an_entry_is_what_torchvision_publishes(entry: zoo.Architecture):
+    published = {
+        (weights.meta["num_params"], weights.transforms.keywords["crop_size"], weights.meta["_ops"])
+        for weights in torchvision.models.get_model_weights(entry.name)
+    }
+    assert (entry.parameters, entry.image_size, entry.gflops) in published
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5"])
+def test_parameters_count_the_network_at_1000_classes(name: str):
+    network = torch_model.build(name, classes=1000, seed=0)
+    assert sum(parameter.numel() for parameter in network.parameters()) == zoo.architecture(name).parameters
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
+def test_the_smallest_image_is_the_smallest(name: str):
+    network = torch_model.build(name, classes=2, seed=0).eval()
+    size = zoo.architecture(name).min_image_size
+    assert network(torch.zeros(1, 3, size, size)).shape == (1, 2)
+    with pytest.raises(RuntimeError):
+        network(torch.zeros(1, 3, size - 1, size - 1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("resnet5O", "resnet50"), ("ResNet50", "resnet50"), ("mobilenetv3_small", "mobilenet_v3_small")],
+)
+def test_an_unknown_name_suggests_the_nearest(wrong: str, meant: str):
+    with pytest.raises(zoo.UnknownArchitectureError, match=f"{wrong}.*did you mean '{meant}'"):
+        zoo.architecture(wrong)
+
+
+def test_an_unknown_name_with_nothing_near_suggests_none():
+    with pytest.raises(zoo.UnknownArchitectureError, match="scenerec models") as error:
+        zoo.architecture("xyzzy")
+    assert "did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet18", 1), ("alexnet", 63), ("vit_b_16", 224)])
+def test_a_size_that_fits_is_accepted(name: str, size: int):
+    zoo.check_image_size(name, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [("alexnet", 62, "at least 63 px, not 62"), ("vit_b_16", 256, "224 px only, not 256")],
+)
+def test_a_size_that_does_not_fit_is_refused(name: str, size: int, message: str):
+    with pytest.raises(zoo.ImageSizeError, match=message):
+        zoo.check_image_size(name, size)
+
+
+def test_the_table_needs_no_torch():
+    code = "import sys, scenerec.models.zoo; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
