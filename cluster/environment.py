@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from cluster import local
+from cluster import local, loopback
 
 _USERS_OWN = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN")
 
@@ -14,9 +14,10 @@ def users_store_variable() -> str | None:
 
 
 def use_store_environment(home: Path | str | None = None) -> None:
-    """Lets this process and its children reach the embedded store, if it is up and the user has not chosen another.
+    """Lets this process and its children reach the embedded store, if it is up and the user names no other.
 
     Every command that touches `s3://` calls it before it opens a storage.
     """
     if not users_store_variable() and (cluster := local.find(home)):
-        os.environ.update(cluster.environment)
+        variables = {name: value for name, value in cluster.environment.items() if name.startswith("AWS_")}
+        os.environ.update({**variables, **loopback.no_proxy()})

@@ -13,7 +13,7 @@ _FIRST, _LAST = 20000, 32000
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
-    """One free TCP port of 127.0.0.1 for each name; all are held until the last is found: none comes twice."""
+    """One free TCP port of 127.0.0.1 for each name, all of them held until the last is found."""
     with ExitStack() as held:
         ports: dict[str, int] = {}
         while len(ports) < len(names):

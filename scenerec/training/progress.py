@@ -1,4 +1,4 @@
-"""The lines (logfmt) in which a job tells its log how far it is: rank 0 prints, `scenerec logs` reads them."""
+"""The lines (logfmt) in which a job tells its log how far it is: rank 0 prints, `scenerec logs` reads."""
 
 import json
 import math
@@ -89,9 +89,8 @@ def format_line(event: Event) -> str:
     """
     match event:
         case Progress():
-            return (
-                f"[progress] epoch={event.epoch}/{event.epochs} step={event.step}/{event.steps} "
-                + _numbers(images_per_s=event.images_per_s, loss=event.loss, lr=event.lr, eta_s=event.eta_s)
+            return f"[progress] epoch={event.epoch}/{event.epochs} step={event.step}/{event.steps} " + _numbers(
+                images_per_s=event.images_per_s, loss=event.loss, lr=event.lr, eta_s=event.eta_s
             )
         case EpochSummary():
             return f"[epoch] epoch={event.epoch}/{event.epochs} " + _numbers(

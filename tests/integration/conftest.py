@@ -11,7 +11,7 @@ from cluster import local
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[local.LocalCluster]:
-    """A cluster of two CPUs with the bucket `scenes`; this process's environment leads to it and its store."""
+    """A cluster of two CPUs with the bucket `scenes`; the environment of this process leads to it."""
     with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home, pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "RAY_ADDRESS"):
             patch.delenv(name, raising=False)

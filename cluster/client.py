@@ -1,0 +1,309 @@
+"""Jobs on a cluster, by the dashboard's HTTP interface: submitted, listed, followed, stopped."""
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cluster import loopback
+from cluster.address import Address
+from scenerec.errors import ClusterError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+Answer = TypeVar("Answer")
+
+_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+# Ray would hold back lines that resemble each other, and colour the name of the worker before each line.
+_PLAIN_LOG = {"RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster that is alive."""
+
+    address: str
+    is_head: bool
+    cpus: float
+    gpus: float
+    memory_bytes: float
+    cpus_used: float
+    gpus_used: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that scenerec submitted."""
+
+    id: str
+    name: str
+    """Name of the run."""
+    run_url: str
+    kind: str
+    framework: str
+    status: str
+    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    message: str
+    """Ray's explanation of the status."""
+    exit_code: int | None
+    """Of the job's process, where it has ended by itself."""
+    started_s: float
+    """Seconds since 1970."""
+    ended_s: float | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in _ENDED
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from its submission to its end, or to now."""
+        return (self.ended_s or time.time()) - self.started_s
+
+
+class ClusterClient:
+    """A cluster's jobs. Every method raises ClusterError where the cluster does not do its part."""
+
+    patience_s = 60.0
+    """How long a dashboard may be away while a job is followed."""
+    stall_s = 30.0
+    """Silence of a running job's log after which its stream is opened anew: Ray's can stop without a word."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._jobs_client: JobSubmissionClient | None = None
+        if address.embedded:
+            os.environ.update(loopback.no_proxy())
+
+    def nodes(self) -> list[Node]:
+        """The nodes that are alive, the head first."""
+        alive = [
+            node
+            for node in self._get("/api/v0/nodes?detail=1&limit=1000")["result"]["result"]
+            if node["state"] == "ALIVE"
+        ]
+        report = (self._get("/api/cluster_status")["clusterStatus"] or {}).get("loadMetricsReport") or {}
+        usage = report.get("usageByNode") or {}
+        nodes = [_node(node, usage.get(node["node_id"]) or {}) for node in alive]
+        return sorted(nodes, key=lambda node: not node.is_head)
+
+    def submit(
+        self,
+        name: str,
+        run_url: str,
+        entrypoint: str,
+        working_dir: Path,
+        metadata: Mapping[str, str],
+        env: Mapping[str, str],
+    ) -> str:
+        """Sends `working_dir` to the cluster and runs `entrypoint` in it; returns the job's id.
+
+        Metadata and env can be read by everyone who sees the dashboard: no secrets in them.
+        """
+        job_id = f"{name}-{secrets.token_hex(3)}"
+        self._ask(
+            lambda client: client.submit_job(
+                entrypoint=entrypoint,
+                submission_id=job_id,
+                runtime_env={"working_dir": str(working_dir), "env_vars": {**_PLAIN_LOG, **env}},
+                metadata={**metadata, "name": name, "run": run_url},
+            )
+        )
+        return job_id
+
+    def jobs(self) -> list[Job]:
+        """All jobs that scenerec submitted, the newest first."""
+        details = self._ask(lambda client: client.list_jobs())
+        ours = [_job(each) for each in details if each.submission_id and "scenerec" in (each.metadata or {})]
+        return sorted(ours, key=lambda job: job.started_s, reverse=True)
+
+    def find(self, job_or_name: str) -> Job:
+        """The job of this id, else the newest of the run of this name."""
+        jobs = self.jobs()
+        for job in [job for job in jobs if job.id == job_or_name] or [
+            job for job in jobs if job.name == job_or_name
+        ]:
+            return job
+        raise ClusterError(
+            f"{job_or_name}: no job or run of this name on {self.address.url}; see `scenerec list`"
+        )
+
+    def job(self, job_id: str) -> Job:
+        """The job as it is now."""
+        return _job(self._ask(lambda client: client.get_job_info(job_id)))
+
+    def logs(self, job_id: str) -> str:
+        """All that the job has printed so far."""
+        return self._ask(lambda client: client.get_job_logs(job_id))
+
+    def follow(self, job_id: str) -> Iterator[str]:
+        """The lines of the job's log, without their ends, from the first on, until the job has ended."""
+        seen = 0
+        away_since: float | None = None
+        while True:
+            for line in self._stream(job_id, skip=seen):
+                seen += 1
+                yield line
+            try:
+                ended = self.job(job_id).ended
+                away_since = None
+            except ClusterError:
+                away_since = away_since or time.monotonic()
+                if time.monotonic() - away_since > self.patience_s:
+                    raise
+                ended = False
+            if ended:
+                yield from _lines(self.logs(job_id))[seen:]
+                return
+            time.sleep(1)
+
+    def stop(self, job_id: str, timeout_s: float = 30.0) -> Job:
+        """Asks the job to end, waits until it has, and returns it."""
+        self._ask(lambda client: client.stop_job(job_id))
+        deadline = time.monotonic() + timeout_s
+        while not (job := self.job(job_id)).ended:
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{job_id}: has not ended within {timeout_s:g} s of being asked to; ask again"
+                )
+            time.sleep(0.3)
+        return job
+
+    def _stream(self, job_id: str, skip: int) -> Iterator[str]:
+        """Lines of the log after the first `skip`, for as long as the stream holds and says something."""
+        loop = asyncio.new_event_loop()
+        chunks = self._ray_client().tail_job_logs(job_id)
+        partial = ""
+        last_news = time.monotonic()
+        try:
+            waiting = loop.create_task(_next(chunks))
+            while time.monotonic() - last_news < self.stall_s:
+                loop.run_until_complete(asyncio.wait({waiting}, timeout=0.5))
+                if not waiting.done():
+                    with suppress(ClusterError):
+                        if self.job(job_id).ended:
+                            return
+                    continue
+                chunk = waiting.result()
+                if chunk is None:
+                    return
+                last_news = time.monotonic()
+                waiting = loop.create_task(_next(chunks))
+                *lines, partial = (partial + chunk).split("\n")
+                for line in lines:
+                    if skip:
+                        skip -= 1
+                    else:
+                        yield line
+        finally:
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(waiting)
+            loop.run_until_complete(chunks.aclose())
+            loop.close()
+
+    def _get(self, path: str) -> Any:
+        import requests
+
+        try:
+            response = requests.get(f"{self.address.url}{path}", headers=self.address.headers, timeout=20)
+        except requests.RequestException as error:
+            raise self._unreachable(error) from None
+        if response.status_code in (401, 403):
+            raise self._refused()
+        try:
+            return response.json()["data"]
+        except (ValueError, KeyError):
+            raise ClusterError(
+                f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})"
+            ) from None
+
+    def _ask(self, request: Callable[["JobSubmissionClient"], Answer]) -> Answer:
+        from ray.exceptions import AuthenticationError
+        from requests import RequestException
+
+        try:
+            return request(self._ray_client())
+        except AuthenticationError:
+            raise self._refused() from None
+        except (ConnectionError, RequestException) as error:
+            raise self._unreachable(error) from None
+        except (RuntimeError, ValueError) as error:
+            raise ClusterError(f"{self.address.url}: {_last_line(str(error))}") from None
+
+    def _ray_client(self) -> "JobSubmissionClient":
+        if self._jobs_client is None:
+            from ray.job_submission import JobSubmissionClient
+
+            logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
+            self._jobs_client = JobSubmissionClient(self.address.url, headers=dict(self.address.headers))
+        return self._jobs_client
+
+    def _unreachable(self, error: BaseException) -> ClusterError:
+        remedy = (
+            "is the cluster up?"
+            if self.address.embedded
+            else "is the address the dashboard's, and the cluster up?"
+        )
+        return ClusterError(f"{self.address.url}: cannot be reached: {remedy}")
+
+    def _refused(self) -> ClusterError:
+        return ClusterError(
+            f"{self.address.url}: refuses this token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        )
+
+
+async def _next(chunks: AsyncIterator[str]) -> str | None:
+    """The next part of a log; None at the end of the stream, whatever ended it: it can be opened anew."""
+    try:
+        return await anext(chunks, None)
+    except Exception:
+        return None
+
+
+def _lines(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removesuffix(".") if lines else "the request failed"
+
+
+def _job(details: Any) -> Job:
+    """From Ray's JobDetails."""
+    metadata = details.metadata or {}
+    return Job(
+        id=details.submission_id,
+        name=metadata.get("name", ""),
+        run_url=metadata.get("run", ""),
+        kind=metadata.get("kind", ""),
+        framework=metadata.get("framework", ""),
+        status=str(getattr(details.status, "value", details.status)),
+        message=details.message or "",
+        exit_code=details.driver_exit_code,
+        started_s=(details.start_time or 0) / 1000,
+        ended_s=details.end_time / 1000 if details.end_time else None,
+    )
+
+
+def _node(node: Mapping[str, Any], usage: Mapping[str, tuple[float, float]]) -> Node:
+    total = node["resources_total"]
+    return Node(
+        address=node["node_ip"],
+        is_head=node["is_head_node"],
+        cpus=total.get("CPU", 0.0),
+        gpus=total.get("GPU", 0.0),
+        memory_bytes=total.get("memory", 0.0),
+        cpus_used=usage.get("CPU", (0.0, 0.0))[0],
+        gpus_used=usage.get("GPU", (0.0, 0.0))[0],
+    )
