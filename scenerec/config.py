@@ -59,10 +59,10 @@ class Section(BaseModel):
 
 
 class AugmentConfig(Section):
-    """How training images are varied. The draws depend on seed, epoch and position only: both frameworks see the same."""
+    """How training images are varied. Draws depend on seed, epoch and position only: both frameworks see the same."""
 
     crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
-    """Random resized crop: smallest and largest share of the image's area. [1, 1] with `flip: false` turns cropping off."""
+    """Random resized crop: smallest and largest share of the image's area. [1, 1] takes nearly the whole image."""
     crop_ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (3 / 4, 4 / 3)
     """Random resized crop: narrowest and widest aspect ratio (width / height)."""
     flip: bool = True

@@ -49,20 +49,38 @@ class Plan:
         """(what, value), for people."""
         workers = " or ".join(map(str, self.workers))
         resources = f"{self.cpus_per_worker} CPU" + (f", {self.gpus_per_worker} GPU" if self.gpus_per_worker else "")
-        dropped = f" ({self.dropped_per_epoch} samples fill no batch and wait for another epoch)" if self.dropped_per_epoch else ""
+        dropped = (
+            f" ({self.dropped_per_epoch} samples fill no batch and wait for another epoch)"
+            if self.dropped_per_epoch
+            else ""
+        )
         return [
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.classes} classes, in {self.framework}"),
-            ("data", f"{self.train_samples:,} training samples, {self.val_samples:,} for validation, {self.lanes} lanes"),
+            (
+                "data",
+                f"{self.train_samples:,} training samples, {self.val_samples:,} for validation, {self.lanes} lanes",
+            ),
             ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
-            ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
+            (
+                "batch",
+                f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)",
+            ),
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
         ]
 
 
-def resolve(config: TrainConfig, train: Manifest, val: Manifest, nodes: Sequence[NodeResources] | None = None) -> Plan:
+def resolve(
+    config: TrainConfig,
+    train: Manifest,
+    val: Manifest,
+    nodes: Sequence[NodeResources] | None = None,
+    resumed_lanes: int | None = None,
+) -> Plan:
     """The plan of a training job; `nodes` is the cluster, None where it is not to be checked.
+
+    `resumed_lanes` are those of the run's checkpoints, None for a new run.
 
     Raises PlanError, in one line, where config, data and cluster do not fit each other.
     """
@@ -71,8 +89,12 @@ def resolve(config: TrainConfig, train: Manifest, val: Manifest, nodes: Sequence
     workers = _allowed_workers(config)
     steps = steps_per_epoch(train.samples, batch)
     if not steps:
-        raise PlanError(f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train}")
-    lanes = choose_lanes(list(workers), train.samples) if config.data.lanes == "auto" else config.data.lanes
+        raise PlanError(
+            f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train}"
+        )
+    lanes = resumed_lanes or config.data.lanes
+    if lanes == "auto":
+        lanes = choose_lanes(list(workers), train.samples)
     if workers[-1] > lanes:
         raise PlanError(
             f"scale.workers: {workers[-1]} workers need at least as many lanes, and there are {lanes} "
@@ -107,10 +129,15 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
     if train.classes != val.classes:
         odd = sorted(set(train.classes) ^ set(val.classes))
         what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
-        raise PlanError(f"data.val: its classes are not those of data.train ({what}): pack both from the same class list")
+        raise PlanError(
+            f"data.val: its classes are not those of data.train ({what}): pack both from the same class list"
+        )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
     if empty:
-        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train}: add some, or remove the class and pack again")
+        raise PlanError(
+            f"data.train: class {empty[0]!r} has no image in {config.data.train}: add some, "
+            "or remove the class and pack again"
+        )
 
 
 def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:
@@ -121,11 +148,13 @@ def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:
     if allowed:
         return allowed
     per_step = f" x optimize.accumulate_steps ({unit})" if unit > 1 else ""
-    workers = f"{scale.min_workers} to {scale.max_workers}" if isinstance(scale.workers, WorkerRange) else str(scale.workers)
+    workers = (
+        f"{scale.min_workers} to {scale.max_workers}" if isinstance(scale.workers, WorkerRange) else str(scale.workers)
+    )
     fitting = optimize.global_batch_size // (scale.max_workers * unit) * scale.max_workers * unit
     raise PlanError(
-        f"optimize.global_batch_size: {optimize.global_batch_size} is not divisible by scale.workers ({workers}){per_step}; "
-        f"{fitting or scale.max_workers * unit} would be"
+        f"optimize.global_batch_size: {optimize.global_batch_size} is not divisible by scale.workers "
+        f"({workers}){per_step}; {fitting or scale.max_workers * unit} would be"
     )
 
 
@@ -136,9 +165,9 @@ def _check_cluster(config: TrainConfig, nodes: Sequence[NodeResources]) -> None:
         return
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     raise PlanError(
-        f"scale.workers: {scale.min_workers} workers of {scale.cpus_per_worker} CPU and {scale.gpus_per_worker} GPU each: the cluster "
-        f"has room for {room} ({cpus:g} CPU, {gpus:g} GPU on {len(nodes)} node(s)): lower scale.workers or cpus_per_worker, "
-        "or, where the cluster grows by itself, --no-cluster-check"
+        f"scale.workers: {scale.min_workers} workers of {scale.cpus_per_worker} CPU and {scale.gpus_per_worker} GPU "
+        f"each: the cluster has room for {room} ({cpus:g} CPU, {gpus:g} GPU on {len(nodes)} node(s)): lower "
+        "scale.workers or cpus_per_worker, or, where the cluster grows by itself, --no-cluster-check"
     )
 
 

@@ -1,4 +1,4 @@
-"""Folders of objects, local or in S3, behind one small interface: keys are relative, puts are atomic, errors are one line."""
+"""Folders of objects, local or in S3, behind one small interface: relative keys, atomic puts, one-line errors."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -35,7 +36,7 @@ class Storage(Protocol):
         """Address of the folder, without a trailing slash."""
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Objects whose key begins with `prefix`, in order of key. A missing folder is an empty one; a missing bucket an error."""
+        """Objects whose key begins with `prefix`, by key. A missing folder is empty; a missing bucket an error."""
 
     def get(self, key: str) -> bytes:
         """The whole object."""
@@ -112,8 +113,8 @@ class LocalStorage:
                             shutil.copyfileobj(source, file, 1 << 20)
                     else:
                         file.write(content)
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, target)
+                Path(temporary).chmod(0o644)
+                Path(temporary).replace(target)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
@@ -172,16 +173,14 @@ class S3Storage:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See Storage."""
-        token: str | None = None
+        request = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
         while True:
-            more = {"ContinuationToken": token} if token else {}
-            full_prefix = self.prefix + prefix
-            page = self._retry("", lambda more=more: self.client.list_objects_v2(Bucket=self.bucket, Prefix=full_prefix, **more))  # type: ignore[misc]
+            page = self._retry("", partial(self.client.list_objects_v2, **request))  # type: ignore[arg-type]
             for entry in page.get("Contents", []):
                 yield ObjectInfo(entry["Key"].removeprefix(self.prefix), entry["Size"])
             if not page.get("IsTruncated"):
                 return
-            token = page["NextContinuationToken"]
+            request["ContinuationToken"] = page["NextContinuationToken"]
 
     def get(self, key: str) -> bytes:
         """See Storage."""
@@ -289,7 +288,10 @@ class S3Storage:
             return NotFoundError(f"{where}: there is no bucket `{self.bucket}` at {endpoint}"), False
         if code in ("NoSuchKey", "404") or status == 404:
             return NotFoundError(f"{where}: no such object"), False
-        if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken") or status in (401, 403):
+        if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken") or status in (
+            401,
+            403,
+        ):
             remedy = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy"
             return StorageError(f"{where}: {endpoint} refuses these credentials ({code}): {remedy}"), False
         return StorageError(f"{where}: {endpoint}: {error}"), status >= 500 or code == "SlowDown"

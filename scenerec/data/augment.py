@@ -48,9 +48,7 @@ def uniform_draws(seed: int, epoch: int, positions: np.ndarray, draws: int) -> n
     OOPSLA 2014), applied twice.
     """
     key = np.random.SeedSequence((seed, epoch, 2)).generate_state(1, np.uint64)[0]
-    counters = np.asarray(positions, dtype=np.uint64)[:, None] * np.uint64(draws) + np.arange(
-        draws, dtype=np.uint64
-    )
+    counters = np.asarray(positions, dtype=np.uint64)[:, None] * np.uint64(draws) + np.arange(draws, dtype=np.uint64)
     bits = _splitmix64(_splitmix64(counters) ^ key)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
@@ -82,7 +80,7 @@ def training_views(
     ratio = np.exp(_between(tries[:, 1], np.log(config.crop_ratio[0]), np.log(config.crop_ratio[1])))
     width = np.rint(np.sqrt(area * ratio)).astype(np.int64)
     height = np.rint(np.sqrt(area / ratio)).astype(np.int64)
-    fits = (0 < width) & (width <= widths[:, None]) & (0 < height) & (height <= heights[:, None])
+    fits = (width > 0) & (width <= widths[:, None]) & (height > 0) & (height <= heights[:, None])
     chosen = fits.argmax(axis=1)
     rows = np.arange(len(draws))
     height, width, fitting = height[rows, chosen], width[rows, chosen], fits[rows, chosen]
@@ -92,10 +90,11 @@ def training_views(
     colors = _between(draws[:, -3:], 1 - config.color_jitter, 1 + config.color_jitter)
     views = []
     for row in rows:
-        box = (top[row], left[row], height[row], width[row])
+        box = (int(top[row]), int(left[row]), int(height[row]), int(width[row]))
         if not fitting[row]:
             box = _largest_centered(int(heights[row]), int(widths[row]), config.crop_ratio)
-        views.append(View(*map(int, box), bool(flips[row]), *map(float, colors[row])))
+        brightness, contrast, saturation = colors[row].tolist()
+        views.append(View(*box, bool(flips[row]), brightness, contrast, saturation))
     return views
 
 
@@ -113,11 +112,10 @@ def _largest_centered(height: int, width: int, ratios: tuple[float, float]) -> t
 
 
 def center_crop(height: int, width: int, image_size: int, crop_ratio: float) -> CenterCrop:
-    """Resize the short side to image_size / crop_ratio, keep the aspect ratio, crop the central square of image_size."""
+    """Resize the short side to image_size / crop_ratio, keep the aspect ratio, crop the central square."""
     short_side = max(round(image_size / crop_ratio), image_size)
     scale = short_side / min(height, width)
     resized_height = max(round(height * scale), image_size)
     resized_width = max(round(width * scale), image_size)
-    return CenterCrop(
-        resized_height, resized_width, (resized_height - image_size) // 2, (resized_width - image_size) // 2
-    )
+    top, left = (resized_height - image_size) // 2, (resized_width - image_size) // 2
+    return CenterCrop(resized_height, resized_width, top, left)

@@ -32,7 +32,9 @@ class Shard(BaseModel):
     @model_validator(mode="after")
     def _counts_add_up(self) -> "Shard":
         if sum(self.class_counts.values()) != self.samples:
-            raise ValueError(f"{self.key}: class_counts add up to {sum(self.class_counts.values())}, samples is {self.samples}")
+            raise ValueError(
+                f"{self.key}: class_counts add up to {sum(self.class_counts.values())}, samples is {self.samples}"
+            )
         return self
 
 
@@ -53,8 +55,12 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _labels_in_range(self) -> "Manifest":
         for shard in self.shards:
-            if shard.class_counts and not 0 <= min(shard.class_counts) <= max(shard.class_counts) < len(self.classes):
-                raise ValueError(f"{shard.key}: a class index is out of range: there are {len(self.classes)} classes")
+            if shard.class_counts and not 0 <= min(shard.class_counts) <= max(shard.class_counts) < len(
+                self.classes
+            ):
+                raise ValueError(
+                    f"{shard.key}: a class index is out of range: there are {len(self.classes)} classes"
+                )
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: a name stands twice")
         return self
@@ -85,7 +91,7 @@ class Manifest(BaseModel):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over class names and the shards' checksums in order: the same content, the same order, the same fingerprint."""
+        """SHA-256 over class names and the shards' checksums in order: what the data order of a run depends on."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for shard in self.shards:
             digest.update(f"\n{shard.key} {shard.sha256} {shard.samples}".encode())
@@ -111,7 +117,9 @@ def read_manifest(storage: Storage) -> Manifest:
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"])) or MANIFEST_KEY
-        raise DataError(f"{storage.url}/{MANIFEST_KEY}: {field}: {problem['msg'].removeprefix('Value error, ')}") from None
+        raise DataError(
+            f"{storage.url}/{MANIFEST_KEY}: {field}: {problem['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:

@@ -44,7 +44,7 @@ class EpochOrder:
         return sum(self.shard_samples)
 
     def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the epoch's sequence, int64 [n] in [0, N), as (shard index, sample index in it), each int64 [n]."""
+        """Positions of the sequence, int64 [n] in [0, N), as (shard index, sample index in it), each int64 [n]."""
         shards, within = self.slots(positions)
         samples = np.empty_like(within)
         for shard in np.unique(shards):
@@ -97,12 +97,12 @@ def batch_positions(step: int, global_batch_size: int, rank: int = 0, world_size
 
 
 def validation_range(samples: int, rank: int, world_size: int) -> range:
-    """The samples that `rank` evaluates, in order of the manifest: each sample on exactly one rank, in runs of equal length within one."""
+    """The samples that `rank` evaluates, in order of the manifest: each on one rank, equal shares within one."""
     return range(samples * rank // world_size, samples * (rank + 1) // world_size)
 
 
 def choose_lanes(allowed_workers: list[int], samples: int) -> int:
-    """Number of lanes for a run: a multiple of 12 and of every allowed number of workers, as far as that stays reasonable.
+    """Number of lanes for a run: a multiple of 12 and of every allowed number of workers, as far as is reasonable.
 
     Any number is correct; one that the workers divide lets each read only its own lanes. Counts that would push the
     lanes past 16 for each worker are passed over, largest first served. Never more than there are samples.

@@ -95,9 +95,9 @@ def training_batches(
             window = ShardWindow(data, threads, _training_spans(epoch_order, batches))
             for index, positions in enumerate(batches):
                 samples, names = window.take(index, *epoch_order.locate(positions))
-                sizes = np.array(
-                    [image_size(s.image, name) for s, name in zip(samples, names, strict=True)]
-                ).reshape(-1, 2)
+                sizes = np.array([image_size(s.image, name) for s, name in zip(samples, names, strict=True)]).reshape(
+                    -1, 2
+                )
                 views = training_views(augment, order.seed, epoch, positions, sizes[:, 0], sizes[:, 1])
                 yield _encoded(samples, names, views)
 
@@ -105,18 +105,15 @@ def training_batches(
 def validation_batches(
     data: PackedSet, image_size_px: int, crop_ratio: float, batch_size: int, reader: int = 0, readers: int = 1
 ) -> Iterator[EncodedBatch]:
-    """Reader `reader`'s share of the set in batches of `batch_size`, the last one smaller; each sample is in one share only."""
+    """Reader `reader`'s share of the set in batches of `batch_size`, the last smaller; no sample is in two shares."""
     mine = validation_range(data.manifest.samples, reader, readers)
     ends = np.cumsum(data.manifest.shard_samples)
     batches = [
-        np.arange(first, min(first + batch_size, mine.stop))
-        for first in range(mine.start, mine.stop, batch_size)
+        np.arange(first, min(first + batch_size, mine.stop)) for first in range(mine.start, mine.stop, batch_size)
     ]
     shards = [np.searchsorted(ends, positions, side="right") for positions in batches]
     with ThreadPoolExecutor(_FETCH_THREADS, thread_name_prefix="fetch") as threads:
-        window = ShardWindow(
-            data, threads, _spans([[int(shard) for shard in of_batch] for of_batch in shards])
-        )
+        window = ShardWindow(data, threads, _spans([[(0, int(shard)) for shard in of_batch] for of_batch in shards]))
         for index, positions in enumerate(batches):
             starts = ends[shards[index]] - data.manifest.shard_samples[shards[index]]
             samples, names = window.take(index, shards[index], positions - starts)
@@ -138,6 +135,17 @@ def image_size(encoded: bytes, name: str) -> tuple[int, int]:
         raise undecodable(name, error) from None
 
 
+def check_images(data: PackedSet, shard_index: int) -> None:
+    """Reads a shard and decodes its images. Raises DataError that names the first that does not decode."""
+    for sample in data.read(shard_index):
+        name = f"{data.storage.url}/{data.manifest.shards[shard_index].key}: {sample.key}"
+        try:
+            with Image.open(BytesIO(sample.image)) as image:
+                image.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise undecodable(name, error) from None
+
+
 def undecodable(name: str, error: object) -> DataError:
     """The error for an image that does not decode."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -157,21 +165,18 @@ class Span:
 
 def _training_spans(order: EpochOrder, batches: list[np.ndarray]) -> list[Span]:
     """One span for each lane's passage through a shard: a shard at a cut is not held between its two lanes' turns."""
-    return _spans(
-        [list(zip(positions % order.lanes, order.slots(positions)[0], strict=True)) for positions in batches]
-    )
+    return _spans([list(zip(positions % order.lanes, order.slots(positions)[0], strict=True)) for positions in batches])
 
 
-def _spans(uses: list[list]) -> list[Span]:  # type: ignore[type-arg]
-    """Spans of what each batch uses: shard indices, or (lane, shard index)."""
-    first: dict[object, int] = {}
-    last: dict[object, int] = {}
+def _spans(uses: list[list[tuple[int, int]]]) -> list[Span]:
+    """Spans of the (lane, shard index) that each batch uses."""
+    first: dict[tuple[int, int], int] = {}
+    last: dict[tuple[int, int], int] = {}
     for index, of_batch in enumerate(uses):
         for use in of_batch:
             first.setdefault(use, index)
             last[use] = index
-    shard_of = {use: int(use[1]) if isinstance(use, tuple) else int(use) for use in first}
-    return sorted((Span(shard_of[use], first[use], last[use]) for use in first), key=lambda span: span.first)
+    return sorted((Span(use[1], first[use], last[use]) for use in first), key=lambda span: span.first)
 
 
 class ShardWindow:

@@ -146,9 +146,7 @@ class _Images:
             tf.TensorSpec([None], tf.int64),
         )
         dataset = tf.data.Dataset.from_generator(self._arrays, output_signature=signature)
-        dataset = dataset.map(
-            partial(self._decode_batch, threads), num_parallel_calls=threads, deterministic=True
-        )
+        dataset = dataset.map(partial(self._decode_batch, threads), num_parallel_calls=threads, deterministic=True)
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads + 1
         return dataset.prefetch(_BATCHES_AHEAD).with_options(options)

@@ -1,7 +1,7 @@
 """Checkpoints that belong to no framework: safetensors keyed by torch's state_dict names, and what else a resume needs.
 
-A checkpoint is a folder `step-000000123/` of model.safetensors, optimizer.safetensors, with an average of the weights
-also ema.safetensors, and state.json, which goes last and lists the others' checksums: without it there is no checkpoint.
+A checkpoint is a folder `step-000000123/` of model.safetensors, optimizer.safetensors, where averages are kept
+ema.safetensors, and state.json, which goes last and lists the others' checksums: without it there is no checkpoint.
 """
 
 import hashlib
@@ -55,11 +55,11 @@ class RunState:
     """Steps done in the whole run."""
     identity: dict[str, Any]
     """What fixes the sequence of batches and the weights' names and shapes."""
-    plateau: dict[str, float]
+    plateau: dict[str, Any]
     """Of reduce-on-plateau."""
     history: list[dict[str, Any]]
     """The finished epochs' metrics."""
-    partial: dict[str, float]
+    partial: dict[str, Any]
     """Sums over the epoch under way: loss, steps and seconds."""
     config: dict[str, Any]
     """The whole config."""
@@ -97,7 +97,9 @@ def save_checkpoint(storage: Storage, checkpoint: Checkpoint) -> str:
         "updates": learner.updates,
         "loss_scale": learner.loss_scale,
         "good_steps": learner.good_steps,
-        "files": {file: {"size_bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in contents.items()},
+        "files": {
+            file: {"size_bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in contents.items()
+        },
     }
     storage.put(f"{name}/{STATE_FILE}", json.dumps(state, indent=1).encode())
     return name
@@ -176,7 +178,12 @@ class CheckpointWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
-    def save(self, checkpoint: Checkpoint, best: dict[str, Any] | None = None, after: Callable[[], None] | None = None) -> None:
+    def save(
+        self,
+        checkpoint: Checkpoint,
+        best: dict[str, Any] | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
         """Writes `checkpoint`; with `best` it becomes the best one, described by these values; then calls `after`.
 
         Raises what the save before it raised.

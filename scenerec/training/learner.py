@@ -28,7 +28,7 @@ class TrainingJob:
 
 
 class Learner(Protocol):
-    """A network with its optimizer on one rank. Methods marked collective are called on all ranks, in the same order."""
+    """A network with its optimizer on one rank. What is marked collective is called on all ranks, in the same order."""
 
     def training_batches(self, start: Cursor) -> Iterator[Any]:
         """This rank's shares of the global batches, from `start` to the end of the run."""

@@ -37,8 +37,8 @@ class EpochSums:
 class Place:
     """Where the run is."""
 
-    cursor: Cursor = Cursor()
-    plateau: PlateauState = PlateauState()
+    cursor: Cursor = field(default_factory=Cursor)
+    plateau: PlateauState = field(default_factory=PlateauState)
     sums: EpochSums = field(default_factory=EpochSums)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -97,7 +97,10 @@ class _Run:
         check_identity(self.job.config.run_url, run.identity, self.identity)
         self.learner.load_state(checkpoint.learner)
         place = Place(
-            Cursor(run.epoch, run.step), PlateauState(**run.plateau), EpochSums(**run.partial), list(run.history)  # type: ignore[arg-type]
+            Cursor(run.epoch, run.step),
+            PlateauState(**run.plateau),
+            EpochSums(**run.partial),
+            list(run.history),
         )
         switched = f", written by {run.framework}" if run.framework != self.job.config.framework else ""
         self.say(
@@ -175,7 +178,7 @@ class _Run:
         return result
 
     def close(self) -> None:
-        """Ends the background thread. A failure of its last save has been raised by `finish` already, or comes second."""
+        """Ends the background thread, when its save is done."""
         self.writer.close()
 
     def _save(self, place: Place, cursor: Cursor, finished_epoch: bool = False) -> None:
@@ -220,8 +223,8 @@ class _Run:
         if math.isfinite(loss):
             return loss
         raise DivergedError(
-            f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}: lower optimize.lr, lengthen optimize.warmup_epochs, "
-            "set optimize.clip_grad_norm, or use precision fp32"
+            f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}: lower optimize.lr, lengthen "
+            "optimize.warmup_epochs, set optimize.clip_grad_norm, or use precision fp32"
         )
 
     def _checkpoint_url(self, epoch: dict[str, Any]) -> str:

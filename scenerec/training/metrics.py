@@ -1,6 +1,7 @@
 """What is counted while training and validating, in sums that add up over batches and ranks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,6 @@ class ValidationCounts:
         }
 
 
-def best_epoch(history: list[dict]) -> dict | None:  # type: ignore[type-arg]
+def best_epoch(history: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The finished epoch with the highest val_top1, the first of equals."""
     return max(history, key=lambda epoch: (epoch["val_top1"], -epoch["epoch"]), default=None)

@@ -16,7 +16,7 @@ class PlateauState:
     bad_epochs: int = 0
 
     def after_epoch(self, val_loss: float, config: OptimizeConfig) -> "PlateauState":
-        """The state after an epoch that ended with `val_loss`: torch's ReduceLROnPlateau with an absolute threshold of 0."""
+        """The state after an epoch that ended with `val_loss`: torch's ReduceLROnPlateau with threshold 0."""
         if val_loss < self.best_loss:
             return PlateauState(self.factor, val_loss, 0)
         if self.bad_epochs < config.plateau_patience:
@@ -24,7 +24,9 @@ class PlateauState:
         return PlateauState(self.factor * config.plateau_factor, self.best_loss, 0)
 
 
-def learning_rate(step: int, steps_per_epoch: int, config: OptimizeConfig, plateau: PlateauState = PlateauState()) -> float:
+def learning_rate(
+    step: int, steps_per_epoch: int, config: OptimizeConfig, plateau: PlateauState = PlateauState()
+) -> float:
     """Learning rate of optimizer step `step` (from 0) of the run.
 
     Warm-up is linear and reaches lr at its last step (Goyal et al. 2017, section 2.2). Cosine follows Loshchilov and

@@ -4,6 +4,7 @@ A loop of its own, since Keras 3's `fit` does not work under that strategy (kera
 batches and is one replica; weights and slots are assigned in the replica, by sums that are equal on all ranks.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,15 @@ from scenerec.training.world import World
 _POLICY = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 
 
+def use_threads(threads: int) -> None:
+    """Cores that this process may compute on, and one GPU, grown into as needed. Before the first learner is made."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    for gpu in tf.config.list_physical_devices("GPU")[:1]:
+        tf.config.set_visible_devices([gpu], "GPU")
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
 class TfLearner:
     """See `scenerec.training.learner.Learner`. TF_CONFIG, where the world has more than one rank, is already set."""
 
@@ -48,9 +58,15 @@ class TfLearner:
             self.parameters = [b for b in bindings if b.trainable]
             self.running_statistics = [b for b in bindings if not b.trainable]
             self.optimizer = Optimizer(self.optimize, self.parameters)
-            self.loss_scale = tf.Variable(FP16_FIRST_LOSS_SCALE if self.optimize.precision == "fp16" else 1.0, trainable=False)
+            self.loss_scale = tf.Variable(
+                FP16_FIRST_LOSS_SCALE if self.optimize.precision == "fp16" else 1.0, trainable=False
+            )
             self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-            self.average = [tf.Variable(b.variable.numpy(), trainable=False) for b in self.parameters] if self.optimize.ema_decay else []
+            self.average = (
+                [tf.Variable(b.variable.numpy(), trainable=False) for b in self.parameters]
+                if self.optimize.ema_decay
+                else []
+            )
         self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
         self._local_counts = tf.function(self._count, reduce_retracing=True)
         self._reduce = tf.function(self._run_reduce)
@@ -68,7 +84,9 @@ class TfLearner:
     def validation_batches(self) -> Iterable[Batch]:
         """See Learner."""
         job = self.job
-        return validation_input(job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes)
+        return validation_input(
+            job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes
+        )
 
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         """See Learner."""
@@ -97,7 +115,10 @@ class TfLearner:
             targets = tf.one_hot(labels, logits.shape[-1])
             smoothing = self.optimize.label_smoothing
             targets = targets * (1 - smoothing) + smoothing / logits.shape[-1]
-            loss = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets, logits)) / self.optimize.global_batch_size
+            loss = (
+                tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+                / self.optimize.global_batch_size
+            )
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, [b.variable.value for b in self.parameters])
         return loss, [tf.cast(gradient, tf.float32) for gradient in gradients]
@@ -211,5 +232,6 @@ class TfLearner:
 
 
 def _chunk(tensor: tf.Tensor, pieces: int) -> list[tf.Tensor]:
-    """Equal pieces along the batch axis."""
-    return [tensor] if pieces == 1 else tf.split(tensor, pieces)
+    """Pieces along the batch axis, of equal length within one."""
+    ends = [tf.shape(tensor)[0] * index // pieces for index in range(pieces + 1)]
+    return [tensor[start:end] for start, end in itertools.pairwise(ends)] if pieces > 1 else [tensor]

@@ -1,7 +1,7 @@
 """SGD and AdamW in TensorFlow with torch's update rules, and their state in neutral terms. Mirrors torch_optimizers.
 
-Keras's own differ: its SGD keeps lr x gradient in the velocity, so that a schedule acts late, and its AdamW adds epsilon
-before the bias correction.
+Keras's own differ: its SGD keeps lr x gradient in the velocity, so that a schedule acts late, and its AdamW adds
+epsilon before the bias correction.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,14 @@ class Optimizer:
             slots = [variables[index] for variables in self.slots.values()]
             step(weight.variable, gradient, learning_rate, decay, *slots)
 
-    def _sgd(self, weight: Any, gradient: tf.Tensor, learning_rate: tf.Tensor, decay: float, momentum_buffer: tf.Variable) -> None:
+    def _sgd(
+        self,
+        weight: Any,
+        gradient: tf.Tensor,
+        learning_rate: tf.Tensor,
+        decay: float,
+        momentum_buffer: tf.Variable,
+    ) -> None:
         """torch.optim.SGD: coupled decay; the buffer keeps gradients, the learning rate multiplies last."""
         momentum = self.config.momentum
         if decay:
@@ -60,7 +67,7 @@ class Optimizer:
         exp_avg: tf.Variable,
         exp_avg_sq: tf.Variable,
     ) -> None:
-        """torch.optim.AdamW (Loshchilov and Hutter 2019, algorithm 2): decoupled decay; epsilon after the bias correction."""
+        """torch.optim.AdamW (Loshchilov, Hutter 2019, alg. 2): decoupled decay; epsilon after the bias correction."""
         beta1, beta2 = self.config.betas
         count = tf.cast(self.updates, tf.float32)
         first = exp_avg + (1 - beta1) * (gradient - exp_avg)

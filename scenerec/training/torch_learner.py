@@ -34,6 +34,11 @@ from scenerec.training.world import World
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def use_threads(threads: int) -> None:
+    """Cores that this process may compute on. Before the first learner is made."""
+    torch.set_num_threads(threads)
+
+
 class TorchLearner:
     """See `scenerec.training.learner.Learner`. The process group, where the world has one, is already set up."""
 
@@ -59,7 +64,9 @@ class TorchLearner:
             growth_interval=FP16_GROWTH_INTERVAL,
             enabled=self.optimize.precision == "fp16",
         )
-        self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if self.optimize.ema_decay else {}
+        self.average = (
+            {name: p.detach().clone() for name, p in self.parameters.items()} if self.optimize.ema_decay else {}
+        )
         self.updates = 0
         self.steps = 0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -74,14 +81,16 @@ class TorchLearner:
     def validation_batches(self) -> Iterable[Batch]:
         """See Learner."""
         job = self.job
-        return validation_input(job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes)
+        return validation_input(
+            job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes
+        )
 
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         """See Learner."""
         self.parallel.train()
         self._seed_dropout()
-        images = batch.images.to(self.device, non_blocking=True).chunk(self.optimize.accumulate_steps)
-        labels = batch.labels.to(self.device, non_blocking=True).chunk(self.optimize.accumulate_steps)
+        images = batch.images.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)
+        labels = batch.labels.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)
         for index, (some_images, some_labels) in enumerate(zip(images, labels, strict=True)):
             with self._gradient_exchange(last=index == len(images) - 1):
                 self._forward_backward(some_images, some_labels)

@@ -47,7 +47,10 @@ def optimizer_state(
 
 
 def load_optimizer_state(
-    optimizer: torch.optim.Optimizer, state: dict[str, Tensors], updates: int, parameters: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Tensors],
+    updates: int,
+    parameters: Mapping[str, nn.Parameter],
 ) -> None:
     """Sets all slots, and the number of updates made, from which AdamW corrects its bias."""
     for name, p in parameters.items():

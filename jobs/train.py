@@ -1,0 +1,174 @@
+"""The training job: `python -m jobs.train config.yaml` on the cluster starts the workers, and ends with the result."""
+
+import json
+import os
+import sys
+from typing import Any
+
+from scenerec.config import TrainConfig, WorkerRange
+from scenerec.config_file import load_config
+from scenerec.errors import ScenerecError, StorageError
+from scenerec.plan import Plan
+from scenerec.preflight import open_set, plan_job
+from scenerec.storage import open_storage
+from scenerec.training.learner import Learner, TrainingJob
+from scenerec.training.loop import train
+from scenerec.training.progress import Event, Failure, RunResult, format_line
+from scenerec.training.world import World
+
+_FAILURE_FILE = "error.json"
+
+# Read by Ray when it is imported, here and in the processes that it starts.
+_RAY_SETTINGS = {
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # or each line comes twice
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+}
+
+
+def main(config_file: str) -> int:
+    """Runs the job of `config_file`; returns the exit code. Prints the lines of `scenerec.training.progress`."""
+    try:
+        config = load_config(config_file)
+        say(RunResult(run(config)))
+    except ScenerecError as error:
+        say(Failure(str(error)))
+        return error.exit_code
+    return 0
+
+
+def run(config: TrainConfig) -> dict[str, Any]:
+    """Trains on the workers of this cluster and returns the content of result.json.
+
+    Raises ScenerecError, also for one that a worker met.
+    """
+    plan = plan_job(config)
+    _fit(config, plan)
+    folder = open_storage(config.run_url)
+    _raise_failure(config)
+    for info in list(folder.list("ray/")):
+        folder.delete(info.key)
+    return json.loads(folder.get("result.json"))
+
+
+def _fit(config: TrainConfig, plan: Plan) -> None:
+    os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+
+    scale = config.scale
+    workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
+    resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
+    trainer = _trainer(config.framework)(
+        train_loop_per_worker=train_on_worker,
+        train_loop_config={"config": config.model_dump(mode="json"), "plan": plan, "attempt_of": _job_id()},
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=scale.gpus_per_worker > 0, resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            name=_job_id(),
+            failure_config=FailureConfig(max_failures=scale.max_restarts),
+            **_ray_storage(f"{config.run_url}/ray"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
+        _raise_failure(config)
+        reason = str(error).strip().splitlines()
+        raise ScenerecError(f"the workers failed: {reason[-1] if reason else type(error).__name__}") from None
+
+
+def _trainer(framework: str) -> Any:
+    if framework == "torch":
+        from ray.train.torch import TorchTrainer
+
+        return TorchTrainer
+    from functools import partial
+
+    from ray.train.tensorflow import TensorflowTrainer
+
+    from jobs.tf_backend import KerasConfig
+
+    return partial(TensorflowTrainer, tensorflow_config=KerasConfig())
+
+
+def train_on_worker(settings: dict[str, Any]) -> None:
+    """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
+    import ray.train
+
+    config, plan = TrainConfig.model_validate(settings["config"]), settings["plan"]
+    if _failure(config) is not None:
+        return  # an earlier attempt met what another will not mend; the driver says it
+    context = ray.train.get_context()
+    gpu = config.scale.gpus_per_worker > 0
+    world = World(context.get_world_rank(), context.get_world_size(), "cuda:0" if gpu else "cpu")
+    try:
+        job = TrainingJob(config, plan, open_set(config.data.train), open_set(config.data.val))
+        train(job, world, _learner(job, world), say, ray.train.report)
+    except StorageError:
+        raise  # the store may be back when Ray starts the workers again
+    except ScenerecError as error:
+        failure = {"job": settings["attempt_of"], "message": str(error), "exit_code": error.exit_code}
+        open_storage(config.run_url).put(_FAILURE_FILE, json.dumps(failure).encode())
+        raise
+
+
+def _learner(job: TrainingJob, world: World) -> Learner:
+    threads = job.config.scale.cpus_per_worker
+    if job.config.framework == "torch":
+        from scenerec.training import torch_learner
+
+        torch_learner.use_threads(threads)
+        return torch_learner.TorchLearner(job, world)
+    from scenerec.training import tf_learner
+
+    tf_learner.use_threads(threads)
+    return tf_learner.TfLearner(job, world)
+
+
+def say(event: Event) -> None:
+    """Prints the event's line; a worker's lines reach the job's log through Ray."""
+    print(format_line(event), flush=True)
+
+
+def _job_id() -> str:
+    """The submission's id; of a run by hand, the process's."""
+    return os.environ.get("RAY_JOB_SUBMISSION_ID") or f"by-hand-{os.getpid()}"
+
+
+def _failure(config: TrainConfig) -> dict[str, Any] | None:
+    folder = open_storage(config.run_url)
+    return json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
+
+
+def _raise_failure(config: TrainConfig) -> None:
+    if failure := _failure(config):
+        open_storage(config.run_url).delete(_FAILURE_FILE)
+        error = ScenerecError(failure["message"])
+        error.exit_code = failure["exit_code"]
+        raise error
+
+
+def _ray_storage(url: str) -> dict[str, Any]:
+    """Where Ray Train keeps its own notes of a run: in the run's folder, which all nodes reach."""
+    if not url.startswith("s3://"):
+        return {"storage_path": url}
+    from urllib.parse import urlsplit
+
+    from pyarrow.fs import S3FileSystem
+
+    options: dict[str, Any] = {}
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
+        parts = urlsplit(endpoint)
+        options = {"endpoint_override": parts.netloc, "scheme": parts.scheme}
+    if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
+        options["region"] = region
+    return {"storage_path": url.removeprefix("s3://"), "storage_filesystem": S3FileSystem(**options)}
+
+
+if __name__ == "__main__":
+    # By its importable name: functions of __main__ would travel to the workers by value.
+    from jobs.train import main as imported_main
+
+    sys.exit(imported_main(sys.argv[1]))
