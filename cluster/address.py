@@ -1,12 +1,12 @@
 """Which cluster a command speaks to."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cluster import local
+from cluster import environment, local
 from scenerec.errors import ClusterError
 
 
@@ -18,6 +18,8 @@ class Address:
     """http://HOST:PORT."""
     embedded: bool = False
     """Whether it is the embedded cluster of this machine."""
+    option: str = ""
+    """What to add to a command line that shall reach the same cluster: " --address URL" or nothing."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """HTTP headers that it asks for."""
 
@@ -25,30 +27,44 @@ class Address:
 def find_address(address: str | None = None, home: Path | str | None = None) -> Address:
     """The cluster at `address`, else at $RAY_ADDRESS, else the embedded one.
 
-    Raises ClusterError for an address that is no dashboard's, and where no cluster is named and none is up.
+    Raises ClusterError for an address that is no dashboard's, and where none is named and none is up.
     """
-    if given := address or os.environ.get("RAY_ADDRESS"):
-        return _remote(given, "--address" if address else "RAY_ADDRESS", local.find(home))
-    if cluster := local.find(home):
-        return of_local(cluster)
-    raise ClusterError(
-        "no cluster: start one with `scenerec cluster up`, or name one by --address http://HOST:8265"
-    )
+    cluster = local.find(home)
+    given = address or os.environ.get("RAY_ADDRESS")
+    if given and not (cluster and given.rstrip("/") in (cluster.dashboard_url, cluster.ray_address)):
+        return _remote(given, "--address" if address else "RAY_ADDRESS")
+    if cluster:
+        return _embedded(cluster)
+    raise ClusterError("no cluster: start one with `scenerec cluster up`, or name one by --address http://HOST:8265")
 
 
-def of_local(cluster: local.LocalCluster) -> Address:
-    """The address of an embedded cluster."""
+def find_or_start(
+    address: str | None = None, home: Path | str | None = None, say: Callable[[str], None] = lambda line: None
+) -> Address:
+    """As find_address, but starts the embedded cluster where no other is named.
+
+    `s3://` then means the same store to this process and to the workers of the embedded cluster; raises ClusterError
+    where the environment names another.
+    """
+    if not (address or os.environ.get("RAY_ADDRESS") or local.find(home)):
+        say("no cluster is up: starting an embedded one (end it with `scenerec cluster down`)")
+        local.start(home, with_store=not environment.users_store_variable())
+    found = find_address(address, home)
+    if found.embedded and (cluster := local.find(home)):
+        environment.check_workers_store(cluster)
+        environment.use_store_environment(home)
+    return found
+
+
+def _embedded(cluster: local.LocalCluster) -> Address:
     token = cluster.environment["RAY_AUTH_TOKEN"]
     return Address(cluster.dashboard_url, embedded=True, headers={"Authorization": f"Bearer {token}"})
 
 
-def _remote(given: str, source: str, cluster: local.LocalCluster | None) -> Address:
-    if cluster and given.rstrip("/") in (cluster.dashboard_url, cluster.ray_address, "auto"):
-        return of_local(cluster)
+def _remote(given: str, source: str) -> Address:
     parts = urlsplit(given)
     if parts.scheme in ("http", "https") and parts.hostname:
-        return Address(given.rstrip("/"))
+        option = f" --address {given}" if source == "--address" else ""
+        return Address(given.rstrip("/"), option=option)
     host = parts.hostname if parts.scheme == "ray" else given.partition(":")[0]
-    raise ClusterError(
-        f"{source} {given}: scenerec needs the address of the dashboard, such as http://{host or 'HOST'}:8265"
-    )
+    raise ClusterError(f"{source} {given}: must be the address of the dashboard, such as http://{host or 'HOST'}:8265")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cluster import loopback
 from cluster.address import Address
+from cluster.ray_node import TRAIN_ENVIRONMENT
 from scenerec.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ Answer = TypeVar("Answer")
 
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
-# Ray would hold back lines that resemble each other, and colour the name of the worker before each line.
-_PLAIN_LOG = {"RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0"}
+_JOB_ENVIRONMENT = {
+    **TRAIN_ENVIRONMENT,
+    # Ray would hold back lines that resemble each other, and colour the name of the worker before each line.
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_COLOR_PREFIX": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class ClusterClient:
             lambda client: client.submit_job(
                 entrypoint=entrypoint,
                 submission_id=job_id,
-                runtime_env={"working_dir": str(working_dir), "env_vars": {**_PLAIN_LOG, **env}},
+                runtime_env={"working_dir": str(working_dir), "env_vars": {**_JOB_ENVIRONMENT, **env}},
                 metadata={**metadata, "name": name, "run": run_url},
             )
         )
@@ -129,13 +134,9 @@ class ClusterClient:
     def find(self, job_or_name: str) -> Job:
         """The job of this id, else the newest of the run of this name."""
         jobs = self.jobs()
-        for job in [job for job in jobs if job.id == job_or_name] or [
-            job for job in jobs if job.name == job_or_name
-        ]:
+        for job in [job for job in jobs if job.id == job_or_name] or [job for job in jobs if job.name == job_or_name]:
             return job
-        raise ClusterError(
-            f"{job_or_name}: no job or run of this name on {self.address.url}; see `scenerec list`"
-        )
+        raise ClusterError(f"{job_or_name}: no job or run of this name on {self.address.url}; see `scenerec list`")
 
     def job(self, job_id: str) -> Job:
         """The job as it is now."""
@@ -172,9 +173,7 @@ class ClusterClient:
         deadline = time.monotonic() + timeout_s
         while not (job := self.job(job_id)).ended:
             if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"{job_id}: has not ended within {timeout_s:g} s of being asked to; ask again"
-                )
+                raise ClusterError(f"{job_id}: has not ended within {timeout_s:g} s of being asked to; ask again")
             time.sleep(0.3)
         return job
 
@@ -223,9 +222,7 @@ class ClusterClient:
         try:
             return response.json()["data"]
         except (ValueError, KeyError):
-            raise ClusterError(
-                f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})"
-            ) from None
+            raise ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})") from None
 
     def _ask(self, request: Callable[["JobSubmissionClient"], Answer]) -> Answer:
         from ray.exceptions import AuthenticationError
@@ -250,16 +247,12 @@ class ClusterClient:
 
     def _unreachable(self, error: BaseException) -> ClusterError:
         remedy = (
-            "is the cluster up?"
-            if self.address.embedded
-            else "is the address the dashboard's, and the cluster up?"
+            "is the cluster up?" if self.address.embedded else "is the address the dashboard's, and the cluster up?"
         )
         return ClusterError(f"{self.address.url}: cannot be reached: {remedy}")
 
     def _refused(self) -> ClusterError:
-        return ClusterError(
-            f"{self.address.url}: refuses this token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        )
+        return ClusterError(f"{self.address.url}: refuses this token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN")
 
 
 async def _next(chunks: AsyncIterator[str]) -> str | None:

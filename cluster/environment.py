@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from cluster import local, loopback
+from scenerec.errors import ClusterError
 
 _USERS_OWN = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN")
 
@@ -11,6 +12,16 @@ _USERS_OWN = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "A
 def users_store_variable() -> str | None:
     """The first environment variable by which the user has chosen a store, None if there is none."""
     return next((name for name in _USERS_OWN if os.environ.get(name)), None)
+
+
+def check_workers_store(cluster: local.LocalCluster) -> None:
+    """Raises ClusterError where `s3://` means one store here and another to the workers of `cluster`."""
+    variable = users_store_variable()
+    if variable and cluster.store_url and os.environ.get("AWS_ENDPOINT_URL") != cluster.store_url:
+        raise ClusterError(
+            f"{variable} is set, but the workers of the embedded cluster use its own store: unset it, "
+            "or let them use yours: `scenerec cluster down`, then `scenerec cluster up --no-store`"
+        )
 
 
 def use_store_environment(home: Path | str | None = None) -> None:

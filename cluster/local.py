@@ -100,9 +100,7 @@ def stop(home: Path | str | None = None, purge: bool = False) -> dict[str, int]:
         state = load_state(home)
         ended = {}
         if state:
-            ended = {
-                each.name: server.end(each, state) for each in (_ray_node(home, state), _store(home, state))
-            }
+            ended = {each.name: server.end(each, state) for each in (_ray_node(home, state), _store(home, state))}
             save_state(home, state.without_service("ray").without_service("store"))
             shutil.rmtree(_temp_folder(home), ignore_errors=True)
         if purge:

@@ -13,6 +13,13 @@ from cluster import loopback
 # These, in the environment of whoever starts the cluster, speak of another one.
 _NOT_INHERITED = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_JOB_HEADERS", "RAY_AUTH_TOKEN_PATH"}
 
+TRAIN_ENVIRONMENT = {
+    # Ray Train learns of a checkpoint only when it polls its workers, every 2 s by default.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Its patch of `print` would write every line twice.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+}
+
 
 @dataclass(frozen=True)
 class RayNode:
@@ -91,10 +98,7 @@ class RayNode:
             "RAY_USAGE_STATS_ENABLED": "0",
             # Share of the machine's memory, whoever uses it, above which Ray kills workers.
             "RAY_memory_usage_threshold": "0.97",
-            # Ray Train learns of a checkpoint only when it polls its workers, every 2 s by default.
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-            # Its patch of `print` would write every line twice.
-            "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+            **TRAIN_ENVIRONMENT,
         }
 
     def is_ready(self, ports: dict[str, int]) -> bool:

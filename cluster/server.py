@@ -43,9 +43,7 @@ def launch(server: Server, home: Path, state: ClusterState) -> ClusterState:
     """Starts the server, without waiting for it, and records it in cluster.json."""
     ports = loopback.free_ports(server.port_names)
     command = server.command(ports)
-    save_state(
-        home, state
-    )  # the id comes first: by it the process is found if we are killed before the next line
+    save_state(home, state)  # the id comes first: by it the process is found if we are killed before the next line
     pid = spawn(command, server.environment(ports), _mark(server, state), log_path(server, home))
     state = state.with_service(server.name, Service(pid=pid, ports=ports))
     save_state(home, state)
@@ -56,9 +54,7 @@ def await_ready(server: Server, home: Path, state: ClusterState) -> None:
     """Waits until the server answers; else ends it and raises ClusterError with the end of its log."""
     service = state.services[server.name]
     mark = _mark(server, state)
-    if wait_until(
-        lambda: server.is_ready(service.ports), lambda: is_running(service.pid, mark), _START_TIMEOUT_S
-    ):
+    if wait_until(lambda: server.is_ready(service.ports), lambda: is_running(service.pid, mark), _START_TIMEOUT_S):
         return
     end(server, state)
     log = log_path(server, home)
@@ -70,11 +66,7 @@ def await_ready(server: Server, home: Path, state: ClusterState) -> None:
 def is_up(server: Server, state: ClusterState) -> bool:
     """Whether the recorded process is running and answers."""
     service = state.services.get(server.name)
-    return (
-        service is not None
-        and is_running(service.pid, _mark(server, state))
-        and server.is_ready(service.ports)
-    )
+    return service is not None and is_running(service.pid, _mark(server, state)) and server.is_ready(service.ports)
 
 
 def end(server: Server, state: ClusterState) -> int:

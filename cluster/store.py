@@ -12,9 +12,7 @@ from cluster import loopback
 from scenerec.errors import ClusterError
 
 _REGION = "us-east-1"
-_VOLUME_MB = (
-    128  # of the files that hold the objects; seven are begun for each bucket, and they grow as they fill
-)
+_VOLUME_MB = 128  # of the files that hold the objects; seven are begun for each bucket, and they grow as they fill
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""The command line: wiring only. Commands import what they need when they run, so that `--help` is quick."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from scenerec import __version__
+from scenerec.commands import cluster, list_jobs, logs, schema, status, stop, submit, validate
+from scenerec.errors import ScenerecError
+
+
+class _Commands(TyperGroup):
+    """Ends a command that meets a user's error with its lines and its exit code, never with a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScenerecError as error:
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train scene classifiers on a cluster: the same network in PyTorch and TensorFlow, from one YAML file.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scenerec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+app.command(epilog="Example: scenerec submit train.yaml --set optimize.lr=0.1")(submit.submit)
+app.command(epilog="Example: scenerec status places365-resnet50")(status.status)
+app.command(epilog="Example: scenerec logs -f places365-resnet50")(logs.logs)
+app.command(name="list", epilog="Example: scenerec list --json")(list_jobs.list_jobs)
+app.command(epilog="Example: scenerec stop places365-resnet50")(stop.stop)
+app.command(epilog="Example: scenerec validate train.yaml")(validate.validate)
+app.command(epilog="Example: scenerec schema > train.schema.json")(schema.schema)
+app.add_typer(cluster.app, name="cluster")
+
+
+def main() -> None:
+    """The console script `scenerec`."""
+    app()

@@ -1,0 +1,144 @@
+"""`scenerec cluster`: the embedded cluster of this machine."""
+
+import json
+import shlex
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scenerec.commands import options
+
+if TYPE_CHECKING:
+    from cluster.client import Node
+    from cluster.local import LocalCluster
+
+app = typer.Typer(no_args_is_help=True, help="The embedded cluster of this machine: a Ray node and an S3 store.")
+
+
+@app.command(epilog="Example: scenerec cluster up --cpus 4 --bucket models")
+def up(
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPU cores to offer; all of them by default.", show_default=False)
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=0, help="GPUs to offer; all of them by default.", show_default=False)
+    ] = None,
+    bucket: Annotated[
+        list[str], typer.Option(metavar="NAME", help="A bucket to create beside `scenes`. May be repeated.")
+    ] = [],  # noqa: B006
+    object_store_mb: Annotated[int, typer.Option(min=80, help="Shared memory of Ray, in MB.")] = 300,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Use the store that the AWS variables name.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Start the cluster; what is up already is left as it is.
+
+    It listens on 127.0.0.1 only. Everything lies in ~/.scenerec, or where SCENEREC_HOME says.
+    """
+    from cluster import environment, local
+
+    variable = environment.users_store_variable()
+    if variable and not no_store:
+        typer.echo(f"{variable} is set: s3:// means that store, and no embedded one is started", err=True)
+    started = time.monotonic()
+    cluster = local.start(
+        cpus=cpus,
+        gpus=gpus,
+        buckets=("scenes", *bucket),
+        object_store_mb=object_store_mb,
+        with_store=not (no_store or variable),
+        say=lambda line: typer.echo(line, err=True),
+    )
+    nodes = _nodes(cluster)
+    _show(cluster, nodes, as_json)
+    typer.echo(f"up after {time.monotonic() - started:.1f} s", err=True)
+    if cpus not in (None, nodes[0].cpus) or gpus not in (None, nodes[0].gpus):
+        typer.echo("it was up with another size already: `scenerec cluster down` first", err=True)
+
+
+@app.command(epilog="Example: scenerec cluster down --purge")
+def down(
+    purge: Annotated[bool, typer.Option("--purge", help="Also delete what the store holds, and the logs.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """End the cluster, and nothing else. What the store holds stays."""
+    from cluster import local
+
+    ended = local.stop(purge=purge)
+    if as_json:
+        typer.echo(json.dumps({"ended": ended, "purged": purge}))
+        return
+    for name, count in ended.items():
+        typer.echo(f"ended {name} ({count} process{'es' if count > 1 else ''})")
+    if not ended:
+        typer.echo("nothing was running")
+    if purge:
+        typer.echo("deleted the store and the logs")
+
+
+@app.command(epilog="Example: scenerec cluster status --json")
+def status(as_json: options.Json = False) -> None:
+    """Show nodes, resources, addresses and the size of the store. Exit code 1 when the cluster is down."""
+    from cluster import local
+
+    cluster = local.find()
+    if cluster is None:
+        typer.echo(json.dumps({"up": False}) if as_json else "down; start it: scenerec cluster up")
+        raise typer.Exit(1)
+    _show(cluster, _nodes(cluster), as_json)
+
+
+@app.command(epilog='Example: eval "$(scenerec cluster env)"; aws s3 ls s3://scenes')
+def env(as_json: options.Json = False) -> None:
+    """Print the variables by which other programs reach the cluster and its store. They hold secrets."""
+    from cluster import local
+    from scenerec.errors import ClusterError
+
+    cluster = local.find()
+    if cluster is None:
+        raise ClusterError("the embedded cluster is down; start it with `scenerec cluster up`")
+    if as_json:
+        typer.echo(json.dumps(cluster.environment))
+        return
+    for name, value in cluster.environment.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _nodes(cluster: "LocalCluster") -> "list[Node]":
+    from cluster.address import find_address
+    from cluster.client import ClusterClient
+
+    return ClusterClient(find_address(cluster.dashboard_url)).nodes()
+
+
+def _show(cluster: "LocalCluster", nodes: "list[Node]", as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from cluster.local import store_bytes
+
+    stored = store_bytes(cluster) if cluster.store_url else 0
+    if as_json:
+        facts: dict[str, Any] = {
+            "up": True,
+            "home": str(cluster.home),
+            "dashboard_url": cluster.dashboard_url,
+            "ray_address": cluster.ray_address,
+            "store_url": cluster.store_url,
+            "store_bytes": stored,
+            "nodes": [asdict(node) for node in nodes],
+        }
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(f"dashboard  {cluster.dashboard_url}  (asks for RAY_AUTH_TOKEN: see `scenerec cluster env`)")
+    typer.echo(f"ray        {cluster.ray_address}")
+    store = (
+        f"{cluster.store_url}  ({stored / 1e6:,.1f} MB)"
+        if cluster.store_url
+        else "none: the AWS variables of `up` count"
+    )
+    typer.echo(f"store      {store}")
+    for node in nodes:
+        gpus = f", {node.gpus_used:g} of {node.gpus:g} GPU" if node.gpus else ""
+        memory = f"{node.memory_bytes / 1e9:.1f} GB memory"
+        typer.echo(f"node       {node.address}  {node.cpus_used:g} of {node.cpus:g} CPU{gpus} in use, {memory}")
+    typer.echo(f"folder     {cluster.home}")

@@ -1,0 +1,69 @@
+"""Following a job to its end: what `submit` and `logs -f` have in common."""
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from scenerec.commands.live import Story, show_result, tell
+
+if TYPE_CHECKING:
+    from cluster.client import ClusterClient, Job
+
+STOPPED_EXIT_CODE = 130
+
+
+def follow(client: "ClusterClient", job_id: str, as_json: bool, verbose: bool, others: bool = False) -> None:
+    """Shows the job until it has ended, then its result, and leaves with the job's exit code.
+
+    Ctrl-C leaves the job running.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=as_json)
+    try:
+        story = tell(client.follow(job_id), console, verbose, others)
+    except KeyboardInterrupt:
+        where = client.address.option
+        typer.echo(
+            f"\n{job_id} goes on. Follow it: scenerec logs -f {job_id}{where}   Stop it: scenerec stop {job_id}{where}",
+            err=True,
+        )
+        raise typer.Exit(STOPPED_EXIT_CODE) from None
+    job = client.job(job_id)
+    if story.result and job.status == "SUCCEEDED":
+        show_result(story.result, console)
+        if as_json:
+            typer.echo(json.dumps(story.result))
+    else:
+        _explain(job, story, client.address.option)
+    raise typer.Exit(exit_code(job))
+
+
+def exit_code(job: "Job") -> int:
+    """The exit code of a command that waited for the job."""
+    if job.status == "SUCCEEDED":
+        return 0
+    if job.status == "STOPPED":
+        return STOPPED_EXIT_CODE
+    return job.exit_code if job.exit_code and 0 < job.exit_code < 128 else 1
+
+
+def _explain(job: "Job", story: Story, where: str) -> None:
+    """Why there is no result."""
+    if job.status == "SUCCEEDED":
+        return
+    if job.status == "STOPPED":
+        print(f"{job.id}: was stopped", file=sys.stderr)
+        return
+    for message in story.errors:
+        print(f"error: {message}", file=sys.stderr)
+    if not story.errors:
+        for line in story.tail[-8:]:
+            print(f"  {line}", file=sys.stderr)
+        print(
+            f"error: {job.id} failed: {job.message.splitlines()[0] if job.message else 'no reason given'}",
+            file=sys.stderr,
+        )
+    print(f"the whole log: scenerec logs --verbose {job.id}{where}", file=sys.stderr)

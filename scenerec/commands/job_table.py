@@ -1,0 +1,36 @@
+"""Jobs as a table or as JSON."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cluster.client import ClusterClient, Job
+
+
+def client(address: str | None) -> "ClusterClient":
+    """The jobs of the cluster that is named, else of the embedded one."""
+    from cluster.address import find_address
+    from cluster.client import ClusterClient
+
+    return ClusterClient(find_address(address))
+
+
+def job_json(job: "Job") -> dict[str, Any]:
+    """The job as plain JSON values."""
+    return {**asdict(job), "duration_s": round(job.duration_s, 1)}
+
+
+def show_jobs(jobs: Sequence["Job"]) -> None:
+    """A row for each job."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from scenerec.training.progress import format_duration
+
+    table = Table("JOB", "STATUS", "STARTED", "TOOK", "FRAMEWORK", "RUN", box=None, pad_edge=False)
+    for job in jobs:
+        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.started_s))
+        table.add_row(job.id, job.status, started, format_duration(job.duration_s), job.framework, job.run_url)
+    Console(highlight=False, soft_wrap=True).print(table, markup=False)

@@ -1,0 +1,21 @@
+"""`scenerec stop`: end a job."""
+
+import json
+
+import typer
+
+from scenerec.commands import options
+
+
+def stop(job: options.JobName, address: options.Address = None, as_json: options.Json = False) -> None:
+    """End a job. Submitted again, its run goes on from the newest checkpoint."""
+    from scenerec.commands.job_table import client as open_client
+    from scenerec.commands.job_table import job_json
+
+    client = open_client(address)
+    found = client.find(job)
+    ended = found if found.ended else client.stop(found.id)
+    if as_json:
+        typer.echo(json.dumps(job_json(ended)))
+    else:
+        typer.echo(f"{ended.id}: {'had ended already: ' if found.ended else ''}{ended.status}")

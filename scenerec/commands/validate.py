@@ -1,0 +1,21 @@
+"""`scenerec validate`: is a file a job?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenerec.commands import options
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job, such as train.yaml.")],
+    overrides: options.Overrides = [],  # noqa: B006 - typer copies it
+    as_json: options.Json = False,
+) -> None:
+    """Check a YAML file, without data or cluster, and print it with every default filled in."""
+    from scenerec.config_file import dump_config, load_config
+
+    config = load_config(file, overrides)
+    typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)
