@@ -44,9 +44,7 @@ def pack_image(content: bytes, short_side: int | None = None, quality: int = 90)
                 raise FormatError(f"a {image.format} file, not a JPEG or PNG")
             target = _shrunk(image.size, short_side)
             if target:
-                image.draft(
-                    image.mode, (2 * target[0], 2 * target[1])
-                )  # decodes a large JPEG at half or less
+                image.draft(image.mode, (2 * target[0], 2 * target[1]))  # decodes a large JPEG at half or less
             image.load()
             orientation = _orientation(image)
             plain = orientation == UPRIGHT and _is_plain(image, content)

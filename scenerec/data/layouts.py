@@ -70,9 +70,7 @@ def detect(source: Path) -> str:
     if source.is_file():
         if source.suffix.lower() == ".csv":
             return "csv"
-        raise DataError(
-            f"{source}: not a data set: give a folder, or a CSV file with the columns path and label"
-        )
+        raise DataError(f"{source}: not a data set: give a folder, or a CSV file with the columns path and label")
     if _places_lists(source):
         return "places365"
     if _sun_lists(source):
@@ -99,9 +97,7 @@ def _read_imagefolder(source: Path, wanted: Iterable[str], partition: int) -> So
         raise DataError(f"{source / foreign[0]}: not a split's name: {remedy}; known are {', '.join(SPLITS)}")
     elif len(known) > 1:
         other = next(name for name in folders if name not in SPLITS)
-        raise DataError(
-            f"{source / other}: a folder beside {known[0]}/ and {known[1]}/ that is no split: move it away"
-        )
+        raise DataError(f"{source / other}: a folder beside {known[0]}/ and {known[1]}/ that is no split: move it away")
     else:
         roots = {"train": ""}
     files: dict[str, dict[str, list[str]]] = {}
@@ -163,9 +159,7 @@ def _read_sun(source: Path, wanted: Iterable[str], partition: int) -> Source:
             continue
         path = lists.get(f"{kind}_{partition:02d}")
         if path is None:
-            there = (
-                ", ".join(name.removeprefix(f"{kind}_") for name in lists if name.startswith(kind)) or "none"
-            )
+            there = ", ".join(name.removeprefix(f"{kind}_") for name in lists if name.startswith(kind)) or "none"
             raise DataError(
                 f"{source}: no partition {partition}: {kind}_{partition:02d}.txt is missing; there: {there}"
             )
@@ -269,9 +263,7 @@ def _lines(path: Path, fields: int) -> Iterator[tuple[str, list[str]]]:
             for number, line in enumerate(file, 1):
                 if parts := line.split():
                     if len(parts) < fields:
-                        raise DataError(
-                            f"{path}, line {number}: expected {fields} fields, got {line.strip()[:60]!r}"
-                        )
+                        raise DataError(f"{path}, line {number}: expected {fields} fields, got {line.strip()[:60]!r}")
                     yield f"{path}, line {number}", parts[:fields]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: {error}") from None
@@ -308,9 +300,7 @@ def _class_names(folders: list[str]) -> dict[str, str]:
 
 def _folders(path: Path) -> list[str]:
     try:
-        return sorted(
-            entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")
-        )
+        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
 

@@ -6,15 +6,18 @@ last. While the work is under way `.pack/` holds the plan's fingerprint and a re
 
 import hashlib
 import re
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 import scenerec
 from scenerec.data.intake import pack_image
-from scenerec.data.layouts import Source, SourceImage
+from scenerec.data.layouts import Source, SourceImage, read_source
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, read_manifest, write_manifest
 from scenerec.data.pack_plan import PackOptions, PackPlan, plan_split
 from scenerec.data.pool import Runner, process_runner
@@ -33,6 +36,37 @@ PROBED_IMAGES = 200
 
 Progress = Callable[[int, int], None]
 """Called with the images done and the images of the whole task."""
+
+
+class PackRequest(BaseModel):
+    """What to pack, where to, and how: all that another machine needs to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    source: Path
+    """A folder, or a CSV file."""
+    destination: str
+    """A folder or s3://BUCKET/PREFIX."""
+    layout: str = "auto"
+    """See `scenerec.data.layouts`."""
+    split: str = "all"
+    """`train`, `val`, `test`, or `all` there are."""
+    partition: int = 1
+    """SUN397's."""
+    options: PackOptions = PackOptions()
+    """What the bytes depend on."""
+    overwrite: bool = False
+    """Replace what an earlier pack left at the destination."""
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """What was packed, and how fast."""
+
+    splits: "tuple[SplitResult, ...]"
+    seconds: float
+    images_per_s: float
+    """Of what this run packed; an earlier run's shards do not count."""
 
 
 @dataclass(frozen=True)
@@ -59,38 +93,38 @@ class SplitResult:
 
 
 def pack(
-    source: Source,
-    destination: str,
-    options: PackOptions,
-    *,
-    overwrite: bool = False,
+    request: PackRequest,
     run: Runner | None = None,
     on_progress: Progress = lambda done, total: None,
-) -> list[SplitResult]:
-    """Packs each split of a source: one goes to `destination` itself, several to `destination/SPLIT`.
+) -> PackResult:
+    """Packs each split of a source: one goes to the destination itself, several to DESTINATION/SPLIT.
 
-    A run that is interrupted is continued by the next with the same plan. Raises DataError, before any work,
-    for a class without images and for a destination that holds something else (unless `overwrite`).
+    A run that is interrupted is continued by the next with the same request. `run` says where the shards are packed:
+    in this process, unless told otherwise. Raises StorageError and, before any work, DataError for a source that is
+    malformed, for a class without images and for a destination that holds something else (unless `overwrite`).
     """
-    if "://" not in destination and Path(destination).resolve().is_relative_to(source.root.resolve()):
-        raise DataError(f"{destination}: lies in the source {source.root}: choose a folder outside of it")
-    plans = make_plans(source, options)
-    works: list[_SplitWork] = []
+    began_s = time.monotonic()
+    source = read_source(request.source, request.layout, request.split, request.partition)
+    if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(source.root.resolve()):
+        raise DataError(f"{request.destination}: lies in the source {source.root}: choose a folder outside of it")
+    plans = make_plans(source, request.options)
+    works: dict[str, _SplitWork] = {}
     for plan, problems in plans:
-        url = f"{destination.rstrip('/')}/{plan.split}" if len(plans) > 1 else destination
-        works.append(_SplitWork(source.root, open_storage(url), plan, problems))
-    for work in works:
-        work.prepare(overwrite)
-    total = sum(work.plan.images for work in works)
-    done = sum(work.done_images for work in works)
+        url = f"{request.destination.rstrip('/')}/{plan.split}" if len(plans) > 1 else request.destination
+        storage = open_storage(url)
+        works[storage.url] = _SplitWork(source.root.absolute(), storage, plan, problems)
+    for work in works.values():
+        work.prepare(request.overwrite)
+    total = sum(work.plan.images for work in works.values())
+    done = done_before = sum(work.done_images for work in works.values())
     on_progress(done, total)
-    results = []
-    for work in works:
-        for images in work.run(run or process_runner(1)):
-            done += images
-            on_progress(done, total)
-        results.append(work.finish())
-    return results
+    tasks = [task for work in works.values() for task in work.open_tasks]
+    for url, number, record in (run or process_runner(1))(pack_shard, tasks):
+        done += works[url].add(number, record)
+        on_progress(done, total)
+    splits = [work.finish() for work in works.values()]
+    seconds = time.monotonic() - began_s
+    return PackResult(tuple(splits), round(seconds, 3), round((done - done_before) / seconds, 1))
 
 
 def make_plans(source: Source, options: PackOptions) -> list[tuple[PackPlan, tuple[Problem, ...]]]:
@@ -144,13 +178,15 @@ class _SplitWork:
                     self.records[task.number] = record
         self.resumed_shards = len(self.records)
 
-    def run(self, run: Runner) -> Iterator[int]:
-        """Packs the shards that are not there yet; yields the images of each one that is finished."""
-        if not self.complete:
-            tasks = [task for task in self.tasks if task.number not in self.records]
-            for number, record in run(pack_shard, tasks):
-                self.records[number] = record
-                yield len(self.plan.shards[number])
+    @property
+    def open_tasks(self) -> list[ShardTask]:
+        """The shards that are still to be packed."""
+        return [] if self.complete else [task for task in self.tasks if task.number not in self.records]
+
+    def add(self, number: int, record: ShardRecord) -> int:
+        """Takes note of a shard that is finished; returns the number of images that were planned for it."""
+        self.records[number] = record
+        return len(self.plan.shards[number])
 
     def finish(self) -> SplitResult:
         """Joins the records into problems.jsonl and the manifest, and tidies up."""
@@ -160,14 +196,10 @@ class _SplitWork:
         records = [self.records[number] for number in sorted(self.records)]
         problems = [*self.problems, *(problem for record in records for problem in record.problems)]
         if problems:
-            self.storage.put(
-                PROBLEMS_KEY, "".join(f"{problem.model_dump_json()}\n" for problem in problems).encode()
-            )
+            self.storage.put(PROBLEMS_KEY, "".join(f"{problem.model_dump_json()}\n" for problem in problems).encode())
         shards = tuple(record.shard for record in records if record.shard)
         if not shards:
-            raise DataError(
-                f"{self.storage.url}: no image could be packed: {PROBLEMS_KEY} there says why of each"
-            )
+            raise DataError(f"{self.storage.url}: no image could be packed: {PROBLEMS_KEY} there says why of each")
         options = self.plan.options
         source = {
             "split": self.plan.split,
@@ -178,10 +210,7 @@ class _SplitWork:
             "packed_by": f"scenerec {scenerec.__version__}",
             "converted": str(sum(record.converted for record in records)),
             "resized": str(sum(record.resized for record in records)),
-        } | {
-            f"problems_{kind}": str(count)
-            for kind, count in Counter(problem.kind for problem in problems).items()
-        }
+        } | {f"problems_{kind}": str(count) for kind, count in Counter(problem.kind for problem in problems).items()}
         manifest = Manifest(classes=self.plan.classes, shards=shards, source=source)
         write_manifest(self.storage, manifest)
         kept = {shard.key for shard in shards} | {PROBLEMS_KEY, MANIFEST_KEY}
@@ -191,9 +220,7 @@ class _SplitWork:
     def _result(self, manifest: Manifest) -> SplitResult:
         counts = manifest.class_counts
         source = manifest.source
-        kinds = {
-            key.removeprefix("problems_"): int(n) for key, n in source.items() if key.startswith("problems_")
-        }
+        kinds = {key.removeprefix("problems_"): int(n) for key, n in source.items() if key.startswith("problems_")}
         return SplitResult(
             split=self.plan.split,
             url=self.storage.url,
@@ -206,9 +233,7 @@ class _SplitWork:
             problems=kinds,
             resumed_shards=self.resumed_shards,
             complete_before=self.complete is not None,
-            empty_classes=tuple(
-                name for name, count in zip(manifest.classes, counts, strict=True) if not count
-            ),
+            empty_classes=tuple(name for name, count in zip(manifest.classes, counts, strict=True) if not count),
         )
 
     def _obstacle(self, objects: dict[str, int]) -> str | None:
@@ -237,9 +262,7 @@ class _SplitWork:
 
 def _encoded_share(root: Path, images: Sequence[tuple[SourceImage, int]], options: PackOptions) -> float:
     """How large shrunk images are, as a share of their files, from a few that the seed does not choose."""
-    chosen = sorted(images, key=lambda entry: hashlib.blake2b(entry[0].path.encode()).digest())[
-        :PROBED_IMAGES
-    ]
+    chosen = sorted(images, key=lambda entry: hashlib.blake2b(entry[0].path.encode()).digest())[:PROBED_IMAGES]
     before, after = 0, 0
     for image, size_bytes in chosen:
         with suppress(OSError, ValueError):  # a bad image is reported when its shard is packed

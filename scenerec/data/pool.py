@@ -36,19 +36,14 @@ def process_runner(processes: int) -> Runner:
             remaining = iter(tasks)
             pending: set[Future[Result]] = set()
             while True:
-                pending |= {
-                    executor.submit(function, task)
-                    for task in islice(remaining, 2 * processes - len(pending))
-                }
+                pending |= {executor.submit(function, task) for task in islice(remaining, 2 * processes - len(pending))}
                 if not pending:
                     return
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
         except BrokenProcessPool:
-            raise ScenerecError(
-                "a worker process died, perhaps for want of memory: try fewer --processes"
-            ) from None
+            raise ScenerecError("a worker process died, perhaps for want of memory: try fewer --processes") from None
         finally:
             executor.shutdown(cancel_futures=True)
 

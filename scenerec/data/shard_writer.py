@@ -53,14 +53,14 @@ class ShardTask:
         return f".pack/{self.number:06d}.json"
 
 
-def pack_shard(task: ShardTask) -> tuple[int, ShardRecord]:
-    """Writes one shard, then the record that it is finished. Returns its number and the record."""
+def pack_shard(task: ShardTask) -> tuple[str, int, ShardRecord]:
+    """Writes one shard, then the record that it is finished. Returns where it went, its number and the record."""
     content, record = build_shard(task)
     storage = open_storage(task.url)
     if content:
         storage.put(task.key, content)
     storage.put(task.record_key, record.model_dump_json().encode())
-    return task.number, record
+    return task.url, task.number, record
 
 
 def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
@@ -95,12 +95,8 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
         digest = hashlib.sha256(content).hexdigest()
         ordered = {label: counts[label] for label in sorted(counts)}
         samples = counts.total()
-        shard = Shard(
-            key=task.key, size_bytes=len(content), sha256=digest, samples=samples, class_counts=ordered
-        )
-    record = ShardRecord(
-        plan=task.plan, shard=shard, converted=converted, resized=resized, problems=tuple(problems)
-    )
+        shard = Shard(key=task.key, size_bytes=len(content), sha256=digest, samples=samples, class_counts=ordered)
+    record = ShardRecord(plan=task.plan, shard=shard, converted=converted, resized=resized, problems=tuple(problems))
     return content, record
 
 

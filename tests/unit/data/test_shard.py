@@ -82,9 +82,7 @@ def test_a_changed_byte_is_a_checksum_mismatch() -> None:
 
 def test_a_short_shard_names_both_sizes() -> None:
     content = tar_bytes(GOOD)
-    assert f"{len(content) - 1} bytes, {len(content)} in the manifest" in failure(
-        content[:-1], entry(content)
-    )
+    assert f"{len(content) - 1} bytes, {len(content)} in the manifest" in failure(content[:-1], entry(content))
 
 
 @pytest.mark.parametrize("cut", [100, 512 + 10, 1024 + 20])
