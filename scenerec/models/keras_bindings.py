@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from scenerec.models import neutral
+from scenerec.models import keras_attention, neutral  # noqa: F401  (its layers can be loaded)
 from scenerec.models.keras_layers import TwinLayer
 
 Convert = Callable[[np.ndarray], np.ndarray]

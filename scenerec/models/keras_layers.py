@@ -171,6 +171,19 @@ def _replica_salt() -> tf.Tensor:
 
 
 @serialisable
+class ExpandBatch(keras.layers.Layer):
+    """A parameter [1, ...] repeated for each sample of a batch: `layer(parameter, batch)`."""
+
+    def call(self, parameter: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+        """[batch, ...]."""
+        return tf.repeat(parameter, tf.shape(batch)[0], axis=0)
+
+    def compute_output_shape(self, parameter_shape: Shape, batch_shape: Shape) -> Shape:
+        """The parameter's, for each sample."""
+        return (batch_shape[0], *parameter_shape[1:])
+
+
+@serialisable
 class AdaptiveAveragePooling2D(keras.layers.Layer):
     """torch's AdaptiveAvgPool2d over [batch, height, width, channels], for any ratio of sizes.
 

@@ -20,9 +20,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray
     folder = tmp_path_factory.mktemp("ranks")
     workers = [f"127.0.0.1:{port}" for port in free_ports(WORLD_SIZE)]
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(folder / f"{rank}.npz")], env=worker_env(workers, rank)
-        )
+        subprocess.Popen([sys.executable, "-c", WORKER, str(folder / f"{rank}.npz")], env=worker_env(workers, rank))
         for rank in range(WORLD_SIZE)
     ]
     try:

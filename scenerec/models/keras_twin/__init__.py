@@ -7,9 +7,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 if "tensorflow" in sys.modules and "torchvision" not in sys.modules:
-    raise ImportError(
-        "import torchvision before tensorflow: the other order aborts the process (both register LLVM)"
-    )
+    raise ImportError("import torchvision before tensorflow: the other order aborts the process (both register LLVM)")
 
 import torchvision  # noqa: F401  (before tensorflow)
 

@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 
 from scenerec.models import keras_layers
-from scenerec.models.keras_twin import functions, modules  # noqa: F401  (they fill the registry)
+from scenerec.models.keras_twin import attention, functions, modules  # noqa: F401  (they fill the registry)
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.layout import Value, image_value, natural, parameter_value
 from scenerec.models.keras_twin.registry import FUNCTIONS, METHODS, MODULES, Converter
@@ -52,9 +52,7 @@ class _Builder(fx.Interpreter):
         self.extra_traceback = False
         self._network = network
         weighted = (
-            path
-            for path, module in network.named_modules()
-            if next(module.parameters(False), None) is not None
+            path for path, module in network.named_modules() if next(module.parameters(False), None) is not None
         )
         self._ctx = Context(image, weighted)
 

@@ -56,9 +56,7 @@ class Context:
         """Call a new layer without weights; `part` names one that only prepares or finishes the work."""
         return layer(name=self._unique(f"{self._stem}.{part}" if part else self._stem), **config)(*inputs)
 
-    def weighted(
-        self, layer: Callable[..., keras.layers.Layer], path: str | None = None, **config: Any
-    ) -> Any:
+    def weighted(self, layer: Callable[..., keras.layers.Layer], path: str | None = None, **config: Any) -> Any:
         """The layer with weights of the module at `path`, by default the node's; made on the first call."""
         path = self.path if path is None else path
         if path not in self._weighted_layers:

@@ -10,9 +10,10 @@ import torch
 from keras import ops
 from torch.nn import functional as F
 
+from scenerec.models import keras_layers
 from scenerec.models.keras_twin import layout, primitives
 from scenerec.models.keras_twin.context import Context
-from scenerec.models.keras_twin.layout import Value, permute, reshape, stored, swap
+from scenerec.models.keras_twin.layout import BATCH, Value, natural, permute, reshape, stored, swap
 from scenerec.models.keras_twin.registry import converts_function, converts_method
 
 
@@ -126,8 +127,8 @@ def permute_axes(ctx: Context, x: Value, *dims: Any) -> Value:
     return permute(x, _sequence(dims))
 
 
-@converts_function(torch.transpose)
-@converts_method("transpose")
+@converts_function(torch.transpose, torch.swapaxes)
+@converts_method("transpose", "swapaxes")
 def transpose(ctx: Context, x: Value, dim0: int, dim1: int) -> Value:
     """Relabel two axes."""
     return swap(x, dim0, dim1)
@@ -145,12 +146,8 @@ def concatenate(ctx: Context, tensors: Sequence[Value], dim: int = 0) -> Value:
     first = tensors[0]
     axis = first.axis(dim)
     parts = [stored(ctx, x, first.order).tensor for x in tensors]
-    joined = (
-        ctx.apply(keras.layers.Concatenate, parts, axis=first.position(axis)) if len(parts) > 1 else parts[0]
-    )
-    shape = tuple(
-        sum(x.shape[i] for x in tensors) if i == axis else size for i, size in enumerate(first.shape)
-    )
+    joined = ctx.apply(keras.layers.Concatenate, parts, axis=first.position(axis)) if len(parts) > 1 else parts[0]
+    shape = tuple(sum(x.shape[i] for x in tensors) if i == axis else size for i, size in enumerate(first.shape))
     return Value(joined, shape, first.order, all(x.nonnegative for x in tensors))
 
 
@@ -177,10 +174,25 @@ def mean(ctx: Context, x: Value, dim: Sequence[int], keepdim: bool = False) -> V
 
 @converts_function(operator.getitem)
 def getitem(ctx: Context, x: Any, index: Any) -> Any:
-    """Element of a tuple, of a list or of a shape."""
-    if isinstance(x, Value):
-        raise ctx.unsupported(f"indexing of a tensor with {index}")
-    return x[index]
+    """Element of a tuple, of a list or of a shape; or x[:, i], one of the second axis of a batch."""
+    if not isinstance(x, Value):
+        return x[index]
+    match index:
+        case (slice(start=None, stop=None, step=None), int(position)) if x.batched:
+            x = natural(ctx, x)
+            tensor = ops.take(x.tensor, position % x.shape[1], axis=1)
+            return Value(tensor, (BATCH, *x.shape[2:]), tuple(range(x.rank - 1)))
+    raise ctx.unsupported(f"indexing of a tensor with {index}")
+
+
+@converts_method("expand")
+def expand(ctx: Context, x: Value, *sizes: Any) -> Value:
+    """A parameter, repeated for each sample."""
+    sizes = tuple(_sequence(sizes))
+    if x.batched or x.shape[0] != 1 or sizes[0] != BATCH or set(sizes[1:]) != {-1}:
+        raise ctx.unsupported(f"expansion of {x.shape} to {sizes}")
+    tensor = ctx.apply(keras_layers.ExpandBatch, natural(ctx, x).tensor, ctx.image)
+    return Value(tensor, (BATCH, *x.shape[1:]), tuple(range(x.rank)))
 
 
 @converts_function(getattr)

@@ -119,9 +119,7 @@ def axis_last(ctx: Context, x: Value, axis: int) -> Value:
 def permute(x: Value, dims: Sequence[int]) -> Value:
     """torch's permute; no data moves."""
     dims = [x.axis(dim) for dim in dims]
-    return replace(
-        x, shape=tuple(x.shape[dim] for dim in dims), order=tuple(dims.index(axis) for axis in x.order)
-    )
+    return replace(x, shape=tuple(x.shape[dim] for dim in dims), order=tuple(dims.index(axis) for axis in x.order))
 
 
 def swap(x: Value, a: int, b: int) -> Value:

@@ -42,9 +42,7 @@ def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:
     """Dropout of elements, or of whole samples."""
     if rate == 0.0:
         return x
-    return x.become(
-        ctx.apply(keras_layers.Dropout, x.tensor, rate=rate, rows=rows), nonnegative=x.nonnegative
-    )
+    return x.become(ctx.apply(keras_layers.Dropout, x.tensor, rate=rate, rows=rows), nonnegative=x.nonnegative)
 
 
 def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
@@ -64,9 +62,7 @@ def pad(ctx: Context, x: Value, padding: Sequence[tuple[int, int]], value: float
     return image_value(tensor, nonnegative=x.nonnegative and value >= 0.0)
 
 
-def max_pool(
-    ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool
-) -> Value:
+def max_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool) -> Value:
     """Maximum over windows; padding never wins.
 
     After a ReLU it is zeros, as int8 quantisation has no infinity; elsewhere -inf, as in torch.
@@ -78,9 +74,7 @@ def max_pool(
     return image_value(tensor, nonnegative=x.nonnegative)
 
 
-def average_pool(
-    ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool
-) -> Value:
+def average_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool) -> Value:
     """Mean over windows, padding included."""
     x = channels_last(ctx, x)
     window, step, sides = _windows(x, kernel, stride, padding, ceil_mode)

@@ -12,9 +12,7 @@ def test_batch_normalization_updates_statistics_as_torch_does(rng: np.random.Gen
     for _ in range(3):
         images = rng.normal(1.0, 2.0, size=(2, 2, 2, 3)).astype("float32")  # 8 values: the bias is 1 in 8
         expected = theirs(torch.from_numpy(images.transpose(0, 3, 1, 2)))
-        np.testing.assert_allclose(
-            ours(images, training=True), expected.detach().permute(0, 2, 3, 1), atol=1e-5
-        )
+        np.testing.assert_allclose(ours(images, training=True), expected.detach().permute(0, 2, 3, 1), atol=1e-5)
     np.testing.assert_allclose(ours.moving_mean.numpy(), theirs.running_mean, rtol=1e-5)
     np.testing.assert_allclose(ours.moving_variance.numpy(), theirs.running_var, rtol=1e-5)
 

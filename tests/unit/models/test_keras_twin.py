@@ -41,12 +41,34 @@ def test_logits_are_torchs(arch: str, make_pair: Callable, rng: np.random.Genera
 
 
 @pytest.mark.parametrize("arch", TRAINED)
-def test_gradients_and_running_statistics_are_torchs(
-    arch: str, make_pair: Callable, rng: np.random.Generator
-):
+def test_gradients_and_running_statistics_are_torchs(arch: str, make_pair: Callable, rng: np.random.Generator):
     network, twin = make_pair(arch)
-    images, labels = rng.normal(size=(8, 64, 64, 3)).astype("float32"), rng.integers(0, 5, 8)
+    assert_same_training_step(network, twin, rng.normal(size=(8, 64, 64, 3)).astype("float32"))
 
+
+def test_attention_is_torchs(attention_network: nn.Module, twin_of: Callable, rng: np.random.Generator):
+    twin = twin_of(attention_network, 32)
+    assert len({id(weight) for weight in twin.weights}) == len(twin.weights)
+    images = rng.normal(size=(4, 32, 32, 3)).astype("float32")
+    with torch.no_grad():
+        expected = attention_network.eval()(nchw(images)).numpy()
+    assert_close_in_scale(twin(images, training=False).numpy(), expected, 2e-5)
+    assert_same_training_step(attention_network, twin, images)
+
+
+def test_attention_survives_half_precision(
+    attention_network: nn.Module, twin_of: Callable, set_policy: Callable, rng: np.random.Generator
+):
+    images = rng.normal(size=(4, 32, 32, 3)).astype("float32")
+    full = twin_of(attention_network, 32)(images, training=False).numpy()
+    set_policy("mixed_float16")
+    half = twin_of(attention_network, 32)(images, training=False).numpy()
+    assert 0.0 < np.abs(half - full).max() <= 0.02 * np.abs(full).max()
+
+
+def assert_same_training_step(network: nn.Module, twin: keras.Model, images: np.ndarray) -> None:
+    """The gradients of all parameters, and then the running statistics, agree."""
+    labels = np.arange(len(images)) % 5
     F.cross_entropy(network.train()(nchw(images)), torch.from_numpy(labels)).backward()
     expected = {key: parameter.grad.numpy() for key, parameter in network.named_parameters()}
 
@@ -75,9 +97,7 @@ def training_gradients(twin: keras.Model, images: np.ndarray, labels: np.ndarray
             loss = tf.reduce_mean(losses)
         return tape.gradient(loss, [binding.variable.value for binding in parameters])
 
-    return {
-        b.key: b.to_neutral(gradient.numpy()) for b, gradient in zip(parameters, gradients(), strict=True)
-    }
+    return {b.key: b.to_neutral(gradient.numpy()) for b, gradient in zip(parameters, gradients(), strict=True)}
 
 
 def test_layers_are_called_as_the_modules():
@@ -127,9 +147,7 @@ OPERATIONS = {
     "mean keepdim": Lambda(lambda x: x.mean((-1, -2), keepdim=True)),
     "flatten": nn.Flatten(),
     "unflatten": nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (6, 24))),
-    "activations": nn.Sequential(
-        nn.SiLU(), nn.Hardswish(), nn.GELU(), nn.Hardsigmoid(), nn.Tanh(), nn.ReLU6()
-    ),
+    "activations": nn.Sequential(nn.SiLU(), nn.Hardswish(), nn.GELU(), nn.Hardsigmoid(), nn.Tanh(), nn.ReLU6()),
     "gate": Lambda(lambda x: torch.sigmoid(x.mean((2, 3), keepdim=True)) * x + 1.0),
     "channel shuffle": Lambda(lambda x: x.view(x.size(0), 3, 2, 6, 12).transpose(1, 2).flatten(1, 2)),
     "chunk and cat": Lambda(lambda x: torch.cat(x.chunk(3, dim=1)[::-1], dim=1)),

@@ -15,8 +15,7 @@ def test_all_problems_stand_in_one_line():
     with pytest.raises(neutral.StateError) as error:
         neutral.check_fits(EXPECTED, state, "net")
     assert str(error.value) == (
-        "the weights do not fit net: "
-        "missing bias; unexpected stray; mis-shaped weight [3, 2] instead of [2, 3]"
+        "the weights do not fit net: missing bias; unexpected stray; mis-shaped weight [3, 2] instead of [2, 3]"
     )
 
 

@@ -1,9 +1,8 @@
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -73,13 +72,6 @@ model = keras.models.load_model(folder / "model.keras")
 np.save(folder / "logits.npy", model(np.load(folder / "images.npy"), training=False).numpy())
 np.savez(folder / "state.npz", **keras_bindings.state(model))
 """
-
-
-@pytest.fixture
-def set_policy() -> Iterator[Callable[[str], None]]:
-    """Keras's dtype policy is global."""
-    yield keras.mixed_precision.set_dtype_policy
-    keras.mixed_precision.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

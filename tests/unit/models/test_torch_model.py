@@ -7,9 +7,7 @@ from scenerec.models import neutral, torch_model, zoo
 
 def test_a_seed_decides_the_weights_and_touches_no_generator():
     before = torch.get_rng_state()
-    first, again, other = (
-        torch_model.state(torch_model.build("mobilenet_v3_small", 5, seed)) for seed in (1, 1, 2)
-    )
+    first, again, other = (torch_model.state(torch_model.build("mobilenet_v3_small", 5, seed)) for seed in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state())
     assert all(np.array_equal(first[key], again[key]) for key in first)
     assert not np.array_equal(first["features.0.0.weight"], other["features.0.0.weight"])

@@ -1,0 +1,86 @@
+"""Converters of attention modules: torch's own, and those of torchvision's Swin and MaxViT."""
+
+from typing import Any
+
+import keras
+from torch import nn
+from torchvision.models import maxvit, swin_transformer
+
+from scenerec.models import keras_attention
+from scenerec.models.keras_twin.context import Context
+from scenerec.models.keras_twin.layout import BATCH, Value, natural
+from scenerec.models.keras_twin.registry import converts_module
+
+
+@converts_module(nn.MultiheadAttention)
+def multihead_attention(
+    ctx: Context, attention: nn.MultiheadAttention, query: Value, key: Value, value: Value, need_weights: bool = True
+) -> tuple[Value, None]:
+    """Self-attention of a sequence, without the weights that torch can return beside."""
+    plain = attention.in_proj_weight is not None and attention.in_proj_bias is not None and attention.bias_k is None
+    if not (query is key is value and attention.batch_first and plain and attention.dropout == 0.0):
+        raise ctx.unsupported("MultiheadAttention other than batch-first self-attention with bias, without dropout")
+    if need_weights:
+        raise ctx.unsupported("MultiheadAttention that returns its weights")
+    return _attention(ctx, keras_attention.MultiheadAttention, query, heads=attention.num_heads), None
+
+
+@converts_module(maxvit.RelativePositionalMultiHeadAttention)
+def relative_positional_attention(
+    ctx: Context, attention: maxvit.RelativePositionalMultiHeadAttention, x: Value
+) -> Value:
+    """MaxViT's."""
+    return _attention(ctx, keras_attention.RelativePositionalAttention, x, heads=attention.n_heads, side=attention.size)
+
+
+@converts_module(swin_transformer.ShiftedWindowAttention)
+def shifted_window_attention(ctx: Context, attention: swin_transformer.ShiftedWindowAttention, x: Value) -> Value:
+    """Swin's."""
+    return _shifted_window(ctx, keras_attention.ShiftedWindowAttention, attention, x)
+
+
+@converts_module(swin_transformer.ShiftedWindowAttentionV2)
+def shifted_window_attention_v2(ctx: Context, attention: swin_transformer.ShiftedWindowAttentionV2, x: Value) -> Value:
+    """Swin V2's."""
+    return _shifted_window(ctx, keras_attention.ShiftedWindowAttentionV2, attention, x)
+
+
+@converts_module(swin_transformer.PatchMerging)
+def patch_merging(ctx: Context, merging: swin_transformer.PatchMerging, x: Value) -> Value:
+    """Four pixels to one, normalised, then reduced."""
+    tensor = ctx.apply(keras_attention.PatchMerging, natural(ctx, x).tensor)
+    return _natural_value(_reduction(ctx, merging)(_norm(ctx, merging)(tensor)))
+
+
+@converts_module(swin_transformer.PatchMergingV2)
+def patch_merging_v2(ctx: Context, merging: swin_transformer.PatchMergingV2, x: Value) -> Value:
+    """Four pixels to one, reduced, then normalised."""
+    tensor = ctx.apply(keras_attention.PatchMerging, natural(ctx, x).tensor)
+    return _natural_value(_norm(ctx, merging)(_reduction(ctx, merging)(tensor)))
+
+
+def _shifted_window(ctx: Context, layer: type, attention: swin_transformer.ShiftedWindowAttention, x: Value) -> Value:
+    if attention.attention_dropout or attention.dropout or attention.qkv.bias is None or attention.proj.bias is None:
+        raise ctx.unsupported("shifted-window attention with dropout or without bias")
+    config = {"heads": attention.num_heads, "window": attention.window_size, "shift": attention.shift_size}
+    return _attention(ctx, layer, x, **config)
+
+
+def _attention(ctx: Context, layer: type, x: Value, **config: Any) -> Value:
+    x = natural(ctx, x)
+    return x.become(ctx.weighted(layer, **config)(x.tensor))
+
+
+def _norm(ctx: Context, merging: nn.Module) -> keras.layers.Layer:
+    return ctx.weighted(keras.layers.LayerNormalization, f"{ctx.path}.norm", epsilon=merging.norm.eps)
+
+
+def _reduction(ctx: Context, merging: nn.Module) -> keras.layers.Layer:
+    return ctx.weighted(
+        keras.layers.Dense, f"{ctx.path}.reduction", units=merging.reduction.out_features, use_bias=False
+    )
+
+
+def _natural_value(tensor: keras.KerasTensor) -> Value:
+    shape = (BATCH, *tensor.shape[1:])
+    return Value(tensor, shape, tuple(range(len(shape))))
