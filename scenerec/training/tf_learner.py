@@ -226,7 +226,8 @@ class TfLearner:
 
     def _run_reduce(self, values: tf.Tensor) -> Any:
         def reduce(value: tf.Tensor) -> tf.Tensor:
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+            # The identity is placed on the replica's device, which all_reduce needs; a function's argument has none.
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
         return self.strategy.run(reduce, args=(values,))
 

@@ -52,7 +52,7 @@ class TorchLearner:
         self.model.to(self.device, memory_format=torch.channels_last)
         # Running statistics are rank 0's, but only validation and checkpoints read them: sent then, not each step.
         self.parallel: nn.Module = (
-            DistributedDataParallel(self.model, broadcast_buffers=False) if world.size > 1 else self.model
+            DistributedDataParallel(self.model, forward_sync_buffers=False) if world.size > 1 else self.model
         )
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = build_optimizer(self.optimize, self.parameters)
