@@ -119,7 +119,10 @@ class ClusterClient:
             lambda client: client.submit_job(
                 entrypoint=entrypoint,
                 submission_id=job_id,
-                runtime_env={"working_dir": str(working_dir), "env_vars": {**_JOB_ENVIRONMENT, **env}},
+                runtime_env={
+                    "working_dir": str(working_dir),
+                    "env_vars": {**_JOB_ENVIRONMENT, "SCENEREC_JOB_ID": job_id, **env},
+                },
                 metadata={**metadata, "name": name, "run": run_url},
             )
         )
@@ -241,7 +244,8 @@ class ClusterClient:
         if self._jobs_client is None:
             from ray.job_submission import JobSubmissionClient
 
-            logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
+            for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+                logging.getLogger(chatty).setLevel(logging.WARNING)
             self._jobs_client = JobSubmissionClient(self.address.url, headers=dict(self.address.headers))
         return self._jobs_client
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from cluster import loopback
 
 # These, in the environment of whoever starts the cluster, speak of another one.
-_NOT_INHERITED = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_JOB_HEADERS", "RAY_AUTH_TOKEN_PATH"}
+_NOT_INHERITED = {"RAY_ADDRESS", "RAY_JOB_HEADERS", "RAY_AUTH_TOKEN_PATH"}
 
 TRAIN_ENVIRONMENT = {
     # Ray Train learns of a checkpoint only when it polls its workers, every 2 s by default.
@@ -95,6 +95,8 @@ class RayNode:
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
             "AUTOSCALER_METRIC_PORT": str(ports["autoscaler_metrics"]),
             "DASHBOARD_METRIC_PORT": str(ports["dashboard_metrics"]),
+            # Parts of Ray would otherwise look for a Ray on this machine, and give up where there are two.
+            "RAY_API_SERVER_ADDRESS": self.url(ports),
             "RAY_USAGE_STATS_ENABLED": "0",
             # Share of the machine's memory, whoever uses it, above which Ray kills workers.
             "RAY_memory_usage_threshold": "0.97",

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from scenerec import __version__
-from scenerec.commands import cluster, list_jobs, logs, schema, status, stop, submit, validate
+from scenerec.commands import cluster, data, list_jobs, logs, schema, status, stop, submit, validate
 from scenerec.errors import ScenerecError
 
 
@@ -49,6 +49,12 @@ def _options(
 ) -> None: ...
 
 
+def _reach_embedded_store() -> None:
+    from cluster.environment import use_store_environment
+
+    use_store_environment()
+
+
 app.command(epilog="Example: scenerec submit train.yaml --set optimize.lr=0.1")(submit.submit)
 app.command(epilog="Example: scenerec status places365-resnet50")(status.status)
 app.command(epilog="Example: scenerec logs -f places365-resnet50")(logs.logs)
@@ -56,6 +62,7 @@ app.command(name="list", epilog="Example: scenerec list --json")(list_jobs.list_
 app.command(epilog="Example: scenerec stop places365-resnet50")(stop.stop)
 app.command(epilog="Example: scenerec validate train.yaml")(validate.validate)
 app.command(epilog="Example: scenerec schema > train.schema.json")(schema.schema)
+app.add_typer(data.app, name="data", callback=_reach_embedded_store)
 app.add_typer(cluster.app, name="cluster")
 
 

@@ -1,6 +1,7 @@
 """Following a job to its end: what `submit` and `logs -f` have in common."""
 
 import json
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ def follow(client: "ClusterClient", job_id: str, as_json: bool, verbose: bool, o
     try:
         story = tell(client.follow(job_id), console, verbose, others)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only break off our farewell
         where = client.address.option
         typer.echo(
             f"\n{job_id} goes on. Follow it: scenerec logs -f {job_id}{where}   Stop it: scenerec stop {job_id}{where}",

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
     from cluster.client import ClusterClient, Job
 
@@ -23,14 +25,14 @@ def job_json(job: "Job") -> dict[str, Any]:
 
 
 def show_jobs(jobs: Sequence["Job"]) -> None:
-    """A row for each job."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """A row for each job, of any width: nothing is cut."""
     from scenerec.training.progress import format_duration
 
-    table = Table("JOB", "STATUS", "STARTED", "TOOK", "FRAMEWORK", "RUN", box=None, pad_edge=False)
+    rows = [("JOB", "STATUS", "STARTED", "TOOK", "FRAMEWORK", "RUN")]
     for job in jobs:
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.started_s))
-        table.add_row(job.id, job.status, started, format_duration(job.duration_s), job.framework, job.run_url)
-    Console(highlight=False, soft_wrap=True).print(table, markup=False)
+        rows.append((job.id, job.status, started, format_duration(job.duration_s), job.framework, job.run_url))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())

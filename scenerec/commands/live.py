@@ -8,7 +8,6 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
-from rich.table import Table
 
 from scenerec.training.progress import (
     EpochSummary,
@@ -73,20 +72,17 @@ def is_noise(line: str) -> bool:
 
 def show_result(result: dict[str, Any], console: Console) -> None:
     """The result as a table."""
-    table = Table.grid(padding=(0, 2))
-    best, last = result.get("best") or {}, result.get("last") or {}
-    if best:
-        table.add_row(
-            "best", f"top-1 {_percent(best['val_top1'])}, top-5 {_percent(best['val_top5'])}, epoch {best['epoch']}"
-        )
-    if last:
-        table.add_row(
-            "last", f"top-1 {_percent(last['val_top1'])}, top-5 {_percent(last['val_top5'])}, epoch {last['epoch']}"
-        )
-    for key in ("best_checkpoint", "last_checkpoint", "run"):
-        if key in result:
-            table.add_row(key.replace("_", " "), str(result[key]))
-    console.print(table)
+    rows = [
+        (key.replace("_", " "), str(result[key]))
+        for key in ("best_checkpoint", "last_checkpoint", "run")
+        if key in result
+    ]
+    for which in ("last", "best"):
+        if epoch := result.get(which):
+            top1, top5 = _percent(epoch["val_top1"]), _percent(epoch["val_top5"])
+            rows.insert(0, (which, f"top-1 {top1}, top-5 {top5}, epoch {epoch['epoch']}"))
+    for what, value in rows:
+        console.print(f"{what:<15}  {value}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _tell(lines: Iterable[str], screen: Screen, verbose: bool, others: bool) -> Story:
@@ -134,7 +130,10 @@ class _Plain:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, progress: Progress) -> None:
-        self.line(f"{_place(progress)}  {_pace(progress)}  {format_duration(progress.eta_s)} left")
+        self.line(
+            f"{_place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
+            f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
+        )
 
     def epoch(self, summary: EpochSummary) -> None:
         if not self.rows:
@@ -150,11 +149,12 @@ class _Bar(_Plain):
         super().__init__(console)
         self.top1 = ""
         self.bar = ProgressBar(
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}", markup=False),
             console=console,
             transient=True,
+            expand=True,
         )
         self.task: TaskID | None = None
 
@@ -172,21 +172,18 @@ class _Bar(_Plain):
             self.task,
             completed=(progress.epoch - 1) * progress.steps + progress.step,
             total=progress.epochs * progress.steps,
-            description=f"{_place(progress)}  {_pace(progress)}{self.top1}  {format_duration(progress.eta_s)} left",
+            description=f"{_place(progress)}  {progress.images_per_s:.0f} images/s  loss {progress.loss:.3f}"
+            f"{self.top1}  {format_duration(progress.eta_s)} left",
         )
 
     def epoch(self, summary: EpochSummary) -> None:
         super().epoch(summary)
-        self.top1 = f"  top-1 {_percent(summary.val_top1)}"
+        self.top1 = f"  top-1 {summary.val_top1:.1%}"
 
 
 def _place(progress: Progress) -> str:
     width = len(str(progress.steps))
     return f"epoch {progress.epoch}/{progress.epochs} step {progress.step:>{width}}/{progress.steps}"
-
-
-def _pace(progress: Progress) -> str:
-    return f"{progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  lr {progress.lr:.4g}"
 
 
 def _epoch_row(summary: EpochSummary) -> str:

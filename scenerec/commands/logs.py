@@ -23,10 +23,13 @@ def logs(
 
     from scenerec.commands.follow import follow as follow_job
     from scenerec.commands.job_table import client as open_client
-    from scenerec.commands.live import tell
+    from scenerec.commands.live import show_result, tell
 
     client = open_client(address)
     found = client.find(job)
     if follow:
         follow_job(client, found.id, as_json, verbose, others=True)
-    tell(client.logs(found.id).splitlines(), Console(stderr=as_json, force_terminal=False), verbose, others=True)
+    console = Console(force_terminal=False)
+    story = tell(client.logs(found.id).split("\n"), console, verbose, others=True)
+    if story.result:
+        show_result(story.result, console)

@@ -12,7 +12,7 @@ from scenerec.commands import options
 if TYPE_CHECKING:
     from cluster.client import ClusterClient
     from scenerec.config import TrainConfig
-    from scenerec.plan import Plan
+    from scenerec.preflight import Preflight
 
 
 def submit(
@@ -44,14 +44,14 @@ def submit(
 
     config = load_config(file, overrides)
     if dry_run:
-        _show_plan(_plan(config, _client_if_up(address), cluster_check), as_json, to_stderr=False)
+        _show_plan(_check(config, _client_if_up(address), cluster_check, restart), as_json, to_stderr=False)
         return
     client = _client(address)
-    plan = _plan(config, client, cluster_check)
+    preflight = _check(config, client, cluster_check, restart)
     _refuse_second_writer(client, config)
     if restart:
         _clear(config)
-    _show_plan(plan, as_json=False, to_stderr=as_json)
+    _show_plan(preflight, as_json=False, to_stderr=as_json)
     job_id = _send(client, config)
     if detach:
         _show_job(client, job_id, config, as_json)
@@ -83,15 +83,13 @@ def _client_if_up(address: str | None) -> "ClusterClient | None":
     return None
 
 
-def _plan(config: "TrainConfig", client: "ClusterClient | None", cluster_check: bool) -> "Plan":
-    """The one place where config, data and cluster meet before a job starts."""
-    from scenerec.data.manifest import read_manifest
-    from scenerec.plan import NodeResources, resolve
-    from scenerec.storage import open_storage
+def _check(config: "TrainConfig", client: "ClusterClient | None", cluster_check: bool, restart: bool) -> "Preflight":
+    """The one place where config, data, earlier results and cluster meet before a job starts."""
+    from scenerec.plan import NodeResources
+    from scenerec.preflight import check_job
 
-    train, val = (read_manifest(open_storage(url)) for url in (config.data.train, config.data.val))
     nodes = [NodeResources(node.cpus, node.gpus) for node in client.nodes()] if client and cluster_check else None
-    return resolve(config, train, val, nodes)
+    return check_job(config, nodes, restart)
 
 
 def _refuse_second_writer(client: "ClusterClient", config: "TrainConfig") -> None:
@@ -125,11 +123,15 @@ def _send(client: "ClusterClient", config: "TrainConfig") -> str:
         return client.submit(config.name, config.run_url, entrypoint, Path(folder), metadata, env={})
 
 
-def _show_plan(plan: "Plan", as_json: bool, to_stderr: bool) -> None:
+def _show_plan(preflight: "Preflight", as_json: bool, to_stderr: bool) -> None:
+    plan = preflight.plan
     if as_json:
-        typer.echo(json.dumps(plan.as_dict()))
+        typer.echo(json.dumps({**plan.as_dict(), "resumes_at": preflight.resumes_at}))
         return
-    for what, value in plan.rows():
+    rows = plan.rows()
+    if preflight.resumes_at is not None:
+        rows.append(("resumes", f"after step {preflight.resumes_at} of {plan.total_steps}"))
+    for what, value in rows:
         typer.echo(f"{what:<9} {value}", err=to_stderr)
 
 
