@@ -53,7 +53,7 @@ def read_source(source: Path, layout: str = "auto", split: str = "all", partitio
     wanted = SPLITS if split == "all" else (split,)
     found = READERS[name](source, wanted, partition)
     if split != "all" and split not in found.splits:
-        raise DataError(f"{source}: no split `{split}`: there is {', '.join(found.splits)}")
+        raise DataError(f"{source}: there is no split `{split}` in this {name} data set: choose another --split")
     for split_name, images in found.splits.items():
         present = {image.class_name for image in images}
         if empty := [class_name for class_name in found.classes if class_name not in present]:
@@ -180,23 +180,17 @@ def _read_csv(source: Path, wanted: Iterable[str], partition: int) -> Source:
     if path is None:
         raise DataError(f"{source}: no CSV file with the columns path and label: give the file itself")
     splits: dict[str, list[SourceImage]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
+    for where, row in _csv_rows(path):
         for column in ("path", "label"):
-            if column not in (rows.fieldnames or ()):
-                raise DataError(f"{path}: no column `{column}`: the first line must name path and label")
-        for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            for column in ("path", "label"):
-                if not row[column]:
-                    raise DataError(f"{where}: {column} is empty")
-            split = row.get("split", "train")
-            if split not in SPLITS:
-                raise DataError(f"{where}: unknown split `{split or ''}`: use {', '.join(SPLITS)}")
-            latitude, longitude = _degrees(where, row, "latitude", 90), _degrees(where, row, "longitude", 180)
-            if (latitude is None) != (longitude is None):
-                raise DataError(f"{where}: latitude and longitude come together or not at all")
-            splits.setdefault(split, []).append(SourceImage(row["path"], row["label"], latitude, longitude))
+            if not row[column]:
+                raise DataError(f"{where}: {column} is empty")
+        split = row.get("split", "train")
+        if split not in SPLITS:
+            raise DataError(f"{where}: unknown split `{split or ''}`: use {', '.join(SPLITS)}")
+        latitude, longitude = _degrees(where, row, "latitude", 90), _degrees(where, row, "longitude", 180)
+        if (latitude is None) != (longitude is None):
+            raise DataError(f"{where}: latitude and longitude come together or not at all")
+        splits.setdefault(split, []).append(SourceImage(row["path"], row["label"], latitude, longitude))
     if not splits:
         raise DataError(f"{path}: no rows")
     classes = tuple(sorted({image.class_name for images in splits.values() for image in images}))
@@ -265,7 +259,25 @@ def _lines(path: Path, fields: int) -> Iterator[tuple[str, list[str]]]:
                     if len(parts) < fields:
                         raise DataError(f"{path}, line {number}: expected {fields} fields, got {line.strip()[:60]!r}")
                     yield f"{path}, line {number}", parts[:fields]
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text: save it as UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row stands, and its values by column."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            for column in ("path", "label"):
+                if column not in (rows.fieldnames or ()):
+                    raise DataError(f"{path}: no column `{column}`: the first line must name path and label")
+            for row in rows:
+                yield f"{path}, line {rows.line_num}", row
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text: save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path}: {error}") from None
 
 
