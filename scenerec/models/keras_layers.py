@@ -5,6 +5,7 @@ Weights are stored in torch's layout.
 """
 
 import os
+import sys
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -16,6 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+
+# Keras walks a model's graph recursively, to build it and to load it; efficientnet_v2_l is deeper than Python's limit.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
 
 serialisable = keras.saving.register_keras_serializable("scenerec")
 
