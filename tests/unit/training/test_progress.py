@@ -37,10 +37,7 @@ json_values = st.recursive(
 
 
 def rounded(event: Progress | EpochSummary) -> dict[str, float]:
-    return {
-        name: value if isinstance(value, int) else float(f"{value:.6g}")
-        for name, value in asdict(event).items()
-    }
+    return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in asdict(event).items()}
 
 
 @given(progresses | epochs, prefixes)

@@ -1,0 +1,51 @@
+"""What the tests feed on: drawn scenes, packed into several small shards."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenerec.config import TrainConfig
+from scenerec.data.pack import PackRequest, pack
+from scenerec.data.pack_plan import PackOptions
+from scenerec.data.synthetic import draw_scenes
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+@pytest.fixture(scope="session")
+def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ImageFolder of four classes, 25 training and 9 validation images each, 64 px."""
+    folder = tmp_path_factory.mktemp("scenes") / "images"
+    draw_scenes(folder, classes=4, train_per_class=25, val_per_class=9, size=64, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scenes(scenes_folder: Path) -> Path:
+    """The same, packed: `train` and `val`, each in several shards."""
+    destination = scenes_folder.parent / "packed"
+    pack(PackRequest(source=scenes_folder, destination=str(destination), options=PackOptions(shard_mb=0.03)))
+    return destination
+
+
+@pytest.fixture
+def make_config(scenes: Path, tmp_path: Path) -> MakeConfig:
+    """A small training config over `scenes`; keyword arguments such as `optimize={"lr": 0.1}` are merged into its blocks."""
+
+    def make(**blocks: Any) -> TrainConfig:
+        document: dict[str, Any] = {
+            "kind": "train",
+            "name": "test",
+            "framework": "torch",
+            "data": {"train": f"{scenes}/train", "val": f"{scenes}/val", "image_size": 32},
+            "model": {"arch": "resnet18"},
+            "optimize": {"epochs": 2, "global_batch_size": 16, "lr": 0.02},
+            "output": str(tmp_path / "runs"),
+        }
+        for name, value in blocks.items():
+            document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
+        return TrainConfig.model_validate(document)
+
+    return make

@@ -1,0 +1,106 @@
+"""The two input pipelines: the same batches, pixel for pixel, however many processes decode them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scenerec.data import torch_input  # first: torchvision goes before tensorflow
+from scenerec.data import tf_input  # isort: skip
+from scenerec.config import AugmentConfig, DataConfig
+from scenerec.data.stream import Cursor, TrainingOrder
+from scenerec.preflight import open_set
+from scenerec.training.world import World
+
+ORDER = TrainingOrder(seed=3, lanes=12, global_batch_size=20, epochs=2)
+
+
+def config(scenes: Path, **augment: Any) -> DataConfig:
+    return DataConfig(train=f"{scenes}/train", val=f"{scenes}/val", image_size=40, augment=AugmentConfig(**augment))
+
+
+def torch_arrays(batches: Iterable[torch_input.Batch]) -> list[tuple[np.ndarray, list[int]]]:
+    return [(batch.images.permute(0, 2, 3, 1).numpy().astype(int), batch.labels.tolist()) for batch in batches]
+
+
+def tf_arrays(batches: Iterable[tf_input.Batch]) -> list[tuple[np.ndarray, list[int]]]:
+    return [(batch.images.numpy().astype(int), batch.labels.numpy().tolist()) for batch in batches]
+
+
+def assert_equal(ours: list, theirs: list, exactly: bool = False) -> None:
+    assert len(ours) == len(theirs) > 0
+    for (images, labels), (other_images, other_labels) in zip(ours, theirs, strict=True):
+        assert labels == other_labels
+        difference = np.abs(images - other_images)
+        if exactly:
+            assert difference.max() == 0
+        else:  # float32 rounding decides a tie otherwise now and then; jitter may pass it on to the three channels
+            assert difference.max() <= 2
+            assert (difference > 0).mean() < 2e-3
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        {"crop_scale": (1, 1), "crop_ratio": (1, 1), "flip": False},
+        {"crop_scale": (0.2, 1.0)},
+        {"crop_scale": (0.2, 1.0), "color_jitter": 0.4},
+    ],
+)
+def test_training_batches_are_the_same_in_both_frameworks(scenes: Path, augment: dict) -> None:
+    data, settings = open_set(f"{scenes}/train"), config(scenes, **augment)
+    ours = torch_arrays(torch_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 0))
+    theirs = tf_arrays(tf_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 1))
+    assert_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_validation_batches_are_the_same_in_both_frameworks(scenes: Path, rank: int) -> None:
+    data, settings, world = open_set(f"{scenes}/val"), config(scenes), World(rank, 3)
+    ours = torch_input.validation_input(data, settings, world, 5, 0)
+    theirs = tf_input.validation_input(data, settings, world, 5, 1)
+    for _ in range(2):  # each epoch anew
+        assert_equal(torch_arrays(ours), tf_arrays(theirs))
+
+
+@pytest.mark.parametrize("world", [World(), World(1, 2)])
+def test_batches_do_not_depend_on_the_number_of_decoding_processes(scenes: Path, world: World) -> None:
+    data, settings = open_set(f"{scenes}/train"), config(scenes)
+    alone = torch_arrays(torch_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 0))
+    shared = torch_arrays(torch_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 3))
+    assert_equal(alone, shared, exactly=True)
+    threads = tf_arrays(tf_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 3))
+    assert_equal(
+        tf_arrays(tf_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 1)), threads, exactly=True
+    )
+
+
+def test_pixels_are_normalised_alike(scenes: Path) -> None:
+    import tensorflow as tf
+    import torch
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5), dtype=np.uint8)
+    ours = torch_input.normalize(torch.from_numpy(pixels)).numpy()
+    theirs = tf_input.normalize(tf.constant(pixels.transpose(0, 2, 3, 1))).numpy().transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    np.testing.assert_allclose(ours[:, 0], (pixels[:, 0] / 255 - 0.485) / 0.229, atol=1e-5)
+
+
+def test_png_and_greyscale_images_become_rgb() -> None:
+    import io
+
+    from PIL import Image
+
+    from scenerec.data.augment import center_crop
+
+    picture = Image.effect_noise((50, 40), 60)
+    for form in ("PNG", "JPEG"):
+        buffer = io.BytesIO()
+        picture.save(buffer, form)
+        crop = center_crop(40, 50, 32, 1.0)
+        ours = torch_input.decode_evaluation(buffer.getvalue(), crop, 32).permute(1, 2, 0).numpy()
+        theirs = tf_input.decode_evaluation(buffer.getvalue(), np.array(crop, np.int32), None, 32).numpy()
+        assert ours.shape == (32, 32, 3)
+        assert np.abs(ours.astype(int) - theirs).max() <= 1

@@ -1,0 +1,143 @@
+"""The stream of encoded images: what the data order says, from any step on, for any number of readers."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from scenerec.config import AugmentConfig
+from scenerec.data.manifest import write_manifest
+from scenerec.data.stream import (
+    Cursor,
+    EncodedBatch,
+    PackedSet,
+    TrainingOrder,
+    check_images,
+    training_batches,
+    validation_batches,
+)
+from scenerec.errors import DataError
+from scenerec.preflight import open_set
+from scenerec.storage import open_storage
+
+ORDER = TrainingOrder(seed=5, lanes=12, global_batch_size=24, epochs=2)
+STEPS = 4  # 100 training samples in batches of 24
+
+
+@pytest.fixture
+def train(scenes: Path) -> PackedSet:
+    return open_set(f"{scenes}/train")
+
+
+def names(batches: Iterable[EncodedBatch]) -> list[list[str]]:
+    return [batch.names for batch in batches]
+
+
+def test_the_set_has_several_shards(train: PackedSet) -> None:
+    assert len(train.manifest.shards) >= 4
+
+
+def test_an_epoch_has_each_sample_once_except_the_tail(train: PackedSet) -> None:
+    epoch = [name for batch in names(training_batches(train, ORDER, AugmentConfig()))[:STEPS] for name in batch]
+    assert len(epoch) == len(set(epoch)) == STEPS * 24
+
+
+@pytest.mark.parametrize("readers", [2, 3, 4, 8])
+def test_readers_share_out_the_same_batches(train: PackedSet, readers: int) -> None:
+    alone = list(training_batches(train, ORDER, AugmentConfig()))
+    shares = [list(training_batches(train, ORDER, AugmentConfig(), reader=r, readers=readers)) for r in range(readers)]
+    for step, batch in enumerate(alone):
+        together = [pair for share in shares for pair in zip(share[step].names, share[step].views, strict=True)]
+        assert Counter(together) == Counter(zip(batch.names, batch.views, strict=True))
+
+
+@pytest.mark.parametrize("start", [Cursor(0, 3), Cursor(1, 0), Cursor(1, 2)])
+def test_a_resumed_stream_goes_on_where_the_first_would_have(train: PackedSet, start: Cursor) -> None:
+    whole = list(training_batches(train, ORDER, AugmentConfig()))
+    resumed = list(training_batches(train, ORDER, AugmentConfig(), start))
+    rest = whole[start.epoch * STEPS + start.step :]
+    assert [(b.names, b.views, b.labels.tolist()) for b in resumed] == [
+        (b.names, b.views, b.labels.tolist()) for b in rest
+    ]
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3, 5])
+def test_validation_has_each_sample_once(scenes: Path, readers: int) -> None:
+    val = open_set(f"{scenes}/val")
+    seen = [n for r in range(readers) for b in names(validation_batches(val, 32, 0.875, 7, r, readers)) for n in b]
+    assert len(seen) == len(set(seen)) == val.manifest.samples == 36
+
+
+class CountingStorage:
+    """A storage that counts what is read of it."""
+
+    def __init__(self, url: str) -> None:
+        self.inner = open_storage(url)
+        self.url = url
+        self.reads: Counter[str] = Counter()
+
+    def get(self, key: str) -> bytes:
+        self.reads[key] += 1
+        return self.inner.get(key)
+
+
+def test_a_reader_fetches_a_shard_once_for_each_lane_at_most(train: PackedSet) -> None:
+    storage = CountingStorage(train.storage.url)
+    order = TrainingOrder(seed=0, lanes=2, global_batch_size=10, epochs=1)
+    counted = PackedSet(storage, train.manifest)  # type: ignore[arg-type]
+    assert len(list(training_batches(counted, order, AugmentConfig()))) == 10
+    assert sum(storage.reads.values()) <= len(train.manifest.shards) + 1
+
+
+@pytest.fixture
+def damaged(scenes: Path, tmp_path: Path) -> PackedSet:
+    """A copy of the training set in which one image is cut off, in a shard whose checksum says so is right."""
+    import hashlib
+    import io
+    import tarfile
+
+    source, target = open_set(f"{scenes}/train"), open_storage(str(tmp_path / "damaged"))
+    shards = list(source.manifest.shards)
+    for shard in shards:
+        target.put(shard.key, source.storage.get(shard.key))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for index, sample in enumerate(source.read(0)):
+            image = sample.image[:200] if index == 1 else sample.image
+            for name, content in ((f"{sample.key}.jpg", image), (f"{sample.key}.cls", str(sample.label).encode())):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    content = buffer.getvalue()
+    shards[0] = shards[0].model_copy(update={"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
+    target.put(shards[0].key, content)
+    write_manifest(target, source.manifest.model_copy(update={"shards": tuple(shards)}))
+    return open_set(str(tmp_path / "damaged"))
+
+
+def test_an_unreadable_image_is_named(damaged: PackedSet) -> None:
+    key = damaged.read(0)[1].key
+    with pytest.raises(DataError, match=rf"000000\.tar: {key}: cannot be decoded"):
+        check_images(damaged, 0)
+
+
+@pytest.mark.parametrize("framework", ["torch", "tf"])
+@pytest.mark.parametrize("processes", [0, 2])
+def test_both_input_pipelines_name_an_unreadable_image(damaged: PackedSet, framework: str, processes: int) -> None:
+    from scenerec.config import DataConfig
+    from scenerec.training.world import World
+
+    if framework == "torch":
+        from scenerec.data.torch_input import training_input
+    else:
+        import torchvision  # noqa: F401 - before tensorflow
+
+        from scenerec.data.tf_input import training_input  # type: ignore[assignment]
+    config = DataConfig(train=damaged.storage.url, val=damaged.storage.url, image_size=32)
+    key = damaged.read(0)[1].key
+    order = TrainingOrder(seed=0, lanes=12, global_batch_size=20, epochs=2)
+    with pytest.raises(DataError, match=rf"{key}: cannot be decoded") as caught:
+        for _ in training_input(damaged, config, order, World(), Cursor(), processes):
+            pass
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,0 +1,70 @@
+"""Learning-rate schedules against torch's, and their properties."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenerec.config import OptimizeConfig
+from scenerec.training.schedules import PlateauState, learning_rate
+
+
+def config(**fields: object) -> OptimizeConfig:
+    return OptimizeConfig.model_validate({"epochs": 10, "global_batch_size": 8, "lr": 0.4, **fields})
+
+
+def rates(optimize: OptimizeConfig, steps_per_epoch: int) -> list[float]:
+    return [learning_rate(step, steps_per_epoch, optimize) for step in range(optimize.epochs * steps_per_epoch)]
+
+
+def torch_rates(optimize: OptimizeConfig, scheduler: type, steps: int, **options: object) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=optimize.lr)
+    schedule = scheduler(optimizer, **options)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_cosine_is_torchs() -> None:
+    optimize = config(schedule="cosine", min_lr=0.01)
+    expected = torch_rates(optimize, torch.optim.lr_scheduler.CosineAnnealingLR, 70, T_max=70, eta_min=0.01)
+    assert rates(optimize, 7) == pytest.approx(expected, rel=1e-6)
+
+
+def test_step_is_torchs() -> None:
+    optimize = config(schedule="step", step_epochs=[3, 6])
+    expected = torch_rates(optimize, torch.optim.lr_scheduler.MultiStepLR, 70, milestones=[21, 42], gamma=0.1)
+    assert rates(optimize, 7) == pytest.approx(expected)
+
+
+def test_plateau_is_torchs() -> None:
+    optimize = config(schedule="plateau", plateau_patience=2, plateau_factor=0.5, min_lr=0.06)
+    losses = [5, 4, 4, 4, 4, 3, 3.5, 3.2, 3.1, 3.05, 3.0, 3.0, 3.0, 3.0, 3.0]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=optimize.lr)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2, threshold=0, min_lr=0.06)
+    state = PlateauState()
+    for loss in losses:
+        schedule.step(loss)
+        state = state.after_epoch(loss, optimize)
+        assert learning_rate(0, 7, optimize, state) == pytest.approx(optimizer.param_groups[0]["lr"])
+    assert state.factor < 0.5
+
+
+@given(
+    st.sampled_from(["cosine", "step", "constant", "plateau"]),
+    st.floats(0, 4.9),
+    st.integers(1, 50),
+)
+def test_warm_up_rises_to_the_peak_and_nothing_exceeds_it(
+    schedule: str, warmup_epochs: float, steps_per_epoch: int
+) -> None:
+    optimize = config(schedule=schedule, warmup_epochs=warmup_epochs)
+    found = rates(optimize, steps_per_epoch)
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+    assert found[:warmup_steps] == sorted(found[:warmup_steps])
+    assert found[warmup_steps:] == sorted(found[warmup_steps:], reverse=True)
+    assert max(found) == pytest.approx(optimize.lr)
+    assert min(found) > 0 if schedule != "cosine" else min(found) >= 0
