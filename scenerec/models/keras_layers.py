@@ -6,6 +6,7 @@ Weights are stored in torch's layout.
 
 import os
 import sys
+import zlib
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -125,8 +126,8 @@ class BatchNormalization(TwinLayer):
 class Dropout(TwinLayer):
     """torch's Dropout; with `rows`, torchvision's StochasticDepth in mode "row": whole samples are dropped.
 
-    Its random numbers are a function of (seed, calls so far, replica) alone, so that a resumed run can draw
-    what the uninterrupted one would have drawn: see `restart`.
+    Its random numbers are a function of (seed, calls so far, layer's name, replica) alone, so that a resumed
+    run can draw what the uninterrupted one would have drawn: see `restart`.
     """
 
     def __init__(self, rate: float, rows: bool = False, **kwargs: Any) -> None:
@@ -150,9 +151,9 @@ class Dropout(TwinLayer):
             return tf.zeros_like(x)
         seed, calls = tf.unstack(tf.convert_to_tensor(self.random_state))
         self.random_state.assign(tf.stack([seed, calls + 1]))
-        return tf.nn.experimental.stateless_dropout(
-            x, self.rate, seed=tf.stack([seed ^ _replica_salt(), calls]), noise_shape=self._noise_shape(x)
-        )
+        # 63 bits each: a seed below the replica, and the number of the call below the layer.
+        keys = tf.stack([seed + _shifted_replica_id(31), calls + (zlib.crc32(self.name.encode()) << 31)])
+        return tf.nn.experimental.stateless_dropout(x, self.rate, seed=keys, noise_shape=self._noise_shape(x))
 
     def _noise_shape(self, x: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(x)
@@ -167,11 +168,11 @@ class Dropout(TwinLayer):
         return {**super().get_config(), "rate": self.rate, "rows": self.rows}
 
 
-def _replica_salt() -> tf.Tensor:
-    """An int64 that differs between the replicas of a strategy, and lies above the bits of a seed."""
+def _shifted_replica_id(bits: int) -> tf.Tensor:
+    """The number of this replica among all of the strategy (0 without one), `bits` to the left, as int64."""
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group if context is not None else 0
-    return tf.bitwise.left_shift(tf.cast(replica, "int64"), tf.constant(32, "int64"))
+    return tf.cast(replica, "int64") * 2**bits
 
 
 @serialisable

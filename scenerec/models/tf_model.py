@@ -33,10 +33,10 @@ def build(arch: str, classes: int, image_size: int, seed: int) -> keras.Model:
 
 
 def restart_dropout(model: keras.Model, seed: int, calls: int = 0) -> None:
-    """Let all dropout go on as if `calls` training steps had been done since it was seeded with `seed`.
+    """Seed all dropout, and let it go on as after `calls` calls of the model in training.
 
-    Each layer and each replica draws its own numbers.
+    Each layer draws its own numbers, and so does each replica of a strategy.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, Dropout)]
-    for index, layer in enumerate(layers):
-        layer.restart((seed + index * 0x9E3779B1) % 2**31, calls)
+    for layer in model.layers:
+        if isinstance(layer, Dropout):
+            layer.restart(seed % 2**31, calls)

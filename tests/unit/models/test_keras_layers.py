@@ -66,6 +66,15 @@ def test_dropout_draws_anew_at_each_call_and_repeats_after_a_restart():
     assert not np.array_equal(layer(x, training=True), draws[0])
 
 
+def test_dropout_compiles_to_xla():
+    layer = keras_layers.Dropout(0.5)
+    x = tf.ones((8, 64))
+    layer.build(x.shape)
+    compiled = tf.function(lambda: layer(x, training=True), jit_compile=True)
+    assert not np.array_equal(compiled(), compiled())
+    assert layer.random_state.numpy().tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(("image", "size"), [((1, 1), (6, 6)), ((5, 7), (3, 3)), ((2, 9), (7, 4))])
 def test_adaptive_average_pooling_is_torchs(image: tuple, size: tuple, rng: np.random.Generator):
     x = rng.normal(size=(2, *image, 3)).astype("float32")

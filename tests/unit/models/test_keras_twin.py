@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
 
 from scenerec.models import keras_bindings, keras_twin, torch_model
 
@@ -200,6 +201,13 @@ def test_any_permutation_and_reshape_is_torchs(program: list[tuple[str, list[int
     assert_twin(Lambda(run), np.arange(96, dtype="float32").reshape(2, 4, 4, 3))
 
 
+def test_stochastic_depth_drops_whole_samples_and_layers_draw_apart():
+    network = nn.Sequential(StochasticDepth(0.5, "row"), StochasticDepth(0.5, "row"))
+    y = keras_twin.twin(network, 4, name="twin")(np.ones((200, 4, 4, 3), "float32"), training=True).numpy()
+    assert set(np.unique(y.reshape(200, -1).sum(axis=1))) == {0.0, 4 * 4 * 3 * 4.0}
+    assert 0.15 < (y > 0).mean() < 0.35
+
+
 def test_a_permutation_moves_no_data():
     channels_last = Lambda(lambda x: F.relu(x.permute(0, 2, 3, 1)))
     twin = keras_twin.twin(channels_last, 8, name="twin")
@@ -228,6 +236,7 @@ def test_an_unsupported_function_names_itself_its_module_and_the_remedy():
             nn.Sequential(nn.MaxPool2d(2, dilation=2)),
             r"max-pooling with dilation or indices, used by 0 \(MaxPool2d\)$",
         ),
+        (nn.Sequential(StochasticDepth(0.5, "batch")), "StochasticDepth in mode 'batch'"),
         (Lambda(lambda x: x.view(-1)), "mixes samples of the batch"),
     ],
 )
