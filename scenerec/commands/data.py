@@ -40,7 +40,7 @@ def pack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier pack left at DEST.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Packs images into WebDataset shards and a manifest.
+    """Pack images into WebDataset shards and a manifest.
 
     SOURCE is an ImageFolder (CLASS/IMAGE, or that below train/ and val/), the Places365 devkit, SUN397 or a CSV file
     (path,label and perhaps latitude,longitude,split). One split goes to DEST, several go to DEST/train, DEST/val.
@@ -66,7 +66,7 @@ def pack(
         options=PackOptions(shard_mb=shard_mb, short_side=short_side, quality=quality, seed=seed),
         overwrite=overwrite,
     )
-    result = _pack_on_cluster(request, address, as_json) if address else _pack_here(request, processes)
+    result = _pack_on_cluster(request, address) if address else _pack_here(request, processes)
     for split_result in result.splits:
         _print_packed(split_result)
     if result.images_per_s:
@@ -88,7 +88,7 @@ def _pack_here(request: "PackRequest", processes: int | None) -> "PackResult":
             raise typer.Exit(130) from None
 
 
-def _pack_on_cluster(request: "PackRequest", address: str, as_json: bool) -> "PackResult":
+def _pack_on_cluster(request: "PackRequest", address: str) -> "PackResult":
     import re
     import tempfile
 
@@ -98,23 +98,31 @@ def _pack_on_cluster(request: "PackRequest", address: str, as_json: bool) -> "Pa
     from cluster.address import find_address
     from cluster.bundle import fill_working_dir
     from cluster.client import ClusterClient
+    from scenerec import __version__
+    from scenerec.commands.follow import exit_code
     from scenerec.commands.live import tell
     from scenerec.data.pack import PackResult
-    from scenerec.errors import ClusterError
 
     client = ClusterClient(find_address(address))
     name = "pack-" + re.sub("[^A-Za-z0-9._-]", "-", request.destination.rpartition("/")[2])[:50]
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         fill_working_dir(Path(folder), request.model_dump_json())
-        metadata = {"kind": "pack", "framework": "-"}
+        metadata = {"scenerec": __version__, "kind": "pack", "framework": "-"}
         job_id = client.submit(
             name, request.destination, "python -m jobs.pack config.yaml", Path(folder), metadata, env={}
         )
     typer.echo(f"job {job_id}, dashboard {client.address.url}", err=True)
-    story = tell(client.follow(job_id), Console(stderr=True))
+    where = f"{job_id}{client.address.option}"
+    try:
+        story = tell(client.follow(job_id), Console(stderr=True))
+    except KeyboardInterrupt:
+        typer.echo(f"{job_id} goes on. Follow it: scenerec logs -f {where}   Stop it: scenerec stop {where}", err=True)
+        raise typer.Exit(130) from None
     if story.result is None:
-        reason = story.errors[-1] if story.errors else f"{job_id} did not finish"
-        raise ClusterError(f"{reason} (the whole log: scenerec logs --verbose {job_id}{client.address.option})")
+        for message in story.errors or [f"{job_id} ended without a result"]:
+            typer.echo(f"error: {message}", err=True)
+        typer.echo(f"the whole log: scenerec logs --verbose {where}", err=True)
+        raise typer.Exit(exit_code(client.job(job_id)))
     return TypeAdapter(PackResult).validate_python(story.result)
 
 
@@ -125,7 +133,7 @@ def show(
     per_class: Annotated[int, typer.Option(min=1, max=50, help="Images of each class on the sheet.")] = 6,
     as_json: options.Json = False,
 ) -> None:
-    """Shows what a packed set holds: classes, counts, sizes, and a sheet of its pictures.
+    """Show what a packed set holds: classes, counts, sizes, and a sheet of its pictures.
 
     Examples:
 
@@ -152,7 +160,9 @@ def verify(
     processes: Processes = None,
     as_json: options.Json = False,
 ) -> None:
-    """Checks a packed set: checksums, counts, labels, and that every image decodes. Exits with 4 if anything is wrong.
+    """Check a packed set: checksums, counts, labels, and that every image decodes.
+
+    Lists what is wrong, and then exits with 4.
 
     Examples:
 
@@ -189,7 +199,7 @@ def synthetic(
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same bytes.")] = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Draws a small ImageFolder of scenes (beach, city, forest, ...) to try everything with.
+    """Draw a small ImageFolder of scenes (beach, city, forest, ...) to try everything with.
 
     Examples:
 
@@ -248,17 +258,13 @@ class _ProgressBar:
 
 
 def _location(name: str, location: str) -> str:
-    from cluster.environment import use_store_environment
     from scenerec.config import expand_location
     from scenerec.errors import ConfigError
 
     try:
-        expanded = expand_location(location)
+        return expand_location(location)
     except ValueError as error:
         raise ConfigError(f"{name} {location}: {error}") from None
-    if expanded.startswith("s3://"):
-        use_store_environment()
-    return expanded
 
 
 def _open(location: str) -> "tuple[Storage, Manifest]":
@@ -277,8 +283,10 @@ def _print_packed(result: "SplitResult") -> None:
     )
     if result.resumed_shards:
         typer.echo(f"  {result.resumed_shards} shards were there from an earlier run")
-    if result.converted or result.resized:
-        typer.echo(f"  re-encoded as RGB JPEG: {result.converted}; shrunk: {result.resized}")
+    if result.converted:
+        typer.echo(f"  {result.converted} were not plain 8-bit RGB or grey, or not upright: re-encoded")
+    if result.resized:
+        typer.echo(f"  {result.resized} were shrunk")
     left_out = {kind: count for kind, count in result.problems.items() if kind != "leaked"}
     if left_out:
         kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.items())

@@ -1,0 +1,74 @@
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.local import LocalCluster
+from scenerec.commands.data import app
+from scenerec.data.manifest import Manifest, read_manifest
+from scenerec.data.pack import PackOptions, PackRequest, pack
+from scenerec.data.pool import process_runner
+from scenerec.data.synthetic import draw_scenes
+from scenerec.data.verify import verify
+from scenerec.storage import LocalStorage, open_storage
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pack") / "scenes"
+    draw_scenes(folder, classes=3, train_per_class=20, val_per_class=5, size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed_locally(scenes: Path) -> Manifest:
+    destination = scenes.parent / "packed"
+    pack(request(scenes, str(destination)))
+    return read_manifest(LocalStorage(destination))
+
+
+def request(source: Path, destination: str) -> PackRequest:
+    return PackRequest(source=source, destination=destination, split="train", options=PackOptions(shard_mb=0.03))
+
+
+def test_an_interrupted_pack_to_s3_goes_on_to_the_same_set(
+    cluster: LocalCluster, scenes: Path, packed_locally: Manifest
+) -> None:
+    url = f"s3://scenes/packed-{time.monotonic_ns()}"
+
+    def stop_after_two(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        yield from islice(process_runner(2)(function, tasks), 2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(request(scenes, url), stop_after_two)
+    (split,) = pack(request(scenes, url), process_runner(2)).splits
+    assert split.resumed_shards >= 2
+    storage = open_storage(url)
+    manifest = read_manifest(storage)
+    assert manifest == packed_locally
+    assert {info.key for info in storage.list()} == {"manifest.json", *(shard.key for shard in manifest.shards)}
+    assert verify(storage, manifest, run=process_runner(2)).defects == ()
+
+    storage.delete(manifest.shards[0].key)
+    assert [defect.problem for defect in verify(storage, manifest).defects] == ["the shard is missing"]
+
+
+def test_a_pack_job_on_the_cluster_writes_the_same_set(
+    cluster: LocalCluster, scenes: Path, packed_locally: Manifest
+) -> None:
+    url = f"s3://scenes/packed-{time.monotonic_ns()}"
+    arguments = ["pack", str(scenes), url, "--split", "train", "--shard-mb", "0.03", "--address", cluster.dashboard_url]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1])["splits"][0]["samples"] == 60
+    assert read_manifest(open_storage(url)) == packed_locally
+
+    refused = CliRunner().invoke(app, [*arguments, "--seed", "1"])
+    assert refused.exit_code == 4
+    assert f"error: {url}: holds another packed data set" in refused.stderr
