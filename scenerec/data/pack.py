@@ -114,7 +114,9 @@ def pack(
         storage = open_storage(url)
         works[storage.url] = _SplitWork(source.root.absolute(), storage, plan, problems)
     for work in works.values():
-        work.prepare(request.overwrite)
+        work.look(request.overwrite)
+    for work in works.values():
+        work.begin()
     total = sum(work.plan.images for work in works.values())
     done = done_before = sum(work.done_images for work in works.values())
     on_progress(done, total)
@@ -152,19 +154,26 @@ class _SplitWork:
         self.records: dict[int, ShardRecord] = {}
         self.resumed_shards = 0
         self.complete: Manifest | None = None
+        self.objects: dict[str, int] = {}
+        self.replace = False
 
     @property
     def done_images(self) -> int:
         """Images of the shards that need no work any more."""
         return self.plan.images if self.complete else sum(len(self.plan.shards[n]) for n in self.records)
 
-    def prepare(self, overwrite: bool) -> None:
-        """Finds what an earlier run has done. Raises DataError where the destination holds something else."""
-        objects = {info.key: info.size_bytes for info in self.storage.list()}
-        obstacle = self._obstacle(objects)
+    def look(self, overwrite: bool) -> None:
+        """Finds what is at the destination. Raises DataError where that is something else."""
+        self.objects = {info.key: info.size_bytes for info in self.storage.list()}
+        obstacle = self._obstacle(self.objects)
         if obstacle and not overwrite:
             raise DataError(f"{self.storage.url}: {obstacle}: choose another folder, or --overwrite")
-        if obstacle or (overwrite and MANIFEST_KEY in objects):
+        self.replace = overwrite and (obstacle is not None or MANIFEST_KEY in self.objects)
+
+    def begin(self) -> None:
+        """Clears what is to be replaced, and takes over what an earlier run has done."""
+        objects = self.objects
+        if self.replace:
             self._clear(objects)
             objects = {}
         elif MANIFEST_KEY in objects:

@@ -248,9 +248,12 @@ class TestDestination:
     def test_another_plan_is_refused_until_told_to_overwrite(self, photos: Path, tmp_path: Path) -> None:
         packed = tmp_path / "packed"
         pack(request(photos, packed))
+        (packed / "train").rename(tmp_path / "elsewhere")
         before = contents(packed)
+        assert "val: holds another packed data set" in failure(request(photos, packed, seed=1))
+        assert contents(packed) == before  # nothing was begun in train either
+        (tmp_path / "elsewhere").rename(packed / "train")
         assert "train: holds another packed data set" in failure(request(photos, packed, seed=1))
-        assert contents(packed) == before
         (packed / "train" / "notes.txt").write_text("mine")
         pack(request(photos, packed, seed=1, shard_mb=48, overwrite=True))
         assert names(packed / "train") == {"000000.tar", "manifest.json", "notes.txt"}
