@@ -45,8 +45,7 @@ def members(leader: int | None, mark: str) -> list[psutil.Process]:
     """
     # A session's id is not given away while the session has members. Where it belongs to a process without
     # the mark, the session is a stranger's.
-    ours = leader is not None and (is_running(leader, mark) or not psutil.pid_exists(leader))
-    session = leader if ours else None
+    session = leader if leader is not None and (is_running(leader, mark) or not _exists(leader)) else None
     found = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -84,6 +83,14 @@ def wait_until(ready: Callable[[], bool], alive: Callable[[], bool], timeout_s: 
             return False
         time.sleep(0.1)
     return False
+
+
+def _exists(pid: int) -> bool:
+    """Whether the id belongs to a process that runs; one that waits to be reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _alive(process: psutil.Process) -> bool:

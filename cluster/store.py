@@ -28,7 +28,7 @@ class Store:
 
     name = "store"
     port_names = ("s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
-    stop_patience_s = 2.0
+    stop_patience_s = 1.0
     """SeaweedFS waits 15 s for streams of its own. What it has acknowledged is written: it may be killed."""
 
     def command(self, ports: dict[str, int]) -> list[str]:

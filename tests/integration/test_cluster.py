@@ -1,0 +1,190 @@
+"""The embedded cluster and its jobs: real processes, started and ended."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster import local
+from cluster.address import find_address
+from cluster.client import ClusterClient
+from cluster.processes import members
+from cluster.state import load_state
+from scenerec.errors import ClusterError
+from scenerec.storage import open_storage
+
+SCRIPT = """
+import os, sys, time
+print("endpoint", os.environ.get("AWS_ENDPOINT_URL"))
+print("setting", os.environ.get("SETTING"))
+print("executable", sys.executable)
+print("[note] hello", flush=True)
+if sys.argv[1] == "sleep":
+    time.sleep(600)
+print("no newline at the end", end="")
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def client(cluster: local.LocalCluster) -> ClusterClient:
+    return ClusterClient(find_address())
+
+
+@pytest.fixture
+def working_dir(tmp_path: Path) -> Path:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def submit(client: ClusterClient, working_dir: Path, argument: str, name: str = "run") -> str:
+    entrypoint = f"python script.py {argument}"
+    metadata = {"scenerec": "0", "kind": "train", "framework": "torch"}
+    return client.submit(name, f"s3://scenes/{name}", entrypoint, working_dir, metadata, {"SETTING": "as given"})
+
+
+def test_it_offers_what_was_asked_for(client: ClusterClient) -> None:
+    (node,) = client.nodes()
+    assert (node.cpus, node.gpus, node.is_head) == (2, 0, True)
+    assert node.memory_bytes > 0
+
+
+def test_up_again_changes_nothing(cluster: local.LocalCluster) -> None:
+    before = load_state(cluster.home)
+    assert local.start(cluster.home, cpus=1) == cluster == local.find(cluster.home)
+    assert load_state(cluster.home) == before
+
+
+def test_it_listens_on_loopback_only(cluster: local.LocalCluster) -> None:
+    state = load_state(cluster.home)
+    assert state
+    listening = [
+        connection.laddr.ip.removeprefix("::ffff:")
+        for name, service in state.services.items()
+        for process in members(service.pid, f"{state.id}-{name}")
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 10
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_credentials_are_the_owners_alone(cluster: local.LocalCluster) -> None:
+    for name in ("cluster.json", "identities.json"):
+        assert (cluster.home / name).stat().st_mode & 0o077 == 0
+
+
+def test_without_its_token_it_refuses(cluster: local.LocalCluster) -> None:
+    from dataclasses import replace
+
+    stranger = ClusterClient(replace(find_address(), headers={}))
+    with pytest.raises(ClusterError, match="refuses"):
+        stranger.nodes()
+
+
+def test_a_job_reaches_the_store_and_is_followed(
+    client: ClusterClient, working_dir: Path, cluster: local.LocalCluster
+) -> None:
+    job_id = submit(client, working_dir, "0")
+    lines = list(client.follow(job_id))
+    wanted = [f"endpoint {cluster.store_url}", "setting as given", f"executable {sys.executable}", "[note] hello"]
+    assert [line for line in lines if line in wanted] == wanted
+    assert lines[-1] == "no newline at the end"
+    job = client.job(job_id)
+    assert (job.status, job.exit_code, job.name, job.ended) == ("SUCCEEDED", 0, "run", True)
+    assert job.run_url == "s3://scenes/run"
+
+
+def test_a_failing_job_keeps_its_exit_code(client: ClusterClient, working_dir: Path) -> None:
+    job_id = submit(client, working_dir, "4")
+    assert "[note] hello" in list(client.follow(job_id))
+    assert (client.job(job_id).status, client.job(job_id).exit_code) == ("FAILED", 4)
+
+
+def test_a_job_is_found_by_its_runs_name_and_stopped(client: ClusterClient, working_dir: Path) -> None:
+    job_id = submit(client, working_dir, "sleep", name="sleeper")
+    for line in client.follow(job_id):
+        if line == "[note] hello":
+            break
+    assert client.find("sleeper").id == client.find(job_id).id == job_id
+    assert client.stop(job_id).status == "STOPPED"
+    assert client.jobs()[0].id == job_id
+    with pytest.raises(ClusterError, match="no job or run"):
+        client.find("nobody")
+
+
+def test_a_stream_that_falls_silent_is_opened_anew(
+    client: ClusterClient, working_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (working_dir / "script.py").write_text("import time\nfor i in range(4): print(i, flush=True); time.sleep(2)")
+    monkeypatch.setattr(client, "stall_s", 1.0)
+    lines = list(client.follow(submit(client, working_dir, "0")))
+    assert [line for line in lines if line.isdigit()] == ["0", "1", "2", "3"]
+
+
+@pytest.fixture
+def other_home(cluster: local.LocalCluster, tmp_path: Path) -> Iterator[Path]:
+    """Folder of a second cluster, beside the one that all tests share."""
+    yield tmp_path / "a folder with spaces"
+    local.stop(tmp_path / "a folder with spaces", purge=True)
+
+
+def test_the_store_survives_what_may_happen(other_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside another cluster: killed at any time, it comes back with its data and leaves no process behind."""
+    first = local.start(other_home, cpus=1, buckets=("scenes", "models"))
+    use(first, monkeypatch)
+    contents = {f"object-{number}": os.urandom(5000) for number in range(200)}
+    storage = open_storage("s3://models/many")
+    for key, content in contents.items():
+        storage.put(key, content)
+    state = load_state(other_home)
+    assert state
+    for service in state.services.values():
+        psutil.Process(service.pid).kill()
+    assert local.find(other_home) is None
+
+    second = local.start(other_home, cpus=1)
+    use(second, monkeypatch)
+    assert second.environment["AWS_SECRET_ACCESS_KEY"] == first.environment["AWS_SECRET_ACCESS_KEY"]
+    storage = open_storage("s3://models/many")
+    assert {info.key: storage.get(info.key) for info in storage.list()} == contents
+
+    ended = local.stop(other_home)
+    assert set(ended) == {"ray", "store"}
+    assert local.stop(other_home) == {}
+    for name, service in state.services.items():
+        assert members(service.pid, f"{state.id}-{name}") == []
+
+
+def use(cluster: local.LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_process_that_got_a_recorded_id_is_left_alone(tmp_path: Path) -> None:
+    from cluster.state import ClusterState, Service, save_state
+
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    try:
+        service = Service(pid=stranger.pid, ports=dict.fromkeys(local.Store.port_names, 1))
+        save_state(tmp_path, ClusterState(services={"store": service}))
+        assert local.find(tmp_path) is None
+        assert local.stop(tmp_path) == {}
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_an_unreachable_dashboard_is_one_line() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(ClusterError, match="cannot be reached") as raised:
+        ClusterClient(find_address(address)).nodes()
+    assert len(str(raised.value).splitlines()) == 1
