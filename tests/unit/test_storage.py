@@ -1,0 +1,122 @@
+import os
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenerec.errors import NotFoundError, StorageError
+from scenerec.storage import LocalStorage, ObjectInfo, S3Storage, open_storage, split_url
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "root")
+
+
+def test_the_address_decides(tmp_path: Path) -> None:
+    s3 = open_storage("s3://bucket/a/b/")
+    assert isinstance(s3, S3Storage)
+    assert s3.url == "s3://bucket/a/b"
+    assert open_storage("s3://bucket").url == "s3://bucket"
+    assert open_storage(str(tmp_path)).url == open_storage(f"file://{tmp_path}").url == str(tmp_path)
+
+
+def test_split_url() -> None:
+    assert split_url("s3://bucket/runs/a.bin") == ("s3://bucket/runs", "a.bin")
+    assert split_url("/data/a.bin") == ("/data", "a.bin")
+    assert split_url("a.bin") == (".", "a.bin")
+
+
+def test_what_is_put_comes_back(storage: LocalStorage, tmp_path: Path) -> None:
+    content = os.urandom(10_000)
+    (tmp_path / "file").write_bytes(content)
+    storage.put("a/b/bytes", content)
+    storage.put("a/file", tmp_path / "file")
+    assert storage.get("a/b/bytes") == storage.get("a/file") == content
+    assert storage.size("a/file") == len(content)
+    assert (tmp_path / "root/a/file").stat().st_mode & 0o777 == 0o644
+
+
+@given(content=st.binary(max_size=50), start=st.integers(0, 60), length=st.integers(0, 60))
+def test_ranges_are_slices(tmp_path_factory: pytest.TempPathFactory, content: bytes, start: int, length: int) -> None:
+    storage = LocalStorage(tmp_path_factory.mktemp("ranges"))
+    storage.put("object", content)
+    assert storage.get_range("object", start, length) == content[start : start + length]
+
+
+def test_listing_is_ordered_by_key_and_begins_with_the_prefix(storage: LocalStorage) -> None:
+    keys = ["a/b", "a/c/d", "ab", "b"]
+    for key in keys:
+        storage.put(key, key.encode())
+    assert list(storage.list()) == [ObjectInfo(key, len(key)) for key in sorted(keys)]
+    for prefix in ("a", "a/", "a/c", "b", "c/", "nothing/at/all"):
+        assert [info.key for info in storage.list(prefix)] == sorted(k for k in keys if k.startswith(prefix))
+
+
+def test_a_folder_that_is_not_there_is_empty(storage: LocalStorage) -> None:
+    assert list(storage.list()) == []
+    assert storage.size("key") is None
+    storage.delete("key")
+    with pytest.raises(NotFoundError, match="root/key: no such file"):
+        storage.get("key")
+    with pytest.raises(NotFoundError, match="root/key: no such file"):
+        storage.get_range("key", 0, 1)
+
+
+def test_deleting_the_last_object_removes_its_folders(storage: LocalStorage, tmp_path: Path) -> None:
+    for key in ("a/b/one", "a/two"):
+        storage.put(key, b"")
+    storage.delete("a/b/one")
+    assert not (tmp_path / "root/a/b").exists()
+    assert storage.get("a/two") == b""
+
+
+def test_errors_name_the_path_and_the_reason(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.put("file", b"")
+    with pytest.raises(StorageError, match="root/file/below: ") as raised:
+        storage.put("file/below", b"")
+    assert len(str(raised.value).splitlines()) == 1
+    with pytest.raises(StorageError, match=r"root: .*directory"):
+        storage.get("")
+
+
+def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.put("object", b"old")
+    with pytest.raises(StorageError):
+        storage.put("object", tmp_path / "not there")
+    assert [info.key for info in storage.list()] == ["object"]
+    assert storage.get("object") == b"old"
+
+
+def test_a_reader_sees_the_old_object_or_the_new_one(storage: LocalStorage) -> None:
+    versions = {bytes([number]) * 500_000 for number in range(2)}
+    storage.put("object", min(versions))
+    done = threading.Event()
+    seen: set[bytes] = set()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(storage.get("object"))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        for version in sorted(versions):
+            storage.put("object", version)
+    done.set()
+    reader.join()
+    assert seen
+    assert seen <= versions
+
+
+def test_s3_storage_travels_to_other_processes_without_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    storage = S3Storage("bucket", "prefix")
+    assert storage.client is storage.client
+    copy = pickle.loads(pickle.dumps(storage))
+    assert copy.url == storage.url
+    assert copy.client is not storage.client
