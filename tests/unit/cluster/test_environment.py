@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from cluster.environment import check_workers_store, use_store_environment, users_store_variable
+from cluster.local import LocalCluster
+from scenerec.errors import ClusterError
+
+CLUSTER = LocalCluster(Path("/home"), "http://127.0.0.1:1", "127.0.0.1:2", "http://127.0.0.1:3", {})
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_variables_and_cluster_nothing_changes(tmp_path: Path) -> None:
+    import os
+
+    before = dict(os.environ)
+    use_store_environment(tmp_path)
+    assert dict(os.environ) == before
+    assert users_store_variable() is None
+
+
+@pytest.mark.parametrize("name", ["AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"])
+def test_the_users_own_store_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_workers_store(CLUSTER)
+    monkeypatch.setenv(name, "mine")
+    assert users_store_variable() == name
+    with pytest.raises(ClusterError, match=f"{name} is set, but"):
+        check_workers_store(CLUSTER)
+
+
+def test_variables_that_lead_to_the_embedded_store_are_no_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:3")
+    check_workers_store(CLUSTER)

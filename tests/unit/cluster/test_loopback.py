@@ -1,0 +1,50 @@
+import http.server
+import socket
+import threading
+
+import pytest
+
+from cluster import loopback
+
+
+def test_ports_are_distinct_and_free() -> None:
+    names = tuple(f"port{number}" for number in range(50))
+    ports = loopback.free_ports(names)
+    assert tuple(ports) == names
+    assert len(set(ports.values())) == 50
+    for port in ports.values():
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", port))
+
+
+def test_requests_go_past_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hello(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404 if self.path == "/missing" else 200)
+            self.end_headers()
+            self.wfile.write(self.headers["X-Name"].encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with http.server.HTTPServer(("127.0.0.1", 0), Hello) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert loopback.get(url, {"X-Name": "me"}) == b"me"
+        assert loopback.get(f"{url}/missing", {"X-Name": "me"}) is None
+        server.shutdown()
+    assert loopback.get(url) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "127.0.0.1,localhost"),
+        ("example.org", "example.org,127.0.0.1,localhost"),
+        ("localhost,127.0.0.1", "localhost,127.0.0.1"),
+    ],
+)
+def test_no_proxy_is_extended(monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", before)
+    assert loopback.no_proxy() == {"NO_PROXY": after, "no_proxy": after}
