@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torchvision  # noqa: F401 - before tensorflow, whichever test imports that first
 
 from scenerec.config import TrainConfig
 from scenerec.data.pack import PackRequest, pack

@@ -31,6 +31,11 @@ class RunFolder:
         self.storage.put("metrics.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in history).encode())
         self.storage.put("tensorboard/events.out.tfevents.scenerec", _events(history))
 
+    def read_history(self) -> list[dict[str, Any]]:
+        """metrics.jsonl: the finished epochs."""
+        lines = self.storage.get("metrics.jsonl").decode().splitlines() if self.storage.size("metrics.jsonl") else []
+        return [json.loads(line) for line in lines]
+
     def write_result(self, result: dict[str, Any]) -> None:
         """result.json: the run is finished."""
         self.storage.put("result.json", json.dumps(result, indent=2).encode())

@@ -1,0 +1,238 @@
+"""The loop in both frameworks, bare: the same results, and a resume that changes nothing."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scenerec.training import torch_learner  # first: torchvision goes before tensorflow
+from scenerec.training import tf_learner  # isort: skip
+from scenerec.config import TrainConfig
+from scenerec.data.stream import Cursor
+from scenerec.errors import CheckpointError
+from scenerec.preflight import check_job, open_set, plan_job
+from scenerec.training.checkpoint import LearnerState, Tensors, list_checkpoints, load_checkpoint
+from scenerec.training.learner import Learner, TrainingJob
+from scenerec.training.loop import DivergedError, train
+from scenerec.training.progress import EpochSummary, Event, Note, Progress
+from scenerec.training.run_folder import RunFolder
+from scenerec.training.world import World
+
+LEARNERS: dict[str, Callable[[TrainingJob, World], Learner]] = {
+    "torch": torch_learner.TorchLearner,
+    "tensorflow": tf_learner.TfLearner,
+}
+FRAMEWORKS = list(LEARNERS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    torch_learner.use_threads(1)
+    tf_learner.use_threads(1)
+
+
+def job_of(config: TrainConfig) -> TrainingJob:
+    return TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
+
+
+def run(config: TrainConfig, stop_after: int | None = None) -> tuple[dict[str, Any], list[Event]]:
+    """Trains; with `stop_after`, fails before that step as a killed process would."""
+    job = job_of(config)
+    learner = LEARNERS[config.framework](job, World())
+    if stop_after is not None:
+        batches = learner.training_batches
+        learner.training_batches = lambda start: _fail_after(batches(start), stop_after)  # type: ignore[method-assign]
+    events: list[Event] = []
+    return train(job, World(), learner, events.append, lambda metrics: None), events
+
+
+class KilledError(Exception):
+    pass
+
+
+def _fail_after(batches: Iterator[Any], count: int) -> Iterator[Any]:
+    yield from islice(batches, count)
+    raise KilledError
+
+
+def last_state(config: TrainConfig) -> LearnerState:
+    folder = RunFolder(config.run_url).checkpoints
+    return load_checkpoint(folder, list_checkpoints(folder)[-1]).learner
+
+
+def largest_difference(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
+    assert ours.keys() == theirs.keys()
+    scale = max(float(np.abs(array).max()) for array in ours.values())
+    return max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) / scale
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_run_leaves_what_it_promises(make_config: Any, framework: str) -> None:
+    config = make_config(
+        framework=framework, model={"arch": "mobilenet_v3_small"}, checkpoint={"every_steps": 4, "keep": 2}
+    )
+    result, events = run(config)
+    folder = RunFolder(config.run_url)
+    assert {"config.yaml", "metrics.jsonl", "result.json", "tensorboard/events.out.tfevents.scenerec"} <= {
+        info.key for info in folder.storage.list()
+    }
+    assert folder.read_result() == result
+    assert result["last"]["epoch"] == 2
+    assert isinstance(events[0], Note)
+    assert [e.epoch for e in events if isinstance(e, EpochSummary)] == [1, 2]
+    assert [e.step for e in events if isinstance(e, Progress)] == [1, 2, 3, 4, 5, 6] * 2
+    assert list_checkpoints(folder.checkpoints)[-1] == "step-000000012"
+    assert len(list_checkpoints(folder.checkpoints)) <= 3
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_killed_run_resumes_to_the_same_end(make_config: Any, framework: str) -> None:
+    stop_after = 9
+    options: dict[str, Any] = {
+        "framework": framework,
+        "model": {"arch": "mobilenet_v3_small"},  # has dropout, whose draws must go on as well
+        "optimize": {"optimizer": "adamw", "lr": 0.002, "ema_decay": 0.9, "warmup_epochs": 1},
+        "checkpoint": {"every_steps": 2},
+    }
+    whole, _ = run(make_config(name="whole", **options))
+    config = make_config(name="killed", **options)
+    with pytest.raises(KilledError):
+        run(config, stop_after)
+    resumed, events = run(config)
+    assert isinstance(events[0], Note) and "resumed from step 8 (epoch 2, step 2)" in events[0].text
+    ours, theirs = last_state(make_config(name="whole", **options)), last_state(config)
+    for name in ("model", "ema"):
+        assert largest_difference(getattr(ours, name), getattr(theirs, name)) < 1e-5
+    assert resumed["last"]["train_loss"] == pytest.approx(whole["last"]["train_loss"], rel=1e-4)
+    assert resumed["last"]["val_loss"] == pytest.approx(whole["last"]["val_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "optimize",
+    [
+        {"lr": 0.02, "weight_decay": 1e-3, "label_smoothing": 0.1},
+        {"lr": 0.02, "weight_decay": 1e-3, "accumulate_steps": 2, "clip_grad_norm": 0.5, "ema_decay": 0.8},
+        {"lr": 0.002, "optimizer": "adamw", "weight_decay": 0.05, "eps": 1e-3},
+    ],
+)
+def test_both_frameworks_make_the_same_steps(make_config: Any, optimize: dict[str, Any]) -> None:
+    """From the same state each time: a ReLU network with BatchNorm amplifies rounding from step to step.
+
+    Torch alone, with the batch in another order, ends a step from these states 1 to 8 % of the step's length apart.
+    """
+    jobs = {
+        name: job_of(make_config(framework=name, data={"image_size": 64}, optimize=optimize)) for name in FRAMEWORKS
+    }
+    learners = {name: LEARNERS[name](job, World()) for name, job in jobs.items()}
+    batches = {name: learner.training_batches(Cursor()) for name, learner in learners.items()}
+    for _ in range(3):
+        start = learners["torch"].state()
+        learners["tensorflow"].load_state(start)
+        losses = []
+        for name, learner in learners.items():
+            learner.train_step(next(batches[name]), optimize["lr"])
+            losses.append(learner.take_loss())
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        ours, theirs = learners["torch"].state(), learners["tensorflow"].state()
+        assert relative_distance(ours.model, theirs.model, start.model) < 0.15
+        for slot, tensors in ours.optimizer.items():
+            assert relative_distance(tensors, theirs.optimizer[slot], start.optimizer[slot]) < 0.15
+        if optimize.get("ema_decay"):
+            assert relative_distance(ours.ema, theirs.ema, start.ema) < 0.15
+        assert ours.updates == theirs.updates
+
+
+def relative_distance(ours: Tensors, theirs: Tensors, start: Tensors) -> float:
+    """How far apart two steps from `start` ended, over the length of the step (L2 over all tensors)."""
+    apart = sum(float(np.square(ours[name] - theirs[name]).sum()) for name in ours)
+    moved = sum(float(np.square(ours[name] - start[name]).sum()) for name in ours)
+    return (apart / moved) ** 0.5
+
+
+@pytest.mark.parametrize(("first", "second"), [("torch", "tensorflow"), ("tensorflow", "torch")])
+def test_a_run_moves_between_frameworks(make_config: Any, first: str, second: str) -> None:
+    """The other framework finds the same state, validates to the same loss, and makes the same next step."""
+    options: dict[str, Any] = {"checkpoint": {"every_steps": 4}, "optimize": {"ema_decay": 0.8}}
+    with pytest.raises(KilledError):
+        run(make_config(framework=first, **options), stop_after=9)
+    saved = last_state(make_config(**options))
+    found = {}
+    for framework in (first, second):
+        job = job_of(make_config(framework=framework, **options))
+        learner = LEARNERS[framework](job, World())
+        learner.load_state(saved)
+        state = learner.state()
+        assert largest_difference(state.model, saved.model) == largest_difference(state.ema, saved.ema) == 0
+        val_loss = learner.evaluate(learner.validation_batches()).rates()["val_loss"]
+        learner.train_step(next(learner.training_batches(Cursor(1, 2))), 0.01)
+        found[framework] = (val_loss, learner.take_loss())
+    assert found[first] == pytest.approx(found[second], rel=2e-3)
+    result, events = run(make_config(framework=second, **options))
+    assert isinstance(events[0], Note)
+    assert f"step 8 (epoch 2, step 2) on 1 worker(s), written by {first}" in events[0].text
+    assert [epoch["framework"] for epoch in RunFolder(result["run"]).read_history()] == [first, second]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_low_precision_trains(make_config: Any, framework: str, precision: str) -> None:
+    config = make_config(framework=framework, optimize={"precision": precision, "epochs": 1, "global_batch_size": 50})
+    result, _ = run(config)
+    assert np.isfinite(result["last"]["train_loss"])
+    state = last_state(config)
+    assert all(array.dtype == np.float32 for array in state.model.values())
+    assert state.loss_scale >= 1
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_fp16_skips_a_step_that_overflows(make_config: Any, framework: str) -> None:
+    job = job_of(make_config(framework=framework, optimize={"precision": "fp16"}))
+    learner = LEARNERS[framework](job, World())
+    state = learner.state()
+    state.loss_scale = 2.0**120
+    learner.load_state(state)
+    learner.train_step(next(learner.training_batches(Cursor())), 0.01)
+    after = learner.state()
+    assert after.loss_scale == 2.0**119
+    assert after.updates == 0
+    trained = [name for name in state.optimizer["momentum_buffer"]]
+    assert all(np.array_equal(state.model[name], after.model[name]) for name in trained)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_validation_counts_each_sample_once(make_config: Any, framework: str) -> None:
+    config = make_config(framework=framework)
+    job = job_of(config)
+    learner = LEARNERS[framework](job, World())
+    counts = learner.evaluate(learner.validation_batches())
+    assert counts.samples == 36
+    assert 0 <= counts.top1 <= counts.top5 == 36  # four classes: the first five are all of them
+
+
+def test_a_loss_that_is_no_number_stops_the_run(make_config: Any) -> None:
+    with pytest.raises(DivergedError, match=r"lower optimize\.lr"):
+        run(make_config(optimize={"lr": 1e30, "epochs": 20}))
+
+
+def test_another_config_does_not_go_on_from_its_checkpoints(make_config: Any) -> None:
+    run(make_config(optimize={"epochs": 1}))
+    with pytest.raises(CheckpointError, match="this run is finished"):
+        check_job(make_config(optimize={"epochs": 1}))
+    assert check_job(make_config(optimize={"epochs": 3})).resumes_at == 6
+    assert check_job(make_config(optimize={"epochs": 1}), restart=True).resumes_at is None
+    with pytest.raises(CheckpointError, match=r"another model\.arch \('resnet18', now 'mobilenet_v3_small'\)"):
+        check_job(make_config(model={"arch": "mobilenet_v3_small"}))
+    with pytest.raises(CheckpointError, match=r"another optimize\.global_batch_size"):
+        check_job(make_config(optimize={"global_batch_size": 10, "epochs": 3}))
+
+
+def test_a_run_starts_from_given_weights(make_config: Any) -> None:
+    first = make_config(name="first", optimize={"epochs": 1})
+    run(first)
+    weights = f"{RunFolder(first.run_url).checkpoints.url}/step-000000006"
+    for framework in FRAMEWORKS:
+        config = make_config(name=f"second-{framework}", framework=framework, model={"weights": weights})
+        state = LEARNERS[framework](job_of(config), World()).state()
+        assert largest_difference(state.model, last_state(first).model) == 0

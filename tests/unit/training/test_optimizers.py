@@ -1,0 +1,130 @@
+"""The TensorFlow optimizers against torch's: the same rule, step by step, and state that crosses over."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from scenerec.training import torch_optimizers  # first: torchvision and torch go before tensorflow
+from scenerec.training import tf_optimizers  # isort: skip
+import tensorflow as tf
+
+from scenerec.config import OptimizeConfig
+
+SHAPES = {"layer.weight": (3, 4), "layer.bias": (4,), "conv.weight": (2, 3, 3, 3)}
+SETTINGS = [
+    {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.05},
+    {"optimizer": "sgd", "momentum": 0.9, "nesterov": False},
+    {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.05},
+    {"optimizer": "adamw", "weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-3},
+]
+
+
+def optimize(**fields: Any) -> OptimizeConfig:
+    return OptimizeConfig.model_validate({"epochs": 1, "global_batch_size": 8, "lr": 0.1, **fields})
+
+
+def arrays(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
+
+
+class TorchSide:
+    def __init__(self, config: OptimizeConfig, start: dict[str, np.ndarray]) -> None:
+        self.config = config
+        self.parameters = {name: torch.nn.Parameter(torch.from_numpy(array.copy())) for name, array in start.items()}
+        self.optimizer = torch_optimizers.build_optimizer(config, self.parameters)
+
+    def step(self, gradients: dict[str, np.ndarray], lr: float) -> None:
+        for name, gradient in gradients.items():
+            self.parameters[name].grad = torch.from_numpy(gradient.copy())
+        torch_optimizers.set_learning_rate(self.optimizer, lr)
+        self.optimizer.step()
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: p.detach().numpy() for name, p in self.parameters.items()}
+
+    def state(self) -> dict[str, dict[str, np.ndarray]]:
+        return torch_optimizers.optimizer_state(self.optimizer, self.config.optimizer, self.parameters)
+
+    def load(self, state: dict, updates: int) -> None:
+        torch_optimizers.load_optimizer_state(self.optimizer, state, updates, self.parameters)
+
+
+class TfSide:
+    def __init__(self, config: OptimizeConfig, start: dict[str, np.ndarray]) -> None:
+        same = lambda array: array  # noqa: E731
+        self.bindings: list[Any] = [
+            SimpleNamespace(variable=tf.Variable(array), key=name, to_keras=same, to_neutral=same)
+            for name, array in start.items()
+        ]
+        self.optimizer = tf_optimizers.Optimizer(config, self.bindings)
+
+    def step(self, gradients: dict[str, np.ndarray], lr: float) -> None:
+        self.optimizer.update([tf.constant(gradients[b.key]) for b in self.bindings], tf.constant(lr))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {b.key: b.variable.numpy() for b in self.bindings}
+
+    def state(self) -> dict[str, dict[str, np.ndarray]]:
+        return self.optimizer.state()
+
+    def load(self, state: dict, updates: int) -> None:
+        self.optimizer.load_state(state, updates)
+
+
+def assert_close(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("fields", SETTINGS)
+def test_both_make_the_same_steps(fields: dict[str, Any]) -> None:
+    config = optimize(**fields)
+    ours, theirs = TorchSide(config, arrays(0)), TfSide(config, arrays(0))
+    for step in range(20):
+        lr = 0.1 * (step + 1) if step < 5 else 0.5 / (step + 1)  # a schedule: momentum must not remember the old rate
+        for side in (ours, theirs):
+            side.step(arrays(step + 1), lr)
+        assert_close(ours.weights(), theirs.weights())
+    for slot, tensors in ours.state().items():
+        assert_close(tensors, theirs.state()[slot])
+
+
+@pytest.mark.parametrize("fields", SETTINGS)
+@pytest.mark.parametrize("sides", [(TorchSide, TfSide), (TfSide, TorchSide), (TorchSide, TorchSide), (TfSide, TfSide)])
+def test_the_state_crosses_over(fields: dict[str, Any], sides: tuple[Any, Any]) -> None:
+    config = optimize(**fields)
+    first = sides[0](config, arrays(0))
+    for step in range(4):
+        first.step(arrays(step + 1), 0.1)
+    second = sides[1](config, {name: array.copy() for name, array in first.weights().items()})
+    second.load(first.state(), 4)
+    for step in range(4, 8):
+        first.step(arrays(step + 1), 0.05)
+        second.step(arrays(step + 1), 0.05)
+    assert_close(first.weights(), second.weights())
+
+
+def test_biases_do_not_decay() -> None:
+    config = optimize(optimizer="sgd", momentum=0.0, weight_decay=0.5)
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
+    for side in (TorchSide(config, arrays(0)), TfSide(config, arrays(0))):
+        side.step(zeros, 0.1)
+        np.testing.assert_array_equal(side.weights()["layer.bias"], arrays(0)["layer.bias"])
+        np.testing.assert_allclose(side.weights()["layer.weight"], arrays(0)["layer.weight"] * 0.95, rtol=1e-6)
+
+
+def test_gradients_are_clipped_alike() -> None:
+    gradients = arrays(3)
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in SHAPES.values()]
+    for p, gradient in zip(parameters, gradients.values(), strict=True):
+        p.grad = torch.from_numpy(gradient.copy())
+    torch.nn.utils.clip_grad_norm_(parameters, 1.5)
+    clipped = tf_optimizers.clip_by_global_norm([tf.constant(gradient) for gradient in gradients.values()], 1.5)
+    for p, ours in zip(parameters, clipped, strict=True):
+        assert p.grad is not None
+        np.testing.assert_allclose(p.grad.numpy(), ours.numpy(), rtol=1e-5)
