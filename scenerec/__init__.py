@@ -1,4 +1,4 @@
-"""scenerec: scene classifiers trained in PyTorch and TensorFlow, with the same network, weights, data order and results.
+"""Scene classifiers trained in PyTorch and TensorFlow, with the same network, weights, data order and results.
 
 This package is the library: it knows no Ray and can be used in a notebook. `cluster` (where work runs), `jobs`
 (what runs there) and `serve` (what answers HTTP) stand on it.

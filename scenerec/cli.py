@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from scenerec import __version__
-from scenerec.commands import cluster, data, list_jobs, logs, schema, status, stop, submit, validate
+from scenerec.commands import cluster, data, demo, list_jobs, logs, schema, status, stop, submit, validate
 from scenerec.errors import ScenerecError
 
 
@@ -60,6 +60,7 @@ app.command(epilog="Example: scenerec status places365-resnet50")(status.status)
 app.command(epilog="Example: scenerec logs -f places365-resnet50")(logs.logs)
 app.command(name="list", epilog="Example: scenerec list --json")(list_jobs.list_jobs)
 app.command(epilog="Example: scenerec stop places365-resnet50")(stop.stop)
+app.command()(demo.demo)
 app.command(epilog="Example: scenerec validate train.yaml")(validate.validate)
 app.command(epilog="Example: scenerec schema > train.schema.json")(schema.schema)
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)

@@ -33,7 +33,7 @@ def scenes(scenes_folder: Path) -> Path:
 
 @pytest.fixture
 def make_config(scenes: Path, tmp_path: Path) -> MakeConfig:
-    """A small training config over `scenes`; keyword arguments such as `optimize={"lr": 0.1}` are merged into its blocks."""
+    """A small training config over `scenes`; keywords such as `optimize={"lr": 0.1}` are merged into its blocks."""
 
     def make(**blocks: Any) -> TrainConfig:
         document: dict[str, Any] = {

@@ -55,12 +55,8 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _labels_in_range(self) -> "Manifest":
         for shard in self.shards:
-            if shard.class_counts and not 0 <= min(shard.class_counts) <= max(shard.class_counts) < len(
-                self.classes
-            ):
-                raise ValueError(
-                    f"{shard.key}: a class index is out of range: there are {len(self.classes)} classes"
-                )
+            if shard.class_counts and not 0 <= min(shard.class_counts) <= max(shard.class_counts) < len(self.classes):
+                raise ValueError(f"{shard.key}: a class index is out of range: there are {len(self.classes)} classes")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: a name stands twice")
         return self

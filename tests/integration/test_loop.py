@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenerec.training import torch_learner  # first: torchvision goes before tensorflow
-from scenerec.training import tf_learner  # isort: skip
 from scenerec.config import TrainConfig
 from scenerec.data.stream import Cursor
 from scenerec.errors import CheckpointError
 from scenerec.preflight import check_job, open_set, plan_job
+from scenerec.training import tf_learner, torch_learner
 from scenerec.training.checkpoint import LearnerState, Tensors, list_checkpoints, load_checkpoint
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import DivergedError, train
@@ -197,7 +196,7 @@ def test_fp16_skips_a_step_that_overflows(make_config: Any, framework: str) -> N
     after = learner.state()
     assert after.loss_scale == 2.0**119
     assert after.updates == 0
-    trained = [name for name in state.optimizer["momentum_buffer"]]
+    trained = list(state.optimizer["momentum_buffer"])
     assert all(np.array_equal(state.model[name], after.model[name]) for name in trained)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenerec.data import torch_input  # first: torchvision goes before tensorflow
-from scenerec.data import tf_input  # isort: skip
 from scenerec.config import AugmentConfig, DataConfig
+from scenerec.data import tf_input, torch_input
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.preflight import open_set
 from scenerec.training.world import World

@@ -1,5 +1,7 @@
 """The data order: every sample once, the same global batches for any number of workers."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,7 +68,7 @@ def test_workers_that_divide_the_lanes_read_whole_lanes(order: EpochOrder) -> No
 def test_a_lane_reads_each_of_its_shards_in_one_run(order: EpochOrder) -> None:
     for lane in range(order.lanes):
         shards = order.slots(np.arange(lane, order.samples, order.lanes))[0].tolist()
-        changes = sum(a != b for a, b in zip(shards, shards[1:], strict=False))
+        changes = sum(a != b for a, b in pairwise(shards))
         assert changes == len(set(shards)) - 1
 
 

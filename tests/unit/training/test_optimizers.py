@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 
-from scenerec.training import torch_optimizers  # first: torchvision and torch go before tensorflow
-from scenerec.training import tf_optimizers  # isort: skip
-import tensorflow as tf
-
 from scenerec.config import OptimizeConfig
+from scenerec.training import tf_optimizers, torch_optimizers
 
 SHAPES = {"layer.weight": (3, 4), "layer.bias": (4,), "conv.weight": (2, 3, 3, 3)}
 SETTINGS = [

@@ -1,0 +1,38 @@
+# Everything needs only Python 3.11 to 3.13 with venv; the first target makes the environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-unit test-integration lint format bench-ray clean
+
+demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
+	$(BIN)/scenerec demo
+
+test: test-unit test-integration  ## All tests
+
+test-unit: $(READY)  ## Without cluster or store
+	$(BIN)/pytest tests/unit
+
+test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
+	$(BIN)/pytest tests/integration
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-ray: $(READY)  ## Training under Ray against the same loop in bare processes
+	$(BIN)/python -m tests.bench.ray_overhead
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m scenerec`: the command line."""
+
+from scenerec.cli import main
+
+main()

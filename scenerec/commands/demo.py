@@ -1,0 +1,99 @@
+"""`scenerec demo`: the whole path on this machine, by the commands that a user would type."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_FRAMEWORKS = ("torch", "tensorflow")
+
+_CONFIG = """\
+kind: train
+name: demo-torch
+framework: torch
+data:
+  train: s3://scenes/demo/train
+  val: s3://scenes/demo/val
+  image_size: 64
+  augment: {crop_scale: [0.5, 1.0], flip: true}
+model: {arch: resnet18}
+optimize: {epochs: 3, global_batch_size: 32, optimizer: adamw, lr: 0.002, weight_decay: 0.05, warmup_epochs: 1}
+scale: {workers: 2}
+output: s3://scenes/runs
+"""
+
+
+def demo(
+    down: Annotated[
+        bool | None,
+        typer.Option("--down/--keep", help="End the embedded cluster afterwards; by default not on a terminal."),
+    ] = None,
+) -> None:
+    """Train the same small network in both frameworks on drawn scenes.
+
+    Starts the embedded cluster and its S3 store, packs the scenes into the
+    store, and submits one job in PyTorch and one in TensorFlow: some minutes
+    on two cores.
+
+    Example: scenerec demo
+    """
+    with tempfile.TemporaryDirectory(prefix="scenerec-demo-") as folder:
+        images, config = Path(folder) / "scenes", Path(folder) / "train.yaml"
+        config.write_text(_CONFIG)
+        try:
+            _run("cluster", "up")
+            _run("data", "synthetic", str(images), "--classes", "6", "--train-per-class", "100", "--seed", "0")
+            _run("data", "pack", str(images), "s3://scenes/demo", "--overwrite")
+            typer.echo(f"\n{config.name}:\n{_CONFIG}")
+            results = [_train(config, framework) for framework in _FRAMEWORKS]
+            dashboard = json.loads(_output("cluster", "status", "--json"))["dashboard_url"]
+        finally:
+            if (not sys.stdin.isatty()) if down is None else down:
+                _run("cluster", "down")
+    _show(results, dashboard)
+
+
+def _train(config: Path, framework: str) -> dict[str, Any]:
+    settings = ["--set", f"name=demo-{framework}", "--set", f"framework={framework}"]
+    return json.loads(_output("submit", str(config), *settings, "--restart", "--json").splitlines()[-1])
+
+
+def _run(*arguments: str) -> None:
+    _announce(arguments)
+    subprocess.run([sys.executable, "-m", "scenerec", *arguments], check=True)
+
+
+def _output(*arguments: str) -> str:
+    """What the command prints on stdout; its progress, on stderr, is shown."""
+    _announce(arguments)
+    return subprocess.run(
+        [sys.executable, "-m", "scenerec", *arguments], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def _announce(arguments: tuple[str, ...]) -> None:
+    typer.secho(f"\n$ scenerec {' '.join(arguments)}", bold=True)
+
+
+def _show(results: list[dict[str, Any]], dashboard: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "framework", "top-1", "top-5", "images/s", "best checkpoint", title="The same network, the same batches"
+    )
+    for result in results:
+        best = result["best"]
+        table.add_row(
+            result["framework"],
+            f"{best['val_top1']:.1%}",
+            f"{best['val_top5']:.1%}",
+            f"{best['images_per_s']:.0f}",
+            result["best_checkpoint"],
+        )
+    Console().print(table)
+    typer.echo(f"dashboard {dashboard}; end the cluster with `scenerec cluster down`")
