@@ -134,7 +134,7 @@ def say(event: Event) -> None:
 
 def _job_id() -> str:
     """The submission's id; of a run by hand, the process's."""
-    return os.environ.get("RAY_JOB_SUBMISSION_ID") or f"by-hand-{os.getpid()}"
+    return os.environ.get("SCENEREC_JOB_ID") or f"by-hand-{os.getpid()}"
 
 
 def _failure(config: TrainConfig) -> dict[str, Any] | None:

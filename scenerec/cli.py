@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from scenerec import __version__
-from scenerec.commands import cluster, data, demo, list_jobs, logs, schema, status, stop, submit, validate
+from scenerec.commands import cluster, data, demo, list_jobs, logs, models, schema, status, stop, submit, validate
 from scenerec.errors import ScenerecError
 
 
@@ -63,6 +63,7 @@ app.command(epilog="Example: scenerec stop places365-resnet50")(stop.stop)
 app.command()(demo.demo)
 app.command(epilog="Example: scenerec validate train.yaml")(validate.validate)
 app.command(epilog="Example: scenerec schema > train.schema.json")(schema.schema)
+app.command(epilog="Example: scenerec models --json")(models.models)
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)
 app.add_typer(cluster.app, name="cluster")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from scenerec.errors import ModelError
-from scenerec.models.zoo import architecture
+from scenerec.models.zoo import architecture, check_image_size
 
 
 def expand_location(location: str) -> str:
@@ -243,6 +243,14 @@ class TrainConfig(Section):
     """How often it is saved."""
     output: Location
     """Where runs go: s3:// or a folder that all nodes share."""
+
+    @model_validator(mode="after")
+    def _image_size_suits_the_architecture(self) -> "TrainConfig":
+        try:
+            check_image_size(self.model.arch, self.data.image_size)
+        except ModelError as error:
+            raise ValueError(f"data.image_size: {error}") from None
+        return self
 
     @property
     def run_url(self) -> str:

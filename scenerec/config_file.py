@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -54,32 +55,41 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Field, int]]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is None:
             raise ConfigError(f"{name}: is empty; see jobs/recipes for examples")
-        lines = dict(_lines(root, (), name))
+        lines = dict(_lines(root, (), name, set()))
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
-        raise ConfigError(f"{where}: is not YAML: {getattr(error, 'problem', None) or error}") from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{where}: is not YAML: {problem}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{name}:1: must be a mapping of keys such as kind, name, data; see jobs/recipes")
     return document, lines
 
 
-def _lines(node: yaml.Node, field: Field, name: str) -> Iterator[tuple[Field, int]]:
-    """The line of every key; refuses a key that stands twice, of which YAML would silently take the last."""
+def _lines(node: yaml.Node, field: Field, name: str, visited: set[int]) -> Iterator[tuple[Field, int]]:
+    """The line of every key; refuses a key that stands twice, of which YAML would silently take the last.
+
+    A node is visited once: aliases may lead back to it, or to it very often.
+    """
     yield field, node.start_mark.line + 1
+    if id(node) in visited:
+        return
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"{name}:{line}: {_dotted(field)}: a key must be a word")
             if key.value in seen:
                 raise ConfigError(f"{name}:{line}: {_dotted((*field, key.value))}: stands twice; remove one")
             seen.add(key.value)
-            yield from _lines(value, (*field, key.value), name)
+            yield from _lines(value, (*field, key.value), name, visited)
             yield (*field, key.value), line
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield from _lines(value, (*field, index), name)
+            yield from _lines(value, (*field, index), name, visited)
 
 
 def _parse_override(override: str) -> tuple[Field, Any]:
@@ -108,14 +118,14 @@ def _describe(problem: Any, name: str, lines: dict[Field, int], sources: dict[Fi
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error" and ": " in message:
         key, rest = message.split(": ", 1)
-        if key.isidentifier():
-            field, message = (*field, key), rest
+        if all(part.isidentifier() for part in key.split(".")):
+            field, message = (*field, *key.split(".")), rest
     if problem["type"] == "missing":
         message = "is missing"
     elif problem["type"] == "extra_forbidden":
         message = _unknown_key(field)
     elif problem["type"] not in ("value_error",):
-        message = f"{message[0].lower()}{message[1:]}, not {problem['input']!r}"
+        message = f"{message[0].lower()}{message[1:]}, not {reprlib.repr(problem['input'])}"
     source = next((text for key, text in sources.items() if field[: len(key)] == key), None)
     return f"{source or _where(name, field, lines)}: {_dotted(field)}: {message}"
 

@@ -7,6 +7,7 @@ from scenerec.config import TrainConfig
 from scenerec.data.manifest import Manifest, read_manifest
 from scenerec.data.stream import PackedSet, check_images
 from scenerec.errors import CheckpointError, DataError
+from scenerec.models.initial import check_initial_state
 from scenerec.plan import NodeResources, Plan, resolve
 from scenerec.storage import open_storage
 from scenerec.training.checkpoint import read_run_state
@@ -35,6 +36,7 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
     for data in (train, val):
         _check_shards(data)
+    check_initial_state(config.model.weights)
     _check_writable(folder)
     return Preflight(plan, None if restart else _resume_point(folder, config, plan, train.manifest))
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_UNFINISHED = ".unfinished"  # of a local file that is being written
+
 
 @dataclass(frozen=True)
 class ObjectInfo:
@@ -83,11 +85,12 @@ class LocalStorage:
         """See Storage."""
         base = self.root / prefix.rpartition("/")[0]
         with _local_errors(str(base)):
-            paths = sorted(path for path in base.rglob("*") if path.is_file()) if base.is_dir() else []
-        for path in paths:
-            key = path.relative_to(self.root).as_posix()
-            if key.startswith(prefix):
-                yield ObjectInfo(key, path.stat().st_size)
+            files = [path for path in base.rglob("*") if path.suffix != _UNFINISHED and path.is_file()]
+            keys = {path.relative_to(self.root).as_posix(): path for path in files}
+        for key in sorted(keys):  # as S3 does: "a-b" before "a/b"
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                if key.startswith(prefix):
+                    yield ObjectInfo(key, keys[key].stat().st_size)
 
     def get(self, key: str) -> bytes:
         """See Storage."""
@@ -105,7 +108,7 @@ class LocalStorage:
         target = self.root / key
         with _local_errors(self._path(key)):
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED)
             try:
                 with os.fdopen(handle, "wb") as file:
                     if isinstance(content, Path):

@@ -15,13 +15,27 @@ def initial_state(weights: str) -> dict[str, np.ndarray] | None:
     """
     if weights == "none":
         return None
-    url = weights if weights.endswith(".safetensors") else f"{weights}/model.safetensors"
-    folder, key = split_url(url)
+    folder, key = _locate(weights)
     try:
         return load(open_storage(folder).get(key))
     except NotFoundError:
-        raise ModelError(
-            f"model.weights: {url} does not exist: name a .safetensors file or a checkpoint folder"
-        ) from None
+        raise _missing(folder, key) from None
     except SafetensorError as error:
-        raise ModelError(f"model.weights: {url} is not a safetensors file ({error})") from None
+        raise ModelError(f"model.weights: {folder}/{key} is not a safetensors file ({error})") from None
+
+
+def check_initial_state(weights: str) -> None:
+    """Raises ModelError where there is nothing at `weights`, without reading it."""
+    if weights == "none":
+        return
+    folder, key = _locate(weights)
+    if open_storage(folder).size(key) is None:
+        raise _missing(folder, key)
+
+
+def _locate(weights: str) -> tuple[str, str]:
+    return split_url(weights if weights.endswith(".safetensors") else f"{weights}/model.safetensors")
+
+
+def _missing(folder: str, key: str) -> ModelError:
+    return ModelError(f"model.weights: {folder}/{key} does not exist: name a .safetensors file or a checkpoint folder")

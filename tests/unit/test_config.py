@@ -99,7 +99,7 @@ def test_broken_yaml_names_its_line(file: Path) -> None:
     assert problem.startswith(f"{file}:8: is not YAML: ")
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "text"])
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "text", "\0", "a: &x [*x]", "? [a]\n: b"])
 def test_other_files_are_refused(file: Path, text: str) -> None:
     file.write_text(text)
     assert all(problem.startswith(str(file)) for problem in problems(file))

@@ -48,7 +48,7 @@ def test_ranges_are_slices(tmp_path_factory: pytest.TempPathFactory, content: by
 
 
 def test_listing_is_ordered_by_key_and_begins_with_the_prefix(storage: LocalStorage) -> None:
-    keys = ["a/b", "a/c/d", "ab", "b"]
+    keys = ["a-b", "a/b", "a/c/d", "ab", "b", "a.b"]
     for key in keys:
         storage.put(key, key.encode())
     assert list(storage.list()) == [ObjectInfo(key, len(key)) for key in sorted(keys)]
@@ -110,6 +110,20 @@ def test_a_reader_sees_the_old_object_or_the_new_one(storage: LocalStorage) -> N
     reader.join()
     assert seen
     assert seen <= versions
+
+
+def test_a_file_that_is_being_written_is_no_object(storage: LocalStorage, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=storage.put, args=("object", pipe))
+    writer.start()
+    with pipe.open("wb") as source:
+        source.write(b"half")
+        source.flush()
+        assert list((tmp_path / "root").iterdir())
+        assert list(storage.list()) == []
+    writer.join()
+    assert [info.key for info in storage.list()] == ["object"]
 
 
 def test_s3_storage_travels_to_other_processes_without_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
