@@ -53,10 +53,11 @@ class Optimizer:
         momentum = self.config.momentum
         if decay:
             gradient = gradient + decay * weight
-        buffer = momentum * momentum_buffer + gradient
-        momentum_buffer.assign(buffer)
-        direction = gradient + momentum * buffer if self.config.nesterov and momentum > 0 else buffer
-        weight.assign(weight - learning_rate * direction)
+        if momentum:
+            buffer = momentum * momentum_buffer + gradient
+            momentum_buffer.assign(buffer)
+            gradient = gradient + momentum * buffer if self.config.nesterov else buffer
+        weight.assign(weight - learning_rate * gradient)
 
     def _adamw(
         self,

@@ -108,7 +108,12 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     framework: str, submit: Submit, client: ClusterClient, cluster: local.LocalCluster
 ) -> None:
     name = f"killed-{framework}"
-    settings: dict[str, Any] = {"name": name, "framework": framework, "optimize": {"epochs": 12}}
+    settings: dict[str, Any] = {
+        "name": name,
+        "framework": framework,
+        "model": {"arch": "squeezenet1_1"},  # small checkpoints
+        "optimize": {"epochs": 12, "optimizer": "adamw", "lr": 0.001},
+    }
     detached = json.loads(submit("--detach", "--json", **settings).stdout.splitlines()[-1])
     job = detached["job"]
     lines = client.follow(job)
