@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from scenerec.errors import CheckpointError
+from scenerec.errors import CheckpointError, ScenerecError
 from scenerec.storage import Storage
 
 Tensors = dict[str, np.ndarray]
@@ -197,10 +197,16 @@ class CheckpointWriter:
         if pending:
             pending.result()
 
-    def close(self) -> None:
-        """Waits, and ends the thread."""
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Waits, and ends the thread. Raises what the last save raised, unless something else is on its way already."""
         try:
             self.wait()
+        except ScenerecError:
+            if error is None:
+                raise
         finally:
             self._thread.shutdown()
 

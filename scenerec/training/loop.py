@@ -55,8 +55,9 @@ def train(
     Called on all ranks; rank 0 writes the run's folder and speaks through `say`, all ranks call `report` with an
     epoch's metrics. Raises ScenerecError for what is the user's to mend.
     """
-    run = _Run(job, world, learner, say)
-    try:
+    checkpoints = RunFolder(job.config.run_url).checkpoints
+    with CheckpointWriter(checkpoints, job.config.checkpoint.keep) as writer:
+        run = _Run(job, world, learner, writer, say)
         place = run.resume()
         batches = learner.training_batches(place.cursor)
         validation = learner.validation_batches()
@@ -65,18 +66,22 @@ def train(
             metrics = run.finish_epoch(place, epoch, learner.evaluate(validation).rates())
             report(metrics)
         return run.finish(place)
-    finally:
-        run.close()
 
 
 class _Run:
     """The steps of the story, and what they share."""
 
-    def __init__(self, job: TrainingJob, world: World, learner: Learner, say: Callable[[Event], None]) -> None:
-        self.job, self.world, self.learner = job, world, learner
+    def __init__(
+        self,
+        job: TrainingJob,
+        world: World,
+        learner: Learner,
+        writer: CheckpointWriter,
+        say: Callable[[Event], None],
+    ) -> None:
+        self.job, self.world, self.learner, self.writer = job, world, learner, writer
         self.say = say if world.is_chief else _silence
         self.folder = RunFolder(job.config.run_url)
-        self.writer = CheckpointWriter(self.folder.checkpoints, job.config.checkpoint.keep)
         self.identity = run_identity(job.config, job.plan.lanes, job.plan.classes, job.train.manifest.fingerprint)
         self.steps_per_epoch = job.plan.steps_per_epoch
         self.line_every = max(1, min(_MOST_STEPS_BETWEEN_LINES, self.steps_per_epoch // _PROGRESS_LINES_PER_EPOCH))
@@ -176,10 +181,6 @@ class _Run:
         if self.world.is_chief:
             self.folder.write_result(result)
         return result
-
-    def close(self) -> None:
-        """Ends the background thread, when its save is done."""
-        self.writer.close()
 
     def _save(self, place: Place, cursor: Cursor, finished_epoch: bool = False) -> None:
         state = self.learner.state()  # on all ranks: gathering it is collective

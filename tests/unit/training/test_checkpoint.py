@@ -94,12 +94,11 @@ def test_pruning_keeps_the_newest_the_best_and_what_is_being_written(storage: St
 
 
 def test_the_writer_saves_in_order_and_names_the_best(storage: Storage) -> None:
-    writer = CheckpointWriter(storage, keep=2)
     done: list[int] = []
-    for step in range(1, 6):
-        best = {"val_top1": 0.1 * step} if step == 2 else None
-        writer.save(checkpoint(step), best, after=lambda step=step: done.append(step))  # type: ignore[misc]
-    writer.close()
+    with CheckpointWriter(storage, keep=2) as writer:
+        for step in range(1, 6):
+            best = {"val_top1": 0.1 * step} if step == 2 else None
+            writer.save(checkpoint(step), best, after=lambda step=step: done.append(step))  # type: ignore[misc]
     assert done == [1, 2, 3, 4, 5]
     assert list_checkpoints(storage) == ["step-000000002", "step-000000004", "step-000000005"]
     assert read_best(storage) == {"checkpoint": "step-000000002", "val_top1": 0.2}
@@ -108,8 +107,9 @@ def test_the_writer_saves_in_order_and_names_the_best(storage: Storage) -> None:
 def test_a_failed_save_is_not_silent(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    writer = CheckpointWriter(open_storage(str(blocked / "checkpoints")), keep=2)
-    writer.save(checkpoint(1))
-    with pytest.raises(StorageError, match="Not a directory"):
-        writer.wait()
-    writer.close()
+    storage = open_storage(str(blocked / "checkpoints"))
+    with pytest.raises(StorageError, match="Not a directory"), CheckpointWriter(storage, keep=2) as writer:
+        writer.save(checkpoint(1))
+    with pytest.raises(ZeroDivisionError), CheckpointWriter(storage, keep=2) as writer:
+        writer.save(checkpoint(1))
+        raise ZeroDivisionError  # comes first: it is the cause that a person must see
