@@ -14,7 +14,7 @@ from scenerec.storage import open_storage
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.progress import Event, Failure, RunResult, format_line
-from scenerec.training.world import World
+from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
 

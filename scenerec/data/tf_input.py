@@ -20,7 +20,7 @@ from scenerec.data.stream import (
     validation_batches,
 )
 from scenerec.errors import DataError, ScenerecError
-from scenerec.training.world import World
+from scenerec.world import World
 
 _BATCHES_AHEAD = 4  # decoded, or on their way
 _GRAY = (0.2989, 0.587, 0.114)  # torchvision's weights of R, G, B

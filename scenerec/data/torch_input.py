@@ -23,7 +23,7 @@ from scenerec.data.stream import (
     validation_batches,
 )
 from scenerec.errors import DataError, ScenerecError
-from scenerec.training.world import World
+from scenerec.world import World
 
 
 class Batch(NamedTuple):

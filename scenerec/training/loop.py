@@ -14,7 +14,7 @@ from scenerec.training.metrics import best_epoch
 from scenerec.training.progress import EpochSummary, Event, Note, Progress
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
 from scenerec.training.schedules import PlateauState, learning_rate
-from scenerec.training.world import World
+from scenerec.world import World
 
 _PROGRESS_LINES_PER_EPOCH = 20
 _MOST_STEPS_BETWEEN_LINES = 50

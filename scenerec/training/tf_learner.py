@@ -28,7 +28,7 @@ from scenerec.training.learner import (
 )
 from scenerec.training.metrics import ValidationCounts
 from scenerec.training.tf_optimizers import Optimizer, clip_by_global_norm
-from scenerec.training.world import World
+from scenerec.world import World
 
 _POLICY = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 

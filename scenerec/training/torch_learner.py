@@ -29,7 +29,7 @@ from scenerec.training.torch_optimizers import (
     optimizer_state,
     set_learning_rate,
 )
-from scenerec.training.world import World
+from scenerec.world import World
 
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

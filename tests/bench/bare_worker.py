@@ -11,7 +11,7 @@ from scenerec.preflight import open_set, plan_job
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.progress import format_line
-from scenerec.training.world import World
+from scenerec.world import World
 
 
 def main(config_file: str) -> None:

@@ -22,7 +22,7 @@ SCRIPT = """
 import os, sys, time
 print("endpoint", os.environ.get("AWS_ENDPOINT_URL"))
 print("setting", os.environ.get("SETTING"))
-print("executable", sys.executable)
+print("bin", os.path.dirname(sys.executable))
 print("[note] hello", flush=True)
 if sys.argv[1] == "sleep":
     time.sleep(600)
@@ -92,7 +92,7 @@ def test_a_job_reaches_the_store_and_is_followed(
 ) -> None:
     job_id = submit(client, working_dir, "0")
     lines = list(client.follow(job_id))
-    wanted = [f"endpoint {cluster.store_url}", "setting as given", f"executable {sys.executable}", "[note] hello"]
+    wanted = [f"endpoint {cluster.store_url}", "setting as given", f"bin {Path(sys.executable).parent}", "[note] hello"]
     assert [line for line in lines if line in wanted] == wanted
     assert lines[-1] == "no newline at the end"
     job = client.job(job_id)

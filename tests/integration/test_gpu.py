@@ -8,7 +8,7 @@ import torch
 from scenerec.preflight import open_set, plan_job
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
-from scenerec.training.world import World
+from scenerec.world import World
 
 pytestmark = [
     pytest.mark.gpu,

@@ -17,7 +17,7 @@ from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import DivergedError, train
 from scenerec.training.progress import EpochSummary, Event, Note, Progress
 from scenerec.training.run_folder import RunFolder
-from scenerec.training.world import World
+from scenerec.world import World
 
 LEARNERS: dict[str, Callable[[TrainingJob, World], Learner]] = {
     "torch": torch_learner.TorchLearner,

@@ -11,7 +11,7 @@ from scenerec.config import AugmentConfig, DataConfig
 from scenerec.data import tf_input, torch_input
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.preflight import open_set
-from scenerec.training.world import World
+from scenerec.world import World
 
 ORDER = TrainingOrder(seed=3, lanes=12, global_batch_size=20, epochs=2)
 

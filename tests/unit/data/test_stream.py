@@ -126,7 +126,7 @@ def test_an_unreadable_image_is_named(damaged: PackedSet) -> None:
 @pytest.mark.parametrize("processes", [0, 2])
 def test_both_input_pipelines_name_an_unreadable_image(damaged: PackedSet, framework: str, processes: int) -> None:
     from scenerec.config import DataConfig
-    from scenerec.training.world import World
+    from scenerec.world import World
 
     if framework == "torch":
         from scenerec.data.torch_input import training_input
