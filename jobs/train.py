@@ -61,7 +61,7 @@ def _fit(config: TrainConfig, plan: Plan) -> None:
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
     trainer = _trainer(config.framework)(
         train_loop_per_worker=train_on_worker,
-        train_loop_config={"config": config.model_dump(mode="json"), "plan": plan, "attempt_of": _job_id()},
+        train_loop_config={"config": config.model_dump(mode="json"), "plan": plan, "job": _job_id()},
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=scale.gpus_per_worker > 0, resources_per_worker=resources
         ),
@@ -98,7 +98,7 @@ def train_on_worker(settings: dict[str, Any]) -> None:
     import ray.train
 
     config, plan = TrainConfig.model_validate(settings["config"]), settings["plan"]
-    if _failure(config) is not None:
+    if _failure(config, settings["job"]) is not None:
         return  # an earlier attempt met what another will not mend; the driver says it
     context = ray.train.get_context()
     gpu = config.scale.gpus_per_worker > 0
@@ -109,7 +109,7 @@ def train_on_worker(settings: dict[str, Any]) -> None:
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
-        failure = {"job": settings["attempt_of"], "message": str(error), "exit_code": error.exit_code}
+        failure = {"job": settings["job"], "message": str(error), "exit_code": error.exit_code}
         open_storage(config.run_url).put(_FAILURE_FILE, json.dumps(failure).encode())
         raise
 
@@ -137,13 +137,15 @@ def _job_id() -> str:
     return os.environ.get("SCENEREC_JOB_ID") or f"by-hand-{os.getpid()}"
 
 
-def _failure(config: TrainConfig) -> dict[str, Any] | None:
+def _failure(config: TrainConfig, job: str) -> dict[str, Any] | None:
+    """What a worker of `job` left to be said; an earlier job's is not ours."""
     folder = open_storage(config.run_url)
-    return json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
+    failure = json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
+    return failure if failure and failure["job"] == job else None
 
 
 def _raise_failure(config: TrainConfig) -> None:
-    if failure := _failure(config):
+    if failure := _failure(config, _job_id()):
         open_storage(config.run_url).delete(_FAILURE_FILE)
         error = ScenerecError(failure["message"])
         error.exit_code = failure["exit_code"]

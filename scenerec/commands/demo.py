@@ -41,20 +41,28 @@ def demo(
 
     Example: scenerec demo
     """
-    with tempfile.TemporaryDirectory(prefix="scenerec-demo-") as folder:
-        images, config = Path(folder) / "scenes", Path(folder) / "train.yaml"
-        config.write_text(_CONFIG)
-        try:
-            _run("cluster", "up")
-            _run("data", "synthetic", str(images), "--classes", "6", "--train-per-class", "100", "--seed", "0")
-            _run("data", "pack", str(images), "s3://scenes/demo", "--overwrite")
-            typer.echo(f"\n{config.name}:\n{_CONFIG}")
-            results = [_train(config, framework) for framework in _FRAMEWORKS]
-            dashboard = json.loads(_output("cluster", "status", "--json"))["dashboard_url"]
-        finally:
-            if (not sys.stdin.isatty()) if down is None else down:
-                _run("cluster", "down")
-    _show(results, dashboard)
+    ends = not sys.stdin.isatty() if down is None else down
+    try:
+        with tempfile.TemporaryDirectory(prefix="scenerec-demo-") as folder:
+            _tour(Path(folder))
+    except subprocess.CalledProcessError as error:  # the command has said why
+        raise typer.Exit(error.returncode) from None
+    finally:
+        if ends:
+            _run("cluster", "down")
+    if not ends:
+        typer.echo("end the cluster with `scenerec cluster down`")
+
+
+def _tour(folder: Path) -> None:
+    images, config = folder / "scenes", folder / "train.yaml"
+    config.write_text(_CONFIG)
+    _run("cluster", "up")
+    _run("data", "synthetic", str(images), "--classes", "6", "--train-per-class", "100", "--seed", "0")
+    _run("data", "pack", str(images), "s3://scenes/demo", "--overwrite")
+    typer.echo(f"\n{config.name}:\n{_CONFIG}")
+    results = [_train(config, framework) for framework in _FRAMEWORKS]
+    _show(results, json.loads(_output("cluster", "status", "--json"))["dashboard_url"])
 
 
 def _train(config: Path, framework: str) -> dict[str, Any]:
@@ -83,9 +91,8 @@ def _show(results: list[dict[str, Any]], dashboard: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "framework", "top-1", "top-5", "images/s", "best checkpoint", title="The same network, the same batches"
-    )
+    table = Table("framework", "top-1", "top-5", "images/s", title="The same network, the same batches")
+    table.add_column("best checkpoint", overflow="fold")
     for result in results:
         best = result["best"]
         table.add_row(
@@ -96,4 +103,4 @@ def _show(results: list[dict[str, Any]], dashboard: str) -> None:
             result["best_checkpoint"],
         )
     Console().print(table)
-    typer.echo(f"dashboard {dashboard}; end the cluster with `scenerec cluster down`")
+    typer.echo(f"dashboard {dashboard}")

@@ -156,7 +156,7 @@ class TorchLearner:
             ema={name: tensor.cpu().numpy().copy() for name, tensor in self.average.items()},
             updates=self.updates,
             loss_scale=self.scaler.get_scale(),
-            good_steps=self.scaler._get_growth_tracker(),
+            good_steps=self.scaler.state_dict().get("_growth_tracker", 0),
         )
 
     def load_state(self, state: LearnerState) -> None:
