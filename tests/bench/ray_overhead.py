@@ -104,10 +104,12 @@ def run_bare(config: Path, framework: str) -> None:
     for rank in range(WORKERS):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
         env = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(WORKERS), "TF_CONFIG": json.dumps(task)}
-        ranks.append(subprocess.Popen([sys.executable, *module], env=env, stdout=subprocess.DEVNULL))
+        log = config.with_suffix(f".{rank}.log").open("w")
+        ranks.append(subprocess.Popen([sys.executable, *module], env=env, stdout=log, stderr=log))
     exit_codes = [process.wait() for process in ranks]
-    if any(exit_codes):
-        sys.exit("a bare process failed")
+    for rank, code in enumerate(exit_codes):
+        if code:
+            sys.exit(config.with_suffix(f".{rank}.log").read_text()[-3000:])
 
 
 def run(command: list[str]) -> None:
