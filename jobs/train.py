@@ -101,8 +101,7 @@ def train_on_worker(settings: dict[str, Any]) -> None:
     if _failure(config, settings["job"]) is not None:
         return  # an earlier attempt met what another will not mend; the driver says it
     context = ray.train.get_context()
-    gpu = config.scale.gpus_per_worker > 0
-    world = World(context.get_world_rank(), context.get_world_size(), "cuda:0" if gpu else "cpu")
+    world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
         job = TrainingJob(config, plan, open_set(config.data.train), open_set(config.data.val))
         train(job, world, _learner(job, world), say, ray.train.report)
@@ -112,6 +111,16 @@ def train_on_worker(settings: dict[str, Any]) -> None:
         failure = {"job": settings["job"], "message": str(error), "exit_code": error.exit_code}
         open_storage(config.run_url).put(_FAILURE_FILE, json.dumps(failure).encode())
         raise
+
+
+def _device(config: TrainConfig) -> str:
+    if not config.scale.gpus_per_worker:
+        return "cpu"
+    if config.framework == "torch":
+        from ray.train.torch import get_device
+
+        return str(get_device())  # torch's workers see all GPUs of their node, for NCCL's sake
+    return "cuda:0"
 
 
 def _learner(job: TrainingJob, world: World) -> Learner:

@@ -10,7 +10,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: str = "cpu"
-    """`cpu`, or `cuda:0` for the process's first visible GPU."""
+    """`cpu`, or `cuda:N` for the Nth of the GPUs that this process sees."""
 
     @property
     def is_chief(self) -> bool:

@@ -46,6 +46,8 @@ class TorchLearner:
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
         self.device = torch.device(world.device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # for NCCL, which otherwise takes the first
         self.model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed)
         if (weights := initial_state(config.model.weights)) is not None:
             torch_model.load_state(self.model, weights)
