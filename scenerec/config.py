@@ -92,7 +92,7 @@ class DataConfig(Section):
     """Evaluation resizes the short side to image_size / eval_crop_ratio, then crops the centre."""
     augment: AugmentConfig = AugmentConfig()
     """Random variations of the training images."""
-    lanes: int | Literal["auto"] = Field("auto", description="Parallel cursors through an epoch")
+    lanes: int | Literal["auto"] = "auto"
     """Parallel cursors through an epoch, fixed for the life of a run (also when its number of workers changes).
     `auto`: a multiple of 12 and of every allowed number of workers."""
     decode_processes: int | Literal["auto"] = "auto"

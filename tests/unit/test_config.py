@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,15 @@ def test_any_value_is_taken_or_refused_in_lines(tmp_path_factory: Any, block: st
         load_config(file)
     except ConfigError as error:
         assert all(line.startswith(str(file)) for line in str(error).splitlines())
+
+
+def test_every_field_is_described() -> None:
+    schema = json.loads(config_schema())
+    blocks = [schema, *schema["$defs"].values()]
+    undescribed = [
+        f"{block['title']}.{name}"
+        for block in blocks
+        for name, field in block.get("properties", {}).items()
+        if not field.get("description")
+    ]
+    assert not undescribed
