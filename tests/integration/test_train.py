@@ -1,8 +1,11 @@
 """`scenerec submit` on a real cluster and a real store, both frameworks: trained, killed, resumed, refused."""
 
+import hashlib
+import io
 import json
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ from cluster.client import ClusterClient
 from scenerec.data.manifest import MANIFEST_KEY
 from scenerec.data.pack import PackRequest, pack
 from scenerec.data.pack_plan import PackOptions
+from scenerec.data.shard import parse_shard
 from scenerec.storage import open_storage
 from scenerec.training.progress import Note, Progress, parse_line
 from scenerec.training.run_folder import RunFolder
@@ -209,6 +213,30 @@ def flipped(key: str, content: bytes) -> bytes:
     return content[:3000] + bytes([content[3000] ^ 1]) + content[3001:] if key == "train/000000.tar" else content
 
 
+def unreadable(key: str, content: bytes) -> bytes:
+    """One image cut off in a shard that is what its manifest says: packed so by another tool."""
+    if key == "train/000000.tar":
+        return _with_cut_image(content)
+    if key != f"train/{MANIFEST_KEY}":
+        return content
+    shard = _with_cut_image(open_storage(SET).get("train/000000.tar"))
+    manifest = json.loads(content)
+    manifest["shards"][0] |= {"size_bytes": len(shard), "sha256": hashlib.sha256(shard).hexdigest()}
+    return json.dumps(manifest).encode()
+
+
+def _with_cut_image(shard: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for index, sample in enumerate(parse_shard(shard)):
+            image = sample.image if index else sample.image[:200]
+            for name, content in ((f"{sample.key}.jpg", image), (f"{sample.key}.cls", str(sample.label).encode())):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
 def in_manifest(change: Callable[[dict[str, Any]], None], split: str = "train") -> Callable[[str, bytes], bytes]:
     def damage(key: str, content: bytes) -> bytes:
         if key != f"{split}/{MANIFEST_KEY}":
@@ -247,13 +275,24 @@ def both_manifests(change: Callable[[dict[str, Any]], None]) -> Callable[[str, b
         (truncated, "000001.tar: has .* bytes, .* in the manifest", 4),
         (missing, "000001.tar: is missing, the manifest has it", 4),
         (flipped, "000000.tar: checksum mismatch", 4),
+        (unreadable, "000000.tar: .*: cannot be decoded", 4),
         (in_manifest(another_count), "000000.tar: .* samples, .* in the manifest", 4),
         (in_manifest(label_out_of_range), "a class index is out of range: there are 4 classes", 4),
         (both_manifests(empty_class), "class 'volcano' has no image", 2),
         (in_manifest(empty_class), "its classes are not those of data.train", 2),
         (lambda key, content: None if key == "train/manifest.json" else content, "no packed data set here", 4),
     ],
-    ids=["truncated", "missing", "flipped", "count", "label", "empty class", "other classes", "no manifest"],
+    ids=[
+        "truncated",
+        "missing",
+        "flipped",
+        "unreadable",
+        "count",
+        "label",
+        "empty class",
+        "other classes",
+        "no manifest",
+    ],
 )
 def test_a_damaged_set_is_refused_before_anything_starts(
     submit: Submit, client: ClusterClient, damage: Any, message: str, exit_code: int
