@@ -1,21 +1,22 @@
 """The weights that a run starts from, where they are not drawn by its seed."""
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from scenerec.config import ModelConfig
 from scenerec.errors import ModelError, NotFoundError
+from scenerec.models.neutral import State
 from scenerec.storage import open_storage, split_url
 
 
-def initial_state(weights: str) -> dict[str, np.ndarray] | None:
-    """The neutral state that `model.weights` names: a .safetensors file or a checkpoint folder; None for `none`.
+def initial_state(config: ModelConfig, drawn: State) -> State:
+    """The neutral state to start from: the one that `weights` names, or `drawn`, the model's own, for `none`.
 
     Raises ModelError where there is none or it is not a safetensors file, StorageError where the store does not answer.
     """
-    if weights == "none":
-        return None
-    folder, key = _locate(weights)
+    if config.weights == "none":
+        return drawn
+    folder, key = _locate(config.weights)
     try:
         return load(open_storage(folder).get(key))
     except NotFoundError:

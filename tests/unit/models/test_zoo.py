@@ -28,6 +28,13 @@ def test_parameters_count_the_network_at_1000_classes(name: str):
     assert sum(parameter.numel() for parameter in network.parameters()) == zoo.architecture(name).parameters
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "densenet121", "alexnet"])
+def test_the_head_is_what_depends_on_the_classes(name: str):
+    few, many = (torch_model.build(name, classes, seed=0).state_dict() for classes in (2, 3))
+    differing = {key.rpartition(".")[0] for key in few if few[key].shape != many[key].shape}
+    assert differing == {zoo.architecture(name).head}
+
+
 @pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
 def test_the_smallest_image_is_the_smallest(name: str):
     network = torch_model.build(name, classes=2, seed=0).eval()
