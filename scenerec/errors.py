@@ -47,6 +47,12 @@ class ModelError(ScenerecError):
     exit_code = 6
 
 
+class BundleError(ScenerecError):
+    """A bundle that is damaged, changed, foreign, or that does not pass a gate."""
+
+    exit_code = 8
+
+
 class ClusterError(ScenerecError):
     """A cluster that cannot be reached or started, or that lacks what a job asks for."""
 

@@ -1,0 +1,1 @@
+"""From a trained network to a bundle: ONNX, optimised, quantised, verified."""

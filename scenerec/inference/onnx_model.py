@@ -1,0 +1,67 @@
+"""ONNX models in onnxruntime."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from scenerec.errors import BundleError
+from scenerec.inference.bundle import Bundle
+
+
+class OnnxModel:
+    """A bundle's model as a `Predictor`.
+
+    Args:
+        bundle: of format onnx.
+        threads: of the operators; 0 leaves the choice to onnxruntime (all cores).
+        providers: execution providers in order of preference.
+
+    Raises:
+        BundleError: onnxruntime does not load the model.
+    """
+
+    def __init__(
+        self, bundle: Bundle, threads: int = 0, providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    ) -> None:
+        self.name = bundle.url
+        self.labels = bundle.info.labels
+        self.image_size = bundle.info.preprocessing.image_size
+        self.eval_crop_ratio = bundle.info.preprocessing.eval_crop_ratio
+        self.preprocessing = bundle.info.preprocessing
+        self.session = open_session(bundle.model_file, threads, providers)
+        self._input = self.session.get_inputs()[0].name
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """See Predictor."""
+        (logits,) = self.session.run(["logits"], {self._input: self._prepared(images)})
+        return np.asarray(logits, dtype=np.float32)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """uint8 RGB [n, image_size, image_size, 3] -> float32 [n, classes], from the graph's own softmax."""
+        (probabilities,) = self.session.run(["probabilities"], {self._input: self._prepared(images)})
+        return np.asarray(probabilities, dtype=np.float32)
+
+    def _prepared(self, images: np.ndarray) -> np.ndarray:
+        if self.preprocessing.in_graph:
+            return images
+        mean, std = (np.array(values, np.float32) for values in (self.preprocessing.mean, self.preprocessing.std))
+        return np.ascontiguousarray(((images.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2))
+
+
+def open_session(
+    model: Path | bytes, threads: int = 0, providers: tuple[str, ...] = ("CPUExecutionProvider",)
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session with all graph optimisations. Raises BundleError where the model does not load."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=list(providers)
+        )
+    except Exception as error:  # onnxruntime has an error class for each of its codes
+        reason = str(error).strip().splitlines()[0]
+        where = "the model" if isinstance(model, bytes) else str(model)
+        raise BundleError(f"{where}: onnxruntime does not load it: {reason}") from None
