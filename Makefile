@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-unit test-integration lint format bench-ray clean
+.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -28,6 +28,9 @@ format: $(READY)
 
 bench-ray: $(READY)  ## Training under Ray against the same loop in bare processes
 	$(BIN)/python -m tests.bench.ray_overhead
+
+bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch (hours; goes on where it ended)
+	$(BIN)/python -m tests.bench.twin_parity
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

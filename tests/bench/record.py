@@ -1,4 +1,4 @@
-"""One row a run: date, commit, hardware, figures."""
+"""One row a run, or one row a subject: date, commit, hardware, figures."""
 
 import csv
 import datetime
@@ -10,8 +10,8 @@ from pathlib import Path
 
 def append_row(name: str, figures: dict[str, object]) -> Path:
     """Appends `figures` to NAME.csv beside this file and returns its path."""
-    path = Path(__file__).with_name(f"{name}.csv")
-    row = {"date": datetime.date.today().isoformat(), "commit": _commit(), "hardware": _hardware(), **figures}
+    path = _path(name)
+    row = {**_origin(), **figures}
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row))
@@ -19,6 +19,37 @@ def append_row(name: str, figures: dict[str, object]) -> Path:
             writer.writeheader()
         writer.writerow(row)
     return path
+
+
+def read_rows(name: str) -> list[dict[str, str]]:
+    """The rows of NAME.csv, none where it does not exist."""
+    path = _path(name)
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def put_row(name: str, key: str, figures: dict[str, object]) -> Path:
+    """Writes `figures` in the place of the row of NAME.csv with the same `key`; rows are sorted by it."""
+    row = {**_origin(), **figures}
+    others = [other for other in read_rows(name) if other[key] != figures[key]]
+    path = _path(name)
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        writer.writeheader()
+        writer.writerows(sorted([*others, row], key=lambda one: str(one[key])))
+    part.replace(path)
+    return path
+
+
+def _path(name: str) -> Path:
+    return Path(__file__).with_name(f"{name}.csv")
+
+
+def _origin() -> dict[str, object]:
+    return {"date": datetime.date.today().isoformat(), "commit": _commit(), "hardware": _hardware()}
 
 
 def _commit() -> str:

@@ -1,0 +1,163 @@
+"""All architectures, torch against Keras: see `tests.parity`. One row an architecture, the last one measured.
+
+Each is measured in processes of its own, one at a time, under a limit of memory and of time; XLA in a second one, since
+its compiler may fail or take long. Goes on where an earlier run ended: --again measures anew.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import psutil
+
+from scenerec.models.zoo import ARCHITECTURES
+from tests.bench.record import put_row, read_rows
+
+NAME = "twin_parity"
+VERSIONS = " ".join(f"{package} {version(package)}" for package in ("torch", "tensorflow", "keras"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--archs", nargs="+", choices=list(ARCHITECTURES), default=list(ARCHITECTURES), metavar="ARCH")
+    parser.add_argument("--again", action="store_true", help="also what these versions have a row for")
+    parser.add_argument("--memory-gb", type=float, default=14.0, help="limit of a process")
+    parser.add_argument("--limit-s", type=float, default=1800.0, help="limit of a process")
+    parser.add_argument("--measure", choices=["parity", "xla"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(
+            json.dumps(measure_parity(*options.archs) if options.measure == "parity" else measure_xla(*options.archs))
+        )
+        return
+    os.nice(10)
+    done = set() if options.again else {row["arch"] for row in read_rows(NAME) if row["versions"] == VERSIONS}
+    for arch in sorted(set(options.archs) - done, key=lambda arch: ARCHITECTURES[arch].parameters):
+        figures = compare(arch, options.memory_gb, options.limit_s)
+        put_row(NAME, "arch", figures)
+        print(json.dumps(figures), flush=True)
+    failed = [row["arch"] for row in read_rows(NAME) if row["arch"] in options.archs and row["result"] != "pass"]
+    print(f"{len(options.archs) - len(failed)} of {len(options.archs)} pass", *failed, flush=True)
+    sys.exit(bool(failed))
+
+
+def compare(arch: str, memory_gb: float, limit_s: float) -> dict[str, Any]:
+    """The row of `arch`."""
+    parity = run_child("parity", arch, memory_gb, limit_s)
+    xla = run_child("xla", arch, memory_gb, limit_s)
+    failures = parity.figures.pop("failures", [])
+    return {
+        "arch": arch,
+        "versions": VERSIONS,
+        "result": parity.failure or "; ".join(failures[:3]) or "pass",
+        **{name: parity.figures.get(name, "") for name in FIGURES},
+        "xla": xla.failure or xla.figures["xla"],
+        "seconds": round(parity.seconds, 1),
+        "peak_gb": round(parity.peak_bytes / 1e9, 2),
+        "xla_seconds": round(xla.seconds, 1),
+        "xla_peak_gb": round(xla.peak_bytes / 1e9, 2),
+    }
+
+
+FIGURES = (
+    "image_size",
+    "batch",
+    "logits_eager",
+    "logits_graph",
+    "gradients",
+    "gradient_worst",
+    "gradient_twin_error",
+    "gradient_torch_error",
+    "statistics",
+    "statistic_worst",
+    "statistic_twin_error",
+    "statistic_torch_error",
+    "round_trip",
+)
+"""Of `measure_parity`: how many tensors there are, and for the worst of them its name and both frameworks' errors."""
+
+
+def measure_parity(arch: str) -> dict[str, Any]:
+    """In the child: everything but XLA."""
+    from tests import parity
+
+    size = parity.smallest_telling_size(arch)
+    found = parity.measure(arch, size)
+    figures: dict[str, Any] = {
+        "image_size": size,
+        "batch": parity.batch_size(size),
+        "logits_eager": f"{found.logits_eager:.1e}",
+        "logits_graph": f"{found.logits_graph:.1e}",
+        "round_trip": "bit-exact" if found.round_trip else "differs",
+        "failures": found.failures(),
+    }
+    for kind, errors in (("gradient", found.gradients), ("statistic", found.statistics)):
+        figures[f"{kind}s"] = len(errors.twin)
+        if errors.twin:
+            worst = errors.worst
+            figures[f"{kind}_worst"] = worst
+            figures[f"{kind}_twin_error"] = f"{errors.twin[worst]:.1e}"
+            figures[f"{kind}_torch_error"] = f"{errors.torch[worst]:.1e}"
+    return figures
+
+
+def measure_xla(arch: str) -> dict[str, Any]:
+    """In the child: the logits' difference over their scale with `jit_compile`."""
+    import numpy as np
+
+    from tests import parity
+
+    size = parity.smallest_telling_size(arch)
+    network, twin = parity.make_pair(arch, size)
+    images, _ = parity.draw_batch(size, np.random.default_rng(2))
+    _, compiled = parity.logits_differences(network, twin, images[: parity.LOGITS_BATCH], jit_compile=True)
+    return {"xla": f"{compiled:.1e}"}
+
+
+@dataclass
+class Child:
+    """What became of a process: its figures, or the one line of why there are none."""
+
+    figures: dict[str, Any]
+    failure: str
+    seconds: float
+    peak_bytes: int
+
+
+def run_child(kind: str, arch: str, memory_gb: float, limit_s: float) -> Child:
+    """Measures in a process of its own; ends it when it takes more memory or time than it may."""
+    start = time.monotonic()
+    command = [sys.executable, "-m", "tests.bench.twin_parity", "--measure", kind, "--archs", arch]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watched, peak, failure = psutil.Process(child.pid), 0, ""
+    while child.poll() is None and not failure:
+        time.sleep(0.1)
+        peak = max(peak, resident_bytes(watched))
+        if peak > memory_gb * 1e9:
+            failure = f"needs more than {memory_gb:g} GB of memory"
+        elif time.monotonic() - start > limit_s:
+            failure = f"takes more than {limit_s:g} s"
+    child.kill()
+    out, err = child.communicate()
+    if not failure and child.returncode:
+        failure = err.strip().splitlines()[-1] if err.strip() else f"exit code {child.returncode}"
+    figures = {} if failure else json.loads(out.splitlines()[-1])
+    return Child(figures, failure, time.monotonic() - start, peak)
+
+
+def resident_bytes(process: psutil.Process) -> int:
+    """0 where it has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+if __name__ == "__main__":
+    main()
