@@ -1,5 +1,7 @@
 """Folders of objects, local or in S3, behind one small interface: relative keys, atomic puts, one-line errors."""
 
+import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -48,6 +50,15 @@ class Storage(Protocol):
 
     def put(self, key: str, content: bytes | Path) -> None:
         """Writes bytes or a file: readers see the old object or the whole new one."""
+
+    def get_versioned(self, key: str) -> tuple[bytes, str] | None:
+        """The whole object and its version, None if there is none."""
+
+    def put_if(self, key: str, content: bytes, version: str | None) -> bool:
+        """Writes only where the object is still at `version` (None: where there is none); returns whether it did.
+
+        Of several writers one wins, if what they write differs.
+        """
 
     def delete(self, key: str) -> None:
         """Removes the object; one that is not there is no error."""
@@ -121,6 +132,30 @@ class LocalStorage:
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
+
+    def get_versioned(self, key: str) -> tuple[bytes, str] | None:
+        """See Storage."""
+        try:
+            content = self.get(key)
+        except NotFoundError:
+            return None
+        return content, hashlib.sha256(content).hexdigest()
+
+    def put_if(self, key: str, content: bytes, version: str | None) -> bool:
+        """See Storage. Writers of this folder, on one machine, take turns."""
+        parent = (self.root / key).parent
+        with _local_errors(self._path(key)):
+            parent.mkdir(parents=True, exist_ok=True)
+            turn = os.open(parent, os.O_RDONLY)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            found = self.get_versioned(key)
+            if (found and found[1]) != version:
+                return False
+            self.put(key, content)
+            return True
+        finally:
+            os.close(turn)
 
     def delete(self, key: str) -> None:
         """See Storage. Folders that become empty go too."""
@@ -203,6 +238,37 @@ class S3Storage:
                 self.client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content)
 
         self._retry(key, upload)
+
+    def get_versioned(self, key: str) -> tuple[bytes, str] | None:
+        """See Storage."""
+
+        def read() -> tuple[bytes, str]:
+            response = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+            return response["Body"].read(), response["ETag"]
+
+        try:
+            return self._retry(key, read)
+        except NotFoundError:
+            return None
+
+    def put_if(self, key: str, content: bytes, version: str | None) -> bool:
+        """See Storage. By S3's conditional requests."""
+        from botocore.exceptions import ClientError
+
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+
+        def write() -> bool:
+            try:
+                self.client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content, **condition)  # type: ignore[arg-type]
+            except ClientError as error:
+                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (404, 409, 412):
+                    raise
+                # It may be ours: an answer that was lost is asked for again.
+                found = self.get_versioned(key)
+                return found is not None and found[0] == content
+            return True
+
+        return self._retry(key, write)
 
     def delete(self, key: str) -> None:
         """See Storage."""

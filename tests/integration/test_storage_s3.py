@@ -184,3 +184,30 @@ class Relay:
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_conditional_put_wants_the_version_it_has_seen(storage: S3Storage) -> None:
+    assert storage.get_versioned("alias") is None
+    assert not storage.put_if("alias", b"1", '"0123456789abcdef0123456789abcdef"')
+    assert storage.put_if("alias", b"1", None)
+    assert not storage.put_if("alias", b"2", None)
+    content, version = storage.get_versioned("alias") or (b"", "")
+    assert content == b"1"
+    assert storage.put_if("alias", b"2", version)
+    assert not storage.put_if("alias", b"3", version)
+    assert storage.get("alias") == b"2"
+
+
+def test_of_many_conditional_writers_one_wins(storage: S3Storage) -> None:
+    won: list[int] = []
+
+    def write(number: int) -> None:
+        if storage.put_if("number", str(number).encode(), None):
+            won.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [int(storage.get("number"))] == won

@@ -134,3 +134,30 @@ def test_s3_storage_travels_to_other_processes_without_its_connection(monkeypatc
     copy = pickle.loads(pickle.dumps(storage))
     assert copy.url == storage.url
     assert copy.client is not storage.client
+
+
+def test_a_conditional_put_wants_the_version_it_has_seen(storage: LocalStorage) -> None:
+    assert storage.get_versioned("alias") is None
+    assert not storage.put_if("alias", b"1", "some version")
+    assert storage.put_if("alias", b"1", None)
+    assert not storage.put_if("alias", b"2", None)
+    content, version = storage.get_versioned("alias") or (b"", "")
+    assert content == b"1"
+    assert storage.put_if("alias", b"2", version)
+    assert not storage.put_if("alias", b"3", version)
+    assert storage.get("alias") == b"2"
+
+
+def test_of_many_conditional_writers_one_wins(storage: LocalStorage) -> None:
+    won: list[int] = []
+
+    def write(number: int) -> None:
+        if storage.put_if("number", str(number).encode(), None):
+            won.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [int(storage.get("number"))] == won
