@@ -8,17 +8,19 @@ import torch
 from torch import nn
 from torchvision import models as torchvision_models
 
+from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.models import neutral, zoo
 
 # Without auxiliary heads, which serve training from scratch alone and which the Keras twin has not either.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "googlenet": {"aux_logits": False, "init_weights": True},
-    "inception_v3": {"aux_logits": False, "init_weights": True},
-}
+_INCEPTION: dict[str, Any] = {"aux_logits": False, "init_weights": True, "transform_input": True}
+_OPTIONS = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
 
 
 def build(arch: str, classes: int, seed: int) -> nn.Module:
     """A classifier with torchvision's own initial weights, drawn from `seed`; no global generator is touched.
+
+    All take images normalised by ImageNet's mean and standard deviation. Those whose published weights expect
+    another normalisation (GoogLeNet, Inception v3, EfficientNetV2-L: mean and deviation 0.5) convert it themselves.
 
     Returns:
         A module in training mode on the CPU: float32 images [batch, 3, height, width] -> logits [batch,
@@ -30,7 +32,10 @@ def build(arch: str, classes: int, seed: int) -> nn.Module:
     zoo.architecture(arch)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        return torchvision_models.get_model(arch, weights=None, num_classes=classes, **_OPTIONS.get(arch, {}))
+        network = torchvision_models.get_model(arch, weights=None, num_classes=classes, **_OPTIONS.get(arch, {}))
+    if arch == "efficientnet_v2_l":
+        network.features.register_forward_pre_hook(_renormalise)
+    return network
 
 
 def state(model: nn.Module) -> neutral.State:
@@ -48,6 +53,16 @@ def load_state(model: nn.Module, state: Mapping[str, np.ndarray]) -> None:
     neutral.check_fits({key: tensor.shape for key, tensor in tensors.items()}, state, type(model).__name__)
     for key, tensor in tensors.items():
         tensor.copy_(torch.from_numpy(np.array(state[key])))
+
+
+def _renormalise(_: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
+    """From ImageNet's mean and standard deviation to 0.5, channel by channel, as Inception's `transform_input`."""
+    (images,) = inputs
+    channels = [
+        torch.unsqueeze(images[:, index], 1) * (std / 0.5) + (mean - 0.5) / 0.5
+        for index, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))
+    ]
+    return torch.cat(channels, 1)
 
 
 def _floating(model: nn.Module) -> dict[str, torch.Tensor]:

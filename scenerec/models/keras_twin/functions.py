@@ -179,10 +179,22 @@ def getitem(ctx: Context, x: Any, index: Any) -> Any:
         return x[index]
     match index:
         case (slice(start=None, stop=None, step=None), int(position)) if x.batched:
-            x = natural(ctx, x)
-            tensor = ops.take(x.tensor, position % x.shape[1], axis=1)
-            return Value(tensor, (BATCH, *x.shape[2:]), tuple(range(x.rank - 1)))
+            tensor = ops.take(x.tensor, position % x.shape[1], axis=x.position(1))
+            order = tuple(axis - (axis > 1) for axis in x.order if axis != 1)
+            return Value(tensor, (BATCH, *x.shape[2:]), order, x.nonnegative)
     raise ctx.unsupported(f"indexing of a tensor with {index}")
+
+
+@converts_function(torch.unsqueeze)
+@converts_method("unsqueeze")
+def unsqueeze(ctx: Context, x: Value, dim: int) -> Value:
+    """A new axis of length 1; it is stored last."""
+    axis = dim % (x.rank + 1)
+    if axis == 0:
+        raise ctx.unsupported("unsqueeze before the batch axis")
+    order = (*(old + (old >= axis) for old in x.order), axis)
+    shape = (*x.shape[:axis], 1, *x.shape[axis:])
+    return Value(ops.expand_dims(x.tensor, -1), shape, order, x.nonnegative)
 
 
 @converts_method("expand")

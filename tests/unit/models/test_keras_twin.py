@@ -41,6 +41,15 @@ def test_logits_are_torchs(arch: str, make_pair: Callable, rng: np.random.Genera
     assert_close_in_scale(tf.function(twin)(images, training=False).numpy(), expected, 2e-5)
 
 
+def test_an_input_is_converted_channel_by_channel_without_moving_data(make_pair: Callable, rng: np.random.Generator):
+    network, twin = make_pair("googlenet")
+    images = rng.normal(size=(2, 64, 64, 3)).astype("float32")
+    with torch.no_grad():
+        expected = network.eval()(nchw(images)).numpy()
+    assert_close_in_scale(twin(images, training=False).numpy(), expected, 2e-5)
+    assert not any(isinstance(layer, keras.layers.Permute) for layer in twin.layers)
+
+
 @pytest.mark.parametrize("arch", TRAINED)
 def test_gradients_and_running_statistics_are_torchs(arch: str, make_pair: Callable, rng: np.random.Generator):
     network, twin = make_pair(arch)
@@ -153,6 +162,8 @@ OPERATIONS = {
     "channel shuffle": Lambda(lambda x: x.view(x.size(0), 3, 2, 6, 12).transpose(1, 2).flatten(1, 2)),
     "chunk and cat": Lambda(lambda x: torch.cat(x.chunk(3, dim=1)[::-1], dim=1)),
     "cat of different layouts": Lambda(lambda x: torch.cat([x, x.transpose(2, 3)], 1)),
+    "channel by channel": Lambda(lambda x: torch.cat([torch.unsqueeze(x[:, i], 1) * i + 0.5 for i in (2, -3, 1)], 1)),
+    "one of a permuted axis": Lambda(lambda x: x.permute(0, 3, 1, 2)[:, 1].unsqueeze(-1)),
     "linear over width": nn.Linear(12, 5),
     "layer norm over width": nn.LayerNorm(12),
 }

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.models import neutral, torch_model, zoo
 
 
@@ -26,6 +28,24 @@ def test_there_are_no_auxiliary_heads():
     network = torch_model.build("googlenet", 5, seed=0)
     assert not any("aux" in key for key in network.state_dict())
     assert network.train()(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
+
+
+class SeenError(Exception):
+    """Ends a forward pass with what a layer was called with."""
+
+
+@pytest.mark.parametrize(("arch", "first"), [("googlenet", "conv1"), ("efficientnet_v2_l", "features.0")])
+def test_another_normalisation_of_the_published_weights_is_the_networks_own_matter(arch: str, first: str):
+    def see(_: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        raise SeenError(inputs[0])
+
+    network = torch_model.build(arch, 2, seed=0)
+    network.get_submodule(first).register_forward_pre_hook(see)
+    pixels = torch.rand(1, 3, 32, 32)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    with pytest.raises(SeenError) as seen:
+        network((pixels - mean) / std)
+    torch.testing.assert_close(seen.value.args[0], (pixels - 0.5) / 0.5)
 
 
 def test_an_unknown_architecture_is_refused():
