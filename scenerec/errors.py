@@ -53,6 +53,12 @@ class BundleError(ScenerecError):
     exit_code = 8
 
 
+class RegistryError(ScenerecError):
+    """A model, version or alias that is not in the registry, or that may not be changed so."""
+
+    exit_code = 9
+
+
 class ClusterError(ScenerecError):
     """A cluster that cannot be reached or started, or that lacks what a job asks for."""
 
