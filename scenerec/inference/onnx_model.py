@@ -30,19 +30,20 @@ class OnnxModel:
         self.eval_crop_ratio = bundle.info.preprocessing.eval_crop_ratio
         self.preprocessing = bundle.info.preprocessing
         self.session = open_session(bundle.model_file, threads, providers)
-        self._input = self.session.get_inputs()[0].name
+        self.input_name = self.session.get_inputs()[0].name
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """See Predictor."""
-        (logits,) = self.session.run(["logits"], {self._input: self._prepared(images)})
+        (logits,) = self.session.run(["logits"], {self.input_name: self.prepared(images)})
         return np.asarray(logits, dtype=np.float32)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """uint8 RGB [n, image_size, image_size, 3] -> float32 [n, classes], from the graph's own softmax."""
-        (probabilities,) = self.session.run(["probabilities"], {self._input: self._prepared(images)})
+        (probabilities,) = self.session.run(["probabilities"], {self.input_name: self.prepared(images)})
         return np.asarray(probabilities, dtype=np.float32)
 
-    def _prepared(self, images: np.ndarray) -> np.ndarray:
+    def prepared(self, images: np.ndarray) -> np.ndarray:
+        """uint8 RGB [n, image_size, image_size, 3] -> the graph's input."""
         if self.preprocessing.in_graph:
             return images
         mean, std = (np.array(values, np.float32) for values in (self.preprocessing.mean, self.preprocessing.std))
