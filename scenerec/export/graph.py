@@ -1,0 +1,130 @@
+"""ONNX graphs, whichever framework they come from: from normalised pixels to a graph that takes photographs.
+
+A *network graph* is an ONNX model with one input, `pixels`: float32 [batch, 3, height, width], normalised, and one
+output, `logits`: float32 [batch, classes]; `batch` is symbolic.
+"""
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from scenerec.errors import ModelError
+from scenerec.inference.bundle import Preprocessing, TensorContract
+
+BATCH = "batch"
+PIXELS = "pixels"
+IMAGES = "images"
+LOGITS = "logits"
+PROBABILITIES = "probabilities"
+
+OWN_PREFIX = "scenerec."
+"""Of the names of the nodes and values that `complete` adds."""
+
+
+def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
+    """A copy of a network graph that answers with probabilities and logits, in this order.
+
+    Where `preprocessing.in_graph`, its input is `images`: uint8 RGB [batch, height, width, 3], which it normalises;
+    else it stays `pixels`. Raises ModelError where `network` is not a network graph.
+    """
+    check_network(network)
+    model = ModelProto()
+    model.CopyFrom(network)
+    graph = model.graph
+    size, classes = preprocessing.image_size, axes(graph.output[0])[1]
+    if preprocessing.in_graph:
+        nodes = _normalising(graph, preprocessing)
+        kept = list(graph.node)
+        del graph.node[:], graph.input[:]
+        graph.node.extend([*nodes, *kept])
+        graph.input.append(helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [BATCH, size, size, 3]))
+        graph.value_info.append(helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, [BATCH, 3, size, size]))
+    graph.node.append(
+        helper.make_node("Softmax", [LOGITS], [PROBABILITIES], name=f"{OWN_PREFIX}{PROBABILITIES}", axis=-1)
+    )
+    graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [BATCH, classes]))
+    return model
+
+
+def _normalising(graph: onnx.GraphProto, preprocessing: Preprocessing) -> list[NodeProto]:
+    """From `images` to `pixels`. Transposed while the pixels are bytes, and scaled where channels are planes."""
+    constants = {
+        f"{OWN_PREFIX}mean": np.array(preprocessing.mean) * 255,
+        f"{OWN_PREFIX}scale": 1 / (np.array(preprocessing.std) * 255),
+    }
+    for name, values in constants.items():
+        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32).reshape(1, 3, 1, 1), name))
+    mean, scale = constants
+    planes, floats, centered = (f"{OWN_PREFIX}{name}" for name in ("planes", "floats", "centered"))
+    return [
+        helper.make_node("Transpose", [IMAGES], [planes], name=planes, perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", [planes], [floats], name=floats, to=TensorProto.FLOAT),
+        helper.make_node("Sub", [floats, mean], [centered], name=centered),
+        helper.make_node("Mul", [centered, scale], [PIXELS], name=f"{OWN_PREFIX}{PIXELS}"),
+    ]
+
+
+def check_network(network: ModelProto) -> None:
+    """Raises ModelError, which says what differs, unless `network` is a network graph."""
+    found = {
+        "inputs": [_contract(value) for value in network.graph.input],
+        "outputs": [_contract(value) for value in network.graph.output],
+    }
+    pixels, logits = found["inputs"], found["outputs"]
+    is_network = (
+        len(pixels) == len(logits) == 1
+        and (pixels[0].name, pixels[0].dtype, pixels[0].shape[:2]) == (PIXELS, "float32", (BATCH, 3))
+        and len(pixels[0].shape) == 4
+        and all(isinstance(side, int) for side in pixels[0].shape[2:])
+        and (logits[0].name, logits[0].dtype, logits[0].shape[:1]) == (LOGITS, "float32", (BATCH,))
+        and len(logits[0].shape) == 2
+        and isinstance(logits[0].shape[1], int)
+    )
+    if not is_network:
+        described = "; ".join(f"{kind} {', '.join(map(_describe, values))}" for kind, values in found.items())
+        raise ModelError(
+            f"the model must take {PIXELS} float32 [{BATCH}, 3, height, width] and give {LOGITS} float32 "
+            f"[{BATCH}, classes]; it has {described}"
+        )
+
+
+def contracts(model: ModelProto) -> tuple[tuple[TensorContract, ...], tuple[TensorContract, ...]]:
+    """Inputs and outputs of a graph, in its order."""
+    inputs, outputs = model.graph.input, model.graph.output
+    return tuple(_contract(value) for value in inputs), tuple(_contract(value) for value in outputs)
+
+
+def axes(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    """The shape of an input or output: lengths, or names of axes of any length ("?" for one without a name)."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
+
+
+def fix_batch(model: ModelProto, batch: int) -> ModelProto:
+    """A copy with `batch` in place of the symbolic axis, for runtimes that take fixed shapes only."""
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    for value in (*fixed.graph.input, *fixed.graph.output, *fixed.graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param == BATCH:
+                dim.dim_value = batch
+    return fixed
+
+
+def opset_of(model: ModelProto) -> int:
+    """Version of the standard operator set that the model uses."""
+    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def module_of(node: NodeProto) -> str:
+    """Path of the module that a node comes from: node names are MODULE/OPERATOR; "" for none."""
+    return node.name.rpartition("/")[0]
+
+
+def _contract(value: onnx.ValueInfoProto) -> TensorContract:
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+    return TensorContract(name=value.name, dtype=dtype, shape=axes(value))
+
+
+def _describe(value: TensorContract) -> str:
+    return f"{value.name} {value.dtype} [{', '.join(map(str, value.shape))}]"
