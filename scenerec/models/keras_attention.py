@@ -222,7 +222,9 @@ class PatchMerging(keras.layers.Layer):
 
 def _project(x: tf.Tensor, weight: keras.Variable, bias: Any) -> tf.Tensor:
     """torch's Linear."""
-    return tf.einsum("...i,oi->...o", x, tf.convert_to_tensor(weight)) + tf.convert_to_tensor(bias)
+    # As one matrix: the gradient of a broadcast product, einsum's too, is a weight matrix for each row of x.
+    y = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), tf.convert_to_tensor(weight), transpose_b=True)
+    return tf.reshape(y + tf.convert_to_tensor(bias), tf.concat([tf.shape(x)[:-1], [y.shape[-1]]], axis=0))
 
 
 def _swap_heads(x: tf.Tensor) -> tf.Tensor:
