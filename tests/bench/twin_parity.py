@@ -68,6 +68,7 @@ def compare(arch: str, memory_gb: float, limit_s: float) -> dict[str, Any]:
 FIGURES = (
     "image_size",
     "batch",
+    "draws",
     "logits_eager",
     "logits_graph",
     "gradients",
@@ -92,6 +93,7 @@ def measure_parity(arch: str) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "image_size": size,
         "batch": parity.batch_size(size),
+        "draws": found.draws,
         "logits_eager": f"{found.logits_eager:.1e}",
         "logits_graph": f"{found.logits_graph:.1e}",
         "round_trip": "bit-exact" if found.round_trip else "differs",
