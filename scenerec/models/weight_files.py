@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (it teaches numpy bfloat16)
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -44,6 +45,8 @@ _DATA_PARALLEL = re.compile(r"(^|\.)module\.")
 _OLD_DENSE_LAYER = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$"
 )
+# And its vision transformers, whose published files still have the old names, their linear layers.
+_OLD_TRANSFORMER_LAYER = re.compile(r"(\.encoder_layer_\d+\.mlp)\.linear_([12])\.")
 # GoogLeNet's and Inception's, which serve training from scratch alone and which our networks have not.
 _AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 
@@ -131,6 +134,7 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
 
     Raises:
         ModelError: the network cannot be built, or the state does not fit it.
+        CheckpointError: it would ruin a checkpoint of a run.
         StorageError: the store does not answer.
     """
     if kind in ("safetensors", "checkpoint"):
@@ -142,7 +146,10 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
         }
         content = save({key: np.ascontiguousarray(array) for key, array in state.items()}, metadata)
         folder, key = (url, _MODEL_FILE) if kind == "checkpoint" else split_url(url)
-        open_storage(folder).put(key, content)
+        storage = open_storage(folder)
+        if kind == "checkpoint" and storage.size(STATE_FILE) is not None:
+            raise CheckpointError(f"{url}: is a run's checkpoint, which must stay as it is: name another folder")
+        storage.put(key, content)
         return len(content)
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         path = Path(folder) / split_url(url)[1]
@@ -158,7 +165,7 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
 
 
 def head_classes(state: Mapping[str, np.ndarray], arch: str) -> int | None:
-    """Number of classes, which is the first axis of the head's weight; None where the state has no such head."""
+    """Number of classes, the first axis of the head's weight; None where the state has no head of `arch`."""
     weight = state.get(f"{zoo.architecture(arch).head}.weight")
     return None if weight is None or not weight.ndim else int(weight.shape[0])
 
@@ -244,7 +251,8 @@ def _weight_file(tensors: Mapping[str, np.ndarray], arch: str | None, image_size
 
 
 def _current_name(key: str) -> str:
-    return _OLD_DENSE_LAYER.sub(r"\1\2", _DATA_PARALLEL.sub(r"\1", key))
+    key = _OLD_DENSE_LAYER.sub(r"\1\2", _DATA_PARALLEL.sub(r"\1", key))
+    return _OLD_TRANSFORMER_LAYER.sub(lambda found: f"{found[1]}.{'0' if found[2] == '1' else '3'}.", key)
 
 
 def _no_averages(url: str) -> ModelError:

@@ -1,0 +1,158 @@
+"""`scenerec convert`: weights from one format to another."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from scenerec.commands import options
+
+if TYPE_CHECKING:
+    from scenerec.models.conversion import Conversion
+
+_SHOWN = 5
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A run's folder (its best checkpoint), a checkpoint, a SavedModel that this command wrote, or a "
+            ".safetensors, .pth, .pt, .pth.tar or .keras file; a path or s3://.",
+        ),
+    ],
+    dest: Annotated[
+        str,
+        typer.Argument(
+            metavar="DEST",
+            help="A .safetensors, .pth, .pt, .pth.tar or .keras file or, with --to, a folder; a path or s3://.",
+        ),
+    ],
+    to: Annotated[
+        Literal["savedmodel", "checkpoint"] | None,
+        typer.Option(
+            help="What the folder DEST is to be. A checkpoint holds the weights alone, without an optimizer's state: "
+            "a run can start from it (model.weights), but not resume.",
+            show_default=False,
+        ),
+    ] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(help="The architecture, where SOURCE does not tell: see `scenerec models`.", show_default=False),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Side of the images in pixels, which is fixed in .keras and a SavedModel. By default SOURCE's, else "
+            "that of the architecture's published weights.",
+            show_default=False,
+        ),
+    ] = None,
+    ema: Annotated[bool, typer.Option("--ema", help="Take the moving averages of the weights.")] = False,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Let weights that SOURCE lacks, or has in another shape, be drawn at random."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is at DEST.")] = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Convert weights between our checkpoints, PyTorch, safetensors, .keras and SavedModel.
+
+    The values stay the same, bit by bit. Weights that do not fit the
+    architecture are an error, which lists the keys. Nothing is unpickled
+    but tensors and plain values.
+
+    A .pth loads strictly into torchvision's model. A SavedModel needs
+    nothing but TensorFlow; a .keras file also scenerec.models.keras_bindings.
+    """
+    import dataclasses
+    import json
+
+    from cluster.environment import use_store_environment
+    from scenerec.models.conversion import convert as convert_weights
+
+    source, dest = _location("SOURCE", source), _location("DEST", dest)
+    use_store_environment()
+    kind = _destination_format(dest, to)
+    if not force:
+        _refuse_overwriting(dest)
+    with _quiet_frameworks(verbose):
+        done = convert_weights(source, dest, kind, arch, image_size, averaged=ema, partial=partial)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(done)))
+    else:
+        _show(done)
+
+
+def _location(name: str, location: str) -> str:
+    from scenerec.config import expand_location
+    from scenerec.errors import ConfigError
+
+    try:
+        return expand_location(location)
+    except ValueError as error:
+        raise ConfigError(f"{name} {location}: {error}") from None
+
+
+def _destination_format(dest: str, to: str | None) -> str:
+    from scenerec.errors import ConfigError
+    from scenerec.models.weight_files import file_format
+
+    kind = file_format(dest)
+    if kind and to:
+        raise ConfigError(f"--to {to}: this is a folder, but DEST ends as a {kind} file: {dest}")
+    if kind is None and to is None:
+        raise ConfigError(
+            f"DEST {dest}: must end in .safetensors, .pth or .keras, or be a folder: add --to savedmodel or checkpoint"
+        )
+    return kind or str(to)
+
+
+def _refuse_overwriting(dest: str) -> None:
+    from scenerec.errors import StorageError
+    from scenerec.models.weight_files import is_there
+
+    if is_there(dest):
+        raise StorageError(f"{dest}: is there already: --force replaces it")
+
+
+def _show(done: "Conversion") -> None:
+    for what, value in (
+        ("source", f"{done.source} ({done.source_format})"),
+        ("network", f"{done.arch}, {done.classes} classes, {done.image_size} px"),
+        ("left out", _few(done.left_out)),
+        ("drawn", _few(done.drawn)),
+        ("written", f"{done.destination} ({done.destination_format}): {done.tensors} tensors, {done.size_bytes} bytes"),
+    ):
+        if value:
+            typer.echo(f"{what:<9} {value}")
+
+
+def _few(keys: tuple[str, ...]) -> str:
+    more = f" and {len(keys) - _SHOWN} more (--json lists them)" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
+
+
+@contextmanager
+def _quiet_frameworks(verbose: bool) -> Iterator[None]:
+    """TensorFlow's C++ code greets on file descriptor 2, and heeds no setting while it is being loaded."""
+    if verbose:
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
