@@ -7,7 +7,20 @@ import typer
 from typer.core import TyperGroup
 
 from scenerec import __version__
-from scenerec.commands import cluster, data, demo, list_jobs, logs, models, schema, status, stop, submit, validate
+from scenerec.commands import (
+    cluster,
+    convert,
+    data,
+    demo,
+    list_jobs,
+    logs,
+    models,
+    schema,
+    status,
+    stop,
+    submit,
+    validate,
+)
 from scenerec.errors import ScenerecError
 
 
@@ -64,6 +77,10 @@ app.command()(demo.demo)
 app.command(epilog="Example: scenerec validate train.yaml")(validate.validate)
 app.command(epilog="Example: scenerec schema > train.schema.json")(schema.schema)
 app.command(epilog="Example: scenerec models --json")(models.models)
+app.command(
+    epilog="Example: scenerec convert resnet50_places365.pth.tar resnet50.keras\n\n"
+    "Example: scenerec convert s3://scenes/runs/NAME served/ --to savedmodel --ema"
+)(convert.convert)
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)
 app.add_typer(cluster.app, name="cluster")
 
