@@ -2,8 +2,8 @@
 
 Gradients in float32 depend on the order of sums: a random ReLU network can make 1 % of rounding. So both frameworks are
 held against the network in float64, and the twin may be off by 1e-4, or by three times what torch itself is off. Where
-an input of a ReLU, among the few pixels of a last layer, is zero but for rounding, one of them may yet go the other way:
-then all is measured again with other images. What is wrong is wrong with all images.
+a ReLU's input is zero but for rounding, and its layer has few pixels, one of them may yet go the other way: then all is
+measured again with other images. What is wrong is wrong with all images.
 """
 
 import gc
