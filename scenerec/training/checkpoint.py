@@ -65,6 +65,8 @@ class RunState:
     """The whole config."""
     framework: str
     """Which wrote it."""
+    labels: tuple[str, ...] = ()
+    """Class names in order of class index; empty in checkpoints that are older than the field."""
 
 
 @dataclass(frozen=True)
@@ -234,4 +236,5 @@ def _read_state(storage: Storage, name: str) -> dict[str, Any]:
 
 
 def _run_state(state: dict[str, Any]) -> RunState:
-    return RunState(**{name: state[name] for name in RunState.__dataclass_fields__})
+    known = {name: state[name] for name in RunState.__dataclass_fields__ if name in state}
+    return RunState(**{**known, "labels": tuple(state.get("labels", ()))})

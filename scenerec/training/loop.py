@@ -197,6 +197,7 @@ class _Run:
             partial=asdict(place.sums),
             config=self.job.config.model_dump(mode="json"),
             framework=self.job.config.framework,
+            labels=self.job.train.manifest.classes,
         )
         is_best = finished_epoch and best_epoch(history) is history[-1]
         best = {"val_top1": history[-1]["val_top1"], "epoch": history[-1]["epoch"]} if is_best else None

@@ -1,0 +1,64 @@
+"""Anything that predicts, from its address: runs, checkpoints, bundles, TFLite files."""
+
+from pathlib import Path
+
+from scenerec.config import expand_location
+from scenerec.errors import ConfigError, ModelError
+from scenerec.inference.bundle import INFO_FILE, open_bundle
+from scenerec.inference.predictor import Predictor
+from scenerec.inference.trained_model import Framework, load_trained
+from scenerec.storage import open_storage
+
+
+def open_predictor(
+    target: str, framework: Framework | None = None, threads: int = 0, checkpoint: str = "best"
+) -> Predictor:
+    """Opens a run's folder, a checkpoint, a bundle (folders or s3://) or a `.tflite` file.
+
+    A checkpoint predicts with its averaged weights where it has them: they are what its run validated.
+
+    Args:
+        target: the address.
+        framework: that computes a checkpoint; by default the one that wrote it.
+        threads: that compute; 0 leaves the choice to the runtime.
+        checkpoint: of a run: `best`, `last` or a name.
+
+    Raises:
+        ConfigError: the address is none, or `framework` is given for what has none.
+        ModelError, CheckpointError, BundleError: there is no such thing, or it is damaged.
+        StorageError: the store does not answer.
+    """
+    try:
+        target = expand_location(target)
+    except ValueError as error:
+        raise ConfigError(f"{target}: {error}") from None
+    is_bundle = open_storage(target).size(INFO_FILE) is not None
+    if framework and (is_bundle or target.endswith(".tflite")):
+        raise ConfigError(f"{target}: runs without a framework: leave --framework out")
+    if target.endswith(".tflite"):
+        if not Path(target).is_file():
+            raise ModelError(f"{target}: no such file")
+        from scenerec.inference.tflite_model import TfliteModel
+
+        return TfliteModel(Path(target), threads)
+    if is_bundle:
+        return _open_bundle(target, threads)
+    model = load_trained(target, checkpoint)
+    if (framework or model.framework) == "tensorflow":
+        from scenerec.inference import tf_predictor
+
+        return tf_predictor.load(model, threads)
+    from scenerec.inference import torch_predictor
+
+    return torch_predictor.load(model, threads, torch_predictor.default_device())
+
+
+def _open_bundle(url: str, threads: int) -> Predictor:
+    bundle = open_bundle(url)
+    if bundle.info.format == "tflite":
+        from scenerec.inference.tflite_model import TfliteModel
+
+        return TfliteModel(bundle, threads)
+    from scenerec.inference.onnx_model import OnnxModel
+
+    return OnnxModel(bundle, threads)
