@@ -1,0 +1,108 @@
+"""What of a measured accuracy, or of the difference of two over the same images, may be chance."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+Z_95 = 1.959963984540054
+"""Of the standard normal distribution, 95 % are within this of its mean."""
+SIGNIFICANT = 0.05
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models over the same images; shares and differences are fractions."""
+
+    samples: int
+    agreement: float
+    """Share of images for which both rank the same class first, right or wrong."""
+    both_right: int
+    only_a: int
+    """A is right, B is wrong."""
+    only_b: int
+    both_wrong: int
+    difference: float
+    """Top-1 of A minus that of B."""
+    difference_interval: Interval
+    """See `paired_interval`."""
+    p_value: float
+    """See `mcnemar_p`."""
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in plain words."""
+        if not self.only_a + self.only_b:
+            return "A and B are right on the same images."
+        low, high = (100 * bound for bound in self.difference_interval)
+        points = f"{abs(100 * self.difference):.2f} points (95 % interval of A - B: {low:+.2f} to {high:+.2f})"
+        p = f"p = {self.p_value:.2g}" if self.p_value >= 1e-4 else "p < 0.0001"
+        if self.p_value >= SIGNIFICANT:
+            return f"A and B differ by {points}, which may be chance ({p})."
+        better, worse = ("A", "B") if self.difference > 0 else ("B", "A")
+        return f"{better} is better than {worse} by {points}, more than chance explains ({p})."
+
+
+def compare(labels: np.ndarray, predicted_a: np.ndarray, predicted_b: np.ndarray) -> Comparison:
+    """Compares the predicted classes of A and B; all int [n], n >= 1, over the same samples."""
+    right_a, right_b = predicted_a == labels, predicted_b == labels
+    samples, only_a, only_b = len(labels), int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    return Comparison(
+        samples=samples,
+        agreement=float((predicted_a == predicted_b).mean()),
+        both_right=int((right_a & right_b).sum()),
+        only_a=only_a,
+        only_b=only_b,
+        both_wrong=int((~right_a & ~right_b).sum()),
+        difference=(only_a - only_b) / samples,
+        difference_interval=paired_interval(only_a, only_b, samples),
+        p_value=mcnemar_p(only_a, only_b),
+    )
+
+
+def mcnemar_p(only_a: int, only_b: int) -> float:
+    """McNemar's exact test, two-sided: how probable so uneven a split of the images is that one model alone gets right.
+
+    Where both models are equally good, each such image falls to either with probability 1/2 (McNemar 1947; exact
+    binomial form: Dietterich 1998).
+    """
+    trials, fewer = only_a + only_b, min(only_a, only_b)
+    if 2 * fewer == trials:
+        return 1.0
+    # The tail, from its largest term downwards: P(k - 1) = P(k) k / (n - k + 1).
+    term = total = 1.0
+    for k in range(fewer, 0, -1):
+        term *= k / (trials - k + 1)
+        total += term
+        if term < 1e-17 * total:
+            break
+    log_largest = math.lgamma(trials + 1) - math.lgamma(fewer + 1) - math.lgamma(trials - fewer + 1)
+    return min(1.0, 2 * math.exp(log_largest + math.log(total) - trials * math.log(2)))
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """Of a share (Wilson 1927): good for small numbers and for shares near 0 and 1; trials >= 1."""
+    share, z2 = successes / trials, Z_95**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z_95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    return Interval(max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
+
+
+def paired_interval(only_a: int, only_b: int, samples: int) -> Interval:
+    """Of the difference of two shares over the same samples.
+
+    Agresti and Min: Simple Improved Confidence Intervals for Comparing Matched Proportions (2005): Wald's, with 1/2
+    added to each of the four cells.
+    """
+    a, b, n = only_a + 0.5, only_b + 0.5, samples + 2
+    difference = (a - b) / n
+    half = Z_95 * math.sqrt((a + b) - (a - b) ** 2 / n) / n
+    return Interval(max(-1.0, difference - half), min(1.0, difference + half))
