@@ -8,9 +8,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from scenerec.errors import ModelError
+from scenerec.models.pretrained import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 
 
@@ -32,7 +42,7 @@ def expand_location(location: str) -> str:
 
 
 def _expand_weights(weights: str) -> str:
-    return weights if weights == "none" else expand_location(weights)
+    return weights if is_name(weights) or weights.startswith(("http://", "https://")) else expand_location(weights)
 
 
 def _known_architecture(name: str) -> str:
@@ -113,7 +123,20 @@ class ModelConfig(Section):
     arch: Architecture
     """A torchvision classifier, in either framework: resnet18, resnet50, mobilenet_v3_small, ..."""
     weights: Weights = "none"
-    """`none` (random, by optimize.seed), or path or s3:// of a .safetensors file or of a checkpoint folder."""
+    """`none` (random, by optimize.seed); a published name such as IMAGENET1K_V2, DEFAULT or places365 (`scenerec models
+    show ARCH` lists them); the URL of a .safetensors, .pth or .keras file, which may end in #sha256=DIGITS; or path or
+    s3:// of such a file, of a SavedModel, a checkpoint or a run. The head is replaced where the classes differ."""
+
+    @field_validator("weights")
+    @classmethod
+    def _published(cls, weights: str, others: ValidationInfo) -> str:
+        """DEFAULT becomes the name that it stands for now, so that a run's config keeps its meaning."""
+        if weights == "none" or not is_name(weights) or "arch" not in others.data:
+            return weights
+        try:
+            return find_weights(others.data["arch"], weights).name
+        except ModelError as error:
+            raise ValueError(str(error)) from None
 
 
 class OptimizeConfig(Section):

@@ -25,6 +25,8 @@ class Plan:
     framework: str
     arch: str
     classes: int
+    weights: str
+    """What the run starts from, in words; `preflight` adds what becomes of the head."""
     train_samples: int
     val_samples: int
     workers: tuple[int, ...]
@@ -57,6 +59,7 @@ class Plan:
         return [
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.classes} classes, in {self.framework}"),
+            ("weights", self.weights),
             (
                 "data",
                 f"{self.train_samples:,} training samples, {self.val_samples:,} for validation, {self.lanes} lanes",
@@ -110,6 +113,7 @@ def resolve(
         framework=config.framework,
         arch=config.model.arch,
         classes=len(train.classes),
+        weights=config.model.weights,
         train_samples=train.samples,
         val_samples=val.samples,
         workers=workers,

@@ -1,13 +1,13 @@
 """Everything about a job that can be found wrong before a cluster is asked for anything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scenerec.config import TrainConfig
 from scenerec.data.manifest import Manifest, read_manifest
 from scenerec.data.stream import PackedSet, check_images
 from scenerec.errors import CheckpointError, DataError
-from scenerec.models.initial import check_initial_state
+from scenerec.models.initial import describe_weights, prepare_weights
 from scenerec.plan import NodeResources, Plan, resolve
 from scenerec.storage import open_storage
 from scenerec.training.checkpoint import read_run_state
@@ -36,20 +36,17 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
     for data in (train, val):
         _check_shards(data)
-    check_initial_state(config.model.weights)
     _check_writable(folder)
+    plan = replace(plan, weights=prepare_weights(config, plan.classes))
     return Preflight(plan, None if restart else _resume_point(folder, config, plan, train.manifest))
 
 
 def plan_job(config: TrainConfig) -> Plan:
     """The plan alone, from the manifests and the run's checkpoints. Raises as `check_job`."""
     train, val = open_set(config.data.train), open_set(config.data.val)
-    return resolve(
-        config,
-        train.manifest,
-        val.manifest,
-        resumed_lanes=resumed_lanes(RunFolder(config.run_url), config.data.lanes),
-    )
+    lanes = resumed_lanes(RunFolder(config.run_url), config.data.lanes)
+    plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
+    return replace(plan, weights=describe_weights(config, plan.classes))
 
 
 def open_set(url: str) -> PackedSet:

@@ -1,6 +1,6 @@
 """What the tests feed on: drawn scenes, packed into several small shards."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from scenerec.config import TrainConfig
 from scenerec.data.pack import PackRequest, pack
 from scenerec.data.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
+from tests.web import WebServer
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -50,3 +51,12 @@ def make_config(scenes: Path, tmp_path: Path) -> MakeConfig:
         return TrainConfig.model_validate(document)
 
     return make
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """A web server on the loopback, which no proxy stands before."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with WebServer() as server:
+        yield server

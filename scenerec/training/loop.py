@@ -95,7 +95,8 @@ class _Run:
         if not found:
             if self.world.is_chief:
                 self.folder.write_config(self.job.config)
-            self.say(Note(f"training from the beginning on {self.world.size} worker(s)"))
+            weights = self.job.plan.weights
+            self.say(Note(f"training from the beginning on {self.world.size} worker(s); weights: {weights}"))
             return Place()
         checkpoint = load_checkpoint(self.folder.checkpoints, f"step-{found - 1:09d}")
         run = checkpoint.run

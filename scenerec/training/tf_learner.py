@@ -55,7 +55,7 @@ class TfLearner:
         keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
         with self.strategy.scope():
             self.model = tf_model.build(config.model.arch, job.plan.classes, config.data.image_size, self.optimize.seed)
-            tf_model.load_state(self.model, initial_state(config.model, tf_model.state(self.model)))
+            tf_model.load_state(self.model, initial_state(config, tf_model.state(self.model)))
             bindings = tf_model.bindings(self.model)
             self.parameters = [b for b in bindings if b.trainable]
             self.running_statistics = [b for b in bindings if not b.trainable]

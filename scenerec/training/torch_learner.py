@@ -49,7 +49,7 @@ class TorchLearner:
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # for NCCL, which otherwise takes the first
         self.model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed)
-        torch_model.load_state(self.model, initial_state(config.model, torch_model.state(self.model)))
+        torch_model.load_state(self.model, initial_state(config, torch_model.state(self.model)))
         self.model.to(self.device, memory_format=torch.channels_last)
         # Running statistics are rank 0's, but only validation and checkpoints read them: sent then, not each step.
         self.parallel: nn.Module = (

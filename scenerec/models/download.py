@@ -1,0 +1,113 @@
+"""Downloads a file over HTTP, through the proxies of the standard variables (http_proxy, https_proxy, no_proxy)."""
+
+import http.client
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scenerec import __version__
+from scenerec.errors import ModelError, StorageError
+
+ATTEMPTS = 4
+"""Tries in all; the pause before a further one doubles from half a second."""
+
+_TIMEOUT_S = 20.0  # of the connection, and of each read
+_CHUNK_BYTES = 1 << 20
+
+
+class DownloadError(ModelError):
+    """A file that cannot be had; the message is the reason alone."""
+
+
+class _TransientError(Exception):
+    """What another try may mend."""
+
+
+def download(url: str, target: Path) -> None:
+    """Writes what is at `url` (http or https) to `target`, and says so on stderr, with a bar on a terminal.
+
+    Raises:
+        DownloadError: the server cannot be reached, refuses, or breaks off again and again.
+        StorageError: `target` cannot be written.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _transfer(url, target)
+        except _TransientError as error:
+            if attempt == ATTEMPTS:
+                raise DownloadError(f"{error}, {ATTEMPTS} times") from None
+        time.sleep(0.25 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _transfer(url: str, target: Path) -> None:
+    with _open(url) as response:
+        length = response.headers.get("Content-Length")
+        total_bytes = int(length) if length else None
+        with _file(target) as write, _bar(url, total_bytes) as advance:
+            received_bytes = 0
+            while chunk := _read(response):
+                write(chunk)
+                received_bytes += len(chunk)
+                advance(len(chunk))
+    if total_bytes is not None and received_bytes != total_bytes:
+        raise _TransientError(f"the connection broke off after {received_bytes} of {total_bytes} bytes")
+
+
+def _open(url: str) -> http.client.HTTPResponse:
+    request = urllib.request.Request(url, headers={"User-Agent": f"scenerec/{__version__}"})
+    try:
+        return urllib.request.build_opener().open(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        with error:
+            reason = f"{error.code} {error.reason}".strip()
+        raise (_TransientError(reason) if error.code >= 500 or error.code == 429 else DownloadError(reason)) from None
+    except urllib.error.URLError as error:
+        raise DownloadError(_reason(error.reason)) from None
+    except (OSError, http.client.HTTPException) as error:  # while the answer was awaited
+        raise _TransientError(_reason(error)) from None
+    except ValueError as error:
+        raise DownloadError(str(error)) from None
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(_CHUNK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _TransientError(_reason(error)) from None
+
+
+@contextmanager
+def _file(target: Path) -> Iterator[Callable[[bytes], int]]:
+    try:
+        with target.open("wb") as file:
+            yield file.write
+    except OSError as error:
+        raise StorageError(f"{target}: {error.strerror or error} (TMPDIR names another place for it)") from None
+
+
+@contextmanager
+def _bar(url: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
+    """What is called with the bytes of each chunk."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        size = f" ({total_bytes / 1e6:.1f} MB)" if total_bytes else ""
+        print(f"downloading {url}{size}", file=sys.stderr)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(
+        TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(url.rpartition("/")[2], total=total_bytes)
+        yield lambda count: progress.advance(task, count)
+
+
+def _reason(error: object) -> str:
+    strerror = getattr(error, "strerror", None)
+    return str(strerror or error) or type(error).__name__

@@ -1,0 +1,48 @@
+"""A torch classifier's names and shapes, without the time and the memory of its weights."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from scenerec.models import torch_model
+
+
+def parameter_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the parameters of `torch_model.build(arch, classes, ...)`, in the network's order.
+
+    Raises:
+        UnknownArchitectureError: `arch` is not in the zoo.
+    """
+    with _WithoutStorage():
+        network = torch_model.build(arch, classes, seed=0)
+    return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+
+
+def state_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
+    """Key -> shape of the neutral state of `torch_model.build(arch, classes, ...)`: parameters and buffers.
+
+    Raises:
+        UnknownArchitectureError: `arch` is not in the zoo.
+    """
+    with _WithoutStorage():
+        network = torch_model.build(arch, classes, seed=0)
+    return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items() if tensor.is_floating_point()}
+
+
+class _WithoutStorage(TorchFunctionMode):
+    """Layers take their weights from `torch.empty`, which here gives no memory (device "meta").
+
+    With `torch.device("meta")` the arithmetic by which a RegNet finds its widths had no values either.
+    """
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: Any = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = {"device": "meta"} if function is torch.empty else {}
+        return function(*args, **{**(kwargs or {}), **options})

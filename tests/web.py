@@ -1,0 +1,65 @@
+"""A web server on the loopback, whose answers a test decides."""
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request gets."""
+
+    body: bytes = b""
+    status: int = 200
+    sent_bytes: int | None = None
+    """Of the body, before the connection ends; None for all. The length that is promised is that of the body."""
+    location: str | None = None
+    """Where a redirect leads."""
+
+
+class WebServer:
+    """Serves `answers`: by path a list, of which the last goes on answering. `requests` lists the paths asked for."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Answer]] = defaultdict(lambda: [Answer(status=404)])
+        self.requests: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    def serve(self, path: str, *answers: Answer | bytes) -> str:
+        """Sets the answers of a path; returns its URL."""
+        self.answers[path] = [Answer(each) if isinstance(each, bytes) else each for each in answers]
+        return self.url + path
+
+    def __enter__(self) -> "WebServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """From now on connections are refused."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
+                web.requests.append(self.path)
+                answers = web.answers[self.path.partition("?")[0]]
+                answer = answers.pop(0) if len(answers) > 1 else answers[0]
+                self.send_response(answer.status)
+                self.send_header("Content-Length", str(len(answer.body)))
+                if answer.location:
+                    self.send_header("Location", answer.location)
+                self.end_headers()
+                self.wfile.write(answer.body[: answer.sent_bytes])
+
+            def log_message(self, *_: object) -> None: ...
+
+        return Handler
