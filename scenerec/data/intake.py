@@ -2,14 +2,12 @@
 
 import io
 import warnings
-from contextlib import suppress
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image, ImageOps
 
-ORIENTATION_TAG = 0x0112
-UPRIGHT = 1
+from scenerec.data.upright import UPRIGHT, orientation_of, to_rgb
+
 PNG_BIT_DEPTH_AT, PNG_COLOR_TYPE_AT = 24, 25
 PNG_GREY, PNG_RGB = 0, 2
 
@@ -46,12 +44,12 @@ def pack_image(content: bytes, short_side: int | None = None, quality: int = 90)
             if target:
                 image.draft(image.mode, (2 * target[0], 2 * target[1]))  # decodes a large JPEG at half or less
             image.load()
-            orientation = _orientation(image)
+            orientation = orientation_of(image)
             plain = orientation == UPRIGHT and _is_plain(image, content)
             if plain and not target:
                 return PackedImage(content, "png" if image.format == "PNG" else "jpg", False, False)
             if not plain:
-                image = _to_rgb(image)
+                image = to_rgb(image)
             if target:
                 image = image.resize(target, Image.Resampling.LANCZOS)
             if orientation != UPRIGHT:
@@ -67,13 +65,6 @@ def pack_image(content: bytes, short_side: int | None = None, quality: int = 90)
             raise ValueError(f"cannot be decoded: {str(error) or type(error).__name__}") from None
 
 
-def _orientation(image: Image.Image) -> int:
-    with suppress(Exception):  # damaged EXIF does not make a bad picture
-        value = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
-        return value if value in range(1, 9) else UPRIGHT
-    return UPRIGHT
-
-
 def _is_plain(image: Image.Image, content: bytes) -> bool:
     """Whether every decoder gives the same 8-bit RGB or grey pixels."""
     if image.format == "PNG":
@@ -81,16 +72,6 @@ def _is_plain(image: Image.Image, content: bytes) -> bool:
         plain = content[PNG_BIT_DEPTH_AT] == 8 and color_type in (PNG_GREY, PNG_RGB)
         return plain and "transparency" not in image.info
     return image.mode in ("RGB", "L")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
-        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
 
 
 def _shrunk(size: tuple[int, int], short_side: int | None) -> tuple[int, int] | None:
