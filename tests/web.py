@@ -49,7 +49,7 @@ class WebServer:
         web = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
+            def do_GET(self) -> None:
                 web.requests.append(self.path)
                 answers = web.answers[self.path.partition("?")[0]]
                 answer = answers.pop(0) if len(answers) > 1 else answers[0]
