@@ -1,0 +1,240 @@
+"""`scenerec registry`: models by version and alias."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scenerec.commands import options
+
+if TYPE_CHECKING:
+    from scenerec.inference.bundle import Bundle
+    from scenerec.inference.predictions import ImageBatch
+    from scenerec.inference.predictor import Predictor
+    from scenerec.inference.registry import Registry, Version
+
+app = typer.Typer(
+    no_args_is_help=True, help="Keep models by version, and say which one is meant.", rich_markup_mode="markdown"
+)
+
+RegistryUrl = Annotated[
+    str,
+    typer.Option("--registry", envvar="SCENEREC_REGISTRY", metavar="URL", help="Where it is: s3:// or a folder."),
+]
+DEFAULT_URL = "s3://scenes/models"
+Reference = Annotated[str, typer.Argument(metavar="MODEL", help="NAME (the newest), NAME:VERSION or NAME@ALIAS.")]
+Alias = Annotated[str, typer.Argument(metavar="[ALIAS]", help="The alias.")]
+
+
+@app.command(name="list", epilog="Example: scenerec registry list --json")
+def list_models(registry: RegistryUrl = DEFAULT_URL, as_json: options.Json = False) -> None:
+    """List the models, their versions and aliases."""
+    opened = _open(registry)
+    rows = [_summary(opened, model) for model in opened.models()]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    if not rows:
+        typer.echo(f"no models in {opened.url} yet: scenerec registry push BUNDLE")
+        return
+    width = max(len("MODEL"), *(len(row["model"]) for row in rows))
+    typer.echo(f"{'MODEL':<{width}}  VERSIONS  ALIASES")
+    for row in rows:
+        aliases = ", ".join(f"{alias} -> {number}" for alias, number in row["aliases"].items()) or "-"
+        typer.echo(f"{row['model']:<{width}}  {_ranges(row['versions']):<8}  {aliases}")
+
+
+@app.command(epilog="Example: scenerec registry show places365-resnet50@production")
+def show(model: Reference, registry: RegistryUrl = DEFAULT_URL, as_json: options.Json = False) -> None:
+    """Show one version: where it comes from, what the gates measured, and where its model's aliases stood."""
+    opened = _open(registry)
+    version = opened.resolve(model)
+    aliases = opened.aliases(version.model)
+    if as_json:
+        document = {**_version(version), "bundle": version.info.model_dump(mode="json")}
+        typer.echo(json.dumps({**document, "aliases": {alias.name: asdict(alias)["moves"] for alias in aliases}}))
+        return
+    info, lineage = version.info, version.info.lineage
+    holders = ", ".join(alias.name for alias in aliases if alias.version == version.number)
+    model_bytes = sum(file.size_bytes for file in info.files.values())
+    for what, value in (
+        ("model", f"{version.model}:{version.number}" + (f" ({holders})" if holders else "")),
+        ("bundle", f"{version.url} ({model_bytes / 1e6:.1f} MB)"),
+        ("network", f"{lineage.arch or '-'}, {info.precision} {info.format}, trained in {lineage.framework or '-'}"),
+        ("labels", f"{len(info.labels)}: {', '.join(info.labels[:4])}{', ...' if len(info.labels) > 4 else ''}"),
+        ("input", f"{info.preprocessing.image_size} px, target {info.target}"),
+        ("metrics", ", ".join(f"{name} {value:.4g}" for name, value in info.metrics.items()) or "-"),
+        ("source", f"{lineage.source}, by {lineage.route}, {lineage.exported_at}"),
+    ):
+        typer.echo(f"{what:<8} {value}")
+    for alias in aliases:
+        typer.echo(f"\n{alias.name}")
+        for move in alias.moves:
+            typer.echo(f"  {move.moved_at}  -> {move.version}  {move.reason}")
+
+
+@app.command(epilog="Example: scenerec registry push s3://scenes/runs/photos/bundles/fp32 photos")
+def push(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="What `scenerec export` wrote.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The model; by default the bundle's own.")
+    ] = None,
+    registry: RegistryUrl = DEFAULT_URL,
+    as_json: options.Json = False,
+) -> None:
+    """Store a bundle as the next version of a model."""
+    from scenerec.inference.bundle import open_bundle
+
+    opened = _open(registry)
+    verified = open_bundle(bundle)
+    version = opened.push(verified, name or verified.info.name)
+    if as_json:
+        typer.echo(json.dumps(_version(version)))
+        return
+    typer.echo(f"{version.model}:{version.number} at {version.url}")
+    typer.echo(f"put it to use: scenerec registry promote {version.model}:{version.number} production")
+
+
+@app.command(epilog="Example: scenerec registry promote photos:3 production")
+def promote(
+    model: Reference,
+    alias: Alias = "production",
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="Validation set of the accuracy gate; by default the one of its training."),
+    ] = None,
+    max_top1_drop: Annotated[
+        float, typer.Option(min=0, help="Points of top-1 that it may lose against the version that holds the alias.")
+    ] = 0.5,
+    force: Annotated[bool, typer.Option("--force", help="Move the alias whatever the gates say.")] = False,
+    registry: RegistryUrl = DEFAULT_URL,
+    as_json: options.Json = False,
+) -> None:
+    """Move an alias to a version, if it passes the gates.
+
+    The version must answer its golden images, and its top-1 on the validation set
+    must not fall behind that of the version that holds the alias now.
+    """
+    opened = _open(registry)
+    version = opened.resolve(model)
+    present = opened.alias(version.model, alias)
+    stands_at = present.version if present else None
+    if stands_at == version.number:
+        _say_moved(version.model, alias, stands_at, version.number, "it stood there already", as_json)
+        return
+    reason = "forced" if force else _pass_gates(opened, version, stands_at, data, max_top1_drop)
+    opened.move(version.model, alias, version.number, reason, stands_at)
+    _say_moved(version.model, alias, stands_at, version.number, reason, as_json)
+
+
+@app.command(epilog="Example: scenerec registry rollback photos production")
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")],
+    alias: Alias = "production",
+    registry: RegistryUrl = DEFAULT_URL,
+    as_json: options.Json = False,
+) -> None:
+    """Move an alias back to where it stood before; again, and it returns."""
+    from scenerec.errors import RegistryError
+
+    opened = _open(registry)
+    present = opened.alias(name, alias)
+    if present is None or present.previous is None:
+        raise RegistryError(f"{name}@{alias} has stood at no other version: there is nothing to go back to")
+    back_to = opened.version(name, present.previous).number
+    opened.move(name, alias, back_to, f"rolled back from {present.version}", present.version)
+    _say_moved(name, alias, present.version, back_to, "rolled back", as_json)
+
+
+@app.command(epilog="Example: scenerec registry delete photos:2")
+def delete(
+    model: Annotated[str, typer.Argument(metavar="NAME:VERSION", help="The version.")],
+    registry: RegistryUrl = DEFAULT_URL,
+) -> None:
+    """Delete a version that no alias stands at; its number is not used again."""
+    from scenerec.errors import RegistryError
+    from scenerec.inference.registry import parse_reference
+
+    name, _, number = parse_reference(model)
+    if number is None:
+        raise RegistryError(f"{model}: name the version that goes: {name}:VERSION")
+    _open(registry).delete(name, number)
+    typer.echo(f"{name}:{number} is deleted")
+
+
+def _open(url: str) -> "Registry":
+    from cluster.environment import use_store_environment
+    from scenerec.inference.registry import Registry
+
+    use_store_environment()
+    return Registry(url)
+
+
+def _pass_gates(
+    registry: "Registry", version: "Version", stands_at: int | None, data: str | None, max_top1_drop: float
+) -> str:
+    """The evidence in words. Raises what the gates raise."""
+    from scenerec.inference.promotion import check_promotion
+
+    candidate = registry.open(version)
+    holder = registry.open(registry.version(version.model, stands_at)) if stands_at is not None else None
+
+    def open_images(model: "Predictor") -> "Iterable[ImageBatch]":
+        return _validation_images(candidate, data, model)
+
+    return str(check_promotion(candidate, holder, _open_model, open_images, max_top1_drop))
+
+
+def _open_model(bundle: "Bundle") -> "Predictor":
+    if bundle.info.format == "tflite":
+        from scenerec.inference.tflite_model import TfliteModel
+
+        return TfliteModel(bundle)
+    from scenerec.inference.onnx_model import OnnxModel
+
+    return OnnxModel(bundle)
+
+
+def _validation_images(candidate: "Bundle", data: str | None, model: "Predictor") -> "Iterable[ImageBatch]":
+    from scenerec.errors import RegistryError
+    from scenerec.inference.torch_images import Preparation, image_batches
+    from scenerec.preflight import open_set
+
+    url = data or candidate.info.lineage.config.get("data", {}).get("val")
+    if url is None:
+        raise RegistryError(f"{candidate.url}: does not say on what it was validated: name a packed set with --data")
+    validation = open_set(url)
+    if validation.manifest.classes != candidate.info.labels:
+        raise RegistryError(f"{url}: its classes are not the labels of {candidate.url}: name another set with --data")
+    preparation = Preparation(model.image_size, model.eval_crop_ratio)
+    return image_batches(validation, range(validation.manifest.samples), preparation, batch_size=16)
+
+
+def _summary(registry: "Registry", model: str) -> dict[str, Any]:
+    aliases = {alias.name: alias.version for alias in registry.aliases(model)}
+    return {"model": model, "versions": registry.version_numbers(model), "aliases": aliases}
+
+
+def _version(version: "Version") -> dict[str, Any]:
+    return {"model": version.model, "version": version.number, "url": version.url}
+
+
+def _ranges(numbers: list[int]) -> str:
+    """[1, 2, 3, 5] -> "1-3, 5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def _say_moved(model: str, alias: str, before: int | None, now: int, reason: str, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"model": model, "alias": alias, "from": before, "to": now, "reason": reason}))
+        return
+    came_from = f"{before} -> " if before is not None else ""
+    typer.echo(f"{model}@{alias}: {came_from}{now} ({reason})")

@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from scenerec.cli import app
+from scenerec.inference.bundle import Verification
+from tests.tiny_bundle import make_tiny_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    verified = Verification(images=4, batch_sizes=(1,), max_difference=1e-6, top1_agreement=1.0)
+    make_tiny_bundle(tmp_path / "bundle", verification=verified)
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCENEREC_REGISTRY", str(tmp_path / "registry"))
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["registry", *map(str, arguments)])
+
+
+@pytest.mark.usefixtures("registry")
+def test_from_push_to_rollback(bundle: Path) -> None:
+    assert "no models" in run("list").output
+    assert run("push", bundle).output.startswith("tiny:1 at ")
+    assert json.loads(run("push", bundle, "--json").output)["version"] == 2
+    first = run("promote", "tiny:1")
+    assert first.output.startswith("tiny@production: 1 (answers its golden images"), first.output
+    assert "it stood there already" in run("promote", "tiny:1").output
+    assert "1 -> 2 (forced)" in run("promote", "tiny:2", "--force").output
+    assert "2 -> 1 (rolled back)" in run("rollback", "tiny").output
+    assert "tiny   1-2       production -> 1" in run("list").output
+    shown = run("show", "tiny@production").output
+    assert "tiny:1 (production)" in shown and "rolled back from 2" in shown
+    refused = run("delete", "tiny:1")
+    assert refused.exit_code == 9
+    assert run("delete", "tiny:2").exit_code == 0
+    assert json.loads(run("list", "--json").output) == [
+        {"model": "tiny", "versions": [1], "aliases": {"production": 1}}
+    ]
+
+
+@pytest.mark.usefixtures("registry")
+def test_what_is_wrong_is_one_line(bundle: Path) -> None:
+    run("push", bundle)
+    for arguments, code in (
+        (("show", "other"), 9),
+        (("promote", "tiny:7"), 9),
+        (("rollback", "tiny"), 9),
+        (("delete", "tiny"), 9),
+        (("push", bundle.parent), 8),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == code, result.output
+        assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_accuracy_gate_names_what_it_lacks(bundle: Path) -> None:
+    for _ in range(2):
+        run("push", bundle)
+    run("promote", "tiny:1")
+    result = run("promote", "tiny:2")
+    assert result.exit_code == 9
+    assert "does not say on what it was validated: name a packed set with --data" in result.output
