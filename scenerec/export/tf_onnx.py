@@ -1,0 +1,186 @@
+"""TensorFlow to ONNX, by tf2onnx in a child process: a model becomes a network graph. Mirrors torch_onnx.
+
+No TensorFlow here: the child (`tf_onnx_worker`) imports it, under a cap of memory and of time, and ends with it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import psutil
+from onnx import ModelProto
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.numpy import save_file
+
+from scenerec.errors import ModelError
+from scenerec.export.graph import check_network
+from scenerec.models import zoo
+
+OPSETS = range(18, 24)
+"""tf2onnx writes 18; onnx's own converter goes on from there."""
+
+SOFTMAX_REMOVED = "scenerec.softmax_removed"
+"""Key in the metadata of a network whose model ended with a softmax: its logits are what that was applied to."""
+
+REQUEST_FILE = "request.json"
+WEIGHTS_FILE = "weights.safetensors"
+NETWORK_FILE = "network.onnx"
+FAILURE_FILE = "failure.json"
+
+_WATCH_EVERY_S = 0.05
+
+
+class ConversionError(ModelError):
+    """tf2onnx cannot convert a model, or not within its limits."""
+
+
+class UnsupportedOperatorsError(ConversionError):
+    """Operators that tf2onnx has no equivalent of."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the child process may take."""
+
+    memory_bytes: int = 4 * 2**30
+    """Resident memory; TensorFlow takes 1.2 GiB of it without a model."""
+    time_s: float = 1800.0
+    """Wall-clock time."""
+
+
+LIMITS = Limits()
+
+
+class Request(BaseModel):
+    """What the child is asked: a zoo's twin with the weights beside it, or a model's path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arch: str | None = None
+    classes: int | None = None
+    path: str | None = None
+    image_size: int | None = None
+    opset: int
+
+
+class Failure(BaseModel):
+    """What the child answers where there is no network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    message: str
+    unsupported: bool = False
+
+
+def convert_twin(
+    arch: str, classes: int, image_size: int, state: Mapping[str, np.ndarray], opset: int = 18, limits: Limits = LIMITS
+) -> ModelProto:
+    """The network graph (see `scenerec.export.graph`) of an architecture's Keras twin.
+
+    Args:
+        arch: name in the zoo.
+        classes: of the head.
+        image_size: in pixels.
+        state: the neutral state.
+        opset: one of OPSETS.
+        limits: of the child process.
+
+    Raises:
+        UnsupportedOperatorsError: names each operator and the layers that use it.
+        ConversionError: the limits do not suffice, or tf2onnx fails.
+        ModelError: `arch`, `image_size` or `state` do not fit together.
+    """
+    zoo.check_image_size(arch, image_size)
+    return _convert(Request(arch=arch, classes=classes, image_size=image_size, opset=opset), arch, state, limits)
+
+
+def convert_keras(path: Path, image_size: int | None, opset: int = 18, limits: Limits = LIMITS) -> ModelProto:
+    """The network graph of any image classifier: a `.keras` file, or the folder of a SavedModel.
+
+    The model takes one float32 [batch, height, width, 3] and gives one [batch, classes]. A softmax at its end is cut
+    off, and SOFTMAX_REMOVED set in the metadata; any other output is taken for logits as it is. Normalisation that
+    the model does itself stays in the network. No code is loaded from a `.keras` file.
+
+    Args:
+        path: of the file or folder.
+        image_size: in pixels; may be None where the model itself fixes it.
+        opset: one of OPSETS.
+        limits: of the child process.
+
+    Raises:
+        UnsupportedOperatorsError: names each operator and the layers that use it.
+        ConversionError: the limits do not suffice, or tf2onnx fails.
+        ModelError: the file cannot be loaded, or is no classifier of images.
+    """
+    if not path.exists():
+        raise ModelError(f"{path}: does not exist: give a .keras file or the folder of a SavedModel")
+    return _convert(Request(path=str(path.absolute()), image_size=image_size, opset=opset), str(path), None, limits)
+
+
+def _convert(request: Request, name: str, state: Mapping[str, np.ndarray] | None, limits: Limits) -> ModelProto:
+    if request.opset not in OPSETS:
+        raise ModelError(f"opset {request.opset}: tf2onnx writes {OPSETS[0]} to {OPSETS[-1]}")
+    with tempfile.TemporaryDirectory(prefix="scenerec-tf2onnx-") as temporary:
+        folder = Path(temporary)
+        (folder / REQUEST_FILE).write_text(request.model_dump_json())
+        if state is not None:
+            save_file({key: np.ascontiguousarray(array) for key, array in state.items()}, folder / WEIGHTS_FILE)
+        _run_child(folder, name, limits)
+        network = onnx.load(folder / NETWORK_FILE)
+    check_network(network)
+    return network
+
+
+def _run_child(folder: Path, name: str, limits: Limits) -> None:
+    """Raises what the child reports, and ConversionError where a limit or a signal ends it."""
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    with (folder / "stderr").open("wb") as stderr:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "scenerec.export.tf_onnx_worker", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=environment,
+        )
+    try:
+        _watch(child, name, limits)
+    finally:
+        child.kill()
+        child.wait()
+    if child.returncode:
+        raise _failure(folder, name, child.returncode)
+
+
+def _watch(child: subprocess.Popen[bytes], name: str, limits: Limits) -> None:
+    """Returns when the child has ended by itself."""
+    watched, deadline = psutil.Process(child.pid), time.monotonic() + limits.time_s
+    while child.poll() is None:
+        try:
+            resident_bytes = watched.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+        if resident_bytes > limits.memory_bytes:
+            raise ConversionError(
+                f"{name}: tf2onnx needs more than {limits.memory_bytes / 2**30:.1f} GiB of memory: use --route twin"
+            )
+        if time.monotonic() > deadline:
+            raise ConversionError(f"{name}: tf2onnx takes more than {limits.time_s:g} s: use --route twin")
+        time.sleep(_WATCH_EVERY_S)
+
+
+def _failure(folder: Path, name: str, returncode: int) -> ModelError:
+    try:
+        failure = Failure.model_validate_json((folder / FAILURE_FILE).read_text())
+    except (OSError, ValidationError):
+        cause = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+        lines = (folder / "stderr").read_text(errors="replace").strip().splitlines()
+        return ConversionError(f"{name}: tf2onnx ended with {cause}{f': {lines[-1]}' if lines else ''}")
+    return (UnsupportedOperatorsError if failure.unsupported else ConversionError)(f"{name}: {failure.message}")
