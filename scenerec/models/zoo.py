@@ -26,6 +26,7 @@ class Architecture:
         gflops: 1e9 multiply-adds for one image of `image_size`.
         min_image_size: smallest side in pixels that it takes.
         fixed_image_size: it takes images of `image_size` only.
+        gflops_224: as `gflops`, for an image of 224 px; None where that is `image_size`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Architecture:
     gflops: float
     min_image_size: int = 1
     fixed_image_size: bool = False
+    gflops_224: float | None = None
 
 
 _TABLE = (
@@ -48,18 +50,18 @@ _TABLE = (
     Architecture("densenet169", "classifier", 14_149_480, 224, 3.36, 29),
     Architecture("densenet201", "classifier", 20_013_928, 224, 4.291, 29),
     Architecture("efficientnet_b0", "classifier.1", 5_288_548, 224, 0.386),
-    Architecture("efficientnet_b1", "classifier.1", 7_794_184, 240, 0.687),
-    Architecture("efficientnet_b2", "classifier.1", 9_109_994, 288, 1.088),
-    Architecture("efficientnet_b3", "classifier.1", 12_233_232, 300, 1.827),
-    Architecture("efficientnet_b4", "classifier.1", 19_341_616, 380, 4.394),
-    Architecture("efficientnet_b5", "classifier.1", 30_389_784, 456, 10.266),
-    Architecture("efficientnet_b6", "classifier.1", 43_040_704, 528, 19.068),
-    Architecture("efficientnet_b7", "classifier.1", 66_347_960, 600, 37.746),
-    Architecture("efficientnet_v2_l", "classifier.1", 118_515_272, 480, 56.08),
-    Architecture("efficientnet_v2_m", "classifier.1", 54_139_356, 480, 24.582),
-    Architecture("efficientnet_v2_s", "classifier.1", 21_458_488, 384, 8.366),
+    Architecture("efficientnet_b1", "classifier.1", 7_794_184, 240, 0.687, gflops_224=0.57),
+    Architecture("efficientnet_b2", "classifier.1", 9_109_994, 288, 1.088, gflops_224=0.659),
+    Architecture("efficientnet_b3", "classifier.1", 12_233_232, 300, 1.827, gflops_224=0.963),
+    Architecture("efficientnet_b4", "classifier.1", 19_341_616, 380, 4.394, gflops_224=1.504),
+    Architecture("efficientnet_b5", "classifier.1", 30_389_784, 456, 10.266, gflops_224=2.356),
+    Architecture("efficientnet_b6", "classifier.1", 43_040_704, 528, 19.068, gflops_224=3.36),
+    Architecture("efficientnet_b7", "classifier.1", 66_347_960, 600, 37.746, gflops_224=5.17),
+    Architecture("efficientnet_v2_l", "classifier.1", 118_515_272, 480, 56.08, gflops_224=12.231),
+    Architecture("efficientnet_v2_m", "classifier.1", 54_139_356, 480, 24.582, gflops_224=5.362),
+    Architecture("efficientnet_v2_s", "classifier.1", 21_458_488, 384, 8.366, gflops_224=2.85),
     Architecture("googlenet", "fc", 6_624_904, 224, 1.498, 15),
-    Architecture("inception_v3", "fc", 27_161_264, 299, 5.713, 75),
+    Architecture("inception_v3", "fc", 27_161_264, 299, 5.713, 75, gflops_224=2.838),
     Architecture("maxvit_t", "classifier.5", 30_919_624, 224, 5.558, 224, True),
     Architecture("mnasnet0_5", "classifier.1", 2_218_512, 224, 0.104),
     Architecture("mnasnet0_75", "classifier.1", 3_170_208, 224, 0.215),
@@ -100,9 +102,9 @@ _TABLE = (
     Architecture("swin_b", "head", 87_768_224, 224, 15.431, 4),
     Architecture("swin_s", "head", 49_606_258, 224, 8.741, 4),
     Architecture("swin_t", "head", 28_288_354, 224, 4.491, 4),
-    Architecture("swin_v2_b", "head", 87_930_848, 256, 20.325, 4),
-    Architecture("swin_v2_s", "head", 49_737_442, 256, 11.546, 4),
-    Architecture("swin_v2_t", "head", 28_351_570, 256, 5.94, 4),
+    Architecture("swin_v2_b", "head", 87_930_848, 256, 20.325, 4, gflops_224=17.048),
+    Architecture("swin_v2_s", "head", 49_737_442, 256, 11.546, 4, gflops_224=9.695),
+    Architecture("swin_v2_t", "head", 28_351_570, 256, 5.94, 4, gflops_224=4.938),
     Architecture("vgg11", "classifier.6", 132_863_336, 224, 7.609, 32),
     Architecture("vgg11_bn", "classifier.6", 132_868_840, 224, 7.609, 32),
     Architecture("vgg13", "classifier.6", 133_047_848, 224, 11.308, 32),

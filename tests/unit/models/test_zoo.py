@@ -4,6 +4,7 @@ import sys
 import pytest
 import torch
 import torchvision
+from torch.utils.flop_counter import FlopCounterMode
 
 from scenerec.models import torch_model, zoo
 
@@ -20,6 +21,20 @@ def test_an_entry_is_what_torchvision_publishes(entry: zoo.Architecture):
         for weights in torchvision.models.get_model_weights(entry.name)
     }
     assert (entry.parameters, entry.image_size, entry.gflops) in published
+
+
+@pytest.mark.parametrize(("size_of", "gflops_of"), [("image_size", "gflops"), ("224", "gflops_224")])
+@pytest.mark.parametrize("name", ["efficientnet_b1", "efficientnet_v2_s", "inception_v3", "swin_v2_t"])
+def test_gflops_count_the_multiply_adds_of_an_image(name: str, size_of: str, gflops_of: str):
+    entry = zoo.architecture(name)
+    size = 224 if size_of == "224" else entry.image_size
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        torch_model.build(name, classes=1000, seed=0).eval()(torch.zeros(1, 3, size, size))
+    assert round(counter.get_total_flops() / 2e9, 3) == getattr(entry, gflops_of)
+
+
+def test_gflops_at_224_are_known_of_all():
+    assert all((entry.image_size == 224) == (entry.gflops_224 is None) for entry in zoo.ARCHITECTURES.values())
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5"])
