@@ -1,0 +1,104 @@
+"""`scenerec predict`: what is on a photograph, by a bundle on this machine."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scenerec.commands import options
+
+if TYPE_CHECKING:
+    from scenerec.inference.bundle import Bundle
+    from scenerec.inference.classifier import Guess
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_LARGEST_DOWNLOAD_BYTES = 64 << 20
+_TIMEOUT_S = 30
+
+
+def predict(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders of images, or https:// addresses.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="A bundle (folder or s3://), or a model of the registry: NAME@production."),
+    ],
+    top_k: Annotated[int, typer.Option("--top", "-k", min=1, help="Classes to name for each image.")] = 5,
+    registry: Annotated[
+        str | None, typer.Option(envvar="SCENEREC_REGISTRY", metavar="URL", help="Where the registry is.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Name the scene on photographs, with a bundle on this machine.
+
+    An image that cannot be read is named on standard error, and the others go on; the exit code is then 4.
+    """
+    from scenerec.errors import DataError, ScenerecError
+    from scenerec.inference.classifier import Classifier
+
+    classifier = Classifier(_open(model, registry))
+    failed = 0
+    for image in _expand(images):
+        try:
+            (guesses,) = classifier.classify([_read(image)], top_k)
+        except ScenerecError as error:
+            failed += 1
+            typer.echo(f"error: {image}: {error}", err=True)
+            continue
+        _print(image, guesses, as_json)
+    if failed:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _open(model: str, registry: str | None) -> "Bundle":
+    from cluster.environment import use_store_environment
+    from scenerec.commands.registry import DEFAULT_URL
+    from scenerec.inference.bundle import open_bundle
+    from scenerec.inference.registry import Registry
+
+    use_store_environment()
+    is_place = model.startswith("s3://") or "/" in model or Path(model).exists()
+    return open_bundle(model if is_place else Registry(registry or DEFAULT_URL).resolve(model).url)
+
+
+def _expand(images: list[str]) -> Iterator[str]:
+    """Folders become the images in them, in order of name."""
+    for image in images:
+        if not _is_url(image) and Path(image).is_dir():
+            yield from (str(path) for path in sorted(Path(image).rglob("*")) if path.suffix.lower() in _SUFFIXES)
+        else:
+            yield image
+
+
+def _read(image: str) -> bytes:
+    from scenerec.errors import DataError
+
+    try:
+        if not _is_url(image):
+            return Path(image).read_bytes()
+        import requests
+
+        with requests.get(image, timeout=_TIMEOUT_S, stream=True) as response:
+            response.raise_for_status()
+            content = response.raw.read(_LARGEST_DOWNLOAD_BYTES + 1, decode_content=True)
+    except OSError as error:  # requests' errors are such too
+        raise DataError(f"cannot be read: {error.strerror or error}") from None
+    if len(content) > _LARGEST_DOWNLOAD_BYTES:
+        raise DataError(f"is larger than {_LARGEST_DOWNLOAD_BYTES >> 20} MB")
+    return content
+
+
+def _is_url(image: str) -> bool:
+    return image.startswith(("http://", "https://"))
+
+
+def _print(image: str, guesses: "list[Guess]", as_json: bool) -> None:
+    if as_json:
+        found = [{"label": guess.label, "probability": guess.probability} for guess in guesses]
+        typer.echo(json.dumps({"image": image, "predictions": found}))
+        return
+    named = ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in guesses)
+    typer.echo(f"{image}: {named}")
