@@ -76,11 +76,11 @@ app.command(epilog="Example: scenerec stop places365-resnet50")(stop.stop)
 app.command()(demo.demo)
 app.command(epilog="Example: scenerec validate train.yaml")(validate.validate)
 app.command(epilog="Example: scenerec schema > train.schema.json")(schema.schema)
-app.command(epilog="Example: scenerec models --json")(models.models)
 app.command(
     epilog="Example: scenerec convert resnet50_places365.pth.tar resnet50.keras\n\n"
     "Example: scenerec convert s3://scenes/runs/NAME served/ --to savedmodel --ema"
 )(convert.convert)
+app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)
 app.add_typer(cluster.app, name="cluster")
 

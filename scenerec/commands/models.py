@@ -1,28 +1,124 @@
-"""`scenerec models`: what `model.arch` can be."""
+"""`scenerec models`: what `model.arch` and `model.weights` can be."""
 
-import dataclasses
 import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scenerec.commands import options
 
+if TYPE_CHECKING:
+    from scenerec.models.status import Status
+    from scenerec.models.zoo import Architecture
 
-def models(as_json: options.Json = False) -> None:
-    """List the architectures, which train in either framework."""
+app = typer.Typer(
+    invoke_without_command=True,
+    epilog="Example: scenerec models --json",
+    help="List the architectures, which train in either framework; `show` tells all about one.",
+)
+
+_LEGEND = """
+GFLOPS: 1e9 multiply-adds for an image of 224 px. IMAGE: the side that suits it, in pixels.
+TOP-1: of its best published weights on ImageNet, in percent.
+TWIN, ONNX: how far the logits of the Keras twin and of the ONNX graph are from
+torch's: the largest difference, over their scale.
+All about one, with its pretrained weights: scenerec models show resnet50"""
+
+
+@app.callback()
+def models(context: typer.Context, as_json: options.Json = False) -> None:
+    """List the architectures, which train in either framework; `show` tells all about one."""
+    if context.invoked_subcommand is not None:
+        return
     from rich.console import Console
     from rich.table import Table
 
-    from scenerec.models.zoo import ARCHITECTURES
+    from scenerec.models.status import read_status
+    from scenerec.models.zoo import architecture
 
+    found = [_description(architecture(name), status) for name, status in read_status().items()]
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(each) for each in ARCHITECTURES.values()]))
+        typer.echo(json.dumps(found))
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("ARCHITECTURE", no_wrap=True)
-    for heading in ("PARAMETERS", "GFLOPS", "IMAGE SIZE"):
-        table.add_column(heading, justify="right")
-    for each in ARCHITECTURES.values():
-        size = f"{each.image_size} only" if each.fixed_image_size else str(each.image_size)
-        table.add_row(each.name, f"{each.parameters / 1e6:.1f} M", f"{each.gflops:.2f}", size)
+    for heading in ("PARAMS", "GFLOPS", "IMAGE", "TOP-1", "TWIN", "ONNX"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in found:
+        table.add_row(
+            each["name"],
+            f"{each['parameters'] / 1e6:.1f} M",
+            f"{each['gflops_224']:.2f}",
+            f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
+            f"{each['imagenet_top1']:.1f}",
+            _difference(each["twin_difference"]),
+            _difference(each["onnx_difference"]),
+        )
     Console().print(table)
+    typer.echo(_LEGEND)
+
+
+@app.command(epilog="Example: scenerec models show resnet50")
+def show(
+    arch: Annotated[str, typer.Argument(metavar="ARCH", help="Name of an architecture, such as resnet50.")],
+    as_json: options.Json = False,
+) -> None:
+    """Tell all about an architecture: its size, its status, its pretrained weights, and how to use them."""
+    from scenerec.models.pretrained import best_weights, published_weights
+    from scenerec.models.status import read_status
+    from scenerec.models.zoo import architecture
+
+    entry = architecture(arch)
+    description = _description(entry, read_status()[arch])
+    weights = published_weights(arch)
+    if as_json:
+        typer.echo(json.dumps({**description, "weights": [{**asdict(each), "fits": each.fits} for each in weights]}))
+        return
+    for what, value in _rows(entry, description):
+        typer.echo(f"{what:<12} {value}")
+    typer.echo(f"\n{'WEIGHTS':<25} {'CLASSES':>7}  {'IMAGE':>5}  {'TOP-1':>6}  {'TOP-5':>6}  URL")
+    for each in weights:
+        top1, top5 = ("" if figure is None else f"{figure:.2f}" for figure in (each.top1, each.top5))
+        typer.echo(f"{each.name:<25} {each.classes:>7}  {each.image_size:>5}  {top1:>6}  {top5:>6}  {each.url}")
+        if not each.fits:
+            typer.echo(f"  (for images of {each.image_size} px, which {arch} does not take here)")
+    best = best_weights(arch)
+    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {best.name}\ndata:\n  image_size: {best.image_size}")
+
+
+def _description(entry: "Architecture", status: "Status") -> dict[str, Any]:
+    """What is known of an architecture, as plain JSON values."""
+    from scenerec.models.pretrained import best_weights
+
+    return {
+        **asdict(entry),
+        "gflops_224": entry.gflops_224 or entry.gflops,
+        "imagenet_top1": best_weights(entry.name).top1,
+        **asdict(status),
+    }
+
+
+def _rows(entry: "Architecture", description: dict[str, Any]) -> list[tuple[str, str]]:
+    sizes = f"{entry.image_size} px only" if entry.fixed_image_size else "of any size"
+    if entry.min_image_size > 1 and not entry.fixed_image_size:
+        sizes = f"of at least {entry.min_image_size} px"
+    at_its_size = f", {entry.gflops:.2f} at {entry.image_size} px" if entry.gflops_224 else ""
+    return [
+        ("name", entry.name),
+        ("parameters", f"{entry.parameters / 1e6:.1f} M at 1000 classes"),
+        ("GFLOPs", f"{description['gflops_224']:.2f} at 224 px{at_its_size}"),
+        ("images", sizes),
+        ("head", entry.head),
+        ("twin", _status(description["twin_difference"])),
+        ("onnx", _status(description["onnx_difference"])),
+    ]
+
+
+def _status(difference: float | None) -> str:
+    suffix = "" if difference is None else " from torch's logits, over their scale"
+    return _difference(difference) + suffix
+
+
+def _difference(difference: float | None) -> str:
+    return "not checked" if difference is None else f"{difference:.0e}"

@@ -85,6 +85,11 @@ def find_weights(arch: str, name: str) -> PublishedWeights:
     return found
 
 
+def best_weights(arch: str) -> PublishedWeights:
+    """Of those that `arch` takes, the weights of the highest published top-1 accuracy."""
+    return max((entry for entry in published_weights(arch) if entry.fits), key=lambda entry: entry.top1 or 0)
+
+
 @cache
 def _table() -> tuple[PublishedWeights, ...]:
     with Path(__file__).with_name("pretrained.csv").open(encoding="utf-8", newline="") as file:

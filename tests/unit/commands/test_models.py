@@ -1,0 +1,92 @@
+"""`scenerec models`, which must answer without torch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from scenerec.cli import app
+from scenerec.config import ModelConfig
+from scenerec.models import status
+from scenerec.models.status import Status
+from scenerec.models.zoo import ARCHITECTURES
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {name: Status() for name in ARCHITECTURES} | {"resnet50": Status(twin_difference=2.2e-6)}
+    monkeypatch.setattr(status, "read_status", lambda: found)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["models", *arguments])
+
+
+def test_the_list_has_a_line_for_each() -> None:
+    lines = run().stdout.splitlines()
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line}
+    assert rows.keys() >= set(ARCHITECTURES)
+    assert rows["ARCHITECTURE"] == "PARAMS GFLOPS IMAGE TOP-1 TWIN ONNX"
+    assert rows["resnet50"] == "25.6 M 4.09 224 80.9 2e-06 not checked"
+    assert rows["vit_b_16"] == "86.6 M 17.56 224 only 81.9 not checked not checked"
+    assert rows["efficientnet_b7"] == "66.3 M 5.17 600 84.1 not checked not checked"
+    assert max(map(len, lines[: len(ARCHITECTURES)])) <= 80
+
+
+def test_the_list_as_json() -> None:
+    found = {each["name"]: each for each in json.loads(run("--json").stdout)}
+    assert list(found) == list(ARCHITECTURES)
+    assert found["resnet50"]["imagenet_top1"] == 80.858
+    assert found["resnet50"]["twin_difference"] == 2.2e-6
+    assert found["resnet50"]["gflops_224"] == found["resnet50"]["gflops"] == 4.089
+
+
+def test_show_tells_all_about_one() -> None:
+    shown = run("show", "inception_v3").stdout
+    assert "27.2 M at 1000 classes" in shown
+    assert "2.84 at 224 px, 5.71 at 299 px" in shown
+    assert "at least 75 px" in shown
+    assert "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth" in shown
+    assert "2e-06 from torch's logits" in run("show", "resnet50").stdout
+
+
+def test_show_ends_with_what_to_write_into_a_job() -> None:
+    import yaml
+
+    for arch in ("resnet50", "vit_h_14", "alexnet"):
+        document = yaml.safe_load(run("show", arch).stdout.rpartition("\n\n")[2])
+        assert document["model"]["arch"] == arch
+        assert ModelConfig.model_validate(document["model"]).weights == document["model"]["weights"]
+        assert document["data"] == {"image_size": 224}
+
+
+def test_show_marks_weights_for_images_of_another_size() -> None:
+    assert "(for images of 518 px, which vit_h_14 does not take here)" in run("show", "vit_h_14").stdout
+    weights = json.loads(run("show", "vit_h_14", "--json").stdout)["weights"]
+    assert [(each["name"], each["fits"]) for each in weights] == [
+        ("IMAGENET1K_SWAG_E2E_V1", False),
+        ("IMAGENET1K_SWAG_LINEAR_V1", True),
+    ]
+
+
+def test_an_unknown_architecture_is_one_line() -> None:
+    shown = run("show", "resnet5O")
+    assert shown.exit_code == 6
+    assert shown.stderr == (
+        "error: unknown architecture 'resnet5O': did you mean 'resnet50'? `scenerec models` lists them all\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["models", "show", "resnet50", "--json"]])
+def test_it_is_quick_because_nothing_heavy_is_imported(arguments: list[str]) -> None:
+    heavy = ["torch", "tensorflow", "keras", "ray", "boto3", "pyarrow", "numpy"]
+    program = (
+        f"import sys; sys.argv = ['scenerec', *{arguments}]\n"
+        "from scenerec.cli import main\n"
+        "try: main()\n"
+        f"finally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
