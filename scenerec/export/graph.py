@@ -4,12 +4,14 @@ A *network graph* is an ONNX model with one input, `pixels`: float32 [batch, 3, 
 output, `logits`: float32 [batch, classes]; `batch` is symbolic.
 """
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from scenerec.errors import ModelError
-from scenerec.inference.bundle import Preprocessing, TensorContract
+from scenerec.inference.bundle import ONNX_FILE, Preprocessing, TensorContract
 
 BATCH = "batch"
 PIXELS = "pixels"
@@ -19,6 +21,11 @@ PROBABILITIES = "probabilities"
 
 OWN_PREFIX = "scenerec."
 """Of the names of the nodes and values that `complete` adds."""
+
+ONNX_DATA_FILE = "model.onnx.data"
+PROTOBUF_BYTES = 2_000_000_000
+"""Of weights that go into one protobuf message, whose limit is 2 GiB."""
+_EXTERNAL_FROM_BYTES = 1024
 
 
 def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
@@ -109,6 +116,24 @@ def fix_batch(model: ModelProto, batch: int) -> ModelProto:
             if dim.dim_param == BATCH:
                 dim.dim_value = batch
     return fixed
+
+
+def save(model: ModelProto, folder: Path, largest_bytes: int = PROTOBUF_BYTES) -> list[Path]:
+    """Writes `folder`/model.onnx and returns the files: beyond `largest_bytes` the weights go beside it.
+
+    The same model gives the same bytes. In the second case `model` is changed: its weights are in the file then.
+    """
+    path = folder / ONNX_FILE
+    if weight_bytes(model) <= largest_bytes:
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        return [path]
+    onnx.save(model, path, save_as_external_data=True, location=ONNX_DATA_FILE, size_threshold=_EXTERNAL_FROM_BYTES)
+    return [path, folder / ONNX_DATA_FILE]
+
+
+def weight_bytes(model: ModelProto) -> int:
+    """Size of the initializers' data, which is nearly all of a model."""
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
 
 
 def opset_of(model: ModelProto) -> int:

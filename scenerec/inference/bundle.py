@@ -8,6 +8,7 @@ Nothing in a bundle is ever unpickled or executed but the model itself.
 """
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -30,6 +31,7 @@ GOLDEN_FILE = "golden.safetensors"
 ONNX_FILE = "model.onnx"
 TFLITE_FILE = "model.tflite"
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -140,6 +142,14 @@ class BundleInfo(_Part):
     files: dict[str, FileInfo] = {}
     """Every file but this one."""
 
+    @field_validator("files")
+    @classmethod
+    def _lie_in_the_folder(cls, files: dict[str, FileInfo]) -> dict[str, FileInfo]:
+        for name in files:
+            if not _PLAIN_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a plain file name")
+        return files
+
 
 @dataclass(frozen=True)
 class Golden:
@@ -238,9 +248,6 @@ def open_bundle(url: str, cache: Path | None = None) -> Bundle:
     needed = {ONNX_FILE if info.format == "onnx" else TFLITE_FILE, GOLDEN_FILE}
     if missing := needed - info.files.keys():
         raise BundleError(f"{url}/{INFO_FILE}: does not list {sorted(missing)[0]}: export it again")
-    for name in info.files:
-        if Path(name).name != name:
-            raise BundleError(f"{url}/{INFO_FILE}: lists {name!r}, which is not a plain file name")
     folder = _fetch(url, info, cache) if url.startswith("s3://") else Path(open_storage(url).url)
     for name, expected in info.files.items():
         _verify(url, folder / name, expected)

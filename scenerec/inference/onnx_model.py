@@ -31,16 +31,16 @@ class OnnxModel:
         self.preprocessing = bundle.info.preprocessing
         self.session = open_session(bundle.model_file, threads, providers)
         self.input_name = self.session.get_inputs()[0].name
+        batch = self.session.get_inputs()[0].shape[0]
+        self._fixed_batch = batch if isinstance(batch, int) else None
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """See Predictor."""
-        (logits,) = self.session.run(["logits"], {self.input_name: self.prepared(images)})
-        return np.asarray(logits, dtype=np.float32)
+        return self._answer("logits", images)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """uint8 RGB [n, image_size, image_size, 3] -> float32 [n, classes], from the graph's own softmax."""
-        (probabilities,) = self.session.run(["probabilities"], {self.input_name: self.prepared(images)})
-        return np.asarray(probabilities, dtype=np.float32)
+        return self._answer("probabilities", images)
 
     def prepared(self, images: np.ndarray) -> np.ndarray:
         """uint8 RGB [n, image_size, image_size, 3] -> the graph's input."""
@@ -48,6 +48,18 @@ class OnnxModel:
             return images
         mean, std = (np.array(values, np.float32) for values in (self.preprocessing.mean, self.preprocessing.std))
         return np.ascontiguousarray(((images.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2))
+
+    def _answer(self, output: str, images: np.ndarray) -> np.ndarray:
+        if self._fixed_batch is None:
+            return self._run(output, images)
+        # Batches of the one size that the graph takes, the last filled up with black images.
+        size, count = self._fixed_batch, len(images)
+        filled = np.concatenate([images, np.zeros((-count % size, *images.shape[1:]), images.dtype)])
+        return np.concatenate([self._run(output, filled[at : at + size]) for at in range(0, count, size)])[:count]
+
+    def _run(self, output: str, images: np.ndarray) -> np.ndarray:
+        (answer,) = self.session.run([output], {self.input_name: self.prepared(images)})
+        return np.asarray(answer, dtype=np.float32)
 
 
 def open_session(

@@ -47,10 +47,11 @@ def open_predictor(
     if (framework or model.framework) == "tensorflow":
         from scenerec.inference import tf_predictor
 
-        return tf_predictor.load(model, threads)
+        return tf_predictor.load(model.network, model.url, model.labels, model.preprocessing, threads)
     from scenerec.inference import torch_predictor
 
-    return torch_predictor.load(model, threads, torch_predictor.default_device())
+    device = torch_predictor.default_device()
+    return torch_predictor.load(model.network, model.url, model.labels, model.preprocessing, threads, device)
 
 
 def _open_bundle(url: str, threads: int) -> Predictor:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from scenerec.errors import ModelError
 from scenerec.inference.bundle import Preprocessing
-from scenerec.inference.trained_model import TrainedModel
+from scenerec.inference.trained_model import ZooNetwork
 
 
 class TfPredictor:
@@ -46,15 +46,17 @@ class TfPredictor:
         return self._logits(np.ascontiguousarray(images)).numpy()
 
 
-def load(model: TrainedModel, threads: int = 0) -> TfPredictor:
-    """A trained model in TensorFlow; `threads` of this process compute (0: as many as TensorFlow chooses).
+def load(
+    network: ZooNetwork, name: str, labels: tuple[str, ...], preprocessing: Preprocessing, threads: int = 0
+) -> TfPredictor:
+    """A network of the zoo in TensorFlow; `threads` of this process compute (0: as many as TensorFlow chooses).
 
     Raises StateError where the weights do not fit the architecture.
     """
     _use_threads(threads)
-    built = tf_model.build(model.arch, model.classes, model.preprocessing.image_size, seed=0)
-    tf_model.load_state(built, model.state)
-    return TfPredictor(lambda images: built(images, training=False), model.url, model.labels, model.preprocessing)
+    built = tf_model.build(network.arch, network.classes, preprocessing.image_size, seed=0)
+    tf_model.load_state(built, network.state)
+    return TfPredictor(lambda images: built(images, training=False), name, labels, preprocessing)
 
 
 def load_keras(path: Path, labels: tuple[str, ...], preprocessing: Preprocessing, threads: int = 0) -> TfPredictor:

@@ -17,23 +17,31 @@ _METRICS = ("val_top1", "val_top5", "val_loss")
 
 
 @dataclass(frozen=True)
+class ZooNetwork:
+    """An architecture of the zoo with weights."""
+
+    arch: str
+    classes: int
+    state: State
+    """Neutral."""
+
+
+@dataclass(frozen=True)
 class TrainedModel:
-    """A network of the zoo with trained weights."""
+    """A run's network, as a checkpoint keeps it."""
 
     name: str
     """Of the run."""
     url: str
     """The checkpoint's address."""
-    framework: Framework | None
-    """Which wrote the checkpoint; None for a weight file."""
-    arch: str
-    state: State
-    """Neutral: the averages in place of the parameters where the run keeps them, as they are what it validates."""
+    framework: Framework
+    """Which wrote the checkpoint."""
+    network: ZooNetwork
+    """With the averages in place of the parameters where the run keeps them, as they are what it validates."""
     averaged: bool
     """Whether the run keeps them."""
     labels: tuple[str, ...]
     """Class names in order of class index; empty where they are not known."""
-    classes: int
     preprocessing: Preprocessing
     metrics: dict[str, float]
     """Of the epoch that ended with the checkpoint (val_top1, val_top5, val_loss); empty in the middle of one."""
@@ -70,11 +78,9 @@ def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
         name=run.config["name"],
         url=url,
         framework="tensorflow" if run.framework == "tensorflow" else "torch",
-        arch=run.config["model"]["arch"],
-        state=weights.state,
+        network=ZooNetwork(run.config["model"]["arch"], run.identity["classes"], weights.state),
         averaged=averaged,
         labels=_labels(run),
-        classes=run.identity["classes"],
         preprocessing=Preprocessing(
             image_size=run.config["data"]["image_size"], eval_crop_ratio=run.config["data"]["eval_crop_ratio"]
         ),

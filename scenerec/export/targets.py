@@ -1,0 +1,114 @@
+"""Where a model will run, and the settings that suit it: what `scenerec export --target` picks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scenerec.errors import ConfigError
+
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "tflite-int8", "tflite-fp16"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of machine."""
+
+    name: str
+    precision: Precision
+    """Unless another is asked for."""
+    batch: int | None
+    """Fixed size of the batch; None leaves it open."""
+    activations: Literal["uint8", "int8", "uint16"]
+    """Type of int8 bundles' activations; their weights are int8."""
+    per_channel: bool
+    """Whether int8 bundles' weights have a scale for each channel."""
+    offline: bool
+    """Whether onnxruntime's graph optimisation is done here and saved."""
+    providers: tuple[str, ...]
+    """Execution providers of onnxruntime in order of preference."""
+    why: str
+    """One sentence."""
+
+
+ANY = Target(
+    name="any",
+    precision="fp32",
+    batch=None,
+    activations="uint8",
+    per_channel=True,
+    offline=False,
+    providers=("CPUExecutionProvider",),
+    why="Plain ONNX operators in float32, which every runtime reads.",
+)
+
+_TABLE = (
+    ANY,
+    Target(
+        name="cpu-x86",
+        precision="fp32",
+        batch=None,
+        activations="uint8",
+        per_channel=True,
+        offline=True,
+        providers=("CPUExecutionProvider",),
+        why="float32 loses nothing; with --precision int8, VNNI multiplies uint8 activations by int8 weights.",
+    ),
+    Target(
+        name="cpu-arm",
+        precision="fp32",
+        batch=None,
+        activations="int8",
+        per_channel=True,
+        offline=True,
+        providers=("XnnpackExecutionProvider", "CPUExecutionProvider"),
+        why="float32 for XNNPACK; with --precision int8, the dot-product instructions take int8 on both sides.",
+    ),
+    Target(
+        name="cuda",
+        precision="fp16",
+        batch=None,
+        activations="int8",
+        per_channel=True,
+        offline=False,
+        providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
+        why="Tensor cores double the speed in fp16; the fusions differ from GPU to GPU, so they are left to the start.",
+    ),
+    Target(
+        name="tensorrt",
+        precision="fp16",
+        batch=None,
+        activations="int8",
+        per_channel=True,
+        offline=False,
+        providers=("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+        why="TensorRT fuses plain ONNX best itself, and its int8 needs symmetric int8 activations.",
+    ),
+    Target(
+        name="npu",
+        precision="int8",
+        batch=1,
+        activations="uint8",
+        per_channel=False,
+        offline=False,
+        providers=("QNNExecutionProvider", "CPUExecutionProvider"),
+        why="NPUs (Qualcomm's HTP, Intel's) compute in integers, on shapes that are fixed: one image at a time.",
+    ),
+    Target(
+        name="edge",
+        precision="tflite-int8",
+        batch=1,
+        activations="int8",
+        per_channel=True,
+        offline=False,
+        providers=(),
+        why="Phones and microcontrollers run TFLite: int8 with a scale for each channel, one image at a time.",
+    ),
+)
+
+TARGETS: dict[str, Target] = {target.name: target for target in _TABLE}
+
+
+def find_target(name: str) -> Target:
+    """The target of this name. Raises ConfigError where there is none."""
+    if name not in TARGETS:
+        raise ConfigError(f"--target {name}: there are {', '.join(TARGETS)} (see `scenerec export --list-targets`)")
+    return TARGETS[name]

@@ -1,0 +1,82 @@
+"""Does an exported model answer as the network that it was made from? The gate before a bundle is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenerec.errors import BundleError
+from scenerec.inference.bundle import Verification
+from scenerec.inference.predictor import Predictor, softmax
+
+BATCH_SIZES = (1, 3, 32)
+IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What passes."""
+
+    difference: float
+    """Largest difference of the logits over their scale."""
+    agreement: float
+    """Smallest share of images with the same first label."""
+
+
+TOLERANCES = {
+    # Rounding alone; a first label then differs only where two logits are as good as equal.
+    "fp32": Tolerance(1e-4, 0.0),
+    # Half precision has 11 bits: 5e-4 for each operation, and dozens in a row.
+    "fp16": Tolerance(2e-2, 0.98),
+}
+
+
+def compare(
+    reference: Predictor,
+    model: Predictor,
+    images: np.ndarray,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    probabilities: bool = False,
+) -> Verification:
+    """The difference of `model` from `reference` on uint8 images [n, image_size, image_size, 3].
+
+    The model sees all images at each batch size: a batch axis that was fixed, or folded into another, shows there.
+    Where `probabilities`, the reference gives those, and the model's are compared with them.
+    """
+    expected = reference.logits(images)
+    answers = [_in_batches(model, images, size) for size in batch_sizes]
+    if probabilities:
+        answers = [softmax(answer) for answer in answers]
+    return Verification(
+        images=len(images),
+        batch_sizes=tuple(batch_sizes),
+        max_difference=max(difference(expected, answer) for answer in answers),
+        top1_agreement=min(float((answer.argmax(1) == expected.argmax(1)).mean()) for answer in answers),
+    )
+
+
+def difference(expected: np.ndarray, found: np.ndarray) -> float:
+    """Largest difference of logits [n, classes] over their scale, the largest magnitude of those expected.
+
+    Infinite where the shapes differ or where there is something else than numbers.
+    """
+    if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
+        return float("inf")
+    return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+
+
+def gate(name: str, verification: Verification, precision: str) -> None:
+    """Raises BundleError, with the figures, unless `verification` is within the precision's tolerance."""
+    allowed = TOLERANCES[precision]
+    if verification.max_difference <= allowed.difference and verification.top1_agreement >= allowed.agreement:
+        return
+    raise BundleError(
+        f"{name}: answers otherwise than the network it was made from: logits differ by "
+        f"{verification.max_difference:.1e} of their scale ({allowed.difference:.0e} is allowed at {precision}), first "
+        f"labels agree on {verification.top1_agreement:.1%} of {verification.images} images"
+        + (f" ({allowed.agreement:.0%} is needed)" if allowed.agreement else "")
+    )
+
+
+def _in_batches(model: Predictor, images: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([model.logits(images[first : first + size]) for first in range(0, len(images), size)])
