@@ -242,3 +242,29 @@ def test_every_field_is_described() -> None:
         if not field.get("description")
     ]
     assert not undescribed
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("~", "none"),
+        ("IMAGENET1K_V1", "IMAGENET1K_V1"),
+        ("DEFAULT", "IMAGENET1K_V1"),
+        ("places365", "places365"),
+        ("https://a.org/w.pth?x=$y#sha256=11ad3fa6", "https://a.org/w.pth?x=$y#sha256=11ad3fa6"),
+        ("s3://bucket/runs/first/", "s3://bucket/runs/first"),
+        ("./w.pth", str(Path("w.pth").absolute())),
+    ],
+)
+def test_weights_are_a_name_a_url_or_a_location(file: Path, written: str, read: str) -> None:
+    config = load_config(file, [f"model.weights={written}"])
+    assert config.model.weights == read
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize(("written", "hint"), [("IMAGENET1K_V2", "did you mean IMAGENET1K_V1"), ("w", "such as ./w")])
+def test_weights_that_were_never_published_are_refused(file: Path, written: str, hint: str) -> None:
+    (problem,) = problems(file, f"model.weights={written}")
+    assert problem.startswith(f"--set model.weights={written}: model.weights: nothing was published for resnet18 as ")
+    assert hint in problem

@@ -1,0 +1,57 @@
+"""What `scenerec submit` says about a job's weights before anything starts."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from scenerec.cli import app
+from scenerec.config import TrainConfig
+from scenerec.config_file import dump_config
+from scenerec.models import torch_model
+from tests.web import WebServer
+
+
+@pytest.fixture
+def dry_run(make_config: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """(weights, arguments) -> what a dry run answers; without a cluster."""
+    monkeypatch.setenv("SCENEREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def run(weights: str, *arguments: str) -> Result:
+        config = make_config(model={"arch": "squeezenet1_1", "weights": weights})
+        (tmp_path / "train.yaml").write_text(dump_config(config))
+        return CliRunner().invoke(app, ["submit", str(tmp_path / "train.yaml"), "--dry-run", *arguments])
+
+    return run
+
+
+def squeezenet(classes: int, arch: str = "squeezenet1_1") -> bytes:
+    file = io.BytesIO()
+    torch.save(torch_model.build(arch, classes, seed=1).state_dict(), file)
+    return file.getvalue()
+
+
+def test_the_plan_says_what_becomes_of_the_head(dry_run: Callable, web: WebServer) -> None:
+    url = web.serve("/w.pth", squeezenet(classes=9))
+    words = f"{url}, head classifier.1 replaced (9 -> 4 classes)"
+    shown = dry_run(url)
+    assert shown.exit_code == 0, shown.stderr
+    assert f"weights   {words}\n" in shown.stdout
+    assert json.loads(dry_run(url, "--json").stdout)["weights"] == words
+    assert web.requests == ["/w.pth"]
+
+
+def test_random_weights_are_said_to_be(dry_run: Callable) -> None:
+    assert "weights   random, by optimize.seed 0\n" in dry_run("none").stdout
+
+
+def test_weights_that_do_not_fit_end_it_with_one_line(dry_run: Callable, web: WebServer) -> None:
+    shown = dry_run(web.serve("/w.pth", squeezenet(4, arch="squeezenet1_0")))
+    assert shown.exit_code == 6
+    *_, last = shown.stderr.splitlines()
+    assert last.startswith(f"error: model.weights: {web.url}/w.pth: the weights do not fit squeezenet1_1: missing ")
