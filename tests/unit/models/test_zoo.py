@@ -24,7 +24,7 @@ def test_an_entry_is_what_torchvision_publishes(entry: zoo.Architecture):
 
 
 @pytest.mark.parametrize(("size_of", "gflops_of"), [("image_size", "gflops"), ("224", "gflops_224")])
-@pytest.mark.parametrize("name", ["efficientnet_b1", "efficientnet_v2_s", "inception_v3", "swin_v2_t"])
+@pytest.mark.parametrize("name", ["efficientnet_b1", "swin_v2_t"])
 def test_gflops_count_the_multiply_adds_of_an_image(name: str, size_of: str, gflops_of: str):
     entry = zoo.architecture(name)
     size = 224 if size_of == "224" else entry.image_size
