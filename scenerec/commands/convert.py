@@ -1,14 +1,11 @@
 """`scenerec convert`: weights from one format to another."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from scenerec.commands import options
+from scenerec.commands.quiet import quiet_frameworks
 
 if TYPE_CHECKING:
     from scenerec.models.conversion import Conversion
@@ -82,7 +79,7 @@ def convert(
     kind = _destination_format(dest, to)
     if not force:
         _refuse_overwriting(dest)
-    with _quiet_frameworks(verbose):
+    with quiet_frameworks(verbose):
         done = convert_weights(source, dest, kind, arch, image_size, averaged=ema, partial=partial)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(done)))
@@ -137,22 +134,3 @@ def _show(done: "Conversion") -> None:
 def _few(keys: tuple[str, ...]) -> str:
     more = f" and {len(keys) - _SHOWN} more (--json lists them)" if len(keys) > _SHOWN else ""
     return ", ".join(keys[:_SHOWN]) + more
-
-
-@contextmanager
-def _quiet_frameworks(verbose: bool) -> Iterator[None]:
-    """TensorFlow's C++ code greets on file descriptor 2, and heeds no setting while it is being loaded."""
-    if verbose:
-        yield
-        return
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)

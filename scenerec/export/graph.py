@@ -54,7 +54,11 @@ def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
 
 
 def _normalising(graph: onnx.GraphProto, preprocessing: Preprocessing) -> list[NodeProto]:
-    """From `images` to `pixels`. Transposed while the pixels are bytes, and scaled where channels are planes."""
+    """From `images` to `pixels`.
+
+    Scaled where channels are planes: onnxruntime takes 40 times as long to broadcast over three interleaved channels.
+    Cast first, as TensorRT takes bytes for that alone.
+    """
     constants = {
         f"{OWN_PREFIX}mean": np.array(preprocessing.mean) * 255,
         f"{OWN_PREFIX}scale": 1 / (np.array(preprocessing.std) * 255),
@@ -62,11 +66,11 @@ def _normalising(graph: onnx.GraphProto, preprocessing: Preprocessing) -> list[N
     for name, values in constants.items():
         graph.initializer.append(numpy_helper.from_array(values.astype(np.float32).reshape(1, 3, 1, 1), name))
     mean, scale = constants
-    planes, floats, centered = (f"{OWN_PREFIX}{name}" for name in ("planes", "floats", "centered"))
+    floats, planes, centered = (f"{OWN_PREFIX}{name}" for name in ("floats", "planes", "centered"))
     return [
-        helper.make_node("Transpose", [IMAGES], [planes], name=planes, perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", [planes], [floats], name=floats, to=TensorProto.FLOAT),
-        helper.make_node("Sub", [floats, mean], [centered], name=centered),
+        helper.make_node("Cast", [IMAGES], [floats], name=floats, to=TensorProto.FLOAT),
+        helper.make_node("Transpose", [floats], [planes], name=planes, perm=[0, 3, 1, 2]),
+        helper.make_node("Sub", [planes, mean], [centered], name=centered),
         helper.make_node("Mul", [centered, scale], [PIXELS], name=f"{OWN_PREFIX}{PIXELS}"),
     ]
 

@@ -1,13 +1,21 @@
 """Does an exported model answer as the network that it was made from? The gate before a bundle is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from scenerec.errors import BundleError
-from scenerec.inference.bundle import Verification
+from scenerec.errors import BundleError, ConfigError, DataError, StorageError
+from scenerec.export.reference import open_reference
+from scenerec.export.source import Source, Stated, keras_source, open_source
+from scenerec.export.tf_onnx import SOFTMAX_REMOVED
+from scenerec.export.torch_samples import sample_images
+from scenerec.inference.bundle import Bundle, Verification
+from scenerec.inference.onnx_model import OnnxModel
+from scenerec.inference.open_predictor import predictor_of
 from scenerec.inference.predictor import Predictor, softmax
+from scenerec.preflight import open_set
 
 BATCH_SIZES = (1, 3, 32)
 IMAGES = 64
@@ -28,6 +36,9 @@ TOLERANCES = {
     "fp32": Tolerance(1e-4, 0.0),
     # Half precision has 11 bits: 5e-4 for each operation, and dozens in a row.
     "fp16": Tolerance(2e-2, 0.98),
+    # Eight bits move the logits; whether that costs accuracy is for the gate that made the bundle.
+    "int8": Tolerance(float("inf"), 0.9),
+    "int8-dynamic": Tolerance(float("inf"), 0.9),
 }
 
 
@@ -63,6 +74,53 @@ def difference(expected: np.ndarray, found: np.ndarray) -> float:
     if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
         return float("inf")
     return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+
+
+def verification_images(source: Source, data: str | None, count: int) -> np.ndarray:
+    """Images of the packed set `data`, by default the run's validation set: uint8 [n, image_size, image_size, 3].
+
+    Raises ConfigError where there is no such set, and what a set that was named raises.
+    """
+    where = data or source.validation_set
+    if where is None:
+        raise ConfigError(f"{source.address}: no images to verify on: name a packed set with --data")
+    try:
+        return sample_images(open_set(where), source.preprocessing, count).images
+    except (DataError, StorageError) as error:
+        if data:
+            raise
+        raise ConfigError(f"the run's validation set cannot be read ({error}): name another with --data") from None
+
+
+def source_of(bundle: Bundle, address: str | None = None) -> Source:
+    """What a bundle was exported from, or what is at `address`, with the bundle's preprocessing.
+
+    Raises ConfigError where that was code, and as `open_source`.
+    """
+    info, lineage = bundle.info, bundle.info.lineage
+    prepared = info.preprocessing
+    stated = Stated(
+        name=info.name,
+        image_size=prepared.image_size,
+        eval_crop_ratio=prepared.eval_crop_ratio,
+        mean=prepared.mean,
+        std=prepared.std,
+        labels=info.labels,
+    )
+    if address is None and lineage.arch is None:
+        if lineage.route == "torch":
+            raise ConfigError(f"{bundle.url}: was exported from code ({lineage.source}): name a network with --against")
+        return keras_source(Path(lineage.source), stated)
+    return open_source(address or lineage.source, stated=replace(stated, arch=None if address else lineage.arch))
+
+
+def verify_bundle(bundle: Bundle, source: Source, data: str | None = None, images: int = IMAGES) -> Verification:
+    """A bundle's answers beside those of `source`'s network. Raises as `verification_images`, and ModelError."""
+    model = predictor_of(bundle)
+    softmax_removed = isinstance(model, OnnxModel) and SOFTMAX_REMOVED in model.metadata
+    return compare(
+        open_reference(source), model, verification_images(source, data, images), probabilities=softmax_removed
+    )
 
 
 def gate(name: str, verification: Verification, precision: str) -> None:

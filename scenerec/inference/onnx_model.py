@@ -49,6 +49,11 @@ class OnnxModel:
         mean, std = (np.array(values, np.float32) for values in (self.preprocessing.mean, self.preprocessing.std))
         return np.ascontiguousarray(((images.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2))
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the graph says of itself."""
+        return dict(self.session.get_modelmeta().custom_metadata_map)
+
     def _answer(self, output: str, images: np.ndarray) -> np.ndarray:
         if self._fixed_batch is None:
             return self._run(output, images)

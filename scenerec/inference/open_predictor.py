@@ -4,7 +4,7 @@ from pathlib import Path
 
 from scenerec.config import expand_location
 from scenerec.errors import ConfigError, ModelError
-from scenerec.inference.bundle import INFO_FILE, open_bundle
+from scenerec.inference.bundle import INFO_FILE, Bundle, open_bundle
 from scenerec.inference.predictor import Predictor
 from scenerec.inference.trained_model import Framework, load_trained
 from scenerec.storage import open_storage
@@ -42,7 +42,7 @@ def open_predictor(
 
         return TfliteModel(Path(target), threads)
     if is_bundle:
-        return _open_bundle(target, threads)
+        return predictor_of(open_bundle(target), threads)
     model = load_trained(target, checkpoint)
     if (framework or model.framework) == "tensorflow":
         from scenerec.inference import tf_predictor
@@ -54,8 +54,8 @@ def open_predictor(
     return torch_predictor.load(model.network, model.url, model.labels, model.preprocessing, threads, device)
 
 
-def _open_bundle(url: str, threads: int) -> Predictor:
-    bundle = open_bundle(url)
+def predictor_of(bundle: Bundle, threads: int = 0) -> Predictor:
+    """A bundle's model on the CPU. Raises BundleError where it does not load."""
     if bundle.info.format == "tflite":
         from scenerec.inference.tflite_model import TfliteModel
 

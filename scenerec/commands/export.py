@@ -1,0 +1,289 @@
+"""`scenerec export`: from a trained network to a bundle that onnxruntime runs."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from scenerec.commands import options
+from scenerec.commands.quiet import quiet_frameworks
+
+if TYPE_CHECKING:
+    from scenerec.export.exporter import Exported
+    from scenerec.export.providers import Support
+    from scenerec.export.source import Source, Stated
+    from scenerec.export.targets import Precision, Target
+
+_MODULES_SHOWN = 3
+_OPERATORS_SHOWN = 4
+
+
+def export(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A run's folder (OUTPUT/NAME), a checkpoint, or a weight file of a zoo architecture "
+            "(.safetensors, .pth, .keras); a path or s3://.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DEST",
+            help="The bundle: a folder or s3://.",
+            show_default="RUN/bundles/PRECISION",
+        ),
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="Of a run: best, last or a name.")] = "best",
+    keras: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Any .keras file or SavedModel.", show_default=False)
+    ] = None,
+    torch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CALLABLE",
+            help="Any torch.nn.Module: what this callable returns. Imports the module, and so runs its code.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="Where it will run: any, cpu-x86, cpu-arm, cuda, tensorrt, npu or edge.")
+    ] = "any",
+    list_targets: Annotated[bool, typer.Option("--list-targets", help="Show what each target picks, and why.")] = False,
+    precision: Annotated[
+        Literal["fp32", "fp16"] | None, typer.Option(help="Arithmetic of the model.", show_default="the target's")
+    ] = None,
+    route: Annotated[
+        Literal["auto", "tf2onnx", "twin"],
+        typer.Option(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
+    ] = "auto",
+    opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 18,
+    plain_input: Annotated[
+        bool, typer.Option("--plain-input", help="Take normalised float NCHW pixels, not uint8 images.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="Packed set to verify on.", show_default="the run's validation set"),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 64,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Class names, one a line.", show_default="those of the training set"),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the model.", show_default="the run's")] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="Architecture of a weight file that does not tell.", show_default=False)
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the images in pixels.", show_default="as in training")
+    ] = None,
+    eval_crop_ratio: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="Share of the resized image that is kept.", show_default="as in training"),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
+    ] = None,
+    memory_gb: Annotated[float, typer.Option(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Show for each execution provider which nodes it takes.")
+    ] = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Export a network to ONNX, verify it on real images, and pack it as a bundle.
+
+    The bundle's graph takes uint8 RGB images (batch, height, width, 3),
+    normalises them, and gives probabilities and logits. It is written only
+    if onnxruntime answers as the framework does, at batch 1, 3 and 32.
+    A run that averages its weights is exported with the averages, which are
+    what it validated.
+
+    Examples:
+
+        scenerec export s3://scenes/runs/places365-resnet50
+
+        scenerec export runs/photos --target cuda -o bundles/photos-cuda
+
+        scenerec export resnet50_places365.pth.tar --labels classes.txt --data packed/val -o bundles/places
+
+        scenerec export --torch my_models:build --image-size 224 --labels classes.txt --data packed/val -o bundles/own
+    """
+    from cluster.environment import use_store_environment
+    from scenerec.export.targets import TARGETS, find_target
+
+    if list_targets:
+        _print_targets(tuple(TARGETS.values()), as_json)
+        return
+    chosen = find_target(target)
+    destination = _location("--output", output) if output else None
+    data = _location("--data", data) if data else None
+    use_store_environment()
+    with quiet_frameworks(verbose) as terminal:
+        from scenerec.export import exporter, tf_onnx
+        from scenerec.export.providers import support
+        from scenerec.export.source import with_plain_input
+
+        stated = _stated(name, arch, image_size, eval_crop_ratio, mean, std, labels)
+        opened = _open(source, keras, torch, checkpoint, stated)
+        if plain_input:
+            opened = with_plain_input(opened)
+        wanted: Precision = precision or chosen.precision
+        settings = exporter.Options(
+            precision=wanted,
+            target=chosen,
+            route=route,
+            opset=opset,
+            data=data,
+            images=images,
+            limits=tf_onnx.Limits(memory_bytes=int(memory_gb * 2**30)),
+        )
+
+        def say(step: exporter.Step | str) -> None:
+            line = step if isinstance(step, str) else f"{step.name:<22}{step.seconds:7.1f} s"
+            print(f"  {line}", file=terminal)
+
+        print(f"{opened.name}: {opened.address}{', averaged weights' if opened.averaged else ''}", file=terminal)
+        exported = exporter.export(opened, destination or exporter.default_destination(opened, settings), settings, say)
+        supported = support(exported.model)
+    if as_json:
+        providers = [{**asdict(each), "share": each.share} for each in supported]
+        typer.echo(
+            json.dumps({"url": exported.url, "info": exported.info.model_dump(mode="json"), "providers": providers})
+        )
+        return
+    _print_exported(exported)
+    if check:
+        _print_support(supported)
+
+
+def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: "Stated") -> "Source":
+    from scenerec.errors import ConfigError
+    from scenerec.export.source import keras_source, open_source, torch_source
+
+    if sum(each is not None for each in (source, keras, torch)) != 1:
+        raise ConfigError(
+            "name one SOURCE: a run, a checkpoint or a weight file, or --keras PATH, or --torch MODULE:CALLABLE"
+        )
+    if keras is not None:
+        return keras_source(keras.expanduser(), stated)
+    if torch is not None:
+        return torch_source(torch, stated)
+    assert source is not None
+    return open_source(source, checkpoint, stated)
+
+
+def _stated(
+    name: str | None,
+    arch: str | None,
+    image_size: int | None,
+    eval_crop_ratio: float | None,
+    mean: str | None,
+    std: str | None,
+    labels: str | None,
+) -> "Stated":
+    from scenerec.export.source import Stated
+    from scenerec.inference.trained_model import read_labels
+
+    return Stated(
+        name=name,
+        arch=arch,
+        image_size=image_size,
+        eval_crop_ratio=eval_crop_ratio,
+        mean=_three("--mean", mean),
+        std=_three("--std", std),
+        labels=read_labels(_location("--labels", labels)) if labels else (),
+    )
+
+
+def _three(option: str, values: str | None) -> tuple[float, float, float] | None:
+    from scenerec.errors import ConfigError
+
+    if values is None:
+        return None
+    try:
+        red, green, blue = (float(value) for value in values.split(","))
+    except ValueError:
+        raise ConfigError(f"{option} {values}: must be three numbers, such as 0.5,0.5,0.5") from None
+    return red, green, blue
+
+
+def _location(name: str, location: str) -> str:
+    from scenerec.config import expand_location
+    from scenerec.errors import ConfigError
+
+    try:
+        return expand_location(location)
+    except ValueError as error:
+        raise ConfigError(f"{name} {location}: {error}") from None
+
+
+def _print_exported(exported: "Exported") -> None:
+    info = exported.info
+    size_mb = sum(file.size_bytes for name, file in info.files.items() if name.startswith("model")) / 1e6
+    classes, image_size = len(info.labels), info.preprocessing.image_size
+    typer.echo(f"bundle    {exported.url}")
+    typer.echo(
+        f"model     {info.precision}, {size_mb:.1f} MB, opset {info.opset}, {classes} classes, {image_size} px, "
+        f"by {'torch' if info.lineage.route == 'twin' else info.lineage.route}"
+        f"{' (through the torch twin)' if info.lineage.route == 'twin' else ''}"
+    )
+    if info.verification:
+        batches = ", ".join(map(str, info.verification.batch_sizes))
+        typer.echo(
+            f"verified  on {info.verification.images} images at batch {batches}: logits differ by "
+            f"{info.verification.max_difference:.1e} of their scale, top-1 agrees on "
+            f"{info.verification.top1_agreement:.1%}"
+        )
+    if "val_top1" in info.metrics:
+        typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
+
+
+def _print_support(supported: tuple["Support", ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("PROVIDER", "TAKES", "FALLS BACK TO THE CPU", "NOTE"):
+        table.add_column(heading)
+    for each in supported:
+        if not each.taken:
+            table.add_row(each.provider, f"0 of {each.nodes}", "everything", each.note)
+            continue
+        shown = [_fall_back(left.operator, left.nodes, left.modules) for left in each.fall_back[:_OPERATORS_SHOWN]]
+        if more := len(each.fall_back) - len(shown):
+            shown.append(f"{more} more kinds (--json lists them)")
+        table.add_row(each.provider, f"{each.taken} of {each.nodes}", "\n".join(shown) or "-", each.note)
+    Console().print(table)
+
+
+def _fall_back(operator: str, nodes: int, modules: tuple[str, ...]) -> str:
+    named = [module for module in modules if module]
+    if not named:
+        return f"{operator} x{nodes}"
+    more = ", ..." if len(named) > _MODULES_SHOWN else ""
+    return f"{operator} x{nodes} ({', '.join(named[:_MODULES_SHOWN])}{more})"
+
+
+def _print_targets(targets: tuple["Target", ...], as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if as_json:
+        typer.echo(json.dumps([asdict(target) for target in targets]))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("TARGET", "PRECISION", "BATCH", "WHY"):
+        table.add_column(heading, no_wrap=heading != "WHY")
+    for target in targets:
+        table.add_row(target.name, target.precision, str(target.batch or "any"), target.why)
+    Console().print(table)

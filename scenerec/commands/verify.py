@@ -1,0 +1,90 @@
+"""`scenerec verify`: does a bundle answer as the network that it was made from?"""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scenerec.commands import options
+from scenerec.commands.quiet import quiet_frameworks
+
+if TYPE_CHECKING:
+    from scenerec.inference.bundle import Bundle, Verification
+
+
+def verify(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder or s3:// prefix of `scenerec export`.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="Packed set of real images.", show_default="the run's validation set"),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE", help="A run, a checkpoint or a weight file.", show_default="what it was exported from"
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
+    golden_only: Annotated[
+        bool, typer.Option("--golden", help="Only the files and the golden images: needs no framework and no data.")
+    ] = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Check a bundle: its files, its golden images, and its answers on real images against the framework's.
+
+    Exits with 8 where it does not pass, and says by how much.
+
+    Examples:
+
+        scenerec verify runs/photos/bundles/fp32
+
+        scenerec verify s3://scenes/models/photos/3 --data s3://scenes/places365/val --against s3://scenes/runs/photos
+    """
+    from cluster.environment import use_store_environment
+
+    use_store_environment()
+    with quiet_frameworks(verbose):
+        from scenerec.export.verify import gate
+        from scenerec.inference.bundle import open_bundle
+        from scenerec.inference.golden import check_golden
+        from scenerec.inference.open_predictor import predictor_of
+
+        opened = open_bundle(_location("BUNDLE", bundle))
+        golden = check_golden(predictor_of(opened), opened)
+        found = None if golden_only else _against_framework(opened, against, data, images)
+    if as_json:
+        verification = found.model_dump(mode="json") if found else None
+        typer.echo(json.dumps({"bundle": opened.url, "golden_difference": golden, "verification": verification}))
+    else:
+        _print(opened, golden, found)
+    if found:
+        gate(opened.url, found, opened.info.precision)
+
+
+def _against_framework(bundle: "Bundle", against: str | None, data: str | None, images: int) -> "Verification":
+    from scenerec.export.verify import source_of, verify_bundle
+
+    source = source_of(bundle, _location("--against", against) if against else None)
+    return verify_bundle(bundle, source, _location("--data", data) if data else None, images)
+
+
+def _location(name: str, location: str) -> str:
+    from scenerec.config import expand_location
+    from scenerec.errors import ConfigError
+
+    try:
+        return expand_location(location)
+    except ValueError as error:
+        raise ConfigError(f"{name} {location}: {error}") from None
+
+
+def _print(bundle: "Bundle", golden: float, found: "Verification | None") -> None:
+    typer.echo(f"{bundle.url}: {len(bundle.info.files)} files are as they were written")
+    typer.echo(f"golden images: logits differ by {golden:.1e} of their scale")
+    if found:
+        batches = ", ".join(map(str, found.batch_sizes))
+        typer.echo(
+            f"{found.images} images at batch {batches}: logits differ by {found.max_difference:.1e} of the "
+            f"framework's scale, top-1 agrees on {found.top1_agreement:.1%}"
+        )
