@@ -12,6 +12,7 @@ from scenerec.commands import (
     convert,
     data,
     demo,
+    export,
     list_jobs,
     logs,
     models,
@@ -20,6 +21,7 @@ from scenerec.commands import (
     stop,
     submit,
     validate,
+    verify,
 )
 from scenerec.errors import ScenerecError
 
@@ -80,6 +82,8 @@ app.command(
     epilog="Example: scenerec convert resnet50_places365.pth.tar resnet50.keras\n\n"
     "Example: scenerec convert s3://scenes/runs/NAME served/ --to savedmodel --ema"
 )(convert.convert)
+app.command()(export.export)
+app.command()(verify.verify)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)
 app.add_typer(cluster.app, name="cluster")

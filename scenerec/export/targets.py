@@ -17,7 +17,7 @@ class Target:
     """Unless another is asked for."""
     batch: int | None
     """Fixed size of the batch; None leaves it open."""
-    activations: Literal["uint8", "int8", "uint16"]
+    activations: Literal["uint8", "int8"]
     """Type of int8 bundles' activations; their weights are int8."""
     per_channel: bool
     """Whether int8 bundles' weights have a scale for each channel."""

@@ -1,0 +1,224 @@
+"""The story of an export: a network becomes a graph, which is cleaned, completed, verified, and packed as a bundle."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from onnx import ModelProto, helper
+
+from scenerec import __version__
+from scenerec.errors import BundleError, ConfigError
+from scenerec.export import graph, optimize, tf_onnx, torch_onnx
+from scenerec.export.reference import open_reference
+from scenerec.export.source import KerasNetwork, Source, TorchNetwork
+from scenerec.export.targets import ANY, Precision, Target
+from scenerec.export.verify import IMAGES, compare, gate, verification_images
+from scenerec.inference.bundle import (
+    GOLDEN_FILE,
+    Bundle,
+    BundleInfo,
+    Golden,
+    Lineage,
+    write_bundle,
+)
+from scenerec.inference.onnx_model import OnnxModel, open_session
+from scenerec.inference.predictor import Predictor
+from scenerec.inference.torch_predictor import TorchPredictor, build
+
+RouteChoice = Literal["auto", "tf2onnx", "twin"]
+Route = Literal["torch", "tf2onnx", "twin"]
+
+GOLDEN_IMAGES = 8
+FLOAT_PRECISIONS = ("fp32", "fp16")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to export."""
+
+    precision: Precision = "fp32"
+    target: Target = ANY
+    route: RouteChoice = "auto"
+    """How a TensorFlow network becomes ONNX: by tf2onnx, or its weights through the torch twin; `auto` tries both."""
+    opset: int = 18
+    data: str | None = None
+    """Packed set with the images to verify on; by default the run's validation set."""
+    images: int = IMAGES
+    limits: tf_onnx.Limits = tf_onnx.LIMITS
+    """Of tf2onnx's process."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is done."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was written."""
+
+    url: str
+    info: BundleInfo
+    model: ModelProto
+
+
+Say = Callable[[Step | str], None]
+
+
+def export(source: Source, destination: str, options: Options, say: Say = lambda _: None) -> Exported:
+    """Exports `source` to a bundle at `destination`, a folder or s3:// prefix.
+
+    Nothing is written there unless onnxruntime's answers are those of the framework. `say` hears of the steps, and of
+    what went otherwise than asked for.
+
+    Raises:
+        ConfigError: options that do not go together, or no images to verify on.
+        ModelError: the network cannot be converted; the message names operators and modules.
+        BundleError: the graph does not answer as the network, or something else is at `destination`.
+        DataError, StorageError: of the images, of the destination.
+    """
+    if options.precision not in FLOAT_PRECISIONS:
+        raise ConfigError(f"--precision {options.precision}: an export is {' or '.join(FLOAT_PRECISIONS)}")
+    with _step("images to verify on", say):
+        images = verification_images(source, options.data, options.images)
+    with _step("network", say):
+        reference = open_reference(source)
+    with _step("ONNX graph", say):
+        network, route = _convert(source, reference, options, say)
+    softmax_removed = any(entry.key == tf_onnx.SOFTMAX_REMOVED for entry in network.metadata_props)
+    _check_classes(source, network)
+    with _step("clean-up", say):
+        model = graph.complete(_cleaned(network), source.preprocessing)
+    if options.precision == "fp16":
+        with _step("half precision", say):
+            model = optimize.half(model)
+    if options.target.batch:
+        model = graph.fix_batch(model, options.target.batch)
+    if options.target.offline:
+        with _step("onnxruntime's fusions", say):
+            model = optimize.offline(model)
+    with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
+        files = graph.save(model, Path(folder))
+        info = _describe(source, model, route, options)
+        predictor = OnnxModel(Bundle(Path(folder), info, destination))
+        with _step("verification", say):
+            verification = compare(reference, predictor, images, probabilities=softmax_removed)
+            gate(destination, verification, options.precision)
+        with _step("bundle", say):
+            golden = Golden(images[:GOLDEN_IMAGES], predictor.logits(images[:GOLDEN_IMAGES]))
+            info = info.model_copy(update={"verification": verification})
+            info = write_bundle(
+                destination, info, {**{file.name: file for file in files}, GOLDEN_FILE: golden.to_bytes()}
+            )
+    return Exported(destination, info, model)
+
+
+def default_destination(source: Source, options: Options) -> str:
+    """Beside the run: RUN/bundles/PRECISION, or TARGET-PRECISION. Raises ConfigError for what has no run."""
+    if source.run_url is None:
+        raise ConfigError(f"{source.address}: is of no run: name the bundle's folder with -o DEST")
+    prefix = "" if options.target is ANY else f"{options.target.name}-"
+    return f"{source.run_url}/bundles/{prefix}{options.precision}"
+
+
+def check_opset(opset: int, written: range, writer: str) -> None:
+    """Raises ConfigError unless `writer` and the installed onnxruntime both know the operator set."""
+    if opset not in written:
+        raise ConfigError(f"--opset {opset}: {writer} writes {written[0]} to {written[-1]}")
+    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    nothing = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "nothing", [value], [])
+    nothing.output.append(helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1]))
+    model = helper.make_model(nothing, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    try:
+        open_session(model.SerializeToString())
+    except BundleError:
+        raise ConfigError(f"--opset {opset}: the installed onnxruntime does not know it: take a lower one") from None
+
+
+def _convert(source: Source, reference: Predictor, options: Options, say: Say) -> tuple[ModelProto, Route]:
+    """The network graph, and the way it went."""
+    size, opset = source.preprocessing.image_size, options.opset
+    if _by_tf2onnx(source, options.route):
+        check_opset(opset, tf_onnx.OPSETS, "tf2onnx")
+        try:
+            return _through_tf2onnx(source, options), "tf2onnx"
+        except tf_onnx.ConversionError as error:
+            if options.route == "tf2onnx" or isinstance(source.network, KerasNetwork):
+                raise
+            say(f"through the torch twin, as tf2onnx gives up: {str(error).removesuffix(': use --route twin')}")
+    check_opset(opset, torch_onnx.OPSETS, "torch's exporter")
+    if isinstance(reference, TorchPredictor):
+        return torch_onnx.convert(reference.network, size, opset), "torch"
+    assert not isinstance(source.network, KerasNetwork | TorchNetwork)
+    return torch_onnx.convert(build(source.network), size, opset), "twin"
+
+
+def _by_tf2onnx(source: Source, route: RouteChoice) -> bool:
+    if isinstance(source.network, TorchNetwork) and route == "tf2onnx":
+        raise ConfigError("--route tf2onnx: is for TensorFlow: leave it out for a torch module")
+    if isinstance(source.network, KerasNetwork):
+        if route == "twin":
+            raise ConfigError("--route twin: only networks that scenerec built have a torch twin")
+        return True
+    return route == "tf2onnx" or (route == "auto" and source.framework == "tensorflow")
+
+
+def _through_tf2onnx(source: Source, options: Options) -> ModelProto:
+    size, network = source.preprocessing.image_size, source.network
+    if isinstance(network, KerasNetwork):
+        return tf_onnx.convert_keras(network.path, size, options.opset, options.limits)
+    assert not isinstance(network, TorchNetwork)
+    return tf_onnx.convert_twin(network.arch, network.classes, size, network.state, options.opset, options.limits)
+
+
+def _cleaned(network: ModelProto) -> ModelProto:
+    """Optimisers serialise the whole graph, which beyond protobuf's limit they cannot: it then stays as it is."""
+    return optimize.clean(network) if graph.weight_bytes(network) <= graph.PROTOBUF_BYTES else network
+
+
+def _check_classes(source: Source, network: ModelProto) -> None:
+    classes = graph.axes(network.graph.output[0])[1]
+    if classes != len(source.labels):
+        raise ConfigError(f"{source.address}: gives {classes} logits, but --labels names {len(source.labels)} classes")
+
+
+def _describe(source: Source, model: ModelProto, route: Route, options: Options) -> BundleInfo:
+    inputs, outputs = graph.contracts(model)
+    arch = None if isinstance(source.network, KerasNetwork | TorchNetwork) else source.network.arch
+    return BundleInfo(
+        name=source.name,
+        precision="fp16" if options.precision == "fp16" else "fp32",
+        target=options.target.name,
+        labels=source.labels,
+        preprocessing=source.preprocessing,
+        inputs=inputs,
+        outputs=outputs,
+        opset=graph.opset_of(model),
+        metrics=source.metrics or {},
+        lineage=Lineage(
+            framework=source.framework,
+            arch=arch,
+            source=source.address,
+            route=route,
+            config=source.config or {},
+            dataset_fingerprint=source.dataset_fingerprint,
+            scenerec=__version__,
+            exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    )
+
+
+@contextmanager
+def _step(name: str, say: Say) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    say(Step(name, time.perf_counter() - started))
