@@ -88,11 +88,14 @@ def _architecture(source: str, weights: WeightFile, wanted: str | None) -> str:
 
 def _fit(state: State, arch: str, classes: int, partial: bool) -> tuple[State, tuple[str, ...], tuple[str, ...]]:
     """The state of the network; its keys that are drawn, and the state's that are left out."""
+    if not partial:
+        from scenerec.models.torch_outline import state_shapes
+
+        neutral.check_fits(state_shapes(arch, classes), state, arch)
+        return state, (), ()
     from scenerec.models import torch_model
 
     new = torch_model.state(torch_model.build(arch, classes, seed=0))
-    if not partial:
-        neutral.check_fits({key: array.shape for key, array in new.items()}, state, arch)
     fitting = {key for key, array in new.items() if key in state and state[key].shape == array.shape}
     return (
         {key: state[key] if key in fitting else new[key] for key in new},
