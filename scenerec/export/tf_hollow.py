@@ -58,7 +58,7 @@ def convert(
     converted = _run_tf2onnx(graph_def, function.inputs[0].name, function.outputs[0].name, weights, layers)
     model: ModelProto = converted.make_model("network")
     _cut_softmax(model)
-    _name_nodes(model, layers)
+    weights = _rename(model, weights, layers)
     _name_batch(model)
     if opset > _OPSET:
         model = version_converter.convert_version(model, opset)
@@ -183,14 +183,29 @@ def _cut_softmax(model: ModelProto) -> None:
     helper.set_model_props(model, {SOFTMAX_REMOVED: "1"})
 
 
-def _name_nodes(model: ModelProto, layers: Collection[str]) -> None:
-    """LAYER/OPERATOR, numbered where a layer has several, as torch_onnx names MODULE/OPERATOR."""
+def _rename(model: ModelProto, weights: Weights, layers: Collection[str]) -> Weights:
+    """Names nodes LAYER/OPERATOR, numbered where a layer has several, and values after them; kernels LAYER/kernel."""
     taken: Counter[str] = Counter()
+
+    def name(path: str, kind: str) -> str:
+        layer = _layer(path, layers)
+        wanted = f"{layer}/{kind}" if layer else kind
+        taken[wanted] += 1
+        return f"{wanted}_{taken[wanted]}" if taken[wanted] > 1 else wanted
+
+    renamed = {old: name(old, "kernel") for old in weights}
+    for value in model.graph.input:
+        value.name = renamed.get(value.name, value.name)
+    new_names = dict(renamed)
     for node in model.graph.node:
-        layer = _layer(node.name, layers)
-        name = f"{layer}/{node.op_type}" if layer else node.op_type
-        taken[name] += 1
-        node.name = f"{name}_{taken[name]}" if taken[name] > 1 else name
+        node.name = name(node.name, node.op_type)
+        for index, output in enumerate(node.output):
+            if output and output != LOGITS:
+                new_names[output] = f"{node.name}:{index}"
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new_names.get(old, old) for old in names]
+    return {renamed[old]: handle for old, handle in weights.items()}
 
 
 def _layer(name: str, layers: Collection[str]) -> str:

@@ -141,7 +141,12 @@ def _convert(request: Request, name: str, state: Mapping[str, np.ndarray] | None
 def _run_child(folder: Path, name: str, limits: Limits) -> None:
     """Raises what the child reports, and ConversionError where a limit or a signal ends it."""
     root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+        "CUDA_VISIBLE_DEVICES": "-1",  # nothing is computed: a GPU would cost memory and time
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     with (folder / "stderr").open("wb") as stderr:
         child = subprocess.Popen(
             [sys.executable, "-m", "scenerec.export.tf_onnx_worker", str(folder)],

@@ -4,11 +4,6 @@
 network, or failure.json.
 """
 
-import os
-
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # nothing is computed: a GPU would cost memory and time
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +32,8 @@ class Source:
     """In pixels."""
     layers: frozenset[str]
     """Names of its layers, where it knows them."""
+    model: Any
+    """What the variables live with."""
 
 
 def main(folder: Path) -> int:
@@ -73,7 +70,7 @@ def _load_twin(request: Request, weights: Path) -> Source:
     model = keras_twin.twin(network, request.image_size, name=request.arch)
     del network
     tf_model.load_state(model, load_file(weights))
-    return Source(lambda images: model(images, training=False), request.image_size, _layer_names(model))
+    return Source(lambda images: model(images, training=False), request.image_size, _layer_names(model), model)
 
 
 def _load_keras(path: Path, image_size: int | None) -> Source:
@@ -88,7 +85,7 @@ def _load_keras(path: Path, image_size: int | None) -> Source:
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     dtypes = [tensor.dtype for tensor in model.inputs]
     size = _image_size(shapes, dtypes, [tuple(tensor.shape) for tensor in model.outputs], image_size)
-    return Source(lambda images: model(images, training=False), size, _layer_names(model))
+    return Source(lambda images: model(images, training=False), size, _layer_names(model), model)
 
 
 def _load_saved_model(path: Path, image_size: int | None) -> Source:
@@ -110,12 +107,7 @@ def _load_saved_model(path: Path, image_size: int | None) -> Source:
         image_size,
     )
     (input_name,), (output_name,) = inputs, outputs
-
-    def call(images: tf.Tensor) -> tf.Tensor:
-        return signature(**{input_name: images})[output_name]
-
-    call.keep = loaded  # type: ignore[attr-defined]  # its variables live as long as it does
-    return Source(call, size, frozenset())
+    return Source(lambda images: signature(**{input_name: images})[output_name], size, frozenset(), loaded)
 
 
 def _image_size(

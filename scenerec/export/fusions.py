@@ -1,0 +1,227 @@
+"""Patterns of operators that conversion leaves, and the fewer ones that compute the same.
+
+Each is a rule of onnxscript's rewriter: `pattern` is looked for (with the operands of additions and multiplications in
+either order), `check` must hold besides, `rewrite` takes its place. What runtimes fuse themselves is left to them.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+from onnxscript import ir
+from onnxscript.rewriter import pattern, rewrite
+
+_RELATIVE_TOLERANCE = 1e-5
+_TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+class HardSigmoid(pattern.RewriteRuleClassBase):
+    """clip(x + 3, 0, 6) / 6."""
+
+    def pattern(self, op: Any, x: Any, three: Any, low: Any, high: Any, sixth: Any) -> Any:
+        """As Keras computes it."""
+        return op.Mul(op.Clip(op.Add(x, three), low, high), sixth, _outputs=["fused"])
+
+    def check(self, context: Any, three: Any, low: Any, high: Any, sixth: Any, **_: Any) -> bool:
+        """The constants."""
+        return _is(three, 3) and _is(low, 0) and _is(high, 6) and _is(sixth, 1 / 6)
+
+    def rewrite(self, op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+        """One operator."""
+        return op.HardSigmoid(x, alpha=1 / 6, beta=0.5, _name=_name(fused, "HardSigmoid"))
+
+
+class HardSwish(pattern.RewriteRuleClassBase):
+    """x HardSigmoid(x); onnxruntime takes it apart again, other runtimes have it as one operator."""
+
+    def pattern(self, op: Any, x: Any) -> Any:
+        """HardSigmoid is fused already."""
+        return op.Mul(x, op.HardSigmoid(x, _allow_other_attributes=True, _outputs=["gate"]), _outputs=["fused"])
+
+    def check(self, context: Any, gate: ir.Value, **_: Any) -> bool:
+        """The slope and offset of HardSwish."""
+        node = gate.producer()
+        assert node is not None
+        slope, offset = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
+        return math.isclose(slope, 1 / 6, rel_tol=_RELATIVE_TOLERANCE) and offset == 0.5
+
+    def rewrite(self, op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+        """One operator."""
+        return op.HardSwish(x, _name=_name(fused, "HardSwish"))
+
+
+class Gelu(pattern.RewriteRuleClassBase):
+    """0.5 x (1 - erf(-x √0.5)), which is Keras's exact GELU with its erfc spelt out."""
+
+    def pattern(self, op: Any, x: Any, half: Any, one: Any, root: Any) -> Any:
+        """As Keras computes it."""
+        erfc = op.Sub(one, op.Erf(op.Mul(op.Neg(x), root)))
+        return op.Mul(op.Mul(half, x), erfc, _outputs=["fused"])
+
+    def check(self, context: Any, half: Any, one: Any, root: Any, **_: Any) -> bool:
+        """The constants."""
+        return _is(half, 0.5) and _is(one, 1) and _is(root, math.sqrt(0.5))
+
+    def rewrite(self, op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+        """x (1 + erf(x / √2)) 0.5: the form that runtimes know; the operator itself is of opset 20."""
+        name = _name(fused, "Gelu")
+        erf = op.Erf(op.Div(x, op.Constant(value_float=math.sqrt(2)), _name=name), _name=name)
+        raised = op.Add(erf, op.Constant(value_float=1.0), _name=name)
+        return op.Mul(op.Mul(x, raised, _name=name), op.Constant(value_float=0.5), _name=name)
+
+
+class _LayerNormalization(pattern.RewriteRuleClassBase):
+    """With s = scale / √(variance + ε): x s + (bias - mean s), over the last axis."""
+
+    def check(self, context: Any, axis: Any, epsilon: Any, **arrays: Any) -> bool:
+        """The last axis, one scale and one bias for each of its elements."""
+        return (
+            _is(axis, -1)
+            and _scalar(epsilon) is not None
+            and all(_vector(arrays[name]) is not None for name in ("scale", "bias") if name in arrays)
+        )
+
+    def rewrite(self, op: Any, x: Any, epsilon: Any, fused: ir.Value, **arrays: Any) -> Any:
+        """One operator."""
+        vectors = [op.Constant(value=ir.tensor(_vector(arrays[name]))) for name in ("scale", "bias") if name in arrays]
+        name = _name(fused, "LayerNormalization")
+        return op.LayerNormalization(x, *vectors, axis=-1, epsilon=_scalar(epsilon), _name=name)
+
+
+def _scaled(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> tuple[Any, Any]:
+    """x s, and -mean s."""
+    mean = op.ReduceMean(x, axis, _allow_other_attributes=True)
+    deviation = op.Sub(x, mean)
+    variance = op.ReduceMean(op.Mul(deviation, deviation), axis, _allow_other_attributes=True)
+    s = op.Mul(op.Reciprocal(op.Sqrt(op.Add(variance, epsilon))), scale)
+    return op.Mul(x, s), op.Mul(op.Neg(mean), s)
+
+
+class LayerNormalization(_LayerNormalization):
+    """x s + (bias - mean s)."""
+
+    def pattern(self, op: Any, x: Any, axis: Any, epsilon: Any, scale: Any, bias: Any) -> Any:
+        """As Keras computes it."""
+        scaled, offset = _scaled(op, x, axis, epsilon, scale)
+        return op.Add(scaled, op.Add(offset, bias), _outputs=["fused"])
+
+
+class UnbiasedLayerNormalization(_LayerNormalization):
+    """x s - mean s: TensorFlow drops a bias that is zero."""
+
+    def pattern(self, op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> Any:
+        """As Keras computes it."""
+        scaled, offset = _scaled(op, x, axis, epsilon, scale)
+        return op.Add(scaled, offset, _outputs=["fused"])
+
+
+class ChannelShuffle(pattern.RewriteRuleClassBase):
+    """ShuffleNet's permutation of channels, between NHWC reshapes: to NCHW ones."""
+
+    def pattern(self, op: Any, x: Any, split: Any, merged: Any) -> Any:
+        """[n, c, h, w] -> [n, h, w, c]; groups split, swapped, merged."""
+        nhwc = op.Transpose(x, perm=_TO_NHWC)
+        swapped = op.Transpose(op.Reshape(nhwc, split), perm=(0, 1, 2, 4, 3))
+        return op.Reshape(swapped, merged, _outputs=["fused"])
+
+    def check(self, context: Any, split: Any, merged: Any, **_: Any) -> bool:
+        """The channels alone are split."""
+        axes, whole = _integers(split), _integers(merged)
+        return len(axes) == 5 and len(whole) == 4 and axes[:3] == whole[:3] and axes[3] * axes[4] == whole[3]
+
+    def rewrite(self, op: Any, x: Any, split: Any, fused: ir.Value, **_: Any) -> Any:
+        """The same on [n, c, h, w], then one transpose, which meets its inverse further down."""
+        name = _name(fused, "ChannelShuffle")
+        batch, height, width, groups, channels = _integers(split)
+        shape = op.Constant(value_ints=[batch, groups, channels, height, width])
+        swapped = op.Transpose(op.Reshape(x, shape, _name=name), perm=(0, 2, 1, 3, 4), _name=name)
+        whole = op.Constant(value_ints=[batch, groups * channels, height, width])
+        return op.Transpose(op.Reshape(swapped, whole, _name=name), perm=_TO_NHWC, _name=name)
+
+
+class PaddedMaxPool(pattern.RewriteRuleClassBase):
+    """The maximum over windows of what is padded with zeros and nowhere negative: zeros do not win, as -∞ would not."""
+
+    def pattern(self, op: Any, x: Any, amounts: Any) -> Any:
+        """A pad apart, which the pool has itself in ONNX."""
+        padded = op.Pad(x, amounts, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["padded"])
+        return op.MaxPool(padded, _allow_other_attributes=True, _outputs=["fused"])
+
+    def check(self, context: Any, x: ir.Value, amounts: ir.Value, padded: ir.Value, fused: ir.Value) -> bool:
+        """Constant zeros, on the sides of the image alone, and fewer than a window has pixels."""
+        pad, pool, relu = padded.producer(), fused.producer(), x.producer()
+        assert pad is not None and pool is not None
+        sides, window = _integers(amounts), pool.attributes.get_ints("kernel_shape", ())
+        return (
+            relu is not None
+            and relu.op_type == "Relu"
+            and pad.attributes.get_string("mode", "constant") == "constant"
+            and all(value is None or _is(value, 0) for value in pad.inputs[2:])
+            and pool.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
+            and len(sides) == 8
+            and not any((*sides[:2], *sides[4:6]))
+            and all(0 <= side < pixels for side, pixels in zip((*sides[2:4], *sides[6:]), window * 2, strict=True))
+            and not any(pool.attributes.get_ints("pads", ()))
+        )
+
+    def rewrite(self, op: Any, x: ir.Value, amounts: ir.Value, fused: ir.Value, **_: Any) -> Any:
+        """The pool pads."""
+        pool = fused.producer()
+        assert pool is not None
+        sides = _integers(amounts)
+        attributes = {**pool.attributes, "pads": ir.AttrInt64s("pads", [*sides[2:4], *sides[6:]])}
+        return op.MaxPool(x, _name=pool.name, **attributes)
+
+
+_RULES = pattern.RewriteRuleSet(
+    [
+        kind.rule()
+        for kind in (
+            HardSigmoid,
+            HardSwish,
+            Gelu,
+            LayerNormalization,
+            UnbiasedLayerNormalization,
+            ChannelShuffle,
+            PaddedMaxPool,
+        )
+    ],
+    commute=True,
+)
+
+
+def fuse(model: ModelProto) -> ModelProto:
+    """A copy with all patterns replaced; new nodes are named MODULE/OPERATOR after the last of what they replace."""
+    return rewrite(model, _RULES)
+
+
+def _name(replaced: ir.Value, operator: str) -> str:
+    node = replaced.producer()
+    module = (node.name or "").rpartition("/")[0] if node is not None else ""
+    return f"{module}/{operator}" if module else operator
+
+
+def _array(value: ir.Value) -> np.ndarray | None:
+    return None if value.const_value is None else value.const_value.numpy()
+
+
+def _scalar(value: ir.Value) -> float | None:
+    array = _array(value)
+    return float(array.item()) if array is not None and array.size == 1 else None
+
+
+def _is(value: ir.Value, number: float) -> bool:
+    scalar = _scalar(value)
+    return scalar is not None and math.isclose(scalar, number, rel_tol=_RELATIVE_TOLERANCE)
+
+
+def _vector(value: ir.Value) -> np.ndarray | None:
+    """Of a constant whose last axis is the only one: [1, 1, n] -> [n]."""
+    array = _array(value)
+    return array.reshape(-1) if array is not None and array.ndim and array.shape[-1] == array.size else None
+
+
+def _integers(value: ir.Value) -> list[int]:
+    array = _array(value)
+    return [] if array is None else [int(item) for item in array.reshape(-1)]

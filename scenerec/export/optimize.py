@@ -1,0 +1,105 @@
+"""ONNX graphs made smaller and faster, with the same results: for all runtimes, for half precision, for onnxruntime.
+
+Graphs come from the frameworks, so what is done here does not ask which one it was.
+"""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import onnxslim
+from onnx import ModelProto
+from onnxruntime import GraphOptimizationLevel
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+
+from scenerec.errors import ModelError
+from scenerec.export.fusions import fuse
+from scenerec.export.graph import OWN_PREFIX, module_of
+
+_FLOAT16_MAX = 65504.0
+_KEPT_FLOAT = ("Softmax", "LayerNormalization")
+"""Operators that stay in float32: they add up many numbers, or exponentials."""
+
+
+def clean(network: ModelProto) -> ModelProto:
+    """The same graph in fewer operators of the standard set, so that any runtime gains.
+
+    Constants are folded (kernels into their final layout, shapes), BatchNorm and padding go into the convolutions,
+    transposes meet and cancel (onnxruntime's basic level, onnxslim); see `scenerec.export.fusions` for the rest. Nodes
+    keep names of the form MODULE/OPERATOR.
+    """
+    model = ModelProto()
+    model.CopyFrom(network)
+    model = _optimized(model, GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    model = fuse(onnxslim.slim(model))
+    model = fuse(_optimized(model, GraphOptimizationLevel.ORT_ENABLE_BASIC))  # which takes HardSwish apart
+    _name_nodes(model)
+    return model
+
+
+def half(model: ModelProto) -> ModelProto:
+    """A copy that computes in float16: half the size, and fast on GPUs (a CPU computes it in float32).
+
+    Inputs and outputs keep their types. Softmax, LayerNormalization, and what `graph.complete` added stay in float32.
+    """
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    return convert_float_to_float16(
+        copied,
+        max_finite_val=_FLOAT16_MAX,
+        keep_io_types=True,
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_KEPT_FLOAT],
+        node_block_list=[node.name for node in model.graph.node if node.name.startswith(OWN_PREFIX)],
+    )
+
+
+def offline(model: ModelProto, this_machine: bool = False) -> ModelProto:
+    """The graph as onnxruntime's CPU provider optimises it, so that a session opens without doing so again.
+
+    It holds operators of onnxruntime's own (such as FusedConv), which no other runtime knows. With `this_machine` also
+    layouts made for this machine's vector instructions, which run nowhere else as fast, or at all.
+    """
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    level = GraphOptimizationLevel.ORT_ENABLE_ALL if this_machine else GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    return _optimized(copied, level)
+
+
+def _optimized(model: ModelProto, level: GraphOptimizationLevel) -> ModelProto:
+    """Takes `model` apart. Weights go through files beside the graph, as protobuf ends at 2 GB."""
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    with tempfile.TemporaryDirectory(prefix="scenerec-optimize-") as temporary:
+        before, after = Path(temporary) / "before.onnx", Path(temporary) / "after.onnx"
+        onnx.save_model(model, before, save_as_external_data=True, location="before.data")
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = level
+        options.optimized_model_filepath = str(after)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "after.data")
+        options.log_severity_level = 4
+        try:
+            onnxruntime.InferenceSession(before, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has an error class for each of its codes
+            raise ModelError(f"onnxruntime does not load the graph: {str(error).strip().splitlines()[0]}") from None
+        optimized = onnx.load(after)
+    _keep_used_domains(optimized)
+    onnx.helper.set_model_props(optimized, properties)
+    return optimized
+
+
+def _keep_used_domains(model: ModelProto) -> None:
+    """onnxruntime imports all that it knows."""
+    used = {"", *(node.domain for node in model.graph.node)}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def _name_nodes(model: ModelProto) -> None:
+    """Numbers the operators of a module, where it has several."""
+    taken: Counter[str] = Counter()
+    for node in model.graph.node:
+        name = f"{module_of(node)}/{node.op_type}" if module_of(node) else node.op_type
+        taken[name] += 1
+        node.name = f"{name}_{taken[name]}" if taken[name] > 1 else name
