@@ -76,8 +76,16 @@ def _time(
     )
 
 
-def interleaved(first: Callable[[], None], second: Callable[[], None], seconds: float) -> list[tuple[float, float]]:
-    """Seconds of each call of both, in turn, for about `seconds` in all: what disturbs one disturbs the other."""
+def interleaved(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[tuple[float, float]]:
+    """Seconds of each call of both, in turn, for about `seconds` in all: what disturbs one disturbs the other.
+
+    They are `clock`'s seconds: with `time.thread_time` those that this thread computed, whoever else was computing.
+    """
     for _ in range(_WARM_UP_CALLS):
         first()
         second()
@@ -85,9 +93,9 @@ def interleaved(first: Callable[[], None], second: Callable[[], None], seconds: 
     end = time.perf_counter() + seconds
     while len(pairs) < _FEWEST_CALLS or time.perf_counter() < end:
         if len(pairs) % 2:
-            second_s, first_s = _seconds(second), _seconds(first)
+            second_s, first_s = _seconds(second, clock), _seconds(first, clock)
         else:
-            first_s, second_s = _seconds(first), _seconds(second)
+            first_s, second_s = _seconds(first, clock), _seconds(second, clock)
         pairs.append((first_s, second_s))
     return pairs
 
@@ -98,7 +106,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[rank - 1]
 
 
-def _seconds(call: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
