@@ -3,23 +3,19 @@
 No TensorFlow here: the child (`tf_onnx_worker`) imports it, under a cap of memory and of time, and ends with it.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-import psutil
 from onnx import ModelProto
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.numpy import save_file
 
 from scenerec.errors import ModelError
+from scenerec.export import child
+from scenerec.export.child import Limits
 from scenerec.export.graph import check_network
 from scenerec.models import zoo
 
@@ -34,8 +30,6 @@ WEIGHTS_FILE = "weights.safetensors"
 NETWORK_FILE = "network.onnx"
 FAILURE_FILE = "failure.json"
 
-_WATCH_EVERY_S = 0.05
-
 
 class ConversionError(ModelError):
     """tf2onnx cannot convert a model, or not within its limits."""
@@ -43,16 +37,6 @@ class ConversionError(ModelError):
 
 class UnsupportedOperatorsError(ConversionError):
     """Operators that tf2onnx has no equivalent of."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the child process may take."""
-
-    memory_bytes: int = 4 * 2**30
-    """Resident memory; TensorFlow takes 1.2 GiB of it without a model."""
-    time_s: float = 1800.0
-    """Wall-clock time."""
 
 
 LIMITS = Limits()
@@ -140,52 +124,17 @@ def _convert(request: Request, name: str, state: Mapping[str, np.ndarray] | None
 
 def _run_child(folder: Path, name: str, limits: Limits) -> None:
     """Raises what the child reports, and ConversionError where a limit or a signal ends it."""
-    root = str(Path(__file__).parents[2])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
-        "CUDA_VISIBLE_DEVICES": "-1",  # nothing is computed: a GPU would cost memory and time
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    with (folder / "stderr").open("wb") as stderr:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "scenerec.export.tf_onnx_worker", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            env=environment,
-        )
     try:
-        _watch(child, name, limits)
-    finally:
-        child.kill()
-        child.wait()
-    if child.returncode:
-        raise _failure(folder, name, child.returncode)
+        child.run("scenerec.export.tf_onnx_worker", folder, limits)
+    except child.LimitError as error:
+        raise ConversionError(f"{name}: tf2onnx {error}: use --route twin") from None
+    except child.ChildError as error:
+        raise _failure(folder, name, error) from None
 
 
-def _watch(child: subprocess.Popen[bytes], name: str, limits: Limits) -> None:
-    """Returns when the child has ended by itself."""
-    watched, deadline = psutil.Process(child.pid), time.monotonic() + limits.time_s
-    while child.poll() is None:
-        try:
-            resident_bytes = watched.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-        if resident_bytes > limits.memory_bytes:
-            raise ConversionError(
-                f"{name}: tf2onnx needs more than {limits.memory_bytes / 2**30:.1f} GiB of memory: use --route twin"
-            )
-        if time.monotonic() > deadline:
-            raise ConversionError(f"{name}: tf2onnx takes more than {limits.time_s:g} s: use --route twin")
-        time.sleep(_WATCH_EVERY_S)
-
-
-def _failure(folder: Path, name: str, returncode: int) -> ModelError:
+def _failure(folder: Path, name: str, error: child.ChildError) -> ModelError:
     try:
         failure = Failure.model_validate_json((folder / FAILURE_FILE).read_text())
     except (OSError, ValidationError):
-        cause = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
-        lines = (folder / "stderr").read_text(errors="replace").strip().splitlines()
-        return ConversionError(f"{name}: tf2onnx ended with {cause}{f': {lines[-1]}' if lines else ''}")
+        return ConversionError(f"{name}: tf2onnx {error}")
     return (UnsupportedOperatorsError if failure.unsupported else ConversionError)(f"{name}: {failure.message}")
