@@ -1,6 +1,6 @@
 """Patterns of operators that conversion leaves, and the fewer ones that compute the same.
 
-Each is a rule of onnxscript's rewriter: `pattern` is looked for (with the operands of additions and multiplications in
+Each is a rule for onnxscript's rewriter: `pattern` is looked for (with the operands of additions and multiplications in
 either order), `check` must hold besides, `rewrite` takes its place. What runtimes fuse themselves is left to them.
 """
 
@@ -16,54 +16,63 @@ _RELATIVE_TOLERANCE = 1e-5
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
-class HardSigmoid(pattern.RewriteRuleClassBase):
+class HardSigmoid:
     """clip(x + 3, 0, 6) / 6."""
 
-    def pattern(self, op: Any, x: Any, three: Any, low: Any, high: Any, sixth: Any) -> Any:
+    @staticmethod
+    def pattern(op: Any, x: Any, three: Any, low: Any, high: Any, sixth: Any) -> Any:
         """As Keras computes it."""
         return op.Mul(op.Clip(op.Add(x, three), low, high), sixth, _outputs=["fused"])
 
-    def check(self, context: Any, three: Any, low: Any, high: Any, sixth: Any, **_: Any) -> bool:
+    @staticmethod
+    def check(context: Any, three: Any, low: Any, high: Any, sixth: Any, **_: Any) -> bool:
         """The constants."""
         return _is(three, 3) and _is(low, 0) and _is(high, 6) and _is(sixth, 1 / 6)
 
-    def rewrite(self, op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+    @staticmethod
+    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
         """One operator."""
         return op.HardSigmoid(x, alpha=1 / 6, beta=0.5, _name=_name(fused, "HardSigmoid"))
 
 
-class HardSwish(pattern.RewriteRuleClassBase):
+class HardSwish:
     """x HardSigmoid(x); onnxruntime takes it apart again, other runtimes have it as one operator."""
 
-    def pattern(self, op: Any, x: Any) -> Any:
+    @staticmethod
+    def pattern(op: Any, x: Any) -> Any:
         """HardSigmoid is fused already."""
         return op.Mul(x, op.HardSigmoid(x, _allow_other_attributes=True, _outputs=["gate"]), _outputs=["fused"])
 
-    def check(self, context: Any, gate: ir.Value, **_: Any) -> bool:
+    @staticmethod
+    def check(context: Any, gate: ir.Value, **_: Any) -> bool:
         """The slope and offset of HardSwish."""
         node = gate.producer()
         assert node is not None
         slope, offset = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
         return math.isclose(slope, 1 / 6, rel_tol=_RELATIVE_TOLERANCE) and offset == 0.5
 
-    def rewrite(self, op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+    @staticmethod
+    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
         """One operator."""
         return op.HardSwish(x, _name=_name(fused, "HardSwish"))
 
 
-class Gelu(pattern.RewriteRuleClassBase):
+class Gelu:
     """0.5 x (1 - erf(-x √0.5)), which is Keras's exact GELU with its erfc spelt out."""
 
-    def pattern(self, op: Any, x: Any, half: Any, one: Any, root: Any) -> Any:
+    @staticmethod
+    def pattern(op: Any, x: Any, half: Any, one: Any, root: Any) -> Any:
         """As Keras computes it."""
         erfc = op.Sub(one, op.Erf(op.Mul(op.Neg(x), root)))
         return op.Mul(op.Mul(half, x), erfc, _outputs=["fused"])
 
-    def check(self, context: Any, half: Any, one: Any, root: Any, **_: Any) -> bool:
+    @staticmethod
+    def check(context: Any, half: Any, one: Any, root: Any, **_: Any) -> bool:
         """The constants."""
         return _is(half, 0.5) and _is(one, 1) and _is(root, math.sqrt(0.5))
 
-    def rewrite(self, op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+    @staticmethod
+    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
         """x (1 + erf(x / √2)) 0.5: the form that runtimes know; the operator itself is of opset 20."""
         name = _name(fused, "Gelu")
         erf = op.Erf(op.Div(x, op.Constant(value_float=math.sqrt(2)), _name=name), _name=name)
@@ -71,22 +80,27 @@ class Gelu(pattern.RewriteRuleClassBase):
         return op.Mul(op.Mul(x, raised, _name=name), op.Constant(value_float=0.5), _name=name)
 
 
-class _LayerNormalization(pattern.RewriteRuleClassBase):
-    """With s = scale / √(variance + ε): x s + (bias - mean s), over the last axis."""
+class _LayerNormalization:
+    """With s = scale / √(variance + ε): x s + (bias - mean s), over the last axis, or over the channels of images."""
 
-    def check(self, context: Any, axis: Any, epsilon: Any, **arrays: Any) -> bool:
-        """The last axis, one scale and one bias for each of its elements."""
-        return (
-            _is(axis, -1)
-            and _scalar(epsilon) is not None
-            and all(_vector(arrays[name]) is not None for name in ("scale", "bias") if name in arrays)
+    @staticmethod
+    def check(context: Any, axis: Any, epsilon: Any, **arrays: Any) -> bool:
+        """One scale and one bias for each element of the axis."""
+        vectors = [_along(arrays[name], axis) for name in ("scale", "bias") if name in arrays]
+        return _scalar(epsilon) is not None and all(vector is not None for vector in vectors)
+
+    @staticmethod
+    def rewrite(op: Any, x: Any, axis: Any, epsilon: Any, fused: ir.Value, **arrays: Any) -> Any:
+        """One operator; channels go to the end and back, by transposes that meet others."""
+        vectors = [
+            op.Constant(value=ir.tensor(_along(arrays[name], axis))) for name in ("scale", "bias") if name in arrays
+        ]
+        attributes = {"axis": -1, "epsilon": _scalar(epsilon), "_name": _name(fused, "LayerNormalization")}
+        if _is(axis, -1):
+            return op.LayerNormalization(x, *vectors, **attributes)
+        return op.Transpose(
+            op.LayerNormalization(op.Transpose(x, perm=_TO_NHWC), *vectors, **attributes), perm=_TO_NCHW
         )
-
-    def rewrite(self, op: Any, x: Any, epsilon: Any, fused: ir.Value, **arrays: Any) -> Any:
-        """One operator."""
-        vectors = [op.Constant(value=ir.tensor(_vector(arrays[name]))) for name in ("scale", "bias") if name in arrays]
-        name = _name(fused, "LayerNormalization")
-        return op.LayerNormalization(x, *vectors, axis=-1, epsilon=_scalar(epsilon), _name=name)
 
 
 def _scaled(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> tuple[Any, Any]:
@@ -101,7 +115,8 @@ def _scaled(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> tuple[Any, 
 class LayerNormalization(_LayerNormalization):
     """x s + (bias - mean s)."""
 
-    def pattern(self, op: Any, x: Any, axis: Any, epsilon: Any, scale: Any, bias: Any) -> Any:
+    @staticmethod
+    def pattern(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any, bias: Any) -> Any:
         """As Keras computes it."""
         scaled, offset = _scaled(op, x, axis, epsilon, scale)
         return op.Add(scaled, op.Add(offset, bias), _outputs=["fused"])
@@ -110,27 +125,31 @@ class LayerNormalization(_LayerNormalization):
 class UnbiasedLayerNormalization(_LayerNormalization):
     """x s - mean s: TensorFlow drops a bias that is zero."""
 
-    def pattern(self, op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> Any:
+    @staticmethod
+    def pattern(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> Any:
         """As Keras computes it."""
         scaled, offset = _scaled(op, x, axis, epsilon, scale)
         return op.Add(scaled, offset, _outputs=["fused"])
 
 
-class ChannelShuffle(pattern.RewriteRuleClassBase):
+class ChannelShuffle:
     """ShuffleNet's permutation of channels, between NHWC reshapes: to NCHW ones."""
 
-    def pattern(self, op: Any, x: Any, split: Any, merged: Any) -> Any:
+    @staticmethod
+    def pattern(op: Any, x: Any, split: Any, merged: Any) -> Any:
         """[n, c, h, w] -> [n, h, w, c]; groups split, swapped, merged."""
         nhwc = op.Transpose(x, perm=_TO_NHWC)
         swapped = op.Transpose(op.Reshape(nhwc, split), perm=(0, 1, 2, 4, 3))
         return op.Reshape(swapped, merged, _outputs=["fused"])
 
-    def check(self, context: Any, split: Any, merged: Any, **_: Any) -> bool:
+    @staticmethod
+    def check(context: Any, split: Any, merged: Any, **_: Any) -> bool:
         """The channels alone are split."""
         axes, whole = _integers(split), _integers(merged)
         return len(axes) == 5 and len(whole) == 4 and axes[:3] == whole[:3] and axes[3] * axes[4] == whole[3]
 
-    def rewrite(self, op: Any, x: Any, split: Any, fused: ir.Value, **_: Any) -> Any:
+    @staticmethod
+    def rewrite(op: Any, x: Any, split: Any, fused: ir.Value, **_: Any) -> Any:
         """The same on [n, c, h, w], then one transpose, which meets its inverse further down."""
         name = _name(fused, "ChannelShuffle")
         batch, height, width, groups, channels = _integers(split)
@@ -140,19 +159,21 @@ class ChannelShuffle(pattern.RewriteRuleClassBase):
         return op.Transpose(op.Reshape(swapped, whole, _name=name), perm=_TO_NHWC, _name=name)
 
 
-class PaddedMaxPool(pattern.RewriteRuleClassBase):
+class PaddedMaxPool:
     """The maximum over windows of what is padded with zeros and nowhere negative: zeros do not win, as -∞ would not."""
 
-    def pattern(self, op: Any, x: Any, amounts: Any) -> Any:
+    @staticmethod
+    def pattern(op: Any, x: Any, amounts: Any) -> Any:
         """A pad apart, which the pool has itself in ONNX."""
         padded = op.Pad(x, amounts, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["padded"])
         return op.MaxPool(padded, _allow_other_attributes=True, _outputs=["fused"])
 
-    def check(self, context: Any, x: ir.Value, amounts: ir.Value, padded: ir.Value, fused: ir.Value) -> bool:
+    @staticmethod
+    def check(context: Any, x: ir.Value, amounts: ir.Value, padded: ir.Value, fused: ir.Value) -> bool:
         """Constant zeros, on the sides of the image alone, and fewer than a window has pixels."""
         pad, pool, relu = padded.producer(), fused.producer(), x.producer()
         assert pad is not None and pool is not None
-        sides, window = _integers(amounts), pool.attributes.get_ints("kernel_shape", ())
+        sides, window = _integers(amounts), pool.attributes.get_ints("kernel_shape") or ()
         return (
             relu is not None
             and relu.op_type == "Relu"
@@ -161,11 +182,14 @@ class PaddedMaxPool(pattern.RewriteRuleClassBase):
             and pool.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
             and len(sides) == 8
             and not any((*sides[:2], *sides[4:6]))
-            and all(0 <= side < pixels for side, pixels in zip((*sides[2:4], *sides[6:]), window * 2, strict=True))
+            and all(
+                0 <= side < pixels for side, pixels in zip((*sides[2:4], *sides[6:]), (*window, *window), strict=True)
+            )
             and not any(pool.attributes.get_ints("pads", ()))
         )
 
-    def rewrite(self, op: Any, x: ir.Value, amounts: ir.Value, fused: ir.Value, **_: Any) -> Any:
+    @staticmethod
+    def rewrite(op: Any, x: ir.Value, amounts: ir.Value, fused: ir.Value, **_: Any) -> Any:
         """The pool pads."""
         pool = fused.producer()
         assert pool is not None
@@ -174,19 +198,17 @@ class PaddedMaxPool(pattern.RewriteRuleClassBase):
         return op.MaxPool(x, _name=pool.name, **attributes)
 
 
+_FUSIONS = (
+    HardSigmoid,
+    HardSwish,
+    Gelu,
+    LayerNormalization,
+    UnbiasedLayerNormalization,
+    ChannelShuffle,
+    PaddedMaxPool,
+)
 _RULES = pattern.RewriteRuleSet(
-    [
-        kind.rule()
-        for kind in (
-            HardSigmoid,
-            HardSwish,
-            Gelu,
-            LayerNormalization,
-            UnbiasedLayerNormalization,
-            ChannelShuffle,
-            PaddedMaxPool,
-        )
-    ],
+    [pattern.RewriteRule(fusion.pattern, fusion.rewrite, fusion.check, name=fusion.__name__) for fusion in _FUSIONS],
     commute=True,
 )
 
@@ -216,10 +238,14 @@ def _is(value: ir.Value, number: float) -> bool:
     return scalar is not None and math.isclose(scalar, number, rel_tol=_RELATIVE_TOLERANCE)
 
 
-def _vector(value: ir.Value) -> np.ndarray | None:
-    """Of a constant whose last axis is the only one: [1, 1, n] -> [n]."""
+def _along(value: ir.Value, axis: ir.Value) -> np.ndarray | None:
+    """The vector [n] in a constant that varies along the axis only: [1, 1, n] or [n], and [1, n, 1, 1] for axis 1."""
     array = _array(value)
-    return array.reshape(-1) if array is not None and array.ndim and array.shape[-1] == array.size else None
+    if array is None or array.size != max(array.shape, default=0):
+        return None
+    last = _is(axis, -1) and array.shape[-1] == array.size
+    channels = _is(axis, 1) and array.ndim == 4 and array.shape[1] == array.size
+    return array.reshape(-1) if last or channels else None
 
 
 def _integers(value: ir.Value) -> list[int]:

@@ -6,18 +6,23 @@ Graphs come from the frameworks, so what is done here does not ask which one it 
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
 import onnxslim
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
+from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
 from onnxruntime import GraphOptimizationLevel
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+from onnxscript import ir
+from onnxscript.rewriter import pattern
 
 from scenerec.errors import ModelError
 from scenerec.export.fusions import fuse
 from scenerec.export.graph import OWN_PREFIX, module_of
 
+_ROUNDS = 4
 _FLOAT16_MAX = 65504.0
 _KEPT_FLOAT = ("Softmax", "LayerNormalization")
 """Operators that stay in float32: they add up many numbers, or exponentials."""
@@ -32,10 +37,14 @@ def clean(network: ModelProto) -> ModelProto:
     """
     model = ModelProto()
     model.CopyFrom(network)
-    model = _optimized(model, GraphOptimizationLevel.ORT_ENABLE_BASIC)
-    model = fuse(onnxslim.slim(model))
-    model = fuse(_optimized(model, GraphOptimizationLevel.ORT_ENABLE_BASIC))  # which takes HardSwish apart
-    _name_nodes(model)
+    model = onnxslim.slim(_optimized(model, GraphOptimizationLevel.ORT_ENABLE_BASIC))
+    for _ in range(_ROUNDS):  # fusions let transposes meet, and the other way round
+        before = _operators(model)
+        model = _optimized(fuse(model), GraphOptimizationLevel.ORT_ENABLE_BASIC)
+        if _operators(model) == before:
+            break
+    model = fuse(model)  # onnxruntime took HardSwish apart
+    _name_nodes(model, network)
     return model
 
 
@@ -46,13 +55,15 @@ def half(model: ModelProto) -> ModelProto:
     """
     copied = ModelProto()
     copied.CopyFrom(model)
-    return convert_float_to_float16(
+    converted = convert_float_to_float16(
         copied,
         max_finite_val=_FLOAT16_MAX,
         keep_io_types=True,
         op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_KEPT_FLOAT],
         node_block_list=[node.name for node in model.graph.node if node.name.startswith(OWN_PREFIX)],
     )
+    del converted.graph.value_info[:]  # of which some were float32
+    return _without_round_trips(converted)
 
 
 def offline(model: ModelProto, this_machine: bool = False) -> ModelProto:
@@ -88,6 +99,28 @@ def _optimized(model: ModelProto, level: GraphOptimizationLevel) -> ModelProto:
     return optimized
 
 
+def _round_trip(op: Any, x: Any) -> Any:
+    """What the conversion leaves between two operators that stay in float32."""
+    return op.Cast(op.Cast(x, to=TensorProto.FLOAT16), to=TensorProto.FLOAT)
+
+
+def _unrounded(op: Any, x: Any) -> Any:
+    return op.Identity(x)
+
+
+_ROUND_TRIPS = pattern.RewriteRuleSet([pattern.RewriteRule(_round_trip, _unrounded, remove_nodes=False)])
+
+
+def _without_round_trips(model: ModelProto) -> ModelProto:
+    """Also in the order of computation: the conversion appends its casts."""
+    editable = ir.from_proto(model)
+    _ROUND_TRIPS.apply_to_model(editable)
+    IdentityEliminationPass()(editable)
+    RemoveUnusedNodesPass()(editable)
+    editable.graph.sort()
+    return ir.to_proto(editable)
+
+
 def _keep_used_domains(model: ModelProto) -> None:
     """onnxruntime imports all that it knows."""
     used = {"", *(node.domain for node in model.graph.node)}
@@ -96,10 +129,18 @@ def _keep_used_domains(model: ModelProto) -> None:
     model.opset_import.extend(kept)
 
 
-def _name_nodes(model: ModelProto) -> None:
-    """Numbers the operators of a module, where it has several."""
-    taken: Counter[str] = Counter()
+def _operators(model: ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def _name_nodes(model: ModelProto, network: ModelProto) -> None:
+    """MODULE/OPERATOR, after the modules of `network`: by the name of the node, else of what it computes."""
+    modules = {output: module_of(node) for node in network.graph.node for output in node.output}
+    known, taken = set(modules.values()), Counter[str]()
     for node in model.graph.node:
-        name = f"{module_of(node)}/{node.op_type}" if module_of(node) else node.op_type
+        module = module_of(node)
+        if not module or module not in known:
+            module = modules.get(node.output[0], "")
+        name = f"{module}/{node.op_type}" if module else node.op_type
         taken[name] += 1
         node.name = f"{name}_{taken[name]}" if taken[name] > 1 else name

@@ -8,7 +8,7 @@ TensorFlow's variables straight into the file.
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def convert(
     _cut_softmax(model)
     weights = _rename(model, weights, layers)
     _name_batch(model)
+    _keep_standard_domain(model)
     if opset > _OPSET:
         model = version_converter.convert_version(model, opset)
     _save(model, weights, destination)
@@ -184,21 +185,24 @@ def _cut_softmax(model: ModelProto) -> None:
 
 
 def _rename(model: ModelProto, weights: Weights, layers: Collection[str]) -> Weights:
-    """Names nodes LAYER/OPERATOR, numbered where a layer has several, and values after them; kernels LAYER/kernel."""
+    """Names nodes LAYER/OPERATOR, numbered where a layer has several, and values after them; kernels LAYER/kernel.
+
+    A node that tf2onnx made itself goes by its output, or by its weights.
+    """
     taken: Counter[str] = Counter()
 
-    def name(path: str, kind: str) -> str:
-        layer = _layer(path, layers)
+    def name(paths: Sequence[str], kind: str) -> str:
+        layer = next(filter(None, (_layer(path, layers) for path in paths)), "")
         wanted = f"{layer}/{kind}" if layer else kind
         taken[wanted] += 1
         return f"{wanted}_{taken[wanted]}" if taken[wanted] > 1 else wanted
 
-    renamed = {old: name(old, "kernel") for old in weights}
+    renamed = {old: name([old], "kernel") for old in weights}
     for value in model.graph.input:
         value.name = renamed.get(value.name, value.name)
     new_names = dict(renamed)
     for node in model.graph.node:
-        node.name = name(node.name, node.op_type)
+        node.name = name([node.name, *node.output, *node.input[1:]], node.op_type)
         for index, output in enumerate(node.output):
             if output and output != LOGITS:
                 new_names[output] = f"{node.name}:{index}"
@@ -222,6 +226,12 @@ def _name_batch(model: ModelProto) -> None:
         if value.name in (PIXELS, LOGITS):
             value.type.tensor_type.shape.dim[0].dim_param = BATCH
     del model.graph.value_info[:]  # with tf2onnx's own names of axes
+
+
+def _keep_standard_domain(model: ModelProto) -> None:
+    """tf2onnx imports another one, which nothing uses."""
+    for entry in [entry for entry in model.opset_import if entry.domain]:
+        model.opset_import.remove(entry)
 
 
 def _save(model: ModelProto, weights: Weights, destination: Path) -> None:
