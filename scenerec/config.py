@@ -56,9 +56,20 @@ def _none_to_text(value: object) -> object:
     return "none" if value is None else value  # YAML 1.1 reads `~` and an empty value as null
 
 
+def _freezes_something(value: object) -> object:
+    """One clear message in place of one for each kind of value that could have been."""
+    is_list = isinstance(value, (list, tuple)) and value and all(isinstance(path, str) and path for path in value)
+    if value in ("none", "backbone") or is_list:
+        return value
+    raise ValueError("must be `none`, `backbone`, or a list of modules such as [conv1, bn1, layer1]")
+
+
 Location = Annotated[str, Field(min_length=1), AfterValidator(expand_location)]
 Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(_expand_weights)]
 Architecture = Annotated[str, AfterValidator(_known_architecture)]
+Freeze = Annotated[
+    Literal["none", "backbone"] | tuple[str, ...], BeforeValidator(_freezes_something), BeforeValidator(_none_to_text)
+]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -126,6 +137,9 @@ class ModelConfig(Section):
     """`none` (random, by optimize.seed); a published name such as IMAGENET1K_V2, DEFAULT or places365 (`scenerec models
     show ARCH` lists them); the URL of a .safetensors, .pth or .keras file, which may end in #sha256=DIGITS; or path or
     s3:// of such a file, of a SavedModel, a checkpoint or a run. The head is replaced where the classes differ."""
+    freeze: Freeze = "none"
+    """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
+    modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
 
     @field_validator("weights")
     @classmethod
@@ -160,6 +174,8 @@ class OptimizeConfig(Section):
     """AdamW's epsilon."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay; not applied to biases and normalisation layers (parameters with fewer than two axes)."""
+    layer_decay: Fraction = 1.0
+    """Factor on the learning rate for each block of the network between a weight and the head (layer-wise decay)."""
     schedule: Literal["cosine", "step", "constant", "plateau"] = "cosine"
     """Learning rate after the warm-up; `plateau` lowers it when val_loss stops falling."""
     warmup_epochs: float = Field(0.0, ge=0)

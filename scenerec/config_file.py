@@ -27,7 +27,12 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    document, lines = _parse(text, str(path))
+    return parse_config(text, str(path), overrides)
+
+
+def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
+    """As `load_config`, of a file's text; `name` is what errors call it."""
+    document, lines = _parse(text, name)
     sources: dict[Field, str] = {}
     for override in overrides:
         field, value = _parse_override(override)
@@ -36,7 +41,7 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
     try:
         return TrainConfig.model_validate(document)
     except ValidationError as error:
-        problems = [_describe(problem, str(path), lines, sources) for problem in error.errors()]
+        problems = [_describe(problem, name, lines, sources) for problem in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
 
 

@@ -1,12 +1,14 @@
 """Everything about a job that can be found wrong before a cluster is asked for anything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from math import prod
 
 from scenerec.config import TrainConfig
 from scenerec.data.manifest import Manifest, read_manifest
 from scenerec.data.stream import PackedSet, check_images
 from scenerec.errors import CheckpointError, DataError
+from scenerec.models.freezing import TrainedPart, frozen_names
 from scenerec.models.initial import describe_weights, prepare_weights
 from scenerec.plan import NodeResources, Plan, resolve
 from scenerec.storage import open_storage
@@ -23,6 +25,22 @@ class Preflight:
     plan: Plan
     resumes_at: int | None
     """Steps that its checkpoints have already done; None for a new run."""
+    trained: TrainedPart | None = None
+    """What of the network is trained; None where that is all of it."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(what, value), for people."""
+        rows = self.plan.rows()
+        if self.trained:
+            rows.insert(2, ("trains", str(self.trained)))
+        if self.resumes_at is not None:
+            rows.append(("resumes", f"after step {self.resumes_at} of {self.plan.total_steps}"))
+        return rows
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        trained = asdict(self.trained) if self.trained else None
+        return {**self.plan.as_dict(), "resumes_at": self.resumes_at, "trained": trained}
 
 
 def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None, restart: bool = False) -> Preflight:
@@ -38,7 +56,9 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
         _check_shards(data)
     _check_writable(folder)
     plan = replace(plan, weights=prepare_weights(config, plan.classes))
-    return Preflight(plan, None if restart else _resume_point(folder, config, plan, train.manifest))
+    trained = _trained_part(config, plan.classes)
+    resumes_at = None if restart else _resume_point(folder, config, plan, train.manifest)
+    return Preflight(plan, resumes_at, trained)
 
 
 def plan_job(config: TrainConfig) -> Plan:
@@ -72,6 +92,19 @@ def _check_shards(data: PackedSet) -> None:
         if index and read_bytes > _DEEP_CHECK_BYTES:
             break
         check_images(data, index)
+
+
+def _trained_part(config: TrainConfig, classes: int) -> TrainedPart | None:
+    """What `model.freeze` leaves to train. Raises ModelError where it does not fit the architecture."""
+    arch, freeze = config.model.arch, config.model.freeze
+    if freeze == "none":
+        return None
+    from scenerec.models.torch_outline import parameter_shapes  # imports torch, which takes seconds
+
+    sizes = {name: prod(shape) for name, shape in parameter_shapes(arch, classes).items()}
+    frozen = frozen_names(arch, freeze, list(sizes))
+    what = "backbone" if freeze == "backbone" else ", ".join(freeze)
+    return TrainedPart(sum(size for name, size in sizes.items() if name not in frozen), sum(sizes.values()), what)
 
 
 def _check_writable(folder: RunFolder) -> None:

@@ -25,7 +25,7 @@ class Binding:
     Attributes:
         variable: the Keras variable.
         key: torch's `state_dict` name.
-        trainable: a parameter; else a buffer.
+        trainable: a parameter, unless it is frozen; else a buffer.
         to_keras: from torch's layout to the variable's.
         to_neutral: back.
     """

@@ -2,16 +2,20 @@
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from scenerec.config import TrainConfig
-from scenerec.config_file import dump_config
-from scenerec.errors import CheckpointError
+from scenerec.config_file import dump_config, parse_config
+from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.storage import Storage, open_storage
 from scenerec.training.checkpoint import list_checkpoints, read_run_state
 
 _TENSORBOARD_SCALARS = ("train_loss", "val_loss", "val_top1", "val_top5", "images_per_s", "lr")
+
+# What a checkpoint was made with that is older than the field.
+_IDENTITY_DEFAULTS = {"model.freeze": "none"}
 
 
 class RunFolder:
@@ -25,6 +29,19 @@ class RunFolder:
     def write_config(self, config: TrainConfig) -> None:
         """config.yaml, with every default filled in."""
         self.storage.put("config.yaml", dump_config(config).encode())
+
+    def read_config(self, overrides: Iterable[str] = ()) -> TrainConfig:
+        """config.yaml, with overrides such as "optimize.lr=0.1".
+
+        Raises CheckpointError where the folder is no run's, ConfigError where its config is none, StorageError.
+        """
+        try:
+            text = self.storage.get("config.yaml").decode()
+        except NotFoundError:
+            raise CheckpointError(
+                f"{self.url}: has no config.yaml, so it is no run's folder: name one such as s3://scenes/runs/NAME"
+            ) from None
+        return parse_config(text, f"{self.url}/config.yaml", overrides)
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """metrics.jsonl, one object a finished epoch, and the same as TensorBoard events. Both are written anew."""
@@ -66,15 +83,17 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,
         "optimize.ema_decay": config.optimize.ema_decay,
+        "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
     }
 
 
 def check_identity(run_url: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raises CheckpointError where a run cannot go on with `wanted`, naming the first field that differs."""
-    for field, value in stored.items():
-        if wanted.get(field) != value:
+    stored = {**_IDENTITY_DEFAULTS, **stored}
+    for field, value in wanted.items():
+        if stored.get(field) != value:
             raise CheckpointError(
-                f"{run_url}: its checkpoints were made with another {field} ({value!r}, now {wanted.get(field)!r}): "
+                f"{run_url}: its checkpoints were made with another {field} ({stored.get(field)!r}, now {value!r}): "
                 "give the run another name, or start it over with `scenerec submit --restart`"
             )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from scenerec.models import tf_model  # first: torchvision goes before tensorflow
+from scenerec.models import tf_freezing, tf_model, torch_outline  # first: torchvision goes before tensorflow
 
 import keras  # isort: skip
 import numpy as np
@@ -17,6 +17,8 @@ import tensorflow as tf
 
 from scenerec.data.stream import Cursor
 from scenerec.data.tf_input import Batch, normalize, training_input, validation_input
+from scenerec.models.blocks import lr_factors
+from scenerec.models.freezing import frozen_names
 from scenerec.models.initial import initial_state
 from scenerec.training.checkpoint import LearnerState, Tensors
 from scenerec.training.learner import (
@@ -52,14 +54,17 @@ class TfLearner:
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.size > 1 else tf.distribute.get_strategy()
+        names = list(torch_outline.parameter_shapes(config.model.arch, job.plan.classes))
         keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
         with self.strategy.scope():
             self.model = tf_model.build(config.model.arch, job.plan.classes, config.data.image_size, self.optimize.seed)
             tf_model.load_state(self.model, initial_state(config, tf_model.state(self.model)))
+            tf_freezing.freeze(self.model, frozen_names(config.model.arch, config.model.freeze, names))
             bindings = tf_model.bindings(self.model)
             self.parameters = [b for b in bindings if b.trainable]
-            self.running_statistics = [b for b in bindings if not b.trainable]
-            self.optimizer = Optimizer(self.optimize, self.parameters)
+            self.running_statistics = [b for b in bindings if b.key not in names]
+            factors = lr_factors(config.model.arch, names, self.optimize.layer_decay)
+            self.optimizer = Optimizer(self.optimize, self.parameters, factors)
             self.loss_scale = tf.Variable(
                 FP16_FIRST_LOSS_SCALE if self.optimize.precision == "fp16" else 1.0, trainable=False
             )
@@ -112,7 +117,9 @@ class TfLearner:
 
     def _forward_backward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """This share's part of the mean loss over the global batch, and its gradients times the loss scale."""
-        with tf.GradientTape() as tape:
+        weights = [b.variable.value for b in self.parameters]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)  # nothing else: no gradient runs through what is frozen
             logits = self.model(normalize(images), training=True)
             targets = tf.one_hot(labels, logits.shape[-1])
             smoothing = self.optimize.label_smoothing
@@ -122,7 +129,7 @@ class TfLearner:
                 / self.optimize.global_batch_size
             )
             scaled = loss * self.loss_scale
-        gradients = tape.gradient(scaled, [b.variable.value for b in self.parameters])
+        gradients = tape.gradient(scaled, weights)
         return loss, [tf.cast(gradient, tf.float32) for gradient in gradients]
 
     def _update(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:

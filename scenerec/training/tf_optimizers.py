@@ -4,7 +4,7 @@ Keras's own differ: its SGD keeps lr x gradient in the velocity, so that a sched
 epsilon before the bias correction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,14 @@ SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
 class Optimizer:
     """Slots for each weight, and the update. Make it in the strategy's scope, call `update` in its replica context.
 
-    Parameters with fewer than two axes (biases, normalisation) do not decay.
+    The learning rate of each weight is multiplied by its factor. Parameters with fewer than two axes (biases,
+    normalisation) do not decay.
     """
 
-    def __init__(self, config: OptimizeConfig, weights: Sequence[Binding]) -> None:
+    def __init__(self, config: OptimizeConfig, weights: Sequence[Binding], lr_factors: Mapping[str, float]) -> None:
         self.config = config
         self.weights = weights
+        self.lr_factors = lr_factors
         self.slots = {
             slot: [tf.Variable(tf.zeros(w.variable.shape), trainable=False) for w in weights]
             for slot in SLOTS[config.optimizer]
@@ -39,7 +41,7 @@ class Optimizer:
         for index, (weight, gradient) in enumerate(zip(self.weights, gradients, strict=True)):
             decay = self.config.weight_decay if len(weight.variable.shape) >= 2 else 0.0
             slots = [variables[index] for variables in self.slots.values()]
-            step(weight.variable, gradient, learning_rate, decay, *slots)
+            step(weight.variable, gradient, learning_rate * self.lr_factors[weight.key], decay, *slots)
 
     def _sgd(
         self,

@@ -12,7 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from scenerec.data.stream import Cursor
 from scenerec.data.torch_input import Batch, normalize, training_input, validation_input
-from scenerec.models import torch_model
+from scenerec.models import torch_freezing, torch_model
+from scenerec.models.blocks import lr_factors
+from scenerec.models.freezing import frozen_names
 from scenerec.models.initial import initial_state
 from scenerec.training.checkpoint import LearnerState
 from scenerec.training.learner import (
@@ -51,12 +53,15 @@ class TorchLearner:
         self.model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed)
         torch_model.load_state(self.model, initial_state(config, torch_model.state(self.model)))
         self.model.to(self.device, memory_format=torch.channels_last)
+        names = [name for name, _ in self.model.named_parameters()]
+        torch_freezing.freeze(self.model, frozen_names(config.model.arch, config.model.freeze, names))
         # Running statistics are rank 0's, but only validation and checkpoints read them: sent then, not each step.
         self.parallel: nn.Module = (
             DistributedDataParallel(self.model, forward_sync_buffers=False) if world.size > 1 else self.model
         )
-        self.parameters = dict(self.model.named_parameters())
-        self.optimizer = build_optimizer(self.optimize, self.parameters)
+        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        factors = lr_factors(config.model.arch, names, self.optimize.layer_decay)
+        self.optimizer = build_optimizer(self.optimize, self.parameters, factors)
         self.scaler = torch.amp.GradScaler(
             self.device.type,
             init_scale=FP16_FIRST_LOSS_SCALE,
@@ -88,7 +93,7 @@ class TorchLearner:
 
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         """See Learner."""
-        self.parallel.train()
+        torch_freezing.train_mode(self.parallel)
         self._seed_dropout()
         images = batch.images.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)
         labels = batch.labels.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)

@@ -12,11 +12,19 @@ from scenerec.training.checkpoint import Tensors
 SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
 
 
-def build_optimizer(config: OptimizeConfig, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
-    """torch's own SGD or AdamW; parameters with fewer than two axes (biases, normalisation) do not decay."""
+def build_optimizer(
+    config: OptimizeConfig, parameters: Mapping[str, nn.Parameter], lr_factors: Mapping[str, float]
+) -> torch.optim.Optimizer:
+    """torch's own SGD or AdamW, which multiplies the learning rate of each parameter by its factor.
+
+    Parameters with fewer than two axes (biases, normalisation) do not decay.
+    """
+    members: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, p in parameters.items():
+        decay = config.weight_decay if p.ndim >= 2 else 0.0
+        members.setdefault((decay, lr_factors[name]), []).append(p)
     groups = [
-        {"params": [p for p in parameters.values() if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters.values() if p.ndim < 2], "weight_decay": 0.0},
+        {"params": params, "weight_decay": decay, "lr_factor": factor} for (decay, factor), params in members.items()
     ]
     if config.optimizer == "sgd":
         nesterov = config.nesterov and config.momentum > 0
@@ -27,7 +35,7 @@ def build_optimizer(config: OptimizeConfig, parameters: Mapping[str, nn.Paramete
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """For the next step."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group["lr_factor"]
 
 
 def optimizer_state(

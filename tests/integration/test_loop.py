@@ -10,6 +10,7 @@ import pytest
 from scenerec.config import TrainConfig
 from scenerec.data.stream import Cursor
 from scenerec.errors import CheckpointError
+from scenerec.models.freezing import frozen_names
 from scenerec.preflight import check_job, open_set, plan_job
 from scenerec.training import tf_learner, torch_learner
 from scenerec.training.checkpoint import LearnerState, Tensors, list_checkpoints, load_checkpoint
@@ -122,11 +123,49 @@ def test_both_frameworks_make_the_same_steps(make_config: Any, optimize: dict[st
     Torch alone, with the batch in another order, ends its second step up to a fifth apart in single weights. The rules
     themselves are compared tightly in tests/unit/training/test_optimizers.py.
     """
+    compare_steps(make_config, optimize, {})
+
+
+@pytest.mark.parametrize(
+    ("freeze", "optimize"),
+    [
+        ("backbone", {"lr": 0.02, "weight_decay": 1e-3, "ema_decay": 0.8, "clip_grad_norm": 0.5}),
+        (["conv1", "bn1", "layer1"], {"lr": 0.002, "optimizer": "adamw", "eps": 1e-3, "layer_decay": 0.7}),
+        (
+            ["layer4", "layer2.0.bn1.weight"],
+            {"lr": 0.02, "layer_decay": 0.5, "ema_decay": 0.8, "clip_grad_norm": 0.5, "accumulate_steps": 2},
+        ),
+    ],
+)
+def test_both_frameworks_freeze_and_decay_alike(
+    make_config: Any, freeze: str | list[str], optimize: dict[str, Any]
+) -> None:
+    """And what is frozen stays bit for bit as it was, with its BatchNorm's statistics; it has no slots, no average."""
+    start, ends = compare_steps(make_config, optimize, {"freeze": freeze})
+    names = [name for name in start.model if not name.endswith(("running_mean", "running_var"))]
+    frozen = frozen_names("resnet18", freeze, names)
+    modules = {name.rpartition(".")[0] for name in frozen} - {
+        name.rpartition(".")[0] for name in names if name not in frozen
+    }
+    for end in ends:
+        still = {name for name in start.model if np.array_equal(start.model[name], end.model[name])}
+        assert still == frozen | {name for name in start.model if name.rpartition(".")[0] in modules}
+        trained = set(names) - frozen
+        assert all(set(tensors) == trained for tensors in end.optimizer.values())
+        assert set(end.ema) == (trained if optimize.get("ema_decay") else set())
+
+
+def compare_steps(
+    make_config: Any, optimize: dict[str, Any], model: dict[str, Any]
+) -> tuple[LearnerState, list[LearnerState]]:
+    """The first state, and where each framework's third step ended."""
     jobs = {
-        name: job_of(make_config(framework=name, data={"image_size": 64}, optimize=optimize)) for name in FRAMEWORKS
+        name: job_of(make_config(framework=name, data={"image_size": 64}, optimize=optimize, model=model))
+        for name in FRAMEWORKS
     }
     learners = {name: LEARNERS[name](job, World()) for name, job in jobs.items()}
     batches = {name: learner.training_batches(Cursor()) for name, learner in learners.items()}
+    first = learners["torch"].state()
     for _ in range(3):
         start = learners["torch"].state()
         learners["tensorflow"].load_state(start)
@@ -142,6 +181,22 @@ def test_both_frameworks_make_the_same_steps(make_config: Any, optimize: dict[st
         if optimize.get("ema_decay"):
             assert relative_distance(ours.ema, theirs.ema, start.ema) < 0.15
         assert ours.updates == theirs.updates
+    return first, [ours, theirs]
+
+
+def test_layer_decay_slows_the_lower_blocks(make_config: Any) -> None:
+    """Plain SGD's first step is the learning rate times the gradient: with decay, its factor of the step without."""
+    steps = []
+    for decay in (1.0, 0.5):
+        job = job_of(make_config(optimize={"momentum": 0.0, "layer_decay": decay}))
+        learner = LEARNERS["torch"](job, World())
+        start = learner.state().model
+        learner.train_step(next(learner.training_batches(Cursor())), 0.1)
+        steps.append({name: array - start[name] for name, array in learner.state().model.items()})
+    whole, slowed = steps
+    for name, blocks_above in {"fc.weight": 0, "layer4.1.conv1.weight": 1, "conv1.weight": 9}.items():
+        expected = whole[name] * 0.5**blocks_above
+        assert np.abs(slowed[name] - expected).max() < 0.01 * np.abs(expected).max() + 1e-7
 
 
 def relative_distance(ours: Tensors, theirs: Tensors, start: Tensors) -> float:
@@ -173,6 +228,27 @@ def test_a_run_moves_between_frameworks(make_config: Any, first: str, second: st
     assert isinstance(events[0], Note)
     assert f"step 8 (epoch 2, step 2) on 1 worker(s), written by {first}" in events[0].text
     assert [epoch["framework"] for epoch in RunFolder(result["run"]).read_history()] == [first, second]
+
+
+@pytest.mark.parametrize(("first", "second"), [("torch", "tensorflow"), ("tensorflow", "torch")])
+def test_a_linear_probe_moves_between_frameworks(make_config: Any, first: str, second: str) -> None:
+    """Only its head differs from the first weights; with all of it trained the run does not go on."""
+    options: dict[str, Any] = {
+        "model": {"freeze": "backbone"},
+        "optimize": {"ema_decay": 0.8},
+        "checkpoint": {"every_steps": 4},
+    }
+    drawn = LEARNERS[first](job_of(make_config(framework=first, **options)), World()).state()
+    with pytest.raises(KilledError):
+        run(make_config(framework=first, **options), stop_after=9)
+    with pytest.raises(CheckpointError, match=r"another model\.freeze \('backbone', now 'none'\)"):
+        run(make_config(framework=second, **{**options, "model": {"freeze": "none"}}))
+    result, events = run(make_config(framework=second, **options))
+    assert isinstance(events[0], Note) and f"written by {first}" in events[0].text
+    assert result["last"]["epoch"] == 2
+    final = last_state(make_config(**options))
+    differing = {name for name in drawn.model if not np.array_equal(drawn.model[name], final.model[name])}
+    assert differing == {"fc.weight", "fc.bias"} == set(final.ema) == set(final.optimizer["momentum_buffer"])
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -60,6 +60,32 @@ def test_what_is_dumped_loads_as_the_same(file: Path) -> None:
     assert load_config(file) == config
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("none", "none"), ("~", "none"), ("backbone", "backbone"), ("[conv1, layer1.0]", ("conv1", "layer1.0"))],
+)
+def test_freeze_is_a_word_or_modules(file: Path, written: str, read: object) -> None:
+    config = load_config(file, [f"model.freeze={written}"])
+    assert config.model.freeze == read
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize("written", ["layer1", "[]", "[1]", "true", "{conv1: true}"])
+def test_freeze_that_is_neither_is_one_problem(file: Path, written: str) -> None:
+    (problem,) = problems(file, f"model.freeze={written}")
+    assert problem == (
+        f"--set model.freeze={written}: model.freeze: must be `none`, `backbone`, or a list of modules such as "
+        "[conv1, bn1, layer1]"
+    )
+
+
+@pytest.mark.parametrize("decay", [0, -0.5, 1.01])
+def test_layer_decay_is_a_share(file: Path, decay: float) -> None:
+    (problem,) = problems(file, f"optimize.layer_decay={decay}")
+    assert "optimize.layer_decay" in problem
+
+
 def test_an_unknown_key_is_named_with_its_line_and_the_nearest(file: Path) -> None:
     edit(file, "  lr: 0.1", "  lr: 0.1\n  labelsmoothing: 0.1")
     assert problems(file) == [
@@ -70,7 +96,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(file: Path) -> No
 def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
     edit(file, "{arch: resnet18}", "{arch: resnet18, zzzz: 1}")
     (problem,) = problems(file)
-    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights"
+    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, freeze"
 
 
 def test_all_problems_are_reported_together(file: Path) -> None:

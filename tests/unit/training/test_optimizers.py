@@ -12,6 +12,7 @@ from scenerec.config import OptimizeConfig
 from scenerec.training import tf_optimizers, torch_optimizers
 
 SHAPES = {"layer.weight": (3, 4), "layer.bias": (4,), "conv.weight": (2, 3, 3, 3)}
+LR_FACTORS = {"layer.weight": 1.0, "layer.bias": 1.0, "conv.weight": 0.25}
 SETTINGS = [
     {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.05},
     {"optimizer": "sgd", "momentum": 0.9, "nesterov": False},
@@ -33,7 +34,7 @@ class TorchSide:
     def __init__(self, config: OptimizeConfig, start: dict[str, np.ndarray]) -> None:
         self.config = config
         self.parameters = {name: torch.nn.Parameter(torch.from_numpy(array.copy())) for name, array in start.items()}
-        self.optimizer = torch_optimizers.build_optimizer(config, self.parameters)
+        self.optimizer = torch_optimizers.build_optimizer(config, self.parameters, LR_FACTORS)
 
     def step(self, gradients: dict[str, np.ndarray], lr: float) -> None:
         for name, gradient in gradients.items():
@@ -58,7 +59,7 @@ class TfSide:
             SimpleNamespace(variable=tf.Variable(array), key=name, to_keras=same, to_neutral=same)
             for name, array in start.items()
         ]
-        self.optimizer = tf_optimizers.Optimizer(config, self.bindings)
+        self.optimizer = tf_optimizers.Optimizer(config, self.bindings, LR_FACTORS)
 
     def step(self, gradients: dict[str, np.ndarray], lr: float) -> None:
         self.optimizer.update([tf.constant(gradients[b.key]) for b in self.bindings], tf.constant(lr))
@@ -114,6 +115,17 @@ def test_biases_do_not_decay() -> None:
         side.step(zeros, 0.1)
         np.testing.assert_array_equal(side.weights()["layer.bias"], arrays(0)["layer.bias"])
         np.testing.assert_allclose(side.weights()["layer.weight"], arrays(0)["layer.weight"] * 0.95, rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", [TorchSide, TfSide])
+def test_a_learning_rate_is_multiplied_by_its_factor(side: Any) -> None:
+    made = side(optimize(optimizer="sgd", momentum=0.0), arrays(0))
+    gradients = arrays(1)
+    for _ in range(2):  # the factor multiplies the given rate, not the last one
+        before = {name: array.copy() for name, array in made.weights().items()}
+        made.step(gradients, 0.1)
+        for name, array in made.weights().items():
+            np.testing.assert_allclose(before[name] - array, 0.1 * LR_FACTORS[name] * gradients[name], atol=1e-6)
 
 
 def test_gradients_are_clipped_alike() -> None:

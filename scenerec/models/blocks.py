@@ -1,0 +1,87 @@
+"""The blocks of an architecture, from the images to the head, and a learning rate for each: as names, without torch."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scenerec.models.zoo import architecture
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Architectures whose blocks are found by the same rule.
+
+    Attributes:
+        names: matches the architectures' names.
+        block: matches, at the beginning of a parameter's name, the path of the block it is in.
+        norm_follows: a path whose number is one above another's is that layer's normalisation, not a block.
+    """
+
+    names: str
+    block: str
+    norm_follows: bool = False
+
+
+_FAMILIES = (
+    _Family(r"(wide_)?resne(x)?t\d+.*", r"layer\d+\.\d+"),
+    _Family(r"alexnet|vgg\d+", r"(features|classifier)\.\d+"),
+    _Family(r"vgg\d+_bn", r"(features|classifier)\.\d+", norm_follows=True),
+    _Family(r"convnext_.*|swin_.*", r"features\.[1357]\.\d+"),  # between the stages lie layers that halve the size
+    _Family(r"densenet\d+", r"features\.denseblock\d+\.denselayer\d+"),
+    _Family(r"efficientnet_.*", r"features\.\d+\.\d+(?=\.block)"),
+    _Family(r"googlenet", r"inception\d[a-e]"),
+    _Family(r"inception_v3", r"Mixed_\d[a-e]"),
+    _Family(r"maxvit_t", r"blocks\.\d+\.layers\.\d+"),
+    _Family(r"mnasnet.*", r"layers\.\d+\.\d+(?=\.layers)"),
+    _Family(r"mobilenet_.*", r"features\.\d+(?=\.(block|conv))"),
+    _Family(r"regnet_.*", r"trunk_output\.block\d+\.block\d+-\d+"),
+    _Family(r"shufflenet_.*", r"stage\d\.\d+"),
+    _Family(r"squeezenet.*", r"features\.\d+(?=\.(squeeze|expand))"),
+    _Family(r"vit_.*", r"encoder\.layers\.encoder_layer_\d+"),
+)
+
+
+def block_numbers(arch: str, names: Sequence[str]) -> dict[str, int]:
+    """Number of the block that each parameter is in: from 0, what comes before the first block, up to the head's.
+
+    Args:
+        arch: a name of the zoo.
+        names: all parameters of the network, in torch's order. What lies between two blocks counts to the first.
+
+    Raises:
+        UnknownArchitectureError: `arch` is not in the zoo.
+    """
+    head = architecture(arch).head
+    family = next(family for family in _FAMILIES if re.fullmatch(family.names, arch))
+    numbers: dict[str, int] = {}
+    number, current = -1, ""
+    for name in (name for name in names if not is_under(name, head)):
+        found = re.match(family.block, name)
+        path = found.group() if found else current
+        if family.norm_follows and path == _next(current):
+            path = current
+        if path != current or not numbers:
+            number, current = number + 1, path
+        numbers[name] = number
+    return {name: numbers.get(name, number + 1) for name in names}
+
+
+def lr_factors(arch: str, names: Sequence[str], decay: float) -> dict[str, float]:
+    """What the learning rate of each parameter is multiplied by: `decay` once for each block above its own.
+
+    Layer-wise learning-rate decay (ELECTRA, Clark et al. 2020; BEiT, Bao et al. 2022). The head has 1. `names` as for
+    `block_numbers`.
+    """
+    numbers = block_numbers(arch, names)
+    last = max(numbers.values())
+    return {name: decay ** (last - number) for name, number in numbers.items()}
+
+
+def is_under(name: str, path: str) -> bool:
+    """Whether the parameter `name` is `path`, or belongs to the module at `path`."""
+    return name == path or name.startswith(f"{path}.")
+
+
+def _next(path: str) -> str:
+    module, _, number = path.rpartition(".")
+    return f"{module}.{int(number) + 1}" if number.isdigit() else ""

@@ -1,0 +1,20 @@
+"""Freezing in torch: no gradient, and BatchNorm that keeps its statistics. Mirrors tf_freezing."""
+
+from collections.abc import Collection
+
+from torch import nn
+
+
+def freeze(model: nn.Module, names: Collection[str]) -> None:
+    """Let the parameters `names` need no gradient: no backward pass runs through what lies before them alone."""
+    for name, parameter in model.named_parameters():
+        if name in names:
+            parameter.requires_grad_(False)
+
+
+def train_mode(model: nn.Module) -> None:
+    """Training mode, but for BatchNorm that is frozen: it normalises by its running statistics and keeps them."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and not any(p.requires_grad for p in module.parameters()):
+            module.eval()

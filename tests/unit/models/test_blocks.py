@@ -1,0 +1,91 @@
+"""The blocks of every architecture, by the names that torch gives its parameters."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenerec.models import torch_model, torch_outline, zoo
+from scenerec.models.blocks import block_numbers, is_under, lr_factors
+
+# The residual, dense, inception or transformer blocks that the papers count; of plain networks the weighted layers
+# (but the head). Stem and head come on top, except that a plain network's first layer is its stem.
+BLOCKS = {
+    "alexnet": 6,
+    "convnext_tiny": 18,
+    "densenet121": 58,
+    "efficientnet_b0": 16,
+    "efficientnet_v2_s": 40,
+    "googlenet": 9,
+    "inception_v3": 11,
+    "maxvit_t": 11,
+    "mnasnet1_0": 16,
+    "mobilenet_v2": 17,
+    "mobilenet_v3_large": 15,
+    "mobilenet_v3_small": 11,
+    "regnet_x_400mf": 22,
+    "resnet18": 8,
+    "resnet50": 16,
+    "resnext101_64x4d": 33,
+    "shufflenet_v2_x1_0": 16,
+    "squeezenet1_1": 8,
+    "swin_t": 12,
+    "swin_v2_b": 24,
+    "vgg16": 14,
+    "vgg16_bn": 14,
+    "vit_b_16": 12,
+    "vit_h_14": 32,
+    "wide_resnet50_2": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def names() -> dict[str, list[str]]:
+    return {arch: list(torch_outline.parameter_shapes(arch, 5)) for arch in zoo.ARCHITECTURES}
+
+
+@pytest.mark.parametrize("arch", zoo.ARCHITECTURES)
+def test_the_blocks_lead_from_the_stem_to_the_head(arch: str, names: dict[str, list[str]]) -> None:
+    numbers = block_numbers(arch, names[arch])
+    assert list(numbers) == names[arch]
+    order = list(numbers.values())
+    assert order == sorted(order)
+    assert set(order) == set(range(max(order) + 1))
+    assert max(order) - 1 == BLOCKS.get(arch, max(order) - 1)
+    assert 7 <= max(order) <= 100
+    in_head = {name for name, number in numbers.items() if number == max(order)}
+    assert in_head == {name for name in names[arch] if is_under(name, zoo.architecture(arch).head)}
+    assert len(in_head) in (1, 2)
+    stem = [name for name, number in numbers.items() if number == 0]
+    assert 1 <= len(stem) <= 15
+
+
+def test_a_layer_between_two_blocks_counts_to_the_first(names: dict[str, list[str]]) -> None:
+    numbers = block_numbers("swin_t", names["swin_t"])
+    assert numbers["features.2.reduction.weight"] == numbers["features.1.1.mlp.3.weight"] == 2
+    assert numbers["norm.weight"] == numbers["features.7.1.mlp.3.weight"] == 12
+    numbers = block_numbers("vgg11_bn", names["vgg11_bn"])
+    assert numbers["features.4.weight"] == numbers["features.5.bias"] == 1  # a convolution and its BatchNorm
+
+
+@given(st.sampled_from(["resnet50", "vit_b_16", "densenet121"]), st.floats(0.05, 1))
+def test_the_factor_falls_from_the_head_by_the_decay(names: dict[str, list[str]], arch: str, decay: float) -> None:
+    factors, numbers = lr_factors(arch, names[arch], decay), block_numbers(arch, names[arch])
+    values = list(dict.fromkeys(zip(numbers.values(), factors.values(), strict=True)))
+    assert values[-1][1] == 1
+    for (_, lower), (_, upper) in pairwise(values):
+        assert lower == pytest.approx(upper * decay)
+
+
+def test_without_decay_every_factor_is_one(names: dict[str, list[str]]) -> None:
+    assert set(lr_factors("resnet18", names["resnet18"], 1.0).values()) == {1.0}
+
+
+@pytest.mark.parametrize("arch", ["mobilenet_v3_small", "regnet_y_400mf"])
+def test_the_outline_is_that_of_the_network(arch: str) -> None:
+    network = torch_model.build(arch, 5, seed=0)
+    expected = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    found = torch_outline.parameter_shapes(arch, 5)
+    assert found == expected
+    assert list(found) == list(expected)

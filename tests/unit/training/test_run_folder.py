@@ -1,0 +1,47 @@
+"""A run's folder: its config read back, and what must not change between its checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenerec.errors import CheckpointError, ConfigError
+from scenerec.training.run_folder import RunFolder, check_identity, run_identity
+
+
+def identity(make_config: Any, **blocks: Any) -> dict[str, Any]:
+    return run_identity(make_config(**blocks), lanes=12, classes=4, fingerprint="f")
+
+
+def test_a_run_goes_on_with_another_layer_decay_but_not_with_another_freeze(make_config: Any) -> None:
+    stored = identity(make_config, model={"freeze": ["conv1", "bn1"]})
+    check_identity("runs/x", stored, identity(make_config, model={"freeze": ["bn1", "conv1"]}))
+    check_identity(
+        "runs/x", stored, identity(make_config, model={"freeze": ["conv1", "bn1"]}, optimize={"layer_decay": 0.5})
+    )
+    with pytest.raises(CheckpointError, match=r"another model\.freeze \(\['bn1', 'conv1'\], now 'none'\)"):
+        check_identity("runs/x", stored, identity(make_config))
+
+
+def test_a_checkpoint_from_before_there_was_freezing_goes_on_unfrozen(make_config: Any) -> None:
+    stored = identity(make_config)
+    del stored["model.freeze"]
+    check_identity("runs/x", stored, identity(make_config))
+    with pytest.raises(CheckpointError, match=r"another model\.freeze \('none', now 'backbone'\)"):
+        check_identity("runs/x", stored, identity(make_config, model={"freeze": "backbone"}))
+
+
+def test_the_config_comes_back_with_overrides(make_config: Any) -> None:
+    config = make_config(model={"freeze": ["conv1"]})
+    folder = RunFolder(config.run_url)
+    folder.write_config(config)
+    assert folder.read_config() == config
+    assert folder.read_config(["framework=tensorflow"]).framework == "tensorflow"
+    folder.storage.put("config.yaml", b"kind: 3")
+    with pytest.raises(ConfigError, match=r"test/config\.yaml:1: kind"):
+        folder.read_config()
+
+
+def test_a_folder_without_a_config_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"has no config\.yaml, so it is no run's folder"):
+        RunFolder(str(tmp_path)).read_config()
