@@ -70,7 +70,10 @@ def _reach_embedded_store() -> None:
     use_store_environment()
 
 
-app.command(epilog="Example: scenerec submit train.yaml --set optimize.lr=0.1")(submit.submit)
+app.command(
+    epilog="Example: scenerec submit train.yaml --set optimize.lr=0.1\n\n"
+    "Example: scenerec submit --resume s3://scenes/runs/NAME --set framework=tensorflow"
+)(submit.submit)
 app.command(epilog="Example: scenerec status places365-resnet50")(status.status)
 app.command(epilog="Example: scenerec logs -f places365-resnet50")(logs.logs)
 app.command(name="list", epilog="Example: scenerec list --json")(list_jobs.list_jobs)

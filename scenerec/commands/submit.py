@@ -2,8 +2,9 @@
 
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -16,8 +17,19 @@ if TYPE_CHECKING:
 
 
 def submit(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job, such as train.yaml.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The job, such as train.yaml.", show_default=False)
+    ] = None,
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="In place of FILE: go on with this run, from its own config.yaml and its newest checkpoint. "
+            "Its folder (s3:// or local), or its name where this cluster has run it.",
+            show_default=False,
+        ),
+    ] = None,
     address: options.Address = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
@@ -37,17 +49,21 @@ def submit(
 
     The job is checked against its data and the cluster before it starts.
 
-    Ctrl-C leaves it running. An interrupted run, submitted again, goes on
-    from its newest checkpoint.
+    Ctrl-C leaves it running. An interrupted run, submitted again or named
+    by --resume, goes on from its newest checkpoint, if you like in the
+    other framework or on another number of workers.
     """
+    from scenerec.commands.resume import resumed_config
     from scenerec.config_file import load_config
 
-    config = load_config(file, overrides)
-    if dry_run:
-        _show_plan(_check(config, _client_if_up(address), cluster_check, restart), as_json, to_stderr=False)
-        return
-    client = _client(address)
+    _refuse_contradictions(file, resume, restart)
+    connect = partial(_client_if_up if dry_run else _client, address)
+    config = resumed_config(resume, overrides, connect) if resume else load_config(cast(Path, file), overrides)
+    client = connect()
     preflight = _check(config, client, cluster_check, restart)
+    if dry_run or client is None:
+        _show_plan(preflight, as_json, to_stderr=False)
+        return
     _refuse_second_writer(client, config)
     if restart:
         _clear(config)
@@ -60,6 +76,20 @@ def submit(
 
     typer.echo(f"job {job_id}, dashboard {client.address.url}", err=as_json)
     follow(client, job_id, as_json, verbose)
+
+
+def _refuse_contradictions(file: Path | None, resume: str | None, restart: bool) -> None:
+    from scenerec.errors import ConfigError
+
+    if not resume and file is None:
+        raise ConfigError("which job? give its FILE, such as train.yaml, or --resume RUN to go on with a run")
+    if resume and file is not None:
+        raise ConfigError(
+            f"{file}: a run that is resumed has its own config.yaml: leave out FILE (--set changes single values), "
+            "or leave out --resume: a FILE of the run's name and output goes on as well"
+        )
+    if resume and restart:
+        raise ConfigError("--restart deletes what --resume goes on from: leave out one of them")
 
 
 def _client(address: str | None) -> "ClusterClient":
@@ -124,14 +154,10 @@ def _send(client: "ClusterClient", config: "TrainConfig") -> str:
 
 
 def _show_plan(preflight: "Preflight", as_json: bool, to_stderr: bool) -> None:
-    plan = preflight.plan
     if as_json:
-        typer.echo(json.dumps({**plan.as_dict(), "resumes_at": preflight.resumes_at}))
+        typer.echo(json.dumps(preflight.as_dict()))
         return
-    rows = plan.rows()
-    if preflight.resumes_at is not None:
-        rows.append(("resumes", f"after step {preflight.resumes_at} of {plan.total_steps}"))
-    for what, value in rows:
+    for what, value in preflight.rows():
         typer.echo(f"{what:<9} {value}", err=to_stderr)
 
 

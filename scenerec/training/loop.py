@@ -93,14 +93,14 @@ class _Run:
         # Rank 0's answer counts: a listing on another rank may differ while an upload ends.
         found = self.learner.agree(int(newest.removeprefix("step-")) + 1 if newest else 0)
         if not found:
-            if self.world.is_chief:
-                self.folder.write_config(self.job.config)
+            self._write_config()
             weights = self.job.plan.weights
             self.say(Note(f"training from the beginning on {self.world.size} worker(s); weights: {weights}"))
             return Place()
         checkpoint = load_checkpoint(self.folder.checkpoints, f"step-{found - 1:09d}")
         run = checkpoint.run
         check_identity(self.job.config.run_url, run.identity, self.identity)
+        self._write_config()
         self.learner.load_state(checkpoint.learner)
         place = Place(
             Cursor(run.epoch, run.step),
@@ -116,6 +116,11 @@ class _Run:
             )
         )
         return place
+
+    def _write_config(self) -> None:
+        """The folder's config is that of the last submission: `scenerec submit --resume` goes on with it."""
+        if self.world.is_chief:
+            self.folder.write_config(self.job.config)
 
     def train_epoch(self, place: Place, epoch: int, batches: Any) -> None:
         """The steps of an epoch that are still to do, with progress lines and checkpoints."""

@@ -1,0 +1,55 @@
+"""`scenerec submit --resume RUN`: the job of a run that goes on."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenerec.errors import CheckpointError, ClusterError, ConfigError
+
+if TYPE_CHECKING:
+    from cluster.client import ClusterClient
+    from scenerec.config import TrainConfig
+
+
+def resumed_config(run: str, overrides: Sequence[str], connect: Callable[[], "ClusterClient | None"]) -> "TrainConfig":
+    """The run's own config.yaml with `overrides`; `run` is its folder, or its name in the cluster's list of jobs.
+
+    `connect` gives the cluster, None where none is up; it is not asked for a local folder.
+
+    Raises ConfigError, CheckpointError, StorageError or ClusterError where there is no such run, it has no checkpoint,
+    or the overrides would make another run of it.
+    """
+    from scenerec.training.run_folder import RunFolder
+
+    folder = RunFolder(_run_url(run, connect))
+    config = folder.read_config(overrides)
+    if config.run_url != folder.url:
+        raise ConfigError(
+            f"{folder.url}: its config.yaml is that of {config.run_url}: resume that one without --set of name and "
+            "output; of a run that was moved or renamed, set both to where it is now"
+        )
+    if folder.latest_checkpoint() is None:
+        raise CheckpointError(
+            f"{folder.url}: has no checkpoint to go on from: begin anew, with the run's config.yaml as FILE"
+        )
+    return config
+
+
+def _run_url(run: str, connect: Callable[[], "ClusterClient | None"]) -> str:
+    from scenerec.config import expand_location
+
+    if "/" in run or run.startswith((".", "~", "$")) or Path(run).is_dir():
+        try:
+            url = expand_location(run)
+        except ValueError as error:
+            raise ConfigError(f"--resume {run}: {error}") from None
+        if url.startswith("s3://"):
+            connect()  # the run may lie in the cluster's own store
+        return url
+    client = connect()
+    if client is None:
+        raise ClusterError(
+            f"--resume {run}: no cluster is up that could know a run of this name: give its folder, "
+            f"such as s3://scenes/runs/{run}"
+        )
+    return client.find(run).run_url
