@@ -1,0 +1,112 @@
+"""Two processes that train a part of the network: DistributedDataParallel and MultiWorkerMirroredStrategy."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scenerec.config import TrainConfig
+from scenerec.config_file import dump_config
+from scenerec.models import torch_model
+from scenerec.models.freezing import frozen_names
+from scenerec.preflight import open_set, plan_job
+from scenerec.training.checkpoint import LearnerState, list_checkpoints, load_checkpoint
+from scenerec.training.learner import TrainingJob
+from scenerec.training.loop import train
+from scenerec.training.run_folder import RunFolder
+from scenerec.training.torch_learner import TorchLearner, use_threads
+from scenerec.world import World
+
+WORLD_SIZE = 2
+
+
+@pytest.fixture
+def make_probe(make_config: Any) -> Any:
+    """A config of one epoch; the lanes, and with them the global batches, are those of any number of workers."""
+
+    def make(**blocks: Any) -> TrainConfig:
+        optimize = {"epochs": 1, "lr": 0.1, "weight_decay": 1e-3, "ema_decay": 0.8, "accumulate_steps": 2}
+        return make_config(**{"data": {"lanes": 12}, "optimize": optimize, "scale": {"workers": WORLD_SIZE}, **blocks})
+
+    return make
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_two_workers_train_a_probe_as_one_does(make_probe: Any, framework: str) -> None:
+    """A frozen BatchNorm sees no batch, so that nothing depends on how the batch is shared out."""
+    probe = {"model": {"freeze": "backbone"}}
+    one = make_probe(name="one", scale={"workers": 1}, **probe)
+    use_threads(1)
+    job = TrainingJob(one, plan_job(one), open_set(one.data.train), open_set(one.data.val))
+    train(job, World(), TorchLearner(job, World()), lambda event: None, lambda metrics: None)
+    two = make_probe(name="two", framework=framework, **probe)
+    run_workers(two)
+    ours, theirs = last_state(one), last_state(two)
+    for name in ours.model:
+        np.testing.assert_allclose(ours.model[name], theirs.model[name], atol=2e-4, err_msg=name)
+    for name in ours.ema:
+        np.testing.assert_allclose(ours.ema[name], theirs.ema[name], atol=2e-4, err_msg=name)
+    histories = [RunFolder(config.run_url).read_history()[-1] for config in (one, two)]
+    assert histories[1]["workers"] == WORLD_SIZE
+    for metric in ("train_loss", "val_loss"):
+        assert histories[0][metric] == pytest.approx(histories[1][metric], rel=1e-3)
+
+
+def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: Any) -> None:
+    config = make_probe(model={"freeze": ["layer2", "bn1"]})
+    run_workers(config)
+    drawn = torch_model.build("resnet18", 4, config.optimize.seed)
+    names = [name for name, _ in drawn.named_parameters()]
+    frozen = frozen_names("resnet18", ["layer2", "bn1"], names)
+    before, after = torch_model.state(drawn), last_state(config).model
+    for name, array in before.items():
+        still = name in frozen or name.startswith(("layer2.", "bn1."))
+        assert np.array_equal(array, after[name]) == still, name
+
+
+def last_state(config: TrainConfig) -> LearnerState:
+    checkpoints = RunFolder(config.run_url).checkpoints
+    return load_checkpoint(checkpoints, list_checkpoints(checkpoints)[-1]).learner
+
+
+def run_workers(config: TrainConfig) -> None:
+    """The library's loop in WORLD_SIZE processes, to its end."""
+    file = Path(config.output) / f"{config.name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(dump_config(config))
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(WORLD_SIZE)]
+    command = [sys.executable, "-m", "tests.bench.bare_worker", str(file)]
+    processes = [
+        subprocess.Popen(command, env=environment(addresses, rank), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for rank in range(WORLD_SIZE)
+    ]
+    try:
+        printed = [process.communicate(timeout=200)[0].decode() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * WORLD_SIZE, printed[0][-3000:]
+
+
+def environment(addresses: list[str], rank: int) -> dict[str, str]:
+    host, port = addresses[0].split(":")
+    task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+    return {
+        **os.environ,
+        **{"RANK": str(rank), "WORLD_SIZE": str(WORLD_SIZE), "MASTER_ADDR": host, "MASTER_PORT": port},
+        **{"TF_CONFIG": json.dumps(task), "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return ports
