@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from scenerec import __version__
 from scenerec.commands import (
+    bench,
     cluster,
     convert,
     data,
@@ -16,6 +17,8 @@ from scenerec.commands import (
     list_jobs,
     logs,
     models,
+    predict,
+    registry,
     schema,
     status,
     stop,
@@ -87,8 +90,13 @@ app.command(
 )(convert.convert)
 app.command()(export.export)
 app.command()(verify.verify)
+app.command(epilog="Example: scenerec bench s3://scenes/runs/photos/bundles/fp32 --batch 1 --batch 8")(bench.bench)
+app.command(epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32")(
+    predict.predict
+)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)
+app.add_typer(registry.app, name="registry")
 app.add_typer(cluster.app, name="cluster")
 
 
