@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins clean
+.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-export clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -31,6 +31,9 @@ bench-ray: $(READY)  ## Training under Ray against the same loop in bare process
 
 bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
+
+bench-export: $(READY)  ## Both routes to ONNX: seconds, memory, differences, nodes, speed (half an hour)
+	$(BIN)/python -m tests.bench.export_routes
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
