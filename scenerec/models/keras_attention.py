@@ -235,13 +235,17 @@ def _swap_heads(x: tf.Tensor) -> tf.Tensor:
 
 
 def _softmax(scores: tf.Tensor) -> tf.Tensor:
-    """Over the last axis, in float32 as under torch's autocast."""
-    return tf.cast(tf.nn.softmax(tf.cast(scores, "float32")), scores.dtype)
+    """Over the last axis, of 16-bit scores in float32 as under torch's autocast."""
+    return tf.cast(tf.nn.softmax(_widen(scores)), scores.dtype)
 
 
 def _unit(x: tf.Tensor) -> tf.Tensor:
-    """torch's normalize over the last axis, in float32 as under torch's autocast."""
-    return tf.cast(tf.math.l2_normalize(tf.cast(x, "float32"), axis=-1, epsilon=1e-24), x.dtype)
+    """torch's normalize over the last axis, of 16-bit numbers in float32 as under torch's autocast."""
+    return tf.cast(tf.math.l2_normalize(_widen(x), axis=-1, epsilon=1e-24), x.dtype)
+
+
+def _widen(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(x, "float32") if x.dtype.size < 4 else x
 
 
 def _relative_position_bias(table: Any, window: tuple[int, ...]) -> tf.Tensor:
