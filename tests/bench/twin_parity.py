@@ -68,8 +68,10 @@ def compare(arch: str, memory_gb: float, limit_s: float) -> dict[str, Any]:
 FIGURES = (
     "image_size",
     "batch",
+    "logits64",
     "logits_eager",
     "logits_graph",
+    "logits_torch_error",
     "round_trip",
     "parameters",
     "gradient64_error",
@@ -97,8 +99,10 @@ def measure_parity(arch: str) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "image_size": size,
         "batch": parity.batch_size(size),
-        "logits_eager": f"{found.logits_eager:.1e}",
-        "logits_graph": f"{found.logits_graph:.1e}",
+        "logits64": f"{found.logits.exact:.1e}",
+        "logits_eager": f"{found.logits.eager:.1e}",
+        "logits_graph": f"{found.logits.graph:.1e}",
+        "logits_torch_error": f"{found.logits.rounding:.1e}",
         "round_trip": "bit-exact" if found.round_trip else "differs",
         "parameters": len(found.exact_gradients),
         "gradient64_error": f"{found.exact_gradients[exact]:.1e}",
@@ -117,16 +121,14 @@ def measure_parity(arch: str) -> dict[str, Any]:
 
 def measure_xla(arch: str) -> dict[str, Any]:
     """In the child: the logits' difference over their scale with `jit_compile`."""
-    import numpy as np
-
     from tests import parity
 
     size = parity.smallest_telling_size(arch)
     network = parity.make_network(arch, size)
     twin = parity.make_twin(network, size)
-    images, _ = parity.draw_batch(size, np.random.default_rng(2))
-    _, compiled = parity.logits_differences(network, twin, images[: parity.LOGITS_BATCH], jit_compile=True)
-    return {"xla": f"{compiled:.1e}"}
+    images = parity.draw_batch(size)[0][: parity.LOGITS_BATCH]
+    compiled = parity.twin_logits(twin, images, jit_compile=True)
+    return {"xla": f"{parity.difference(compiled, parity.torch_logits(network, images)):.1e}"}
 
 
 @dataclass
