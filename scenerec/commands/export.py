@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -57,8 +57,21 @@ def export(
     ] = "any",
     list_targets: Annotated[bool, typer.Option("--list-targets", help="Show what each target picks, and why.")] = False,
     precision: Annotated[
-        Literal["fp32", "fp16"] | None, typer.Option(help="Arithmetic of the model.", show_default="the target's")
+        Literal["fp32", "fp16", "int8", "int8-dynamic", "tflite-int8", "tflite-fp16"] | None,
+        typer.Option(
+            help="Arithmetic of the model. int8 finds the scales of activations on training images; int8-dynamic (for "
+            "transformers) finds them at each call.",
+            show_default="the target's",
+        ),
     ] = None,
+    max_top1_drop: Annotated[
+        float, typer.Option(min=0, max=100, help="Top-1 that int8 and TFLite may lose on the whole set, in points.")
+    ] = 0.5,
+    calibration_data: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
+    ] = None,
+    calibration_images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 256,
     route: Annotated[
         Literal["auto", "tf2onnx", "twin"],
         typer.Option(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
@@ -69,7 +82,11 @@ def export(
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="Packed set to verify on.", show_default="the run's validation set"),
+        typer.Option(
+            metavar="SET",
+            help="Packed set to verify on, and for int8 to measure the accuracy on.",
+            show_default="the run's validation set",
+        ),
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 64,
     labels: Annotated[
@@ -105,6 +122,9 @@ def export(
     The bundle's graph takes uint8 RGB images (batch, height, width, 3),
     normalises them, and gives probabilities and logits. It is written only
     if onnxruntime answers as the framework does, at batch 1, 3 and 32.
+    int8 and TFLite models are written only if they lose no more than
+    --max-top1-drop on the validation set, int8 only if it is faster than
+    fp32 on this machine: several forms are tried.
     A run that averages its weights is exported with the averages, which are
     what it validated.
 
@@ -113,6 +133,8 @@ def export(
         scenerec export s3://scenes/runs/places365-resnet50
 
         scenerec export runs/photos --target cuda -o bundles/photos-cuda
+
+        scenerec export runs/photos --precision int8
 
         scenerec export resnet50_places365.pth.tar --labels classes.txt --data packed/val -o bundles/places
 
@@ -127,6 +149,7 @@ def export(
     chosen = find_target(target)
     destination = _location("--output", output) if output else None
     data = _location("--data", data) if data else None
+    calibration_data = _location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
     with quiet_frameworks(verbose) as terminal:
         from scenerec.export import exporter, tf_onnx
@@ -146,6 +169,9 @@ def export(
             data=data,
             images=images,
             limits=tf_onnx.Limits(memory_bytes=int(memory_gb * 2**30)),
+            calibration_data=calibration_data,
+            calibration_images=calibration_images,
+            max_top1_drop=max_top1_drop,
         )
 
         def say(step: exporter.Step | str) -> None:
@@ -154,7 +180,7 @@ def export(
 
         print(f"{opened.name}: {opened.address}{', averaged weights' if opened.averaged else ''}", file=terminal)
         exported = exporter.export(opened, destination or exporter.default_destination(opened, settings), settings, say)
-        supported = support(exported.model)
+        supported = support(exported.model) if exported.model else ()
     if as_json:
         providers = [{**asdict(each), "share": each.share} for each in supported]
         typer.echo(
@@ -233,7 +259,8 @@ def _print_exported(exported: "Exported") -> None:
     classes, image_size = len(info.labels), info.preprocessing.image_size
     typer.echo(f"bundle    {exported.url}")
     typer.echo(
-        f"model     {info.precision}, {size_mb:.1f} MB, opset {info.opset}, {classes} classes, {image_size} px, "
+        f"model     {info.precision}, {size_mb:.1f} MB, {f'opset {info.opset}' if info.opset else 'TFLite'}, {classes} "
+        f"classes, {image_size} px, "
         f"by {'torch' if info.lineage.route == 'twin' else info.lineage.route}"
         f"{' (through the torch twin)' if info.lineage.route == 'twin' else ''}"
     )
@@ -244,8 +271,23 @@ def _print_exported(exported: "Exported") -> None:
             f"{info.verification.max_difference:.1e} of their scale, top-1 agrees on "
             f"{info.verification.top1_agreement:.1%}"
         )
+    if taken := info.quantization.get("taken"):
+        _print_quantization(taken, info.quantization["fp32"])
     if "val_top1" in info.metrics:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
+
+
+def _print_quantization(taken: dict[str, Any], fp32: dict[str, Any]) -> None:
+    typer.echo(f"form      {taken['form']}")
+    typer.echo(
+        f"accuracy  top-1 {taken['top1']:.2%} (fp32 {fp32['top1']:.2%}) on {taken['images']} images, agrees with fp32 "
+        f"on {taken['agreement']:.1%}, {taken['size_bytes'] / 1e6:.1f} MB (fp32 {fp32['size_bytes'] / 1e6:.1f} MB)"
+    )
+    for entry in taken["speed"]:
+        typer.echo(
+            f"speed     {entry['ratio']:.2f}x fp32 at batch {entry['batch_size']}, one thread of this machine: "
+            f"{entry['base_ms']:.2f} ms -> {entry['ms']:.2f} ms"
+        )
 
 
 def _print_support(supported: tuple["Support", ...]) -> None:

@@ -1,5 +1,6 @@
 """The story of an export: a network becomes a graph, which is cleaned, completed, verified, and packed as a bundle."""
 
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -7,35 +8,44 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import onnx
 from onnx import ModelProto, helper
 
 from scenerec import __version__
+from scenerec.data.stream import PackedSet
 from scenerec.errors import BundleError, ConfigError
-from scenerec.export import graph, optimize, tf_onnx, torch_onnx
+from scenerec.export import child, graph, int8, optimize, tf_onnx, tflite, torch_onnx
 from scenerec.export.reference import open_reference
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
 from scenerec.export.targets import ANY, Precision, Target
 from scenerec.export.verify import IMAGES, compare, gate, verification_images
 from scenerec.inference.bundle import (
     GOLDEN_FILE,
+    TFLITE_FILE,
     Bundle,
     BundleInfo,
     Golden,
     Lineage,
+    TensorContract,
+    Verification,
     write_bundle,
 )
 from scenerec.inference.onnx_model import OnnxModel, open_session
 from scenerec.inference.predictor import Predictor
+from scenerec.inference.tflite_model import TfliteModel
 from scenerec.inference.torch_predictor import TorchPredictor, build
+from scenerec.preflight import open_set
 
 RouteChoice = Literal["auto", "tf2onnx", "twin"]
-Route = Literal["torch", "tf2onnx", "twin"]
+Route = Literal["torch", "tf2onnx", "twin", "tflite"]
 
 GOLDEN_IMAGES = 8
 FLOAT_PRECISIONS = ("fp32", "fp16")
+_KINDS: dict[Precision, Literal["static", "dynamic"]] = {"int8": "static", "int8-dynamic": "dynamic"}
+_X86 = ("x86_64", "AMD64")
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,14 @@ class Options:
     data: str | None = None
     """Packed set with the images to verify on; by default the run's validation set."""
     images: int = IMAGES
-    limits: tf_onnx.Limits = tf_onnx.LIMITS
+    limits: child.Limits = tf_onnx.LIMITS
     """Of tf2onnx's process."""
+    calibration_data: str | None = None
+    """Packed set that int8's ranges are measured on; by default the run's training set."""
+    calibration_images: int = 256
+    """How many of its images."""
+    max_top1_drop: float = 0.5
+    """Top-1 accuracy that int8 and TFLite may lose on the whole validation set, in points."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,8 @@ class Exported:
 
     url: str
     info: BundleInfo
-    model: ModelProto
+    model: ModelProto | None
+    """None where it is no ONNX model."""
 
 
 Say = Callable[[Step | str], None]
@@ -77,8 +94,9 @@ Say = Callable[[Step | str], None]
 def export(source: Source, destination: str, options: Options, say: Say = lambda _: None) -> Exported:
     """Exports `source` to a bundle at `destination`, a folder or s3:// prefix.
 
-    Nothing is written there unless onnxruntime's answers are those of the framework. `say` hears of the steps, and of
-    what went otherwise than asked for.
+    Nothing is written there unless onnxruntime's answers are those of the framework; in int8 and for TFLite, unless
+    the accuracy is about the same (see `scenerec.export.int8`, `scenerec.export.tflite`). `say` hears of the steps, of
+    what was tried, and of what went otherwise than asked for.
 
     Raises:
         ConfigError: options that do not go together, or no images to verify on.
@@ -86,8 +104,9 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
         BundleError: the graph does not answer as the network, or something else is at `destination`.
         DataError, StorageError: of the images, of the destination.
     """
-    if options.precision not in FLOAT_PRECISIONS:
-        raise ConfigError(f"--precision {options.precision}: an export is {' or '.join(FLOAT_PRECISIONS)}")
+    if options.precision.startswith("tflite"):
+        return _export_tflite(source, destination, options, say)
+    sets = None if options.precision in FLOAT_PRECISIONS else _open_sets(source, options)
     with _step("images to verify on", say):
         images = verification_images(source, options.data, options.images)
     with _step("network", say):
@@ -101,25 +120,50 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
     if options.precision == "fp16":
         with _step("half precision", say):
             model = optimize.half(model)
-    if options.target.batch:
-        model = graph.fix_batch(model, options.target.batch)
-    if options.target.offline:
-        with _step("onnxruntime's fusions", say):
-            model = optimize.offline(model)
+    if sets is None:
+        model = _suited(model, options.target, say)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
-        files = graph.save(model, Path(folder))
-        info = _describe(source, model, route, options)
-        predictor = OnnxModel(Bundle(Path(folder), info, destination))
+        opened, files = _opened(model, _describe(source, model, route, options), destination, Path(folder))
+        predictor = OnnxModel(opened)
         with _step("verification", say):
             verification = compare(reference, predictor, images, probabilities=softmax_removed)
-            gate(destination, verification, options.precision)
+            gate(destination, verification, "fp16" if options.precision == "fp16" else "fp32")
+        if sets is not None:
+            with _step("int8", say):
+                quantized = int8.quantize_bundle(opened, *sets, _int8_settings(options), say)
+            batch = options.target.batch
+            model = graph.fix_batch(quantized.model, batch) if batch else quantized.model
+            info = _describe(source, model, route, options, quantized.report)
+            opened, files = _opened(model, info, destination, Path(folder))
+            predictor = OnnxModel(opened)
+            verification = compare(reference, predictor, images, probabilities=softmax_removed)
         with _step("bundle", say):
-            golden = Golden(images[:GOLDEN_IMAGES], predictor.logits(images[:GOLDEN_IMAGES]))
-            info = info.model_copy(update={"verification": verification})
-            info = write_bundle(
-                destination, info, {**{file.name: file for file in files}, GOLDEN_FILE: golden.to_bytes()}
-            )
+            info = _write(opened.info, files, predictor, images, verification, destination)
     return Exported(destination, info, model)
+
+
+def _export_tflite(source: Source, destination: str, options: Options, say: Say) -> Exported:
+    if not source.preprocessing.in_graph:
+        raise ConfigError("--plain-input: is for ONNX: a TFLite model takes images")
+    precision: Literal["int8", "fp16"] = "int8" if options.precision == "tflite-int8" else "fp16"
+    train, val = _open_sets(source, options) if precision == "int8" else (None, _open_validation_set(source, options))
+    with _step("images to verify on", say):
+        images = verification_images(source, options.data, options.images)
+    with _step("network", say):
+        reference = open_reference(source)
+    settings = tflite.Settings(options.calibration_images, options.max_top1_drop)
+    with _step("TFLite", say):
+        converted = tflite.make(source, precision, reference, train, val, settings, say)
+    with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
+        file = Path(folder) / TFLITE_FILE
+        file.write_bytes(converted.model)
+        info = _tflite_info(source, converted, precision, options)
+        predictor = TfliteModel(Bundle(Path(folder), info, destination))
+        with _step("verification", say):
+            verification = compare(reference, predictor, images)
+        with _step("bundle", say):
+            info = _write(info, [file], predictor, images, verification, destination)
+    return Exported(destination, info, None)
 
 
 def default_destination(source: Source, options: Options) -> str:
@@ -191,20 +235,102 @@ def _check_classes(source: Source, network: ModelProto) -> None:
         raise ConfigError(f"{source.address}: gives {classes} logits, but --labels names {len(source.labels)} classes")
 
 
-def _describe(source: Source, model: ModelProto, route: Route, options: Options) -> BundleInfo:
+def _suited(model: ModelProto, target: Target, say: Say) -> ModelProto:
+    """As `target` wants it."""
+    if target.batch:
+        model = graph.fix_batch(model, target.batch)
+    if target.offline:
+        with _step("onnxruntime's fusions", say):
+            model = optimize.offline(model)
+    return model
+
+
+def _open_sets(source: Source, options: Options) -> tuple[PackedSet, PackedSet]:
+    """For calibration, and for the accuracy. Raises ConfigError, DataError, StorageError."""
+    train = options.calibration_data or source.training_set
+    if train is None:
+        raise ConfigError(f"{source.address}: no images to calibrate on: name a packed set with --calibration-data")
+    return open_set(train), _open_validation_set(source, options)
+
+
+def _open_validation_set(source: Source, options: Options) -> PackedSet:
+    where = options.data or source.validation_set
+    if where is None:
+        raise ConfigError(f"{source.address}: no images to measure the accuracy on: name a packed set with --data")
+    return open_set(where)
+
+
+def _int8_settings(options: Options) -> int8.Settings:
+    """A model for another kind of machine is not timed on this one."""
+    target = options.target
+    runs_here = target is ANY or target.name == ("cpu-x86" if platform.machine() in _X86 else "cpu-arm")
+    return int8.Settings(
+        kind=_KINDS[options.precision],
+        activations="int8" if target.activations == "int8" else "uint8",
+        per_channel=(True, False) if target.per_channel else (False,),
+        calibration_images=options.calibration_images,
+        max_top1_drop=options.max_top1_drop,
+        min_speedup=int8.Settings.min_speedup if runs_here else None,
+    )
+
+
+def _opened(model: ModelProto, info: BundleInfo, destination: str, folder: Path) -> tuple[Bundle, list[Path]]:
+    """Saves `model`; the bundle that it is about to be, and its files."""
+    return Bundle(folder, info, destination), graph.save(model, folder)
+
+
+def _write(
+    info: BundleInfo,
+    files: list[Path],
+    predictor: Predictor,
+    images: np.ndarray,
+    verification: Verification,
+    destination: str,
+) -> BundleInfo:
+    golden = Golden(images[:GOLDEN_IMAGES], predictor.logits(images[:GOLDEN_IMAGES]))
+    info = info.model_copy(update={"verification": verification})
+    return write_bundle(destination, info, {**{file.name: file for file in files}, GOLDEN_FILE: golden.to_bytes()})
+
+
+def _describe(
+    source: Source, model: ModelProto, route: Route, options: Options, quantization: dict[str, Any] | None = None
+) -> BundleInfo:
     inputs, outputs = graph.contracts(model)
-    arch = None if isinstance(source.network, KerasNetwork | TorchNetwork) else source.network.arch
+    precision = options.precision if quantization or options.precision == "fp16" else "fp32"
     return BundleInfo(
-        name=source.name,
-        precision="fp16" if options.precision == "fp16" else "fp32",
-        target=options.target.name,
-        labels=source.labels,
-        preprocessing=source.preprocessing,
+        **_common(source, route, options),
+        precision=precision,
         inputs=inputs,
         outputs=outputs,
         opset=graph.opset_of(model),
-        metrics=source.metrics or {},
-        lineage=Lineage(
+        quantization=quantization or {},
+    )
+
+
+def _tflite_info(
+    source: Source, converted: tflite.Converted, precision: Literal["int8", "fp16"], options: Options
+) -> BundleInfo:
+    size = source.preprocessing.image_size
+    return BundleInfo(
+        **_common(source, "tflite", options),
+        format="tflite",
+        precision=precision,
+        inputs=(TensorContract(name="images", dtype="uint8", shape=(1, size, size, 3)),),
+        outputs=(TensorContract(name=graph.LOGITS, dtype="float32", shape=(1, len(source.labels))),),
+        quantization=converted.report,
+    )
+
+
+def _common(source: Source, route: Route, options: Options) -> dict[str, Any]:
+    """What bundle.json says of any model."""
+    arch = None if isinstance(source.network, KerasNetwork | TorchNetwork) else source.network.arch
+    return {
+        "name": source.name,
+        "target": options.target.name,
+        "labels": source.labels,
+        "preprocessing": source.preprocessing,
+        "metrics": source.metrics or {},
+        "lineage": Lineage(
             framework=source.framework,
             arch=arch,
             source=source.address,
@@ -214,7 +340,7 @@ def _describe(source: Source, model: ModelProto, route: Route, options: Options)
             scenerec=__version__,
             exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
-    )
+    }
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import onnx
 from onnx import ModelProto
 
 from scenerec.data.stream import PackedSet
-from scenerec.errors import BundleError
 from scenerec.export import graph, sensitivity, speed
 from scenerec.export.calibration import Calibration, Method
+from scenerec.export.gates import GateError, Score, score, top1_drop
 from scenerec.export.quantize import OPERATORS, Recipe, Scope, chosen, layers, prepare, quantize, with_float_layers
 from scenerec.export.speed import SpeedUp
 from scenerec.export.torch_samples import sample_images
@@ -29,15 +29,6 @@ _METHODS: tuple[Method, ...] = ("minmax", "99.999", "99.99", "99.9")
 _SENSITIVITY_IMAGES = 16
 _BATCH_SIZE = 32
 _ALIKE = 1.1  # speed-ups within this factor count as equal: then accuracy decides
-
-
-class GateError(BundleError):
-    """No int8 model passes the gates."""
-
-    def __init__(self, message: str, report: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.report = report
-        """What was tried, and what it gave."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +54,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Score:
-    """How good a model is on some images."""
-
-    top1: float
-    """Fraction."""
-    agreement: float
-    """Share of the images with float32's first label."""
-    snr_db: float
-    """Of the logits, against float32's."""
-    images: int
-
-
-@dataclass(frozen=True)
 class Trial:
     """A recipe, and what it gave."""
 
@@ -92,7 +70,7 @@ class Trial:
     def describe(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "recipe": str(self.recipe),
+            "form": str(self.recipe),
             **asdict(self.score),
             "size_bytes": self.size_bytes,
             "speed": [asdict(entry) for entry in self.speed],
@@ -153,7 +131,7 @@ class _Search:
         for trial in passing:
             model = quantize(self.calibration, trial.recipe)
             base, whole = self._whole_set(model, trial)
-            if _drop(base, whole) <= self.settings.max_top1_drop:
+            if top1_drop(base, whole) <= self.settings.max_top1_drop:
                 return Quantized(model, self._report(trial, base, whole))
             self.say(f"{trial.recipe}: on the whole set top-1 {whole.top1:.1%} (fp32 {base.top1:.1%}): not taken")
         raise self._inaccurate(passing[0], base, whole)
@@ -265,14 +243,15 @@ class _Search:
         return self.settings.min_speedup is None or trial.speedup > self.settings.min_speedup
 
     def _passes(self, trial: Trial) -> bool:
-        return self._is_fast(trial) and _drop(self.base_score, trial.score) <= self.settings.max_top1_drop
+        return self._is_fast(trial) and top1_drop(self.base_score, trial.score) <= self.settings.max_top1_drop
 
     def _inaccurate(self, best: Trial, base: Score | None = None, found: Score | None = None) -> GateError:
         base, found = base or self.base_score, found or best.score
         return GateError(
             f"{self.bundle.url}: no int8 bundle: the best of {len(self.trials)} recipes ({best.recipe}) loses "
-            f"{_drop(base, found):.1f} points of top-1 (fp32 {base.top1:.1%}, int8 {found.top1:.1%}, on {found.images} "
-            f"images): allow it with --max-top1-drop (now {self.settings.max_top1_drop:g}), or stay with fp32",
+            f"{top1_drop(base, found):.1f} points of top-1 (fp32 {base.top1:.1%}, int8 {found.top1:.1%}, on "
+            f"{found.images} images): allow it with --max-top1-drop (now {self.settings.max_top1_drop:g}), or stay "
+            "with fp32",
             self._report(),
         )
 
@@ -293,22 +272,6 @@ class _Search:
             kept = [name for name in layers(self.calibration.model) if name not in nodes]
             report |= {"taken": {**taken.describe(), **asdict(whole), **asdict(taken.recipe), "float_layers": kept}}
         return report
-
-
-def score(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> Score:
-    """Of `logits` against `reference`, both float32 [n, classes], on images of these labels, int64 [n]."""
-    predicted = logits.argmax(1)
-    return Score(
-        top1=float((predicted == labels).mean()),
-        agreement=float((predicted == reference.argmax(1)).mean()),
-        snr_db=sensitivity.snr_db(reference, logits),
-        images=len(labels),
-    )
-
-
-def _drop(base: Score, found: Score) -> float:
-    """Of top-1, in points."""
-    return round((base.top1 - found.top1) * 100, 6)
 
 
 def _accuracy(trial: Trial) -> tuple[float, float]:

@@ -7,10 +7,8 @@ import numpy as np
 from onnx import ModelProto
 
 from scenerec.export.calibration import Calibration
+from scenerec.export.gates import snr_db
 from scenerec.export.quantize import Recipe, chosen, layers, quantize
-
-SAME_DB = 200.0
-"""Beyond what float32 resolves."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,3 @@ def measure(
     names = layers(calibration.model).keys() & set(chosen(calibration.model, recipe))
     found = [Sensitivity(name, snr_db(reference, logits(quantize(calibration, recipe, [name])))) for name in names]
     return sorted(found, key=lambda entry: (entry.snr_db, entry.layer))
-
-
-def snr_db(reference: np.ndarray, logits: np.ndarray) -> float:
-    """Signal-to-noise ratio of `logits` against `reference`, both float32 [n, classes]; SAME_DB where they agree."""
-    noise = float(np.square(reference.astype(np.float64) - logits).sum())
-    signal = float(np.square(reference, dtype=np.float64).sum())
-    return min(10 * float(np.log10(signal / noise)), SAME_DB) if noise else SAME_DB

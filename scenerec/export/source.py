@@ -66,6 +66,11 @@ class Source:
     validation_set: str | None = None
     """Where the run's validation set is packed."""
 
+    @property
+    def training_set(self) -> str | None:
+        """Where the run's training set is packed."""
+        return (self.config or {}).get("data", {}).get("train")
+
 
 def open_source(target: str, checkpoint: str = "best", stated: Stated = Stated()) -> Source:
     """A run (its folder), a checkpoint, or a weight file (.safetensors, .pth, .keras and such) of a zoo architecture.

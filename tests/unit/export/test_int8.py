@@ -8,7 +8,8 @@ import pytest
 
 from scenerec.data.stream import PackedSet
 from scenerec.export import graph
-from scenerec.export.int8 import GateError, Settings, quantize_bundle, score
+from scenerec.export.gates import GateError, score
+from scenerec.export.int8 import Settings, quantize_bundle
 from scenerec.inference.bundle import Bundle
 from scenerec.inference.onnx_model import OnnxModel
 from scenerec.inference.predictor import Predictor
@@ -17,7 +18,9 @@ from tests.colour_set import PER_CLASS, WRONG, pack_colours
 from tests.unit.export.colour_network import colour_model, random_images, write_bundle
 
 IMAGES = 3 * PER_CLASS
-OPEN = Settings(calibration_images=12, evaluation_images=IMAGES, max_top1_drop=0.0, min_speedup=0.0, seconds=0.0)
+OPEN = Settings(
+    calibration_images=12, evaluation_images=IMAGES, max_top1_drop=0.0, min_speedup=0.0, seconds=0.0, threads=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def test_what_passes_both_gates_is_taken(bundle: Bundle, colours: PackedSet, tmp
     assert taken["top1"] >= fp32["top1"] and taken["snr_db"] > 20
     assert set(taken["float_layers"]) <= {"stem/Conv", "large/Conv", "head/Gemm"}
     assert [entry["batch_size"] for entry in taken["speed"]] == [1, 8]
-    recipes = [trial["recipe"] for trial in quantized.report["trials"]]
+    recipes = [trial["form"] for trial in quantized.report["trials"]]
     assert len(recipes) == len(set(recipes)) == len(said) - 1 >= 8
     assert all(recipe in line for recipe, line in zip(recipes, said[1:], strict=True))
     graph.save(quantized.model, tmp_path)
@@ -61,7 +64,7 @@ def test_a_model_for_another_machine_is_not_timed(bundle: Bundle, colours: Packe
     settings = replace(OPEN, min_speedup=None, per_channel=(False,), activations="int8")
     report = quantize_bundle(bundle, colours, colours, settings).report
     assert report["taken"]["speed"] == [] and report["taken"]["scope"] == "all"
-    assert all("per tensor, symmetric int8" in trial["recipe"] for trial in report["trials"])
+    assert all("per tensor, symmetric int8" in trial["form"] for trial in report["trials"])
 
 
 def test_a_model_that_loses_too_much_is_refused(bundle: Bundle, colours: PackedSet) -> None:
@@ -89,5 +92,5 @@ def test_the_whole_set_decides(bundle: Bundle, colours: PackedSet) -> None:
 
 def test_dynamic_quantisation_passes_the_same_gates(bundle: Bundle, colours: PackedSet) -> None:
     report = quantize_bundle(bundle, colours, colours, replace(OPEN, kind="dynamic")).report
-    assert [trial["recipe"] for trial in report["trials"]] == ["dynamic, all, per channel", "dynamic, all, per tensor"]
+    assert [trial["form"] for trial in report["trials"]] == ["dynamic, all, per channel", "dynamic, all, per tensor"]
     assert report["taken"]["float_layers"] == ["stem/Conv", "large/Conv"]

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from onnx import ModelProto, helper, numpy_helper
 
 from scenerec.export.calibration import Calibration
+from scenerec.export.gates import SAME_DB, snr_db
 from scenerec.export.graph import OWN_PREFIX
 from scenerec.export.quantize import OPERATORS, Recipe, Scope, chosen, layers, prepare, quantize, with_float_layers
-from scenerec.export.sensitivity import SAME_DB, measure, snr_db
+from scenerec.export.sensitivity import measure
 from tests.unit.export.colour_network import colour_model, random_images
 
 IMAGES = random_images(24)
