@@ -13,6 +13,7 @@ from scenerec.commands import (
     convert,
     data,
     demo,
+    evaluate,
     export,
     list_jobs,
     logs,
@@ -90,6 +91,11 @@ app.command(
 )(convert.convert)
 app.command()(export.export)
 app.command()(verify.verify)
+app.command(
+    epilog="Example: scenerec evaluate s3://scenes/runs/photos --report photos.html\n\n"
+    "Example: scenerec evaluate photos-int8/ --data s3://scenes/val --compare s3://scenes/runs/photos\n\n"
+    "Example: scenerec evaluate s3://scenes/runs/photos --data s3://scenes/places365/val --workers 16"
+)(evaluate.evaluate)
 app.command(epilog="Example: scenerec bench s3://scenes/runs/photos/bundles/fp32 --batch 1 --batch 8")(bench.bench)
 app.command(epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32")(
     predict.predict

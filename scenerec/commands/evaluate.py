@@ -1,0 +1,249 @@
+"""`scenerec evaluate`: how good a model is, on a packed set; alone or beside another."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scenerec.commands import options
+
+if TYPE_CHECKING:
+    from cluster.client import ClusterClient
+    from scenerec.inference.evaluator import EvaluationRequest
+
+_LISTED = 5
+_FRAMEWORKS = "torch or tensorflow: runs a checkpoint; by default the one that trained it."
+
+
+def evaluate(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A run, a checkpoint, a bundle or a .tflite file; local or s3://.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="A packed set.", show_default="the validation set of TARGET's training"),
+    ] = None,
+    framework: Annotated[str | None, typer.Option(metavar="FRAMEWORK", help=_FRAMEWORKS, show_default=False)] = None,
+    checkpoint: Annotated[str, typer.Option(metavar="NAME", help="Of a run: best, last or a name.")] = "best",
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="OTHER", help="Evaluate OTHER as well: agreement, and whether the difference is chance."),
+    ] = None,
+    compare_framework: Annotated[
+        str | None, typer.Option(metavar="FRAMEWORK", help="As --framework, for OTHER.", show_default=False)
+    ] = None,
+    crops: Annotated[
+        int, typer.Option(help="1: the centre; 10: corners, centre and their mirrors, probabilities averaged.")
+    ] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the set's first N images.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that the model is given at once.")] = 32,
+    threads: Annotated[int, typer.Option(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Share the set out to N processes of a cluster.")
+    ] = 0,
+    gpus_per_worker: Annotated[int, typer.Option(min=0, help="With --workers.")] = 0,
+    address: options.Address = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="URL",
+            help="Folder or s3:// prefix for figures (evaluation.json), predictions and report. "
+            "With --workers by default TARGET/evaluations/SET, where TARGET is a run.",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the report, one file with pictures, here.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure a model on a packed set: accuracy, confusions, calibration, speed.
+
+    Images are prepared as training prepares those that it validates on.
+    """
+    from cluster.environment import use_store_environment
+    from scenerec.errors import ConfigError
+
+    if report and not report.expanduser().absolute().parent.is_dir():
+        raise ConfigError(f"--report {report}: there is no folder {report.parent}")
+    client = _client(address) if workers else None
+    use_store_environment()
+    request = _request(
+        subject={"target": _location("TARGET", target), "framework": framework, "checkpoint": checkpoint},
+        other={"target": _location("--compare", compare), "framework": compare_framework} if compare else None,
+        data=_location("--data", data) if data else None,
+        crops=crops,
+        limit=limit,
+        batch_size=batch_size,
+        threads=max(threads, 1) if workers else threads,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        output=_location("--output", output) if output else None,
+    )
+    if client:
+        result = _on_cluster(client, request, report)
+    else:
+        result = _here(request, report)
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    _print(result)
+    for place in (request.output, report):
+        if place:
+            typer.echo(f"written: {place}")
+
+
+def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "EvaluationRequest":
+    from pydantic import ValidationError
+
+    from scenerec.errors import ConfigError
+    from scenerec.inference.evaluator import EvaluationRequest, own_data, run_output
+
+    try:
+        request = EvaluationRequest.model_validate({"subject": subject, "data": data or "", **fields})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        names = {"subject": "", "other": "compare_"}
+        option = "".join(names.get(str(part), str(part)) for part in problem["loc"]).replace("_", "-")
+        raise ConfigError(f"--{option} {problem['input']}: {problem['msg'].removeprefix('Input ')}") from None
+    if not data:
+        request = request.model_copy(update={"data": own_data(request.subject.target)})
+    if request.workers and not request.output:
+        request = request.model_copy(update={"output": run_output(request)})
+    return request
+
+
+def _here(request: "EvaluationRequest", report: Path | None) -> dict[str, Any]:
+    from scenerec.commands.progress_bar import ProgressBar
+    from scenerec.inference.evaluator import check_writable, examine_here
+    from scenerec.inference.report import render, write_outcome
+
+    if request.output:
+        check_writable(request.output)
+    with ProgressBar("evaluating", "opening the model") as progress:
+        outcome = examine_here(request, progress.show)
+    if request.output:
+        write_outcome(outcome, request.output)
+    if report:
+        report.expanduser().write_text(render(outcome), encoding="utf-8")
+    return outcome.as_dict()
+
+
+def _on_cluster(client: "ClusterClient", request: "EvaluationRequest", report: Path | None) -> dict[str, Any]:
+    import re
+    import tempfile
+
+    from rich.console import Console
+
+    from cluster.bundle import fill_working_dir
+    from scenerec import __version__
+    from scenerec.commands.follow import exit_code
+    from scenerec.commands.live import tell
+    from scenerec.errors import ConfigError
+    from scenerec.inference.report import REPORT_FILE
+    from scenerec.storage import open_storage
+
+    if report and not request.output:
+        raise ConfigError("--report: with --workers and a TARGET that is no run, --output is needed as well")
+    name = "evaluate-" + re.sub("[^A-Za-z0-9._-]", "-", request.subject.target.rpartition("/")[2])[:50]
+    with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
+        fill_working_dir(Path(folder), request.model_dump_json())
+        metadata = {"scenerec": __version__, "kind": "evaluate", "framework": request.subject.framework or "-"}
+        entrypoint = "python -m jobs.evaluate config.yaml"
+        job_id = client.submit(name, request.output or "-", entrypoint, Path(folder), metadata, env={})
+    typer.echo(f"job {job_id}, dashboard {client.address.url}", err=True)
+    where = f"{job_id}{client.address.option}"
+    try:
+        story = tell(client.follow(job_id), Console(stderr=True))
+    except KeyboardInterrupt:
+        typer.echo(f"{job_id} goes on. Follow it: scenerec logs -f {where}   Stop it: scenerec stop {where}", err=True)
+        raise typer.Exit(130) from None
+    if story.result is None:
+        for message in story.errors or [f"{job_id} ended without a result"]:
+            typer.echo(f"error: {message}", err=True)
+        typer.echo(f"the whole log: scenerec logs --verbose {where}", err=True)
+        raise typer.Exit(exit_code(client.job(job_id)) or 1)
+    if report and request.output:
+        report.expanduser().write_bytes(open_storage(request.output).get(REPORT_FILE))
+    return story.result
+
+
+def _client(address: str | None) -> "ClusterClient":
+    from cluster.address import find_or_start
+    from cluster.client import ClusterClient
+
+    return ClusterClient(find_or_start(address, say=lambda line: typer.echo(line, err=True)))
+
+
+def _location(name: str, location: str) -> str:
+    from scenerec.config import expand_location
+    from scenerec.errors import ConfigError
+
+    try:
+        return expand_location(location)
+    except ValueError as error:
+        raise ConfigError(f"{name} {location}: {error}") from None
+
+
+def _print(result: dict[str, Any]) -> None:
+    models = [each for each in (result["evaluation"], result["other"]) if each]
+    set_ = result["data"]
+    typer.echo(f"{models[0]['samples']} of {set_['samples']} images of {set_['classes']} classes, {set_['url']}")
+    for letter, model in zip("AB", models, strict=False):
+        typer.echo(f"{letter}: {model['predictor']}" if len(models) > 1 else model["predictor"])
+    typer.echo()
+    for name, cells in _rows(models):
+        typer.echo(f"{name:<21}" + "".join(f"{cell:>12}" for cell in cells))
+    if len(models) == 1:
+        _print_weak_points(models[0])
+    else:
+        _print_comparison(result["comparison"])
+
+
+def _rows(models: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    shares = {
+        "top-1": "top1",
+        "top-5": "top5",
+        "mean class accuracy": "mean_class_accuracy",
+        "calibration error": "calibration_error",
+    }
+    rows = [(name, [_percent(model[key]) for model in models]) for name, key in shares.items()]
+    intervals = [[100 * bound for bound in model["top1_interval"]] for model in models]
+    rows.insert(1, ("  95 % interval", [f"{low:.1f} - {high:.1f}" for low, high in intervals]))
+    rows.append(("loss", [f"{model['loss']:.4f}" for model in models]))
+    rows.append(("images/s", [f"{model['images_per_s']:.1f}" for model in models]))
+    if all(model["model_images_per_s"] for model in models):
+        rows.append(("  the model alone", [f"{model['model_images_per_s']:.1f}" for model in models]))
+    return [("", list("AB")), *rows] if len(models) > 1 else rows
+
+
+def _print_weak_points(model: dict[str, Any]) -> None:
+    present = [each for each in model["classes"] if each["samples"]]
+    hardest = sorted(present, key=lambda each: each["accuracy"])[:_LISTED]
+    typer.echo("\nhardest classes")
+    for each in hardest:
+        typer.echo(f"{_percent(each['accuracy']):>9}  {each['name']} ({each['correct']} of {each['samples']})")
+    if model["confusions"]:
+        typer.echo("\nworst confusions")
+    for pair in model["confusions"][:_LISTED]:
+        typer.echo(f"{pair['count']:>9}  {pair['label']} -> {pair['predicted']} ({pair['share']:.0%} of its class)")
+
+
+def _print_comparison(comparison: dict[str, Any]) -> None:
+    typer.echo(f"\nagreement            {_percent(comparison['agreement']):>12}")
+    counts = {
+        "both right": "both_right",
+        "only A right": "only_a",
+        "only B right": "only_b",
+        "both wrong": "both_wrong",
+    }
+    for name, key in counts.items():
+        typer.echo(f"{name:<21}{comparison[key]:>12}")
+    typer.echo(f"\n{comparison['sentence']}")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

@@ -1,0 +1,49 @@
+"""A bar for work over many images, with its speed."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class ProgressBar:
+    """A bar on stderr with images per second and the time that is left; nothing where that is no terminal.
+
+    Args:
+        title: what is done, while it is done.
+        waiting: what is done before the first image.
+    """
+
+    def __init__(self, title: str, waiting: str = "listing") -> None:
+        self.title, self.waiting = title, waiting
+        self.done = self.total = self.done_before = 0
+        self.began_s = 0.0
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} images/s"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.shown = self.bar.console.is_terminal  # elsewhere rich would leave an empty line
+
+    def __enter__(self) -> "ProgressBar":
+        if self.shown:
+            self.bar.start()
+        self.task = self.bar.add_task(self.waiting, total=None, rate="-")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.shown:
+            self.bar.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """What is done at the first call, as by an earlier run, does not count as speed."""
+        if not self.total:
+            self.began_s, self.done_before = time.monotonic(), done
+            self.bar.reset(self.task, total=total, completed=done, description=self.title)
+        self.done, self.total = done, total
+        rate = (done - self.done_before) / max(time.monotonic() - self.began_s, 1e-9)
+        self.bar.update(self.task, completed=done, rate=f"{rate:.0f}")

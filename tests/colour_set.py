@@ -1,0 +1,29 @@
+"""A packed set for `tests.tiny_bundle`: noise in which one colour is stronger, and some images in the wrong class."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scenerec.data.pack import PackRequest, pack
+from scenerec.data.pack_plan import PackOptions
+
+CLASSES = ("a/red", "b/green", "c/blue")
+PER_CLASS = 10
+WRONG = 2
+"""Images of `a/red` that are green."""
+
+
+def pack_colours(folder: Path) -> str:
+    """Draws 10 PNGs of each class into `folder` and packs them into several shards; returns the set's address."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        (folder / "images" / name).mkdir(parents=True)
+        for index in range(PER_CLASS):
+            height, width = rng.integers(12, 24, 2)
+            pixels = rng.integers(0, 120, (height, width, 3), dtype=np.uint8)
+            channel = 1 if label == 0 and index < WRONG else label
+            pixels[:, :, channel] += rng.integers(10, 100, dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / name / f"{index:02}.png")
+    pack(PackRequest(source=folder / "images", destination=str(folder / "packed"), options=PackOptions(shard_mb=0.012)))
+    return str(folder / "packed")

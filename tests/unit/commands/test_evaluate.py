@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from scenerec.cli import app
+from tests.colour_set import CLASSES, pack_colours
+from tests.tiny_bundle import make_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return pack_colours(tmp_path_factory.mktemp("colours"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return make_tiny_bundle(tmp_path / "model", labels=CLASSES).url
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def test_the_figures_are_printed(model: str, colours: str, tmp_path: Path) -> None:
+    result = run(model, "--data", colours, "--report", tmp_path / "report.html")
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[:2] == [f"30 of 30 images of 3 classes, {colours}", model]
+    for expected in ("top-1 93.33 %", "95 % interval 78.7 - 98.2", "mean class accuracy 93.33 %"):
+        assert expected in lines
+    assert "80.00 % a/red (8 of 10)" in lines
+    assert "2 a/red -> b/green (20% of its class)" in lines
+    assert (tmp_path / "report.html").read_text().endswith("</html>\n")
+
+
+def test_two_models_are_printed_side_by_side(model: str, colours: str, tmp_path: Path) -> None:
+    other = make_tiny_bundle(tmp_path / "other", scale=-0.05, labels=CLASSES).url
+    result = run(model, "--data", colours, "--compare", other)
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    for expected in (f"A: {model}", f"B: {other}", "top-1 93.33 % 6.67 %", "agreement 0.00 %", "only A right 28"):
+        assert expected in lines
+    assert lines[-1].startswith("A is better than B by 86.67 points")
+
+
+def test_json_and_files_say_the_same(model: str, colours: str, tmp_path: Path) -> None:
+    result = run(model, "--data", colours, "--limit", 12, "--crops", 10, "--output", tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    (line,) = result.stdout.splitlines()
+    found = json.loads(line)
+    assert found == json.loads((tmp_path / "out" / "evaluation.json").read_bytes())
+    assert found["evaluation"]["samples"] == 12
+    assert found["request"]["crops"] == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--data", "DATA", "--crops", 5], 2, "--crops 5: should be 1 or 10"),
+        (["--data", "DATA", "--framework", "jax"], 2, "--framework jax: should be 'torch' or 'tensorflow'"),
+        (
+            ["--data", "DATA", "--compare", "MODEL", "--compare-framework", "jax"],
+            2,
+            "--compare-framework jax: should be 'torch' or 'tensorflow'",
+        ),
+        (["--data", "DATA", "--framework", "torch"], 2, "runs without a framework: leave --framework out"),
+        (["--data", "nowhere"], 4, "no packed data set here"),
+        (["--data", "ftp://x"], 2, "--data ftp://x: only s3:// addresses and local paths are understood"),
+        ([], 2, "does not name a validation set: give one with --data SET"),
+        (["--data", "DATA", "--report", "no/such/folder.html"], 2, "there is no folder no/such"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    model: str, colours: str, arguments: list[object], code: int, message: str
+) -> None:
+    given = [{"DATA": colours, "MODEL": model}.get(str(argument), argument) for argument in arguments]
+    result = run(model, *given)
+    assert result.exit_code == code, (result.output, result.exception)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+def test_what_is_no_model_is_named(colours: str, tmp_path: Path) -> None:
+    result = run(tmp_path, "--data", colours)
+    assert result.exit_code == 6
+    assert f"error: {tmp_path}: neither a run's folder" in result.stderr
