@@ -237,4 +237,4 @@ def _say_moved(model: str, alias: str, before: int | None, now: int, reason: str
         typer.echo(json.dumps({"model": model, "alias": alias, "from": before, "to": now, "reason": reason}))
         return
     came_from = f"{before} -> " if before is not None else ""
-    typer.echo(f"{model}@{alias}: {came_from}{now} ({reason})")
+    typer.echo(f"{model}@{alias}: {came_from}{now}, {reason}")

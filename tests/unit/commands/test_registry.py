@@ -31,10 +31,10 @@ def test_from_push_to_rollback(bundle: Path) -> None:
     assert run("push", bundle).output.startswith("tiny:1 at ")
     assert json.loads(run("push", bundle, "--json").output)["version"] == 2
     first = run("promote", "tiny:1")
-    assert first.output.startswith("tiny@production: 1 (answers its golden images"), first.output
+    assert first.output.startswith("tiny@production: 1, answers its golden images"), first.output
     assert "it stood there already" in run("promote", "tiny:1").output
-    assert "1 -> 2 (forced)" in run("promote", "tiny:2", "--force").output
-    assert "2 -> 1 (rolled back)" in run("rollback", "tiny").output
+    assert "1 -> 2, forced" in run("promote", "tiny:2", "--force").output
+    assert "2 -> 1, rolled back" in run("rollback", "tiny").output
     assert "tiny   1-2       production -> 1" in run("list").output
     shown = run("show", "tiny@production").output
     assert "tiny:1 (production)" in shown and "rolled back from 2" in shown
