@@ -147,9 +147,9 @@ def export(
         _print_targets(tuple(TARGETS.values()), as_json)
         return
     chosen = find_target(target)
-    destination = _location("--output", output) if output else None
-    data = _location("--data", data) if data else None
-    calibration_data = _location("--calibration-data", calibration_data) if calibration_data else None
+    destination = options.location("--output", output) if output else None
+    data = options.location("--data", data) if data else None
+    calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
     with quiet_frameworks(verbose) as terminal:
         from scenerec.export import exporter, tf_onnx
@@ -227,7 +227,7 @@ def _stated(
         eval_crop_ratio=eval_crop_ratio,
         mean=_three("--mean", mean),
         std=_three("--std", std),
-        labels=read_labels(_location("--labels", labels)) if labels else (),
+        labels=read_labels(options.location("--labels", labels)) if labels else (),
     )
 
 
@@ -241,16 +241,6 @@ def _three(option: str, values: str | None) -> tuple[float, float, float] | None
     except ValueError:
         raise ConfigError(f"{option} {values}: must be three numbers, such as 0.5,0.5,0.5") from None
     return red, green, blue
-
-
-def _location(name: str, location: str) -> str:
-    from scenerec.config import expand_location
-    from scenerec.errors import ConfigError
-
-    try:
-        return expand_location(location)
-    except ValueError as error:
-        raise ConfigError(f"{name} {location}: {error}") from None
 
 
 def _print_exported(exported: "Exported") -> None:

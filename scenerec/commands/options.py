@@ -20,3 +20,14 @@ Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file: optimize.lr=0.1. May be repeated."),
 ]
+
+
+def location(name: str, text: str) -> str:
+    """A folder's or file's address as it was typed for `name`, expanded. Raises ConfigError that names it."""
+    from scenerec.config import expand_location
+    from scenerec.errors import ConfigError
+
+    try:
+        return expand_location(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} {text}: {error}") from None

@@ -50,7 +50,7 @@ def verify(
         from scenerec.inference.golden import check_golden
         from scenerec.inference.open_predictor import predictor_of
 
-        opened = open_bundle(_location("BUNDLE", bundle))
+        opened = open_bundle(options.location("BUNDLE", bundle))
         golden = check_golden(predictor_of(opened), opened)
         found = None if golden_only else _against_framework(opened, against, data, images)
     if as_json:
@@ -65,18 +65,8 @@ def verify(
 def _against_framework(bundle: "Bundle", against: str | None, data: str | None, images: int) -> "Verification":
     from scenerec.export.verify import source_of, verify_bundle
 
-    source = source_of(bundle, _location("--against", against) if against else None)
-    return verify_bundle(bundle, source, _location("--data", data) if data else None, images)
-
-
-def _location(name: str, location: str) -> str:
-    from scenerec.config import expand_location
-    from scenerec.errors import ConfigError
-
-    try:
-        return expand_location(location)
-    except ValueError as error:
-        raise ConfigError(f"{name} {location}: {error}") from None
+    source = source_of(bundle, options.location("--against", against) if against else None)
+    return verify_bundle(bundle, source, options.location("--data", data) if data else None, images)
 
 
 def _print(bundle: "Bundle", golden: float, found: "Verification | None") -> None:
