@@ -151,6 +151,41 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     assert not list(folder.storage.list("ray/"))
 
 
+def test_an_interrupted_run_goes_on_in_the_other_framework(submit: Submit, client: ClusterClient) -> None:
+    """By its address alone; it ends where the uninterrupted run does, but for the rounding that BatchNorm amplifies."""
+    settings: dict[str, Any] = {  # large enough for BatchNorm's statistics; no dropout, whose draws differ
+        "data": {"image_size": 64, "augment": {"crop_scale": [0.5, 1]}},
+        "optimize": {"epochs": 6, "global_batch_size": 20, "lr": 0.003},
+    }
+    whole = submit("--json", **settings, name="whole")
+    assert whole.returncode == 0, whole.stderr
+
+    job = json.loads(submit("--detach", "--json", **settings, name="moved").stdout.splitlines()[-1])["job"]
+    lines_until(client.follow(job), lambda event: isinstance(event, Progress) and (event.epoch, event.step) >= (3, 1))
+    client.stop(job)
+    run = "s3://scenes/runs/moved"
+    steps = int(str(RunFolder(run).latest_checkpoint()).removeprefix("step-"))
+    assert 10 <= steps < 30
+    command = [sys.executable, "-m", "scenerec", "submit", "--resume", run, "--set", "framework=tensorflow", "--json"]
+    resumed = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"resumed from step {steps} " in resumed.stderr and "written by torch" in resumed.stderr
+
+    theirs, ours = (json.loads(done.stdout.splitlines()[-1])["last"] for done in (whole, resumed))
+    assert (ours["framework"], ours["global_step"]) == ("tensorflow", theirs["global_step"])
+    assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=0.15)  # of 1.3 in the first epoch
+    assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=0.15)
+    assert ours["val_top1"] == pytest.approx(theirs["val_top1"], abs=0.17)  # 6 of 36 images
+    frameworks = [epoch["framework"] for epoch in RunFolder(run).read_history()]
+    assert (frameworks[:2], frameworks[-1]) == (["torch", "torch"], "tensorflow")
+    by_name = subprocess.run(
+        [sys.executable, "-m", "scenerec", "submit", "--resume", "moved"], capture_output=True, text=True, timeout=60
+    )
+    assert by_name.returncode == 5
+    assert f"error: {run}: this run is finished (6 epochs" in by_name.stderr
+    assert RunFolder(run).read_config().framework == "tensorflow"
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_run_goes_on_with_another_number_of_workers(framework: str, submit: Submit) -> None:
     """One worker that decodes in a process of its own; then, elastic, as many as there is room for."""
