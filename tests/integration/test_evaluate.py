@@ -1,0 +1,136 @@
+"""Evaluation gives what training saw, in both frameworks; and on a cluster what it gives here, also after a loss."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from safetensors.numpy import load
+from typer.testing import CliRunner
+
+from cluster.local import LocalCluster
+from scenerec.cli import app
+from scenerec.config import TrainConfig
+from scenerec.inference.evaluator import EvaluationRequest, examine_here
+from scenerec.preflight import open_set, plan_job
+from scenerec.storage import open_storage
+from scenerec.training import tf_learner, torch_learner
+from scenerec.training.learner import TrainingJob
+from scenerec.training.loop import train
+from scenerec.world import World
+from tests.colour_set import CLASSES, pack_colours
+from tests.tiny_bundle import make_tiny_bundle
+
+LEARNERS: dict[str, Any] = {"torch": torch_learner.TorchLearner, "tensorflow": tf_learner.TfLearner}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    torch_learner.use_threads(1)
+    tf_learner.use_threads(1)
+
+
+def trained(config: TrainConfig) -> dict[str, Any]:
+    """Trains, and returns what result.json holds."""
+    job = TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
+    return train(job, World(), LEARNERS[config.framework](job, World()), lambda event: None, lambda metrics: None)
+
+
+@pytest.mark.parametrize(("framework", "other"), [("torch", "tensorflow"), ("tensorflow", "torch")])
+def test_evaluation_reproduces_the_validation_of_training(make_config: Any, framework: str, other: str) -> None:
+    """With the weights' averages, by which training validates; in the other framework the answers are the same."""
+    config = make_config(framework=framework, optimize={"ema_decay": 0.8})
+    result = trained(config)
+    for which in ("best", "last"):
+        subject = {"target": config.run_url, "checkpoint": which}
+        request = EvaluationRequest.model_validate({"subject": subject, "data": config.data.val, "batch_size": 16})
+        (found,) = examine_here(request).evaluations
+        assert found.predictor == result[f"{which}_checkpoint"]
+        assert (found.top1, found.top5) == (result[which]["val_top1"], result[which]["val_top5"])
+        assert found.loss == pytest.approx(result[which]["val_loss"], rel=1e-5)
+
+    answer = CliRunner().invoke(
+        app, ["evaluate", config.run_url, "--compare", config.run_url, "--compare-framework", other, "--json"]
+    )
+    assert answer.exit_code == 0, answer.output
+    compared = json.loads(answer.stdout.splitlines()[-1])
+    assert compared["data"]["url"] == config.data.val
+    assert compared["comparison"]["agreement"] == 1
+    assert compared["comparison"]["sentence"] == "A and B are right on the same images."
+    assert compared["evaluation"]["loss"] == pytest.approx(compared["other"]["loss"], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def colours(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A set in the store."""
+    packed = Path(pack_colours(tmp_path_factory.mktemp("colours")))
+    store = open_storage("s3://scenes/colours")
+    for path in packed.iterdir():
+        if path.is_file():
+            store.put(path.name, path)
+    return "s3://scenes/colours"
+
+
+def evaluation(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "scenerec", "evaluate", *arguments]
+
+
+def test_workers_answer_as_one_process_does_also_when_one_dies(
+    cluster: LocalCluster, colours: str, tmp_path: Path
+) -> None:
+    model = make_tiny_bundle(tmp_path / "model", labels=CLASSES).url
+    common = [model, "--data", colours, "--batch-size", "4", "--json"]
+    output, report = f"s3://scenes/evaluations/{time.monotonic_ns()}", tmp_path / "report.html"
+    command = evaluation(*common, "--workers", "2", "--output", output, "--report", str(report))
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        kill_first_task(cluster, running)
+        stdout, stderr = running.communicate(timeout=200)
+    finally:
+        running.kill()
+    assert running.returncode == 0, stderr
+    assert "30 of 30 images" in stderr
+    here = CliRunner().invoke(app, ["evaluate", *common, "--output", str(tmp_path / "here")])
+    assert here.exit_code == 0, here.output
+    shared, whole = json.loads(stdout), json.loads(here.stdout)
+    for found in (shared, whole):  # all but the speed
+        for key in ("images_per_s", "model_images_per_s"):
+            del found["evaluation"][key]
+    assert shared["evaluation"] == whole["evaluation"]
+    store = open_storage(output)
+    ours = load(store.get("predictions.safetensors"))
+    theirs = load((tmp_path / "here" / "predictions.safetensors").read_bytes())
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    assert json.loads(store.get("evaluation.json"))["data"]["url"] == colours
+    assert report.read_bytes() == store.get("report.html")
+
+
+def kill_first_task(cluster: LocalCluster, running: "subprocess.Popen[str]") -> None:
+    """Kills the process of this cluster that opens the model for its first share, as soon as it is there."""
+    while running.poll() is None:
+        for process in psutil.process_iter(["cmdline"]):
+            try:
+                if not " ".join(process.info["cmdline"] or []).startswith("ray::predict_share"):
+                    continue
+                if process.environ().get("AWS_ENDPOINT_URL") == cluster.store_url:
+                    process.kill()
+                    return
+            except (psutil.AccessDenied, psutil.NoSuchProcess):
+                continue
+        time.sleep(0.02)
+    raise AssertionError("the evaluation ended before it could be disturbed")
+
+
+def test_what_a_worker_cannot_evaluate_is_said_as_here(cluster: LocalCluster, colours: str, tmp_path: Path) -> None:
+    model = make_tiny_bundle(tmp_path / "model", labels=("a/red", "b/leaf", "c/sky")).url
+    done = subprocess.run(
+        evaluation(model, "--data", colours, "--workers", "1"), capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 4
+    assert f"error: {model}: label 1 is 'b/leaf', and class 1 of {colours} is 'b/green'" in done.stderr
