@@ -14,7 +14,7 @@ from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundle import Bundle, Verification
 from scenerec.inference.onnx_model import OnnxModel
 from scenerec.inference.open_predictor import predictor_of
-from scenerec.inference.predictor import Predictor, softmax
+from scenerec.inference.predictor import Predictor, logits_difference, softmax
 from scenerec.preflight import open_set
 
 BATCH_SIZES = (1, 3, 32)
@@ -61,19 +61,9 @@ def compare(
     return Verification(
         images=len(images),
         batch_sizes=tuple(batch_sizes),
-        max_difference=max(difference(expected, answer) for answer in answers),
+        max_difference=max(logits_difference(expected, answer) for answer in answers),
         top1_agreement=min(float((answer.argmax(1) == expected.argmax(1)).mean()) for answer in answers),
     )
-
-
-def difference(expected: np.ndarray, found: np.ndarray) -> float:
-    """Largest difference of logits [n, classes] over their scale, the largest magnitude of those expected.
-
-    Infinite where the shapes differ or where there is something else than numbers.
-    """
-    if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
-        return float("inf")
-    return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
 
 
 def verification_images(source: Source, data: str | None, count: int) -> np.ndarray:

@@ -1,10 +1,8 @@
 """A bundle proves itself: its model must give its golden images the logits that were written beside them."""
 
-import numpy as np
-
 from scenerec.errors import BundleError
 from scenerec.inference.bundle import Bundle
-from scenerec.inference.predictor import Predictor
+from scenerec.inference.predictor import Predictor, logits_difference
 
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-dynamic": 0.1}
 """Largest difference over the logits' scale, by precision: int8 kernels round otherwise on other processors."""
@@ -12,11 +10,7 @@ TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-dynamic": 0.1}
 
 def golden_difference(predictor: Predictor, bundle: Bundle) -> float:
     """Largest difference of the golden images' logits over their scale (the largest magnitude); inf for no numbers."""
-    golden = bundle.golden
-    logits = predictor.logits(golden.images)
-    if logits.shape != golden.logits.shape or not np.isfinite(logits).all():
-        return float("inf")
-    return float(np.abs(logits - golden.logits).max() / max(float(np.abs(golden.logits).max()), 1e-12))
+    return logits_difference(bundle.golden.logits, predictor.logits(bundle.golden.images))
 
 
 def check_golden(predictor: Predictor, bundle: Bundle) -> float:

@@ -25,3 +25,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities, float32 [n, classes]."""
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def logits_difference(expected: np.ndarray, found: np.ndarray) -> float:
+    """Largest difference of logits [n, classes] over their scale, the largest magnitude of those expected.
+
+    Infinite where the shapes differ or where there is something else than numbers.
+    """
+    if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
+        return float("inf")
+    return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from scenerec.errors import BundleError, ConfigError
-from scenerec.export.verify import compare, difference, gate, source_of
+from scenerec.export.verify import compare, gate, source_of
 from scenerec.inference.bundle import Lineage, Verification
-from scenerec.inference.predictor import softmax
+from scenerec.inference.predictor import logits_difference, softmax
 from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_network import expected_logits, random_images
 
@@ -70,15 +70,15 @@ def test_probabilities_are_compared_where_the_reference_gives_those() -> None:
 
 @pytest.mark.parametrize("answer", [np.full((2, 3), np.nan), np.full((2, 3), np.inf), np.zeros((2, 4))])
 def test_what_is_no_number_or_of_another_shape_is_infinitely_far(answer: np.ndarray) -> None:
-    assert difference(np.zeros((2, 3)), answer) == float("inf")
+    assert logits_difference(np.zeros((2, 3)), answer) == float("inf")
 
 
 @given(logits=arrays(np.float64, (4, 3), elements=st.floats(-1e3, 1e3)), scale=st.floats(1e-3, 1e3))
 def test_the_difference_has_no_unit(logits: np.ndarray, scale: float) -> None:
     other = logits[::-1]
-    assert difference(logits, logits) == 0
+    assert logits_difference(logits, logits) == 0
     if np.abs(logits).max() > 1e-6:
-        assert difference(scale * logits, scale * other) == pytest.approx(difference(logits, other))
+        assert logits_difference(scale * logits, scale * other) == pytest.approx(logits_difference(logits, other))
 
 
 @pytest.mark.parametrize(
