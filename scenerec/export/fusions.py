@@ -171,12 +171,11 @@ class PaddedMaxPool:
     @staticmethod
     def check(context: Any, x: ir.Value, amounts: ir.Value, padded: ir.Value, fused: ir.Value) -> bool:
         """Constant zeros, on the sides of the image alone, and fewer than a window has pixels."""
-        pad, pool, relu = padded.producer(), fused.producer(), x.producer()
+        pad, pool = padded.producer(), fused.producer()
         assert pad is not None and pool is not None
         sides, window = _integers(amounts), pool.attributes.get_ints("kernel_shape") or ()
         return (
-            relu is not None
-            and relu.op_type == "Relu"
+            _nowhere_negative(x)
             and pad.attributes.get_string("mode", "constant") == "constant"
             and all(value is None or _is(value, 0) for value in pad.inputs[2:])
             and pool.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
@@ -222,6 +221,15 @@ def _name(replaced: ir.Value, operator: str) -> str:
     node = replaced.producer()
     module = (node.name or "").rpartition("/")[0] if node is not None else ""
     return f"{module}/{operator}" if module else operator
+
+
+def _nowhere_negative(value: ir.Value | None) -> bool:
+    node = value.producer() if value is not None else None
+    if node is None:
+        return False
+    chosen = node.op_type in ("Concat", "MaxPool", "Reshape", "Transpose")  # each output is one of the first inputs
+    inputs = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+    return node.op_type in ("Relu", "Sigmoid", "HardSigmoid") or (chosen and all(map(_nowhere_negative, inputs)))
 
 
 def _array(value: ir.Value) -> np.ndarray | None:

@@ -28,6 +28,7 @@ from scenerec.export.tf_onnx import SOFTMAX_REMOVED, ConversionError, Unsupporte
 _OPSET = 18  # the newest that tf2onnx writes
 _IN_GRAPH_RANK = 1
 _SHOWN = 3
+_KEPT_APART = {"_noinline", "_XlaMustCompile"}
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
 
 Weights = dict[str, tf.Tensor]
@@ -69,7 +70,8 @@ def convert(
 def hollow(function: Any) -> tuple[tf.compat.v1.GraphDef, Weights]:
     """The graph of a concrete function, in which placeholders stand for variables of rank 2 and more."""
     captured = {placeholder.op.name: handle for handle, placeholder in function.graph.captures}
-    graph_def = _grappler(function.graph.as_graph_def(), [tensor.name for tensor in function.inputs], function)
+    graph_def = _inlinable(function.graph.as_graph_def())
+    graph_def = _grappler(graph_def, [tensor.name for tensor in function.inputs], function)
     weights: Weights = {}
     for node in graph_def.node:
         if node.op != "ReadVariableOp" or node.input[0] not in captured:
@@ -87,6 +89,15 @@ def hollow(function: Any) -> tuple[tf.compat.v1.GraphDef, Weights]:
             node.attr["shape"].shape.CopyFrom(value.shape.as_proto())
             weights[f"{node.name}:0"] = handle
     return _grappler(graph_def, [function.inputs[0].name, *weights], function), weights
+
+
+def _inlinable(graph_def: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """Keras has convolutions in groups compiled by XLA on CPUs, in functions that grappler is to leave alone."""
+    library = graph_def.library.function
+    for entry in (*graph_def.node, *library, *(node for function in library for node in function.node_def)):
+        for attribute in _KEPT_APART & set(entry.attr):
+            del entry.attr[attribute]
+    return graph_def
 
 
 def _value(handle: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -72,6 +72,7 @@ POOL = """
     padded = Pad(positive, amounts)
     y = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(padded)
 """
+LATER_POOL = POOL.replace("padded = Pad(positive", "both = Concat<axis = 1>(positive, positive)\n padded = Pad(both")
 UNLIMITED_POOL = POOL.replace("Relu", "Neg")
 WIDE_POOL = POOL.replace("{0, 0, 1, 0, 0, 0, 1, 2}", "{0, 0, 1, 0, 0, 0, 1, 3}")
 
@@ -86,6 +87,7 @@ FUSED = {
     "layer-normalization of channels": (OVER_CHANNELS, IMAGES, {"Transpose": 2, "LayerNormalization": 1}),
     "channel shuffle": (SHUFFLE, IMAGES, {"Reshape": 2, "Transpose": 2}),
     "padded max-pool": (POOL, IMAGES, {"Relu": 1, "MaxPool": 1}),
+    "padded max-pool of several": (LATER_POOL, IMAGES, {"Relu": 1, "Concat": 1, "MaxPool": 1}),
 }
 LEFT = {
     "another gate": (OTHER_GATE, VECTORS),

@@ -85,6 +85,7 @@ def make_model(final: str | None = "softmax", size: int | None = 16) -> keras.Mo
     layers = keras.layers
     images = keras.Input((size, size, 3))
     x = layers.Conv2D(8, 3, strides=2, padding="same", activation="hard_swish", name="stem")(images)
+    x = layers.Conv2D(8, 1, groups=2, name="grouped")(x)
     x = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same", name="depthwise_conv2d")(x))
     x = layers.Dense(8, activation="gelu", name="block_1")(layers.LayerNormalization()(x))
     x = layers.GlobalAveragePooling2D()(layers.MaxPooling2D(2)(x))
@@ -126,7 +127,7 @@ def test_a_clean_keras_network_is_fused(tmp_path: Path) -> None:
     operators = Counter(node.op_type for node in cleaned.graph.node)
     assert operators["HardSwish"] == operators["LayerNormalization"] == operators["Erf"] == 1
     assert not {"BatchNormalization", "Clip", "Sqrt", "Neg", "Shape"} & operators.keys()
-    assert {"stem", "depthwise_conv2d", "block_1"} <= {module_of(node) for node in cleaned.graph.node}
+    assert {"stem", "grouped", "depthwise_conv2d", "block_1"} <= {module_of(node) for node in cleaned.graph.node}
 
 
 def test_a_saved_model_of_any_size_needs_one(tmp_path: Path) -> None:
