@@ -96,7 +96,7 @@ def render(outcome: Outcome) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": _percent, "points": _points, "breakable": _breakable}
+    environment.filters |= {"percent": _percent, "points": _points, "rate": _rate, "breakable": _breakable}
     worst, best = extreme_classes(evaluation.classes)
     return environment.get_template(_TEMPLATE).render(
         outcome=outcome,
@@ -209,6 +209,10 @@ def _name(outcome: Outcome, index: int) -> str:
 
 def _percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
 
 
 def _breakable(name: str) -> Markup:
