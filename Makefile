@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-export clean
+.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-export bench-int8 clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -34,6 +34,9 @@ bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch 
 
 bench-export: $(READY)  ## Both routes to ONNX: seconds, memory, differences, nodes, speed (half an hour)
 	$(BIN)/python -m tests.bench.export_routes
+
+bench-int8: $(READY)  ## int8 and TFLite against float32, form by form (half an hour)
+	$(BIN)/python -m tests.bench.quantization
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -7,6 +7,14 @@ from pathlib import Path
 import pytest
 
 from cluster import local
+from scenerec.training import tf_learner, torch_learner
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Before anything computes: TensorFlow takes the number once."""
+    torch_learner.use_threads(1)
+    tf_learner.use_threads(1)
 
 
 @pytest.fixture(scope="session")

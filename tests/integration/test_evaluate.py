@@ -29,12 +29,6 @@ from tests.tiny_bundle import make_tiny_bundle
 LEARNERS: dict[str, Any] = {"torch": torch_learner.TorchLearner, "tensorflow": tf_learner.TfLearner}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> None:
-    torch_learner.use_threads(1)
-    tf_learner.use_threads(1)
-
-
 def trained(config: TrainConfig) -> dict[str, Any]:
     """Trains, and returns what result.json holds."""
     job = TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))

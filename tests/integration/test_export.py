@@ -32,12 +32,6 @@ LEARNERS: dict[str, Callable[[TrainingJob, World], Learner]] = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> None:
-    torch_learner.use_threads(1)
-    tf_learner.use_threads(1)
-
-
 @pytest.fixture(scope="module")
 def run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """The folder of a short run in a framework, with averaged weights; trained when first asked for."""

@@ -27,12 +27,6 @@ LEARNERS: dict[str, Callable[[TrainingJob, World], Learner]] = {
 FRAMEWORKS = list(LEARNERS)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> None:
-    torch_learner.use_threads(1)
-    tf_learner.use_threads(1)
-
-
 def job_of(config: TrainConfig) -> TrainingJob:
     return TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
 

@@ -348,7 +348,7 @@ def test_a_damaged_set_is_refused_before_anything_starts(
         ({"data": {"lanes": 1}}, "2 workers need at least as many lanes, and there are 1", 2),
         ({"optimize": {"global_batch_size": 200}}, "200 exceeds the 100 samples", 2),
         ({"model": {"arch": "resnet19"}}, "model.arch: .*resnet18", 2),
-        ({"model": {"weights": "s3://scenes/no.safetensors"}}, "no.safetensors does not exist", 6),
+        ({"model": {"weights": "s3://scenes/no.safetensors"}}, "no.safetensors: no such object", 3),
     ],
 )
 def test_a_job_that_cannot_run_is_refused(
