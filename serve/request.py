@@ -1,0 +1,115 @@
+"""HTTP requests and responses, on ASGI (asgi.readthedocs.io), without a framework: what is not needed costs nothing."""
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+from serve.answers import RequestError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_LONGEST_ID = 128
+
+
+class ClientGoneError(Exception):
+    """The caller has hung up before its request was complete: there is nobody to answer."""
+
+
+@dataclass
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        method: in capitals.
+        path: decoded, below the prefix that the application is mounted at.
+        headers: by lower-case name, of several of one name the last.
+        id: of `x-request-id`, or a new one.
+    """
+
+    method: str
+    path: str
+    query_string: bytes
+    headers: Mapping[str, str]
+    id: str
+    receive: Receive = field(repr=False)
+
+    @classmethod
+    def from_scope(cls, scope: Scope, receive: Receive) -> "Request":
+        """Of an ASGI connection of type http."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        given = headers.get("x-request-id", "")
+        request_id = given if given.isprintable() and 0 < len(given) <= _LONGEST_ID else secrets.token_hex(8)
+        return cls(scope["method"], path, scope.get("query_string", b""), headers, request_id, receive)
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """Of the address, of several of one name the last."""
+        return dict(parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def content_type(self) -> str:
+        """Without its parameters, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """All of it. Raises RequestError (413) for more than `limit_bytes`, before it is read where its length is
+        given; ClientGoneError."""
+        declared = self.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit_bytes:
+            raise _too_large(limit_bytes)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit_bytes:
+                raise _too_large(limit_bytes)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a request gets."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> "Response":
+        """With a JSON document."""
+        return cls(status, json.dumps(document).encode(), headers=headers or {})
+
+    async def send(self, send: Send, request_id: str) -> None:
+        """To the caller."""
+        headers = [
+            (b"content-type", self.content_type.encode()),
+            (b"content-length", str(len(self.body)).encode()),
+            (b"x-request-id", request_id.encode("latin-1", "replace")),
+            *((name.encode(), value.encode("latin-1", "replace")) for name, value in self.headers.items()),
+        ]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def _too_large(limit_bytes: int) -> RequestError:
+    return RequestError(
+        413,
+        "body_too_large",
+        f"the request is larger than {limit_bytes / 1e6:g} MB: send a smaller image, or fewer at once",
+        {"connection": "close"},
+    )
