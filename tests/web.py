@@ -2,7 +2,8 @@
 
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -16,14 +17,34 @@ class Answer:
     """Of the body, before the connection ends; None for all. The length that is promised is that of the body."""
     location: str | None = None
     """Where a redirect leads."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hangs_up: bool = False
+    """Whether the connection is closed instead, without a word, once the request was read."""
+    after: Callable[[], object] = lambda: None
+    """Called once the request was read; it is answered when this returns."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    body: bytes
 
 
 class WebServer:
-    """Serves `answers`: by path a list, of which the last goes on answering. `requests` lists the paths asked for."""
+    """Serves `answers`: by path a list, of which the last goes on answering.
+
+    `requests` lists the paths asked for, `received` the same in full. Connections are kept, as HTTP/1.1 does.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = defaultdict(lambda: [Answer(status=404)])
         self.requests: list[str] = []
+        self.received: list[Request] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -49,16 +70,31 @@ class WebServer:
         web = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else a kept connection waits for 40 ms between headers and body
+
             def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
                 web.requests.append(self.path)
+                web.received.append(Request(self.command, self.path, headers, body))
                 answers = web.answers[self.path.partition("?")[0]]
                 answer = answers.pop(0) if len(answers) > 1 else answers[0]
+                answer.after()
+                if answer.hangs_up:
+                    self.close_connection = True
+                    return
                 self.send_response(answer.status)
                 self.send_header("Content-Length", str(len(answer.body)))
                 if answer.location:
                     self.send_header("Location", answer.location)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(answer.body[: answer.sent_bytes])
+                self.close_connection |= answer.sent_bytes is not None
+
+            do_POST = do_GET  # noqa: N815 - http.server's name
 
             def log_message(self, *_: object) -> None: ...
 

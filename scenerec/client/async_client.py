@@ -1,0 +1,106 @@
+"""The client for asyncio. `client.py` mirrors it; what is not I/O is in `exchange.py` and `call.py`."""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import TypeVar
+
+import httpx
+
+from scenerec.client import call
+from scenerec.client.exchange import LIMITS, Answer, Exchange, NoAnswer, Outcome, Pause, Send, no_answer
+from scenerec.client.prediction import Prediction
+from scenerec.client.served import ServedModel
+
+Result = TypeVar("Result")
+
+
+class AsyncClient:
+    """Asks an inference endpoint, again where that may help, with many requests in flight: see `Client`.
+
+    Args:
+        url: of the endpoint, such as http://localhost:8000.
+        api_key: of the endpoint's configuration; None where it has none.
+        timeout_s: of each method, all attempts and pauses together.
+        retries: attempts after the first.
+        tls: for https, where the standard certificate authorities will not do.
+
+    Raises ConfigError for an address or a key that cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 3,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._exchange = Exchange(url, api_key, timeout_s, retries)
+        self._http = httpx.AsyncClient(verify=tls or True, limits=LIMITS)
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def predict(self, model: str, image: call.Image, top_k: int = 5, explain: bool = False) -> Prediction:
+        """The `top_k` most probable classes of a JPEG, PNG or WebP file.
+
+        Args:
+            model: its name at the endpoint.
+            image: the file's path, or its content.
+            top_k: how many classes to name.
+            explain: also a heat map for the first, where the model's architecture allows.
+
+        Raises EndpointError, of which BadImageError is this image's fault; DataError for a file that cannot be read.
+        """
+        (prediction,) = await self.predict_many(model, [image], top_k, explain)
+        return prediction
+
+    async def predict_many(
+        self, model: str, images: Iterable[call.Image], top_k: int = 5, explain: bool = False
+    ) -> list[Prediction]:
+        """The same for several, in one request, in their order: all or none. Raises as `predict`."""
+        contents = await asyncio.to_thread(call.contents, images)
+        return await self._run(call.predict(model, contents, top_k, explain)) if contents else []
+
+    async def models(self) -> tuple[ServedModel, ...]:
+        """What is served. Raises EndpointError."""
+        return await self._run(call.models())
+
+    async def ready(self) -> bool:
+        """Whether all models are loaded. Raises UnreachableError where nothing answers."""
+        return await self._run(call.ready())
+
+    async def _run(self, wanted: call.Call[Result]) -> Result:
+        steps = self._exchange.steps(wanted)
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = await self._send(step)
+
+    async def _send(self, step: Send) -> Answer | NoAnswer:
+        try:
+            async with (
+                asyncio.timeout(step.remaining_s),
+                self._http.stream(
+                    step.method, step.url, headers=step.headers, content=step.body, timeout=step.timeout
+                ) as response,
+            ):
+                content = await response.aread()
+                return Answer(response.status_code, response.headers, content)
+        except (httpx.RequestError, TimeoutError) as error:
+            return no_answer(error)

@@ -1,0 +1,138 @@
+"""The requests of the endpoint's protocol, and how their answers are read. No I/O."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from scenerec.client.prediction import Guess, HeatMap, Prediction
+from scenerec.client.served import ServedModel, ServedVersion
+from scenerec.errors import DataError
+
+Result = TypeVar("Result")
+
+Image = Path | bytes
+"""A JPEG, PNG or WebP file: its path, or its content."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Result]):
+    """A request, and what makes a result of its answer's status and JSON.
+
+    `read` raises KeyError, TypeError or ValueError for an answer that is none of this protocol.
+    """
+
+    method: str
+    path: str
+    read: Callable[[int, Any], Result]
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    answered_by: frozenset[int] = frozenset({200})
+    """Statuses that are answers; all others are errors."""
+
+
+def contents(images: Iterable[Image]) -> list[bytes]:
+    """The bytes of images. Raises DataError for a file that cannot be read."""
+    return [_content(image) for image in images]
+
+
+def predict(model: str, images: Sequence[bytes], top_k: int, explain: bool) -> Call[list[Prediction]]:
+    """Asks for all images in one request: one as the body itself, several as multipart in their order."""
+
+    def read(status: int, document: Any) -> list[Prediction]:
+        predictions = [_prediction(each, document) for each in document["predictions"]]
+        if len(predictions) != len(images):
+            raise ValueError(f"{len(predictions)} predictions for {len(images)} images")
+        return predictions
+
+    content_type, body = ("application/octet-stream", images[0]) if len(images) == 1 else _multipart(images)
+    return Call(
+        "POST",
+        f"/v1/models/{quote(model, safe='')}:predict",
+        read,
+        query={"top_k": str(top_k), **({"explain": "cam"} if explain else {})},
+        headers={"content-type": content_type},
+        body=body,
+    )
+
+
+def models() -> Call[tuple[ServedModel, ...]]:
+    """Asks what is served."""
+    return Call("GET", "/v1/models", lambda status, document: tuple(map(_served_model, document["models"])))
+
+
+def ready() -> Call[bool]:
+    """Asks whether predictions would be answered; a proxy that has no replica behind it says 503 as well."""
+    return Call("GET", "/readyz", lambda status, document: status == 200, answered_by=frozenset({200, 503}))
+
+
+def decode(content: bytes) -> Any:
+    """The JSON of an answer, None where it is none: what a proxy answers by itself is HTML, or text, or empty."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def _content(image: Image) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    try:
+        return image.read_bytes()
+    except OSError as error:
+        raise DataError(f"{image}: cannot be read: {error.strerror or error}") from None
+
+
+def _multipart(images: Sequence[bytes]) -> tuple[str, bytes]:
+    """httpx forms the body, once for all attempts. The parts tell no file names: those are the caller's own affair."""
+    files = [
+        ("images", (f"image-{index}", content, "application/octet-stream")) for index, content in enumerate(images)
+    ]
+    request = httpx.Request("POST", "http://endpoint", files=files)
+    return request.headers["content-type"], request.read()
+
+
+def _prediction(one: Any, document: Any) -> Prediction:
+    return Prediction(
+        classes=tuple(Guess(str(each["label"]), float(each["probability"])) for each in one["classes"]),
+        model=str(document["model"]),
+        version=str(document["version"]),
+        request_id=str(document["request_id"]),
+        indoor_outdoor=one.get("indoor_outdoor"),
+        category=tuple(one.get("category") or ()),
+        heat_map=_heat_map(one["heat_map"]) if one.get("heat_map") else None,
+        timings_ms={str(name): float(ms) for name, ms in document.get("timings_ms", {}).items()},
+    )
+
+
+def _heat_map(found: Any) -> HeatMap:
+    try:
+        return HeatMap(str(found["label"]), base64.b64decode(found["png"], validate=True))
+    except binascii.Error as error:
+        raise ValueError(f"the heat map: {error}") from None
+
+
+def _served_model(found: Any) -> ServedModel:
+    return ServedModel(
+        name=str(found["name"]),
+        versions=tuple(
+            ServedVersion(
+                version=str(each["version"]),
+                weight=float(each["weight"]),
+                url=str(each["url"]),
+                precision=str(each["precision"]),
+                arch=str(each["arch"]),
+            )
+            for each in found["versions"]
+        ),
+        label_count=int(found["labels"]),
+        image_size=int(found["image_size"]),
+        explains=bool(found["explains"]),
+    )

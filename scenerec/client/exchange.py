@@ -1,0 +1,231 @@
+"""The course of a call: attempts, pauses, and the result or the error at its end. No I/O: both clients share it.
+
+`Exchange.steps` is a generator: it yields what is to be done (`Send`, `Pause`), and is sent what came of it.
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+
+from scenerec import __version__
+from scenerec.client.backoff import pause_s
+from scenerec.client.call import Call, decode
+from scenerec.client.errors import EndpointError, TimedOutError, UnreachableError, error_class
+from scenerec.errors import ConfigError
+
+Result = TypeVar("Result")
+
+LONGEST_CONNECT_S = 5.0
+"""An address that lets connections hang is tried again after this, not awaited until the deadline."""
+
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+"""Of a client: further requests wait for a connection, and none is closed for being idle a moment."""
+
+_RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+_LONGEST_QUOTE = 200
+
+
+@dataclass(frozen=True)
+class Send:
+    """To be done: send it, and send back an Answer or NoAnswer."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    remaining_s: float
+    """When the answer must be there."""
+
+    @property
+    def timeout(self) -> httpx.Timeout:
+        """Of each operation. The whole is the client's to watch."""
+        return httpx.Timeout(self.remaining_s, connect=min(self.remaining_s, LONGEST_CONNECT_S))
+
+
+@dataclass(frozen=True)
+class Pause:
+    """To be done: wait, and send back None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the endpoint, or a proxy before it, answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """Why there is none."""
+
+    reason: str
+    timed_out: bool = False
+    may_pass: bool = True
+    """Whether another attempt could fare better."""
+
+
+Outcome = Answer | NoAnswer | None
+
+
+def no_answer(error: Exception) -> NoAnswer:
+    """What is made of an error of httpx, or of the deadline's TimeoutError."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return NoAnswer(f"cannot be reached: {_reason(error)}")
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return NoAnswer("timed out", timed_out=True)
+    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+        return NoAnswer(f"the connection broke off: {_reason(error)}")
+    return NoAnswer(_reason(error), may_pass=False)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An endpoint, and how patiently it is asked.
+
+    Args:
+        url: of the endpoint, http or https, with the path under which a proxy may have it.
+        api_key: sent as a bearer token; None for an endpoint without keys.
+        timeout_s: of a call, all its attempts and pauses together.
+        retries: attempts after the first, where another one may help.
+
+    Raises ConfigError for an address or a key that cannot be used.
+    """
+
+    url: str
+    api_key: str | None
+    timeout_s: float
+    retries: int
+
+    def __post_init__(self) -> None:
+        try:
+            url = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"endpoint {self.url}: {error}") from None
+        if url.userinfo:
+            raise ConfigError(f"endpoint at {url.host}: its address holds a password: give an API key instead")
+        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+            raise ConfigError(f"endpoint {self.url}: is not an address such as http://localhost:8000")
+        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable() and self.api_key):
+            raise ConfigError("API key: is empty, or has a line break or another character that no header can carry")
+        if self.timeout_s <= 0 or self.retries < 0:
+            raise ConfigError("endpoint: timeout_s must be above 0, and retries at least 0")
+
+    def steps(
+        self,
+        call: Call[Result],
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> Generator[Send | Pause, Outcome, Result]:
+        """Attempts under one request id until there is a result. Raises the error of the last one."""
+        request_id = uuid.uuid4().hex
+        deadline = clock() + self.timeout_s
+        attempt = 0
+        while True:
+            outcome = yield self._send(call, request_id, deadline - clock())
+            if isinstance(outcome, Answer) and outcome.status in call.answered_by:
+                return self._read(call, outcome, request_id)
+            assert outcome is not None, "a Send is answered"
+            error = self._error(outcome, request_id)
+            pause = (
+                pause_s(attempt, self.retries, error.retry_after_s, deadline - clock(), draw())
+                if _may_pass(outcome)
+                else None
+            )
+            if pause is None:
+                raise error
+            yield Pause(pause)
+            if clock() >= deadline:  # the pause took longer than it should have
+                raise error
+            attempt += 1
+
+    def _send(self, call: Call[Any], request_id: str, remaining_s: float) -> Send:
+        query = str(httpx.QueryParams(call.query))
+        headers = {
+            "accept": "application/json",
+            "user-agent": f"scenerec/{__version__}",
+            "x-request-id": request_id,
+            **call.headers,
+        }
+        if self.api_key is not None:
+            headers["authorization"] = f"Bearer {self.api_key}"
+        url = self.url.rstrip("/") + call.path + (f"?{query}" if query else "")
+        return Send(call.method, url, headers, call.body, remaining_s)
+
+    def _read(self, call: Call[Result], answer: Answer, request_id: str) -> Result:
+        try:
+            return call.read(answer.status, decode(answer.content))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise EndpointError(
+                f"{self.url}: answers what no scenerec endpoint would: {_quoted(answer.content)}",
+                status=answer.status,
+                code="bad_answer",
+                request_id=request_id,
+            ) from None
+
+    def _error(self, outcome: Answer | NoAnswer, request_id: str) -> EndpointError:
+        if isinstance(outcome, NoAnswer):
+            if outcome.timed_out:
+                return TimedOutError(
+                    f"{self.url}: no answer in {self.timeout_s:g} s", code="timed_out", request_id=request_id
+                )
+            return UnreachableError(f"{self.url}: {outcome.reason}", code="unreachable", request_id=request_id)
+        document = decode(outcome.content)
+        told = document if isinstance(document, dict) and "error" in document else {}
+        code = str(told.get("code") or f"http_{outcome.status}")
+        return error_class(outcome.status, code)(
+            str(told.get("error") or self._unexplained(outcome)),
+            status=outcome.status,
+            code=code,
+            request_id=str(told.get("request_id") or request_id),
+            retry_after_s=retry_after_s(outcome.headers.get("retry-after"), datetime.now(UTC)),
+        )
+
+    def _unexplained(self, answer: Answer) -> str:
+        """The message of an answer without the endpoint's JSON."""
+        if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
+            return f"{self.url}: redirects to {location}: give the endpoint's own address"
+        phrase = httpx.codes.get_reason_phrase(answer.status)
+        return f"{self.url}: {answer.status} {phrase}".rstrip()
+
+
+def retry_after_s(header: str | None, now: datetime) -> float | None:
+    """Seconds of a Retry-After header, which gives them or a date; None where it is absent or neither."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        at = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)
+
+
+def _may_pass(outcome: Answer | NoAnswer) -> bool:
+    return outcome.may_pass if isinstance(outcome, NoAnswer) else outcome.status in _RETRIED_STATUSES
+
+
+def _reason(error: Exception) -> str:
+    """The operating system's words, where it has any: they are below httpx's and httpcore's errors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
+
+
+def _quoted(content: bytes) -> str:
+    text = " ".join(content[:_LONGEST_QUOTE].decode("utf-8", "replace").split())
+    return text or "nothing"
