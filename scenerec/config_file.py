@@ -5,54 +5,78 @@ import json
 import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from scenerec.config import TrainConfig
+from scenerec.config import Section, TrainConfig
 from scenerec.errors import ConfigError
+from scenerec.serve_config import ServeConfig
 
 Field = tuple[str | int, ...]  # a path into the YAML: ("optimize", "lr")
+Config = TypeVar("Config", bound=Section)
+
+KINDS: dict[str, type[Section]] = {"train": TrainConfig, "serve": ServeConfig}
+"""What a file can describe, by its `kind`."""
+
+_COMMANDS = {"train": "scenerec submit", "serve": "scenerec serve deploy"}
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """Reads and checks `path`, with overrides such as "optimize.lr=0.1" (values are YAML).
+    """Reads and checks the training job at `path`, with overrides such as "optimize.lr=0.1" (values are YAML).
 
     Raises ConfigError with one line a problem: FILE:LINE: FIELD: what is wrong.
     """
-    path = Path(path)
+    return parse_config(read_config(path), str(path), overrides)
+
+
+def read_config(path: Path | str) -> str:
+    """The text of a file. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    return parse_config(text, str(path), overrides)
 
 
 def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
     """As `load_config`, of a file's text; `name` is what errors call it."""
+    return parse_as(TrainConfig, text, name, overrides)
+
+
+def parse_any(text: str, name: str, overrides: Iterable[str] = ()) -> Section:
+    """As `parse_config`, of a file of whichever kind it says that it is."""
+    kind = _parse(text, name)[0].get("kind")
+    return parse_as(KINDS.get(str(kind), TrainConfig), text, name, overrides)
+
+
+def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str] = ()) -> Config:
+    """As `parse_config`, of a file of this kind."""
     document, lines = _parse(text, name)
+    kind = str(document.get("kind"))
+    if kind in KINDS and not issubclass(model, KINDS[kind]):
+        raise ConfigError(f"{_where(name, ('kind',), lines)}: kind: is {kind}: use it with `{_COMMANDS[kind]}`")
     sources: dict[Field, str] = {}
     for override in overrides:
         field, value = _parse_override(override)
         _assign(document, field, value, override)
         sources[field] = f"--set {override}"
     try:
-        return TrainConfig.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
-        problems = [_describe(problem, name, lines, sources) for problem in error.errors()]
+        problems = [_describe(model, problem, name, lines, sources) for problem in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
 
 
-def dump_config(config: TrainConfig) -> str:
+def dump_config(config: Section) -> str:
     """The config as YAML with every default filled in: what a run folder keeps."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def config_schema() -> str:
-    """JSON Schema of train.yaml, for editors."""
-    return json.dumps(TrainConfig.model_json_schema(), indent=2)
+def config_schema(kind: str = "train") -> str:
+    """JSON Schema of a kind of file, for editors."""
+    return json.dumps(KINDS[kind].model_json_schema(), indent=2)
 
 
 def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Field, int]]:
@@ -117,7 +141,7 @@ def _assign(document: dict[str, Any], field: Field, value: object, override: str
     block[str(last)] = value
 
 
-def _describe(problem: Any, name: str, lines: dict[Field, int], sources: dict[Field, str]) -> str:
+def _describe(model: type[Section], problem: Any, name: str, lines: dict[Field, int], sources: dict[Field, str]) -> str:
     field = tuple(part for part in problem["loc"] if part not in ("int", "WorkerRange", "constrained-int"))
     field = tuple(part for part in field if not str(part).startswith(("literal[", "constrained-")))
     message = problem["msg"].removeprefix("Value error, ")
@@ -128,7 +152,7 @@ def _describe(problem: Any, name: str, lines: dict[Field, int], sources: dict[Fi
     if problem["type"] == "missing":
         message = "is missing"
     elif problem["type"] == "extra_forbidden":
-        message = _unknown_key(field)
+        message = _unknown_key(model, field)
     elif problem["type"] not in ("value_error",):
         message = f"{message[0].lower()}{message[1:]}, not {reprlib.repr(problem['input'])}"
     source = next((text for key, text in sources.items() if field[: len(key)] == key), None)
@@ -145,11 +169,11 @@ def _dotted(field: Field) -> str:
     return ".".join(map(str, field)) or "file"
 
 
-def _unknown_key(field: Field) -> str:
+def _unknown_key(model: type[BaseModel], field: Field) -> str:
     *parents, key = field
-    model: Any = TrainConfig
     for parent in parents:
-        model = _submodel(model.model_fields[str(parent)].annotation)
+        if isinstance(parent, str):  # a number counts in the list that its parent is
+            model = _submodel(model.model_fields[parent].annotation)
     known = list(model.model_fields)
     nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     return "unknown key; " + (f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}")

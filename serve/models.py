@@ -8,7 +8,7 @@ from threading import Lock
 
 import numpy as np
 
-from scenerec.errors import ScenerecError
+from scenerec.errors import BundleError, ScenerecError
 from scenerec.inference.bundle import Bundle, BundleInfo
 from scenerec.inference.cam import ActivationMapper, explains
 from scenerec.inference.classifier import Classifier
@@ -25,15 +25,24 @@ class EngineOptions:
 
     threads: int = 1
     """Of the network's operators."""
+    decoders: int = 0
+    """Threads that decode photographs beside the network; with 0 its own thread decodes."""
     max_batch: int = 8
     """Photographs that the network takes at once."""
     max_queue: int = 64
     """Photographs that may wait."""
     max_pixels: int = 50_000_000
     """Larger pictures are refused."""
+    uses_gpu: bool = False
+    """Whether the network runs on one, where this onnxruntime can."""
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Execution providers in order of preference."""
+        return ("CUDAExecutionProvider", "CPUExecutionProvider") if self.uses_gpu else ("CPUExecutionProvider",)
 
 
-@dataclass
+@dataclass(eq=False)
 class ServedVersion:
     """One version that has answered its golden images and is warm."""
 
@@ -85,12 +94,16 @@ def load_version(model: str, number: str, bundle: Bundle, options: EngineOptions
 
     Raises BundleError where it does not load, or does not answer as it must.
     """
-    classifier = Classifier(bundle, options.threads, options.max_pixels)
+    if bundle.info.format != "onnx":
+        raise BundleError(f"{bundle.url}: is of format {bundle.info.format}: only bundles of format onnx are served")
+    classifier = Classifier(bundle, options.threads, options.max_pixels, options.providers)
     check_golden(classifier.model, bundle)
     size = bundle.info.preprocessing.image_size
     for count in {*_WARM_UP_BATCHES, options.max_batch}:
         classifier.model.logits(np.zeros((count, size, size, 3), np.uint8))
-    return ServedVersion(model, number, bundle, Engine(classifier, options.max_batch, options.max_queue))
+    served = ServedVersion(model, number, bundle, Engine(classifier, options.max_batch, options.max_queue, options.decoders))
+    _ = served.explains  # reads the graph: not while somebody waits
+    return served
 
 
 @dataclass(frozen=True)
@@ -107,12 +120,19 @@ class Shelf:
 
     def __init__(self) -> None:
         self._models: Mapping[str, tuple[Weighted, ...]] = {}
+        self._standby: tuple[ServedVersion, ...] = ()
 
-    def replace(self, models: Mapping[str, Sequence[Weighted]]) -> list[ServedVersion]:
-        """Serves these from now on; returns what is served no longer, for the caller to close."""
-        before = self.versions()
+    def replace(
+        self, models: Mapping[str, Sequence[Weighted]], standby: Sequence[ServedVersion] = ()
+    ) -> list[ServedVersion]:
+        """Serves these from now on, and keeps `standby` at hand for what they fail to answer.
+
+        Returns what is neither, for the caller to close.
+        """
+        before = [*self.versions(), *self._standby]
         self._models = {name: tuple(versions) for name, versions in models.items()}
-        kept = {id(version) for version in self.versions()}
+        self._standby = tuple(standby)
+        kept = {id(version) for version in (*self.versions(), *standby)}
         return [version for version in before if id(version) not in kept]
 
     def names(self) -> list[str]:
@@ -168,7 +188,11 @@ class Shelf:
             except Exception as error:  # the model's own: onnxruntime has an error class for each of its codes
                 version.failures += 1
                 failure = error
-            others = [each.version for each in self._models.get(version.model, ()) if each.version not in tried]
-            if not others:
+            others = (each for each in self._instead_of(version) if all(each is not before for before in tried))
+            if (other := next(others, None)) is None:
                 raise failure
-            version = others[0]
+            version = other
+
+    def _instead_of(self, version: ServedVersion) -> list[ServedVersion]:
+        served = [each.version for each in self._models.get(version.model, ())]
+        return served + [each for each in self._standby if each.model == version.model]

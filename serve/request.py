@@ -1,5 +1,6 @@
 """HTTP requests and responses, on ASGI (asgi.readthedocs.io), without a framework: what is not needed costs nothing."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from serve.answers import RequestError
+from serve.limits import Limits
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -59,12 +61,23 @@ class Request:
         """Without its parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    async def body(self, limit_bytes: int) -> bytes:
-        """All of it. Raises RequestError (413) for more than `limit_bytes`, before it is read where its length is
-        given; ClientGoneError."""
+    async def body(self, limits: Limits) -> bytes:
+        """All of it.
+
+        Raises RequestError, for one that is too large (before it is read where its length is given) and for one that
+        arrives drop by drop; ClientGoneError.
+        """
         declared = self.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit_bytes:
-            raise _too_large(limit_bytes)
+        if declared.isdecimal() and int(declared) > limits.body_bytes:
+            raise _too_large(limits.body_bytes)
+        try:
+            async with asyncio.timeout(limits.body_timeout_s):
+                return await self._body(limits.body_bytes)
+        except TimeoutError:
+            message = f"the body did not arrive within {limits.body_timeout_s:g} s"
+            raise RequestError(408, "timed_out", message, {"connection": "close"}) from None
+
+    async def _body(self, limit_bytes: int) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -94,16 +107,15 @@ class Response:
         """With a JSON document."""
         return cls(status, json.dumps(document).encode(), headers=headers or {})
 
-    async def send(self, send: Send, request_id: str) -> None:
-        """To the caller."""
-        headers = [
+    async def send(self, send: Send, headers: Mapping[str, str], with_body: bool = True) -> None:
+        """To the caller, with these headers and those of its content."""
+        raw = [
             (b"content-type", self.content_type.encode()),
             (b"content-length", str(len(self.body)).encode()),
-            (b"x-request-id", request_id.encode("latin-1", "replace")),
-            *((name.encode(), value.encode("latin-1", "replace")) for name, value in self.headers.items()),
+            *((name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()),
         ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        await send({"type": "http.response.start", "status": self.status, "headers": raw})
+        await send({"type": "http.response.body", "body": self.body if with_body else b""})
 
 
 def _too_large(limit_bytes: int) -> RequestError:

@@ -1,10 +1,14 @@
 """`scenerec schema`: what a file may hold."""
 
+from typing import Annotated, Literal
+
 import typer
 
 
-def schema() -> None:
-    """Print the JSON Schema of train.yaml, by which editors complete and check it."""
+def schema(
+    kind: Annotated[Literal["train", "serve"], typer.Option(help="Of which kind of file.")] = "train",
+) -> None:
+    """Print the JSON Schema of a file, by which editors complete and check it."""
     from scenerec.config_file import config_schema
 
-    typer.echo(config_schema())
+    typer.echo(config_schema(kind))

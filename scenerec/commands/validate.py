@@ -1,4 +1,4 @@
-"""`scenerec validate`: is a file a job?"""
+"""`scenerec validate`: is a file a job, or an application?"""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from scenerec.commands import options
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job, such as train.yaml.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job, such as train.yaml, or the application: serve.yaml.")],
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     as_json: options.Json = False,
 ) -> None:
     """Check a YAML file, without data or cluster, and print it with every default filled in."""
-    from scenerec.config_file import dump_config, load_config
+    from scenerec.config_file import dump_config, parse_any, read_config
 
-    config = load_config(file, overrides)
+    config = parse_any(read_config(file), str(file), overrides)
     typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)

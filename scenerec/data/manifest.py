@@ -3,6 +3,7 @@
 import hashlib
 import json
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -38,6 +39,17 @@ class Shard(BaseModel):
         return self
 
 
+class Place(BaseModel):
+    """What is known of a class beside its name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    indoor_outdoor: Literal["indoor", "outdoor"] | None = None
+    """Where such a scene is; None where it may be either."""
+    category: tuple[str, ...] = ()
+    """The categories that the class belongs to, the widest first."""
+
+
 class Manifest(BaseModel):
     """A packed data set."""
 
@@ -49,6 +61,8 @@ class Manifest(BaseModel):
     """Class names in order of class index; nested names keep their slashes (`apartment_building/outdoor`)."""
     shards: tuple[Shard, ...] = Field(min_length=1)
     """In order of key."""
+    places: dict[str, Place] = Field(default_factory=dict)
+    """By class name, for classes of which more is known."""
     source: dict[str, str] = Field(default_factory=dict)
     """Where the images came from and how they were packed, for people."""
 

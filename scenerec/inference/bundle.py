@@ -23,6 +23,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.data.manifest import Place
 from scenerec.errors import BundleError, NotFoundError
 from scenerec.storage import open_storage
 
@@ -123,6 +124,8 @@ class BundleInfo(_Part):
     """What it was prepared for (`scenerec export --target`)."""
     labels: tuple[str, ...]
     """Class names in order of class index."""
+    places: dict[str, Place] = {}
+    """By class name: indoors or outdoors, and categories, where the training set's manifest tells."""
     preprocessing: Preprocessing
     """From a photograph to the input."""
     inputs: tuple[TensorContract, ...]

@@ -25,15 +25,22 @@ class Classifier:
         bundle: from `open_bundle`.
         threads: of the operators; 0 takes all cores.
         max_pixels: larger pictures are refused.
+        providers: execution providers in order of preference.
 
     Raises:
         BundleError: onnxruntime does not load the model.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0, max_pixels: int = Preparer.max_pixels) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 0,
+        max_pixels: int = Preparer.max_pixels,
+        providers: tuple[str, ...] = ("CPUExecutionProvider",),
+    ) -> None:
         preprocessing = bundle.info.preprocessing
         self.labels = bundle.info.labels
-        self.model = OnnxModel(bundle, threads)
+        self.model = OnnxModel(bundle, threads, providers)
         self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio, max_pixels)
 
     def classify(self, photographs: Sequence[bytes], top_k: int = 5) -> list[list[Guess]]:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,10 @@ class _Request:
     asked_at: float
     deadline: float
     future: "asyncio.Future[Answer]"
+    image: np.ndarray | None = None
+    """Prepared."""
+    error: Exception | None = None
+    """Why it cannot be prepared."""
     prepared_s: float = 0.0
 
 
@@ -64,22 +69,26 @@ class Engine:
         classifier: with sessions of as many threads as the engine may use.
         max_batch: photographs that the network takes at once.
         max_queue: photographs that may wait; further ones are refused.
+        decoders: threads that prepare photographs while the network computes; with 0 its own thread prepares them,
+            which is quickest where it has but one core.
     """
 
-    def __init__(self, classifier: Classifier, max_batch: int = 8, max_queue: int = 64) -> None:
+    def __init__(self, classifier: Classifier, max_batch: int = 8, max_queue: int = 64, decoders: int = 0) -> None:
         self.classifier = classifier
         self.max_batch = max_batch
         self.max_queue = max_queue
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
+        self._accepted = 0  # photographs that wait, or are being prepared to wait
         self._closed = False
+        self._decoders = ThreadPoolExecutor(decoders, "decoder") if decoders else None
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
     @property
     def queue_length(self) -> int:
         """Photographs that wait now."""
-        return len(self._waiting)
+        return self._accepted
 
     async def ask(self, photograph: bytes | np.ndarray, timeout_s: float = 30.0) -> Answer:
         """The answer to an encoded photograph, or to a prepared one: uint8 RGB [image_size, image_size, 3].
@@ -97,10 +106,15 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise ClosedError("this version of the model is no longer served")
-            if len(self._waiting) + len(requests) > max(self.max_queue, len(requests)):
-                raise OverloadedError(f"{len(self._waiting)} images are waiting already: try again in a moment")
-            self._waiting.extend(requests)
-            self._changed.notify()
+            if self._accepted + len(requests) > max(self.max_queue, len(requests)):
+                raise OverloadedError(f"{self._accepted} images are waiting already: try again in a moment")
+            self._accepted += len(requests)
+            if self._decoders is None:
+                self._waiting.extend(requests)
+                self._changed.notify()
+            else:
+                for request in requests:
+                    self._decoders.submit(self._decode, request)
         return await asyncio.gather(*(request.future for request in requests))
 
     def close(self) -> None:
@@ -109,6 +123,15 @@ class Engine:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        if self._decoders:
+            self._decoders.shutdown()
+
+    def _decode(self, request: _Request) -> None:
+        """In one of the decoders: the photograph joins the queue when it is prepared."""
+        self._prepare(request)
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.notify()
 
     def _work(self) -> None:
         while batch := self._take():
@@ -118,9 +141,11 @@ class Engine:
     def _take(self) -> list[_Request]:
         """The next batch, as soon as there is one; empty when the engine is closed."""
         with self._changed:
-            while not self._waiting and not self._closed:
+            while not self._waiting and not (self._closed and not self._accepted):
                 self._changed.wait()
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), self.max_batch))]
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self.max_batch))]
+            self._accepted -= len(batch)
+            return batch
 
     def _answer(self, batch: Sequence[_Request]) -> "list[Answer | Exception]":
         """One outcome a request: a bad photograph fails alone."""
@@ -128,10 +153,15 @@ class Engine:
         outcomes: list[Answer | Exception | None] = [None] * len(batch)
         images: dict[int, np.ndarray] = {}
         for index, request in enumerate(batch):
-            try:
-                images[index] = self._prepared(request)
-            except ScenerecError as error:
-                outcomes[index] = error
+            if time.perf_counter() > request.deadline:
+                outcomes[index] = ExpiredError("the model was too busy to answer in time: try again in a moment")
+                continue
+            if request.image is None and request.error is None:
+                self._prepare(request)
+            if request.image is not None:
+                images[index] = request.image
+            else:
+                outcomes[index] = request.error
         if images:
             try:
                 self._infer(batch, images, taken_at, outcomes)
@@ -140,15 +170,17 @@ class Engine:
                     outcomes[index] = error
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _prepared(self, request: _Request) -> np.ndarray:
-        started = time.perf_counter()
-        if started > request.deadline:
-            raise ExpiredError("the model was too busy to answer in time: try again in a moment")
+    def _prepare(self, request: _Request) -> None:
+        """Sets its image, or its error."""
         if isinstance(request.photograph, np.ndarray):
-            return request.photograph
-        image = self.classifier.prepare(request.photograph)
+            request.image = request.photograph
+            return
+        started = time.perf_counter()
+        try:
+            request.image = self.classifier.prepare(request.photograph)
+        except Exception as error:
+            request.error = error
         request.prepared_s = time.perf_counter() - started
-        return image
 
     def _infer(
         self,
@@ -158,7 +190,8 @@ class Engine:
         outcomes: "list[Answer | Exception | None]",
     ) -> None:
         started = time.perf_counter()
-        logits = self.classifier.model.logits(np.stack(list(images.values())))
+        stacked = np.stack(list(images.values())) if len(images) > 1 else next(iter(images.values()))[np.newaxis]
+        logits = self.classifier.model.logits(stacked)
         probabilities = softmax(logits)
         inferred_s = time.perf_counter() - started
         for row, index in enumerate(images):

@@ -1,0 +1,100 @@
+"""From serve.yaml to a Ray Serve application."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.serve.config import AutoscalingConfig, HTTPOptions, gRPCOptions
+from ray.serve.schema import LoggingConfig
+
+import scenerec
+from scenerec.serve_config import ServeConfig, ServeScaleConfig
+from serve.replica import Replica, ReplicaSettings
+from serve.rollout import Rollout
+
+ROLLOUT = "Rollout"
+REPLICA = "Replica"
+
+_UNDER_WAY = 4096
+"""Requests under way in a replica before Ray Serve itself refuses; the engines refuse long before, and say it better."""
+
+
+def build(config: ServeConfig) -> serve.Application:
+    """The application: replicas that answer, and the roll-out that tells them what with.
+
+    Deployed again, it leaves its processes as they are unless the code or what they were started with has changed.
+    """
+    logging = LoggingConfig(enable_access_log=False)
+    rollout = _versioned(
+        serve.deployment(Rollout).options(
+            name=ROLLOUT,
+            user_config=config.model_dump(mode="json"),
+            max_ongoing_requests=10_000,
+            ray_actor_options={"num_cpus": 0},
+            graceful_shutdown_timeout_s=2,
+            logging_config=logging,
+        )
+    )
+    settings = ReplicaSettings.of(config)
+    replica = _versioned(
+        serve.deployment(Replica).options(
+            name=REPLICA,
+            max_ongoing_requests=_UNDER_WAY,
+            max_queued_requests=_UNDER_WAY,
+            autoscaling_config=autoscaling(config.scale),
+            ray_actor_options={"num_cpus": settings.cpus, "num_gpus": config.scale.gpus_per_replica},
+            graceful_shutdown_timeout_s=2 * config.http.timeout_s,
+            health_check_period_s=2,
+            health_check_timeout_s=10,
+            max_surge_percent=100,
+            logging_config=logging,
+        ),
+        settings.model_dump_json(),
+    )
+    return replica.bind(settings, rollout.bind())
+
+
+def autoscaling(scale: ServeScaleConfig) -> AutoscalingConfig:
+    """Ray Serve's settings for these."""
+    return AutoscalingConfig(
+        min_replicas=scale.min_replicas,
+        max_replicas=scale.max_replicas,
+        initial_replicas=scale.initial_replicas or max(scale.min_replicas, 1),
+        target_ongoing_requests=scale.target_ongoing_requests,
+        upscale_delay_s=scale.upscale_delay_s,
+        downscale_delay_s=scale.downscale_delay_s,
+        look_back_period_s=max(1.0, min(scale.upscale_delay_s, 10.0)),
+        metrics_interval_s=0.5,
+    )
+
+
+def http_options(config: ServeConfig, default_host: str) -> HTTPOptions:
+    """Of the cluster: its first application decides."""
+    return HTTPOptions(host=config.http.host or default_host, port=config.http.port)
+
+
+def grpc_options(config: ServeConfig) -> gRPCOptions | None:
+    """Of the cluster, likewise."""
+    if config.http.grpc_port is None:
+        return None
+    return gRPCOptions(port=config.http.grpc_port, grpc_servicer_functions=["serve.grpc_v2.add_to_server"])
+
+
+def _versioned(deployment: serve.Deployment, started_with: str = "") -> Any:
+    """By what its processes must be started anew for. Ray would take each deployment for another version."""
+    version = hashlib.sha256(f"{_code_digest()}\n{started_with}".encode()).hexdigest()[:16]
+    return deployment.options(version=version, _internal=True)
+
+
+@cache
+def _code_digest() -> str:
+    """Of the sources that a replica runs."""
+    root = Path(scenerec.__file__).parent.parent
+    digest = hashlib.sha256()
+    for package in ("scenerec", "serve"):
+        for path in sorted((root / package).rglob("*")):
+            if path.is_file() and path.suffix in (".py", ".html"):
+                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+"""One replica of an application: the API in a process of Ray Serve, and the loop that keeps its models up to date."""
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import ray
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from scenerec.config import Section
+from scenerec.errors import ScenerecError
+from scenerec.serve_config import BatchingConfig, HttpConfig, ServeConfig
+from serve.api import Api
+from serve.assignment import Assignment, Report
+from serve.bundle_cache import cache_folder
+from serve.events import Event
+from serve.grpc_v2 import GrpcInference
+from serve.keys import Guard, read_keys
+from serve.limits import Limits
+from serve.models import EngineOptions, Shelf
+from serve.stock import Stock
+from serve.telemetry import AccessLog, Metrics
+
+logger = logging.getLogger("ray.serve")
+
+_KEYS_POLL_S = 5.0
+_FLUSH_S = 1.0
+_RETRY_S = 1.0
+
+
+class ReplicaSettings(Section):
+    """What a replica is started with. Which versions it serves, and how many replicas there are, may change later."""
+
+    application: str
+    """Name of the application."""
+    http: HttpConfig
+    """The endpoint."""
+    batching: BatchingConfig
+    """How requests share a pass of the network."""
+    cpus: int
+    """Cores of the replica."""
+    uses_gpu: bool
+    """Whether it has one, or a part of one."""
+    pins_cpus: bool
+    """Whether the cores are its own."""
+    standby_s: float
+    """How long a version that went out of service is kept at hand."""
+
+    @classmethod
+    def of(cls, config: ServeConfig) -> "ReplicaSettings":
+        """Those of an application."""
+        return cls(
+            application=config.name,
+            http=config.http,
+            batching=config.batching,
+            cpus=config.scale.cpus_per_replica,
+            uses_gpu=config.scale.gpus_per_replica > 0,
+            pins_cpus=config.scale.pin_cpus,
+            standby_s=config.rollout.watch_s,
+        )
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """Of each model."""
+        return EngineOptions(
+            threads=self.cpus,
+            decoders=self.cpus - 1,
+            max_batch=self.batching.max_batch,
+            max_queue=self.batching.max_queue,
+            max_pixels=self.http.max_pixels,
+            uses_gpu=self.uses_gpu,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """Of each request."""
+        return Limits(int(self.http.max_body_mb * 1e6), self.http.max_images, self.http.timeout_s)
+
+
+@serve.ingress()
+class Replica(GrpcInference):
+    """Serves what the roll-out of its application, `serve.rollout.Rollout`, assigns."""
+
+    def __init__(self, settings: ReplicaSettings, rollout: DeploymentHandle) -> None:
+        self._settings = settings
+        self._rollout = rollout
+        self._name = serve.get_replica_context().replica_tag
+        self._revision = -1
+        if settings.pins_cpus:
+            _pin(settings.cpus)
+        http = settings.http
+        self.shelf = Shelf()
+        self.guard = Guard(read_keys(http.api_keys)[0] if http.api_keys else None)
+        self.limits = settings.limits
+        self._stock = Stock(self.shelf, settings.engine_options, cache_folder())
+        self._metrics = Metrics(settings.application) if http.metrics else None
+        self._log = AccessLog(_log_folder() / f"access_{self._name}.jsonl") if http.access_log else None
+        self._api = Api(self.shelf, self.guard, self.limits, self.observe, adds_request_id=False)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __serve_build_asgi_app__(self) -> Api:
+        """Ray Serve calls it after __init__; the replica takes requests once it has returned."""
+        await self._fill(await self._rollout.next_assignment.remote(self._report()))
+        loops = [self._follow(), self._flush()]
+        if keys := self._settings.http.api_keys:
+            loops.append(self._reload_keys(keys))
+        self._tasks = [asyncio.get_running_loop().create_task(loop) for loop in loops]
+        return self._api
+
+    def observe(self, event: Event) -> None:
+        """Notes an answered request."""
+        if self._metrics:
+            self._metrics.observe(event)
+        if self._log:
+            self._log.observe(event)
+
+    async def __del__(self) -> None:
+        """Ray Serve calls it when the replica has drained."""
+        for task in self._tasks:
+            task.cancel()
+        with suppress(Exception):
+            await self._rollout.leave.remote(self._name)
+        await asyncio.to_thread(self._stock.close)
+        if self._log:
+            self._log.flush()
+
+    async def _follow(self) -> None:
+        """Asks for the next assignment, for ever; while nobody answers, what is served stays."""
+        while True:
+            try:
+                assignment = await self._rollout.next_assignment.remote(self._report())
+                self.guard.replicas = assignment.replicas
+                if assignment.revision != self._revision:
+                    await self._fill(assignment)
+            except Exception as error:
+                logger.warning("no assignment from the roll-out: %s", error)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _fill(self, assignment: Assignment) -> None:
+        before = self._serving()
+        await asyncio.to_thread(self._stock.fill, assignment)
+        self._revision = assignment.revision
+        if self._metrics:
+            self._metrics.serving(before, self._serving())
+        asyncio.get_running_loop().call_later(self._settings.standby_s, self._retire, assignment.revision)
+
+    def _retire(self, revision: int) -> None:
+        """What this assignment took out of service has stood by for long enough."""
+        if revision == self._revision:
+            asyncio.get_running_loop().run_in_executor(None, self._stock.retire)
+
+    def _serving(self) -> list[tuple[str, str]]:
+        return [(version.model, version.number) for version in self.shelf.versions()]
+
+    def _report(self) -> Report:
+        return Report(self._name, self._revision, self._stock.placements, dict(self._stock.refused), self._stock.failures)
+
+    async def _flush(self) -> None:
+        while self._log:
+            await asyncio.sleep(_FLUSH_S)
+            self._log.flush()
+
+    async def _reload_keys(self, location: str) -> None:
+        """A file that cannot be read, or is wrong, leaves the keys as they are."""
+        seen, complaint = "", ""
+        while True:
+            try:
+                keys, tag = await asyncio.to_thread(read_keys, location)
+                if tag != seen:
+                    self.guard.replace(keys)
+                    seen, complaint = tag, ""
+            except ScenerecError as error:
+                if str(error) != complaint:
+                    complaint = str(error)
+                    logger.warning("the API keys stay as they are: %s", error)
+            await asyncio.sleep(_KEYS_POLL_S)
+
+
+def _pin(cores: int) -> None:
+    """To cores of its own among the replicas of this node."""
+    rank = serve.get_replica_context().rank.local_rank
+    available = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {available[(rank * cores + offset) % len(available)] for offset in range(cores)})
+
+
+def _log_folder() -> Path:
+    """Beside Ray Serve's own logs, where the dashboard finds them."""
+    return Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"
+
+

@@ -1,0 +1,108 @@
+"""What each request leaves behind: a line of JSON in the access log, and Ray's metrics for Prometheus."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from serve.events import Event
+
+_SECONDS = tuple(0.001 * 2**power for power in range(14))
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+_ROTATE_BYTES = 64 << 20
+
+
+class Metrics:
+    """The counters and histograms of one replica; Ray's agent of its node exports those of all."""
+
+    def __init__(self, application: str) -> None:
+        tags = ("application", "model", "version")
+        common = {"application": application}
+
+        def histogram(name: str, description: str, boundaries: Sequence[float]) -> Histogram:
+            made = Histogram(f"scenerec_{name}", description, boundaries=list(boundaries), tag_keys=tags)
+            made.set_default_tags(common)
+            return made
+
+        self._requests = Counter(
+            "scenerec_requests", "Answered requests.", tag_keys=(*tags, "status", "code")
+        )
+        self._images = Counter("scenerec_images", "Images in answered requests.", tag_keys=tags)
+        self._serving = Gauge("scenerec_serving_version", "1 for each version in service.", tag_keys=tags)
+        for each in (self._requests, self._images, self._serving):
+            each.set_default_tags(common)
+        self._latency = histogram("request_seconds", "From the first byte to the answer.", _SECONDS)
+        self._queued = histogram("queue_seconds", "Waiting for the model.", _SECONDS)
+        self._prepared = histogram("prepare_seconds", "Decoding and resizing the images of a request.", _SECONDS)
+        self._inferred = histogram("infer_seconds", "The network, on the batch of a request.", _SECONDS)
+        self._batch = histogram("batch_size", "Images that the network took together.", _BATCHES)
+        self._tags: dict[tuple[str, str], dict[str, str]] = {}
+
+    def observe(self, event: Event) -> None:
+        """Counts a request."""
+        tags = self._tags.setdefault((event.model, event.version), {"model": event.model, "version": event.version})
+        self._requests.inc(1, {**tags, "status": str(event.status), "code": event.code})
+        if not event.images or event.code:
+            return
+        self._images.inc(event.images, tags)
+        self._latency.observe(event.total_s, tags)
+        self._queued.observe(event.queued_s, tags)
+        self._prepared.observe(event.prepared_s, tags)
+        self._inferred.observe(event.inferred_s, tags)
+        self._batch.observe(event.batch_size, tags)
+
+    def serving(self, before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> None:
+        """The versions in service, as (model, version), before and after a roll-out."""
+        for model, version in {*before, *now}:
+            self._serving.set(float((model, version) in now), {"model": model, "version": version})
+
+
+class AccessLog:
+    """Lines of JSON, kept in memory until `flush`, so that no request waits for the disk.
+
+    Args:
+        path: of the file; when it has grown large it is moved to the same name with `.1`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: list[str] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def observe(self, event: Event) -> None:
+        """Notes a request."""
+        self._lines.append(json.dumps(as_document(event, time.time())))
+
+    def flush(self) -> None:
+        """Writes what was noted."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        if self.path.exists() and self.path.stat().st_size > _ROTATE_BYTES:
+            self.path.replace(self.path.with_name(f"{self.path.name}.1"))
+        with self.path.open("a") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+def as_document(event: Event, now_s: float) -> dict[str, Any]:
+    """What the access log says of a request; what does not apply is left out."""
+    document: dict[str, Any] = {
+        "time": round(now_s, 3),
+        "request_id": event.request_id,
+        "method": event.method,
+        "path": event.path,
+        "status": event.status,
+        "total_ms": round(event.total_s * 1e3, 2),
+    }
+    for name in ("code", "model", "version", "caller", "images", "batch_size"):
+        if value := getattr(event, name):
+            document[name] = value
+    for name in ("queued", "prepared", "inferred"):
+        if seconds := getattr(event, f"{name}_s"):
+            document[f"{name}_ms"] = round(seconds * 1e3, 2)
+    if trace_id := event.trace.split("-")[1:2]:
+        document["trace_id"] = trace_id[0]
+    return document
