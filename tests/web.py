@@ -1,5 +1,6 @@
 """A web server on the loopback, whose answers a test decides."""
 
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -35,6 +36,15 @@ class Request:
     body: bytes
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is a test's affair, no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class WebServer:
     """Serves `answers`: by path a list, of which the last goes on answering.
 
@@ -45,7 +55,7 @@ class WebServer:
         self.answers: dict[str, list[Answer]] = defaultdict(lambda: [Answer(status=404)])
         self.requests: list[str] = []
         self.received: list[Request] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 

@@ -114,7 +114,8 @@ class Exchange:
             raise ConfigError(f"endpoint {self.url}: {error}") from None
         if url.userinfo:
             raise ConfigError(f"endpoint at {url.host}: its address holds a password: give an API key instead")
-        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        is_usable = url.scheme in ("http", "https") and url.host and (url.port or 0) < 1 << 16
+        if not is_usable or url.query or url.fragment:
             raise ConfigError(f"endpoint {self.url}: is not an address such as http://localhost:8000")
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable() and self.api_key):
             raise ConfigError("API key: is empty, or has a line break or another character that no header can carry")
