@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-export bench-int8 clean
+.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-export bench-int8 proto clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -37,6 +37,9 @@ bench-export: $(READY)  ## Both routes to ONNX: seconds, memory, differences, no
 
 bench-int8: $(READY)  ## int8 and TFLite against float32, form by form (half an hour)
 	$(BIN)/python -m tests.bench.quantization
+
+proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/proto/inference.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/proto/inference.proto
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
