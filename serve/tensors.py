@@ -1,8 +1,8 @@
 """Tensors of the Open Inference Protocol v2, to and from bytes and JSON.
 
 The source is the protocol's specification (github.com/kserve/open-inference-protocol, inference_rest.md) and, for
-tensors in binary, Triton's extension of it (github.com/triton-inference-server/server, extension_binary_data.md): numbers
-are little-endian and in row-major order without padding; a string is its length, as four bytes, and its bytes.
+tensors in binary, Triton's extension of it (github.com/triton-inference-server/server, extension_binary_data.md):
+numbers are little-endian, in row-major order and without padding; a string is its length, as four bytes, and its bytes.
 """
 
 import base64
