@@ -97,9 +97,10 @@ app.command(
     "Example: scenerec evaluate s3://scenes/runs/photos --data s3://scenes/places365/val --workers 16"
 )(evaluate.evaluate)
 app.command(epilog="Example: scenerec bench s3://scenes/runs/photos/bundles/fp32 --batch 1 --batch 8")(bench.bench)
-app.command(epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32")(
-    predict.predict
-)
+app.command(
+    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32\n\n"
+    "Example: scenerec predict holidays/ --model photos --endpoint http://localhost:8000 --json"
+)(predict.predict)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)
 app.add_typer(registry.app, name="registry")

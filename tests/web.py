@@ -21,8 +21,6 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     hangs_up: bool = False
     """Whether the connection is closed instead, without a word, once the request was read."""
-    after: Callable[[], object] = lambda: None
-    """Called once the request was read; it is answered when this returns."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,10 @@ class Request:
     headers: Mapping[str, str]
     """By lower-case name."""
     body: bytes
+
+
+Reply = Answer | Callable[[Request], Answer]
+"""A callable is called once the request was read, from a thread of the connection's own: it may wait."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -52,14 +54,14 @@ class WebServer:
     """
 
     def __init__(self) -> None:
-        self.answers: dict[str, list[Answer]] = defaultdict(lambda: [Answer(status=404)])
+        self.answers: dict[str, list[Reply]] = defaultdict(lambda: [Answer(status=404)])
         self.requests: list[str] = []
         self.received: list[Request] = []
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
-    def serve(self, path: str, *answers: Answer | bytes) -> str:
+    def serve(self, path: str, *answers: Reply | bytes) -> str:
         """Sets the answers of a path; returns its URL."""
         self.answers[path] = [Answer(each) if isinstance(each, bytes) else each for each in answers]
         return self.url + path
@@ -87,10 +89,11 @@ class WebServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 web.requests.append(self.path)
-                web.received.append(Request(self.command, self.path, headers, body))
+                request = Request(self.command, self.path, headers, body)
+                web.received.append(request)
                 answers = web.answers[self.path.partition("?")[0]]
-                answer = answers.pop(0) if len(answers) > 1 else answers[0]
-                answer.after()
+                reply = answers.pop(0) if len(answers) > 1 else answers[0]
+                answer = reply if isinstance(reply, Answer) else reply(request)
                 if answer.hangs_up:
                     self.close_connection = True
                     return

@@ -1,7 +1,7 @@
-"""`scenerec predict`: what is on a photograph, by a bundle on this machine."""
+"""`scenerec predict`: what is on a photograph, by a bundle on this machine or by an endpoint."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ import typer
 from scenerec.commands import options
 
 if TYPE_CHECKING:
+    from scenerec import client
     from scenerec.inference.bundle import Bundle
     from scenerec.inference.classifier import Guess
 
@@ -24,19 +25,34 @@ def predict(
     ],
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help="A bundle (folder or s3://), or a model of the registry: NAME@production."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A bundle (folder or s3://), or a model of the registry: NAME@production. "
+            "With --endpoint its name there.",
+        ),
     ],
     top_k: Annotated[int, typer.Option("--top", "-k", min=1, help="Classes to name for each image.")] = 5,
     registry: Annotated[
         str | None, typer.Option(envvar="SCENEREC_REGISTRY", metavar="URL", help="Where the registry is.")
     ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask this endpoint, such as http://localhost:8000.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="SCENEREC_API_KEY", metavar="KEY", help="Of the endpoint.", show_default=False)
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Name the scene on photographs, with a bundle on this machine.
+    """Name the scene on photographs, with a bundle on this machine or by an endpoint.
 
     An image that cannot be read is named on standard error, and the others go on; the exit code is then 4.
     """
     from scenerec.errors import DataError, ScenerecError
+
+    if endpoint:
+        _ask_endpoint(endpoint, api_key, model, list(_expand(images)), top_k, as_json)
+        return
     from scenerec.inference.classifier import Classifier
 
     classifier = Classifier(_open(model, registry))
@@ -46,9 +62,35 @@ def predict(
             (guesses,) = classifier.classify([_read(image)], top_k)
         except ScenerecError as error:
             failed += 1
-            typer.echo(f"error: {image}: {error}", err=True)
+            _complain(image, error)
             continue
         _print(image, guesses, as_json)
+    if failed:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _ask_endpoint(url: str, api_key: str | None, model: str, images: list[str], top_k: int, as_json: bool) -> None:
+    from scenerec.commands.endpoint import Outcome, ask_endpoint
+    from scenerec.errors import DataError, ScenerecError
+
+    failed = 0
+
+    def tell(image: str, outcome: Outcome) -> None:
+        nonlocal failed
+        if isinstance(outcome, ScenerecError):
+            failed += 1
+            _complain(image, outcome)
+            return
+        further = {
+            "model": outcome.model,
+            "version": outcome.version,
+            "request_id": outcome.request_id,
+            **({"indoor_outdoor": outcome.indoor_outdoor} if outcome.indoor_outdoor else {}),
+            **({"category": list(outcome.category)} if outcome.category else {}),
+        }
+        _print(image, outcome.classes, as_json, further)
+
+    ask_endpoint(url, api_key, model, images, top_k, _read, tell)
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -95,10 +137,16 @@ def _is_url(image: str) -> bool:
     return image.startswith(("http://", "https://"))
 
 
-def _print(image: str, guesses: "list[Guess]", as_json: bool) -> None:
+def _complain(image: str, error: Exception) -> None:
+    typer.echo(f"error: {image}: {error}", err=True)
+
+
+def _print(
+    image: str, guesses: "Sequence[Guess | client.Guess]", as_json: bool, further: Mapping[str, object] | None = None
+) -> None:
     if as_json:
         found = [{"label": guess.label, "probability": guess.probability} for guess in guesses]
-        typer.echo(json.dumps({"image": image, "predictions": found}))
+        typer.echo(json.dumps({"image": image, "predictions": found, **(further or {})}))
         return
     named = ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in guesses)
     typer.echo(f"{image}: {named}")

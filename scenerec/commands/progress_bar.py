@@ -1,5 +1,6 @@
 """A bar for work over many images, with its speed."""
 
+import sys
 import time
 
 from rich.console import Console
@@ -26,6 +27,8 @@ class ProgressBar:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            # What is printed meanwhile appears above the bar; rich would take it to stderr from a pipe or file as well.
+            redirect_stdout=sys.stdout.isatty(),
         )
         self.shown = self.bar.console.is_terminal  # elsewhere rich would leave an empty line
 

@@ -1,0 +1,116 @@
+"""The images of a command, asked of an endpoint: several at a time, answered in their order."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from scenerec.client import (
+    AsyncClient,
+    BadImageError,
+    EndpointError,
+    OverloadedError,
+    Prediction,
+    RateLimitedError,
+    TimedOutError,
+)
+from scenerec.commands.progress_bar import ProgressBar
+from scenerec.errors import ScenerecError
+
+IN_FLIGHT = 8
+"""Images that are read or asked about at once."""
+
+_AHEAD = 4 * IN_FLIGHT  # of the one that is told next, so that a slow one does not stop the others
+_MANY = 32  # from which on a bar is worth its place
+_TIMEOUT_S = 60.0  # patient: nobody waits at a screen for one image of a folder
+_RETRIES = 5
+
+Outcome = Prediction | ScenerecError
+
+
+def ask_endpoint(
+    url: str,
+    api_key: str | None,
+    model: str,
+    images: Sequence[str],
+    top_k: int,
+    read: Callable[[str], bytes],
+    tell: Callable[[str, Outcome], None],
+) -> None:
+    """Tells of each image, in their order, what the endpoint says of it or why it has no answer.
+
+    Args:
+        url: of the endpoint.
+        api_key: None where it wants none.
+        model: its name there.
+        images: what `read` understands.
+        top_k: how many classes to name.
+        read: an image's content; called from threads, raises ScenerecError.
+        tell: called with an image and its prediction, or the error that concerns it alone.
+
+    Raises:
+        EndpointError: what concerns all images alike, at the first: a wrong key, an unknown model, nobody there.
+        ConfigError: an address or a key that cannot be used.
+    """
+    asyncio.run(_ask(AsyncClient(url, api_key, _TIMEOUT_S, _RETRIES), model, images, top_k, read, tell))
+
+
+async def _ask(
+    client: AsyncClient,
+    model: str,
+    images: Sequence[str],
+    top_k: int,
+    read: Callable[[str], bytes],
+    tell: Callable[[str, Outcome], None],
+) -> None:
+    async def ask(image: str) -> Outcome:
+        try:
+            return await client.predict(model, await asyncio.to_thread(read, image), top_k)
+        except ScenerecError as error:
+            return error
+
+    progress = ProgressBar("asking", "connecting")
+    progress.shown = progress.shown and len(images) >= _MANY
+    async with client:
+        with progress:
+            done = 0
+
+            def take(image: str, outcome: Outcome) -> None:
+                nonlocal done
+                if isinstance(outcome, EndpointError) and _concerns_all(outcome):
+                    raise outcome
+                tell(image, outcome)
+                done += 1
+                progress.show(done, len(images))
+
+            await _in_order(images, ask, take)
+
+
+async def _in_order(
+    images: Sequence[str], ask: Callable[[str], Awaitable[Outcome]], take: Callable[[str, Outcome], None]
+) -> None:
+    """Takes the outcomes in the order of the images. What `take` raises ends all that is under way."""
+    turns = asyncio.Semaphore(IN_FLIGHT)
+
+    async def ask_in_turn(image: str) -> Outcome:
+        async with turns:
+            return await ask(image)
+
+    waiting = iter(images)
+    begun: deque[tuple[str, asyncio.Task[Outcome]]] = deque()
+    try:
+        for _ in images:
+            while len(begun) < _AHEAD and (image := next(waiting, None)) is not None:
+                begun.append((image, asyncio.create_task(ask_in_turn(image))))
+            first, task = begun[0]
+            take(first, await task)
+            begun.popleft()
+    finally:
+        for _, task in begun:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in begun), return_exceptions=True)
+
+
+def _concerns_all(error: EndpointError) -> bool:
+    """Whether every other image would meet it too: what is neither the image's fault nor may have passed by then."""
+    alone = isinstance(error, BadImageError | TimedOutError | OverloadedError | RateLimitedError)
+    return not alone and (error.status or 0) < 500
