@@ -1,6 +1,7 @@
 """`scenerec predict`: what is on a photograph, by a bundle on this machine or by an endpoint."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -138,7 +139,7 @@ def _is_url(image: str) -> bool:
 
 
 def _complain(image: str, error: Exception) -> None:
-    typer.echo(f"error: {image}: {error}", err=True)
+    print(f"error: {image}: {error}", file=sys.stderr)  # typer.echo would write into a bar, print writes above it
 
 
 def _print(
@@ -146,7 +147,7 @@ def _print(
 ) -> None:
     if as_json:
         found = [{"label": guess.label, "probability": guess.probability} for guess in guesses]
-        typer.echo(json.dumps({"image": image, "predictions": found, **(further or {})}))
+        print(json.dumps({"image": image, "predictions": found, **(further or {})}), flush=True)
         return
     named = ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in guesses)
-    typer.echo(f"{image}: {named}")
+    print(f"{image}: {named}", flush=True)
