@@ -139,7 +139,8 @@ def _is_url(image: str) -> bool:
 
 
 def _complain(image: str, error: Exception) -> None:
-    print(f"error: {image}: {error}", file=sys.stderr)  # typer.echo would write into a bar, print writes above it
+    # Not by typer.echo, which would write into a progress bar: print writes above it.
+    print(f"error: {image}: {error}", file=sys.stderr, flush=True)
 
 
 def _print(

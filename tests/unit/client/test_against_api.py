@@ -1,0 +1,86 @@
+"""The client and the server's own HTTP interface understand each other."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from PIL import Image
+
+from scenerec.client import BadImageError, EndpointError, UnauthorizedError, UnknownModelError
+from serve.api import Api
+from serve.keys import ApiKeys, Guard, new_key
+from tests.tiny_bundle import IMAGE_SIZE, LABELS
+from tests.tiny_shelf import make_tiny_shelf
+from tests.unit.client.conftest import Ask
+
+KEY, ENTRY = new_key("test")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    api = Api(make_tiny_shelf(tmp_path_factory.mktemp("served")), Guard(ApiKeys(keys=(ENTRY,))))
+    server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def photograph(colour: str, kind: str = "PNG") -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (40, 30), colour).save(content, kind)
+    return content.getvalue()
+
+
+def test_a_photograph(url: str, ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(photograph("red", "JPEG"))
+    found = ask(url, "predict", "tiny", tmp_path / "a.jpg", 2, api_key=KEY)
+    assert (found.model, found.version, len(found.classes)) == ("tiny", "2", 2)
+    assert found.classes[0].label == "red"
+    assert found.classes[0].probability > 0.9
+    assert len(found.request_id) == 32, "the one that the client gave"
+    assert found.timings_ms.keys() >= {"total", "queued", "prepared", "inferred"}
+
+
+def test_several(url: str, ask: Ask) -> None:
+    colours = ["lime", "red", "blue", "red"]
+    found = ask(url, "predict_many", "tiny", [photograph(colour) for colour in colours], api_key=KEY)
+    assert [each.classes[0].label for each in found] == ["green", "red", "blue", "red"]
+    assert len({each.request_id for each in found}) == 1
+
+
+def test_what_is_served(url: str, ask: Ask) -> None:
+    (model,) = ask(url, "models", api_key=KEY)
+    assert (model.name, model.label_count, model.image_size) == ("tiny", len(LABELS), IMAGE_SIZE)
+    assert {version.version for version in model.versions} == {"1", "2"}
+    assert ask(url, "ready") is True
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(b"not an image", 415), (b"", 400), (photograph("red", "JPEG")[:300], 400)],
+    ids=["no image", "empty", "cut off"],
+)
+def test_a_bad_image(url: str, ask: Ask, content: bytes, status: int) -> None:
+    with pytest.raises(BadImageError) as caught:
+        ask(url, "predict", "tiny", content, api_key=KEY)
+    assert (caught.value.status, len(caught.value.request_id)) == (status, 32)
+
+
+def test_what_else_is_refused(url: str, ask: Ask) -> None:
+    for options in ({}, {"api_key": "another"}):
+        with pytest.raises(UnauthorizedError):
+            ask(url, "predict", "tiny", photograph("red"), **options)
+    with pytest.raises(UnknownModelError, match="tiny"):
+        ask(url, "predict", "photos", photograph("red"), api_key=KEY)
+    with pytest.raises(EndpointError, match="top_k") as caught:
+        ask(url, "predict", "tiny", photograph("red"), 0, api_key=KEY)
+    assert caught.value.code == "bad_parameter"
