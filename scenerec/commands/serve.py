@@ -1,0 +1,276 @@
+"""`scenerec serve`: the inference endpoint."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from scenerec.commands import options
+from scenerec.commands.registry import DEFAULT_URL
+
+if TYPE_CHECKING:
+    from cluster.client import ClusterClient
+    from scenerec.serve_config import ServeConfig
+
+app = typer.Typer(
+    no_args_is_help=True, help="Serve models over HTTP and gRPC, on a cluster.", rich_markup_mode="markdown"
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The application.")]
+
+
+@app.command(
+    epilog="Example: scenerec serve deploy serve.yaml --set scale.max_replicas=4\n\n"
+    "Example: scenerec serve deploy photos@production"
+)
+def deploy(
+    what: Annotated[
+        str, typer.Argument(metavar="FILE|MODEL", help="The application, such as serve.yaml; or a model: NAME@ALIAS.")
+    ],
+    overrides: options.Overrides = [],  # noqa: B006 - typer copies it
+    address: options.Address = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check, and print the whole configuration.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Bring an application into service, or up to date, and wait until it answers.
+
+    Every model is checked first. An application that is up keeps answering: what
+    has changed comes into service once it has proven itself.
+    """
+    config = _load(what, overrides)
+    client = None if dry_run else _client(address)
+    if dry_run:
+        _reach_store()
+    _check(config, client)
+    if client is None:
+        typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else _dump(config), nl=as_json)
+        return
+    result = _order(client, {"action": "deploy", "name": config.name, "config": config.model_dump(mode="json")})
+    _show(client, [result], result, as_json)
+    if not as_json:
+        _show_example(client, config, result)
+
+
+@app.command(epilog="Example: scenerec serve status photos --json")
+def status(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The application; all by default.")] = "",
+    address: options.Address = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what runs, which versions answer, and what the roll-outs did."""
+    client = _client_up(address)
+    result = _order(client, {"action": "status", "name": name}, is_quiet=True)
+    _show(client, result["applications"], result, as_json)
+
+
+@app.command(epilog="Example: scenerec serve scale photos --min 2 --max 8")
+def scale(
+    name: Name,
+    minimum: Annotated[int | None, typer.Option("--min", min=0, help="Fewest replicas.", show_default=False)] = None,
+    maximum: Annotated[int | None, typer.Option("--max", min=1, help="Most replicas.", show_default=False)] = None,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="That many, always: --min and --max in one.", show_default=False)
+    ] = None,
+    address: options.Address = None,
+    as_json: options.Json = False,
+) -> None:
+    """Change how many replicas an application may have. Those that stay are not touched."""
+    from scenerec.errors import ConfigError
+
+    wanted = {"min_replicas": replicas or minimum, "max_replicas": replicas or maximum, "initial_replicas": None}
+    change = {key: value for key, value in wanted.items() if value is not None or key == "initial_replicas"}
+    if len(change) == 1:
+        raise ConfigError("how many? give --min, --max or --replicas")
+    client = _client_up(address)
+    result = _order(client, {"action": "scale", "name": name, "scale": change})
+    _show(client, [result], result, as_json)
+
+
+@app.command(epilog="Example: scenerec serve rollback photos")
+def rollback(
+    model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS]", help="The model; its alias `production` if none.")],
+    registry: Annotated[
+        str, typer.Option("--registry", envvar="SCENEREC_REGISTRY", metavar="URL", help="Where the registry is.")
+    ] = DEFAULT_URL,
+) -> None:
+    """Move a model's alias back to the version before; what serves the alias follows within seconds."""
+    from scenerec.commands.registry import rollback as roll_back_alias
+
+    name, _, alias = model.partition("@")
+    roll_back_alias(name, alias or "production", registry=registry)
+
+
+@app.command(epilog="Example: scenerec serve stop photos")
+def stop(name: Name, address: options.Address = None, as_json: options.Json = False) -> None:
+    """End an application. Requests under way are answered first."""
+    client = _client_up(address)
+    result = _order(client, {"action": "stop", "name": name}, is_quiet=True)
+    typer.echo(json.dumps(result) if as_json else f"ended {result['stopped']}")
+
+
+@app.command(epilog="Example: scenerec serve key mobile-app --file s3://scenes/keys.yaml --images-per-s 20")
+def key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will call; a key of this name is replaced.")],
+    file: Annotated[str, typer.Option(metavar="FILE", help="The file that serve.yaml names as http.api_keys.")],
+    images_per_s: Annotated[
+        float | None, typer.Option(min=0.001, help="Images a second on average; unlimited by default.")
+    ] = None,
+    burst: Annotated[float, typer.Option(min=1, help="Images at once.")] = 20,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the key back.")] = False,
+) -> None:
+    """Make an API key, and note its hash in a file. What serves reads the file again by itself.
+
+    The key is printed once, on standard output, and kept nowhere.
+    """
+    from serve.key_file import add_key, remove_key
+
+    _reach_store()
+    place = options.location("--file", file)
+    if remove:
+        remove_key(place, name)
+        typer.echo(f"{name} may no longer call", err=True)
+        return
+    made = add_key(place, name, images_per_s, burst)
+    typer.echo(f"the key of {name}, which is shown only now:", err=True)
+    typer.echo(made)
+
+
+def _load(what: str, overrides: list[str]) -> "ServeConfig":
+    """A file, or a model of the registry as an application of its own."""
+    from scenerec.config_file import parse_as, read_config
+    from scenerec.inference.registry import parse_reference
+    from scenerec.serve_config import ServeConfig
+
+    if what.endswith((".yaml", ".yml")) or Path(what).is_file():
+        return parse_as(ServeConfig, read_config(what), what, overrides)
+    name = parse_reference(what)[0]
+    document = f"kind: serve\nname: {name}\nmodels: [{{name: {name}, version: {json.dumps(what)}}}]\n"
+    return parse_as(ServeConfig, document, what, overrides)
+
+
+def _check(config: "ServeConfig", client: "ClusterClient | None") -> None:
+    """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
+    from scenerec.inference.bundle import read_info
+    from scenerec.inference.registry import Registry
+    from serve.key_file import check_keys
+
+    for model in config.models:
+        for reference in (model.version, *([model.canary.version] if model.canary else [])):
+            is_place = reference.startswith("s3://") or "/" in reference
+            info = read_info(reference) if is_place else Registry(config.registry).resolve(reference).info
+            _check_bundle(model.name, reference, info.format)
+    if config.http.api_keys:
+        check_keys(config.http.api_keys)
+    if client:
+        _check_room(config, client)
+
+
+def _check_bundle(model: str, reference: str, bundle_format: str) -> None:
+    from scenerec.errors import BundleError
+
+    if bundle_format != "onnx":
+        raise BundleError(f"models: {model}: {reference} is of format {bundle_format}: only onnx is served")
+
+
+def _check_room(config: "ServeConfig", client: "ClusterClient") -> None:
+    from scenerec.errors import PlanError
+
+    nodes, scale = client.nodes(), config.scale
+    if not any(node.cpus >= scale.cpus_per_replica and node.gpus >= scale.gpus_per_replica for node in nodes):
+        largest = max(nodes, key=lambda node: (node.gpus, node.cpus))
+        raise PlanError(
+            f"scale: a replica of {scale.cpus_per_replica} CPUs and {scale.gpus_per_replica:g} GPUs fits no node: "
+            f"the largest has {largest.cpus:g} CPUs and {largest.gpus:g} GPUs"
+        )
+
+
+def _order(client: "ClusterClient", order: dict[str, Any], is_quiet: bool = False) -> dict[str, Any]:
+    from scenerec.commands.run_job import run_job
+
+    host = "127.0.0.1" if client.address.embedded else "0.0.0.0"
+    name = f"serve-{order['action']}" + (f"-{order['name']}" if order["name"] else "")
+    request = json.dumps({**order, "default_host": host})
+    return run_job(client, name, "serve.control", request, "serve", is_quiet=is_quiet)
+
+
+def _show(client: "ClusterClient", applications: list[dict[str, Any]], result: dict[str, Any], as_json: bool) -> None:
+    for each in applications:
+        each["url"] = _url(client, result, each)
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    if not applications:
+        typer.echo("no applications: start one with `scenerec serve deploy serve.yaml`")
+    for each in applications:
+        _show_application(each)
+
+
+def _show_application(application: dict[str, Any]) -> None:
+    replicas = ", ".join(f"{count} {state.lower()}" for state, count in application["replicas"].items()) or "none"
+    typer.echo(f"{application['name']}  {application['status']}  {application['url']}  replicas: {replicas}")
+    if application["message"]:
+        typer.echo(f"  {application['message'].splitlines()[0]}")
+    for name, model in application.get("models", {}).items():
+        serving = " + ".join(
+            f"{each['model']}:{each['number']}" + (f" ({each['weight']:.0%})" if each["weight"] < 1 else "")
+            for each in model["serving"]
+        )
+        typer.echo(f"  {name:<20} serves {serving or 'nothing yet'}")
+        if model["refused"]:
+            typer.echo(
+                f"  {'':<20} refused {' + '.join(each['number'] for each in model['wanted'])}: {model['refused']}"
+            )
+    if application.get("store_error"):
+        typer.echo(f"  the store does not answer, what is served stays: {application['store_error']}")
+    for event in application.get("events", [])[-5:]:
+        typer.echo(f"  {_when(event['at_s'])}  {event['model']} {event['what']}: {event['detail']}")
+
+
+def _when(at_s: float) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(at_s).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _url(client: "ClusterClient", result: dict[str, Any], application: dict[str, Any]) -> str:
+    if not result["http"]:
+        return "-"
+    host = urlsplit(client.address.url).hostname or "127.0.0.1"
+    prefix = "" if application["route_prefix"] == "/" else application["route_prefix"]
+    return f"http://{host}:{result['http']['port']}{prefix}"
+
+
+def _show_example(client: "ClusterClient", config: "ServeConfig", result: dict[str, Any]) -> None:
+    url, model = _url(client, result, result), config.models[0].name
+    typer.echo(f"\ntry it: {url}/ in a browser, or")
+    typer.echo(f"  curl --data-binary @photo.jpg '{url}/v1/models/{model}:predict?top_k=3'")
+    typer.echo(f"  scenerec predict photo.jpg --model {model} --endpoint {url}")
+
+
+def _dump(config: "ServeConfig") -> str:
+    from scenerec.config_file import dump_config
+
+    return dump_config(config)
+
+
+def _client(address: str | None) -> "ClusterClient":
+    from cluster.address import find_or_start
+    from cluster.client import ClusterClient
+
+    return ClusterClient(find_or_start(address, say=lambda line: typer.echo(line, err=True)))
+
+
+def _client_up(address: str | None) -> "ClusterClient":
+    """Of a cluster that is there: what is asked about runs on it, or nowhere."""
+    from cluster.address import find_address
+    from cluster.client import ClusterClient
+
+    return ClusterClient(find_address(address))
+
+
+def _reach_store() -> None:
+    from cluster.environment import use_store_environment
+
+    use_store_environment()

@@ -1,0 +1,186 @@
+"""What `scenerec serve` does on a cluster, as a job of it: deploy, look, change the scale, stop.
+
+Prints lines of `scenerec.training.progress`, the last of which is the result.
+"""
+
+import logging
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve.exceptions import RayServeException
+
+from scenerec.errors import ClusterError, ScenerecError
+from scenerec.serve_config import ServeConfig
+from scenerec.training.progress import Event, Failure, Note, RunResult, format_line
+from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options
+
+_STATUS_TIMEOUT_S = 20
+
+
+class Order(BaseModel):
+    """What is to be done."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: Literal["deploy", "status", "scale", "stop"]
+    name: str = ""
+    """Of the application; for `status` all where it is empty."""
+    config: ServeConfig | None = None
+    """To deploy."""
+    scale: dict[str, Any] = {}
+    """To change of the deployed config's scale."""
+    default_host: str = "0.0.0.0"
+    """Interface of the endpoint where the config names none."""
+
+
+def main(order_file: str) -> int:
+    """Does what the file says; returns the exit code."""
+    try:
+        order = Order.model_validate_json(Path(order_file).read_bytes())
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+        _say(RunResult(_ACTIONS[order.action](order)))
+    except ScenerecError as error:
+        _say(Failure(str(error)))
+        return error.exit_code
+    return 0
+
+
+def deploy(order: Order) -> dict[str, Any]:
+    """Brings an application into service, or up to date, and waits until it answers."""
+    assert order.config is not None
+    return _run(order.config, order.default_host)
+
+
+def scale(order: Order) -> dict[str, Any]:
+    """Deploys an application anew with another scale; its processes stay."""
+    deployed = ServeConfig.model_validate(_rollout_status(order.name)["config"])
+    changed = deployed.model_dump(mode="json")
+    changed["scale"] |= order.scale
+    return _run(ServeConfig.model_validate(changed), order.default_host)
+
+
+def status(order: Order) -> dict[str, Any]:
+    """What runs, and what it serves."""
+    applications = _applications()
+    if order.name and order.name not in applications:
+        raise _unknown(order.name, applications)
+    names = [order.name] if order.name else list(applications)
+    return {"applications": [_describe(name, applications[name]) for name in names], **_endpoint()}
+
+
+def stop(order: Order) -> dict[str, Any]:
+    """Ends an application; the last one takes Ray Serve along, so that the next may listen elsewhere."""
+    applications = _applications()
+    if order.name not in applications:
+        raise _unknown(order.name, applications)
+    serve.delete(order.name)
+    left = [name for name in _applications() if name != order.name]
+    if not left:
+        serve.shutdown()
+    return {"stopped": order.name, "left": left}
+
+
+_ACTIONS = {"deploy": deploy, "scale": scale, "status": status, "stop": stop}
+
+
+def _run(config: ServeConfig, default_host: str) -> dict[str, Any]:
+    _refuse_taken_route(config)
+    serve.start(http_options=http_options(config, default_host), grpc_options=grpc_options(config))
+    _say(Note(f"deploying {config.name}: {', '.join(model.name for model in config.models)}"))
+    try:
+        serve.run(build(config), name=config.name, route_prefix=config.http.route_prefix)
+    except (RuntimeError, RayServeException):
+        raise ClusterError(f"{config.name}: {_why_not(config.name)}") from None
+    return {**_describe(config.name, _applications()[config.name]), **_endpoint()}
+
+
+def _refuse_taken_route(config: ServeConfig) -> None:
+    for name, application in _applications().items():
+        if name != config.name and application["route_prefix"] == config.http.route_prefix:
+            raise ClusterError(
+                f"http.route_prefix: {config.http.route_prefix} is that of {name}: "
+                f"give {config.name} another, or end that one with `scenerec serve stop {name}`"
+            )
+
+
+def _applications() -> dict[str, Any]:
+    """By name, as Ray Serve describes them; none where it does not run."""
+    from ray.serve.context import _get_global_client
+
+    try:
+        client = _get_global_client()
+    except RayServeException:
+        return {}
+    return dict(client.get_serve_details()["applications"]) if client else {}
+
+
+def _describe(name: str, application: Any) -> dict[str, Any]:
+    replicas = application["deployments"].get(REPLICA, {}).get("replicas", [])
+    found = {
+        "name": name,
+        "status": application["status"],
+        "message": application["message"],
+        "route_prefix": application["route_prefix"],
+        "replicas": dict(Counter(each["state"] for each in replicas)),
+    }
+    try:
+        return {**found, **_rollout_status(name)}
+    except ScenerecError as error:
+        return {**found, "rollout": str(error)}
+
+
+def _rollout_status(name: str) -> dict[str, Any]:
+    applications = _applications()
+    if name not in applications:
+        raise _unknown(name, applications)
+    try:
+        return serve.get_deployment_handle(ROLLOUT, name).status.remote().result(timeout_s=_STATUS_TIMEOUT_S)
+    except (TimeoutError, RayServeException, ray.exceptions.RayError) as error:
+        raise ClusterError(f"{name}: its roll-out does not answer: {str(error).splitlines()[0]}") from None
+
+
+def _endpoint() -> dict[str, Any]:
+    from ray.serve.context import _get_global_client
+
+    try:
+        details = _get_global_client().get_serve_details()
+    except RayServeException:
+        return {"http": None, "grpc_port": None}
+    http, grpc = details["http_options"], details.get("grpc_options") or {}
+    return {
+        "http": {"host": http["host"], "port": http["port"]},
+        "grpc_port": grpc.get("port") if grpc.get("grpc_servicer_functions") else None,
+    }
+
+
+def _why_not(name: str) -> str:
+    """The last line of what Ray Serve says of an application that does not start."""
+    application = _applications().get(name)
+    message = application["message"] if application else ""
+    for deployment in (application or {"deployments": {}})["deployments"].values():
+        message = deployment["message"] or message
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    reasons = [line for line in lines if "Error:" in line]
+    return (reasons or lines or ["did not start, and nothing says why"])[-1].partition("Error: ")[2] or lines[-1]
+
+
+def _unknown(name: str, applications: dict[str, Any]) -> ClusterError:
+    known = ", ".join(applications) or "none: start one with `scenerec serve deploy`"
+    return ClusterError(f"no application {name} on this cluster; there are: {known}")
+
+
+def _say(event: Event) -> None:
+    print(format_line(event), flush=True)
+
+
+if __name__ == "__main__":
+    # By its importable name: what is deployed must not be of __main__, which would travel by value.
+    from serve.control import main as imported_main
+
+    sys.exit(imported_main(sys.argv[1]))
