@@ -49,7 +49,9 @@ class AsyncClient:
         """Closes the connections."""
         await self._http.aclose()
 
-    async def predict(self, model: str, image: call.Image, top_k: int = 5, explain: bool = False) -> Prediction:
+    async def predict(
+        self, model: str, image: call.Image, top_k: int = 5, explain: bool = False, version: str | None = None
+    ) -> Prediction:
         """The `top_k` most probable classes of a JPEG, PNG or WebP file.
 
         Args:
@@ -57,18 +59,24 @@ class AsyncClient:
             image: the file's path, or its content.
             top_k: how many classes to name.
             explain: also a heat map for the first, where the model's architecture allows.
+            version: of the model, such as "3"; the endpoint chooses by its weights where it is None.
 
         Raises EndpointError, of which BadImageError is this image's fault; DataError for a file that cannot be read.
         """
-        (prediction,) = await self.predict_many(model, [image], top_k, explain)
+        (prediction,) = await self.predict_many(model, [image], top_k, explain, version)
         return prediction
 
     async def predict_many(
-        self, model: str, images: Iterable[call.Image], top_k: int = 5, explain: bool = False
+        self,
+        model: str,
+        images: Iterable[call.Image],
+        top_k: int = 5,
+        explain: bool = False,
+        version: str | None = None,
     ) -> list[Prediction]:
         """The same for several, in one request, in their order: all or none. Raises as `predict`."""
         contents = await asyncio.to_thread(call.contents, images)
-        return await self._run(call.predict(model, contents, top_k, explain)) if contents else []
+        return await self._run(call.predict(model, version, contents, top_k, explain)) if contents else []
 
     async def models(self) -> tuple[ServedModel, ...]:
         """What is served. Raises EndpointError."""

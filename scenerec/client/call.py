@@ -43,7 +43,9 @@ def contents(images: Iterable[Image]) -> list[bytes]:
     return [_content(image) for image in images]
 
 
-def predict(model: str, images: Sequence[bytes], top_k: int, explain: bool) -> Call[list[Prediction]]:
+def predict(
+    model: str, version: str | None, images: Sequence[bytes], top_k: int, explain: bool
+) -> Call[list[Prediction]]:
     """Asks for all images in one request: one as the body itself, several as multipart in their order."""
 
     def read(status: int, document: Any) -> list[Prediction]:
@@ -52,10 +54,11 @@ def predict(model: str, images: Sequence[bytes], top_k: int, explain: bool) -> C
             raise ValueError(f"{len(predictions)} predictions for {len(images)} images")
         return predictions
 
+    place = f"/versions/{quote(version, safe='')}" if version else ""
     content_type, body = ("application/octet-stream", images[0]) if len(images) == 1 else _multipart(images)
     return Call(
         "POST",
-        f"/v1/models/{quote(model, safe='')}:predict",
+        f"/v1/models/{quote(model, safe='')}{place}:predict",
         read,
         query={"top_k": str(top_k), **({"explain": "cam"} if explain else {})},
         headers={"content-type": content_type},

@@ -52,7 +52,9 @@ class Client:
         """Closes the connections."""
         self._http.close()
 
-    def predict(self, model: str, image: call.Image, top_k: int = 5, explain: bool = False) -> Prediction:
+    def predict(
+        self, model: str, image: call.Image, top_k: int = 5, explain: bool = False, version: str | None = None
+    ) -> Prediction:
         """The `top_k` most probable classes of a JPEG, PNG or WebP file.
 
         Args:
@@ -60,18 +62,24 @@ class Client:
             image: the file's path, or its content.
             top_k: how many classes to name.
             explain: also a heat map for the first, where the model's architecture allows.
+            version: of the model, such as "3"; the endpoint chooses by its weights where it is None.
 
         Raises EndpointError, of which BadImageError is this image's fault; DataError for a file that cannot be read.
         """
-        (prediction,) = self.predict_many(model, [image], top_k, explain)
+        (prediction,) = self.predict_many(model, [image], top_k, explain, version)
         return prediction
 
     def predict_many(
-        self, model: str, images: Iterable[call.Image], top_k: int = 5, explain: bool = False
+        self,
+        model: str,
+        images: Iterable[call.Image],
+        top_k: int = 5,
+        explain: bool = False,
+        version: str | None = None,
     ) -> list[Prediction]:
         """The same for several, in one request, in their order: all or none. Raises as `predict`."""
         contents = call.contents(images)
-        return self._run(call.predict(model, contents, top_k, explain)) if contents else []
+        return self._run(call.predict(model, version, contents, top_k, explain)) if contents else []
 
     def models(self) -> tuple[ServedModel, ...]:
         """What is served. Raises EndpointError."""

@@ -57,6 +57,15 @@ def test_several(url: str, ask: Ask) -> None:
     assert len({each.request_id for each in found}) == 1
 
 
+def test_a_version(url: str, ask: Ask) -> None:
+    first, second = (
+        ask(url, "predict", "tiny", photograph("red"), 5, False, version, api_key=KEY) for version in ("1", None)
+    )
+    assert (first.version, second.version) == ("1", "2")
+    with pytest.raises(UnknownModelError, match="'9'"):
+        ask(url, "predict", "tiny", photograph("red"), 5, False, "9", api_key=KEY)
+
+
 def test_what_is_served(url: str, ask: Ask) -> None:
     (model,) = ask(url, "models", api_key=KEY)
     assert (model.name, model.label_count, model.image_size) == ("tiny", len(LABELS), IMAGE_SIZE)
