@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundle import Bundle
+from scenerec.inference.bundle import Bundle, Preprocessing
 
 
 class OnnxModel:
@@ -44,10 +44,7 @@ class OnnxModel:
 
     def prepared(self, images: np.ndarray) -> np.ndarray:
         """uint8 RGB [n, image_size, image_size, 3] -> the graph's input."""
-        if self.preprocessing.in_graph:
-            return images
-        mean, std = (np.array(values, np.float32) for values in (self.preprocessing.mean, self.preprocessing.std))
-        return np.ascontiguousarray(((images.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2))
+        return network_input(images, self.preprocessing)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -67,14 +64,31 @@ class OnnxModel:
         return np.asarray(answer, dtype=np.float32)
 
 
+def network_input(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """uint8 RGB [n, size, size, 3] -> the same, or float32 [n, 3, size, size] where the graph does not normalise."""
+    if preprocessing.in_graph:
+        return images
+    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
+    return np.ascontiguousarray(((images.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2))
+
+
 def open_session(
-    model: Path | bytes, threads: int = 0, providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    model: Path | bytes,
+    threads: int = 0,
+    providers: tuple[str, ...] = ("CPUExecutionProvider",),
+    weights_folder: Path | None = None,
 ) -> onnxruntime.InferenceSession:
-    """An onnxruntime session with all graph optimisations. Raises BundleError where the model does not load."""
+    """An onnxruntime session with all graph optimisations.
+
+    `weights_folder` holds the files of weights that a model given as bytes refers to. Raises BundleError where the
+    model does not load.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if weights_folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights_folder))
     try:
         return onnxruntime.InferenceSession(
             model if isinstance(model, bytes) else str(model), options, providers=list(providers)
