@@ -54,6 +54,7 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         "RAY_SERVE_HAPROXY_RETRIES": "5",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES),
         "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "2",
+        "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "120",
         # A replica that is to go stays reachable for this long, so that no proxy sends it a request in vain.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",

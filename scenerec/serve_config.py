@@ -24,8 +24,8 @@ class ServedModelConfig(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     """By which callers ask for it: POST /v1/models/NAME:predict."""
     version: Reference
-    """What is served: NAME@ALIAS (photos@production: a promoted version is picked up by itself), NAME:VERSION, NAME (the
-    newest), or the address of a bundle."""
+    """What is served: NAME@ALIAS (photos@production: a promoted version is picked up by itself), NAME:VERSION, NAME
+    (the newest), or the address of a bundle."""
     canary: CanaryConfig | None = None
     """A version beside it, on trial."""
 
@@ -119,7 +119,7 @@ class ServeConfig(Section):
     registry: Location = "s3://scenes/models"
     """Where the registry of models is."""
     models: tuple[ServedModelConfig, ...] = Field(min_length=1)
-    """What is served. Models of one application share its replicas; one that shall scale by itself goes into another."""
+    """What is served. Models of one application share its replicas; what shall scale by itself goes into another."""
     http: HttpConfig = HttpConfig()
     """The endpoint."""
     scale: ServeScaleConfig = ServeScaleConfig()
@@ -135,5 +135,3 @@ class ServeConfig(Section):
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"models: {twice} stands twice; a second version of it is its `canary`")
         return self
-
-

@@ -59,7 +59,7 @@ class Api:
         self.shelf = shelf
         self.guard = guard or Guard()
         self.limits = limits or Limits()
-        self.protocol = InferenceProtocol(shelf)
+        self.protocol = InferenceProtocol(shelf, draw)
         self._observe = observe
         self._adds_request_id = adds_request_id
         self._draw = draw

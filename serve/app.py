@@ -18,7 +18,7 @@ ROLLOUT = "Rollout"
 REPLICA = "Replica"
 
 _UNDER_WAY = 4096
-"""Requests under way in a replica before Ray Serve itself refuses; the engines refuse long before, and say it better."""
+"""Requests under way in a replica before Ray Serve refuses; the engines refuse long before, and say it better."""
 
 
 def build(config: ServeConfig) -> serve.Application:

@@ -1,4 +1,4 @@
-"""Bundles on this node's disk: replicas of one node fetch a version once, and start without the store once it is here."""
+"""Bundles on this node's disk: its replicas fetch a version once, and then start without the store."""
 
 import getpass
 import hashlib

@@ -5,6 +5,7 @@ Prints lines of `scenerec.training.progress`, the last of which is the result.
 
 import logging
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from scenerec.training.progress import Event, Failure, Note, RunResult, format_l
 from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options
 
 _STATUS_TIMEOUT_S = 20
+_START_TIMEOUT_S = 180
 
 
 class Order(BaseModel):
@@ -91,13 +93,28 @@ _ACTIONS = {"deploy": deploy, "scale": scale, "status": status, "stop": stop}
 
 def _run(config: ServeConfig, default_host: str) -> dict[str, Any]:
     _refuse_taken_route(config)
-    serve.start(http_options=http_options(config, default_host), grpc_options=grpc_options(config))
+    _start(config, default_host)
     _say(Note(f"deploying {config.name}: {', '.join(model.name for model in config.models)}"))
     try:
         serve.run(build(config), name=config.name, route_prefix=config.http.route_prefix)
     except (RuntimeError, RayServeException):
         raise ClusterError(f"{config.name}: {_why_not(config.name)}") from None
     return {**_describe(config.name, _applications()[config.name]), **_endpoint()}
+
+
+def _start(config: ServeConfig, default_host: str) -> None:
+    """Starts Ray Serve, with its proxies, where it does not run yet. Raises ClusterError."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        try:
+            serve.start(http_options=http_options(config, default_host), grpc_options=grpc_options(config))
+            return
+        except (TimeoutError, ray.exceptions.RayError) as error:
+            # Ray waits for a minute, and goes on starting proxies on a slow machine after that.
+            if time.monotonic() > deadline:
+                reason = str(error).strip().splitlines()[0]
+                raise ClusterError(f"Ray Serve does not start: {reason} (its logs: logs/serve of the node)") from None
+            time.sleep(1)
 
 
 def _refuse_taken_route(config: ServeConfig) -> None:

@@ -140,8 +140,3 @@ def _digest(key: str) -> str:
 
 def _unauthorized(message: str) -> RequestError:
     return RequestError(401, "unauthorized", message, {"www-authenticate": "Bearer"})
-
-
-def with_key(keys: ApiKeys, key: ApiKey) -> ApiKeys:
-    """The keys with one more, in place of one of the same name."""
-    return ApiKeys(keys=(*(each for each in keys.keys if each.name != key.name), key))

@@ -101,7 +101,9 @@ def load_version(model: str, number: str, bundle: Bundle, options: EngineOptions
     size = bundle.info.preprocessing.image_size
     for count in {*_WARM_UP_BATCHES, options.max_batch}:
         classifier.model.logits(np.zeros((count, size, size, 3), np.uint8))
-    served = ServedVersion(model, number, bundle, Engine(classifier, options.max_batch, options.max_queue, options.decoders))
+    served = ServedVersion(
+        model, number, bundle, Engine(classifier, options.max_batch, options.max_queue, options.decoders)
+    )
     _ = served.explains  # reads the graph: not while somebody waits
     return served
 

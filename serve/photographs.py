@@ -31,8 +31,8 @@ class Question:
 
 async def read_question(request: Request, limits: Limits) -> Question:
     """Reads a request of any of the three kinds. Raises RequestError, ClientGoneError."""
-    top_k = request.query.get("top_k", DEFAULT_TOP_K)
-    explain = request.query.get("explain")
+    top_k: object = request.query.get("top_k", DEFAULT_TOP_K)
+    explain: object = request.query.get("explain")
     body = await request.body(limits)
     if not body:
         raise RequestError(400, "empty_body", "the body is empty: send the bytes of a JPEG, PNG or WebP image")

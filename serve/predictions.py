@@ -39,4 +39,3 @@ async def add_heat_maps(version: ServedVersion, question: Question, found: Seque
         except NoHeatMapError as error:
             raise RequestError(422, "no_heat_map", f"{error}: leave out `explain`") from None
         document["heat_map"] = {"label": label, "png": base64.b64encode(render(heat)).decode()}
-

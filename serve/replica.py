@@ -93,8 +93,8 @@ class Replica(GrpcInference):
             _pin(settings.cpus)
         http = settings.http
         self.shelf = Shelf()
-        self.guard = Guard(read_keys(http.api_keys)[0] if http.api_keys else None)
-        self.limits = settings.limits
+        guard = Guard(read_keys(http.api_keys)[0] if http.api_keys else None)
+        super().__init__(self.shelf, guard, settings.limits, self.observe)
         self._stock = Stock(self.shelf, settings.engine_options, cache_folder())
         self._metrics = Metrics(settings.application) if http.metrics else None
         self._log = AccessLog(_log_folder() / f"access_{self._name}.jsonl") if http.access_log else None
@@ -156,7 +156,9 @@ class Replica(GrpcInference):
         return [(version.model, version.number) for version in self.shelf.versions()]
 
     def _report(self) -> Report:
-        return Report(self._name, self._revision, self._stock.placements, dict(self._stock.refused), self._stock.failures)
+        return Report(
+            self._name, self._revision, self._stock.placements, dict(self._stock.refused), self._stock.failures
+        )
 
     async def _flush(self) -> None:
         while self._log:
@@ -189,5 +191,3 @@ def _pin(cores: int) -> None:
 def _log_folder() -> Path:
     """Beside Ray Serve's own logs, where the dashboard finds them."""
     return Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"
-
-

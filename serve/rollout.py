@@ -31,7 +31,7 @@ _HISTORY = 100
 
 
 class Rollout:
-    """See the module. Ray Serve calls `reconfigure` with the ServeConfig, as a document, first and whenever it changes."""
+    """See the module. Ray Serve calls `reconfigure` with a ServeConfig's document, first and when it changes."""
 
     def __init__(self) -> None:
         self._config: ServeConfig

@@ -27,9 +27,7 @@ class Metrics:
             made.set_default_tags(common)
             return made
 
-        self._requests = Counter(
-            "scenerec_requests", "Answered requests.", tag_keys=(*tags, "status", "code")
-        )
+        self._requests = Counter("scenerec_requests", "Answered requests.", tag_keys=(*tags, "status", "code"))
         self._images = Counter("scenerec_images", "Images in answered requests.", tag_keys=tags)
         self._serving = Gauge("scenerec_serving_version", "1 for each version in service.", tag_keys=tags)
         for each in (self._requests, self._images, self._serving):

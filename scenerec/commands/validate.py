@@ -10,7 +10,9 @@ from scenerec.commands import options
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job, such as train.yaml, or the application: serve.yaml.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The job or application: train.yaml, serve.yaml.")
+    ],
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     as_json: options.Json = False,
 ) -> None:
