@@ -90,7 +90,8 @@ class GrpcInference:
 
     Args:
         shelf: what is served.
-        guard: who may call: metadata `authorization: Bearer KEY`, or `x-api-key: KEY`.
+        guard: who may call: metadata `authorization: Bearer KEY`, or `x-api-key: KEY`. Whether the server lives and is
+            ready it tells everyone.
         limits: what a request may ask for.
         observe: is told of each request once it is answered; must be quick.
         draw: random numbers of [0, 1), which choose between weighted versions.
@@ -119,7 +120,9 @@ class GrpcInference:
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, grpc_context: Any) -> pb.ServerMetadataResponse:
         """What the server is."""
-        return pb.ServerMetadataResponse(name=SERVER, version=server_version(), extensions=EXTENSIONS)
+        return await self._answer(
+            "ServerMetadata", grpc_context, pb.ServerMetadataResponse, self._server_metadata, request
+        )
 
     async def ModelReady(self, request: pb.ModelReadyRequest, grpc_context: Any) -> pb.ModelReadyResponse:
         """Whether a model is served, and this version of it."""
@@ -162,6 +165,11 @@ class GrpcInference:
         event.total_s = time.perf_counter() - event.started_at
         self._observe(event)
         return response
+
+    async def _server_metadata(
+        self, request: pb.ServerMetadataRequest, caller: Caller | None, event: Event
+    ) -> pb.ServerMetadataResponse:
+        return pb.ServerMetadataResponse(name=SERVER, version=server_version(), extensions=EXTENSIONS)
 
     async def _model_ready(
         self, request: pb.ModelReadyRequest, caller: Caller | None, event: Event

@@ -154,6 +154,7 @@ def test_a_caller_needs_a_key_where_there_are_keys(shelf):
     assert error.code() == grpc.StatusCode.UNAUTHENTICATED
     assert error_of(inference, black(), ("x-api-key", "wrong")).code() == grpc.StatusCode.UNAUTHENTICATED
     assert error_of(inference, pb.ModelMetadataRequest(name="tiny"), method="ModelMetadata").code() == error.code()
+    assert error_of(inference, pb.ServerMetadataRequest(), method="ServerMetadata").code() == error.code()
     assert ask(inference, "ServerLive", pb.ServerLiveRequest()).live
     assert ask(inference, "ModelInfer", black(), ("authorization", f"Bearer {key}")).model_name == "tiny"
     error = error_of(inference, black(), ("x-api-key", key))
