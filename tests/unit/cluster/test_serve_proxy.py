@@ -1,0 +1,86 @@
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cluster import serve_proxy
+from scenerec.errors import ClusterError
+
+CONFIG = """\
+global
+    tune.bufsize 16384
+    stats socket {folder}/admin.sock mode 666 level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+    errorfile 502 /elsewhere/500.http
+    errorfile 503 /elsewhere/500.http
+    errorfile 504 /elsewhere/500.http
+frontend prometheus
+    bind :9101
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+frontend http_frontend
+    bind {host}:8000
+    default_backend nothing
+backend nothing
+    server one 127.0.0.1:1
+"""
+
+
+def amended(folder: Path, host: str = "127.0.0.1", certificate: Path | None = None) -> str:
+    for file, content in serve_proxy.error_files(folder).items():
+        file.write_text(content)
+    return serve_proxy.amend(CONFIG.format(folder=folder, host=host), folder, certificate)
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+    subprocess.run([*command.split(), "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
+    return certificate, key
+
+
+def test_statistics_stay_on_the_interface_of_the_endpoint(tmp_path: Path) -> None:
+    assert "    bind 127.0.0.1:9101\n" in amended(tmp_path)
+    assert "    bind :9101\n" in amended(tmp_path, host="*")
+
+
+def test_errors_of_the_proxy_are_json_and_say_when_to_come_back(tmp_path: Path) -> None:
+    config = amended(tmp_path)
+    assert "/elsewhere" not in config
+    head, _, body = (tmp_path / "scenerec-503.http").read_bytes().decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 503 ")
+    assert f"content-length: {len(body)}" in head and "retry-after: 1" in head
+    assert json.loads(body)["code"] == "not_ready"
+
+
+def test_haproxy_accepts_what_is_amended_with_and_without_tls(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    serve_proxy.check_certificate(certificate, key)
+    launcher = serve_proxy.write_launcher(tmp_path)
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(CONFIG.format(folder=tmp_path, host="127.0.0.1"))
+    # RAY_SERVE_HAPROXY_BINARY_PATH names the launcher, as it does on a node: it must not find itself.
+    base = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": launcher}
+    for extra in ({}, {serve_proxy.CERTIFICATE: str(certificate), serve_proxy.KEY: str(key)}):
+        done = subprocess.run(
+            [launcher, "-c", "-f", str(config)], env={**base, **extra}, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    text = (tmp_path / "scenerec.cfg").read_text()
+    assert f"bind 127.0.0.1:8000 ssl crt {tmp_path}/endpoint.pem" in text
+    assert (tmp_path / "endpoint.pem").stat().st_mode & 0o077 == 0
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    certificate, _ = make_certificate(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(ClusterError, match="not a certificate and its key"):
+        serve_proxy.check_certificate(certificate, make_certificate(other)[1])
+    with pytest.raises(ClusterError, match="No such file"):
+        serve_proxy.check_certificate(tmp_path / "missing.pem", tmp_path / "missing.key")

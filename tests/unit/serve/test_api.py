@@ -1,0 +1,314 @@
+"""The whole HTTP interface, in one process, by ASGI."""
+
+import asyncio
+import base64
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from scenerec.data.manifest import Place
+from serve.api import Api
+from serve.events import Event
+from serve.key_file import add_key
+from serve.keys import Guard, read_keys
+from serve.limits import Limits
+from serve.models import EngineOptions, ServedVersion, Shelf, Weighted, load_version
+from tests.tiny_bundle import make_tiny_bundle
+
+PREDICT = "/v1/models/tiny:predict"
+
+
+def picture(colour: str = "red", kind: str = "PNG", size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, colour).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> ServedVersion:
+    places = {"blue": Place(indoor_outdoor="outdoor", category=("nature", "water"))}
+    bundle = make_tiny_bundle(tmp_path_factory.mktemp("tiny"), places=places)
+    return load_version("tiny", "3", bundle, EngineOptions(max_pixels=1_000_000))
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def api(version: ServedVersion, events: list[Event]) -> Api:
+    shelf = Shelf()
+    shelf.replace({"tiny": [Weighted(version, 1.0)]})
+    return Api(shelf, limits=Limits(body_bytes=100_000, images=3, timeout_s=20), observe=events.append)
+
+
+def ask(api: Api, method: str, path: str, **options: Any) -> httpx.Response:
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(api)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(send())
+
+
+def labels(response: httpx.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [found["classes"][0]["label"] for found in response.json()["predictions"]]
+
+
+def error(response: httpx.Response) -> tuple[int, str]:
+    document = response.json()
+    assert document.keys() == {"error", "code", "request_id"}
+    assert "\n" not in document["error"] and "Traceback" not in document["error"]
+    assert response.headers["x-request-id"] == document["request_id"]
+    return response.status_code, document["code"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("content_type", ["image/jpeg", "application/octet-stream", "text/plain", ""])
+def test_a_picture_is_answered_whatever_type_is_claimed(api: Api, kind: str, content_type: str) -> None:
+    headers = {"content-type": content_type} if content_type else {}
+    response = ask(api, "POST", PREDICT, content=picture("lime", kind), headers=headers, params={"top_k": 2})
+    assert labels(response) == ["green"]
+    document = response.json()
+    assert (document["model"], document["version"]) == ("tiny", "3")
+    assert len(document["predictions"][0]["classes"]) == 2
+    assert document["timings_ms"].keys() == {"total", "queued", "prepared", "inferred"}
+
+
+def test_a_form_and_json_hold_several_pictures_in_order(api: Api) -> None:
+    colours = ("red", "blue", "lime")
+    files = [("any", (name, picture(name))) for name in colours]
+    assert labels(ask(api, "POST", PREDICT, files=files)) == ["red", "blue", "green"]
+    images = [base64.b64encode(picture(name)).decode() for name in colours]
+    response = ask(api, "POST", PREDICT, json={"images": images, "top_k": 1}, params={"top_k": 3})
+    assert labels(response) == ["red", "blue", "green"]
+    assert len(response.json()["predictions"][0]["classes"]) == 1
+
+
+def test_what_is_known_of_a_place_is_added_to_it(api: Api) -> None:
+    (found,) = ask(api, "POST", PREDICT, content=picture("blue")).json()["predictions"]
+    assert (found["indoor_outdoor"], found["category"]) == ("outdoor", ["nature", "water"])
+    (found,) = ask(api, "POST", PREDICT, content=picture("red")).json()["predictions"]
+    assert found.keys() == {"classes"}
+
+
+def test_a_heat_map_is_a_transparent_png_over_the_input(api: Api) -> None:
+    response = ask(api, "POST", PREDICT, content=picture("red"), params={"explain": "cam"})
+    heat = response.json()["predictions"][0]["heat_map"]
+    image = Image.open(io.BytesIO(base64.b64decode(heat["png"])))
+    assert (heat["label"], image.format, image.size) == ("red", "PNG", (8, 8))
+    assert image.convert("RGBA").getextrema()[3][0] < 255
+
+
+BAD: dict[str, tuple[dict[str, Any], tuple[int, str]]] = {
+    "no picture": ({"content": b"hello"}, (415, "unsupported_image")),
+    "a gif": ({"content": picture("red", "GIF")}, (415, "unsupported_image")),
+    "an empty body": ({"content": b""}, (400, "empty_body")),
+    "a truncated jpeg": ({"content": picture("red", "JPEG", (64, 64))[:-300]}, (400, "damaged_image")),
+    "a header alone": ({"content": picture("red", "PNG", (64, 64))[:50]}, (400, "damaged_image")),
+    "too many pixels": ({"content": picture("red", "PNG", (2000, 2000))}, (422, "too_many_pixels")),
+    "a large body": ({"content": b"x" * 100_001}, (413, "body_too_large")),
+    "too many pictures": ({"files": [("a", picture())] * 4}, (413, "body_too_large")),
+    "no json": ({"content": b"{", "headers": {"content-type": "application/json"}}, (400, "bad_json")),
+    "deep json": ({"content": b"[" * 90_000, "headers": {"content-type": "application/json"}}, (400, "bad_json")),
+    "json without images": ({"json": {"pictures": []}}, (400, "bad_json")),
+    "json with too much": ({"json": {"images": [], "url": "http://x"}}, (400, "bad_json")),
+    "json of numbers": ({"json": {"images": [1]}}, (400, "bad_json")),
+    "no base64": ({"json": {"images": ["ä"]}}, (400, "bad_json")),
+    "no images": ({"json": {"images": []}}, (400, "empty_body")),
+    "no boundary": ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, (400, "bad_multipart")),
+    "a broken form": (
+        {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=abc"}},
+        (400, "bad_multipart"),
+    ),
+    "a form cut off": (
+        {
+            "content": b'--abc\r\ncontent-disposition: form-data; name="a"\r\n\r\nxyz',
+            "headers": {"content-type": "multipart/form-data; boundary=abc"},
+        },
+        (400, "bad_multipart"),
+    ),
+    "top_k of none": ({"content": picture(), "params": {"top_k": "0"}}, (400, "bad_parameter")),
+    "top_k of a word": ({"content": picture(), "params": {"top_k": "five"}}, (400, "bad_parameter")),
+    "an endless top_k": ({"content": picture(), "params": {"top_k": "9" * 5000}}, (400, "bad_parameter")),
+    "another explanation": ({"content": picture(), "params": {"explain": "why"}}, (400, "bad_parameter")),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_its_status_and_the_next_request_its_answer(api: Api, name: str) -> None:
+    options, expected = BAD[name]
+    assert error(ask(api, "POST", PREDICT, **options)) == expected
+    assert labels(ask(api, "POST", PREDICT, content=picture("blue"))) == ["blue"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/v1/models/other:predict", (404, "unknown_model")),
+        ("POST", "/v1/models/tiny/versions/9:predict", (404, "unknown_version")),
+        ("GET", PREDICT, (405, "method_not_allowed")),
+        ("DELETE", "/v1/models", (405, "method_not_allowed")),
+        ("GET", "/v1/models/other", (404, "unknown_model")),
+        ("GET", "/etc/passwd", (404, "not_found")),
+        ("GET", "/v1/models/../../x", (404, "not_found")),
+    ],
+)
+def test_other_addresses_are_refused(api: Api, method: str, path: str, expected: tuple[int, str]) -> None:
+    assert error(ask(api, method, path)) == expected
+
+
+def test_colours_orientations_and_sizes_of_all_kinds_are_answered(api: Api) -> None:
+    odd = {
+        "grey": Image.new("L", (20, 10), 200),
+        "alpha": Image.new("RGBA", (20, 10), (255, 0, 0, 0)),
+        "palette": Image.new("P", (20, 10)),
+        "16 bit": Image.fromarray(np.full((10, 20), 40_000, np.uint16)),
+        "one pixel": Image.new("RGB", (1, 1), "red"),
+        "a line": Image.new("RGB", (900, 1), "red"),
+    }
+    for name, image in odd.items():
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        assert ask(api, "POST", PREDICT, content=buffer.getvalue()).status_code == 200, name
+    buffer = io.BytesIO()
+    Image.new("CMYK", (20, 10)).save(buffer, "JPEG")
+    assert ask(api, "POST", PREDICT, content=buffer.getvalue()).status_code == 200
+
+
+def test_what_is_served_is_told(api: Api) -> None:
+    (model,) = ask(api, "GET", "/v1/models").json()["models"]
+    assert (model["name"], model["labels"], model["image_size"], model["explains"]) == ("tiny", 3, 8, True)
+    assert [each["version"] for each in model["versions"]] == ["3"]
+    assert ask(api, "GET", "/v1/models/tiny").json()["labels"] == ["red", "green", "blue"]
+    assert ask(api, "GET", "/readyz").json() == {"status": "ready", "models": {"tiny": ["3"]}}
+    assert ask(api, "GET", "/openapi.json").json()["openapi"].startswith("3.1")
+    page = ask(api, "HEAD", "/")
+    assert (page.status_code, page.content) == (200, b"")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_nothing_served_is_not_ready() -> None:
+    response = ask(Api(Shelf()), "GET", "/readyz")
+    assert (response.status_code, response.json()["status"]) == (503, "not_ready")
+
+
+def test_a_request_id_and_a_trace_come_back_and_reach_the_log(api: Api, events: list[Event]) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    response = ask(api, "POST", PREDICT, content=picture(), headers={"x-request-id": "abc", "traceparent": trace})
+    assert (response.headers["x-request-id"], response.json()["request_id"]) == ("abc", "abc")
+    assert response.headers["traceparent"] == trace
+    (event,) = events
+    assert (event.request_id, event.trace, event.status, event.model, event.version) == ("abc", trace, 200, "tiny", "3")
+    assert event.images == event.batch_size == 1
+    assert event.total_s >= event.inferred_s > 0
+
+
+@pytest.mark.parametrize("given", ["", "x" * 200, "a\tb"])
+def test_an_odd_request_id_is_replaced(api: Api, given: str) -> None:
+    found = ask(api, "GET", "/healthz", headers={"x-request-id": given}).headers["x-request-id"]
+    assert found != given and found.isalnum()
+
+
+def test_keys_guard_the_models_and_not_the_page(version: ServedVersion, tmp_path: Path) -> None:
+    file = str(tmp_path / "keys.yaml")
+    key = add_key(file, "mobile", images_per_s=0.001, burst=2)
+    shelf = Shelf()
+    shelf.replace({"tiny": [Weighted(version, 1.0)]})
+    seen: list[Event] = []
+    api = Api(shelf, Guard(read_keys(file)[0]), observe=seen.append)
+    for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz"):
+        assert ask(api, "GET", path).status_code == 200
+    for method, path in (("POST", PREDICT), ("GET", "/v1/models"), ("GET", "/v1/models/tiny"), ("GET", "/v2")):
+        refused = ask(api, method, path, content=picture() if method == "POST" else None)
+        assert error(refused) == (401, "unauthorized")
+        assert refused.headers["www-authenticate"] == "Bearer"
+    headers = {"authorization": f"Bearer {key}"}
+    for _ in range(2):
+        assert labels(ask(api, "POST", PREDICT, content=picture(), headers=headers)) == ["red"]
+    refused = ask(api, "POST", PREDICT, content=picture(), headers=headers)
+    assert error(refused) == (429, "rate_limited")
+    assert int(refused.headers["retry-after"]) > 900
+    assert seen[-1].caller == "mobile"
+
+
+def test_a_body_that_never_ends_is_cut_off_and_one_that_never_comes_is_not_waited_for(api: Api) -> None:
+    api.limits = replace(api.limits, body_timeout_s=0.05)
+    sent: list[Mapping[str, Any]] = []
+
+    async def slowly() -> dict[str, Any]:
+        await asyncio.sleep(30)
+        return {"type": "http.request"}
+
+    async def endlessly() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x" * 10_000, "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    def status_of(receive: Callable[[], Any]) -> int:
+        sent.clear()
+        scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b""}
+        asyncio.run(api(scope, receive, send))
+        assert json.loads(sent[1]["body"])["code"]
+        return int(sent[0]["status"])
+
+    assert status_of(slowly) == 408
+    assert status_of(endlessly) == 413
+
+
+def test_a_caller_that_hangs_up_is_forgotten(api: Api, events: list[Event]) -> None:
+    sent: list[Any] = []
+
+    async def gone() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b""}
+    asyncio.run(api(scope, gone, send))
+    assert sent == [] and events == []
+
+
+def test_an_error_of_the_model_tells_callers_nothing_of_the_server(
+    api: Api, version: ServedVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(images: np.ndarray) -> np.ndarray:
+        raise RuntimeError("/secret/path is missing")
+
+    monkeypatch.setattr(version.engine.classifier.model, "logits", fail)
+    response = ask(api, "POST", PREDICT, content=picture())
+    assert error(response) == (500, "internal")
+    assert "secret" not in response.text
+
+
+def test_too_many_waiting_pictures_are_refused_at_once(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path)
+    version = load_version("tiny", "1", bundle, EngineOptions(max_batch=1, max_queue=2))
+    shelf = Shelf()
+    shelf.replace({"tiny": [Weighted(version, 1.0)]})
+    api = Api(shelf)
+
+    async def flood() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(api)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            content = picture("red", "PNG", (900, 900))
+            return await asyncio.gather(*(client.post(PREDICT, content=content) for _ in range(20)))
+
+    responses = asyncio.run(flood())
+    statuses = [response.status_code for response in responses]
+    assert set(statuses) == {200, 503}
+    refused = next(response for response in responses if response.status_code == 503)
+    assert error(refused) == (503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
