@@ -35,7 +35,7 @@ _SECURITY: Mapping[str, Part] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
 }
-_OPTIONAL_KEY = [{"bearer": []}, {"apiKey": []}, {}]  # the last for servers that ask for none
+_OPTIONAL_KEY: list[Part] = [{"bearer": []}, {"apiKey": []}, {}]  # the last for servers that ask for none
 _PREDICT_STATUSES = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from serve.openapi_answers import EXAMPLE_PNG, Part, error_codes, schema_ref
 from serve.photographs import DEFAULT_TOP_K, LARGEST_TOP_K
 
-V2_DATATYPES = ("UINT8", "FP32", "BYTES", "INT64", "INT32", "FP16", "FP64")
+V2_DATATYPES = ("UINT8", "FP32", "BYTES")
 
 
 def top_k() -> Part:
@@ -200,7 +200,7 @@ def _v2() -> Part:
         },
         "required": ["name", "datatype", "shape"],
     }
-    tensor = {
+    tensor: Part = {
         "type": "object",
         "properties": {
             "name": _text(),
@@ -210,6 +210,16 @@ def _v2() -> Part:
             "data": _list({}, "In row-major order; left out where it follows the JSON in binary form."),
         },
         "required": ["name", "datatype", "shape"],
+    }
+    configured = {
+        "type": "object",
+        "properties": {
+            "name": _text(),
+            "data_type": _text(enum=["TYPE_UINT8", "TYPE_FP32", "TYPE_STRING"]),
+            "dims": _list({"type": "integer", "minimum": 1}),
+            "optional": {"type": "boolean"},
+        },
+        "required": ["name", "data_type", "dims"],
     }
     given = {
         **tensor,
@@ -242,6 +252,20 @@ def _v2() -> Part:
         "required": ["name"],
     }
     return {
+        "V2Live": closed({"live": {"const": True}}),
+        "V2Ready": closed({"ready": {"const": True}}),
+        "V2ModelReady": closed({"name": _text(), "ready": {"const": True}}),
+        "V2Config": {
+            "type": "object",
+            "properties": {
+                "name": _text(),
+                "platform": _text(),
+                "max_batch_size": {"type": "integer", "minimum": 1},
+                "input": _list(configured),
+                "output": _list(configured),
+            },
+            "required": ["name", "platform", "max_batch_size", "input", "output"],
+        },
         "V2Server": {
             "type": "object",
             "properties": {"name": _text(), "version": _text(), "extensions": _list(_text())},

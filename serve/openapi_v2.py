@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from serve.openapi_answers import Part, content, curl, errors, ref, schema_ref, success
+from scenerec import __version__
+from serve.openapi_answers import EXAMPLE_PNG, Part, content, curl, errors, ref, schema_ref, success
+from serve.v2_inference import EXTENSIONS, PLATFORM, SERVER
 
 _INFER_STATUSES = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 _MODEL_STATUSES = (401, 404, 405, 500)
@@ -17,10 +19,10 @@ def v2_paths(example: str) -> Part:
     return {
         "/v2": {"get": _get("v2Server", "Describe the server", _server(), (401, 405), "$URL/v2")},
         "/v2/health/live": {
-            "get": _get("v2Live", "Whether the server runs", _yes(), (401, 405), "$URL/v2/health/live")
+            "get": _get("v2Live", "Whether the server runs", _live(), (401, 405), "$URL/v2/health/live")
         },
         "/v2/health/ready": {
-            "get": _get("v2Ready", "Whether there is a model to ask", _yes(), (401, 405, 503), "$URL/v2/health/ready")
+            "get": _get("v2Ready", "Whether there is a model to ask", _ready(), (401, 405, 503), "$URL/v2/health/ready")
         },
         model: {
             "parameters": in_model,
@@ -32,12 +34,30 @@ def v2_paths(example: str) -> Part:
         },
         f"{model}/ready": {
             "parameters": in_model,
-            "get": _get("v2ModelReady", "Whether a model answers", _yes(), (*_MODEL_STATUSES, 503), f"{here}/ready"),
+            "get": _get(
+                "v2ModelReady", "Whether a model answers", _model_ready(example), _MODEL_STATUSES, f"{here}/ready"
+            ),
         },
         f"{version}/ready": {
             "parameters": in_version,
             "get": _get(
-                "v2VersionReady", "Whether a version answers", _yes(), (*_MODEL_STATUSES, 503), f"{by_version}/ready"
+                "v2VersionReady",
+                "Whether a version answers",
+                _model_ready(example),
+                _MODEL_STATUSES,
+                f"{by_version}/ready",
+            ),
+        },
+        f"{model}/config": {
+            "parameters": in_model,
+            "get": _get(
+                "v2Config", "Triton's configuration of a model", _config(example), _MODEL_STATUSES, f"{here}/config"
+            ),
+        },
+        f"{version}/config": {
+            "parameters": in_version,
+            "get": _get(
+                "v2VersionConfig", "The same of a version", _config(example), _MODEL_STATUSES, f"{by_version}/config"
             ),
         },
         f"{model}/infer": {"parameters": in_model, "post": _infer("v2Infer", "Ask a model", example, f"{here}/infer")},
@@ -58,13 +78,20 @@ def _get(name: str, summary: str, answer: Part, statuses: tuple[int, ...], url: 
     }
 
 
-def _yes() -> Part:
-    return {"description": "It does.", "headers": {"x-request-id": ref("headers", "request-id")}}
+def _live() -> Part:
+    return success("It does.", "V2Live", {"live": True})
+
+
+def _ready() -> Part:
+    return success("There is one.", "V2Ready", {"ready": True})
+
+
+def _model_ready(example: str) -> Part:
+    return success("It does.", "V2ModelReady", {"name": example, "ready": True})
 
 
 def _server() -> Part:
-    extensions = ["classification", "binary_tensor_data"]
-    return success("The server.", "V2Server", {"name": "scenerec", "version": "0.1.0", "extensions": extensions})
+    return success("The server.", "V2Server", {"name": SERVER, "version": __version__, "extensions": list(EXTENSIONS)})
 
 
 def _described(example: str) -> Part:
@@ -74,11 +101,22 @@ def _described(example: str) -> Part:
     document = {
         "name": example,
         "versions": ["3"],
-        "platform": "onnxruntime_onnx",
+        "platform": PLATFORM,
         "inputs": [tensor("images", "UINT8", -1, 224, 224, 3), tensor("photographs", "BYTES", -1)],
         "outputs": [tensor("probabilities", "FP32", -1, 365), tensor("logits", "FP32", -1, 365)],
     }
     return success("The model.", "V2Model", document)
+
+
+def _config(example: str) -> Part:
+    document = {
+        "name": example,
+        "platform": PLATFORM,
+        "max_batch_size": 64,
+        "input": [{"name": "images", "data_type": "TYPE_UINT8", "dims": [224, 224, 3], "optional": True}],
+        "output": [{"name": "probabilities", "data_type": "TYPE_FP32", "dims": [365]}],
+    }
+    return success("Its tensors, without the batch's axis.", "V2Config", document)
 
 
 def _infer(name: str, summary: str, example: str, url: str) -> Part:
@@ -104,7 +142,7 @@ def _infer(name: str, summary: str, example: str, url: str) -> Part:
     answer["content"] = answer["content"] | {"application/octet-stream": binary}
     question = {
         "id": "7",
-        "inputs": [{"name": "images", "datatype": "UINT8", "shape": [1, 224, 224, 3], "data": []}],
+        "inputs": [{"name": "photographs", "datatype": "BYTES", "shape": [1], "data": [EXAMPLE_PNG]}],
         "outputs": [{"name": "probabilities"}],
     }
     return {
@@ -121,7 +159,13 @@ def _infer(name: str, summary: str, example: str, url: str) -> Part:
                 "in": "header",
                 "description": "Length of the JSON in bytes, where binary tensors follow it.",
                 "schema": lengths,
-            }
+            },
+            {
+                "name": "Content-Encoding",
+                "in": "header",
+                "description": "How the whole body is compressed.",
+                "schema": {"type": "string", "enum": ["identity", "gzip", "deflate"]},
+            },
         ],
         "requestBody": {
             "required": True,
