@@ -106,7 +106,10 @@ class LocalStorage:
     def get(self, key: str) -> bytes:
         """See Storage."""
         with _local_errors(self._path(key)):
-            return (self.root / key).read_bytes()
+            try:
+                return (self.root / key).read_bytes()
+            except NotADirectoryError:  # the root is a file; `size` says too that there is no such object
+                raise FileNotFoundError from None
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """See Storage."""

@@ -14,10 +14,10 @@ WRONG = 2
 """Images of `a/red` that are green."""
 
 
-def pack_colours(folder: Path) -> str:
+def pack_colours(folder: Path, classes: tuple[str, ...] = CLASSES) -> str:
     """Draws 10 PNGs of each class into `folder` and packs them into several shards; returns the set's address."""
     rng = np.random.default_rng(0)
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(classes):
         (folder / "images" / name).mkdir(parents=True)
         for index in range(PER_CLASS):
             height, width = rng.integers(12, 24, 2)

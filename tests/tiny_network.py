@@ -30,12 +30,13 @@ def tiny_graph(in_graph: bool = True) -> ModelProto:
 
 
 def info_of(model: ModelProto, in_graph: bool = True) -> BundleInfo:
-    """bundle.json of such a model."""
+    """bundle.json of a whole graph; classes are numbered where they are not the three colours."""
     inputs, outputs = graph.contracts(model)
+    size, classes = int(inputs[0].shape[2]), int(outputs[0].shape[1])
     return BundleInfo(
         name="colours",
-        labels=LABELS,
-        preprocessing=Preprocessing(image_size=SIZE, eval_crop_ratio=0.875, in_graph=in_graph),
+        labels=LABELS if classes == len(LABELS) else tuple(map(str, range(classes))),
+        preprocessing=Preprocessing(image_size=size, eval_crop_ratio=0.875, in_graph=in_graph),
         inputs=inputs,
         outputs=outputs,
         opset=graph.opset_of(model),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -152,6 +152,20 @@ class BundleInfo(_Part):
             if not _PLAIN_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not a plain file name")
         return files
+
+    @model_validator(mode="after")
+    def _describe_one_model(self) -> "BundleInfo":
+        """Labels that do not fit the outputs would name scenes wrongly, and nothing else would tell."""
+        for output in self.outputs:
+            if output.shape[-1:] != (len(self.labels),):
+                raise ValueError(f"{len(self.labels)} labels do not fit the output {output.name} {list(output.shape)}")
+        for images in self.inputs:
+            if self.preprocessing.image_size not in images.shape:
+                raise ValueError(
+                    f"images of {self.preprocessing.image_size} px do not fit the input {images.name} "
+                    f"{list(images.shape)}"
+                )
+        return self
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,11 @@ def test_a_folder_without_description_is_no_bundle(folder: Path) -> None:
         open_bundle(str(folder))
 
 
+def test_a_file_is_no_bundle(folder: Path) -> None:
+    with pytest.raises(BundleError, match=r"model\.onnx: not a bundle \(bundle.json is missing\)"):
+        open_bundle(str(folder / ONNX_FILE))
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -107,6 +112,9 @@ def test_a_foreign_description_is_refused(folder: Path, content: str, reason: st
         (lambda info: info["files"][ONNX_FILE].update(sha256="0" * 64), "its checksum is not the one"),
         (lambda info: info["files"][ONNX_FILE].update(sha256="short"), "sha256"),
         (lambda info: info.update(format="tflite"), "does not list model.tflite"),
+        (lambda info: info["labels"].pop(), r"2 labels do not fit the output probabilities \['batch', 3\]"),
+        (lambda info: info["labels"].append("grey"), "4 labels do not fit"),
+        (lambda info: info["preprocessing"].update(image_size=16), "images of 16 px do not fit the input images"),
     ],
 )
 def test_a_changed_description_is_refused(folder: Path, change: Damage, reason: str) -> None:
