@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ class Answer:
     location: str | None = None
     """Where a redirect leads."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    drips_s: float | None = None
+    """Between one byte of the body and the next."""
     hangs_up: bool = False
     """Whether the connection is closed instead, without a word, once the request was read."""
 
@@ -104,7 +107,12 @@ class WebServer:
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(answer.body[: answer.sent_bytes])
+                if answer.drips_s is None:
+                    self.wfile.write(answer.body[: answer.sent_bytes])
+                else:
+                    for byte in answer.body:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(answer.drips_s)
                 self.close_connection |= answer.sent_bytes is not None
 
             do_POST = do_GET  # noqa: N815 - http.server's name

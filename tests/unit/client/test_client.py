@@ -221,6 +221,14 @@ def test_no_answer_by_the_deadline(web: WebServer, ask: Ask) -> None:
     assert [request.headers["x-request-id"] for request in web.received] == [caught.value.request_id]
 
 
+def test_an_answer_that_comes_drop_by_drop_is_not_awaited_to_its_end(web: WebServer, ask: Ask) -> None:
+    """Each byte is in time for itself."""
+    web.serve(PATH, predicted(one("beach"), drips_s=0.05))
+    with pytest.raises(TimedOutError):
+        ask(web.url, "predict", "photos", b"content", timeout_s=1.0)
+    assert len(web.requests) == 1
+
+
 def test_nobody_there(web: WebServer, ask: Ask) -> None:
     web.stop()
     with pytest.raises(UnreachableError) as caught:
