@@ -12,8 +12,9 @@ from scenerec.commands import options
 
 if TYPE_CHECKING:
     from scenerec import client
+    from scenerec.commands.heat_maps import HeatMaps
     from scenerec.inference.bundle import Bundle
-    from scenerec.inference.classifier import Guess
+    from scenerec.inference.classifier import Classifier, Guess
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
@@ -43,24 +44,35 @@ def predict(
     api_key: Annotated[
         str | None, typer.Option(envvar="SCENEREC_API_KEY", metavar="KEY", help="Of the endpoint.", show_default=False)
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write each image there with the heat map of its first class over it."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Name the scene on photographs, with a bundle on this machine or by an endpoint.
 
     An image that cannot be read is named on standard error, and the others go on; the exit code is then 4.
     """
-    from scenerec.errors import DataError, ScenerecError
+    from scenerec.errors import ConfigError, DataError, ScenerecError
 
     if endpoint:
+        if explain:
+            raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")
         _ask_endpoint(endpoint, api_key, model, list(_expand(images)), top_k, as_json)
         return
     from scenerec.inference.classifier import Classifier
 
-    classifier = Classifier(_open(model, registry))
+    bundle = _open(model, registry)
+    classifier = Classifier(bundle)
+    heat_maps = _heat_maps(bundle, classifier, explain)
     failed = 0
     for image in _expand(images):
         try:
-            (guesses,) = classifier.classify([_read(image)], top_k)
+            content = _read(image)
+            (guesses,) = classifier.classify([content], top_k)
+            if heat_maps:
+                heat_maps.write(image, content, guesses[0].label)
         except ScenerecError as error:
             failed += 1
             _complain(image, error)
@@ -94,6 +106,14 @@ def _ask_endpoint(url: str, api_key: str | None, model: str, images: list[str], 
     ask_endpoint(url, api_key, model, images, top_k, _read, tell)
     if failed:
         raise typer.Exit(DataError.exit_code)
+
+
+def _heat_maps(bundle: "Bundle", classifier: "Classifier", folder: Path | None) -> "HeatMaps | None":
+    if folder is None:
+        return None
+    from scenerec.commands.heat_maps import HeatMaps
+
+    return HeatMaps(bundle, classifier, folder)
 
 
 def _open(model: str, registry: str | None) -> "Bundle":

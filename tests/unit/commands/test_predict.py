@@ -71,6 +71,29 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(photographs: Path, bu
     assert lines[3].startswith(f"{photographs}/a.jpg: red")
 
 
+def test_heat_maps_are_written_over_the_images(photographs: Path, bundle: Path, tmp_path: Path) -> None:
+    picture = Image.new("RGB", (8, 8), (90, 90, 90))
+    picture.paste((90, 90, 250), (4, 4, 8, 8))
+    for name in ("corner.png", "again/corner.png"):
+        (photographs / name).parent.mkdir(exist_ok=True)
+        picture.save(photographs / name)
+    folder = tmp_path / "heat" / "maps"
+    result = run(photographs, "-m", bundle, "--explain", folder)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "c.png", "corner-2.png", "corner.png"]
+    found = Image.open(folder / "corner.png")
+    assert found.size == (8, 8)
+    assert found.getpixel((0, 0)) == (90, 90, 90), "nothing speaks for blue there"
+    red, green, blue = found.getpixel((7, 7))
+    assert min(red, green) > 160 > blue, "hot places are yellow"
+
+
+def test_heat_maps_need_a_bundle_on_this_machine_and_a_folder(photographs: Path, bundle: Path) -> None:
+    picture = photographs / "a.jpg"
+    assert run(picture, "-m", "tiny", "--endpoint", "http://localhost:1", "--explain", photographs).exit_code == 2
+    assert run(picture, "-m", bundle, "--explain", picture).exit_code == 3
+
+
 def test_a_model_of_the_registry(photographs: Path, bundle: Path, tmp_path: Path) -> None:
     registry = tmp_path / "registry"
     CliRunner().invoke(app, ["registry", "push", str(bundle), "colours", "--registry", str(registry)])

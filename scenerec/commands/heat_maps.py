@@ -1,0 +1,52 @@
+"""Pictures that show where a bundle sees the first class: what `scenerec predict --explain` writes."""
+
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from scenerec.errors import StorageError
+from scenerec.inference.bundle import Bundle
+from scenerec.inference.cam import ActivationMapper
+from scenerec.inference.classifier import Classifier
+from scenerec.inference.overlay import blend
+
+
+class HeatMaps:
+    """Writes one for each photograph.
+
+    Args:
+        bundle: of format onnx.
+        classifier: of the same bundle.
+        folder: which is made where it is missing.
+
+    Raises:
+        NoHeatMapError: the architecture has none.
+        BundleError: onnxruntime does not load the model.
+        StorageError: the folder cannot be made.
+    """
+
+    def __init__(self, bundle: Bundle, classifier: Classifier, folder: Path) -> None:
+        self.classifier = classifier
+        self.folder = folder
+        self._mapper = ActivationMapper(bundle)
+        self._taken: Counter[str] = Counter()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot hold heat maps: {error.strerror}") from None
+
+    def write(self, image: str, content: bytes, label: str) -> Path:
+        """The photograph as the network sees it, under the heat map of a label, as PNG; returns the file.
+
+        It is called as the image, numbered where several have the same name. Raises PhotographError.
+        """
+        prepared = self.classifier.prepare(content)
+        heat = self._mapper.heat_map(prepared, self.classifier.labels.index(label))
+        name = Path(image.partition("?")[0]).stem or "image"
+        self._taken[name] += 1
+        if self._taken[name] > 1:
+            name = f"{name}-{self._taken[name]}"
+        file = self.folder / f"{name}.png"
+        Image.fromarray(blend(prepared, heat)).save(file)
+        return file
