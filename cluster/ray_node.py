@@ -109,7 +109,7 @@ class RayNode:
 
     @property
     def _proxy_folder(self) -> Path:
-        folder = self.temp.parent / "proxy"
+        folder = self.temp.parent / "p"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

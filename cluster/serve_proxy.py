@@ -22,6 +22,8 @@ RETRIED_BYTES = 1 << 20
 """HAProxy's buffer. A request that fits in can be sent to another replica when its own is killed; 2 buffers are held
 for each connection that is busy."""
 
+_GRPC_MESSAGE_BYTES = 256 << 20
+
 PORT_NAMES = ("haproxy_metrics", "haproxy_stats", "fallback_http", "fallback_grpc")
 
 _ERRORS = {
@@ -35,7 +37,8 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
     """Variables that every node of a serving cluster must have when Ray starts on it.
 
     Args:
-        folder: for sockets and HAProxy's configuration, of a short path; of one cluster only.
+        folder: for sockets and HAProxy's configuration, of one cluster only. Ray adds 57 characters, and HAProxy
+            takes no socket whose path is longer than 97: at most 32.
         ports: by PORT_NAMES, for several clusters on one machine; by default Ray's.
         launcher: what is run as HAProxy, by default HAProxy itself.
     """
@@ -43,10 +46,10 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/a.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": f"{folder}",
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/m.sock",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(os.cpu_count() or 1, 4)),
         # Predict is idempotent: what a killed replica had under way goes to another one. Not on 503, which means that
         # there are too many requests already.
@@ -55,6 +58,8 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES),
         "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "2",
         "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "120",
+        # Ray would read messages of 2 GB before our own limit counts.
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(_GRPC_MESSAGE_BYTES),
         # A replica that is to go stays reachable for this long, so that no proxy sends it a request in vain.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",

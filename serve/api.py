@@ -173,6 +173,7 @@ class Api:
             ],
             "labels": len(first.labels),
             "image_size": first.image_size,
+            "eval_crop_ratio": first.info.preprocessing.eval_crop_ratio,
             "explains": first.explains,
         }
 

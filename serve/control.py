@@ -3,6 +3,7 @@
 Prints lines of `scenerec.training.progress`, the last of which is the result.
 """
 
+import asyncio
 import logging
 import sys
 import time
@@ -156,8 +157,12 @@ def _rollout_status(name: str) -> dict[str, Any]:
     applications = _applications()
     if name not in applications:
         raise _unknown(name, applications)
+
+    async def ask() -> dict[str, Any]:  # as its loop's own, a handle works however Ray Serve was tuned
+        return await asyncio.wait_for(serve.get_deployment_handle(ROLLOUT, name).status.remote(), _STATUS_TIMEOUT_S)
+
     try:
-        return serve.get_deployment_handle(ROLLOUT, name).status.remote().result(timeout_s=_STATUS_TIMEOUT_S)
+        return asyncio.run(ask())
     except (TimeoutError, RayServeException, ray.exceptions.RayError) as error:
         raise ClusterError(f"{name}: its roll-out does not answer: {str(error).splitlines()[0]}") from None
 

@@ -1,7 +1,7 @@
 """The versions of models that one process serves, and which of them a request gets."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
@@ -190,11 +190,14 @@ class Shelf:
             except Exception as error:  # the model's own: onnxruntime has an error class for each of its codes
                 version.failures += 1
                 failure = error
-            others = (each for each in self._instead_of(version) if all(each is not before for before in tried))
+            others = (each for each in self._instead_of(version, photographs) if each not in tried)
             if (other := next(others, None)) is None:
                 raise failure
             version = other
 
-    def _instead_of(self, version: ServedVersion) -> list[ServedVersion]:
-        served = [each.version for each in self._models.get(version.model, ())]
-        return served + [each for each in self._standby if each.model == version.model]
+    def _instead_of(self, version: ServedVersion, photographs: Sequence[bytes | np.ndarray]) -> Iterator[ServedVersion]:
+        """Other versions that can answer: prepared images are of one size."""
+        takes_any = all(isinstance(each, bytes) for each in photographs)
+        for each in (*(each.version for each in self._models.get(version.model, ())), *self._standby):
+            if each.model == version.model and (takes_any or each.image_size == version.image_size):
+                yield each

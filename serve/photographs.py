@@ -31,21 +31,23 @@ class Question:
 
 async def read_question(request: Request, limits: Limits) -> Question:
     """Reads a request of any of the three kinds. Raises RequestError, ClientGoneError."""
-    top_k: object = request.query.get("top_k", DEFAULT_TOP_K)
-    explain: object = request.query.get("explain")
+    if unknown := sorted(request.query.keys() - {"top_k", "explain"}):
+        raise RequestError(400, "bad_parameter", f"{unknown[0][:40]!r}: unknown parameter; known are top_k, explain")
+    top_k = _parse_top_k(request.query["top_k"]) if "top_k" in request.query else DEFAULT_TOP_K
+    explain: object = request.query.get("explain", "")
     body = await request.body(limits)
     if not body:
         raise RequestError(400, "empty_body", "the body is empty: send the bytes of a JPEG, PNG or WebP image")
     if request.content_type == "application/json":
         photographs, options = _of_json(body)
-        top_k, explain = options.get("top_k", top_k), options.get("explain", explain)
+        top_k, explain = _checked_top_k(options.get("top_k", top_k)), options.get("explain", explain)
     elif request.content_type == "multipart/form-data":
         photographs = _of_form(request.headers["content-type"], body)
     else:
         photographs = (body,)
     if not photographs:
         raise RequestError(400, "empty_body", "there is no image in the body")
-    return Question(photographs, _checked_top_k(top_k), _checked_explain(explain))
+    return Question(photographs, top_k, _checked_explain(explain))
 
 
 def _of_json(body: bytes) -> tuple[tuple[bytes, ...], dict[str, object]]:
@@ -94,15 +96,18 @@ def _of_form(content_type: str, body: bytes) -> tuple[bytes, ...]:
     return tuple(map(bytes, parts))
 
 
-def _checked_top_k(value: object) -> int:
-    text = str(value)
+def _parse_top_k(text: str) -> int:
     is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_TOP_K))
-    if not is_number or not 1 <= int(text) <= LARGEST_TOP_K:
+    return _checked_top_k(int(text) if is_number else text)
+
+
+def _checked_top_k(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_TOP_K:
         raise RequestError(400, "bad_parameter", f"top_k: must be a whole number from 1 to {LARGEST_TOP_K}")
-    return int(text)
+    return value
 
 
 def _checked_explain(value: object) -> bool:
-    if value not in (None, "cam"):
+    if value not in ("", "cam"):
         raise RequestError(400, "bad_parameter", "explain: must be `cam`, or left out")
     return value == "cam"

@@ -89,7 +89,7 @@ class Rollout:
                 }
                 for name, state in self._models.items()
             },
-            "replicas": {
+            "served_by": {
                 report.replica: {"revision": report.revision, "serving": [str(each) for each in report.placements]}
                 for report in self._live_reports()
             },
