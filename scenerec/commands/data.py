@@ -47,6 +47,16 @@ def pack(
     Plain JPEGs and PNGs are kept byte for byte. Unreadable files and duplicates are left out, counted and listed in
     DEST/problems.jsonl. A pack that was stopped is continued by the same command.
 
+    Whether a class is indoors or outdoors, and its categories, go into the manifest, from there into bundles, and so
+    into answers: from Places365's IO_places365.txt and its scene hierarchy (the project's spreadsheet, exported as
+    scene_hierarchy_places365.csv), from SUN397's (the sheet SUN397 of three_levels.xlsx, saved as three_levels.csv),
+    and in any layout from a places.csv with the columns class,indoor_outdoor,category beside the folders of images:
+
+        beach,outdoor,nature > water
+
+    A category has any number of levels, with > or / between them. What has changed in these files since a set was
+    packed comes into its manifest by the same command, and no image is packed again.
+
     Examples:
 
         scenerec data pack photos/ packed/
@@ -199,7 +209,7 @@ def synthetic(
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same bytes.")] = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Draw a small ImageFolder of scenes (beach, city, forest, ...) to try everything with.
+    """Draw a small ImageFolder of scenes (beach, city, forest, ...) to try everything with, and its places.csv.
 
     Examples:
 
@@ -281,6 +291,8 @@ def _print_packed(result: "SplitResult") -> None:
         f"{result.size_bytes / 1e6:.1f} MB: {result.url}"
         + (" (was complete already)" if result.complete_before else "")
     )
+    if result.places:
+        typer.echo(f"  indoors or outdoors, or categories, are known of {result.places} classes")
     if result.resumed_shards:
         typer.echo(f"  {result.resumed_shards} shards were there from an earlier run")
     if result.converted:
@@ -306,6 +318,8 @@ def _print_description(description: "Description") -> None:
         f"fingerprint {description.fingerprint[:16]}; "
         + ", ".join(f"{k} {v}" for k, v in description.source.items() if k != "plan")
     )
+    classes = len(description.class_counts)
+    typer.echo(f"indoors or outdoors, or categories, are known of {description.places} of {classes} classes")
     for name, unit in (("width", "px"), ("height", "px"), ("image_bytes", "bytes")):
         quantiles = ", ".join(f"{quantile} {value}" for quantile, value in getattr(description, name).items())
         typer.echo(f"{name} ({unit}, of {description.probed_images} images): {quantiles}")

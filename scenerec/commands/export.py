@@ -263,6 +263,10 @@ def _print_exported(exported: "Exported") -> None:
         )
     if taken := info.quantization.get("taken"):
         _print_quantization(taken, info.quantization["fp32"])
+    if info.places:
+        typer.echo(
+            f"places    indoors or outdoors, or categories, are known of {len(info.places)} of {classes} classes"
+        )
     if "val_top1" in info.metrics:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
 

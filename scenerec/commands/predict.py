@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,7 +77,8 @@ def predict(
             failed += 1
             _complain(image, error)
             continue
-        _print(image, guesses, as_json)
+        place = bundle.info.places.get(guesses[0].label)
+        _print(image, guesses, as_json, place.model_dump(mode="json", exclude_defaults=True) if place else {})
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -163,12 +164,12 @@ def _complain(image: str, error: Exception) -> None:
     print(f"error: {image}: {error}", file=sys.stderr, flush=True)
 
 
-def _print(
-    image: str, guesses: "Sequence[Guess | client.Guess]", as_json: bool, further: Mapping[str, object] | None = None
-) -> None:
+def _print(image: str, guesses: "Sequence[Guess | client.Guess]", as_json: bool, further: Mapping[str, Any]) -> None:
+    """`further`: keys beside the classes, among them the first class's `indoor_outdoor` and `category` if known."""
     if as_json:
         found = [{"label": guess.label, "probability": guess.probability} for guess in guesses]
-        print(json.dumps({"image": image, "predictions": found, **(further or {})}), flush=True)
+        print(json.dumps({"image": image, "predictions": found, **further}), flush=True)
         return
     named = ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in guesses)
-    print(f"{image}: {named}", flush=True)
+    place = "; ".join(filter(None, (further.get("indoor_outdoor"), *further.get("category", ()))))
+    print(f"{image}: {named}{f' ({place})' if place else ''}", flush=True)

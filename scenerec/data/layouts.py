@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -127,7 +127,7 @@ def _read_places(source: Path, wanted: Iterable[str], partition: int) -> Source:
     """The Places365 devkit: lists of `/a/airfield/00000001.jpg 0`, images in data_large/, val_256/ ..."""
     names: dict[int, str] = {}
     categories = source / "categories_places365.txt"
-    for where, (name, label) in _lines(categories, 2):
+    for where, (name, label) in text_lines(categories, 2):
         names[_label(where, label)] = name
     if sorted(names) != list(range(len(names))):
         raise DataError(f"{categories}: the class indices are not 0 to {len(names) - 1}, each once")
@@ -139,7 +139,7 @@ def _read_places(source: Path, wanted: Iterable[str], partition: int) -> Source:
             continue
         folder = _image_folder(source, path, split)
         images = []
-        for where, (image, label) in _lines(path, 2):
+        for where, (image, label) in text_lines(path, 2):
             index = _label(where, label)
             if index >= len(classes):
                 raise DataError(f"{where}: label {index} is out of range, there are {len(classes)} classes")
@@ -152,7 +152,7 @@ def _read_sun(source: Path, wanted: Iterable[str], partition: int) -> Source:
     """SUN397: ClassName.txt, and Training_01.txt of `/a/abbey/sun_xxx.jpg`; Testing becomes val."""
     lists = _sun_lists(source)
     folder = next(iter(lists.values())).parent if lists else source
-    class_names = _class_names([name for _, (name,) in _lines(folder / "ClassName.txt", 1)])
+    class_names = _class_names([name for _, (name,) in text_lines(folder / "ClassName.txt", 1)])
     splits = {}
     for split, kind in (("train", "Training"), ("val", "Testing")):
         if split not in wanted:
@@ -165,7 +165,7 @@ def _read_sun(source: Path, wanted: Iterable[str], partition: int) -> Source:
             )
         root = _image_folder(source, path, split)
         images = []
-        for where, (image,) in _lines(path, 1):
+        for where, (image,) in text_lines(path, 1):
             name = image.rpartition("/")[0].lstrip("/")
             if name not in class_names:
                 raise DataError(f"{where}: class `{name}` is not in ClassName.txt")
@@ -180,7 +180,7 @@ def _read_csv(source: Path, wanted: Iterable[str], partition: int) -> Source:
     if path is None:
         raise DataError(f"{source}: no CSV file with the columns path and label: give the file itself")
     splits: dict[str, list[SourceImage]] = {}
-    for where, row in _csv_rows(path):
+    for where, row in csv_rows(path, ("path", "label")):
         for column in ("path", "label"):
             if not row[column]:
                 raise DataError(f"{where}: {column} is empty")
@@ -204,6 +204,37 @@ READERS: dict[str, Callable[[Path, Iterable[str], int], Source]] = {
     "sun397": _read_sun,
     "csv": _read_csv,
 }
+
+
+def text_lines(path: Path, fields: int) -> Iterator[tuple[str, list[str]]]:
+    """Where each line stands ("FILE, line 3") and its first `fields` words; empty lines are skipped."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if parts := line.split():
+                    if len(parts) < fields:
+                        raise DataError(f"{path}, line {number}: expected {fields} fields, got {line.strip()[:60]!r}")
+                    yield f"{path}, line {number}", parts[:fields]
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text: save it as UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+
+
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row stands, and its values by column. Raises DataError where one of `columns` is missing."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            for column in columns:
+                if column not in (rows.fieldnames or ()):
+                    raise DataError(f"{path}: no column `{column}`: the first line must name {' and '.join(columns)}")
+            for row in rows:
+                yield f"{path}, line {rows.line_num}", row
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text: save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _places_lists(source: Path) -> dict[str, Path]:
@@ -236,7 +267,7 @@ def _folder_csv(source: Path) -> Path | None:
 
 def _image_folder(source: Path, listing: Path, split: str) -> str:
     """Where a list's paths start from, found by looking: "" for `source` itself, or "data_large/"."""
-    probes = [fields[0].lstrip("/") for _, fields in islice(_lines(listing, 1), PROBED_LINES)]
+    probes = [fields[0].lstrip("/") for _, fields in islice(text_lines(listing, 1), PROBED_LINES)]
     folders = _folders(source)
     # Of several, the one with the full-size pictures: data_large before data_256.
     prefixes = ["", *(f"{name}/" for name in sorted(folders, key=lambda name: ("large" not in name, name)))]
@@ -248,37 +279,6 @@ def _image_folder(source: Path, listing: Path, split: str) -> str:
             f"unpack the images of {split} there, or choose another --split"
         )
     return best
-
-
-def _lines(path: Path, fields: int) -> Iterator[tuple[str, list[str]]]:
-    """Where each line stands ("FILE, line 3") and its first `fields` words; empty lines are skipped."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if parts := line.split():
-                    if len(parts) < fields:
-                        raise DataError(f"{path}, line {number}: expected {fields} fields, got {line.strip()[:60]!r}")
-                    yield f"{path}, line {number}", parts[:fields]
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text: save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where each row stands, and its values by column."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            for column in ("path", "label"):
-                if column not in (rows.fieldnames or ()):
-                    raise DataError(f"{path}: no column `{column}`: the first line must name path and label")
-            for row in rows:
-                yield f"{path}, line {rows.line_num}", row
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text: save it as UTF-8") from None
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: {error}") from None
 
 
 def _label(where: str, text: str) -> int:

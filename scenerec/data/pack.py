@@ -8,7 +8,7 @@ import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict
 import scenerec
 from scenerec.data.intake import pack_image
 from scenerec.data.layouts import Source, SourceImage, read_source
-from scenerec.data.manifest import MANIFEST_KEY, Manifest, read_manifest, write_manifest
+from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, read_manifest, write_manifest
 from scenerec.data.pack_plan import PackOptions, PackPlan, plan_split
+from scenerec.data.places import read_places
 from scenerec.data.pool import Runner, process_runner
 from scenerec.data.shard_writer import ShardRecord, ShardTask, pack_shard
 from scenerec.data.survey import Problem, survey
@@ -79,6 +80,8 @@ class SplitResult:
     shards: int
     size_bytes: int
     classes: int
+    places: int
+    """Classes of which more is known than their name."""
     converted: int
     """Re-encoded because of pixel format or orientation."""
     resized: int
@@ -87,7 +90,7 @@ class SplitResult:
     resumed_shards: int
     """Shards that an earlier, interrupted run had finished."""
     complete_before: bool
-    """The very same set was there already, and nothing was done."""
+    """The very same set was there already, and no image was packed."""
     empty_classes: tuple[str, ...]
     """Classes of which no image could be decoded."""
 
@@ -107,12 +110,13 @@ def pack(
     source = read_source(request.source, request.layout, request.split, request.partition)
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(source.root.resolve()):
         raise DataError(f"{request.destination}: lies in the source {source.root}: choose a folder outside of it")
+    places = read_places(source)
     plans = make_plans(source, request.options)
     works: dict[str, _SplitWork] = {}
     for plan, problems in plans:
         url = f"{request.destination.rstrip('/')}/{plan.split}" if len(plans) > 1 else request.destination
         storage = open_storage(url)
-        works[storage.url] = _SplitWork(source.root.absolute(), storage, plan, problems)
+        works[storage.url] = _SplitWork(source.root.absolute(), storage, plan, problems, places)
     for work in works.values():
         work.look(request.overwrite)
     for work in works.values():
@@ -143,10 +147,18 @@ def make_plans(source: Source, options: PackOptions) -> list[tuple[PackPlan, tup
 class _SplitWork:
     """One split on its way to its storage."""
 
-    def __init__(self, root: Path, storage: Storage, plan: PackPlan, problems: Sequence[Problem]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        storage: Storage,
+        plan: PackPlan,
+        problems: Sequence[Problem],
+        places: Mapping[str, Place],
+    ) -> None:
         self.storage = storage
         self.plan = plan
         self.problems = problems
+        self.places = dict(places)
         self.tasks = [
             ShardTask(number, images, root, storage.url, plan.options, plan.fingerprint)
             for number, images in enumerate(plan.shards)
@@ -201,6 +213,9 @@ class _SplitWork:
         """Joins the records into problems.jsonl and the manifest, and tidies up."""
         if self.complete:
             self._clear([info.key for info in self.storage.list(".pack/")])
+            if self.complete.places != self.places:  # no shard depends on them, so none is packed again
+                self.complete = self.complete.model_copy(update={"places": self.places})
+                write_manifest(self.storage, self.complete)
             return self._result(self.complete)
         records = [self.records[number] for number in sorted(self.records)]
         problems = [*self.problems, *(problem for record in records for problem in record.problems)]
@@ -220,7 +235,7 @@ class _SplitWork:
             "converted": str(sum(record.converted for record in records)),
             "resized": str(sum(record.resized for record in records)),
         } | {f"problems_{kind}": str(count) for kind, count in Counter(problem.kind for problem in problems).items()}
-        manifest = Manifest(classes=self.plan.classes, shards=shards, source=source)
+        manifest = Manifest(classes=self.plan.classes, shards=shards, places=self.places, source=source)
         write_manifest(self.storage, manifest)
         kept = {shard.key for shard in shards} | {PROBLEMS_KEY, MANIFEST_KEY}
         self._clear([info.key for info in self.storage.list() if info.key not in kept])
@@ -237,6 +252,7 @@ class _SplitWork:
             shards=len(manifest.shards),
             size_bytes=manifest.size_bytes,
             classes=len(manifest.classes),
+            places=len(manifest.places),
             converted=int(source["converted"]),
             resized=int(source["resized"]),
             problems=kinds,

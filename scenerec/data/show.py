@@ -29,6 +29,8 @@ class Description:
     shards: int
     size_bytes: int
     class_counts: dict[str, int]
+    places: int
+    """Classes of which more is known than their name."""
     source: dict[str, str]
     probed_images: int
     """Images behind the quantiles that follow."""
@@ -56,6 +58,7 @@ def describe(storage: Storage, manifest: Manifest) -> Description:
         shards=len(manifest.shards),
         size_bytes=manifest.size_bytes,
         class_counts=dict(zip(manifest.classes, manifest.class_counts.tolist(), strict=True)),
+        places=len(manifest.places),
         source=manifest.source,
         probed_images=len(sizes),
         width=width,

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from scenerec.data.manifest import Place
+from scenerec.data.places import PLACES_FILE, write_places
 from scenerec.errors import DataError
 
 Color = tuple[float, float, float]
@@ -29,10 +31,10 @@ def draw_scenes(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[str, ...]:
-    """Writes `train/CLASS/00000.jpg` and `val/CLASS/00000.jpg`, squares of `size` pixels; returns the class names.
+    """Writes `train/CLASS/00000.jpg` and `val/CLASS/00000.jpg`, squares of `size` pixels, and places.csv.
 
-    `on_progress` is called with the images drawn and all. Raises DataError for a folder that is not empty and for a
-    number out of range.
+    Returns the class names. `on_progress` is called with the images drawn and all. Raises DataError for a folder that
+    is not empty and for a number out of range.
     """
     limits = {"classes": (classes, 2, len(SCENES)), "train_per_class": (train_per_class, 1, 10**5)}
     limits |= {"val_per_class": (val_per_class, 1, 10**5), "size": (size, 16, 1024), "seed": (seed, 0, 2**32 - 1)}
@@ -53,6 +55,7 @@ def draw_scenes(
                 image.save(target / f"{index:05d}.jpg", quality=JPEG_QUALITY)
                 done += 1
                 on_progress(done, total)
+    write_places(folder / PLACES_FILE, {name: PLACES[name] for name in sorted(names)})
     return tuple(sorted(names))
 
 
@@ -392,3 +395,22 @@ SCENES: dict[str, Callable[[_Canvas], None]] = {
     "room": _room,
 }
 """The scenes that can be drawn, in the order in which `classes` takes them."""
+
+PLACES: dict[str, Place] = {
+    name: Place(indoor_outdoor="indoor" if name == "room" else "outdoor", category=category)
+    for name, category in {
+        "beach": ("nature", "water"),
+        "city": ("built", "town"),
+        "forest": ("nature", "forest and field"),
+        "mountain": ("nature", "mountains and desert"),
+        "desert": ("nature", "mountains and desert"),
+        "night": ("nature", "sky"),
+        "field": ("nature", "forest and field"),
+        "sky": ("nature", "sky"),
+        "snow": ("nature", "snow and ice"),
+        "lake": ("nature", "water"),
+        "highway": ("built", "roads"),
+        "room": ("built", "home"),
+    }.items()
+}
+"""Of the scenes."""

@@ -16,10 +16,10 @@ from onnx import ModelProto, helper
 
 from scenerec import __version__
 from scenerec.data.stream import PackedSet
-from scenerec.errors import BundleError, ConfigError
+from scenerec.errors import BundleError, ConfigError, DataError, StorageError
 from scenerec.export import child, graph, int8, optimize, tf_onnx, tflite, torch_onnx
 from scenerec.export.reference import open_reference
-from scenerec.export.source import KerasNetwork, Source, TorchNetwork
+from scenerec.export.source import KerasNetwork, Source, TorchNetwork, with_places
 from scenerec.export.targets import ANY, Precision, Target
 from scenerec.export.verify import IMAGES, compare, gate, verification_images
 from scenerec.inference.bundle import (
@@ -104,6 +104,7 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
         BundleError: the graph does not answer as the network, or something else is at `destination`.
         DataError, StorageError: of the images, of the destination.
     """
+    source = _placed(source, options, say)
     if options.precision.startswith("tflite"):
         return _export_tflite(source, destination, options, say)
     sets = None if options.precision in FLOAT_PRECISIONS else _open_sets(source, options)
@@ -164,6 +165,21 @@ def _export_tflite(source: Source, destination: str, options: Options, say: Say)
         with _step("bundle", say):
             info = _write(info, [file], predictor, images, verification, destination)
     return Exported(destination, info, None)
+
+
+def _placed(source: Source, options: Options, say: Say) -> Source:
+    """With the places of the training set or, where there is none, of a set that is named.
+
+    No answer of the model depends on them, so that a set which is gone by now hinders no export.
+    """
+    where = source.training_set or options.calibration_data or options.data
+    if where is None:
+        return source
+    try:
+        return with_places(source, where)
+    except (DataError, StorageError) as error:
+        say(f"without indoors or outdoors and categories of the labels: {error}")
+        return source
 
 
 def default_destination(source: Source, options: Options) -> str:
@@ -328,6 +344,7 @@ def _common(source: Source, route: Route, options: Options) -> dict[str, Any]:
         "name": source.name,
         "target": options.target.name,
         "labels": source.labels,
+        "places": source.places,
         "preprocessing": source.preprocessing,
         "metrics": source.metrics or {},
         "lineage": Lineage(

@@ -1,16 +1,17 @@
 """What is exported: a run's network, weights in a file, a Keras model, or any torch module."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scenerec.config import expand_location
+from scenerec.data.manifest import Place, read_manifest
 from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundle import Preprocessing
 from scenerec.inference.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
 from scenerec.models import zoo
 from scenerec.models.weight_files import file_format, read_weights
-from scenerec.storage import split_url
+from scenerec.storage import open_storage, split_url
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Source:
     config: dict[str, Any] | None = None
     """The training job."""
     dataset_fingerprint: str | None = None
+    places: dict[str, Place] = field(default_factory=dict)
+    """What is known of the labels beside their names."""
     run_url: str | None = None
     """The run's folder."""
     validation_set: str | None = None
@@ -174,3 +177,9 @@ def _stated_preprocessing(preprocessing: Preprocessing, stated: Stated) -> Prepr
 def with_plain_input(source: Source) -> Source:
     """The same, for a graph that takes float NCHW pixels, which the caller normalises."""
     return replace(source, preprocessing=source.preprocessing.model_copy(update={"in_graph": False}))
+
+
+def with_places(source: Source, data: str) -> Source:
+    """The same, with what the manifest of the packed set `data` knows of its labels. Raises DataError, StorageError."""
+    known = read_manifest(open_storage(data)).places
+    return replace(source, places={label: known[label] for label in source.labels if label in known})
