@@ -2,7 +2,18 @@
 
 Where the logits follow linearly from the mean of the last feature map, a class's logit is the mean, over positions, of
 what the head gives for each position's features; these make the map (Zhou et al. 2016, "Learning Deep Features for
-Discriminative Localization"). A head of several layers is applied to each position in the same way.
+Discriminative Localization"). A head of several layers is applied to each position in the same way. Then the mean is
+not quite the logit. Maps of what the logit loses without a position were no better at finding the quadrant of an image
+that shows another scene: in 100 such images their peak lay in it 65 times instead of 67 for a small MobileNetV3, and 70
+instead of 78 for a small ConvNeXt, whose head begins with a LayerNorm (they do follow occlusion more closely there).
+
+Exported at 96 px (maxvit_t and ViT at 224), each with random weights, and cut by this module:
+
+    yes   convnext_tiny, densenet121, efficientnet_b0, googlenet, mnasnet0_5, mobilenet_v3_large and _small,
+          regnet_y_400mf, resnet18, shufflenet_v2_x1_0, squeezenet1_1; swin_t and maxvit_t too, whose patches keep
+          their places: the head, given the mean features, gives the model's logits within 5e-7 of their scale
+    int8  mobilenet_v3_small, trained: maps correlate with those in float32 by 0.94 and more
+    no    vit_b_16 and _32, whose classes are read off a token; alexnet, as VGG, whose layers weight each position
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Where a network's features lose their positions: the global average pooling of an ONNX graph, found and cut out.
 
-In most convolutional networks the classes follow from the mean of the last feature map over its positions. Before that
-pooling features know where they are; behind it there are no positions left.
+In most convolutional networks, and in Swin, the classes follow from the mean of the last feature map over its
+positions. Before that pooling features know where they are; behind it there are no positions left.
 """
 
 from collections.abc import Iterable, Iterator
