@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
 from scenerec.config import TrainConfig
+from scenerec.data.synthetic import PLACES
 from scenerec.errors import ConfigError
 from scenerec.export.exporter import Options, Step, default_destination, export
 from scenerec.export.source import Stated, keras_source, open_source
@@ -83,6 +84,7 @@ def test_a_torch_run_by_the_command_line(run: Callable[[str], str], tmp_path: Pa
     assert info.lineage.config["name"] == "torch"
     assert set(info.metrics) == {"val_top1", "val_top5", "val_loss"}
     assert len(info.labels) == 4
+    assert info.places == {label: PLACES[label] for label in info.labels}
     assert {each["provider"]: each["share"] for each in printed["providers"]}["TensorRT"] == 1
 
     bundle, checkpoint = OnnxModel(open_bundle(printed["url"])), open_predictor(url)

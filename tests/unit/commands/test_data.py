@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from scenerec.commands.data import app
+from scenerec.errors import DataError
 
 
 def run(*arguments: object, code: int = 0) -> list[str]:
@@ -36,12 +37,21 @@ def test_synthetic_pack_show_verify(scenes: Path, tmp_path: Path) -> None:
     assert "complete already" in run("pack", scenes, packed, "--processes", 1)[0]
 
     shown = last_json("show", packed / "train", "--sheet", tmp_path / "sheet.png", "--per-class", 2)
-    assert shown["class_counts"] == {"beach": 6, "city": 6}
+    assert (shown["class_counts"], shown["places"]) == ({"beach": 6, "city": 6}, 2)
+    assert "indoors or outdoors, or categories, are known of 2 of 2 classes" in run("show", packed / "train")
     assert shown["width"] == {"p5": 32, "p50": 32, "p95": 32}
     assert Image.open(tmp_path / "sheet.png").format == "PNG"
 
     assert last_json("verify", packed / "val", "--processes", 1)["defects"] == []
     assert "6 samples in 1 shards are as packed" in run("verify", packed / "val", "--no-decode", "--processes", 1)[0]
+
+
+def test_pack_names_the_line_of_an_unknown_class(scenes: Path, tmp_path: Path) -> None:
+    with (scenes / "places.csv").open("a") as file:
+        file.write("see,outdoor,\n")
+    result = CliRunner().invoke(app, ["pack", str(scenes), str(tmp_path / "packed"), "--processes", "1"])
+    assert isinstance(result.exception, DataError)
+    assert f"{scenes}/places.csv, line 4: class `see` is not in the data set" in str(result.exception)
 
 
 def test_verify_lists_what_is_wrong_and_fails(scenes: Path, tmp_path: Path) -> None:

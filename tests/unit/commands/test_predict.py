@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
+from scenerec.data.manifest import Place
 from tests.tiny_bundle import make_tiny_bundle
 
 
@@ -52,6 +53,24 @@ def test_a_folder_is_named_image_by_image(photographs: Path, bundle: Path) -> No
     assert [Path(each["image"]).name for each in found] == ["a.jpg", "b.png", "c.webp"]
     assert [each["predictions"][0]["label"] for each in found] == ["red", "green", "blue"]
     assert all(len(each["predictions"]) == 2 for each in found)
+
+
+def test_the_place_of_the_first_class_is_told(photographs: Path, tmp_path: Path) -> None:
+    """By the keys of an endpoint's answers; what is not known is left out."""
+    places = {"red": Place(indoor_outdoor="indoor", category=("home", "kitchen")), "green": Place(category=("nature",))}
+    make_tiny_bundle(tmp_path / "bundle", places=places)
+    shown = run(photographs, "-m", tmp_path / "bundle", "-k", 1).output.splitlines()
+    assert [line.rpartition(": ")[2] for line in shown] == [
+        "red 100.0% (indoor; home; kitchen)",
+        "green 100.0% (nature)",
+        "blue 100.0%",
+    ]
+    told = [json.loads(line) for line in run(photographs, "-m", tmp_path / "bundle", "--json").output.splitlines()]
+    assert [{key: each[key] for key in each.keys() - {"image", "predictions"}} for each in told] == [
+        {"indoor_outdoor": "indoor", "category": ["home", "kitchen"]},
+        {"category": ["nature"]},
+        {},
+    ]
 
 
 def test_an_address_is_fetched(server: str, bundle: Path) -> None:

@@ -47,6 +47,7 @@ def test_json_tells_who_answered(web: WebServer, photographs: list[Path]) -> Non
         "indoor_outdoor": "outdoor",
         "category": ["nature"],
     }
+    assert run(photographs[0], "--endpoint", web.url).stdout == f"{photographs[0]}: beach 50.0% (outdoor; nature)\n"
 
 
 def test_several_are_in_flight_and_told_in_order(web: WebServer, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from scenerec.data.manifest import Manifest, read_manifest
+from scenerec.data.manifest import Manifest, Place, read_manifest
 from scenerec.data.pack import PackOptions, PackRequest, PackResult, pack
 from scenerec.data.pool import process_runner
 from scenerec.data.shard import Sample, read_shard
@@ -145,7 +145,7 @@ def test_keys_that_webdataset_would_confuse(encode: Encode, write_tree: WriteTre
     assert sum(1 for _ in dataset) == len(paths)
 
 
-def test_places_are_kept_where_they_are_known(encode: Encode, write_tree: WriteTree, tmp_path: Path) -> None:
+def test_coordinates_are_kept_where_they_are_known(encode: Encode, write_tree: WriteTree, tmp_path: Path) -> None:
     table = "path,label,latitude,longitude\na.jpg,sea,-33.85,151.2\nb.jpg,city,,\n"
     source = write_tree({"set.csv": table, "a.jpg": encode(1), "b.jpg": encode(2)})
     pack(request(source / "set.csv", tmp_path / "packed", shard_mb=48))
@@ -234,6 +234,52 @@ def test_a_set_of_bad_files_alone_is_an_error(write_tree: WriteTree, tmp_path: P
     message = failure(request(write_tree({"sea/1.jpg": "nothing"}), tmp_path / "packed"))
     assert "no image could be packed: problems.jsonl there says why" in message
     assert not (tmp_path / "packed" / "manifest.json").exists()
+
+
+class TestPlaces:
+    TABLE = "class,indoor_outdoor,category\nsea,outdoor,nature > water\n"
+    SEA = Place(indoor_outdoor="outdoor", category=("nature", "water"))
+
+    def test_they_go_into_each_manifest_and_into_no_fingerprint(self, photos: Path, tmp_path: Path) -> None:
+        pack(request(photos, tmp_path / "without"))
+        (photos / "places.csv").write_text(self.TABLE)
+        result = pack(request(photos, tmp_path / "with"))
+        assert [split.places for split in result.splits] == [1, 1]
+        for split in ("train", "val"):
+            without, known = (opened(tmp_path / name / split)[0] for name in ("without", "with"))
+            assert (without.places, known.places) == ({}, {"sea": self.SEA})
+            assert without.fingerprint == known.fingerprint
+            assert without.source["plan"] == known.source["plan"]
+
+    def test_they_come_into_a_set_that_is_packed_already(self, photos: Path, tmp_path: Path) -> None:
+        pack(request(photos, tmp_path / "packed"))
+        before = contents(tmp_path / "packed")
+        (photos / "places.csv").write_text(self.TABLE)
+        result = pack(request(photos, tmp_path / "packed"))
+        assert all(split.complete_before and split.places == 1 for split in result.splits)
+        after = contents(tmp_path / "packed")
+        assert {name for name, digest in after.items() if before[name] != digest} == {
+            "train/manifest.json",
+            "val/manifest.json",
+        }
+        assert opened(tmp_path / "packed" / "train")[0].places == {"sea": self.SEA}
+        pack(request(photos, tmp_path / "anew"))
+        assert contents(tmp_path / "anew") == after
+
+    def test_an_unknown_class_stops_it_before_any_work(self, photos: Path, tmp_path: Path) -> None:
+        (photos / "places.csv").write_text(self.TABLE + "see,outdoor,\n")
+        message = failure(request(photos, tmp_path / "packed"))
+        assert "places.csv, line 3: class `see` is not in the data set" in message
+        assert not (tmp_path / "packed").exists()
+
+    def test_a_manifest_from_before_they_were_known_of(self, photos: Path, tmp_path: Path) -> None:
+        pack(request(photos, tmp_path / "packed"))
+        path = tmp_path / "packed" / "train" / "manifest.json"
+        document = json.loads(path.read_text())
+        assert document.pop("places") == {}
+        fingerprint = opened(path.parent)[0].fingerprint
+        path.write_text(json.dumps(document))
+        assert (opened(path.parent)[0].fingerprint, opened(path.parent)[0].places) == (fingerprint, {})
 
 
 class TestDestination:

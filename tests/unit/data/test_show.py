@@ -19,16 +19,21 @@ def test_numbers_and_pictures(encode: Encode, write_tree: WriteTree, tmp_path: P
         for name, size in sizes.items()
         for n in range(4 if name == "sea" else 2)
     }
+    files["places.csv"] = b"class,indoor_outdoor\nsea,outdoor\n"
     pack(PackRequest(source=write_tree(files), destination=str(tmp_path / "packed")))
     storage = LocalStorage(tmp_path / "packed")
     manifest = read_manifest(storage)
 
     found = describe(storage, manifest)
-    assert found.class_counts == {"city": 2, "sea": 4}
+    assert (found.class_counts, found.places) == ({"city": 2, "sea": 4}, 1)
     assert (found.samples, found.shards, found.probed_images) == (6, 1, 6)
     assert found.width == {"p5": 30, "p50": 60, "p95": 60}
     assert found.height == {"p5": 40, "p50": 40, "p95": 90}
-    assert min(map(len, files.values())) <= found.image_bytes["p5"] <= found.image_bytes["p95"]
+    assert (
+        min(len(content) for name, content in files.items() if name.endswith(".jpg"))
+        <= found.image_bytes["p5"]
+        <= found.image_bytes["p95"]
+    )
 
     sheet = np.asarray(contact_sheet(storage, manifest, per_class=3, thumb=32))
     city, sea = sheet[:54], sheet[54:]

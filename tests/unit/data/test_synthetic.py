@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from scenerec.data.layouts import read_source
-from scenerec.data.synthetic import SCENES, draw_scene, draw_scenes
+from scenerec.data.places import read_places
+from scenerec.data.synthetic import PLACES, SCENES, draw_scene, draw_scenes
 from scenerec.errors import DataError
 
 
@@ -23,6 +24,8 @@ def test_an_image_folder_of_the_asked_size(tmp_path: Path) -> None:
     assert seen[-1] == (60, 60)
     assert {Image.open(source.root / image.path).size for image in source.splits["train"]} == {(40, 40)}
     assert len(set(digests(tmp_path / "scenes").values())) == 60
+    assert read_places(source) == PLACES
+    assert all(place.indoor_outdoor and len(place.category) == 2 for place in PLACES.values())
 
 
 def test_the_same_seed_draws_the_same_bytes_also_among_more(tmp_path: Path) -> None:

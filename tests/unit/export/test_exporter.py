@@ -1,11 +1,13 @@
 """Exports of small torch modules, on real images."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from scenerec.data.synthetic import PLACES
 from scenerec.errors import BundleError, ConfigError, ModelError
 from scenerec.export import torch_onnx
 from scenerec.export.exporter import Options, check_opset, default_destination, export
@@ -73,6 +75,29 @@ def test_a_module_becomes_a_verified_bundle(tmp_path: Path, scenes: Path) -> Non
     assert [getattr(step, "name", step) for step in said] == [
         *("images to verify on", "network", "ONNX graph", "clean-up", "verification", "bundle")
     ]
+
+
+def test_the_training_set_tells_the_places_of_the_labels(tmp_path: Path, scenes: Path) -> None:
+    """Of a run's own; a set that is named speaks for a network that has none. Other classes of the set are left out."""
+    labels = ("beach", "city", "elsewhere", "forest")
+    source, options = torch_source("exported_models:build", stated(labels=labels)), Options(data=f"{scenes}/val")
+    known = {name: PLACES[name] for name in ("beach", "city", "forest")}
+    assert export(source, str(tmp_path / "named"), options).info.places == known
+    trained = replace(source, config={"data": {"train": f"{scenes}/train"}})
+    assert export(trained, str(tmp_path / "own"), options).info.places == known
+    assert open_bundle(str(tmp_path / "own")).info.places == known
+
+
+def test_a_training_set_that_is_gone_hinders_no_export(tmp_path: Path, scenes: Path) -> None:
+    said: list[object] = []
+    source = torch_source("exported_models:build", stated())
+    trained = replace(source, config={"data": {"train": str(tmp_path / "gone")}})
+    exported = export(trained, str(tmp_path / "bundle"), Options(data=f"{scenes}/val", images=10), said.append)
+    assert exported.info.places == {}
+    (told,) = [line for line in said if isinstance(line, str)]
+    assert told.startswith("without indoors or outdoors and categories of the labels: ")
+    assert str(tmp_path / "gone") in told
+    assert "\n" not in told
 
 
 @pytest.mark.parametrize("attribute", ["Noisy", "OneBatch"])
