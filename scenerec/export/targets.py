@@ -22,7 +22,11 @@ class Target:
     per_channel: bool
     """Whether int8 bundles' weights have a scale for each channel."""
     offline: bool
-    """Whether onnxruntime's graph optimisation is done here and saved."""
+    """Whether onnxruntime's graph optimisation of a float graph is done here and saved.
+
+    Those in int8 keep their QuantizeLinear and DequantizeLinear: which integers they are fused into (int8 or uint8)
+    differs between x86 and ARM.
+    """
     providers: tuple[str, ...]
     """Execution providers of onnxruntime in order of preference."""
     why: str

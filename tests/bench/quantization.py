@@ -45,7 +45,7 @@ from tests.bench.record import put_row
 NAME = "quantization"
 NETWORKS = ("resnet50:224", "mobilenet_v3_small:224", "mobilenet_v3_large:224")
 MIN_SPEEDUP = {"resnet50": 2.5, "mobilenet_v3_small": 1.0, "mobilenet_v3_large": 1.0}
-"""Of the int8 form that is taken, in onnxruntime at batch 1."""
+"""Of the int8 form that is taken, in onnxruntime at batch 1, on a processor with VNNI."""
 
 _SPEEDS = {"fp32_ms": "base_ms", "ms": "ms", "speedup": "ratio", "quartile1": "low", "quartile3": "high"}
 
@@ -77,9 +77,12 @@ def main() -> None:
             taken = _onnx_rows(source, trained, sets, options.kind, options.seconds)
             if not options.no_tflite:
                 _tflite_rows(source, trained, sets, options.seconds)
-            if taken <= MIN_SPEEDUP.get(arch, 0.0) and has_int8_dot_products():
+            if taken <= MIN_SPEEDUP.get(arch, 0.0):
                 failed.append(f"{name}: int8 runs at {taken:.2f}x, not more than {MIN_SPEEDUP[arch]:g}x")
     print("\n".join(failed) or "all pass")
+    if failed and not has_int8_dot_products():
+        print("not judged: this processor has no VNNI, and the speed-ups that are asked for are those of one that has")
+        failed = []
     sys.exit(bool(failed))
 
 
@@ -149,9 +152,9 @@ def _put(source: Source, trained: bool, runtime: str, report: dict[str, Any]) ->
         speeds: dict[str, object] = {f"{column}_batch{batch}": "" for batch in (1, 8) for column in _SPEEDS}
         for entry in trial["speed"]:
             speeds |= {f"{column}_batch{entry['batch_size']}": f"{entry[key]:.3g}" for column, key in _SPEEDS.items()}
-        name = f"{source.name} {'trained' if trained else 'drawn'}, {runtime}: {trial['form']}"
+        processor = "" if has_int8_dot_products() else " without VNNI"  # one does not overwrite the other's rows
         row: dict[str, object] = {
-            "subject": name,
+            "subject": f"{source.name} {'trained' if trained else 'drawn'}, {runtime}{processor}: {trial['form']}",
             "taken": trial["form"] == taken,
             "images": trial["images"] if trained else "",
             "fp32_top1": f"{fp32['top1']:.4f}" if trained else "",
