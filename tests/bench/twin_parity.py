@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from scenerec.models import status
 from scenerec.models.zoo import ARCHITECTURES
 from tests.bench.record import put_row, read_rows
 
@@ -42,9 +43,17 @@ def main() -> None:
         figures = compare(arch, options.memory_gb, options.limit_s)
         put_row(NAME, "arch", figures)
         print(json.dumps(figures), flush=True)
+    record_status()
     failed = [row["arch"] for row in read_rows(NAME) if row["arch"] in options.archs and row["result"] != "pass"]
     print(f"{len(options.archs) - len(failed)} of {len(options.archs)} pass", *failed, flush=True)
     sys.exit(bool(failed))
+
+
+def record_status() -> None:
+    """What `scenerec models` shows: the larger difference of eager and graph mode, of all that pass."""
+    for row in read_rows(NAME):
+        if row["result"] == "pass":
+            status.record(row["arch"], twin_difference=max(float(row["logits_eager"]), float(row["logits_graph"])))
 
 
 def compare(arch: str, memory_gb: float, limit_s: float) -> dict[str, Any]:

@@ -18,7 +18,9 @@ def test_a_key_made_for_the_file_is_let_in_and_the_file_does_not_hold_it(tmp_pat
         assert caller is not None and caller.name == "mobile"
 
 
-@pytest.mark.parametrize(("authorization", "api_key"), [("", ""), ("Basic abc", ""), ("Bearer wrong", ""), ("", "sk-x")])
+@pytest.mark.parametrize(
+    ("authorization", "api_key"), [("", ""), ("Basic abc", ""), ("Bearer wrong", ""), ("", "sk-x")]
+)
 def test_nobody_else_is_let_in(authorization: str, api_key: str) -> None:
     guard = Guard(ApiKeys(keys=(new_key("mobile")[1],)))
     with pytest.raises(RequestError) as refusal:
