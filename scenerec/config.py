@@ -198,8 +198,9 @@ class OptimizeConfig(Section):
     """Forward and backward passes per optimizer step on each worker; each takes its share of the batch."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay per step of the moving average of the weights, which is then what is validated; 0 keeps none."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the forward and backward pass; weights stay float32. fp16 scales the loss."""
+    precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
+    """Arithmetic of the forward and backward pass; weights stay float32. fp16 scales the loss. fp64
+    keeps the weights in float64 too, to compare runs without rounding: it is slow, and checkpoints stay float32."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the first weights, the data order and the augmentation."""
 

@@ -79,11 +79,11 @@ def decode_evaluation(encoded: tf.Tensor, crop: tf.Tensor, _: tf.Tensor, image_s
     return tf.image.crop_to_bounding_box(image, crop[2], crop[3], image_size, image_size)
 
 
-def normalize(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [n, h, w, 3] to float32 with ImageNet's mean and deviation, on the device of `images`."""
-    mean = tf.constant(IMAGENET_MEAN) * 255
-    std = tf.constant(IMAGENET_STD) * 255
-    return (tf.cast(images, tf.float32) - mean) / std
+def normalize(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """uint8 [n, h, w, 3] to `dtype` with ImageNet's mean and deviation, on the device of `images`."""
+    mean = tf.constant(IMAGENET_MEAN, dtype) * 255
+    std = tf.constant(IMAGENET_STD, dtype) * 255
+    return (tf.cast(images, dtype) - mean) / std
 
 
 def _decode(encoded: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """The torch input pipeline: encoded images to uint8 batches. Mirrors tf_input."""
 
+import multiprocessing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -75,11 +76,11 @@ def decode_evaluation(encoded: bytes, crop: CenterCrop, image_size: int) -> torc
     return F.crop(image, crop.top, crop.left, image_size, image_size)
 
 
-def normalize(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [n, 3, h, w] to float32 with ImageNet's mean and deviation, on the device of `images`."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1).mul(255)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1).mul(255)
-    return (images.to(torch.float32) - mean) / std
+def normalize(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """uint8 [n, 3, h, w] to `dtype` with ImageNet's mean and deviation, on the device of `images`."""
+    mean = torch.tensor(IMAGENET_MEAN, dtype=dtype, device=images.device).view(1, 3, 1, 1).mul(255)
+    std = torch.tensor(IMAGENET_STD, dtype=dtype, device=images.device).view(1, 3, 1, 1).mul(255)
+    return (images.to(dtype) - mean) / std
 
 
 def _decode(encoded: bytes) -> torch.Tensor:
@@ -141,12 +142,16 @@ def _reader(world: World) -> tuple[int, int]:
 def _loader(images: IterableDataset[Batch], processes: int) -> "DataLoader[Batch]":
     if not processes:
         return DataLoader(images, batch_size=None)
-    # Not fork: the process has threads (Ray's, torch's) whose locks a fork would copy as they stand.
+    # Not fork: the process has threads (Ray's, torch's) whose locks a fork would copy as they stand. The server that is
+    # forked instead has imported torch, so that the processes need not do it each for itself; not scenerec, which a job
+    # may bring along in a folder that the server does not know.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "torchvision.transforms.v2"])
     return DataLoader(
         images,
         batch_size=None,
         num_workers=processes,
-        multiprocessing_context="forkserver",
+        multiprocessing_context=context,
         persistent_workers=True,
         worker_init_fn=_one_thread,
     )

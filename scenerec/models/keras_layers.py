@@ -59,8 +59,9 @@ class BatchNormalization(TwinLayer):
 
     TensorFlow's fused kernel estimates the running variance without bias (n / (n - 1)), as torch does and
     Keras's own layer does not; under mixed precision it reads 16-bit activations, and computes statistics in
-    float32. In data-parallel training each replica normalises by, and keeps statistics of, its own batch, as
-    under torch's DistributedDataParallel.
+    float32. It does not take float64, which is put together of elementary operations. In data-parallel
+    training each replica normalises by, and keeps statistics of, its own batch, as under torch's
+    DistributedDataParallel.
 
     Args:
         momentum: weight of the new batch in the running statistics (torch's convention; Keras's is 1 -
@@ -78,8 +79,8 @@ class BatchNormalization(TwinLayer):
         shape = (input_shape[-1],)
         self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
-        self.moving_mean = _replica_variable("moving_mean", shape, "zeros", "float32")
-        self.moving_variance = _replica_variable("moving_variance", shape, "ones", "float32")
+        self.moving_mean = _replica_variable("moving_mean", shape, "zeros", self.variable_dtype)
+        self.moving_variance = _replica_variable("moving_variance", shape, "ones", self.variable_dtype)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Normalise by the batch's statistics when training and trainable, else by the running ones."""
@@ -91,6 +92,8 @@ class BatchNormalization(TwinLayer):
         return y
 
     def _normalise(self, x: tf.Tensor, mean: Any, variance: Any, training: bool) -> Any:
+        if x.dtype == tf.float64:
+            return self._normalise_float64(x, mean, variance, training)
         return tf.raw_ops.FusedBatchNormV3(
             x=x,
             scale=tf.convert_to_tensor(self.gamma),
@@ -100,6 +103,16 @@ class BatchNormalization(TwinLayer):
             epsilon=self.epsilon,
             is_training=training,
         )
+
+    def _normalise_float64(self, x: tf.Tensor, mean: Any, variance: Any, training: bool) -> Any:
+        unbiased = variance = tf.convert_to_tensor(variance, dtype="float64")
+        if training:
+            mean, variance = tf.nn.moments(x, (0, 1, 2))
+            count = tf.cast(tf.size(x) / tf.shape(x)[-1], x.dtype)
+            unbiased = variance * count / (count - 1)
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        y = tf.nn.batch_normalization(x, tf.convert_to_tensor(mean), variance, beta, gamma, self.epsilon)
+        return y, mean, unbiased
 
     def _update(self, running: keras.Variable, batch: tf.Tensor) -> None:
         running.assign((1.0 - self.momentum) * running + self.momentum * tf.stop_gradient(batch))

@@ -35,7 +35,7 @@ from scenerec.world import World
 # In packs, which overlap, rather than in one piece: a tenth more images/s with two CPU workers and ResNet-18.
 _ALL_REDUCE = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=8 << 20)
 
-_POLICY = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+_POLICY = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16", "fp64": "float64"}
 
 
 def use_threads(threads: int) -> None:
@@ -56,6 +56,7 @@ class TfLearner:
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.size > 1 else tf.distribute.get_strategy()
         names = list(torch_outline.parameter_shapes(config.model.arch, job.plan.classes))
         keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
+        self.dtype = tf.float64 if self.optimize.precision == "fp64" else tf.float32
         with self.strategy.scope():
             self.model = tf_model.build(config.model.arch, job.plan.classes, config.data.image_size, self.optimize.seed)
             tf_model.load_state(self.model, initial_state(config, tf_model.state(self.model)))
@@ -66,7 +67,7 @@ class TfLearner:
             factors = lr_factors(config.model.arch, names, self.optimize.layer_decay)
             self.optimizer = Optimizer(self.optimize, self.parameters, factors)
             self.loss_scale = tf.Variable(
-                FP16_FIRST_LOSS_SCALE if self.optimize.precision == "fp16" else 1.0, trainable=False
+                FP16_FIRST_LOSS_SCALE if self.optimize.precision == "fp16" else 1.0, trainable=False, dtype=self.dtype
             )
             self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
             self.average = (
@@ -97,7 +98,7 @@ class TfLearner:
 
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         """See Learner."""
-        loss = self._distributed_step(batch.images, batch.labels, tf.constant(learning_rate, tf.float32))
+        loss = self._distributed_step(batch.images, batch.labels, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
         self._loss_steps += 1
 
@@ -106,7 +107,8 @@ class TfLearner:
 
     def _replica_step(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
         pieces = self.optimize.accumulate_steps
-        loss, gradients = tf.constant(0.0), [tf.zeros(b.variable.shape) for b in self.parameters]
+        loss = tf.zeros((), self.dtype)
+        gradients = [tf.zeros(b.variable.shape, self.dtype) for b in self.parameters]
         for some_images, some_labels in zip(_chunk(images, pieces), _chunk(labels, pieces), strict=True):
             some_loss, some_gradients = self._forward_backward(some_images, some_labels)
             loss += some_loss
@@ -120,8 +122,8 @@ class TfLearner:
         weights = [b.variable.value for b in self.parameters]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
-            logits = self.model(normalize(images), training=True)
-            targets = tf.one_hot(labels, logits.shape[-1])
+            logits = self.model(normalize(images, self.dtype), training=True)
+            targets = tf.one_hot(labels, logits.shape[-1], dtype=self.dtype)
             smoothing = self.optimize.label_smoothing
             targets = targets * (1 - smoothing) + smoothing / logits.shape[-1]
             loss = (
@@ -130,7 +132,7 @@ class TfLearner:
             )
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
-        return loss, [tf.cast(gradient, tf.float32) for gradient in gradients]
+        return loss, [tf.cast(gradient, self.dtype) for gradient in gradients]
 
     def _update(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
         if self.optimize.precision != "fp16":
@@ -174,7 +176,7 @@ class TfLearner:
         return ValidationCounts.from_array(self._sum_over_ranks(counts.as_array()))
 
     def _count(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        logits = self.model(normalize(images), training=False)
+        logits = self.model(normalize(images, self.dtype), training=False)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         ranked = tf.math.top_k(logits, min(5, logits.shape[-1])).indices == tf.cast(labels, tf.int32)[:, None]
         hits = tf.cast(ranked, tf.int32)
@@ -187,7 +189,7 @@ class TfLearner:
         return LearnerState(
             model=tf_model.state(self.model),
             optimizer=self.optimizer.state(),
-            ema={b.key: b.to_neutral(average.numpy()) for b, average in averages},
+            ema={b.key: np.asarray(b.to_neutral(average.numpy()), np.float32) for b, average in averages},
             updates=int(self.optimizer.updates.numpy()),
             loss_scale=float(self.loss_scale.numpy()),
             good_steps=int(self.good_steps.numpy()),

@@ -29,7 +29,7 @@ class Optimizer:
         self.weights = weights
         self.lr_factors = lr_factors
         self.slots = {
-            slot: [tf.Variable(tf.zeros(w.variable.shape), trainable=False) for w in weights]
+            slot: [tf.Variable(tf.zeros(w.variable.shape, w.variable.dtype), trainable=False) for w in weights]
             for slot in SLOTS[config.optimizer]
         }
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -72,7 +72,7 @@ class Optimizer:
     ) -> None:
         """torch.optim.AdamW (Loshchilov, Hutter 2019, alg. 2): decoupled decay; epsilon after the bias correction."""
         beta1, beta2 = self.config.betas
-        count = tf.cast(self.updates, tf.float32)
+        count = tf.cast(self.updates, learning_rate.dtype)
         first = exp_avg + (1 - beta1) * (gradient - exp_avg)
         second = beta2 * exp_avg_sq + (1 - beta2) * tf.square(gradient)
         exp_avg.assign(first)
@@ -84,7 +84,10 @@ class Optimizer:
     def state(self) -> dict[str, Tensors]:
         """slot -> parameter name -> float32 array in torch's layout."""
         return {
-            slot: {w.key: w.to_neutral(v.numpy()) for w, v in zip(self.weights, variables, strict=True)}
+            slot: {
+                w.key: np.asarray(w.to_neutral(v.numpy()), np.float32)
+                for w, v in zip(self.weights, variables, strict=True)
+            }
             for slot, variables in self.slots.items()
         }
 

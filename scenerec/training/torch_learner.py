@@ -33,7 +33,7 @@ from scenerec.training.torch_optimizers import (
 )
 from scenerec.world import World
 
-_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def use_threads(threads: int) -> None:
@@ -52,7 +52,8 @@ class TorchLearner:
             torch.cuda.set_device(self.device)  # for NCCL, which otherwise takes the first
         self.model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed)
         torch_model.load_state(self.model, initial_state(config, torch_model.state(self.model)))
-        self.model.to(self.device, memory_format=torch.channels_last)
+        self.dtype = torch.float64 if self.optimize.precision == "fp64" else torch.float32
+        self.model.to(self.device, self.dtype, memory_format=torch.channels_last)
         names = [name for name, _ in self.model.named_parameters()]
         torch_freezing.freeze(self.model, frozen_names(config.model.arch, config.model.freeze, names))
         # Running statistics are rank 0's, but only validation and checkpoints read them: sent then, not each step.
@@ -159,7 +160,7 @@ class TorchLearner:
         return LearnerState(
             model=torch_model.state(self.model),
             optimizer=optimizer_state(self.optimizer, self.optimize.optimizer, self.parameters),
-            ema={name: tensor.cpu().numpy().copy() for name, tensor in self.average.items()},
+            ema={name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in self.average.items()},
             updates=self.updates,
             loss_scale=self.scaler.get_scale(),
             good_steps=self.scaler.state_dict().get("_growth_tracker", 0),
@@ -181,11 +182,11 @@ class TorchLearner:
         return round(float(self._sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
 
     def _logits(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        """uint8 images NCHW -> float32 logits [n, classes]."""
-        pixels = normalize(images).contiguous(memory_format=torch.channels_last)
-        low = _AUTOCAST[self.optimize.precision]
-        with torch.autocast(self.device.type, dtype=low) if low != torch.float32 else nullcontext():
-            return model(pixels).float()
+        """uint8 images NCHW -> logits [n, classes] in the weights' precision."""
+        pixels = normalize(images, self.dtype).contiguous(memory_format=torch.channels_last)
+        low = _AUTOCAST.get(self.optimize.precision)
+        with torch.autocast(self.device.type, dtype=low) if low else nullcontext():
+            return model(pixels).to(self.dtype)
 
     def _gradient_exchange(self, last: bool) -> AbstractContextManager[None]:
         if isinstance(self.parallel, DistributedDataParallel) and not last:

@@ -27,12 +27,13 @@ def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
         name: the model's name.
 
     Returns:
-        float32 images [batch, image_size, image_size, 3] -> float32 logits [batch, classes].
+        float32 images [batch, image_size, image_size, 3] -> float32 logits [batch, classes]; both in float64 where
+        that is Keras's dtype policy.
 
     Raises:
         UnsupportedOperationError: an operation of the network has no converter.
     """
-    image = keras.Input((image_size, image_size, 3), name="image")
+    image = keras.Input((image_size, image_size, 3), name="image", dtype=_weights_dtype())
     logits = _Builder(network, image).run(image_value(image))
     return keras.Model(image, logits, name=name)
 
@@ -90,9 +91,9 @@ class _Builder(fx.Interpreter):
         return parameter_value(layer(self._ctx.image))
 
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> keras.KerasTensor:
-        """The logits, in float32 under mixed precision too."""
+        """The logits, in the weights' precision under mixed precision too."""
         logits = natural(self._ctx, args[0])
-        return keras.layers.Activation("linear", dtype="float32", name="logits")(logits.tensor)
+        return keras.layers.Activation("linear", dtype=_weights_dtype(), name="logits")(logits.tensor)
 
     def _converter(self, table: dict[Any, Converter], key: Any, kind: str) -> Converter:
         if key not in table:
@@ -102,6 +103,11 @@ class _Builder(fx.Interpreter):
                 f"; to add it, register a converter with @converts_{kind} in {__package__}",
             )
         return table[key]
+
+
+def _weights_dtype() -> str:
+    """float32 under mixed precision."""
+    return str(keras.config.dtype_policy().variable_dtype)
 
 
 def _trace(network: nn.Module) -> fx.Graph:

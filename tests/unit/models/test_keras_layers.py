@@ -7,14 +7,39 @@ from torch import nn
 from scenerec.models import keras_layers
 
 
-def test_batch_normalization_updates_statistics_as_torch_does(rng: np.random.Generator):
-    theirs, ours = nn.BatchNorm2d(3, momentum=0.3), keras_layers.BatchNormalization(momentum=0.3)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-13)])
+def test_batch_normalization_updates_statistics_as_torch_does(rng: np.random.Generator, dtype: str, tolerance: float):
+    theirs = nn.BatchNorm2d(3, momentum=0.3, dtype=getattr(torch, dtype))
+    ours = keras_layers.BatchNormalization(momentum=0.3, dtype=dtype)
     for _ in range(3):
-        images = rng.normal(1.0, 2.0, size=(2, 2, 2, 3)).astype("float32")  # 8 values: the bias is 1 in 8
+        images = rng.normal(1.0, 2.0, size=(2, 2, 2, 3)).astype(dtype)  # 8 values: the bias is 1 in 8
         expected = theirs(torch.from_numpy(images.transpose(0, 3, 1, 2)))
-        np.testing.assert_allclose(ours(images, training=True), expected.detach().permute(0, 2, 3, 1), atol=1e-5)
-    np.testing.assert_allclose(ours.moving_mean.numpy(), theirs.running_mean, rtol=1e-5)
-    np.testing.assert_allclose(ours.moving_variance.numpy(), theirs.running_var, rtol=1e-5)
+        np.testing.assert_allclose(ours(images, training=True), expected.detach().permute(0, 2, 3, 1), atol=tolerance)
+    np.testing.assert_allclose(ours.moving_mean.numpy(), theirs.running_mean, rtol=tolerance)
+    np.testing.assert_allclose(ours.moving_variance.numpy(), theirs.running_var, rtol=tolerance)
+    expected = theirs.eval()(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(ours(images), expected.detach().permute(0, 2, 3, 1), atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-13)])
+def test_batch_normalization_has_torchs_gradients(rng: np.random.Generator, dtype: str, tolerance: float):
+    theirs = nn.BatchNorm2d(3, dtype=getattr(torch, dtype))
+    ours = keras_layers.BatchNormalization(dtype=dtype)
+    images, weights = (rng.normal(1.0, 2.0, size=(4, 2, 2, 3)).astype(dtype) for _ in range(2))
+    ours.build(images.shape)
+    ours.gamma.assign([0.5, 1.0, 2.0])
+    theirs.weight.data = torch.tensor([0.5, 1.0, 2.0], dtype=theirs.weight.dtype)
+    x = torch.from_numpy(images.transpose(0, 3, 1, 2)).requires_grad_()
+    (theirs(x) * torch.from_numpy(weights.transpose(0, 3, 1, 2))).sum().backward()
+    variables = [tf.constant(images), ours.gamma.value, ours.beta.value]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        total = tf.reduce_sum(ours(variables[0], training=True) * weights)
+    gradients = tape.gradient(total, variables)
+    for gradient, expected in zip(
+        gradients, [x.grad.permute(0, 2, 3, 1), theirs.weight.grad, theirs.bias.grad], strict=True
+    ):
+        np.testing.assert_allclose(gradient, expected, atol=tolerance * float(expected.abs().max()))
 
 
 def test_frozen_batch_normalization_uses_and_keeps_its_statistics(rng: np.random.Generator):
