@@ -24,6 +24,14 @@ def verify(
             metavar="SOURCE", help="A run, a checkpoint or a weight file.", show_default="what it was exported from"
         ),
     ] = None,
+    torch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CALLABLE",
+            help="Against the torch.nn.Module that this callable returns. Imports the module, and so runs its code.",
+            show_default=False,
+        ),
+    ] = None,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
     golden_only: Annotated[
         bool, typer.Option("--golden", help="Only the files and the golden images: needs no framework and no data.")
@@ -42,7 +50,10 @@ def verify(
         scenerec verify s3://scenes/models/photos/3 --data s3://scenes/places365/val --against s3://scenes/runs/photos
     """
     from cluster.environment import use_store_environment
+    from scenerec.errors import ConfigError
 
+    if against and torch:
+        raise ConfigError("--against and --torch: each names a network: leave one out")
     use_store_environment()
     with quiet_frameworks(verbose):
         from scenerec.export.verify import gate
@@ -52,7 +63,7 @@ def verify(
 
         opened = open_bundle(options.location("BUNDLE", bundle))
         golden = check_golden(predictor_of(opened), opened)
-        found = None if golden_only else _against_framework(opened, against, data, images)
+        found = None if golden_only else _against_framework(opened, against, torch, data, images)
     if as_json:
         verification = found.model_dump(mode="json") if found else None
         typer.echo(json.dumps({"bundle": opened.url, "golden_difference": golden, "verification": verification}))
@@ -62,10 +73,12 @@ def verify(
         gate(opened.url, found, opened.info.precision)
 
 
-def _against_framework(bundle: "Bundle", against: str | None, data: str | None, images: int) -> "Verification":
+def _against_framework(
+    bundle: "Bundle", against: str | None, torch: str | None, data: str | None, images: int
+) -> "Verification":
     from scenerec.export.verify import source_of, verify_bundle
 
-    source = source_of(bundle, options.location("--against", against) if against else None)
+    source = source_of(bundle, options.location("--against", against) if against else None, torch)
     return verify_bundle(bundle, source, options.location("--data", data) if data else None, images)
 
 

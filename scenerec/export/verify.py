@@ -8,7 +8,7 @@ import numpy as np
 
 from scenerec.errors import BundleError, ConfigError, DataError, StorageError
 from scenerec.export.reference import open_reference
-from scenerec.export.source import Source, Stated, keras_source, open_source
+from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source
 from scenerec.export.tf_onnx import SOFTMAX_REMOVED
 from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundle import Bundle, Verification
@@ -82,10 +82,11 @@ def verification_images(source: Source, data: str | None, count: int) -> np.ndar
         raise ConfigError(f"the run's validation set cannot be read ({error}): name another with --data") from None
 
 
-def source_of(bundle: Bundle, address: str | None = None) -> Source:
-    """What a bundle was exported from, or what is at `address`, with the bundle's preprocessing.
+def source_of(bundle: Bundle, address: str | None = None, import_path: str | None = None) -> Source:
+    """What a bundle was exported from, with its preprocessing; or what is at `address`, or `import_path` returns.
 
-    Raises ConfigError where that was code, and as `open_source`.
+    A bundle that was exported from code names it, but does not get it run: only its opener can, by `import_path`.
+    Raises ConfigError where neither is given for such a bundle, and as `open_source`, `torch_source`.
     """
     info, lineage = bundle.info, bundle.info.lineage
     prepared = info.preprocessing
@@ -97,9 +98,14 @@ def source_of(bundle: Bundle, address: str | None = None) -> Source:
         std=prepared.std,
         labels=info.labels,
     )
+    if import_path is not None:
+        return torch_source(import_path, stated)
     if address is None and lineage.arch is None:
         if lineage.route == "torch":
-            raise ConfigError(f"{bundle.url}: was exported from code ({lineage.source}): name a network with --against")
+            raise ConfigError(
+                f"{bundle.url}: was exported from code, which is run only if you say so: --torch {lineage.source} "
+                "(or name a network with --against)"
+            )
         return keras_source(Path(lineage.source), stated)
     return open_source(address or lineage.source, stated=replace(stated, arch=None if address else lineage.arch))
 

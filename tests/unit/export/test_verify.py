@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from scenerec.errors import BundleError, ConfigError
+from scenerec.export.source import TorchNetwork
 from scenerec.export.verify import compare, gate, source_of
 from scenerec.inference.bundle import Lineage, Verification
 from scenerec.inference.predictor import logits_difference, softmax
@@ -107,5 +108,7 @@ def test_a_bundle_that_was_exported_from_code_is_not_imported_again(tmp_path: Pa
     lineage = Lineage(
         framework=None, arch=None, source="os:getcwd", route="torch", scenerec="0", exported_at="2026-01-01T00:00:00Z"
     )
-    with pytest.raises(ConfigError, match=r"exported from code \(os:getcwd\): name a network with --against"):
-        source_of(make_tiny_bundle(tmp_path / "bundle", lineage=lineage))
+    bundle = make_tiny_bundle(tmp_path / "bundle", lineage=lineage)
+    with pytest.raises(ConfigError, match=r"exported from code, .*: --torch os:getcwd \(or .* --against\)"):
+        source_of(bundle)
+    assert source_of(bundle, import_path="os:getcwd").network == TorchNetwork("os:getcwd")
