@@ -17,14 +17,22 @@ from serve.rollout import Rollout
 ROLLOUT = "Rollout"
 REPLICA = "Replica"
 
+_NOT_SERVED = ("commands", "training", "export")
+"""Folders of sources that no replica runs: a change of them is none of an application."""
+
 _UNDER_WAY = 4096
 """Requests under way in a replica before Ray Serve refuses; the engines refuse long before, and say it better."""
 
 
-def build(config: ServeConfig) -> serve.Application:
+def build(config: ServeConfig, has_room: bool) -> serve.Application:
     """The application: replicas that answer, and the roll-out that tells them what with.
 
     Deployed again, it leaves its processes as they are unless the code or what they were started with has changed.
+
+    Args:
+        config: what is served.
+        has_room: whether the cluster has the resources of one replica more. New replicas then start before old ones
+            stop; else each takes the place of one that has stopped: Ray Serve would wait for room for ever.
     """
     logging = LoggingConfig(enable_access_log=False)
     rollout = _versioned(
@@ -48,7 +56,7 @@ def build(config: ServeConfig) -> serve.Application:
             graceful_shutdown_timeout_s=2 * config.http.timeout_s,
             health_check_period_s=2,
             health_check_timeout_s=10,
-            max_surge_percent=100,
+            max_surge_percent=100 if has_room else 0,
             logging_config=logging,
         ),
         settings.model_dump_json(),
@@ -95,6 +103,7 @@ def _code_digest() -> str:
     digest = hashlib.sha256()
     for package in ("scenerec", "serve"):
         for path in sorted((root / package).rglob("*")):
-            if path.is_file() and path.suffix in (".py", ".html"):
+            is_source = path.is_file() and path.suffix in (".py", ".html")
+            if is_source and path.parts[-2] not in _NOT_SERVED:
                 digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

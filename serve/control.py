@@ -6,8 +6,10 @@ Prints lines of `scenerec.training.progress`, the last of which is the result.
 import asyncio
 import logging
 import sys
+import threading
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +19,13 @@ from ray import serve
 from ray.serve.exceptions import RayServeException
 
 from scenerec.errors import ClusterError, ScenerecError
-from scenerec.serve_config import ServeConfig
+from scenerec.serve_config import ServeConfig, ServeScaleConfig
 from scenerec.training.progress import Event, Failure, Note, RunResult, format_line
 from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options
 
 _STATUS_TIMEOUT_S = 20
 _START_TIMEOUT_S = 180
+_RUNNING_TIMEOUT_S = 600
 
 
 class Order(BaseModel):
@@ -96,10 +99,11 @@ def _run(config: ServeConfig, default_host: str) -> dict[str, Any]:
     _refuse_taken_route(config)
     _start(config, default_host)
     _say(Note(f"deploying {config.name}: {', '.join(model.name for model in config.models)}"))
-    try:
-        serve.run(build(config), name=config.name, route_prefix=config.http.route_prefix)
-    except (RuntimeError, RayServeException):
-        raise ClusterError(f"{config.name}: {_why_not(config.name)}") from None
+    target = serve.RunTarget(
+        build(config, _has_room(config.scale)), name=config.name, route_prefix=config.http.route_prefix
+    )
+    serve.run_many([target], wait_for_applications_running=False)
+    _await_running(config.name)
     return {**_describe(config.name, _applications()[config.name]), **_endpoint()}
 
 
@@ -116,6 +120,32 @@ def _start(config: ServeConfig, default_host: str) -> None:
                 reason = str(error).strip().splitlines()[0]
                 raise ClusterError(f"Ray Serve does not start: {reason} (its logs: logs/serve of the node)") from None
             time.sleep(1)
+
+
+def _has_room(scale: ServeScaleConfig) -> bool:
+    """Whether some node could take a replica more, now."""
+    nodes = ray._private.state.available_resources_per_node().values()
+    return any(
+        node.get("CPU", 0) >= scale.cpus_per_replica and node.get("GPU", 0) >= scale.gpus_per_replica for node in nodes
+    )
+
+
+def _await_running(name: str) -> None:
+    """Until the application answers as it was deployed. Raises ClusterError where it fails, or does not come up."""
+    deadline, told = time.monotonic() + _RUNNING_TIMEOUT_S, ""
+    while True:
+        application = _applications()[name]
+        if application["status"] == "RUNNING":
+            return
+        if application["status"] == "DEPLOY_FAILED":
+            raise ClusterError(f"{name}: {_why_not(application)}")
+        waiting = next((each["message"] for each in application["deployments"].values() if each["message"]), "")
+        if waiting and waiting != told:
+            told = waiting
+            _say(Note(waiting.splitlines()[0]))
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{name}: is not up after {_RUNNING_TIMEOUT_S / 60:g} min: {told or 'nothing says why'}")
+        time.sleep(0.5)
 
 
 def _refuse_taken_route(config: ServeConfig) -> None:
@@ -158,13 +188,21 @@ def _rollout_status(name: str) -> dict[str, Any]:
     if name not in applications:
         raise _unknown(name, applications)
 
-    async def ask() -> dict[str, Any]:  # as its loop's own, a handle works however Ray Serve was tuned
-        return await asyncio.wait_for(serve.get_deployment_handle(ROLLOUT, name).status.remote(), _STATUS_TIMEOUT_S)
+    async def ask() -> dict[str, Any]:
+        return await serve.get_deployment_handle(ROLLOUT, name).status.remote()
 
     try:
-        return asyncio.run(ask())
+        return asyncio.run_coroutine_threadsafe(ask(), _handles_loop()).result(_STATUS_TIMEOUT_S)
     except (TimeoutError, RayServeException, ray.exceptions.RayError) as error:
         raise ClusterError(f"{name}: its roll-out does not answer: {str(error).splitlines()[0]}") from None
+
+
+@cache
+def _handles_loop() -> asyncio.AbstractEventLoop:
+    """The loop in which handles live: as Ray Serve is tuned they need one, and the first one's for ever."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="handles", daemon=True).start()
+    return loop
 
 
 def _endpoint() -> dict[str, Any]:
@@ -181,12 +219,10 @@ def _endpoint() -> dict[str, Any]:
     }
 
 
-def _why_not(name: str) -> str:
-    """The last line of what Ray Serve says of an application that does not start."""
-    application = _applications().get(name)
-    message = application["message"] if application else ""
-    for deployment in (application or {"deployments": {}})["deployments"].values():
-        message = deployment["message"] or message
+def _why_not(application: dict[str, Any]) -> str:
+    """What was raised, of all that Ray Serve says of an application that does not start."""
+    messages = [deployment["message"] for deployment in application["deployments"].values()]
+    message = next(filter(None, messages), application["message"])
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     reasons = [line for line in lines if "Error:" in line]
     return (reasons or lines or ["did not start, and nothing says why"])[-1].partition("Error: ")[2] or lines[-1]
