@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torchvision  # noqa: F401 - before tensorflow, whichever test imports that first
+from hypothesis import settings
 
 from scenerec.config import TrainConfig
 from scenerec.data.pack import PackRequest, pack
@@ -14,6 +15,10 @@ from scenerec.data.synthetic import draw_scenes
 from tests.web import WebServer
 
 MakeConfig = Callable[..., TrainConfig]
+
+# A machine that others use as well is slow at times.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
-"""TensorFlow models, through the child process and (faster) its steps in this one."""
+"""TensorFlow models, by the steps of the child process in this one. Through the child: tests/integration."""
 
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from scenerec.export import optimize, tf_onnx, tf_onnx_worker
 from scenerec.export.graph import check_network, module_of
 from scenerec.export.tf_onnx import ConversionError, Limits, Request, UnsupportedOperatorsError
 from scenerec.inference.onnx_model import open_session
-from scenerec.models import tf_model, torch_model  # before keras, which imports tensorflow
+from scenerec.models import torch_model  # before keras, which imports tensorflow
 from scenerec.models.neutral import State
 
 import keras  # isort: skip
@@ -27,34 +28,7 @@ ARCH, CLASSES, SIZE = "shufflenet_v2_x0_5", 4, 64
 
 @pytest.fixture(scope="module")
 def state() -> State:
-    """Weights of which none is zero, which TensorFlow would drop."""
-    drawn, generator = torch_model.state(torch_model.build(ARCH, CLASSES, seed=0)), np.random.default_rng(0)
-    return {key: array + generator.uniform(0, 0.1, array.shape).astype(np.float32) for key, array in drawn.items()}
-
-
-@pytest.fixture(scope="module")
-def twin_network(state: State) -> ModelProto:
-    """By the child process."""
-    return tf_onnx.convert_twin(ARCH, CLASSES, SIZE, state)
-
-
-def test_a_twins_network_answers_as_the_twin(twin_network: ModelProto, state: State) -> None:
-    check_network(twin_network)
-    twin = tf_model.build(ARCH, CLASSES, SIZE, seed=1)
-    tf_model.load_state(twin, state)
-    images = np.random.default_rng(1).normal(size=(3, SIZE, SIZE, 3)).astype(np.float32)
-    expected = np.asarray(twin(images, training=False))
-    for network in (twin_network, optimize.clean(twin_network)):
-        difference = np.abs(_run(network, images) - expected).max() / np.abs(expected).max()
-        assert difference < 1e-5
-
-
-def test_a_clean_twins_network_has_the_operators_of_torchs(twin_network: ModelProto) -> None:
-    cleaned = optimize.clean(twin_network)
-    operators = Counter(node.op_type for node in cleaned.graph.node)
-    assert operators["Transpose"] == 16  # one in each channel shuffle
-    assert not {"BatchNormalization", "Pad", "Shape", "Cast"} & operators.keys()
-    assert {"conv1.0", "stage2.0.branch1.0", "fc"} <= {module_of(node) for node in cleaned.graph.node}
+    return torch_model.state(torch_model.build(ARCH, CLASSES, seed=0))
 
 
 def test_a_process_beyond_its_memory_is_ended(state: State) -> None:
@@ -107,23 +81,35 @@ def in_this_process(folder: Path, path: Path, image_size: int | None = None, ops
     return network
 
 
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`make_model`, saved."""
+    path = tmp_path_factory.mktemp("keras") / "model.keras"
+    make_model().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def convert(keras_file: Path) -> Callable[[int], ModelProto]:
+    """opset -> `make_model`'s network, converted when first asked for."""
+    return cache(lambda opset: in_this_process(keras_file.parent / f"opset-{opset}", keras_file, opset=opset))
+
+
 @pytest.mark.parametrize("opset", [18, 20])
-def test_a_keras_files_softmax_is_cut_off(tmp_path: Path, opset: int) -> None:
-    model = make_model()
-    model.save(tmp_path / "model.keras")
-    network = in_this_process(tmp_path / "work", tmp_path / "model.keras", opset=opset)
+def test_a_keras_files_softmax_is_cut_off(convert: Callable[[int], ModelProto], keras_file: Path, opset: int) -> None:
+    network = convert(opset)
     assert [entry.key for entry in network.metadata_props] == [tf_onnx.SOFTMAX_REMOVED]
     assert {("", opset)} == {(entry.domain, entry.version) for entry in network.opset_import}
     images = _images()
+    expected = np.asarray(keras.models.load_model(keras_file)(images))
     for one in (network, optimize.clean(network)):
         exponents = np.exp(_run(one, images))
         probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(probabilities, np.asarray(model(images)), atol=1e-5)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-def test_a_clean_keras_network_is_fused(tmp_path: Path) -> None:
-    make_model().save(tmp_path / "model.keras")
-    cleaned = optimize.clean(in_this_process(tmp_path / "work", tmp_path / "model.keras"))
+def test_a_clean_keras_network_is_fused(convert: Callable[[int], ModelProto]) -> None:
+    cleaned = optimize.clean(convert(18))
     operators = Counter(node.op_type for node in cleaned.graph.node)
     assert operators["HardSwish"] == operators["LayerNormalization"] == operators["Erf"] == 1
     assert not {"BatchNormalization", "Clip", "Sqrt", "Neg", "Shape"} & operators.keys()

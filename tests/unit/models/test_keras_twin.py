@@ -51,9 +51,16 @@ def test_an_input_is_converted_channel_by_channel_without_moving_data(make_pair:
 
 
 @pytest.mark.parametrize("arch", TRAINED)
-def test_gradients_and_running_statistics_are_torchs(arch: str, make_pair: Callable, rng: np.random.Generator):
-    network, twin = make_pair(arch)
-    assert_same_training_step(network, twin, rng.normal(size=(8, 64, 64, 3)).astype("float32"))
+def test_gradients_and_running_statistics_are_torchs(
+    arch: str, make_pair: Callable, set_policy: Callable, rng: np.random.Generator
+):
+    """In float64: in float32 a ReLU may take either side where its input is zero but for rounding.
+
+    Torch's gradient of hard-swish holds a constant in float32 even there.
+    """
+    set_policy("float64")
+    network, twin = make_pair(arch, image_size=32)
+    assert_same_training_step(network.double(), twin, rng.normal(size=(8, 32, 32, 3)), tolerance=1e-6)
 
 
 def test_attention_is_torchs(attention_network: nn.Module, twin_of: Callable, rng: np.random.Generator):
@@ -63,20 +70,21 @@ def test_attention_is_torchs(attention_network: nn.Module, twin_of: Callable, rn
     with torch.no_grad():
         expected = attention_network.eval()(nchw(images)).numpy()
     assert_close_in_scale(twin(images, training=False).numpy(), expected, 2e-5)
-    assert_same_training_step(attention_network, twin, images)
+    assert_same_training_step(attention_network, twin, images, tolerance=1e-3)
 
 
 def test_attention_survives_half_precision(
     attention_network: nn.Module, twin_of: Callable, set_policy: Callable, rng: np.random.Generator
 ):
     images = rng.normal(size=(4, 32, 32, 3)).astype("float32")
-    full = twin_of(attention_network, 32)(images, training=False).numpy()
+    with torch.no_grad():
+        full = attention_network.eval()(nchw(images)).numpy()
     set_policy("mixed_float16")
     half = twin_of(attention_network, 32)(images, training=False).numpy()
     assert 0.0 < np.abs(half - full).max() <= 0.02 * np.abs(full).max()
 
 
-def assert_same_training_step(network: nn.Module, twin: keras.Model, images: np.ndarray) -> None:
+def assert_same_training_step(network: nn.Module, twin: keras.Model, images: np.ndarray, tolerance: float) -> None:
     """The gradients of all parameters, and then the running statistics, agree."""
     labels = np.arange(len(images)) % 5
     F.cross_entropy(network.train()(nchw(images)), torch.from_numpy(labels)).backward()
@@ -87,13 +95,15 @@ def assert_same_training_step(network: nn.Module, twin: keras.Model, images: np.
     scale = max(np.linalg.norm(gradient) for gradient in expected.values())
     for key, gradient in expected.items():
         # A bias before a BatchNorm has no gradient but rounding: hence the floor.
-        allowed = 1e-3 * np.linalg.norm(gradient) + 1e-6 * scale
+        allowed = tolerance * (np.linalg.norm(gradient) + 1e-3 * scale)
         assert np.linalg.norm(gradients[key] - gradient) <= allowed, key
 
-    state = keras_bindings.state(twin)
+    state = {binding.key: binding.to_neutral(binding.variable.numpy()) for binding in keras_bindings.bindings(twin)}
     for key, buffer in network.named_buffers():
         if buffer.is_floating_point():
-            np.testing.assert_allclose(state[key], buffer.numpy(), rtol=1e-4, atol=1e-5, err_msg=key)
+            np.testing.assert_allclose(
+                state[key], buffer.numpy(), rtol=0.1 * tolerance, atol=0.01 * tolerance, err_msg=key
+            )
 
 
 def training_gradients(twin: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
