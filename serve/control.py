@@ -5,6 +5,7 @@ Prints lines of `scenerec.training.progress`, the last of which is the result.
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
+from cluster.serve_proxy import CERTIFICATE
 from scenerec.errors import ClusterError, ScenerecError
 from scenerec.serve_config import ServeConfig, ServeScaleConfig
 from scenerec.training.progress import Event, Failure, Note, RunResult, format_line
@@ -211,10 +213,11 @@ def _endpoint() -> dict[str, Any]:
     try:
         details = _get_global_client().get_serve_details()
     except RayServeException:
-        return {"http": None, "grpc_port": None}
+        return {"http": None, "grpc_port": None, "tls": False}
     http, grpc = details["http_options"], details.get("grpc_options") or {}
     return {
         "http": {"host": http["host"], "port": http["port"]},
+        "tls": CERTIFICATE in os.environ,
         "grpc_port": grpc.get("port") if grpc.get("grpc_servicer_functions") else None,
     }
 

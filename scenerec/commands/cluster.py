@@ -3,6 +3,7 @@
 import json
 import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,6 +30,11 @@ def up(
     ] = [],  # noqa: B006
     object_store_mb: Annotated[int, typer.Option(min=80, help="Shared memory of Ray, in MB.")] = 300,
     no_store: Annotated[bool, typer.Option("--no-store", help="Use the store that the AWS variables name.")] = False,
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="PEM: what is served speaks TLS alone, by this certificate."),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: the certificate's key.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Start the cluster; what is up already is left as it is.
@@ -37,6 +43,7 @@ def up(
     """
     from cluster import environment, local
 
+    _use_certificate(tls_certificate, tls_key)
     variable = environment.users_store_variable()
     if variable and not no_store:
         typer.echo(f"{variable} is set: s3:// means that store, and no embedded one is started", err=True)
@@ -102,6 +109,39 @@ def env(as_json: options.Json = False) -> None:
         return
     for name, value in cluster.environment.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command(name="serve-env", epilog='Example, on every node: eval "$(scenerec cluster serve-env)"; ray start ...')
+def serve_env(
+    folder: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="For the proxy's sockets and configuration: a short path.")
+    ] = Path("/tmp/scenerec-proxy"),
+) -> None:
+    """Print the variables by which a node of your own cluster serves quickly and loses no request of a killed replica.
+
+    They count when Ray starts, on every node. The embedded cluster has them already.
+    """
+    from cluster import serve_proxy
+
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, value in serve_proxy.environment(folder, launcher=serve_proxy.write_launcher(folder)).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _use_certificate(certificate: Path | None, key: Path | None) -> None:
+    """The node inherits it, and its proxy reads it when something is served."""
+    import os
+
+    from cluster import serve_proxy
+    from scenerec.errors import ClusterError
+
+    if certificate is None and key is None:
+        return
+    if certificate is None or key is None:
+        raise ClusterError("--tls-certificate and --tls-key go together: give both")
+    serve_proxy.check_certificate(certificate, key)
+    os.environ[serve_proxy.CERTIFICATE] = str(certificate.absolute())
+    os.environ[serve_proxy.KEY] = str(key.absolute())
 
 
 def _nodes(cluster: "LocalCluster") -> "list[Node]":

@@ -40,8 +40,8 @@ def demo(
 
     Starts the embedded cluster and its S3 store, packs the scenes into the
     store, trains the same small network in PyTorch and in TensorFlow, exports
-    both to ONNX, promotes them in the registry, if they pass its gates, and
-    asks the one in production: some minutes on two cores.
+    both to ONNX, promotes them in the registry, if they pass its gates, serves
+    the one in production and asks it by HTTP: some minutes on two cores.
 
     Example: scenerec demo
     """
@@ -68,9 +68,10 @@ def _tour(folder: Path) -> None:
     results = [_train(config, framework) for framework in _FRAMEWORKS]
     for result in results:
         _put_into_production(result)
+    endpoint = _serve()
     photograph = min(images.glob("val/*/*"))
-    _run("predict", str(photograph), "--model", f"{_MODEL}@production", "--top", "3")
-    _show(results, json.loads(_output("cluster", "status", "--json"))["dashboard_url"])
+    _run("predict", str(photograph), "--model", _MODEL, "--endpoint", endpoint, "--top", "3")
+    _show(results, endpoint, json.loads(_output("cluster", "status", "--json"))["dashboard_url"])
 
 
 def _train(config: Path, framework: str) -> dict[str, Any]:
@@ -83,6 +84,15 @@ def _put_into_production(result: dict[str, Any]) -> None:
     bundle = json.loads(_output("export", result["run"], "--json"))["url"]
     pushed = json.loads(_output("registry", "push", bundle, _MODEL, "--json"))
     _run("registry", "promote", f"{_MODEL}:{pushed['version']}", "production", may_be_refused=True)
+
+
+def _serve() -> str:
+    """The address of the endpoint, on ports that nobody has."""
+    from cluster.loopback import free_ports
+
+    ports = free_ports(("http", "grpc"))
+    settings = ["--set", f"http.port={ports['http']}", "--set", f"http.grpc_port={ports['grpc']}"]
+    return json.loads(_output("serve", "deploy", f"{_MODEL}@production", *settings, "--json").splitlines()[-1])["url"]
 
 
 def _run(*arguments: str, may_be_refused: bool = False) -> None:
@@ -104,7 +114,7 @@ def _announce(arguments: tuple[str, ...]) -> None:
     typer.secho(f"\n$ scenerec {' '.join(arguments)}", bold=True)
 
 
-def _show(results: list[dict[str, Any]], dashboard: str) -> None:
+def _show(results: list[dict[str, Any]], endpoint: str, dashboard: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -120,4 +130,5 @@ def _show(results: list[dict[str, Any]], dashboard: str) -> None:
             result["best_checkpoint"],
         )
     Console().print(table)
+    typer.echo(f"endpoint  {endpoint}  (a page to try it, POST {endpoint}/v1/models/{_MODEL}:predict)")
     typer.echo(f"dashboard {dashboard}")

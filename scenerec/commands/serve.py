@@ -239,7 +239,7 @@ def _url(client: "ClusterClient", result: dict[str, Any], application: dict[str,
         return "-"
     host = urlsplit(client.address.url).hostname or "127.0.0.1"
     prefix = "" if application["route_prefix"] == "/" else application["route_prefix"]
-    return f"http://{host}:{result['http']['port']}{prefix}"
+    return f"http{'s' if result['tls'] else ''}://{host}:{result['http']['port']}{prefix}"
 
 
 def _show_example(client: "ClusterClient", config: "ServeConfig", result: dict[str, Any]) -> None:
