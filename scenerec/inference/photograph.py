@@ -8,6 +8,7 @@ large saving.
 """
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -20,7 +21,12 @@ from scenerec.data.upright import ORIENTATION_TAG, UPRIGHT, orientation_of, to_r
 from scenerec.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_SCANS = 32
+"""Of a JPEG. Encoders write about ten; each one more costs a pass over all pixels, and takes no more than a few bytes."""
 _DECODED_OVER_RESIZED = 2  # of what a reduced decoding must leave
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither an escaped 255 of the data, nor a restart
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
+_BARE_MARKERS = (b"\x01", b"\xd8")  # that no segment follows
 
 
 class PhotographError(DataError):
@@ -82,6 +88,8 @@ class Preparer:
     def _prepare(self, header: Image.Image, content: bytes) -> np.ndarray:
         orientation = orientation_of(header)
         is_jpeg = header.format in ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it
+        if is_jpeg and _has_too_many_scans(content):
+            raise DamagedImageError(f"cannot be decoded: a JPEG of more than {MAX_SCANS} scans")
         if is_jpeg and header.mode in ("RGB", "L") and orientation == UPRIGHT:
             width, height = header.size
             crop = center_crop(height, width, self.image_size, self.eval_crop_ratio)
@@ -101,6 +109,24 @@ class Preparer:
         size = self.image_size
         box = (crop.left * columns, crop.top * rows, (crop.left + size) * columns, (crop.top + size) * rows)
         return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def _has_too_many_scans(content: bytes) -> bool:
+    """Whether decoding this JPEG takes hours: a progressive one of 20 MB has room for a quarter of a million scans."""
+    if content.count(b"\xff" + _START_OF_SCAN) <= MAX_SCANS:  # nearly always
+        return False
+    scans = at = 0  # so many may lie in a thumbnail, or behind the picture as well: only its own segments count
+    while found := _JPEG_MARKER.search(content, at):
+        at = found.end()
+        if found[1] == _END_OF_IMAGE:
+            return False
+        if found[1] == _START_OF_SCAN:
+            scans += 1
+            if scans > MAX_SCANS:
+                return True
+        if found[1] not in _BARE_MARKERS:
+            at += int.from_bytes(content[at : at + 2], "big")
+    return False
 
 
 def _decode_jpeg(content: bytes, crop: CenterCrop) -> np.ndarray:

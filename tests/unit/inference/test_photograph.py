@@ -11,6 +11,7 @@ from scenerec.data.augment import center_crop
 from scenerec.data.torch_input import decode_evaluation
 from scenerec.data.upright import ORIENTATION_TAG
 from scenerec.inference.photograph import (
+    MAX_SCANS,
     DamagedImageError,
     PhotographError,
     Preparer,
@@ -134,6 +135,23 @@ def test_a_truncated_file_is_named(picture: Image.Image, kind: str) -> None:
     content = encode(picture, kind)
     with pytest.raises(DamagedImageError, match="cannot be decoded"):
         PREPARE(content[: len(content) // 2])
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
+    content = encode(Image.new("RGB", (7000, 7000)), "JPEG", progressive=True)  # each scan of it takes 0.1 s
+    last = content[content.rindex(b"\xff\xda") : -2]
+    for scans in (100_000, MAX_SCANS):
+        with pytest.raises(DamagedImageError, match="more than 32 scans"):
+            PREPARE(content[:-2] + last * scans + content[-2:])
+
+
+def test_only_a_jpegs_own_scans_count(picture: Image.Image) -> None:
+    plain = encode(picture, "JPEG", quality=95, progressive=True)
+    comment = b"\xff\xda" * 1000
+    inside = plain[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + plain[2:]
+    expected = PREPARE(plain)
+    for content in (inside, plain + comment):
+        assert apart(PREPARE(content), expected).max() == 0
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
