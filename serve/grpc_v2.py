@@ -202,7 +202,7 @@ class GrpcInference:
                 f"the request is larger than {self.limits.body_bytes / 1e6:g} MB: send fewer images",
             )
         version = self.inference.pick(request.model_name, request.model_version)
-        asked = _request(version, request)
+        asked = _request(version, request, self.limits)
         metered = Metered(self.inference.shelf, self.guard, caller, event, self.limits)
         version, outputs = await self.inference.infer(version, asked, metered)
         return pb.ModelInferResponse(
@@ -217,8 +217,9 @@ class GrpcInference:
         )
 
 
-def _request(version: ServedVersion, request: pb.ModelInferRequest) -> InferRequest:
+def _request(version: ServedVersion, request: pb.ModelInferRequest, limits: Limits) -> InferRequest:
     spec = input_spec(version, [each.name for each in request.inputs])
+    limits.check_images(next(iter(request.inputs[0].shape), 0))
     tensor = _tensor(spec, request.inputs[0], request.raw_input_contents)
     outputs = [requested_output(each.name, _values(each.parameters), in_binary=True) for each in request.outputs]
     return InferRequest(

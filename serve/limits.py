@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from serve.answers import RequestError
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -15,3 +17,8 @@ class Limits:
     """For an answer, from when its images are there."""
     body_timeout_s: float = 60.0
     """For its body to arrive."""
+
+    def check_images(self, count: int) -> None:
+        """Raises RequestError where a request has more images. To be asked before anything is made of each."""
+        if count > self.images:
+            raise RequestError(413, "body_too_large", f"{count} images: at most {self.images} in one request")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenerec.inference.engine import Answer
-from serve.answers import RequestError
 from serve.events import Event
 from serve.keys import Caller, Guard
 from serve.limits import Limits
@@ -29,10 +28,7 @@ class Metered:
         """As Shelf.ask. Also raises RequestError for too many images, and for a caller that asks too often."""
         event = self.event
         event.model, event.version, event.images = version.model, version.number, len(photographs)
-        if len(photographs) > self.limits.images:
-            raise RequestError(
-                413, "body_too_large", f"{len(photographs)} images: at most {self.limits.images} in one request"
-            )
+        self.limits.check_images(len(photographs))
         self.guard.charge(self.caller, len(photographs))
         version, answers = await self.shelf.ask(version, photographs, self.limits.timeout_s)
         event.version = version.number

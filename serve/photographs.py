@@ -39,10 +39,10 @@ async def read_question(request: Request, limits: Limits) -> Question:
     if not body:
         raise RequestError(400, "empty_body", "the body is empty: send the bytes of a JPEG, PNG or WebP image")
     if request.content_type == "application/json":
-        photographs, options = _of_json(body)
+        photographs, options = _of_json(body, limits)
         top_k, explain = _checked_top_k(options.get("top_k", top_k)), options.get("explain", explain)
     elif request.content_type == "multipart/form-data":
-        photographs = _of_form(request.headers["content-type"], body)
+        photographs = _of_form(request.headers["content-type"], body, limits)
     else:
         photographs = (body,)
     if not photographs:
@@ -50,7 +50,7 @@ async def read_question(request: Request, limits: Limits) -> Question:
     return Question(photographs, top_k, _checked_explain(explain))
 
 
-def _of_json(body: bytes) -> tuple[tuple[bytes, ...], dict[str, object]]:
+def _of_json(body: bytes, limits: Limits) -> tuple[tuple[bytes, ...], dict[str, object]]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -60,13 +60,14 @@ def _of_json(body: bytes) -> tuple[tuple[bytes, ...], dict[str, object]]:
         raise RequestError(400, "bad_json", "images: must be a list of base64 strings")
     if unknown := sorted(document.keys() - {"images", "top_k", "explain"}):
         raise RequestError(400, "bad_json", f"{str(unknown[0])[:40]!r}: unknown key; known are images, top_k, explain")
+    limits.check_images(len(images))
     try:
         return tuple(base64.b64decode(image, validate=True) for image in images), document
     except (binascii.Error, ValueError):  # of which the latter is for what is not ASCII
         raise RequestError(400, "bad_json", "images: one of them is not base64") from None
 
 
-def _of_form(content_type: str, body: bytes) -> tuple[bytes, ...]:
+def _of_form(content_type: str, body: bytes, limits: Limits) -> tuple[bytes, ...]:
     """Every part of the form is a photograph, in order."""
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not boundary:
@@ -76,6 +77,7 @@ def _of_form(content_type: str, body: bytes) -> tuple[bytes, ...]:
 
     def begin() -> None:
         parts.append(bytearray())
+        limits.check_images(len(parts))
 
     def add(data: bytes, start: int, end: int) -> None:
         parts[-1] += data[start:end]

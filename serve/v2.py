@@ -140,7 +140,7 @@ class InferenceProtocol:
         body = await request.body(metered.limits)
         body = decompressed(body, request.headers.get("content-encoding", ""), metered.limits)
         document, binary = _parse(body, request.headers.get(HEADER_LENGTH))
-        asked = _request(version, document, binary)
+        asked = _request(version, document, binary, metered.limits)
         version, outputs = await self.inference.infer(version, asked, metered)
         return _response(version, document.id, asked.outputs, outputs)
 
@@ -185,9 +185,10 @@ def _parse(body: bytes, header_length: str | None) -> tuple[_Document, memoryvie
     return document, memoryview(body)[length:]
 
 
-def _request(version: ServedVersion, document: _Document, binary: memoryview) -> InferRequest:
+def _request(version: ServedVersion, document: _Document, binary: memoryview, limits: Limits) -> InferRequest:
     spec = input_spec(version, [each.name for each in document.inputs])
     (given,) = document.inputs
+    limits.check_images(next(iter(given.shape), 0))
     refuse_shared_memory(given.name, given.parameters)
     size = given.parameters.get("binary_data_size")
     if size is None:

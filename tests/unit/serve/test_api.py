@@ -119,6 +119,14 @@ BAD: dict[str, tuple[dict[str, Any], tuple[int, str]]] = {
     "too many pixels": ({"content": picture("red", "PNG", (2000, 2000))}, (422, "too_many_pixels")),
     "a large body": ({"content": b"x" * 100_001}, (413, "body_too_large")),
     "too many pictures": ({"files": [("a", picture())] * 4}, (413, "body_too_large")),
+    "more json than pictures": ({"json": {"images": ["?"] * 4}}, (413, "body_too_large")),
+    "no end of pictures": (
+        {
+            "content": b"--abc\r\n\r\n\r\n" * 5000,
+            "headers": {"content-type": "multipart/form-data; boundary=abc"},
+        },
+        (413, "body_too_large"),
+    ),
     "no json": ({"content": b"{", "headers": {"content-type": "application/json"}}, (400, "bad_json")),
     "deep json": ({"content": b"[" * 90_000, "headers": {"content-type": "application/json"}}, (400, "bad_json")),
     "json without images": ({"json": {"pictures": []}}, (400, "bad_json")),
