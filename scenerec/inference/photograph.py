@@ -22,7 +22,7 @@ from scenerec.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SCANS = 32
-"""Of a JPEG. Encoders write about ten; each one more costs a pass over all pixels, and takes no more than a few bytes."""
+"""Of a JPEG. Encoders write about ten; each one more costs a pass over all pixels, and takes but a few bytes."""
 _DECODED_OVER_RESIZED = 2  # of what a reduced decoding must leave
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither an escaped 255 of the data, nor a restart
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
