@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-export bench-int8 proto clean
+.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-parity bench-twin-speed bench-export bench-int8 proto clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -31,6 +31,12 @@ bench-ray: $(READY)  ## Training under Ray against the same loop in bare process
 
 bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
+
+bench-parity: $(READY)  ## The same 50 steps in both frameworks, and their curves in a picture (a quarter of an hour)
+	$(BIN)/python -m tests.bench.training_parity
+
+bench-twin-speed: $(READY)  ## A training step of the ResNet-50 twin against keras.applications' (two minutes)
+	$(BIN)/python -m tests.bench.twin_speed
 
 bench-export: $(READY)  ## Both routes to ONNX: seconds, memory, differences, nodes, speed (half an hour)
 	$(BIN)/python -m tests.bench.export_routes

@@ -51,6 +51,8 @@ sys.modules["torch"] = sys.modules["torchvision"] = None
 from pathlib import Path
 import numpy as np
 import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(1)  # as in these tests: the same sums in the same order
+tf.config.threading.set_inter_op_parallelism_threads(1)
 folder = Path(sys.argv[1])
 images = np.load(folder / "images.npy")
 served = tf.saved_model.load(str(folder / "twin")).signatures["serving_default"]

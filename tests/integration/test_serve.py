@@ -1,0 +1,244 @@
+"""Applications on a real cluster: deployed by the command line, asked by real clients, disturbed under load.
+
+The tests share one application and change it in turn: they build on each other, in the order of the file.
+"""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+import tritonclient.grpc as by_grpc
+import tritonclient.http as by_http
+from PIL import Image
+
+from cluster import loopback
+from cluster.local import LocalCluster
+from cluster.state import load_state
+from scenerec.client import Client, UnauthorizedError
+from scenerec.inference.registry import Registry
+from serve.key_file import add_key
+from tests.steady_load import SteadyLoad
+from tests.tiny_bundle import make_tiny_bundle
+
+REGISTRY = "s3://scenes/serve-models"
+KEYS = "s3://scenes/serve-keys.yaml"
+PORTS = loopback.free_ports(("http", "grpc"))
+URL = f"http://127.0.0.1:{PORTS['http']}"
+COLOURS = {"red": "red", "green": "lime", "blue": "blue"}
+CONFIG = f"""\
+kind: serve
+name: tiny
+registry: {REGISTRY}
+models:
+  - name: tiny
+    version: tiny@production
+http: {{port: {PORTS["http"]}, grpc_port: {PORTS["grpc"]}, timeout_s: 10}}
+scale: {{min_replicas: 2, max_replicas: 2}}
+rollout: {{poll_s: 0.5}}
+"""
+
+
+def picture(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+PICTURES = {label: picture(colour) for label, colour in COLOURS.items()}
+
+
+def scenerec(*arguments: str, code: int = 0) -> str:
+    """What the command prints, on either stream."""
+    command = [sys.executable, "-m", "scenerec", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def status() -> dict[str, Any]:
+    return json.loads(scenerec("serve", "status", "tiny", "--json").splitlines()[-1])["applications"][0]
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float = 90) -> None:
+    ends_at = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < ends_at, "it did not come to that"
+        time.sleep(0.2)
+
+
+def replica_pids(cluster: LocalCluster) -> list[int]:
+    """Of the replicas that run, by Ray's own account."""
+    headers = {"Authorization": f"Bearer {cluster.environment['RAY_AUTH_TOKEN']}"}
+    details = requests.get(f"{cluster.dashboard_url}/api/serve/applications/", headers=headers, timeout=20).json()
+    replicas = details["applications"]["tiny"]["deployments"]["Replica"]["replicas"]
+    return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
+
+
+def version_served() -> str:
+    return requests.post(f"{URL}/v1/models/tiny:predict", data=PICTURES["red"], timeout=20).json().get("version", "")
+
+
+@pytest.fixture(scope="module")
+def registry(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """Versions 1 and 2 answer their golden images, 3 does not; production stands at 1."""
+    folder = tmp_path_factory.mktemp("bundles")
+    registry = Registry(REGISTRY)
+    registry.push(make_tiny_bundle(folder / "1"), "tiny")
+    registry.push(make_tiny_bundle(folder / "2", scale=0.1), "tiny")
+    registry.push(make_tiny_bundle(folder / "3", scale=0.2, answered=0.4), "tiny")
+    registry.move("tiny", "production", 1, "test", None)
+    return registry
+
+
+@pytest.fixture(scope="module")
+def config(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("config") / "serve.yaml"
+    file.write_text(CONFIG)
+    return file
+
+
+@pytest.fixture(scope="module")
+def deployed(config: Path) -> Iterator[str]:
+    """What `serve deploy` printed."""
+    yield scenerec("serve", "deploy", str(config))
+    scenerec("serve", "stop", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "message"),
+    [
+        (["models=[{name: tiny, version: tiny@staging}]"], 9, "tiny has no alias staging"),
+        (["models=[{name: tiny, version: other}]"], 9, "no model other"),
+        (["scale.cpus_per_replica=64"], 2, "scale: a replica of 64 CPUs"),
+        ([f"http.api_keys={KEYS}.missing"], 2, "scenerec serve key NAME --file"),
+        (["htp.port=1"], 2, "htp: unknown key"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_anything_starts(
+    config: Path, overrides: list[str], code: int, message: str
+) -> None:
+    settings = [part for override in overrides for part in ("--set", override)]
+    assert message in scenerec("serve", "deploy", str(config), *settings, code=code)
+    assert "no application" in scenerec("serve", "status", "tiny", code=7)
+
+
+def test_deploying_ends_with_the_address_and_what_is_served(deployed: str) -> None:
+    assert f"tiny  RUNNING  {URL}  replicas: 2 running" in deployed
+    assert "serves tiny:1" in deployed
+
+
+def test_our_client_is_answered(deployed: str) -> None:
+    with Client(URL) as client:
+        for label, content in PICTURES.items():
+            prediction = client.predict("tiny", content)
+            assert (prediction.classes[0].label, prediction.version) == (label, "1")
+        assert client.ready()
+    answer = requests.get(f"{URL}/healthz", headers={"x-request-id": "abc"}, timeout=20)
+    assert answer.headers["x-request-id"] == "abc"  # once
+
+
+def test_tritonclient_is_answered_by_http_and_grpc(deployed: str, registry: Registry) -> None:
+    golden = registry.open(registry.version("tiny", 1)).golden
+    for module, port in ((by_http, PORTS["http"]), (by_grpc, PORTS["grpc"])):
+        client = module.InferenceServerClient(f"127.0.0.1:{port}")
+        assert client.is_server_ready() and client.is_model_ready("tiny")
+        images = module.InferInput("images", list(golden.images.shape), "UINT8")
+        images.set_data_from_numpy(golden.images)
+        found = client.infer("tiny", [images]).as_numpy("logits")
+        np.testing.assert_allclose(found, golden.logits, rtol=1e-5)
+        client.close()
+
+
+def test_a_killed_replica_loses_no_request(deployed: str, cluster: LocalCluster) -> None:
+    with SteadyLoad(URL, "tiny", PICTURES) as load:
+        time.sleep(2)
+        killed = replica_pids(cluster)[0]
+        before = load.tally.answered
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: len(replica_pids(cluster)) == 2 and killed not in replica_pids(cluster))
+        time.sleep(1)
+    assert load.tally.lost == []
+    assert load.tally.answered > before
+
+
+def test_a_promoted_version_comes_into_service_and_no_request_is_lost(deployed: str, registry: Registry) -> None:
+    with SteadyLoad(URL, "tiny", PICTURES) as load:
+        time.sleep(1)
+        registry.move("tiny", "production", 2, "test", 1)
+        wait_until(lambda: load.tally.right["2"] > 50)
+        ones = load.tally.right["1"]
+        time.sleep(1)
+    assert load.tally.lost == []
+    assert ones > 0
+    assert load.tally.right["1"] <= ones + 8  # both replicas have moved
+
+
+def test_a_version_that_fails_its_golden_images_never_answers_and_status_says_why(
+    deployed: str, registry: Registry
+) -> None:
+    with SteadyLoad(URL, "tiny", PICTURES) as load:
+        registry.move("tiny", "production", 3, "test", 2)
+        wait_until(lambda: "refused" in status()["models"]["tiny"] and status()["models"]["tiny"]["refused"] != "")
+    assert load.tally.lost == []
+    assert load.tally.right.keys() == {"2"}
+    assert "does not answer its golden images" in status()["models"]["tiny"]["refused"]
+    registry.move("tiny", "production", 2, "test", 3)
+    wait_until(lambda: status()["models"]["tiny"]["refused"] == "")
+
+
+def test_while_the_store_is_away_requests_are_answered(
+    deployed: str, cluster: LocalCluster, registry: Registry
+) -> None:
+    state = load_state(cluster.home)
+    assert state is not None
+    store = state.services["store"].pid
+    os.kill(store, signal.SIGSTOP)
+    try:
+        with SteadyLoad(URL, "tiny", PICTURES) as load:
+            time.sleep(6)
+    finally:
+        os.kill(store, signal.SIGCONT)
+    assert load.tally.lost == []
+    assert load.tally.answered > 50
+    registry.move("tiny", "production", 1, "test", 2)
+    wait_until(lambda: version_served() == "1")
+
+
+def test_it_scales_with_its_load_and_loses_nothing(deployed: str, cluster: LocalCluster) -> None:
+    with SteadyLoad(URL, "tiny", PICTURES, connections=1) as load:
+        said = scenerec("serve", "scale", "tiny", "--replicas", "1")
+        assert "RUNNING" in said
+        wait_until(lambda: len(replica_pids(cluster)) == 1)
+        scenerec("serve", "scale", "tiny", "--replicas", "2")
+        wait_until(lambda: len(replica_pids(cluster)) == 2)
+    assert load.tally.lost == []
+
+
+def test_keys_are_asked_for_and_a_new_one_is_known_without_a_restart(
+    deployed: str, config: Path, cluster: LocalCluster
+) -> None:
+    first = add_key(KEYS, "first", None, 20)
+    scenerec("serve", "deploy", str(config), "--set", f"http.api_keys={KEYS}", "--set", "scale.min_replicas=1")
+    pids = replica_pids(cluster)
+    with Client(URL, retries=0) as client, pytest.raises(UnauthorizedError):
+        client.predict("tiny", PICTURES["red"])
+    with Client(URL, api_key=first) as client:
+        assert client.predict("tiny", PICTURES["red"]).classes[0].label == "red"
+    second = add_key(KEYS, "second", None, 20)
+
+    def is_known() -> bool:
+        headers = {"x-api-key": second}
+        return requests.get(f"{URL}/v1/models", headers=headers, timeout=20).status_code == 200
+
+    wait_until(is_known)
+    assert set(replica_pids(cluster)) & set(pids)
