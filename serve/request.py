@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _LONGEST_ID = 128
+_READ_ON = 4  # times the limit: what is still read, and forgotten, of a body that is too large
 
 
 class ClientGoneError(Exception):
@@ -64,15 +65,18 @@ class Request:
     async def body(self, limits: Limits) -> bytes:
         """All of it.
 
-        Raises RequestError, for one that is too large (before it is read where its length is given) and for one that
-        arrives drop by drop; ClientGoneError.
+        Raises RequestError, for one that is too large (none of which is kept where its length is given) and for one
+        that arrives drop by drop; ClientGoneError.
         """
         declared = self.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limits.body_bytes:
-            raise _too_large(limits.body_bytes)
+        is_too_large = declared.isdecimal() and int(declared) > limits.body_bytes
         try:
             async with asyncio.timeout(limits.body_timeout_s):
-                return await self._body(limits.body_bytes)
+                if not is_too_large:
+                    return await self._body(limits.body_bytes)
+                if int(declared) <= _READ_ON * limits.body_bytes:
+                    await self._read_on(limits.body_bytes)
+                raise _too_large(limits.body_bytes)
         except TimeoutError:
             message = f"the body did not arrive within {limits.body_timeout_s:g} s"
             raise RequestError(408, "timed_out", message, {"connection": "close"}) from None
@@ -87,10 +91,26 @@ class Request:
             part = message.get("body", b"")
             size += len(part)
             if size > limit_bytes:
+                parts.clear()
+                if message.get("more_body", False):
+                    await self._read_on(limit_bytes)
                 raise _too_large(limit_bytes)
             parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _read_on(self, limit_bytes: int) -> None:
+        """Forgets what comes: many a caller reads no answer before it has sent all, and finds a closed connection."""
+        if self.headers.get("expect"):  # this one asks before it sends
+            return
+        left = _READ_ON * limit_bytes
+        while left > 0:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            if not message.get("more_body", False):
+                return
+            left -= len(message.get("body", b""))
 
 
 @dataclass(frozen=True)
