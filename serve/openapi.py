@@ -88,8 +88,11 @@ def _parameters(models: Sequence[str]) -> Part:
         "request-id": {
             "name": "x-request-id",
             "in": "header",
-            "description": "The caller's name for this request: it comes back, and is in the server's log.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
+            "description": (
+                "The caller's name for this request: it comes back, and is in the server's log. One that is longer "
+                "than 128 characters, or not printable, is replaced."
+            ),
+            "schema": {"type": "string"},
         },
     }
 
