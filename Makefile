@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-parity bench-twin-speed bench-export bench-int8 proto clean
+.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-parity bench-twin-speed bench-export bench-int8 fuzz proto clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -43,6 +43,9 @@ bench-export: $(READY)  ## Both routes to ONNX: seconds, memory, differences, no
 
 bench-int8: $(READY)  ## int8 and TFLite against float32, form by form (half an hour)
 	$(BIN)/python -m tests.bench.quantization
+
+fuzz: $(READY)  ## Damaged pictures and odd requests against decoder and server; prints how many (five minutes)
+	$(BIN)/python -m tests.fuzz
 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/proto/inference.proto

@@ -5,7 +5,10 @@ python -m tests.tiny_server FOLDER      # prints {"http": PORT, "grpc": PORT} wh
 
 import asyncio
 import json
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -14,6 +17,21 @@ import uvicorn
 from serve.api import Api
 from serve.grpc_v2 import GrpcInference, add_to_server
 from tests.tiny_shelf import make_tiny_shelf
+
+
+@contextmanager
+def tiny_server(folder: Path) -> Iterator[str]:
+    """Runs one. Yields its HTTP address, host:port. Raises RuntimeError where it has not ended by itself, and well."""
+    command = [sys.executable, "-m", "tests.tiny_server", str(folder)]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"127.0.0.1:{json.loads(process.stdout.readline())['http']}"
+        finally:
+            process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the server has ended with {process.returncode}")
 
 
 async def _serve(folder: Path) -> None:
