@@ -72,7 +72,8 @@ def test_haproxy_accepts_what_is_amended_with_and_without_tls(tmp_path: Path) ->
         )
         assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "scenerec.cfg").read_text()
-    assert f"bind 127.0.0.1:8000 ssl crt {tmp_path}/endpoint.pem" in text
+    assert f"    bind 127.0.0.1:8000 ssl crt {tmp_path}/endpoint.pem" in text
+    assert "    option http-buffer-request\n" in text
     assert (tmp_path / "endpoint.pem").stat().st_mode & 0o077 == 0
 
 
