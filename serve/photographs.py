@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from serve.request import Request
 
 DEFAULT_TOP_K = 5
 LARGEST_TOP_K = 1000
+
+# It warns of each broken form, which its sender is told.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

@@ -154,9 +154,12 @@ BAD: dict[str, tuple[dict[str, Any], tuple[int, str]]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_gets_its_status_and_the_next_request_its_answer(api: Api, name: str) -> None:
+def test_bad_input_gets_its_status_and_the_next_request_its_answer(
+    api: Api, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     options, expected = BAD[name]
     assert error(ask(api, "POST", PREDICT, **options)) == expected
+    assert [record for record in caplog.records if record.levelname != "INFO"] == []  # it is the caller's error
     assert labels(ask(api, "POST", PREDICT, content=picture("blue"))) == ["blue"]
 
 
