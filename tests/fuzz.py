@@ -1,9 +1,9 @@
 """A few minutes of fuzzing: damaged pictures, alone and by HTTP, and what the OpenAPI document allows and forbids.
 
-python -m tests.fuzz [--seed SEED] [--images COUNT] [--posts COUNT] [--schema-s SECONDS]      # or: make fuzz
+python -m tests.fuzz [--seed SEED] [--images COUNT] [--posts COUNT] [--bodies COUNT] [--schema-s SECONDS]
 
-Prints what was tried and what came out; ends with 1 where something should not have come out. Another seed tries other
-inputs.
+Also: make fuzz. Prints what was tried and what came out; ends with 1 where something should not have come out. Another
+seed tries other inputs.
 """
 
 import argparse
@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.http_fuzz import first_class, fuzz_http
-from tests.image_fuzz import ImageFuzz, fuzz_images
+from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
+from tests.image_fuzz import Outcome, fuzz_images
 from tests.schema_fuzz import fuzz_schema
 from tests.tiny_server import tiny_server
 
@@ -23,22 +23,25 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--images", type=int, default=20_000, help="damaged pictures for the decoder")
     parser.add_argument("--posts", type=int, default=3000, help="damaged pictures for the server")
+    parser.add_argument("--bodies", type=int, default=10_000, help="damaged forms, JSON and tensors for the server")
     parser.add_argument("--schema-s", type=int, default=90, help="seconds of schemathesis")
     given = parser.parse_args()
     images = fuzz_images(given.images, given.seed)
     _tell("damaged pictures, decoder", images)
     with tempfile.TemporaryDirectory() as folder, tiny_server(Path(folder)) as address:
-        posts = fuzz_http(address, given.posts, given.seed + 1)
+        posts = fuzz_pictures(address, given.posts, given.seed + 1)
         _tell("damaged pictures, HTTP", posts)
+        bodies = fuzz_bodies(address, given.bodies, given.seed)
+        _tell("damaged forms, JSON and tensors, HTTP", bodies)
         schema = fuzz_schema(address, examples=100, max_time_s=given.schema_s, seed=given.seed)
         print(f"requests by the OpenAPI document: {schema.inputs}: {'as documented' if schema.passed else 'NOT so'}")
         if not schema.passed:
             print(schema.report)
         print(f"afterwards the server says of a blue picture: {first_class(address, 'blue')}")
-    return 0 if schema.passed and not images.wrong and not posts.wrong else 1
+    return 0 if schema.passed and not (images.wrong or posts.wrong or bodies.wrong) else 1
 
 
-def _tell(what: str, found: ImageFuzz) -> None:
+def _tell(what: str, found: Outcome) -> None:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in found.outcomes.items())
     print(f"{what}: {found.inputs}: {outcomes}")
     print(f"  slowest: {found.slowest_s} s, {found.slowest}" + (f"; +{found.grown_mb} MB" if found.grown_mb else ""))

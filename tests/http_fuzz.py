@@ -1,49 +1,39 @@
-"""Damaged pictures against a running server."""
+"""Damaged pictures and damaged requests against a running server."""
 
 import http.client
 import io
 import json
+import random
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from PIL import Image
 
-from tests.image_fuzz import ImageFuzz, draw_mutated
+from serve.openapi_answers import ERRORS
+from tests.image_fuzz import Outcome, draw_mutated
+from tests.mutated_bodies import PREDICT, Damaged, damage
 from tests.mutated_images import seeds
 
-PREDICT = "/v1/models/tiny:predict"
-_EXPECTED = {
-    (200, ""),
-    (400, "damaged_image"),
-    (400, "empty_body"),
-    (415, "unsupported_image"),
-    (422, "too_many_pixels"),
-}
+_OUR_FAILURES = (500, 503, 504)
 
 
-def fuzz_http(address: str, count: int, seed: int) -> ImageFuzz:
-    """Posts so many to the server at host:port, one after the other; each must get an answer that is documented."""
+def fuzz_pictures(address: str, count: int, seed: int) -> Outcome:
+    """Posts so many damaged pictures to the server at host:port; each must get an answer that is documented."""
     files = seeds()
-    found, outcomes = ImageFuzz(), Counter[str]()
-    connection = http.client.HTTPConnection(address, timeout=60)
-    for index in range(count):
-        mutated = draw_mutated(seed, index, files)
-        started = time.perf_counter()
-        connection.request("POST", PREDICT, mutated.content, {"content-type": "image/jpeg"})
-        response = connection.getresponse()
-        body = response.read()
-        took_s = time.perf_counter() - started
-        document = json.loads(body)
-        outcome = f"{response.status} {document.get('code', '')}".strip()
-        outcomes[outcome] += 1
-        if (response.status, document.get("code", "")) not in _EXPECTED or b"\n" in body:
-            found.wrong.append(f"{index}: {mutated.seed}, {', '.join(mutated.changes)}: {body[:300]!r}")
-        if took_s > found.slowest_s:
-            found.slowest_s = round(took_s, 3)
-            found.slowest = f"{index}: {mutated.seed}, {', '.join(mutated.changes)}: {outcome}"
-    connection.close()
-    found.outcomes = dict(outcomes.most_common())
-    return found
+
+    def requests() -> Iterator[Damaged]:
+        for index in range(count):
+            found = draw_mutated(seed, index, files)
+            name = f"{found.seed}, {', '.join(found.changes)}"
+            yield Damaged(name, PREDICT, {"content-type": "image/jpeg"}, found.content)
+
+    return _fuzz(address, requests())
+
+
+def fuzz_bodies(address: str, count: int, seed: int) -> Outcome:
+    """The same with damaged forms, JSON and tensors."""
+    return _fuzz(address, (damage(random.Random(f"{seed}/{index}")) for index in range(count)))
 
 
 def first_class(address: str, colour: str) -> str:
@@ -51,10 +41,47 @@ def first_class(address: str, colour: str) -> str:
     buffer = io.BytesIO()
     Image.new("RGB", (20, 20), colour).save(buffer, "PNG")
     connection = http.client.HTTPConnection(address, timeout=60)
-    connection.request("POST", PREDICT, buffer.getvalue())
-    response = connection.getresponse()
-    body = response.read()
+    status, body = _answer(connection, Damaged("sound", PREDICT, {}, buffer.getvalue()))
     connection.close()
-    if response.status != 200:
-        raise RuntimeError(f"{response.status}: {body!r}")
+    if status != 200:
+        raise RuntimeError(f"{status}: {body!r}")
     return str(json.loads(body)["predictions"][0]["classes"][0]["label"])
+
+
+def _fuzz(address: str, requests: Iterable[Damaged]) -> Outcome:
+    """One after the other, by one connection as long as the server keeps it."""
+    found, outcomes = Outcome(), Counter[str]()
+    connection = http.client.HTTPConnection(address, timeout=60)
+    for index, request in enumerate(requests):
+        started = time.perf_counter()
+        status, body = _answer(connection, request)
+        took_s = time.perf_counter() - started
+        code = _code(status, body)
+        outcome = f"{status} {code}".strip()
+        outcomes[outcome] += 1
+        if code is None or status in _OUR_FAILURES:
+            found.wrong.append(f"{index}: {request.kind}: {status} {body[:300]!r}")
+        if took_s > found.slowest_s:
+            found.slowest_s, found.slowest = round(took_s, 3), f"{index}: {request.kind}: {outcome}"
+    connection.close()
+    found.outcomes = dict(outcomes.most_common())
+    return found
+
+
+def _answer(connection: http.client.HTTPConnection, request: Damaged) -> tuple[int, bytes]:
+    headers: Mapping[str, str] = request.headers
+    connection.request("POST", request.path, request.body, headers)
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def _code(status: int, body: bytes) -> str | None:
+    """Of an error that is documented; empty for a success, None for anything else."""
+    if status == 200:
+        return ""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    is_ours = document.keys() == {"error", "code", "request_id"} and document["error"].isprintable()
+    return document["code"] if is_ours and document["code"] in ERRORS.get(status, ("", {}))[1] else None

@@ -25,11 +25,11 @@ _MOST_TOLD = 20
 
 
 @dataclass
-class ImageFuzz:
+class Outcome:
     """What came out."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
-    """How many became an image, and how many each class of error."""
+    """How many there were of each."""
     wrong: list[str] = field(default_factory=list)
     """What should not have come out."""
     slowest_s: float = 0.0
@@ -40,7 +40,7 @@ class ImageFuzz:
 
     @property
     def inputs(self) -> int:
-        """Pictures tried."""
+        """Tried."""
         return sum(self.outcomes.values())
 
 
@@ -49,7 +49,7 @@ def draw_mutated(seed: int, index: int, files: dict[str, bytes]) -> Mutated:
     return mutate(random.Random(f"{seed}/{index}"), files)
 
 
-def fuzz_images(count: int, seed: int) -> ImageFuzz:
+def fuzz_images(count: int, seed: int) -> Outcome:
     """Tries so many in a process of its own: a decoder that crashes, hangs or takes all memory ends only that.
 
     Raises CalledProcessError with what it wrote, where it has ended.
@@ -57,10 +57,10 @@ def fuzz_images(count: int, seed: int) -> ImageFuzz:
     command = [sys.executable, "-X", "faulthandler", "-m", "tests.image_fuzz", str(count), str(seed)]
     root = Path(__file__).parents[1]
     finished = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
-    return ImageFuzz(**json.loads(finished.stdout))
+    return Outcome(**json.loads(finished.stdout))
 
 
-def _fuzz(count: int, seed: int) -> ImageFuzz:
+def _fuzz(count: int, seed: int) -> Outcome:
     files = seeds()
     prepare = Preparer(_SIZE, 0.875)
     for content in files.values():
@@ -69,7 +69,7 @@ def _fuzz(count: int, seed: int) -> ImageFuzz:
     resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES,) * 2)
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcomes: Counter[str] = Counter()
-    found = ImageFuzz()
+    found = Outcome()
     for index in range(count):
         mutated = draw_mutated(seed, index, files)
         name = f"{index}: {mutated.seed}, {', '.join(mutated.changes)}"

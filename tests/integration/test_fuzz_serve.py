@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http_fuzz import PREDICT, first_class, fuzz_http
+from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
 from tests.image_fuzz import fuzz_images
+from tests.mutated_bodies import PREDICT
 from tests.schema_fuzz import fuzz_schema
 from tests.tiny_server import tiny_server
 
@@ -65,10 +66,17 @@ def test_a_damaged_picture_gives_an_image_or_an_error_of_ours_in_little_memory()
 
 
 def test_a_damaged_picture_gets_an_answer(server: str) -> None:
-    found = fuzz_http(server, 400, seed=2)
+    found = fuzz_pictures(server, 400, seed=2)
     assert found.wrong == []
     assert found.inputs == 400
     assert found.outcomes["200"] > 50 and found.outcomes["400 damaged_image"] > 50
+    assert first_class(server, "lime") == "green"
+
+
+def test_a_damaged_form_json_or_tensor_gets_an_answer(server: str) -> None:
+    found = fuzz_bodies(server, 1200, seed=1)
+    assert found.wrong == []
+    assert {"200", "400 bad_json", "400 bad_multipart", "400 bad_tensor", "400 bad_parameter"} <= found.outcomes.keys()
     assert first_class(server, "lime") == "green"
 
 
