@@ -58,3 +58,9 @@ def test_the_schema_describes_every_field() -> None:
     for model in (ServeConfig, *(field.annotation for field in ServeConfig.model_fields.values())):
         for name, field in getattr(model, "model_fields", {}).items():
             assert field.description, name
+
+
+def test_the_recipe_is_valid() -> None:
+    recipe = Path(__file__).parents[2] / "jobs" / "recipes" / "serve-photos.yaml"
+    config = parse_as(ServeConfig, recipe.read_text(), str(recipe))
+    assert config.models[0].version == "photos@production"
