@@ -35,6 +35,8 @@ class Rollout:
 
     def __init__(self) -> None:
         self._config: ServeConfig
+        self._registry: Registry
+        self._known: dict[tuple[str, int], tuple[str, str]] = {}  # address and digest, by model and number
         self._models: dict[str, ModelState] = {}
         self._wanted: dict[str, Placements] = {}
         self._revision = 0
@@ -50,6 +52,7 @@ class Rollout:
     def reconfigure(self, document: Mapping[str, Any]) -> None:
         """Other models, or other settings, from the next look at the registry on."""
         self._config = ServeConfig.model_validate(document)
+        self._registry, self._known = Registry(self._config.registry), {}
         names = [model.name for model in self._config.models]
         gone = self._models.keys() - set(names)
         self._models = {name: self._models.get(name, ModelState()) for name in names}
@@ -164,8 +167,11 @@ class Rollout:
         if reference.startswith("s3://") or "/" in reference:
             digest = digest_of(reference)
             return Placement(model, digest[:12], reference, digest)
-        version = Registry(self._config.registry).resolve(reference)
-        return Placement(model, str(version.number), version.url, digest_of(version.url))
+        place = self._registry.locate(reference)  # all that is asked at each look: versions never change
+        if place not in self._known:
+            url = self._registry.version(*place).url
+            self._known[place] = (url, digest_of(url))
+        return Placement(model, str(place[1]), *self._known[place])
 
     def _prove(self, wanted: Placements) -> None:
         """Each must answer its golden images on this machine. Raises ScenerecError."""

@@ -103,6 +103,10 @@ class Registry:
 
     def resolve(self, reference: str) -> Version:
         """The version that `NAME@ALIAS`, `NAME:NUMBER` or `NAME` (the newest) means. Raises RegistryError."""
+        return self.version(*self.locate(reference))
+
+    def locate(self, reference: str) -> tuple[str, int]:
+        """Model and number of what `resolve` returns; of an alias or a number by one request at most."""
         model, alias_name, number = parse_reference(reference)
         if alias_name:
             alias = self.alias(model, alias_name)
@@ -112,11 +116,12 @@ class Registry:
                     f"set it with `scenerec registry promote {model}:VERSION {alias_name}`"
                 )
             number = alias.version
-        numbers = self.version_numbers(model)
-        if not numbers:
-            known = ", ".join(self.models()) or "none yet"
-            raise RegistryError(f"{self.url}: no model {model} (there are: {known}): `scenerec registry push BUNDLE`")
-        return self.version(model, number or numbers[-1])
+        if number:
+            return model, number
+        if numbers := self.version_numbers(model):
+            return model, numbers[-1]
+        known = ", ".join(self.models()) or "none yet"
+        raise RegistryError(f"{self.url}: no model {model} (there are: {known}): `scenerec registry push BUNDLE`")
 
     def push(self, bundle: Bundle, model: str) -> Version:
         """Stores a verified bundle as the model's next version. Raises RegistryError, StorageError."""

@@ -242,3 +242,23 @@ def test_keys_are_asked_for_and_a_new_one_is_known_without_a_restart(
 
     wait_until(is_known)
     assert set(replica_pids(cluster)) & set(pids)
+
+
+def test_it_grows_under_load_goes_to_nothing_when_idle_and_comes_back(
+    deployed: str, config: Path, cluster: LocalCluster
+) -> None:
+    scale = {
+        "min_replicas": 0,
+        "max_replicas": 2,
+        "target_ongoing_requests": 1,
+        "upscale_delay_s": 1,
+        "downscale_delay_s": 3,
+    }
+    settings = [part for key, value in scale.items() for part in ("--set", f"scale.{key}={value}")]
+    scenerec("serve", "deploy", str(config), *settings)
+    with SteadyLoad(URL, "tiny", PICTURES, connections=8) as load:
+        wait_until(lambda: len(replica_pids(cluster)) == 2)
+    assert load.tally.lost == []
+    wait_until(lambda: len(replica_pids(cluster)) == 0)
+    answer = requests.post(f"{URL}/v1/models/tiny:predict", data=PICTURES["blue"], timeout=90)
+    assert answer.json()["predictions"][0]["classes"][0]["label"] == "blue"
