@@ -57,7 +57,8 @@ def build(config: ServeConfig, has_room: bool) -> serve.Application:
             health_check_period_s=2,
             health_check_timeout_s=10,
             max_surge_percent=100 if has_room else 0,
-            logging_config=logging,
+            # Else Ray Serve makes an access log's line of each request, to throw it away.
+            logging_config=logging.model_copy(update={"log_level": "WARNING"}),
         ),
         settings.model_dump_json(),
     )
