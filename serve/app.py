@@ -31,8 +31,8 @@ def build(config: ServeConfig, has_room: bool) -> serve.Application:
 
     Args:
         config: what is served.
-        has_room: whether the cluster has the resources of one replica more. New replicas then start before old ones
-            stop; else each takes the place of one that has stopped: Ray Serve would wait for room for ever.
+        has_room: whether the cluster could hold all replicas twice. New ones then start before old ones stop; else
+            each takes the place of one that has stopped: Ray Serve would wait for room for ever.
     """
     logging = LoggingConfig(enable_access_log=False)
     rollout = _versioned(
@@ -77,6 +77,14 @@ def autoscaling(scale: ServeScaleConfig) -> AutoscalingConfig:
         look_back_period_s=max(1.0, min(scale.upscale_delay_s, 10.0)),
         metrics_interval_s=0.5,
     )
+
+
+def replicas_that_fit(scale: ServeScaleConfig, cpus: float, gpus: float) -> int:
+    """How many replicas a node with these free resources could take."""
+    fitting = cpus // scale.cpus_per_replica
+    if scale.gpus_per_replica:
+        fitting = min(fitting, gpus // scale.gpus_per_replica)
+    return int(fitting)
 
 
 def http_options(config: ServeConfig, default_host: str) -> HTTPOptions:

@@ -23,7 +23,7 @@ from cluster.serve_proxy import CERTIFICATE
 from scenerec.errors import ClusterError, ScenerecError
 from scenerec.serve_config import ServeConfig, ServeScaleConfig
 from scenerec.training.progress import Event, Failure, Note, RunResult, format_line
-from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options
+from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options, replicas_that_fit
 
 _STATUS_TIMEOUT_S = 20
 _START_TIMEOUT_S = 180
@@ -125,11 +125,10 @@ def _start(config: ServeConfig, default_host: str) -> None:
 
 
 def _has_room(scale: ServeScaleConfig) -> bool:
-    """Whether some node could take a replica more, now."""
+    """Whether the nodes could take all replicas a second time, now."""
     nodes = ray._private.state.available_resources_per_node().values()
-    return any(
-        node.get("CPU", 0) >= scale.cpus_per_replica and node.get("GPU", 0) >= scale.gpus_per_replica for node in nodes
-    )
+    room = sum(replicas_that_fit(scale, node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
+    return room >= scale.max_replicas
 
 
 def _await_running(name: str) -> None:

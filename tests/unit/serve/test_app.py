@@ -1,0 +1,20 @@
+import pytest
+
+from scenerec.serve_config import ServeScaleConfig
+from serve.app import autoscaling, replicas_that_fit
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "cpus_each", "gpus_each", "fitting"),
+    [(0, 0, 1, 0, 0), (1.9, 0, 1, 0, 1), (8, 0, 3, 0, 2), (8, 1, 1, 0.25, 4), (2, 4, 1, 0.5, 2), (8, 0, 1, 1, 0)],
+)
+def test_a_node_takes_as_many_replicas_as_its_scarcest_resource_allows(
+    cpus: float, gpus: float, cpus_each: int, gpus_each: float, fitting: int
+) -> None:
+    scale = ServeScaleConfig(cpus_per_replica=cpus_each, gpus_per_replica=gpus_each)
+    assert replicas_that_fit(scale, cpus, gpus) == fitting
+
+
+def test_an_application_that_may_shrink_to_nothing_begins_with_one_replica() -> None:
+    settings = autoscaling(ServeScaleConfig(min_replicas=0, max_replicas=4))
+    assert (settings.min_replicas, settings.initial_replicas, settings.max_replicas) == (0, 1, 4)
