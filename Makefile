@@ -47,6 +47,9 @@ bench-int8: $(READY)  ## int8 and TFLite against float32, form by form (half an 
 fuzz: $(READY)  ## Damaged pictures and odd requests against decoder and server; prints how many (five minutes)
 	$(BIN)/python -m tests.fuzz
 
+bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (half an hour; needs wrk)
+	$(BIN)/python -m tests.bench.serving
+
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/proto/inference.proto
 
