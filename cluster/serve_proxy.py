@@ -78,6 +78,8 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # Ray Serve's controller looks at everything as often as this; by default ten times a second, for 5 % of a core.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.4",
+        # Replicas and proxies hand on their metrics once a second; by default ten times, also with nothing to say.
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES),
         "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "2",
         "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "120",
