@@ -83,6 +83,8 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES),
         "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "2",
         "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "120",
+        # By itself every 10 s: an endpoint would be slow to grow.
+        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
         # Ray would read messages of 2 GB before our own limit counts.
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(_GRPC_MESSAGE_BYTES),
         # A replica that is to go stays reachable for this long, so that no proxy sends it a request in vain.

@@ -75,7 +75,6 @@ def autoscaling(scale: ServeScaleConfig) -> AutoscalingConfig:
         upscale_delay_s=scale.upscale_delay_s,
         downscale_delay_s=scale.downscale_delay_s,
         look_back_period_s=max(1.0, min(scale.upscale_delay_s, 10.0)),
-        metrics_interval_s=0.5,
     )
 
 
