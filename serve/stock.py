@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from scenerec.errors import ScenerecError
+from scenerec.errors import ScenerecError, StorageError
 from serve.assignment import Assignment, Placement
 from serve.bundle_cache import open_placement
 from serve.models import EngineOptions, ServedVersion, Shelf, Weighted, load_version
@@ -35,7 +35,7 @@ class Stock:
         """Serves what is assigned. Takes seconds: not for an event loop.
 
         A model with a version that cannot be served keeps the versions that it has; `refused` tells why. Raises
-        ScenerecError where it has none.
+        ScenerecError where it has none, StorageError where a version could not be fetched: what is served stays.
         """
         with self._lock:
             models: dict[str, list[Weighted]] = {}
@@ -45,6 +45,8 @@ class Stock:
                 try:
                     models[name] = [Weighted(self._load(each), each.weight) for each in placements]
                     served += placements
+                except StorageError:
+                    raise  # says nothing of the version: it is tried again
                 except Exception as error:
                     if name not in self.shelf.names():
                         raise

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from scenerec.errors import BundleError
+from scenerec.errors import BundleError, StorageError
 from serve.assignment import Assignment, Placement
 from serve.bundle_cache import digest_of, open_placement
 from serve.models import EngineOptions, Shelf
@@ -50,6 +50,20 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(tmp_pat
     assert served(kept) == ["1"]
     assert kept.placements == (first,)
     assert "golden" in kept.refused[bad.key]
+
+
+def test_a_store_that_does_not_answer_condemns_no_version(tmp_path: Path) -> None:
+    kept = stock(tmp_path)
+    first, second = placement(tmp_path, "1"), placement(tmp_path, "2", scale=0.1)
+    kept.fill(Assignment(1, (first,)))
+    Path(second.url).rename(tmp_path / "away")
+    with pytest.raises(StorageError):
+        kept.fill(Assignment(2, (second,)))
+    assert served(kept) == ["1"]
+    assert kept.refused == {}
+    (tmp_path / "away").rename(second.url)
+    kept.fill(Assignment(2, (second,)))
+    assert served(kept) == ["2"]
 
 
 def test_weights_change_without_loading_anything_again(tmp_path: Path) -> None:
