@@ -14,13 +14,9 @@ from torchvision.ops import StochasticDepth
 
 from scenerec.models import keras_bindings, keras_twin, torch_model
 
-ARCHITECTURES = [
-    "resnet18",
-    "mobilenet_v3_small",
-    "shufflenet_v2_x0_5",
-    "squeezenet1_1",
-]
-TRAINED = ["resnet18", "mobilenet_v3_small", "squeezenet1_1"]
+ARCHITECTURES = ["resnet18", "mobilenet_v3_small"]
+"""One with plain and one with most other layers; more in tests/integration/test_twin_parity.py, all in tests/bench."""
+TRAINED = ["resnet18"]
 
 
 def nchw(images: np.ndarray) -> torch.Tensor:
@@ -54,13 +50,10 @@ def test_an_input_is_converted_channel_by_channel_without_moving_data(make_pair:
 def test_gradients_and_running_statistics_are_torchs(
     arch: str, make_pair: Callable, set_policy: Callable, rng: np.random.Generator
 ):
-    """In float64: in float32 a ReLU may take either side where its input is zero but for rounding.
-
-    Torch's gradient of hard-swish holds a constant in float32 even there.
-    """
+    """In float64: in float32 a ReLU may take either side where its input is zero but for rounding."""
     set_policy("float64")
     network, twin = make_pair(arch, image_size=32)
-    assert_same_training_step(network.double(), twin, rng.normal(size=(8, 32, 32, 3)), tolerance=1e-6)
+    assert_same_training_step(network.double(), twin, rng.normal(size=(8, 32, 32, 3)), tolerance=1e-9)
 
 
 def test_attention_is_torchs(attention_network: nn.Module, twin_of: Callable, rng: np.random.Generator):
