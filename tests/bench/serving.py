@@ -10,6 +10,7 @@ is a column of its own too and is not subtracted.
 """
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -61,6 +62,7 @@ def main() -> None:
     )
     parser.add_argument("--no-record", action="store_true", help="write no rows")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that nothing is left behind
     images = photographs(PHOTOGRAPHS, options.images)
     print(f"{len(images)} JPEG files of {statistics.mean(map(len, images)) / 1e3:.1f} KB", flush=True)
     for arch in options.archs:
@@ -101,10 +103,11 @@ def compare(
                     for count in connections:
                         figures = measure(system, wrk, count, seconds)._replace(idle_ms_per_s=idle_ms)
                         found.setdefault((system.name, count), []).append(figures)
-                    system.pause()
                 except (ValueError, UnavailableError) as error:
                     failed[system.name] = str(error)
                     print(f"{system.name}: {error}", file=sys.stderr, flush=True)
+                finally:
+                    system.pause()
             print(f"round {number + 1} of {rounds} is done", flush=True)
     finally:
         for system in started:
