@@ -69,7 +69,7 @@ def status() -> dict[str, Any]:
     return json.loads(scenerec("serve", "status", "tiny", "--json").splitlines()[-1])["applications"][0]
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float = 90) -> None:
+def wait_until(condition: Callable[[], bool], patience_s: float = 150) -> None:
     ends_at = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < ends_at, "it did not come to that"
