@@ -107,6 +107,8 @@ class DataConfig(Section):
     """Training set: where `scenerec data pack` wrote manifest.json and shards; s3:// or a local folder."""
     val: Location
     """Validation set, packed the same way, with the same classes."""
+    train_share: Fraction = 1.0
+    """Share of the training shards that is used, from the first: less than 1 for quick trials on a large set."""
     image_size: int = Field(224, ge=16, le=1024)
     """Side of the square that the network sees, in pixels."""
     eval_crop_ratio: Fraction = 0.875
@@ -262,13 +264,9 @@ class CheckpointConfig(Section):
     """Newest checkpoints that are kept, beside the best."""
 
 
-class TrainConfig(Section):
-    """A training job: the whole of train.yaml."""
+class TrainingConfig(Section):
+    """How a network is trained: what a training job and each trial of a search have in common."""
 
-    kind: Literal["train"]
-    """What the file describes."""
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
-    """Name of the run; its results go to output/name."""
     framework: Literal["torch", "tensorflow"]
     """The framework that trains; network, first weights and batches are the same in both."""
     data: DataConfig
@@ -281,16 +279,28 @@ class TrainConfig(Section):
     """On how many machines."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """How often it is saved."""
-    output: Location
-    """Where runs go: s3:// or a folder that all nodes share."""
 
     @model_validator(mode="after")
-    def _image_size_suits_the_architecture(self) -> "TrainConfig":
+    def _image_size_suits_the_architecture(self) -> "TrainingConfig":
         try:
             check_image_size(self.model.arch, self.data.image_size)
         except ModelError as error:
             raise ValueError(f"data.image_size: {error}") from None
         return self
+
+
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+class TrainConfig(TrainingConfig):
+    """A training job: the whole of train.yaml."""
+
+    kind: Literal["train"]
+    """What the file describes."""
+    name: RunName
+    """Name of the run; its results go to output/name."""
+    output: Location
+    """Where runs go: s3:// or a folder that all nodes share."""
 
     @property
     def run_url(self) -> str:

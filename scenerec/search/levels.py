@@ -1,0 +1,92 @@
+"""What a trial trains, rung by rung: one run that is stopped early, or a run at each level of resolution or data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scenerec.config import TrainConfig
+from scenerec.models.zoo import architecture
+from scenerec.search.space import Point
+from scenerec.tune_config import TuneConfig
+
+_SIZE_STEP_PX = 8
+
+
+@dataclass(frozen=True)
+class Level:
+    """One run of a trial."""
+
+    number: int
+    """From 1."""
+    config: TrainConfig
+    cost: float
+    """Of one of its epochs, in epochs of the last level."""
+
+
+def trial_levels(tune: TuneConfig, number: int, point: Point, part: int = 0) -> list[Level]:
+    """The runs of trial `number`, in order; with `by: epochs` it is one.
+
+    `part` counts the settings that a population has given the trial; each is a run of its own.
+    Raises ValueError, in one line, where the values of `point` do not fit each other.
+    """
+    name = trial_name(number)
+    trials_url = f"{tune.run_url}/trials"
+    if tune.budget.by == "epochs":
+        run = f"{name}.{part}" if part else name
+        return [Level(1, tune.trial_config(point, run, trials_url), 1.0)]
+    full = tune.trial_config(point, name, trials_url)
+    return [
+        Level(index, _level_config(tune, point, full, share, f"{trials_url}/{name}", index), _cost(tune, full, share))
+        for index, share in enumerate(tune.budget.levels, 1)
+    ]
+
+
+def trial_name(number: int) -> str:
+    """`0003`: the trial's folder below `trials`."""
+    return f"{number:04d}"
+
+
+def rung_times(tune: TuneConfig, epochs: int) -> tuple[int, int]:
+    """(first, last) time on the scheduler's clock. It counts epochs; levels are laid on its rungs, which are powers."""
+    if tune.budget.by == "epochs":
+        return min(tune.scheduler.grace_epochs, epochs), epochs
+    return 1, rung_time(tune, len(tune.budget.levels))
+
+
+def rung_time(tune: TuneConfig, level: int) -> int:
+    """The scheduler's time after `level` (from 1) of a trial with levels."""
+    return int(tune.scheduler.reduction_factor ** (level - 1))
+
+
+def most_epochs(tune: TuneConfig) -> int:
+    """Epochs of the longest possible trial, in one level."""
+    parameter = tune.search.get("optimize.epochs")
+    return int(max(parameter.values or parameter.samples)) if parameter else tune.base.optimize.epochs
+
+
+def _level_config(
+    tune: TuneConfig, point: Point, full: TrainConfig, share: float, output: str, index: int
+) -> TrainConfig:
+    field = "data.image_size" if tune.budget.by == "resolution" else "data.train_share"
+    value = _image_size(full, share) if tune.budget.by == "resolution" else share * full.data.train_share
+    return tune.trial_config({**point, field: value}, f"level-{index}", output)
+
+
+def _image_size(full: TrainConfig, share: float) -> int:
+    """The share of the side, in steps that networks like, and no less than the architecture takes."""
+    arch = architecture(full.model.arch)
+    if share == 1 or arch.fixed_image_size:
+        return full.data.image_size
+    wanted = round(full.data.image_size * share / _SIZE_STEP_PX) * _SIZE_STEP_PX
+    return min(max(wanted, arch.min_image_size, 16), full.data.image_size)
+
+
+def _cost(tune: TuneConfig, full: TrainConfig, share: float) -> float:
+    if tune.budget.by == "data":
+        return share
+    return float((_image_size(full, share) / full.data.image_size) ** 2)
+
+
+def all_levels_cost(levels: list[Level]) -> Iterator[float]:
+    """Cost of each level as a whole, in epochs of the last one."""
+    for level in levels:
+        yield level.cost * level.config.optimize.epochs

@@ -1,0 +1,96 @@
+"""The trials of a search in its folder: `trials/NAME/trial.json`. One writer, the search's driver; many readers."""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from scenerec.config_file import dump_config, parse_as
+from scenerec.errors import CheckpointError, NotFoundError
+from scenerec.search.levels import trial_name
+from scenerec.search.trial import Trial
+from scenerec.storage import Storage, open_storage
+from scenerec.tune_config import TuneConfig
+
+TRIAL_FILE = "trial.json"
+RESULT_FILE = "result.json"
+BEST_CONFIG_FILE = "train.yaml"
+REPORT_FILE = "report.html"
+
+# What may change when a search is submitted again; the trials that it has then still compare.
+_MAY_CHANGE = frozenset({"trials", "concurrent_trials", "max_hours", "give_up_after", "retrain"})
+
+
+class SearchFolder:
+    """The files of one search, local or in S3."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.storage: Storage = open_storage(url)
+
+    def trials(self) -> list[Trial]:
+        """All trials, by number. Raises CheckpointError, StorageError."""
+        keys = [info.key for info in self.storage.list("trials/") if info.key.count("/") == 2]
+        return sorted(
+            (self._read(key) for key in keys if key.endswith(f"/{TRIAL_FILE}")), key=lambda trial: trial.number
+        )
+
+    def write(self, trial: Trial) -> None:
+        """Writes a trial, anew where it is there."""
+        self.storage.put(f"trials/{trial_name(trial.number)}/{TRIAL_FILE}", trial.model_dump_json(indent=1).encode())
+
+    def write_config(self, config: TuneConfig) -> None:
+        """config.yaml, with every default filled in."""
+        self.storage.put("config.yaml", dump_config(config).encode())
+
+    def read_config(self) -> TuneConfig:
+        """config.yaml. Raises CheckpointError where the folder is no search's, ConfigError, StorageError."""
+        try:
+            text = self.storage.get("config.yaml").decode()
+        except NotFoundError:
+            raise CheckpointError(
+                f"{self.url}: has no config.yaml, so it is no search's folder: name one such as s3://scenes/runs/NAME"
+            ) from None
+        return parse_as(TuneConfig, text, f"{self.url}/config.yaml")
+
+    def check_same_search(self, config: TuneConfig) -> None:
+        """Raises CheckpointError where the folder's trials were those of another search."""
+        if self.storage.size("config.yaml") is None:
+            return
+        stored, wanted = (each.model_dump(mode="json") for each in (self.read_config(), config))
+        for field, value in wanted.items():
+            if field not in _MAY_CHANGE and stored[field] != value:
+                raise CheckpointError(
+                    f"{self.url}: has the trials of another search ({_difference(field, stored[field], value)}): give "
+                    "this one another name, or start it over with `scenerec submit --restart`"
+                )
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """result.json: the search is over."""
+        self.storage.put(RESULT_FILE, json.dumps(result, indent=2).encode())
+
+    def read_result(self) -> dict[str, Any] | None:
+        """result.json, None while the search is not over."""
+        return json.loads(self.storage.get(RESULT_FILE)) if self.storage.size(RESULT_FILE) is not None else None
+
+    def clear(self) -> None:
+        """Deletes the search's files, its trials' included."""
+        for info in list(self.storage.list()):
+            self.storage.delete(info.key)
+
+    def _read(self, key: str) -> Trial:
+        try:
+            return Trial.model_validate_json(self.storage.get(key))
+        except ValidationError as error:
+            raise CheckpointError(
+                f"{self.url}/{key}: is no trial of this version of scenerec ({error.errors()[0]['msg']})"
+            ) from None
+
+
+def _difference(field: str, stored: Any, wanted: Any) -> str:
+    """The innermost field that differs: `base.optimize.lr: 0.1, now 0.2`."""
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in [*wanted, *stored]:
+            if stored.get(key) != wanted.get(key):
+                return _difference(f"{field}.{key}", stored.get(key), wanted.get(key))
+    return f"{field}: {stored!r}, now {wanted!r}"
