@@ -2,7 +2,7 @@
 
 import difflib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
@@ -15,6 +15,9 @@ Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", 
 
 MAXIMISED = frozenset({"val_top1", "val_top5"})
 """Objectives of which more is better; of the others less is."""
+
+STATIC = frozenset({"parameters", "gflops", "latency_ms"})
+"""Objectives that a network has before it has learned anything."""
 
 _TRIES = 200
 
@@ -71,7 +74,7 @@ class RetrainConfig(Section):
     """What becomes of the best config."""
 
     epochs: int | None = Field(None, ge=1)
-    """Epochs of the full training; by default those of the base."""
+    """Epochs of the full training; by default those of the best trial's config."""
     export: bool = True
     """Export the trained network as an ONNX bundle."""
 
@@ -114,10 +117,11 @@ class TuneConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "TuneConfig":
         _check_fields(self.search)
+        _check_conditions(self.search, self.base_values)
         _check_scheduler(self)
         if len(set(self.objective)) < len(self.objective):
             raise ValueError("objective: one stands twice")
-        if self.objective[0] in ("parameters", "gflops", "latency_ms"):
+        if self.objective[0] in STATIC:
             raise ValueError(f"objective: {self.objective[0]} alone wants no training: name val_top1 first")
         if self.concurrent_trials != "auto" and self.concurrent_trials < 1:
             raise ValueError("concurrent_trials: must be `auto` or at least 1")
@@ -183,6 +187,16 @@ def _check_fields(parameters: space.Space) -> None:
         raise ValueError(f"search.{error}") from None
 
 
+def _check_conditions(parameters: space.Space, base: Mapping[str, Any]) -> None:
+    """A parameter whose condition never holds was a mistake: nobody would miss it in the results."""
+    for field, parameter in parameters.items():
+        for other, wanted in parameter.when.items():
+            is_possible = parameters[other].may_be if other in parameters else [base[other]].__contains__
+            if not any(map(is_possible, space.wanted_values(wanted))):
+                remedy = f"search.{other} has no such value" if other in parameters else f"base has {base[other]!r}"
+                raise ValueError(f"search.{field}.when: {other} is never {wanted!r}: {remedy}")
+
+
 def _check_scheduler(config: TuneConfig) -> None:
     if config.searcher == "grid":
         try:
@@ -207,13 +221,23 @@ def _check_values(config: TuneConfig) -> None:
     base = config.base_values
     for field, parameter in config.search.items():
         for value in parameter.samples:
-            reason = _refusal(config, {**_conditions(config.search, field), field: value})
+            point = {**_conditions(config.search, field), field: value}
+            reason = _refusal(config, point)
             if reason is None:
+                _check_retrain(config, point)
                 continue
             rng = random.Random(f"{config.seed}/{field}")
             drawn = (space.random_point(config.search, base, rng) for _ in range(_TRIES))
             if all(_refusal(config, {**point, field: value}) for point in drawn if field in point):
                 raise ValueError(f"search.{field}: {value!r} is never possible: {reason}")
+
+
+def _check_retrain(config: TuneConfig, point: Point) -> None:
+    """The best trial's config must bear the epochs that it is trained for in the end."""
+    if config.retrain is not None and config.retrain.epochs is not None:
+        reason = _refusal(config, {**point, "optimize.epochs": config.retrain.epochs})
+        if reason is not None:
+            raise ValueError(f"retrain.epochs: {config.retrain.epochs} with {space.describe_point(point)}: {reason}")
 
 
 def _conditions(parameters: space.Space, field: str) -> Point:
@@ -222,7 +246,7 @@ def _conditions(parameters: space.Space, field: str) -> Point:
     for other, wanted in parameters[field].when.items():
         if other in parameters:
             point |= _conditions(parameters, other)
-        point[other] = wanted[0] if isinstance(wanted, (list, tuple)) else wanted
+        point[other] = space.wanted_values(wanted)[0]
     return point
 
 

@@ -1,19 +1,24 @@
-"""Who proposes the next point of a search: at random, by a grid, or by Optuna's TPE. All go on from recorded trials."""
+"""Who proposes the next point of a search: at random, by a grid, or by Optuna's TPE. All go on from recorded trials.
+
+A proposal depends on the config, its number and the trials that are known by then, and on nothing else: a search that
+is resumed proposes what it would have proposed.
+"""
 
 import random
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from scenerec.search import space
-from scenerec.search.space import Parameter, Point
+from scenerec.search.space import Point
 from scenerec.search.trial import Trial
-from scenerec.tune_config import MAXIMISED, TuneConfig
+from scenerec.tune_config import TuneConfig
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.trial import FrozenTrial
 
 _TRIES_FOR_A_NEW_POINT = 100
+_TRIES_OF_THE_MODEL = 10
 
 
 class Sampler(Protocol):
@@ -39,29 +44,6 @@ def make_sampler(config: TuneConfig, earlier: Iterable[Trial] = ()) -> Sampler:
     return sampler
 
 
-class RandomSampler:
-    """Each point by seed and number alone; one that was there before is drawn again."""
-
-    def __init__(self, config: TuneConfig) -> None:
-        self.config = config
-        self.base = config.base_values
-        self.known: set[str] = set()
-
-    def propose(self, number: int) -> Point | None:
-        """See Sampler."""
-        for attempt in range(_TRIES_FOR_A_NEW_POINT):
-            rng = random.Random(f"{self.config.seed}/{number}/{attempt}")
-            point = space.random_point(self.config.search, self.base, rng)
-            if repr(point) not in self.known:
-                self.known.add(repr(point))
-                return point
-        return None
-
-    def tell(self, trial: Trial) -> None:
-        """See Sampler."""
-        self.known.add(repr(trial.point))
-
-
 class GridSampler:
     """Every point of the space, in order."""
 
@@ -76,6 +58,40 @@ class GridSampler:
         """See Sampler: a grid does not learn."""
 
 
+class RandomSampler:
+    """Each point by seed and number alone; one that was there before is drawn again."""
+
+    def __init__(self, config: TuneConfig) -> None:
+        self.config = config
+        self.base = config.base_values
+        self.known: set[str] = set()
+
+    def propose(self, number: int) -> Point | None:
+        """See Sampler."""
+        rng = random.Random(f"{self.config.seed}/{number}")
+        for _ in range(_TRIES_FOR_A_NEW_POINT):
+            point = space.random_point(self.config.search, self.base, rng)
+            if self.is_new(point):
+                return self.take(point)
+        if space.size(self.config.search, self.base) is None:
+            return None
+        left = [point for point in space.grid(self.config.search, self.base) if self.is_new(point)]
+        return self.take(rng.choice(left)) if left else None
+
+    def tell(self, trial: Trial) -> None:
+        """See Sampler."""
+        self.take(trial.point)
+
+    def is_new(self, point: Point) -> bool:
+        """Whether the point was neither proposed nor told of."""
+        return space.point_key(point) not in self.known
+
+    def take(self, point: Point) -> Point:
+        """Remembers a point, and returns it."""
+        self.known.add(space.point_key(point))
+        return point
+
+
 class TpeSampler:
     """The tree-structured Parzen estimator of Optuna, multivariate and conditional (Bergstra et al. 2011).
 
@@ -84,114 +100,58 @@ class TpeSampler:
     """
 
     def __init__(self, config: TuneConfig) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.optuna = optuna
         self.config = config
         self.base = config.base_values
-        sampler = optuna.samplers.TPESampler(
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            n_startup_trials=first_random_trials(config.trials),
-            seed=config.seed,
-            warn_independent_sampling=False,
-        )
-        directions: list[Literal["minimize", "maximize"]] = [
-            "maximize" if objective in MAXIMISED else "minimize" for objective in config.objective
-        ]
-        self.study = optuna.create_study(directions=directions, sampler=sampler)
-        self.running: dict[int, optuna.Trial] = {}
-        self.known: set[str] = set()
+        self.at_random = RandomSampler(config)
+        self.trials: dict[int, FrozenTrial] = {}
 
     def propose(self, number: int) -> Point | None:
-        """See Sampler."""
-        for _ in range(_TRIES_FOR_A_NEW_POINT):
-            trial = self.study.ask()
-            point = space.build_point(self.config.search, self.base, _suggest(trial))
-            if repr(point) not in self.known:
-                self.known.add(repr(point))
-                self.running[number] = trial
-                return point
-            self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
-        return None
+        """See Sampler. Where the model has nothing new to say, chance has."""
+        point = self._model_point(number)
+        if point is None:
+            point = self.at_random.propose(number)
+        if point is not None:
+            self.tell(Trial(number=number, point=point, state="running"))
+        return point
 
     def tell(self, trial: Trial) -> None:
         """See Sampler."""
-        self.known.add(repr(trial.point))
-        if not trial.is_ended:
-            return
-        if (asked := self.running.pop(trial.number, None)) is not None:
-            self._tell(asked, trial)
-        else:
-            self.study.add_trial(self._recorded(trial))
+        self.at_random.tell(trial)
+        self.trials[trial.number] = self._frozen(trial)
 
-    def _tell(self, asked: "optuna.Trial", trial: Trial) -> None:
-        state, values, intermediate = self._verdict(trial)
-        for epoch, value in intermediate.items():
-            asked.report(value, epoch)
-        self.study.tell(asked, values, state)
+    def _model_point(self, number: int) -> Point | None:
+        from optuna.trial import TrialState
 
-    def _recorded(self, trial: Trial) -> "optuna.trial.FrozenTrial":
-        state, values, intermediate = self._verdict(trial)
-        return self.optuna.trial.create_trial(
-            state=state,
-            values=values,
-            params={field: _external(self.config.search[field], value) for field, value in trial.point.items()},
-            distributions={field: _distribution(self.config.search[field]) for field in trial.point},
-            intermediate_values=intermediate,
-        )
+        from scenerec.search.optuna_trials import make_study, suggest, tpe_sampler
 
-    def _verdict(self, trial: Trial) -> tuple[Any, list[float] | None, dict[int, float]]:
-        """(Optuna's state, values, values by epoch)."""
-        states = self.optuna.trial.TrialState
+        seed = random.Random(f"{self.config.seed}/{number}/tpe").randrange(2**32)
+        known = [trial for _, trial in sorted(self.trials.items())]
+        sampler = tpe_sampler(seed, first_random_trials(self.config.trials))
+        study = make_study(self.config.objective, known, sampler)
+        for _ in range(_TRIES_OF_THE_MODEL):
+            asked = study.ask()
+            point = space.build_point(self.config.search, self.base, suggest(asked))
+            if self.at_random.is_new(point):
+                return point
+            study.tell(asked, state=TrialState.FAIL)
+        return None
+
+    def _frozen(self, trial: Trial) -> "FrozenTrial":
+        from optuna.trial import TrialState
+
+        from scenerec.search.optuna_trials import frozen
+
         values = trial.values(self.config.objective)
+        if not trial.is_ended:
+            return frozen(self.config.search, trial.point, TrialState.RUNNING)
         if values is None:
-            return states.FAIL, None, {}
-        if trial.state == "finished" or len(self.config.objective) > 1:
-            return states.COMPLETE, list(values), {}
-        if self.config.budget.by != "epochs":
-            return states.PRUNED, None, {trial.level: values[0]}
-        objective = self.config.objective[0]
-        return states.PRUNED, None, {int(epoch["epoch"]): float(epoch[objective]) for epoch in trial.history}
+            return frozen(self.config.search, trial.point, TrialState.FAIL)
+        if trial.state == "finished" or len(values) > 1:  # Optuna has no pruned trials of several objectives
+            return frozen(self.config.search, trial.point, TrialState.COMPLETE, values)
+        came_to = trial.epochs_done if self.config.budget.by == "epochs" else trial.level
+        return frozen(self.config.search, trial.point, TrialState.PRUNED, reached=(came_to, values[0]))
 
 
 def first_random_trials(trials: int) -> int:
     """Trials that TPE draws at random before it trusts its model: a third, between 3 and 10."""
     return min(max(trials // 3, 3), 10)
-
-
-def _suggest(trial: "optuna.Trial") -> space.Choose:
-    """Asks Optuna for each value. A choice is asked for by index: its values may be lists."""
-
-    def choose(field: str, parameter: Parameter) -> Any:
-        if parameter.choice is not None:
-            return parameter.choice[trial.suggest_categorical(field, range(len(parameter.choice)))]
-        low, high = parameter.bounds
-        if parameter.integer:
-            values = parameter.values
-            assert values is not None
-            return trial.suggest_int(field, int(low), values[-1], step=parameter.step)
-        return trial.suggest_float(field, low, high, log=parameter.log_uniform is not None)
-
-    return choose
-
-
-def _distribution(parameter: Parameter) -> "optuna.distributions.BaseDistribution":
-    """What `_suggest` draws from."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if parameter.choice is not None:
-        return CategoricalDistribution(range(len(parameter.choice)))
-    low, high = parameter.bounds
-    if parameter.integer:
-        values = parameter.values
-        assert values is not None
-        return IntDistribution(int(low), values[-1], step=parameter.step)
-    return FloatDistribution(low, high, log=parameter.log_uniform is not None)
-
-
-def _external(parameter: Parameter, value: Any) -> Any:
-    """A value as Optuna's parameter has it."""
-    return parameter.choice.index(value) if parameter.choice is not None else value

@@ -3,9 +3,10 @@
 Pure: a point is a dict from field ("optimize.lr") to value, and whoever draws one gives the choices.
 """
 
+import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -47,10 +48,12 @@ class Parameter(Section):
         if len(given) != 1:
             raise ValueError(f"must have exactly one of {', '.join(_KINDS)}, has {' and '.join(given) or 'none'}")
         if self.choice is not None:
-            if len({repr(value) for value in self.choice}) < len(self.choice):
+            if any(self.choice.index(value) < place for place, value in enumerate(self.choice)):
                 raise ValueError("choice: a value stands twice")
             return self
         low, high = self.bounds
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"{given[0]}: both numbers must be finite")
         if not low < high:
             raise ValueError(f"{given[0]}: the first number must be below the second")
         if self.log_uniform and low <= 0:
@@ -72,16 +75,25 @@ class Parameter(Section):
         return ends
 
     @property
-    def values(self) -> tuple[Any, ...] | None:
+    def values(self) -> Sequence[Any] | None:
         """All values; None for a continuous range."""
         if self.integer:
-            return tuple(range(self.integer[0], self.integer[1] + 1, self.step))
+            return range(self.integer[0], self.integer[1] + 1, self.step)
         return self.choice
 
     @property
     def samples(self) -> tuple[Any, ...]:
         """All values of a choice, the ends of a range: what a check must try."""
-        return self.choice if self.choice is not None else (self.at(0.0), self.at(1.0))
+        if self.choice is not None:
+            return self.choice
+        return (self.values[0], self.values[-1]) if self.values is not None else self.bounds
+
+    def may_be(self, value: Any) -> bool:
+        """Whether it can have this value."""
+        if self.values is not None:
+            return value in self.values
+        low, high = self.bounds
+        return isinstance(value, (int, float)) and low <= value <= high
 
     def at(self, share: float) -> Any:
         """The value at `share` in [0, 1] of the whole range (the inverse of its distribution function)."""
@@ -89,16 +101,17 @@ class Parameter(Section):
             return values[min(int(share * len(values)), len(values) - 1)]
         low, high = self.bounds
         if self.log_uniform:
-            low, high = math.log(low), math.log(high)
-            return min(max(math.exp(low + share * (high - low)), self.bounds[0]), self.bounds[1])
-        return low + share * (high - low)
+            value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        else:
+            value = low + share * (high - low)
+        return min(max(value, low), high)  # what rounding may have added
 
     def share_of(self, value: Any) -> float:
         """Where in [0, 1] a value of a range stands: the inverse of `at`."""
         low, high = self.bounds
         if self.log_uniform:
             low, high, value = math.log(low), math.log(high), math.log(value)
-        return min(max((value - low) / (high - low), 0.0), 1.0)
+        return float(min(max((value - low) / (high - low), 0.0), 1.0))
 
 
 Space = Mapping[str, Parameter]
@@ -130,10 +143,14 @@ def exists(space: Space, field: str, point: Mapping[str, Any], base: Mapping[str
     for other, wanted in space[field].when.items():
         if other in space and other not in point:
             return False
-        actual = point.get(other, base.get(other))
-        if actual not in (wanted if isinstance(wanted, (list, tuple)) else (wanted,)):
+        if point.get(other, base.get(other)) not in wanted_values(wanted):
             return False
     return True
+
+
+def wanted_values(wanted: Any) -> Sequence[Any]:
+    """The values under which a condition holds: its list, or its one value."""
+    return wanted if isinstance(wanted, (list, tuple)) else (wanted,)
 
 
 def random_point(space: Space, base: Mapping[str, Any], rng: random.Random) -> Point:
@@ -214,6 +231,11 @@ def apply_point(document: Mapping[str, Any], point: Mapping[str, Any]) -> dict[s
             block = block.setdefault(name, {})
         block[key] = value
     return result
+
+
+def point_key(point: Mapping[str, Any]) -> str:
+    """The same for equal points, in whatever order their fields are."""
+    return json.dumps(point, sort_keys=True, default=str)
 
 
 def describe_point(point: Mapping[str, Any]) -> str:

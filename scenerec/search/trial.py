@@ -1,12 +1,13 @@
 """A trial of a search: what was tried, how far it came and what it showed; pure."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from scenerec.search.space import Point
-from scenerec.tune_config import MAXIMISED
+from scenerec.tune_config import MAXIMISED, STATIC
 
 State = Literal["running", "finished", "stopped", "failed", "refused"]
 """`stopped`: early, by the scheduler or the search's end. `refused`: its values do not fit each other; it never ran."""
@@ -56,9 +57,9 @@ class Trial(BaseModel):
         if self.state in ("failed", "refused"):
             return None
         best = self.best_epoch(objective)
-        if objective in self.static:
-            return self.static[objective] if best is not None else None
-        return None if best is None else float(best[objective])
+        if best is None:
+            return None
+        return self.static.get(objective) if objective in STATIC else float(best[objective])
 
     def values(self, objectives: Sequence[str]) -> tuple[float, ...] | None:
         """Its values, None where it lacks one."""
@@ -67,10 +68,14 @@ class Trial(BaseModel):
 
     def best_epoch(self, objective: str) -> dict[str, Any] | None:
         """The epoch at which it stood best, the first of equal ones; by top-1 for what no epoch changes."""
-        if not self.history:
-            return None
-        key = objective if objective in self.history[0] else "val_top1"
-        return max(self.history, key=lambda epoch: towards_better(key, epoch[key]))
+        key = "val_top1" if objective in STATIC else objective
+        known = [epoch for epoch in self.history if is_value(epoch.get(key))]
+        return max(known, key=lambda epoch: towards_better(key, epoch[key]), default=None)
+
+
+def is_value(value: Any) -> bool:
+    """Whether it is a number that compares: JSON has null for a loss that has left the finite numbers."""
+    return isinstance(value, (int, float)) and isfinite(value)
 
 
 def towards_better(objective: str, value: float) -> float:
