@@ -43,30 +43,38 @@ def run(config: TrainConfig) -> dict[str, Any]:
 
     Raises ScenerecError, also for one that a worker met.
     """
-    plan = plan_job(config)
-    _fit(config, plan)
+    return fit(config, plan_job(config), job_id())
+
+
+def fit(config: TrainConfig, plan: Plan, attempt: str, is_quiet: bool = False) -> dict[str, Any]:
+    """As `run`, by a plan; `attempt` is unique among the attempts at this run, `is_quiet` prints no progress.
+
+    Raises ScenerecError, also for one that a worker met.
+    """
+    _fit(config, plan, attempt, is_quiet)
     folder = open_storage(config.run_url)
-    _raise_failure(config)
+    _raise_failure(config, attempt)
     for info in list(folder.list("ray/")):
         folder.delete(info.key)
     return json.loads(folder.get("result.json"))
 
 
-def _fit(config: TrainConfig, plan: Plan) -> None:
+def _fit(config: TrainConfig, plan: Plan, attempt: str, is_quiet: bool) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
+    settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "is_quiet": is_quiet}
     trainer = _trainer(config.framework)(
         train_loop_per_worker=train_on_worker,
-        train_loop_config={"config": config.model_dump(mode="json"), "plan": plan, "job": _job_id()},
+        train_loop_config=settings,
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=scale.gpus_per_worker > 0, resources_per_worker=resources
         ),
         run_config=RunConfig(
-            name=_job_id(),
+            name=attempt,
             failure_config=FailureConfig(max_failures=scale.max_restarts),
             **_ray_storage(f"{config.run_url}/ray"),
         ),
@@ -74,7 +82,7 @@ def _fit(config: TrainConfig, plan: Plan) -> None:
     try:
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
-        _raise_failure(config)
+        _raise_failure(config, attempt)
         reason = str(error).strip().splitlines()
         raise ScenerecError(f"the workers failed: {reason[-1] if reason else type(error).__name__}") from None
 
@@ -98,17 +106,17 @@ def train_on_worker(settings: dict[str, Any]) -> None:
     import ray.train
 
     config, plan = TrainConfig.model_validate(settings["config"]), settings["plan"]
-    if _failure(config, settings["job"]) is not None:
+    if _failure(config, settings["attempt"]) is not None:
         return  # an earlier attempt met what another will not mend; the driver says it
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
-        job = TrainingJob(config, plan, open_set(config.data.train), open_set(config.data.val))
-        train(job, world, _learner(job, world), say, ray.train.report)
+        job = TrainingJob(config, plan, open_set(config.data.train, config.data.train_share), open_set(config.data.val))
+        train(job, world, _learner(job, world), _silence if settings["is_quiet"] else say, ray.train.report)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
-        failure = {"job": settings["job"], "message": str(error), "exit_code": error.exit_code}
+        failure = {"attempt": settings["attempt"], "message": str(error), "exit_code": error.exit_code}
         open_storage(config.run_url).put(_FAILURE_FILE, json.dumps(failure).encode())
         raise
 
@@ -141,20 +149,24 @@ def say(event: Event) -> None:
     print(format_line(event), flush=True)
 
 
-def _job_id() -> str:
+def _silence(_: Event) -> None:
+    """What the workers of one trial among many say."""
+
+
+def job_id() -> str:
     """The submission's id; of a run by hand, the process's."""
     return os.environ.get("SCENEREC_JOB_ID") or f"by-hand-{os.getpid()}"
 
 
-def _failure(config: TrainConfig, job: str) -> dict[str, Any] | None:
-    """What a worker of `job` left to be said; an earlier job's is not ours."""
+def _failure(config: TrainConfig, attempt: str) -> dict[str, Any] | None:
+    """What a worker of `attempt` left to be said; an earlier one's is not ours."""
     folder = open_storage(config.run_url)
     failure = json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
-    return failure if failure and failure["job"] == job else None
+    return failure if failure and failure["attempt"] == attempt else None
 
 
-def _raise_failure(config: TrainConfig) -> None:
-    if failure := _failure(config, _job_id()):
+def _raise_failure(config: TrainConfig, attempt: str) -> None:
+    if failure := _failure(config, attempt):
         open_storage(config.run_url).delete(_FAILURE_FILE)
         error = ScenerecError(failure["message"])
         error.exit_code = failure["exit_code"]

@@ -13,14 +13,15 @@ from pydantic import BaseModel, ValidationError
 from scenerec.config import Section, TrainConfig
 from scenerec.errors import ConfigError
 from scenerec.serve_config import ServeConfig
+from scenerec.tune_config import TuneConfig
 
 Field = tuple[str | int, ...]  # a path into the YAML: ("optimize", "lr")
 Config = TypeVar("Config", bound=Section)
 
-KINDS: dict[str, type[Section]] = {"train": TrainConfig, "serve": ServeConfig}
+KINDS: dict[str, type[Section]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
 """What a file can describe, by its `kind`."""
 
-_COMMANDS = {"train": "scenerec submit", "serve": "scenerec serve deploy"}
+_COMMANDS = {"train": "scenerec submit", "tune": "scenerec submit", "serve": "scenerec serve deploy"}
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -29,6 +30,17 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
     Raises ConfigError with one line a problem: FILE:LINE: FIELD: what is wrong.
     """
     return parse_config(read_config(path), str(path), overrides)
+
+
+def load_job(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
+    """As `load_config`, of a file that `scenerec submit` takes: a training job or a search."""
+    return parse_job(read_config(path), str(path), overrides)
+
+
+def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
+    """As `load_job`, of a file's text."""
+    is_search = _parse(text, name)[0].get("kind") == "tune"
+    return parse_as(TuneConfig, text, name, overrides) if is_search else parse_config(text, name, overrides)
 
 
 def read_config(path: Path | str) -> str:
@@ -71,7 +83,9 @@ def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str]
 
 def dump_config(config: Section) -> str:
     """The config as YAML with every default filled in: what a run folder keeps."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    document = config.model_dump(mode="json")
+    first: dict[str, Any] = {key: document.pop(key) for key in ("kind", "name") if key in document}
+    return yaml.safe_dump(first | document, sort_keys=False, allow_unicode=True)
 
 
 def config_schema(kind: str = "train") -> str:
@@ -160,6 +174,8 @@ def _describe(model: type[Section], problem: Any, name: str, lines: dict[Field, 
 
 
 def _where(name: str, field: Field, lines: dict[Field, int]) -> str:
+    if len(field) > 2 and (field[0], _dotted(field[1:])) in lines:  # a key with dots, such as optimize.lr of `search`
+        field = (field[0], _dotted(field[1:]))
     while field and field not in lines:
         field = field[:-1]
     return f"{name}:{lines.get(field, 1)}"
@@ -172,13 +188,17 @@ def _dotted(field: Field) -> str:
 def _unknown_key(model: type[BaseModel], field: Field) -> str:
     *parents, key = field
     for parent in parents:
-        if isinstance(parent, str):  # a number counts in the list that its parent is
-            model = _submodel(model.model_fields[parent].annotation)
+        if parent in model.model_fields:  # else it counts in a list or names an entry of a mapping: its parent's model
+            model = _submodel(model.model_fields[str(parent)].annotation)
     known = list(model.model_fields)
     nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     return "unknown key; " + (f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}")
 
 
 def _submodel(annotation: Any) -> type[BaseModel]:
-    candidates = [annotation, *get_args(annotation)]
+    candidates = [
+        annotation,
+        *get_args(annotation),
+        *(each for part in get_args(annotation) for each in get_args(part)),
+    ]
     return next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from scenerec.config import TrainConfig, WorkerRange
+from scenerec.config import ScaleConfig, TrainConfig, WorkerRange
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import choose_lanes, steps_per_epoch
 from scenerec.errors import PlanError
@@ -138,10 +138,10 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
         )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
     if empty:
-        raise PlanError(
-            f"data.train: class {empty[0]!r} has no image in {config.data.train}: add some, "
-            "or remove the class and pack again"
-        )
+        remedy = "add some, or remove the class and pack again"
+        if config.data.train_share < 1:
+            remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"
+        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train}: {remedy}")
 
 
 def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:
@@ -164,7 +164,7 @@ def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:
 
 def _check_cluster(config: TrainConfig, nodes: Sequence[NodeResources]) -> None:
     scale = config.scale
-    room = sum(_workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes)
+    room = room_for(scale, nodes)
     if room >= scale.min_workers:
         return
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
@@ -173,6 +173,11 @@ def _check_cluster(config: TrainConfig, nodes: Sequence[NodeResources]) -> None:
         f"each: the cluster has room for {room} ({cpus:g} CPU, {gpus:g} GPU on {len(nodes)} node(s)): lower "
         "scale.workers or cpus_per_worker, or, where the cluster grows by itself, --no-cluster-check"
     )
+
+
+def room_for(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> int:
+    """Workers of this size that the nodes can hold at once."""
+    return sum(_workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes)
 
 
 def _workers_on(node: NodeResources, cpus: int, gpus: int) -> int:

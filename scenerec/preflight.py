@@ -48,7 +48,7 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
 
     Raises PlanError, DataError, StorageError, CheckpointError or ModelError, in one line.
     """
-    train, val = open_set(config.data.train), open_set(config.data.val)
+    train, val = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
     folder = RunFolder(config.run_url)
     lanes = None if restart else resumed_lanes(folder, config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
@@ -63,16 +63,17 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
 
 def plan_job(config: TrainConfig) -> Plan:
     """The plan alone, from the manifests and the run's checkpoints. Raises as `check_job`."""
-    train, val = open_set(config.data.train), open_set(config.data.val)
+    train, val = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
     lanes = resumed_lanes(RunFolder(config.run_url), config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
     return replace(plan, weights=describe_weights(config, plan.classes))
 
 
-def open_set(url: str) -> PackedSet:
-    """The packed set at `url`. Raises DataError, StorageError."""
+def open_set(url: str, share: float = 1.0) -> PackedSet:
+    """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
     storage = open_storage(url)
-    return PackedSet(storage, read_manifest(storage))
+    manifest = read_manifest(storage)
+    return PackedSet(storage, manifest if share == 1 else manifest.head(share))
 
 
 def _check_shards(data: PackedSet) -> None:

@@ -24,7 +24,8 @@ def follow(client: "ClusterClient", job_id: str, as_json: bool, verbose: bool, o
 
     console = Console(stderr=as_json)
     try:
-        story = tell(client.follow(job_id), console, verbose, others)
+        kind = client.job(job_id).kind
+        story = tell(client.follow(job_id), console, verbose, others, kind)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only break off our farewell
         where = client.address.option

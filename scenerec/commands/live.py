@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
+from scenerec.commands.live_lines import Lines, percent, place
+from scenerec.commands.live_search import SearchTable, show_search_result
+from scenerec.search.progress import SearchNews, TrialNews, parse_news
 from scenerec.training.progress import (
     EpochSummary,
     Failure,
@@ -26,9 +29,6 @@ _NOISE = re.compile(
     r"|^\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+[\s:]+(DEBUG|INFO|WARNING|[IWD] )"
     r"|^Running entrypoint for job "
 )
-_EPOCH_HEADER = (
-    f"{'epoch':>9}  {'train loss':>10}  {'val loss':>9}  {'top-1':>7}  {'top-5':>7}  {'images/s':>9}  {'lr':>9}"
-)
 
 
 @dataclass
@@ -43,25 +43,15 @@ class Story:
     """The newest lines that are neither an event nor noise."""
 
 
-class Screen(Protocol):
-    """Where the story is told."""
-
-    def line(self, text: str) -> None:
-        """One line that stays."""
-
-    def progress(self, progress: Progress) -> None:
-        """Where the run is."""
-
-    def epoch(self, summary: EpochSummary) -> None:
-        """A finished epoch."""
-
-
-def tell(lines: Iterable[str], console: Console, verbose: bool = False, others: bool = False) -> Story:
-    """Shows a job's log while it comes: a live bar on a terminal, plain lines elsewhere.
+def tell(
+    lines: Iterable[str], console: Console, verbose: bool = False, others: bool = False, kind: str = "train"
+) -> Story:
+    """Shows the log of a job of this kind while it comes: a live bar or table on a terminal, plain lines elsewhere.
 
     `others` shows lines that are neither progress nor Ray's noise as well; `verbose` shows all.
     """
-    with _Bar(console) if console.is_terminal else _Plain(console) as screen:
+    live = SearchTable if kind == "tune" else _Bar
+    with live(console) if console.is_terminal else Lines(console) as screen:
         return _tell(lines, screen, verbose, others)
 
 
@@ -72,6 +62,9 @@ def is_noise(line: str) -> bool:
 
 def show_result(result: dict[str, Any], console: Console) -> None:
     """The result as a table."""
+    if "search" in result:
+        show_search_result(result, console)
+        return
     rows = [
         (key.replace("_", " "), str(result[key]))
         for key in ("best_checkpoint", "last_checkpoint", "run")
@@ -79,20 +72,24 @@ def show_result(result: dict[str, Any], console: Console) -> None:
     ]
     for which in ("last", "best"):
         if epoch := result.get(which):
-            top1, top5 = _percent(epoch["val_top1"]), _percent(epoch["val_top5"])
+            top1, top5 = percent(epoch["val_top1"]), percent(epoch["val_top5"])
             rows.insert(0, (which, f"top-1 {top1}, top-5 {top5}, epoch {epoch['epoch']}"))
     for what, value in rows:
         console.print(f"{what:<15}  {value}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _tell(lines: Iterable[str], screen: Screen, verbose: bool, others: bool) -> Story:
+def _tell(lines: Iterable[str], screen: Lines, verbose: bool, others: bool) -> Story:
     story = Story()
     for line in lines:
-        match parse_line(line):
+        match parse_line(line) or parse_news(line):
             case Progress() as progress:
                 screen.progress(progress)
             case EpochSummary() as summary:
                 screen.epoch(summary)
+            case TrialNews() as trial:
+                screen.trial(trial)
+            case SearchNews() as search:
+                screen.search(search)
             case Note(text):
                 screen.line(text)
             case Failure(message):
@@ -106,7 +103,7 @@ def _tell(lines: Iterable[str], screen: Screen, verbose: bool, others: bool) -> 
     return story
 
 
-def _other(line: str, story: Story, screen: Screen, verbose: bool, others: bool) -> None:
+def _other(line: str, story: Story, screen: Lines, verbose: bool, others: bool) -> None:
     noise = is_noise(line) or not line.strip()
     if not noise:
         story.tail = [*story.tail[-19:], plain(line)]
@@ -114,35 +111,7 @@ def _other(line: str, story: Story, screen: Screen, verbose: bool, others: bool)
         screen.line(plain(line))
 
 
-class _Plain:
-    """Lines, for files and pipes."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.rows = 0
-
-    def __enter__(self) -> "_Plain":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def progress(self, progress: Progress) -> None:
-        self.line(
-            f"{_place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
-            f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
-        )
-
-    def epoch(self, summary: EpochSummary) -> None:
-        if not self.rows:
-            self.line(_EPOCH_HEADER)
-        self.rows += 1
-        self.line(_epoch_row(summary))
-
-
-class _Bar(_Plain):
+class _Bar(Lines):
     """A bar over the whole run below the lines, for terminals."""
 
     def __init__(self, console: Console) -> None:
@@ -172,28 +141,10 @@ class _Bar(_Plain):
             self.task,
             completed=(progress.epoch - 1) * progress.steps + progress.step,
             total=progress.epochs * progress.steps,
-            description=f"{_place(progress)}  {progress.images_per_s:.0f} images/s  loss {progress.loss:.3f}"
+            description=f"{place(progress)}  {progress.images_per_s:.0f} images/s  loss {progress.loss:.3f}"
             f"{self.top1}  {format_duration(progress.eta_s)} left",
         )
 
     def epoch(self, summary: EpochSummary) -> None:
         super().epoch(summary)
         self.top1 = f"  top-1 {summary.val_top1:.1%}"
-
-
-def _place(progress: Progress) -> str:
-    width = len(str(progress.steps))
-    return f"epoch {progress.epoch}/{progress.epochs} step {progress.step:>{width}}/{progress.steps}"
-
-
-def _epoch_row(summary: EpochSummary) -> str:
-    place = f"{summary.epoch}/{summary.epochs}"
-    top1, top5 = _percent(summary.val_top1), _percent(summary.val_top5)
-    return (
-        f"{place:>9}  {summary.train_loss:>10.4f}  {summary.val_loss:>9.4f}  {top1:>7}  {top5:>7}  "
-        f"{summary.images_per_s:>9.1f}  {summary.lr:>9.4g}"
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{share:.2%}"

@@ -30,6 +30,6 @@ def logs(
     if follow:
         follow_job(client, found.id, as_json, verbose, others=True)
     console = Console(force_terminal=False)
-    story = tell(client.logs(found.id).split("\n"), console, verbose, others=True)
+    story = tell(client.logs(found.id).split("\n"), console, verbose, others=True, kind=found.kind)
     if story.result:
         show_result(story.result, console)

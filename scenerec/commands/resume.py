@@ -9,9 +9,12 @@ from scenerec.errors import CheckpointError, ClusterError, ConfigError
 if TYPE_CHECKING:
     from cluster.client import ClusterClient
     from scenerec.config import TrainConfig
+    from scenerec.tune_config import TuneConfig
 
 
-def resumed_config(run: str, overrides: Sequence[str], connect: Callable[[], "ClusterClient | None"]) -> "TrainConfig":
+def resumed_config(
+    run: str, overrides: Sequence[str], connect: Callable[[], "ClusterClient | None"]
+) -> "TrainConfig | TuneConfig":
     """The run's own config.yaml with `overrides`; `run` is its folder, or its name in the cluster's list of jobs.
 
     `connect` gives the cluster, None where none is up; it is not asked for a local folder.
@@ -22,13 +25,13 @@ def resumed_config(run: str, overrides: Sequence[str], connect: Callable[[], "Cl
     from scenerec.training.run_folder import RunFolder
 
     folder = RunFolder(_run_url(run, connect))
-    config = folder.read_config(overrides)
+    config = folder.read_job(overrides)
     if config.run_url != folder.url:
         raise ConfigError(
             f"{folder.url}: its config.yaml is that of {config.run_url}: resume that one without --set of name and "
             "output; of a run that was moved or renamed, set both to where it is now"
         )
-    if folder.latest_checkpoint() is None:
+    if config.kind == "train" and folder.latest_checkpoint() is None:
         raise CheckpointError(
             f"{folder.url}: has no checkpoint to go on from: begin anew, with the run's config.yaml as FILE"
         )

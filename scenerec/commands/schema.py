@@ -6,7 +6,7 @@ import typer
 
 
 def schema(
-    kind: Annotated[Literal["train", "serve"], typer.Option(help="Of which kind of file.")] = "train",
+    kind: Annotated[Literal["train", "tune", "serve"], typer.Option(help="Of which kind of file.")] = "train",
 ) -> None:
     """Print the JSON Schema of a file, by which editors complete and check it."""
     from scenerec.config_file import config_schema

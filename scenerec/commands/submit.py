@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from cluster.client import ClusterClient
     from scenerec.config import TrainConfig
     from scenerec.preflight import Preflight
+    from scenerec.search.plan import SearchPlan
+    from scenerec.tune_config import TuneConfig
+
+    Config = TrainConfig | TuneConfig
 
 
 def submit(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="The job, such as train.yaml.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="FILE", help="The job: train.yaml, or tune.yaml for a search.", show_default=False),
     ] = None,
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     resume: Annotated[
@@ -43,7 +48,7 @@ def submit(
     as_json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Run a job on a cluster and follow it to its end.
+    """Run a training job, or a search for a better one, on a cluster and follow it to its end.
 
     Without a cluster, an embedded one is started on this machine.
 
@@ -51,14 +56,15 @@ def submit(
 
     Ctrl-C leaves it running. An interrupted run, submitted again or named
     by --resume, goes on from its newest checkpoint, if you like in the
-    other framework or on another number of workers.
+    other framework or on another number of workers. A search goes on with
+    the trials that it has not finished.
     """
     from scenerec.commands.resume import resumed_config
-    from scenerec.config_file import load_config
+    from scenerec.config_file import load_job
 
     _refuse_contradictions(file, resume, restart)
     connect = partial(_client_if_up if dry_run else _client, address)
-    config = resumed_config(resume, overrides, connect) if resume else load_config(cast(Path, file), overrides)
+    config = resumed_config(resume, overrides, connect) if resume else load_job(cast(Path, file), overrides)
     client = connect()
     preflight = _check(config, client, cluster_check, restart)
     if dry_run or client is None:
@@ -113,16 +119,21 @@ def _client_if_up(address: str | None) -> "ClusterClient | None":
     return None
 
 
-def _check(config: "TrainConfig", client: "ClusterClient | None", cluster_check: bool, restart: bool) -> "Preflight":
+def _check(
+    config: "Config", client: "ClusterClient | None", cluster_check: bool, restart: bool
+) -> "Preflight | SearchPlan":
     """The one place where config, data, earlier results and cluster meet before a job starts."""
     from scenerec.plan import NodeResources
     from scenerec.preflight import check_job
+    from scenerec.search.plan import check_search
 
     nodes = [NodeResources(node.cpus, node.gpus) for node in client.nodes()] if client and cluster_check else None
+    if config.kind == "tune":
+        return check_search(config, nodes, restart)
     return check_job(config, nodes, restart)
 
 
-def _refuse_second_writer(client: "ClusterClient", config: "TrainConfig") -> None:
+def _refuse_second_writer(client: "ClusterClient", config: "Config") -> None:
     """Two jobs that write the same run would ruin each other's checkpoints."""
     from scenerec.errors import ClusterError
 
@@ -135,25 +146,32 @@ def _refuse_second_writer(client: "ClusterClient", config: "TrainConfig") -> Non
             )
 
 
-def _clear(config: "TrainConfig") -> None:
+def _clear(config: "Config") -> None:
     from scenerec.training.run_folder import RunFolder
 
     RunFolder(config.run_url).clear()
 
 
-def _send(client: "ClusterClient", config: "TrainConfig") -> str:
+def _send(client: "ClusterClient", config: "Config") -> str:
     from cluster.bundle import fill_working_dir
     from scenerec import __version__
     from scenerec.config_file import dump_config
 
-    metadata = {"scenerec": __version__, "kind": config.kind, "framework": config.framework}
+    metadata = {"scenerec": __version__, "kind": config.kind, "framework": _framework(config)}
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         fill_working_dir(Path(folder), dump_config(config))
-        entrypoint = "python -m jobs.train config.yaml"
+        entrypoint = f"python -m jobs.{config.kind} config.yaml"
         return client.submit(config.name, config.run_url, entrypoint, Path(folder), metadata, env={})
 
 
-def _show_plan(preflight: "Preflight", as_json: bool, to_stderr: bool) -> None:
+def _framework(config: "Config") -> str:
+    if config.kind == "train":
+        return config.framework
+    searched = config.search["framework"].choice if "framework" in config.search else None
+    return " or ".join(searched or (config.base.framework,))
+
+
+def _show_plan(preflight: "Preflight | SearchPlan", as_json: bool, to_stderr: bool) -> None:
     if as_json:
         typer.echo(json.dumps(preflight.as_dict()))
         return
@@ -161,7 +179,7 @@ def _show_plan(preflight: "Preflight", as_json: bool, to_stderr: bool) -> None:
         typer.echo(f"{what:<9} {value}", err=to_stderr)
 
 
-def _show_job(client: "ClusterClient", job_id: str, config: "TrainConfig", as_json: bool) -> None:
+def _show_job(client: "ClusterClient", job_id: str, config: "Config", as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"job": job_id, "run": config.run_url, "dashboard": client.address.url}))
         return

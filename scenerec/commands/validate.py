@@ -10,7 +10,7 @@ from scenerec.commands import options
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job or application: train.yaml, serve.yaml.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="train.yaml, tune.yaml or serve.yaml.")],
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     as_json: options.Json = False,
 ) -> None:

@@ -99,6 +99,11 @@ class Manifest(BaseModel):
                 counts[index] += count
         return counts
 
+    def head(self, share: float) -> "Manifest":
+        """The first shards, `share` of all of them and at least one: another data set, with another fingerprint."""
+        first = self.shards[: max(1, round(share * len(self.shards)))]
+        return Manifest.model_validate({**dict(self), "shards": first})
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over class names and the shards' checksums in order: what the data order of a run depends on."""

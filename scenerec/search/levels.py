@@ -28,14 +28,17 @@ def trial_levels(tune: TuneConfig, number: int, point: Point, part: int = 0) -> 
     `part` counts the settings that a population has given the trial; each is a run of its own.
     Raises ValueError, in one line, where the values of `point` do not fit each other.
     """
-    name = trial_name(number)
-    trials_url = f"{tune.run_url}/trials"
     if tune.budget.by == "epochs":
-        run = f"{name}.{part}" if part else name
-        return [Level(1, tune.trial_config(point, run, trials_url), 1.0)]
-    full = tune.trial_config(point, name, trials_url)
+        return [
+            Level(1, _config(tune, point, f"{trial_name(number)}.part-{part}" if part else trial_name(number)), 1.0)
+        ]
+    full = _config(tune, point, trial_name(number))
     return [
-        Level(index, _level_config(tune, point, full, share, f"{trials_url}/{name}", index), _cost(tune, full, share))
+        Level(
+            index,
+            _level_config(tune, point, full, share, f"{trial_name(number)}.level-{index}"),
+            _cost(tune, full, share),
+        )
         for index, share in enumerate(tune.budget.levels, 1)
     ]
 
@@ -63,12 +66,15 @@ def most_epochs(tune: TuneConfig) -> int:
     return int(max(parameter.values or parameter.samples)) if parameter else tune.base.optimize.epochs
 
 
-def _level_config(
-    tune: TuneConfig, point: Point, full: TrainConfig, share: float, output: str, index: int
-) -> TrainConfig:
-    field = "data.image_size" if tune.budget.by == "resolution" else "data.train_share"
-    value = _image_size(full, share) if tune.budget.by == "resolution" else share * full.data.train_share
-    return tune.trial_config({**point, field: value}, f"level-{index}", output)
+def _config(tune: TuneConfig, point: Point, name: str) -> TrainConfig:
+    """All runs of a search lie side by side: they share the weights that were downloaded for the first."""
+    return tune.trial_config(point, name, f"{tune.run_url}/trials")
+
+
+def _level_config(tune: TuneConfig, point: Point, full: TrainConfig, share: float, name: str) -> TrainConfig:
+    if tune.budget.by == "resolution":
+        return _config(tune, {**point, "data.image_size": _image_size(full, share)}, name)
+    return _config(tune, {**point, "data.train_share": share * full.data.train_share}, name)
 
 
 def _image_size(full: TrainConfig, share: float) -> int:

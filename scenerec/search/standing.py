@@ -27,16 +27,18 @@ class Savings:
         return self.epochs / self.full_epochs if self.full_epochs else 0.0
 
     def __str__(self) -> str:
+        change = f"{1 - self.share:.0%} saved" if self.share <= 1 else f"{self.share - 1:.0%} more than without levels"
         return (
             f"{self.stopped} of {self.trials} trials stopped early: {self.epochs:.0f} of {self.full_epochs:.0f} epochs "
-            f"run, {1 - self.share:.0%} saved"
+            f"run, {change}"
         )
 
 
 def leaderboard(trials: Sequence[Trial], objectives: Sequence[str]) -> list[Trial]:
     """The best first, by the first objective and the further ones after it; those without a value last.
 
-    Who reached a higher level of resolution or data stands before all who did not. Of equal ones a finished trial comes first, then the cheaper one, then the earlier one.
+    Who reached a higher level of resolution or data stands before all who did not. Of equal ones a finished trial comes
+    first, then the cheaper one, then the earlier one.
     """
 
     def rank(trial: Trial) -> tuple[object, ...]:

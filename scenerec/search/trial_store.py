@@ -16,6 +16,7 @@ TRIAL_FILE = "trial.json"
 RESULT_FILE = "result.json"
 BEST_CONFIG_FILE = "train.yaml"
 REPORT_FILE = "report.html"
+_FAILURE_FILE = "failure.json"
 
 # What may change when a search is submitted again; the trials that it has then still compare.
 _MAY_CHANGE = frozenset({"trials", "concurrent_trials", "max_hours", "give_up_after", "retrain"})
@@ -38,6 +39,19 @@ class SearchFolder:
     def write(self, trial: Trial) -> None:
         """Writes a trial, anew where it is there."""
         self.storage.put(f"trials/{trial_name(trial.number)}/{TRIAL_FILE}", trial.model_dump_json(indent=1).encode())
+
+    def write_failure(self, number: int, session: str, reason: str) -> None:
+        """Leaves word, for the driver, of why a trial ended; `session` is the driver's."""
+        content = json.dumps({"session": session, "reason": reason}).encode()
+        self.storage.put(f"trials/{trial_name(number)}/{_FAILURE_FILE}", content)
+
+    def read_failure(self, number: int, session: str) -> str | None:
+        """Why a trial ended in this session, None where it did not fail."""
+        key = f"trials/{trial_name(number)}/{_FAILURE_FILE}"
+        if self.storage.size(key) is None:
+            return None
+        failure = json.loads(self.storage.get(key))
+        return failure["reason"] if failure["session"] == session else None
 
     def write_config(self, config: TuneConfig) -> None:
         """config.yaml, with every default filled in."""

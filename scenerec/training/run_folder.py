@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from scenerec.config import TrainConfig
-from scenerec.config_file import dump_config, parse_config
+from scenerec.config_file import dump_config, parse_config, parse_job
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.storage import Storage, open_storage
 from scenerec.training.checkpoint import list_checkpoints, read_run_state
+from scenerec.tune_config import TuneConfig
 
 _TENSORBOARD_SCALARS = ("train_loss", "val_loss", "val_top1", "val_top5", "images_per_s", "lr")
 
@@ -35,13 +36,19 @@ class RunFolder:
 
         Raises CheckpointError where the folder is no run's, ConfigError where its config is none, StorageError.
         """
+        return parse_config(self._config_text(), f"{self.url}/config.yaml", overrides)
+
+    def read_job(self, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
+        """As `read_config`, of a run or of a search."""
+        return parse_job(self._config_text(), f"{self.url}/config.yaml", overrides)
+
+    def _config_text(self) -> str:
         try:
-            text = self.storage.get("config.yaml").decode()
+            return self.storage.get("config.yaml").decode()
         except NotFoundError:
             raise CheckpointError(
                 f"{self.url}: has no config.yaml, so it is no run's folder: name one such as s3://scenes/runs/NAME"
             ) from None
-        return parse_config(text, f"{self.url}/config.yaml", overrides)
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """metrics.jsonl, one object a finished epoch, and the same as TensorBoard events. Both are written anew."""

@@ -1,0 +1,171 @@
+"""The record of a search under way: each trial's file, the sampler's knowledge, and the lines of the job's log."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+
+from scenerec.search.levels import trial_levels
+from scenerec.search.progress import SearchNews, TrialNews
+from scenerec.search.samplers import Sampler
+from scenerec.search.space import Point, describe_point
+from scenerec.search.standing import full_cost, leaderboard
+from scenerec.search.trial import Trial
+from scenerec.search.trial_store import SearchFolder
+from scenerec.training.run_folder import RunFolder
+from scenerec.tune_config import TuneConfig
+
+Say = Callable[[TrialNews | SearchNews], None]
+
+
+class SearchLog(tune.Callback):
+    """Tune tells it what happens. It lives in the driver, the only writer of the search's folder."""
+
+    def __init__(self, config: TuneConfig, session: str, sampler: Sampler, earlier: list[Trial], say: Say) -> None:
+        self.config, self.session, self.sampler, self.say = config, session, sampler, say
+        self.folder = SearchFolder(config.run_url)
+        self.trials = {trial.number: trial for trial in earlier}
+        self.started_s: dict[int, float] = {}
+        self.began_s = time.monotonic()
+        self.ended_before = sum(trial.is_ended for trial in earlier)
+        self.failures_in_a_row = 0
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether so many trials have failed one after the other that the next would fail as well."""
+        return self.failures_in_a_row >= self.config.give_up_after
+
+    def next_number(self) -> int:
+        """Of the next trial that is proposed."""
+        return max(self.trials, default=-1) + 1
+
+    def propose(self, number: int, point: Point) -> bool:
+        """Records a new trial; returns whether its values go together: if not, it is refused and never runs."""
+        try:
+            levels = trial_levels(self.config, number, point)
+        except ValueError as error:
+            self._record(Trial(number=number, point=point, state="refused", reason=str(error)))
+            return False
+        epochs = sum(level.config.optimize.epochs for level in levels)
+        self._record(Trial(number=number, point=point, state="running", epochs=epochs))
+        return True
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See tune.Callback."""
+        number = int(str(trial))
+        self.started_s.setdefault(number, time.monotonic())
+        self._record(self.trials[number].model_copy(update={"state": "running"}))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """See tune.Callback."""
+        self._record(self._as_it_stands(int(str(trial)), trial, result))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See tune.Callback: it has come to its end, or the scheduler has stopped it."""
+        number = int(str(trial))
+        seen = self._as_it_stands(number, trial, trial.last_result or {})
+        if reason := self.folder.read_failure(number, self.session):
+            self._end(seen.model_copy(update={"state": "failed", "reason": reason}))
+        else:
+            self._end(seen.model_copy(update={"state": "finished" if seen.epochs_done >= seen.epochs else "stopped"}))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See tune.Callback: its driver has died more often than Tune begins it anew."""
+        lines = str(trial.get_error() or "its driver was killed").strip().splitlines()
+        number = int(str(trial))
+        seen = self._as_it_stands(number, trial, trial.last_result or {})
+        self._end(seen.model_copy(update={"state": "failed", "reason": lines[-1]}))
+
+    def close(self) -> list[Trial]:
+        """All trials; one that was still running when the time was up is a stopped one."""
+        for trial in list(self.trials.values()):
+            if not trial.is_ended:
+                self._end(trial.model_copy(update={"state": "stopped" if trial.history else "failed"}))
+        return sorted(self.trials.values(), key=lambda trial: trial.number)
+
+    def _as_it_stands(self, number: int, trial: Any, result: dict[str, Any]) -> Trial:
+        """The trial as its newest run tells it."""
+        recorded = self.trials[number]
+        if "level" not in result:
+            return recorded
+        point, part = trial.config["trial"]["point"], int(result["part"])
+        levels = trial_levels(self.config, number, point, part)
+        level = levels[int(result["level"]) - 1]
+        history = tuple(RunFolder(level.config.run_url).read_history())
+        before = [each.config.optimize.epochs for each in levels[: level.number - 1]]
+        costs = [epochs * each.cost for epochs, each in zip(before, levels, strict=False)]
+        static = {name: result[name] for name in ("parameters", "gflops", "latency_ms") if name in result}
+        return recorded.model_copy(
+            update={
+                "point": point,
+                "level": level.number,
+                "epochs_done": sum(before) + len(history),
+                "cost": self._cost(recorded, part, sum(costs) + len(history) * level.cost, len(history)),
+                "run": level.config.run_url,
+                "history": history,
+                "static": static,
+                "parts": part,
+                "time_s": round(recorded.time_s if number not in self.started_s else self._seconds(number), 1),
+            }
+        )
+
+    def _cost(self, recorded: Trial, part: int, run_cost: float, epochs: int) -> float:
+        """Epochs spent. A part that began with another trial's weights has not paid for the epochs before."""
+        return run_cost if not part else recorded.cost + max(0, epochs - recorded.epochs_done)
+
+    def _seconds(self, number: int) -> float:
+        return time.monotonic() - self.started_s[number]
+
+    def _end(self, trial: Trial) -> None:
+        self.failures_in_a_row = self.failures_in_a_row + 1 if trial.state == "failed" else 0
+        self._record(trial)
+        self.sampler.tell(trial)
+        if trial.run:
+            notes = RunFolder(trial.run).storage
+            for info in list(notes.list("ray/")):
+                notes.delete(info.key)
+
+    def _record(self, trial: Trial) -> None:
+        self.trials[trial.number] = trial
+        self.folder.write(trial)
+        self.say(self._trial_news(trial))
+        self.say(self._search_news())
+
+    def _trial_news(self, trial: Trial) -> TrialNews:
+        objective = self.config.objective[0]
+        newest = trial.history[-1] if trial.history else {}
+        return TrialNews(
+            number=trial.number,
+            state=trial.state,
+            epoch=trial.epochs_done,
+            epochs=trial.epochs,
+            objective=objective,
+            value=newest.get(objective),
+            best=trial.value(objective),
+            point=describe_point(trial.point),
+            reason=trial.reason,
+        )
+
+    def _search_news(self) -> SearchNews:
+        trials = list(self.trials.values())
+        ended = sum(trial.is_ended for trial in trials)
+        best = next(iter(leaderboard(trials, self.config.objective)), None)
+        value = best.value(self.config.objective[0]) if best else None
+        here = ended - self.ended_before
+        left = max(0, self.config.trials - ended)
+        eta_s = (time.monotonic() - self.began_s) / here * left if here else float("inf")
+        ran = [trial for trial in trials if trial.state != "refused"]
+        return SearchNews(
+            ended=ended,
+            trials=self.config.trials,
+            running=sum(trial.state == "running" for trial in trials),
+            best_trial=best.number if best and value is not None else None,
+            best=value,
+            objective=self.config.objective[0],
+            epochs=sum(trial.cost for trial in trials),
+            full_epochs=sum(full_cost(self.config, trial) for trial in ran),
+            eta_s=eta_s,
+        )

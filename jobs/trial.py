@@ -1,0 +1,136 @@
+"""One trial of a search: what Ray Tune runs. It trains as `jobs.train` does, and tells Tune of each epoch.
+
+The driver of a trial takes no CPU: only its workers count, so that drivers never keep workers waiting. What it tells is
+read from the run's folder: a trial that is paused, killed or resumed goes on from its own checkpoints.
+"""
+
+import json
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jobs.train import fit
+from scenerec.errors import ScenerecError
+from scenerec.preflight import plan_job
+from scenerec.search.levels import Level, trial_levels, trial_name
+from scenerec.search.relay import Bookmark, Relay, take_over
+from scenerec.search.statics import static_values
+from scenerec.search.trial_store import SearchFolder
+from scenerec.tune_config import TuneConfig
+
+POLL_S = 0.5
+BOOKMARK_FILE = "bookmark.json"
+
+Tell = Callable[[dict[str, Any], Bookmark], None]
+
+
+def run_trial(settings: dict[str, Any], search: dict[str, Any], session: str) -> None:
+    """Tune's function: the trial of `settings["trial"]`, of the search `search`, in a session of its driver.
+
+    An error of the user's kind ends the trial and is left in its folder: another attempt would meet it again. Others
+    are raised, and Tune starts the trial anew.
+    """
+    from ray import tune
+
+    config, wanted = TuneConfig.model_validate(search), settings["trial"]
+    number = int(tune.get_context().get_trial_name())  # a population copies another trial's settings, its number too
+    folder = SearchFolder(config.run_url)
+    try:
+        bookmark = _bookmark(tune.get_checkpoint())
+        part = _part(folder, number, bookmark, wanted["part"])
+        levels = trial_levels(config, number, wanted["point"], part)
+        plan = plan_job(levels[-1].config)
+        static = static_values(config.objective, levels[-1].config, plan.classes, folder.storage)
+        keeps_place = config.scheduler.kind in ("hyperband", "pbt")  # which pause trials, and ask for a checkpoint
+
+        def tell(metrics: dict[str, Any], place: Bookmark) -> None:
+            _report({**metrics, **static, "part": place.part}, place if keeps_place else None)
+
+        for level in levels:
+            _train_level(config, level, bookmark, Bookmark(level.config.run_url, trial_name(number), part, 0), tell)
+    except ScenerecError as error:
+        folder.write_failure(number, session, str(error).splitlines()[0])
+
+
+def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, here: Bookmark, tell: Tell) -> None:
+    """Trains the run of a level, from its newest checkpoint where it has one, and tells of every epoch once."""
+    relay = Relay(config, level)
+    if bookmark is not None and bookmark.run == here.run:
+        relay.told_epochs = bookmark.epoch
+    elif bookmark is not None and relay.folder.latest_checkpoint() is None:
+        relay.told_epochs = take_over(bookmark, level)
+
+    def tell_news() -> None:
+        for metrics in relay.news():
+            tell({**metrics, "level": level.number}, Bookmark(here.run, here.trial, here.part, relay.told_epochs))
+
+    tell_news()  # what an earlier session has trained is judged before any more is spent
+    if relay.folder.read_result() is not None:
+        return
+    training = _Training(level)
+    while not training.wait(POLL_S):
+        tell_news()
+    tell_news()
+    training.raise_error()
+
+
+class _Training:
+    """The run of a level on its workers, in a thread: Tune's reports are for this one."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._fit, daemon=True, name=f"fit-{level.config.name}")
+        self.thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended within so many seconds."""
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
+
+    def raise_error(self) -> None:
+        """Raises what it has met."""
+        if self.error is not None:
+            raise self.error
+
+    def _fit(self) -> None:
+        config = self.level.config
+        try:
+            fit(config, plan_job(config), attempt=f"{config.name}-{secrets.token_hex(4)}", is_quiet=True)
+        except BaseException as error:
+            self.error = error
+
+
+def _report(metrics: dict[str, Any], place: Bookmark | None) -> None:
+    """Tells Tune, which stops the trial here if its scheduler says so."""
+    from ray import tune
+
+    if place is None:
+        tune.report(metrics)
+        return
+    with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
+        (Path(folder) / BOOKMARK_FILE).write_text(json.dumps(asdict(place)))
+        tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def _bookmark(checkpoint: Any) -> Bookmark | None:
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        return Bookmark(**json.loads((Path(folder) / BOOKMARK_FILE).read_text()))
+
+
+def _part(folder: SearchFolder, number: int, bookmark: Bookmark | None, recorded: int) -> int:
+    """Which of the trial's runs goes on; a bookmark in another trial's run begins a new one."""
+    if bookmark is None:
+        return recorded
+    if bookmark.trial == trial_name(number):
+        return bookmark.part
+    part = 1
+    while next(iter(folder.storage.list(f"trials/{trial_name(number)}.part-{part}/")), None) is not None:
+        part += 1
+    return part

@@ -1,0 +1,223 @@
+"""The search's job: `python -m jobs.tune config.yaml` on the cluster runs the trials, and ends with the best config."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from scenerec.search.best import best_config, best_trial
+from scenerec.search.report import write_report
+
+from jobs.train import job_id, say
+from jobs.train import run as run_training
+from scenerec.config_file import dump_config, parse_as, read_config
+from scenerec.errors import ScenerecError
+from scenerec.plan import NodeResources
+from scenerec.search.plan import trials_at_once
+from scenerec.search.progress import SearchNews, TrialNews, format_news
+from scenerec.search.samplers import make_sampler
+from scenerec.search.standing import leaderboard, pareto_front, savings
+from scenerec.search.trial import Trial
+from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE, SearchFolder
+from scenerec.training.progress import Failure, Note, RunResult
+from scenerec.tune_config import TuneConfig
+
+TRIAL_RESTARTS = 2
+
+# Read by Ray Tune when it is imported.
+_TUNE_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails has reported nothing
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a session goes on from the trials' own files
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+# A resource that Ray gives the head of every cluster: trial drivers run there, and take no CPU from the workers.
+_DRIVER = {"node:__internal_head__": 0.001}
+
+
+def main(config_file: str) -> int:
+    """Runs the search of `config_file`; returns the exit code. Prints lines of `scenerec.search.progress`."""
+    try:
+        config = parse_as(TuneConfig, read_config(config_file), config_file)
+        say(RunResult(run(config)))
+    except ScenerecError as error:
+        say(Failure(str(error)))
+        return error.exit_code
+    return 0
+
+
+def run(config: TuneConfig) -> dict[str, Any]:
+    """Runs the trials that the search's folder has not yet, and returns the content of result.json.
+
+    Raises ScenerecError where no trial came to anything.
+    """
+    folder = SearchFolder(config.run_url)
+    folder.check_same_search(config)
+    folder.write_config(config)
+    trials = _search(config, folder.trials())
+    best = best_trial(config, trials)
+    if best is None:
+        reasons = [trial.reason for trial in trials if trial.reason]
+        raise ScenerecError(f"no trial came to a result: {reasons[-1] if reasons else 'none was proposed'}")
+    winner = best_config(config, best)
+    folder.storage.put(BEST_CONFIG_FILE, dump_config(winner).encode())
+    result = _result(config, trials, best)
+    folder.write_result(result)
+    write_report(folder, config, trials)
+    say(Note(str(savings(config, trials))))
+    if config.retrain is not None:
+        result["retrained"] = _retrain(config, best)
+        folder.write_result(result)
+    return result
+
+
+def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
+    """Runs trials until there are as many as wanted; returns all."""
+    ended = [trial for trial in earlier if trial.is_ended]
+    unfinished = [trial for trial in earlier if not trial.is_ended]
+    if len(ended) >= config.trials:
+        return earlier
+    os.environ.update(_TUNE_SETTINGS)
+    import ray
+
+    from jobs.search_log import SearchLog
+
+    ray.init(log_to_driver=False, logging_level="ERROR")
+    at_once = trials_at_once(config, _nodes())
+    say(Note(f"{at_once} trial(s) at once; {len(ended)} of {config.trials} ended before, {len(unfinished)} go on"))
+    session = job_id()
+    log = SearchLog(config, session, make_sampler(config, earlier), earlier, _say_news)
+    with tempfile.TemporaryDirectory(prefix="scenerec-tune-") as notes:
+        tuner = _tuner(config, log, unfinished, at_once, notes)
+        tuner.fit()
+    trials = log.close()
+    if log.gives_up:
+        say(Note(f"gave up after {log.failures_in_a_row} failed trials in a row"))
+    return trials
+
+
+def _tuner(config: TuneConfig, log: Any, unfinished: list[Trial], at_once: int, notes: str) -> Any:
+    """Ray Tune with our trials, sampler, scheduler and log. Its own notes are for this session alone."""
+    from ray import tune
+
+    from jobs.schedulers import make_scheduler, mode
+    from jobs.search_source import TrialSource
+    from jobs.trial import run_trial
+
+    objective = config.objective[0]
+    ended = [trial for trial in log.trials.values() if trial.is_ended]
+    trainable = tune.with_parameters(run_trial, search=config.model_dump(mode="json"), session=log.session)
+    settings: dict[str, Any] = {
+        "scheduler": make_scheduler(config, ended),
+        "max_concurrent_trials": at_once,
+        "time_budget_s": config.max_hours * 3600 if config.max_hours else None,
+        "reuse_actors": False,
+        "trial_name_creator": _trial_name,
+        "trial_dirname_creator": _trial_name,
+    }
+    param_space: dict[str, Any] = {}
+    if config.scheduler.kind == "pbt":  # Tune takes no searcher beside it: the population is all there from the start
+        param_space = {"trial": tune.grid_search(_population(log, unfinished))}
+        settings |= {"metric": objective, "mode": mode(objective)}
+    else:
+        source = TrialSource(log, unfinished, objective, mode(objective))
+        settings |= {"search_alg": source, "num_samples": config.trials - len(ended)}
+        settings |= {"metric": objective, "mode": mode(objective)}
+    return tune.Tuner(
+        tune.with_resources(trainable, tune.PlacementGroupFactory([_DRIVER])),
+        param_space=param_space,
+        tune_config=tune.TuneConfig(**settings),
+        run_config=tune.RunConfig(
+            name=config.name,
+            storage_path=notes,
+            callbacks=[log],
+            failure_config=tune.FailureConfig(max_failures=TRIAL_RESTARTS),
+            verbose=0,
+        ),
+    )
+
+
+def _population(log: Any, unfinished: list[Trial]) -> list[dict[str, Any]]:
+    from jobs.schedulers import mode
+    from jobs.search_source import TrialSource
+
+    source = TrialSource(log, unfinished, log.config.objective[0], mode(log.config.objective[0]))
+    members = []
+    while isinstance(settings := source.suggest(""), dict):
+        members.append(settings["trial"])
+    return members
+
+
+def _trial_name(trial: Any) -> str:
+    return f"{trial.config['trial']['number']:04d}"
+
+
+def _nodes() -> list[NodeResources]:
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [NodeResources(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in alive]
+
+
+def _result(config: TuneConfig, trials: list[Trial], best: Trial) -> dict[str, Any]:
+    saved = savings(config, trials)
+    states = ("finished", "stopped", "failed", "refused")
+    return {
+        "search": config.run_url,
+        "trials": {state: sum(trial.state == state for trial in trials) for state in states},
+        "best": _summary(config, best),
+        "pareto": [_summary(config, trial) for trial in pareto_front(trials, config.objective)]
+        if len(config.objective) > 1
+        else [],
+        "leaders": [_summary(config, trial) for trial in leaderboard(trials, config.objective)[:5]],
+        "epochs": round(saved.epochs, 2),
+        "full_epochs": saved.full_epochs,
+        "savings": str(saved),
+        "config": f"{config.run_url}/{BEST_CONFIG_FILE}",
+        "report": f"{config.run_url}/{REPORT_FILE}",
+    }
+
+
+def _summary(config: TuneConfig, trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        "state": trial.state,
+        "epochs": trial.epochs_done,
+        "values": {objective: trial.value(objective) for objective in config.objective},
+        "point": trial.point,
+        "run": trial.run,
+    }
+
+
+def _retrain(config: TuneConfig, best: Trial) -> dict[str, Any]:
+    """Trains the best config in full, and exports it."""
+    winner = best_config(config, best)
+    say(Note(f"training the best config in full: {winner.run_url}"))
+    result = run_training(winner)
+    assert config.retrain is not None
+    return {**result, "bundle": _export(winner.run_url) if config.retrain.export else None}
+
+
+def _export(run_url: str) -> str | None:
+    """The bundle of a run, by a process of its own: exporters keep memory. Where a gate holds it back, None."""
+    command = [sys.executable, "-m", "scenerec", "export", run_url, "--json"]
+    exported = subprocess.run(command, capture_output=True, text=True, check=False)
+    if exported.returncode:
+        reasons = [line for line in exported.stderr.splitlines() if line.startswith("error: ")]
+        say(Note(f"not exported: {reasons[-1].removeprefix('error: ') if reasons else 'see the log'}"))
+        return None
+    return json.loads(exported.stdout.splitlines()[-1])["url"]
+
+
+def _say_news(news: TrialNews | SearchNews) -> None:
+    print(format_news(news), flush=True)
+
+
+if __name__ == "__main__":
+    # By its importable name: functions of __main__ would travel to the trials by value.
+    from jobs.tune import main as imported_main
+
+    sys.exit(imported_main(sys.argv[1]))

@@ -1,0 +1,63 @@
+"""What a trial tells the search, epoch by epoch: read from its run's folder, so that a resumed one tells all of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from scenerec.errors import CheckpointError
+from scenerec.search.levels import Level, rung_time
+from scenerec.training.checkpoint import list_checkpoints, read_run_state
+from scenerec.training.run_folder import RunFolder
+from scenerec.tune_config import TuneConfig
+
+
+@dataclass(frozen=True)
+class Bookmark:
+    """Where a trial's run was when the scheduler paused it, or gave it to another trial. JSON values."""
+
+    run: str
+    """Folder of the run."""
+    trial: str
+    """Name of the trial whose run it is."""
+    part: int
+    epoch: int
+    """Epochs that the search has been told of."""
+
+
+class Relay:
+    """The news of one run: what the search has not been told yet."""
+
+    def __init__(self, tune: TuneConfig, level: Level, told_epochs: int = 0) -> None:
+        self.tune, self.level, self.told_epochs = tune, level, told_epochs
+        self.folder = RunFolder(level.config.run_url)
+
+    def news(self) -> Iterator[dict[str, Any]]:
+        """The metrics of each epoch that has ended since, with the scheduler's time; of a level that of its end alone.
+
+        Raises StorageError.
+        """
+        history = self.folder.read_history()
+        for epoch in history[self.told_epochs :]:
+            self.told_epochs += 1
+            if self.tune.budget.by == "epochs":
+                yield {**epoch, "rung_time": epoch["epoch"]}
+            elif epoch["epoch"] == self.level.config.optimize.epochs:
+                yield {**epoch, "rung_time": rung_time(self.tune, self.level.number)}
+
+
+def take_over(bookmark: Bookmark, level: Level) -> int:
+    """Begins the run of `level` with a copy of another trial's checkpoint; returns the epochs that it has behind it.
+
+    It is the one of the bookmarked epoch, or the newest where that one has gone already. Raises CheckpointError,
+    StorageError.
+    """
+    source, target = RunFolder(bookmark.run).checkpoints, RunFolder(level.config.run_url).checkpoints
+    names = list_checkpoints(source)
+    if not names:
+        raise CheckpointError(f"{bookmark.run}: has no checkpoint that another trial could go on from")
+    states = {name: read_run_state(source, name) for name in names}
+    name = next((name for name in names if states[name].epoch == bookmark.epoch and not states[name].step), names[-1])
+    keys = [info.key for info in source.list(f"{name}/")]
+    for key in sorted(keys, key=lambda key: key.endswith("/state.json")):  # it makes the checkpoint complete
+        target.put(key, source.get(key))
+    return states[name].epoch

@@ -1,0 +1,41 @@
+"""What is known of a trial's network before it has learned anything: parameters, GFLOPs, latency."""
+
+import json
+
+from scenerec.config import TrainConfig
+from scenerec.models.zoo import architecture
+from scenerec.storage import Storage
+from scenerec.tune_config import Objective
+
+_PUBLISHED_AT_PX = 224
+
+
+def static_values(
+    objectives: tuple[Objective, ...], config: TrainConfig, classes: int, cache: Storage
+) -> dict[str, float]:
+    """The objectives that training does not change; latencies are measured once each and kept in `cache`.
+
+    `parameters` are those published at 1000 classes; `gflops` scale with the image's area. Raises ModelError,
+    StorageError.
+    """
+    arch = architecture(config.model.arch)
+    values: dict[str, float] = {}
+    if "parameters" in objectives:
+        values["parameters"] = arch.parameters
+    if "gflops" in objectives:
+        at_224 = arch.gflops_224 or arch.gflops * (_PUBLISHED_AT_PX / arch.image_size) ** 2
+        values["gflops"] = at_224 * (config.data.image_size / _PUBLISHED_AT_PX) ** 2
+    if "latency_ms" in objectives:
+        values["latency_ms"] = _latency_ms(config, classes, cache)
+    return values
+
+
+def _latency_ms(config: TrainConfig, classes: int, cache: Storage) -> float:
+    key = f"latency/{config.model.arch}-{config.data.image_size}.json"
+    if cache.size(key) is not None:
+        return float(json.loads(cache.get(key))["latency_ms"])
+    from scenerec.search.torch_latency import latency_ms  # imports torch, which takes seconds
+
+    measured = latency_ms(config.model.arch, config.data.image_size, classes)
+    cache.put(key, json.dumps({"latency_ms": measured}).encode())
+    return measured
