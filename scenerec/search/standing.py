@@ -19,7 +19,7 @@ class Savings:
     epochs: float
     """That were run, in epochs of the full resolution and data."""
     full_epochs: float
-    """Of the same trials without early stopping, budgets and failures."""
+    """Of the same trials, had none been stopped early or begun on a lower level."""
 
     @property
     def share(self) -> float:
@@ -72,15 +72,15 @@ def pareto_front(trials: Sequence[Trial], objectives: Sequence[str]) -> list[Tri
 
 
 def savings(config: TuneConfig, trials: Sequence[Trial]) -> Savings:
-    """What stopping early has saved. A trial that still runs counts as far as it has come."""
+    """What stopping early has saved. Trials that failed or still run count as far as they came: they saved nothing."""
     ran = [trial for trial in trials if trial.state != "refused"]
-    full = sum(full_cost(config, trial) for trial in ran)
+    full = sum(full_cost(config, each) if each.state in ("finished", "stopped") else each.cost for each in ran)
     return Savings(len(ran), sum(trial.state == "stopped" for trial in ran), sum(trial.cost for trial in ran), full)
 
 
 def full_cost(config: TuneConfig, trial: Trial) -> float:
     """Epochs of the trial's config trained once in full, without levels."""
-    return float(trial_levels(config, trial.number, trial.point)[-1].config.optimize.epochs)
+    return float(trial.point.get("optimize.epochs", config.base.optimize.epochs))
 
 
 def planned_cost(config: TuneConfig, trial: Trial) -> float:

@@ -1,6 +1,7 @@
 """The trials of a search in its folder: `trials/NAME/trial.json`. One writer, the search's driver; many readers."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +19,8 @@ BEST_CONFIG_FILE = "train.yaml"
 REPORT_FILE = "report.html"
 _FAILURE_FILE = "failure.json"
 
+_READERS = 16  # of a store, where each answer takes its time
+
 # What may change when a search is submitted again; the trials that it has then still compare.
 _MAY_CHANGE = frozenset({"trials", "concurrent_trials", "max_hours", "give_up_after", "retrain"})
 
@@ -31,10 +34,10 @@ class SearchFolder:
 
     def trials(self) -> list[Trial]:
         """All trials, by number. Raises CheckpointError, StorageError."""
-        keys = [info.key for info in self.storage.list("trials/") if info.key.count("/") == 2]
-        return sorted(
-            (self._read(key) for key in keys if key.endswith(f"/{TRIAL_FILE}")), key=lambda trial: trial.number
-        )
+        listed = (info.key for info in self.storage.list("trials/"))
+        keys = [key for key in listed if key.count("/") == 2 and key.endswith(f"/{TRIAL_FILE}")]
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="trials") as threads:
+            return sorted(threads.map(self._read, keys), key=lambda trial: trial.number)
 
     def write(self, trial: Trial) -> None:
         """Writes a trial, anew where it is there."""
