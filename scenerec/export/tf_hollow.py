@@ -64,6 +64,7 @@ def convert(
     _keep_standard_domain(model)
     if opset > _OPSET:
         model = version_converter.convert_version(model, opset)
+        _forget_shapes(model)  # the converter calls the batch axis unk__0: a reshape to the same shape seems another
     _save(model, weights, destination)
 
 
@@ -236,7 +237,12 @@ def _name_batch(model: ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output):
         if value.name in (PIXELS, LOGITS):
             value.type.tensor_type.shape.dim[0].dim_param = BATCH
-    del model.graph.value_info[:]  # with tf2onnx's own names of axes
+    _forget_shapes(model)  # with tf2onnx's own names of axes
+
+
+def _forget_shapes(model: ModelProto) -> None:
+    """Of what is between input and output: who needs them infers them."""
+    del model.graph.value_info[:]
 
 
 def _keep_standard_domain(model: ModelProto) -> None:

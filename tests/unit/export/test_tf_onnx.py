@@ -108,10 +108,11 @@ def test_a_keras_files_softmax_is_cut_off(convert: Callable[[int], ModelProto], 
         np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-def test_a_clean_keras_network_is_fused(convert: Callable[[int], ModelProto]) -> None:
-    cleaned = optimize.clean(convert(18))
+@pytest.mark.parametrize(("opset", "gelu"), [(18, "Erf"), (20, "Gelu")])
+def test_a_clean_keras_network_is_fused(convert: Callable[[int], ModelProto], opset: int, gelu: str) -> None:
+    cleaned = optimize.clean(convert(opset))
     operators = Counter(node.op_type for node in cleaned.graph.node)
-    assert operators["HardSwish"] == operators["LayerNormalization"] == operators["Erf"] == 1
+    assert operators["HardSwish"] == operators["LayerNormalization"] == operators[gelu] == 1
     assert not {"BatchNormalization", "Clip", "Sqrt", "Neg", "Shape"} & operators.keys()
     assert {"stem", "grouped", "depthwise_conv2d", "block_1"} <= {module_of(node) for node in cleaned.graph.node}
 
