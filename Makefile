@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-parity bench-twin-speed bench-export bench-int8 fuzz proto clean
+.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -47,7 +47,10 @@ bench-int8: $(READY)  ## int8 and TFLite against float32, form by form (half an 
 fuzz: $(READY)  ## Damaged pictures and odd requests against decoder and server; prints how many (five minutes)
 	$(BIN)/python -m tests.fuzz
 
-bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (half an hour; needs wrk)
+bench-search: $(READY)  ## A search with early stopping against random trials at full length (PHOTOS=folder; half an hour)
+	$(BIN)/python -m tests.bench.search $(PHOTOS)
+
+bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)
 	$(BIN)/python -m tests.bench.serving
 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/proto/inference.proto

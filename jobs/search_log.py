@@ -6,7 +6,7 @@ from typing import Any
 
 from ray import tune
 
-from scenerec.search.levels import trial_levels
+from scenerec.search.levels import most_epochs, trial_levels
 from scenerec.search.progress import SearchNews, TrialNews
 from scenerec.search.samplers import Sampler
 from scenerec.search.space import Point, describe_point
@@ -29,6 +29,7 @@ class SearchLog(tune.Callback):
         self.started_s: dict[int, float] = {}
         self.began_s = time.monotonic()
         self.ended_before = sum(trial.is_ended for trial in earlier)
+        self.cost_before = sum(trial.cost for trial in earlier)
         self.failures_in_a_row = 0
 
     @property
@@ -154,9 +155,6 @@ class SearchLog(tune.Callback):
         ended = sum(trial.is_ended for trial in trials)
         best = next(iter(leaderboard(trials, self.config.objective)), None)
         value = best.value(self.config.objective[0]) if best else None
-        here = ended - self.ended_before
-        left = max(0, self.config.trials - ended)
-        eta_s = (time.monotonic() - self.began_s) / here * left if here else float("inf")
         ran = [trial for trial in trials if trial.state != "refused"]
         return SearchNews(
             ended=ended,
@@ -167,5 +165,13 @@ class SearchLog(tune.Callback):
             objective=self.config.objective[0],
             epochs=sum(trial.cost for trial in trials),
             full_epochs=sum(full_cost(self.config, trial) for trial in ran),
-            eta_s=eta_s,
+            eta_s=self._eta_s(trials, ended),
         )
+
+    def _eta_s(self, trials: list[Trial], ended: int) -> float:
+        """By the trials that have ended in this session; before the first, by epochs, as if none were stopped."""
+        elapsed_s = time.monotonic() - self.began_s
+        if here := ended - self.ended_before:
+            return elapsed_s / here * max(0, self.config.trials - ended)
+        epochs = sum(trial.cost for trial in trials) - self.cost_before
+        return elapsed_s / epochs * (self.config.trials * most_epochs(self.config) - epochs) if epochs else float("inf")

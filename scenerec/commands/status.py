@@ -43,16 +43,19 @@ def _newest(client: "ClusterClient") -> "Job | None":
 
 
 def _news(log: str) -> dict[str, Any]:
-    """The newest progress, epoch, result and error of a job's log."""
+    """The newest progress, epoch, state of a search, result and error of a job's log."""
     from dataclasses import asdict
 
+    from scenerec.search.progress import SearchNews, parse_news
     from scenerec.training.progress import EpochSummary, Failure, Progress, RunResult, parse_line
 
     news: dict[str, Any] = {}
     for line in log.splitlines():
-        match parse_line(line):
+        match parse_line(line) or parse_news(line):
             case Progress() as progress:
                 news["progress"] = asdict(progress)
+            case SearchNews() as search:
+                news["search"] = asdict(search)
             case EpochSummary() as summary:
                 news["epoch"] = asdict(summary)
             case RunResult(content):

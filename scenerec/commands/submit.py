@@ -45,6 +45,9 @@ def submit(
         bool,
         typer.Option(help="Refuse a job that needs more than the cluster has now; off for one that grows by itself."),
     ] = True,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Of a search: train the best config in full at its end, and export it.")
+    ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -65,6 +68,8 @@ def submit(
     _refuse_contradictions(file, resume, restart)
     connect = partial(_client_if_up if dry_run else _client, address)
     config = resumed_config(resume, overrides, connect) if resume else load_job(cast(Path, file), overrides)
+    if retrain:
+        config = _with_retraining(config)
     client = connect()
     preflight = _check(config, client, cluster_check, restart)
     if dry_run or client is None:
@@ -96,6 +101,15 @@ def _refuse_contradictions(file: Path | None, resume: str | None, restart: bool)
         )
     if resume and restart:
         raise ConfigError("--restart deletes what --resume goes on from: leave out one of them")
+
+
+def _with_retraining(config: "Config") -> "Config":
+    from scenerec.errors import ConfigError
+    from scenerec.tune_config import RetrainConfig
+
+    if config.kind != "tune":
+        raise ConfigError("--retrain: belongs to a search (kind: tune)")
+    return config if config.retrain else config.model_copy(update={"retrain": RetrainConfig()})
 
 
 def _client(address: str | None) -> "ClusterClient":

@@ -91,7 +91,9 @@ def check_search(config: TuneConfig, nodes: Sequence[NodeResources] | None = Non
     if not restart:
         folder.check_same_search(config)
         ended = sum(trial.is_ended for trial in folder.trials())
-        if ended >= config.trials and folder.read_result() is not None:
+        result = folder.read_result()
+        has_all = config.retrain is None or "retrained" in (result or {})
+        if ended >= config.trials and result is not None and has_all:
             raise CheckpointError(
                 f"{folder.url}: this search is over ({ended} trials; `scenerec tune show` has them): give "
                 "the new one another name, raise `trials` to go on, or start over with `scenerec submit --restart`"

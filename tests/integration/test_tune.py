@@ -1,0 +1,259 @@
+"""`scenerec submit tune.yaml` on a real cluster: stopped early, killed, resumed, failing, on too small a cluster."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from cluster import local
+from cluster.address import find_address
+from cluster.client import ClusterClient
+from scenerec.config_file import parse_config
+from scenerec.data.pack import PackRequest, pack
+from scenerec.data.pack_plan import PackOptions
+from scenerec.search.trial import Trial
+from scenerec.search.trial_store import SearchFolder
+from scenerec.training.run_folder import RunFolder
+
+SET = "s3://scenes/searched"
+Submit = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _packed(cluster: local.LocalCluster, scenes_folder: Path) -> None:
+    pack(PackRequest(source=scenes_folder, destination=SET, options=PackOptions(shard_mb=0.03)))
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    return {
+        "kind": "tune",
+        "name": "refused",
+        "base": {
+            "framework": "torch",
+            "data": {"train": f"{SET}/train", "val": f"{SET}/val", "image_size": 32},
+            "model": {"arch": "squeezenet1_1"},
+            "optimize": {"epochs": 4, "global_batch_size": 10, "lr": 0.001, "optimizer": "adamw"},
+            "scale": {"max_restarts": 0},
+        },
+        "search": {"optimize.lr": [1e-3, 1e-9]},
+        "trials": 2,
+        "searcher": "grid",
+        "scheduler": {"kind": "asha", "reduction_factor": 2},
+        "output": "s3://scenes/runs",
+    }
+
+
+@pytest.fixture
+def submit(document: dict[str, Any], tmp_path: Path) -> Submit:
+    """`scenerec submit` of the document, as a user would; keywords replace its keys, `base` block by block."""
+
+    def submit(*arguments: str, base: dict[str, Any] | None = None, **keys: Any) -> "subprocess.CompletedProcess[str]":
+        for block, values in (base or {}).items():
+            document["base"][block] = {**document["base"][block], **values} if isinstance(values, dict) else values
+        (tmp_path / "tune.yaml").write_text(yaml.safe_dump({**document, **keys}))
+        command = [sys.executable, "-m", "scenerec", "submit", str(tmp_path / "tune.yaml"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=400)
+
+    return submit
+
+
+def trials_of(name: str) -> list[Trial]:
+    return SearchFolder(f"s3://scenes/runs/{name}").trials()
+
+
+def result_of(submitted: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    assert submitted.returncode == 0, submitted.stderr + submitted.stdout
+    return json.loads(submitted.stdout.splitlines()[-1])
+
+
+def driver(cluster: local.LocalCluster) -> psutil.Process:
+    """The process `python -m jobs.tune` of this cluster."""
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if command[1:3] == ["-m", "jobs.tune"] and process.environ().get("AWS_ENDPOINT_URL") == cluster.store_url:
+            return process
+    raise AssertionError("no search is running")
+
+
+def wait_until(happened: Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < deadline_s, f"{what} has not happened within {timeout_s:g} s"
+        time.sleep(0.5)
+
+
+def test_both_frameworks_are_searched_and_the_weak_are_stopped_early(submit: Submit) -> None:
+    name = "both"
+    search = {"framework": ["torch", "tensorflow"], "optimize.lr": [1e-3, 1e-9]}
+    result = result_of(submit("--json", name=name, search=search, trials=4))
+    trials = trials_of(name)
+    assert [trial.point for trial in trials] == [
+        {"framework": framework, "optimize.lr": lr} for framework in search["framework"] for lr in search["optimize.lr"]
+    ]
+    assert {trial.state for trial in trials} == {"finished", "stopped"}
+    assert all(trial.epochs_done < 4 for trial in trials if trial.state == "stopped")
+    assert result["epochs"] == sum(trial.epochs_done for trial in trials) < result["full_epochs"] == 16
+    best = trials[result["best"]["trial"]]
+    assert best.value("val_top1") == max(trial.value("val_top1") or 0 for trial in trials)
+    folder = SearchFolder(f"s3://scenes/runs/{name}")
+    config = parse_config(folder.storage.get("train.yaml").decode(), "train.yaml")
+    assert (config.framework, config.optimize.lr) == (best.point["framework"], best.point["optimize.lr"])
+    report = folder.storage.get("report.html").decode()
+    assert "<svg" in report and "trial" in report
+    shown = subprocess.run(
+        [sys.executable, "-m", "scenerec", "tune", "show", name, "--json"], capture_output=True, text=True
+    )
+    assert shown.returncode == 0, shown.stderr
+    again = submit(name=name, search=search, trials=4)
+    assert again.returncode == 5 and "this search is over (4 trials" in again.stderr
+
+
+def test_a_killed_driver_frees_the_cluster_and_no_finished_trial_runs_again(
+    submit: Submit, cluster: local.LocalCluster
+) -> None:
+    name, client = "killed-search", ClusterClient(find_address())
+    # One trial at a time, so that one has finished and one is in the middle when the driver is killed.
+    settings: dict[str, Any] = {
+        "name": name,
+        "base": {"scale": {"workers": 2}, "optimize": {"epochs": 6}},
+        "search": {"optimize.lr": [1e-3, 2e-3, 5e-4]},
+        "trials": 3,
+        "scheduler": "none",
+    }
+    assert submit("--detach", **settings).returncode == 0
+    folder = SearchFolder(f"s3://scenes/runs/{name}")
+
+    def one_finished_and_one_under_way() -> bool:
+        trials = {trial.number: trial for trial in folder.trials()}
+        return len(trials) > 1 and trials[0].state == "finished" and trials[1].epochs_done >= 1
+
+    wait_until(one_finished_and_one_under_way, 180, "the second trial's first epoch")
+    assert client.nodes()[0].cpus_used == 2  # of two: one trial fits, and its driver takes nothing
+    driver(cluster).kill()
+    wait_until(lambda: client.nodes()[0].cpus_used == 0, 60, "the end of the killed search's workers")
+    wait_until(lambda: client.find(name).ended, 60, "the end of the job")
+    before = {trial.number: trial for trial in folder.trials()}
+    result = result_of(submit("--json", **settings))
+    after = {trial.number: trial for trial in folder.trials()}
+    assert result["trials"]["finished"] == 3
+    assert after[0] == before[0]  # not a field of it was written again
+    assert before[1].state == "running" and after[1].state == "finished"
+    kept = len(before[1].history)
+    assert after[1].history[:kept] == before[1].history  # times included: those epochs were not run again
+    assert after[1].epochs_done == 6
+
+
+def test_failing_trials_are_recorded_and_do_not_stop_the_search(submit: Submit) -> None:
+    name = "failing"
+    points = {
+        "model.arch": ["squeezenet1_1", "alexnet"],  # alexnet takes no images of 32 px
+        "optimize.lr": [1e-3, 1e30],  # diverges
+        "data.image_size": [32, 64],
+    }
+    search = {**points, "optimize.lr": {"choice": points["optimize.lr"], "when": {"model.arch": "squeezenet1_1"}}}
+    result = result_of(submit("--json", name=name, search=search, trials=6, scheduler="none", give_up_after=3))
+    by_state: dict[str, list[Trial]] = {}
+    for trial in trials_of(name):
+        by_state.setdefault(trial.state, []).append(trial)
+    (refused,) = by_state["refused"]
+    assert refused.point == {"model.arch": "alexnet", "data.image_size": 32} and "alexnet" in (refused.reason or "")
+    diverged = by_state["failed"]
+    assert [trial.point["optimize.lr"] for trial in diverged] == [1e30, 1e30]
+    assert all("the loss is nan" in (trial.reason or "") for trial in diverged)
+    assert len(by_state["finished"]) == 3 == result["trials"]["finished"]
+
+
+def test_out_of_memory_is_a_failed_trial(submit: Submit) -> None:
+    """The first activations of 100 images of 1024 px in vgg11 are 27 GB, which no machine of the tests gives."""
+    base = {"optimize": {"epochs": 1, "global_batch_size": 100}}
+    search = {"model.arch": {"choice": ["vgg11"], "when": {"data.image_size": 1024}}, "data.image_size": [1024, 32]}
+    submitted = submit("--json", name="memory", base=base, search=search, trials=2, scheduler="none")
+    result = result_of(submitted)
+    failed, finished = trials_of("memory")
+    assert failed.state == "failed" and "memory" in (failed.reason or ""), failed
+    assert finished.state == "finished" and result["best"]["trial"] == 1
+
+
+def test_a_search_of_failures_alone_gives_up_and_says_why(submit: Submit) -> None:
+    search = {"optimize.lr": {"log_uniform": [1e29, 1e30]}}
+    given_up = submit(name="hopeless", search=search, trials=8, searcher="random", concurrent_trials=1, give_up_after=2)
+    assert given_up.returncode == 1
+    assert "no trial came to a result: the loss is nan" in given_up.stderr
+    assert len(trials_of("hopeless")) == 2
+
+
+@pytest.mark.parametrize("by", ["resolution", "data"])
+def test_progressive_budgets_begin_small(by: str, submit: Submit) -> None:
+    name = f"levels-{by}"
+    budget = {"by": by, "levels": [0.5, 1]}
+    base = {"optimize": {"epochs": 2}, "data": {"image_size": 64}}
+    result = result_of(submit("--json", name=name, base=base, budget=budget, concurrent_trials=1))
+    trials = trials_of(name)
+    runs = [RunFolder(f"s3://scenes/runs/{name}/trials/0000.level-{level}").read_config() for level in (1, 2)]
+    if by == "resolution":
+        assert [run.data.image_size for run in runs] == [32, 64]
+        assert trials[0].cost == pytest.approx(2 * 0.25 + 2)
+    else:
+        assert [run.data.train_share for run in runs] == [0.5, 1]
+        assert trials[0].cost == pytest.approx(2 * 0.5 + 2)
+    assert (trials[0].state, trials[0].level, trials[0].epochs_done) == ("finished", 2, 4)
+    assert (trials[1].state, trials[1].level) == ("stopped", 1)  # it learns nothing, and stops at the first rung
+    assert result["best"]["trial"] == 0
+
+
+def test_a_population_copies_its_best_and_changes_their_settings(submit: Submit) -> None:
+    name = "population"
+    search = {"optimize.lr": {"log_uniform": [1e-12, 1e-2]}, "optimize.weight_decay": {"uniform": [0.0, 0.1]}}
+    scheduler = {"kind": "pbt", "grace_epochs": 2, "quantile": 0.5}
+    base = {"optimize": {"epochs": 6}}
+    settings: dict[str, Any] = {"search": search, "searcher": "random", "scheduler": scheduler, "seed": 3}
+    result_of(submit("--json", name=name, base=base, **settings))
+    trials = trials_of(name)
+    assert [trial.state for trial in trials] == ["finished", "finished"]
+    copied = [trial for trial in trials if trial.parts]
+    assert copied, "none of the two took over the other's weights"
+    for trial in copied:
+        assert trial.run is not None and trial.run.endswith(f".part-{trial.parts}")
+        assert len(trial.history) == 6  # with the epochs of the one that it was copied from
+
+
+def test_hyperband_and_several_objectives(submit: Submit) -> None:
+    name = "front"
+    result = result_of(
+        submit(
+            "--json",
+            name=name,
+            search={"model.arch": ["squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small"]},
+            trials=3,
+            scheduler={"kind": "hyperband", "reduction_factor": 2},
+            objective=["val_top1", "parameters", "latency_ms"],
+        )
+    )
+    trials = trials_of(name)
+    assert all(trial.static["parameters"] > 0 and trial.static["latency_ms"] > 0 for trial in trials)
+    smallest = min(trials, key=lambda trial: trial.static["parameters"])
+    assert smallest.number in [each["trial"] for each in result["pareto"]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"search": {"optimize.lrr": [1]}}, "search.optimize.lrr: is no field of a training job; did you mean"),
+        ({"search": {"model.arch": ["resnet51"]}}, "search.model.arch: 'resnet51' is never possible"),
+        ({"search": {"optimize.lr": {"uniform": [0.1, 0.01]}}}, "the first number must be below the second"),
+        ({"base": {"scale": {"workers": 3, "cpus_per_worker": 1}, "optimize": {"global_batch_size": 9}}}, "room for 2"),
+        ({"base": {"data": {"train": "s3://scenes/nowhere"}}}, "no packed data set here"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_starts(keys: dict[str, Any], message: str, submit: Submit) -> None:
+    refused = submit(name="refused", **keys)
+    assert refused.returncode in (2, 4) and message in refused.stderr, refused.stderr
+    assert not trials_of("refused")
