@@ -46,7 +46,9 @@ class SearchLog(tune.Callback):
         try:
             levels = trial_levels(self.config, number, point)
         except ValueError as error:
-            self._record(Trial(number=number, point=point, state="refused", reason=str(error)))
+            refused = Trial(number=number, point=point, state="refused", reason=str(error))
+            self._record(refused)
+            self.sampler.tell(refused)
             return False
         epochs = sum(level.config.optimize.epochs for level in levels)
         self._record(Trial(number=number, point=point, state="running", epochs=epochs))
@@ -84,7 +86,8 @@ class SearchLog(tune.Callback):
         """All trials; one that was still running when the time was up is a stopped one."""
         for trial in list(self.trials.values()):
             if not trial.is_ended:
-                self._end(trial.model_copy(update={"state": "stopped" if trial.history else "failed"}))
+                state, reason = "stopped" if trial.history else "failed", "the time of the search was up"
+                self._end(trial.model_copy(update={"state": state, "reason": reason}))
         return sorted(self.trials.values(), key=lambda trial: trial.number)
 
     def _as_it_stands(self, number: int, trial: Any, result: dict[str, Any]) -> Trial:
@@ -104,7 +107,7 @@ class SearchLog(tune.Callback):
                 "point": point,
                 "level": level.number,
                 "epochs_done": sum(before) + len(history),
-                "cost": self._cost(recorded, part, sum(costs) + len(history) * level.cost, len(history)),
+                "cost": _cost(recorded, part, sum(costs) + len(history) * level.cost, len(history)),
                 "run": level.config.run_url,
                 "history": history,
                 "static": static,
@@ -112,10 +115,6 @@ class SearchLog(tune.Callback):
                 "time_s": round(recorded.time_s if number not in self.started_s else self._seconds(number), 1),
             }
         )
-
-    def _cost(self, recorded: Trial, part: int, run_cost: float, epochs: int) -> float:
-        """Epochs spent. A part that began with another trial's weights has not paid for the epochs before."""
-        return run_cost if not part else recorded.cost + max(0, epochs - recorded.epochs_done)
 
     def _seconds(self, number: int) -> float:
         return time.monotonic() - self.started_s[number]
@@ -175,3 +174,10 @@ class SearchLog(tune.Callback):
             return elapsed_s / here * max(0, self.config.trials - ended)
         epochs = sum(trial.cost for trial in trials) - self.cost_before
         return elapsed_s / epochs * (self.config.trials * most_epochs(self.config) - epochs) if epochs else float("inf")
+
+
+def _cost(recorded: Trial, part: int, run_cost: float, epochs: int) -> float:
+    """Epochs spent. A part that began with a copy of another trial has not paid for the epochs before it."""
+    if not part:
+        return run_cost
+    return recorded.cost + (1 if part > recorded.parts else epochs - recorded.epochs_done)

@@ -50,7 +50,7 @@ def run_trial(settings: dict[str, Any], search: dict[str, Any], session: str) ->
         def tell(metrics: dict[str, Any], place: Bookmark) -> None:
             _report({**metrics, **static, "part": place.part}, place if keeps_place else None)
 
-        for level in levels:
+        for level in _levels_left(levels, bookmark):
             _train_level(config, level, bookmark, Bookmark(level.config.run_url, trial_name(number), part, 0), tell)
     except ScenerecError as error:
         folder.write_failure(number, session, str(error).splitlines()[0])
@@ -61,7 +61,7 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
     relay = Relay(config, level)
     if bookmark is not None and bookmark.run == here.run:
         relay.told_epochs = bookmark.epoch
-    elif bookmark is not None and relay.folder.latest_checkpoint() is None:
+    elif bookmark is not None and bookmark.trial != here.trial and relay.folder.latest_checkpoint() is None:
         relay.told_epochs = take_over(bookmark, level)
 
     def tell_news() -> None:
@@ -122,6 +122,12 @@ def _bookmark(checkpoint: Any) -> Bookmark | None:
         return None
     with checkpoint.as_directory() as folder:
         return Bookmark(**json.loads((Path(folder) / BOOKMARK_FILE).read_text()))
+
+
+def _levels_left(levels: list[Level], bookmark: Bookmark | None) -> list[Level]:
+    """From the bookmarked one on: Tune has been told of those before it."""
+    runs = [level.config.run_url for level in levels]
+    return levels[runs.index(bookmark.run) :] if bookmark is not None and bookmark.run in runs else levels
 
 
 def _part(folder: SearchFolder, number: int, bookmark: Bookmark | None, recorded: int) -> int:

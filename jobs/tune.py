@@ -7,16 +7,15 @@ import sys
 import tempfile
 from typing import Any
 
-from scenerec.search.best import best_config, best_trial
-from scenerec.search.report import write_report
-
 from jobs.train import job_id, say
 from jobs.train import run as run_training
 from scenerec.config_file import dump_config, parse_as, read_config
 from scenerec.errors import ScenerecError
-from scenerec.plan import NodeResources
+from scenerec.plan import NodeResources, room_for
+from scenerec.search.best import best_config, best_trial
 from scenerec.search.plan import trials_at_once
 from scenerec.search.progress import SearchNews, TrialNews, format_news
+from scenerec.search.report import write_report
 from scenerec.search.samplers import make_sampler
 from scenerec.search.standing import leaderboard, pareto_front, savings
 from scenerec.search.trial import Trial
@@ -86,7 +85,7 @@ def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
     from jobs.search_log import SearchLog
 
     ray.init(log_to_driver=False, logging_level="ERROR")
-    at_once = trials_at_once(config, _nodes())
+    at_once = _at_once(config, _nodes())
     say(Note(f"{at_once} trial(s) at once; {len(ended)} of {config.trials} ended before, {len(unfinished)} go on"))
     session = job_id()
     log = SearchLog(config, session, make_sampler(config, earlier), earlier, _say_news)
@@ -153,6 +152,14 @@ def _population(log: Any, unfinished: list[Trial]) -> list[dict[str, Any]]:
 
 def _trial_name(trial: Any) -> str:
     return f"{trial.config['trial']['number']:04d}"
+
+
+def _at_once(config: TuneConfig, nodes: list[NodeResources]) -> int:
+    """As many as there is room for; a number that is named counts as it is where a cluster has still to grow."""
+    wanted, scale = config.concurrent_trials, config.base.scale
+    if wanted != "auto" and room_for(scale, nodes) < scale.min_workers:
+        return wanted
+    return trials_at_once(config, nodes)
 
 
 def _nodes() -> list[NodeResources]:

@@ -17,6 +17,7 @@ class Lines:
         self.console = console
         self.rows = 0
         self.trials: dict[int, TrialNews] = {}
+        self.ended = 0
 
     def __enter__(self) -> "Lines":
         return self
@@ -48,8 +49,10 @@ class Lines:
         self.trials[news.number] = news
 
     def search(self, news: SearchNews) -> None:
-        """How the search stands."""
-        self.line(f"  {summary(news)}")
+        """How the search stands; a line where another trial has ended."""
+        if news.ended > self.ended:
+            self.line(f"  {summary(news)}")
+        self.ended = news.ended
 
 
 def trial_line(news: TrialNews) -> str:

@@ -159,7 +159,7 @@ def test_failing_trials_are_recorded_and_do_not_stop_the_search(submit: Submit) 
         "data.image_size": [32, 64],
     }
     search = {**points, "optimize.lr": {"choice": points["optimize.lr"], "when": {"model.arch": "squeezenet1_1"}}}
-    result = result_of(submit("--json", name=name, search=search, trials=6, scheduler="none", give_up_after=3))
+    result = result_of(submit("--json", name=name, search=search, trials=5, scheduler="none", give_up_after=3))
     by_state: dict[str, list[Trial]] = {}
     for trial in trials_of(name):
         by_state.setdefault(trial.state, []).append(trial)
@@ -168,7 +168,7 @@ def test_failing_trials_are_recorded_and_do_not_stop_the_search(submit: Submit) 
     diverged = by_state["failed"]
     assert [trial.point["optimize.lr"] for trial in diverged] == [1e30, 1e30]
     assert all("the loss is nan" in (trial.reason or "") for trial in diverged)
-    assert len(by_state["finished"]) == 3 == result["trials"]["finished"]
+    assert len(by_state["finished"]) == 2 == result["trials"]["finished"]
 
 
 def test_out_of_memory_is_a_failed_trial(submit: Submit) -> None:
