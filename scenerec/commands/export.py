@@ -152,6 +152,7 @@ def export(
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
     with quiet_frameworks(verbose) as terminal:
+        from scenerec.commands.step_lines import StepLines
         from scenerec.export import exporter, tf_onnx
         from scenerec.export.providers import support
         from scenerec.export.source import with_plain_input
@@ -174,12 +175,10 @@ def export(
             max_top1_drop=max_top1_drop,
         )
 
-        def say(step: exporter.Step | str) -> None:
-            line = step if isinstance(step, str) else f"{step.name:<22}{step.seconds:7.1f} s"
-            print(f"  {line}", file=terminal)
-
         print(f"{opened.name}: {opened.address}{', averaged weights' if opened.averaged else ''}", file=terminal)
-        exported = exporter.export(opened, destination or exporter.default_destination(opened, settings), settings, say)
+        destination = destination or exporter.default_destination(opened, settings)
+        with StepLines(terminal) as lines:
+            exported = exporter.export(opened, destination, settings, lines.say)
         supported = support(exported.model) if exported.model else ()
     if as_json:
         providers = [{**asdict(each), "share": each.share} for each in supported]

@@ -72,10 +72,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that is done."""
+    """A step that begins, or is done."""
 
     name: str
-    seconds: float
+    seconds: float | None = None
+    """That it took; None where it begins."""
 
 
 @dataclass(frozen=True)
@@ -362,6 +363,7 @@ def _common(source: Source, route: Route, options: Options) -> dict[str, Any]:
 
 @contextmanager
 def _step(name: str, say: Say) -> Iterator[None]:
+    say(Step(name))
     started = time.perf_counter()
     yield
     say(Step(name, time.perf_counter() - started))
