@@ -243,6 +243,11 @@ def describe_point(point: Mapping[str, Any]) -> str:
     return ", ".join(_describe(field, value) for field, value in point.items()) or "the base"
 
 
+def describe_value(value: Any) -> str:
+    """A value in three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def _describe(field: str, value: Any) -> str:
-    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+    shown = describe_value(value)
     return shown if field in ("model.arch", "framework") else f"{field.rpartition('.')[2]} {shown}"

@@ -1,0 +1,249 @@
+"""The charts of a search's report as geometry: what the template draws as SVG. Pure; x goes right, y goes down."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from scenerec.search.progress import format_value
+from scenerec.search.space import describe_point
+from scenerec.search.trial import Trial, is_value
+from scenerec.tune_config import MAXIMISED, STATIC
+
+NAMES = {
+    "val_top1": "top-1",
+    "val_top5": "top-5",
+    "val_loss": "loss",
+    "parameters": "parameters",
+    "gflops": "GFLOPs",
+    "latency_ms": "latency",
+}
+"""Objectives in words."""
+
+MOST_LINES = 300
+"""So many trials are drawn, else a page of a large search would be slow."""
+
+_FRAME = (560, 372, 62, 548, 14, 330)  # width, height, left, right, top, bottom of a chart
+
+_WIDE_RATIO = 20  # an axis that spans more is logarithmic
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark of an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What stands for a trial: a line, a point, or a line that ends in a point."""
+
+    trial: int
+    kind: str
+    """CSS class: best, front, stopped, running, failed or other."""
+    title: str
+    path: str = ""
+    """Of SVG."""
+    x: float | None = None
+    y: float | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Marks between two axes, those that matter most last: they lie on top."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    x_name: str
+    y_name: str
+    marks: tuple[Mark, ...]
+    staircase: str = ""
+    """Path along the Pareto front."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values on an axis: `low` lies at `start`, `high` at `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    is_log: bool = False
+
+    def at(self, value: float) -> float:
+        """Where a value lies; one beyond the axis lies at its end."""
+        value = min(max(value, self.low), self.high)
+        low, high = self.low, self.high
+        if self.is_log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        share = (value - low) / (high - low) if high > low else 0.5
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self, label: Callable[[float], str], most: int = 6) -> tuple[Tick, ...]:
+        """Marks at round values."""
+        values = log_ticks(self.low, self.high) if self.is_log else round_ticks(self.low, self.high, most)
+        return tuple(Tick(round(self.at(value), 1), label(value)) for value in values)
+
+
+def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten between two numbers, no more than `most`."""
+    if not high > low:
+        return [float(low)]
+    magnitude = 10.0 ** math.floor(math.log10((high - low) / most))
+    fits = (step for step in (1, 2, 5, 10, 20) if (high - low) / (step * magnitude) < most)
+    step = next(fits, 20) * magnitude
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    digits = max(0, 2 - math.floor(math.log10(step)))
+    return [round(place * step, digits) for place in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between two numbers, with 2 and 5 times them where there are few; every other where many."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    for factors, step in (((1,), 1 + (last - first) // 6), ((1, 3), 1), ((1, 2, 5), 1)):
+        powers = range(first, last + 1, step)
+        found = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        found = [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+        if len(found) >= 3:
+            return found
+    return found or [low, high]
+
+
+def objective_label(objective: str, spread: float) -> Callable[[float], str]:
+    """Labels of an axis on which values differ by `spread`."""
+    if objective in ("val_top1", "val_top5"):
+        digits = 0 if spread >= 0.04 else 1 if spread >= 0.004 else 2
+        return lambda value: f"{100 * value:.{digits}f}%"
+    if objective == "parameters":
+        return lambda value: f"{value / 1e6:g}M"
+    return lambda value: f"{value:g}"
+
+
+def objective_name(objective: str) -> str:
+    """Of an axis, with its unit."""
+    return "latency, ms" if objective == "latency_ms" else NAMES[objective]
+
+
+def chosen(ranked: Sequence[Trial], most: int = MOST_LINES) -> list[Trial]:
+    """Of a leaderboard what is drawn: the best half of `most`, and as many evenly from the others."""
+    if len(ranked) <= most:
+        return list(ranked)
+    best, others = ranked[: most // 2], ranked[most // 2 :]
+    kept = most - len(best)
+    return [*best, *(others[place * len(others) // kept] for place in range(kept))]
+
+
+def title(trial: Trial, objectives: Sequence[str]) -> str:
+    """What is said of a trial where one points at it."""
+    values = [(NAMES[each], trial.value(each), each) for each in objectives]
+    known = ", ".join(f"{name} {format_value(each, value)}" for name, value, each in values if value is not None)
+    return f"trial {trial.number}, {trial.state}: {known or trial.reason or 'no value'}\n{describe_point(trial.point)}"
+
+
+def path(points: Iterable[tuple[float, float]]) -> str:
+    """A line through points, in tenths of a unit."""
+    return "M" + "L".join(f"{x:.1f} {y:.1f}".replace(".0", "") for x, y in points)
+
+
+def curves(ranked: Sequence[Trial], objectives: Sequence[str], best: Trial | None) -> Chart | None:
+    """The first objective by epoch of each trial of a leaderboard; None where no epoch has ended."""
+    key = objectives[0]
+    lines = {
+        trial.number: [(epoch["epoch"], float(epoch[key])) for epoch in trial.history if is_value(epoch.get(key))]
+        for trial in ranked
+    }
+    drawn = chosen([trial for trial in ranked if lines[trial.number]])
+    if not drawn:
+        return None
+    values = sorted(value for trial in drawn for _, value in lines[trial.number])
+    last_epoch = max(epoch for trial in drawn for epoch, _ in lines[trial.number])
+    x = Scale(1, max(last_epoch, 2), _FRAME[2], _FRAME[3])
+    y = _value_scale(values, _FRAME[5], _FRAME[4], is_share=key in MAXIMISED)
+    marks = []
+    for trial in reversed(drawn):
+        points = [(x.at(epoch), y.at(value)) for epoch, value in lines[trial.number]]
+        has_dot = trial.state != "finished" or len(points) == 1
+        kind = "best" if best is not None and trial.number == best.number else _kind(trial)
+        dot = [round(at, 1) for at in points[-1]] if has_dot else []
+        marks.append(Mark(trial.number, kind, title(trial, objectives), path(points), *dot))
+    return Chart(
+        *_FRAME,
+        _epoch_ticks(x),
+        y.ticks(objective_label(key, y.high - y.low)),
+        "epoch",
+        objective_name(key),
+        tuple(sorted(marks, key=lambda mark: mark.kind == "best")),  # stable: the others stay as they are
+    )
+
+
+def pareto(
+    ranked: Sequence[Trial], front: Sequence[Trial], objectives: Sequence[str], other: str, best: Trial | None
+) -> Chart | None:
+    """The first objective over another one; None where no trial has values."""
+    drawn = [(trial, values) for trial in chosen(ranked) if (values := trial.values((objectives[0], other)))]
+    if not drawn:
+        return None
+    across = sorted(values[1] for _, values in drawn)
+    x = _value_scale(across, _FRAME[2], _FRAME[3], is_share=other in MAXIMISED, may_be_log=other in STATIC)
+    y = _value_scale(
+        sorted(values[0] for _, values in drawn), _FRAME[5], _FRAME[4], is_share=objectives[0] in MAXIMISED
+    )
+    leading = {trial.number for trial in front}
+    marks = []
+    for trial, values in reversed(drawn):
+        kind = "front" if trial.number in leading else _kind(trial)
+        kind = "best" if best is not None and trial.number == best.number else kind
+        place = (round(x.at(values[1]), 1), round(y.at(values[0]), 1))
+        marks.append(Mark(trial.number, kind, title(trial, objectives), "", *place))
+    return Chart(
+        *_FRAME,
+        x.ticks(objective_label(other, x.high - x.low)),
+        y.ticks(objective_label(objectives[0], y.high - y.low)),
+        f"{objective_name(other)}, {'more' if other in MAXIMISED else 'less'} is better",
+        objective_name(objectives[0]),
+        tuple(
+            sorted(marks, key=lambda mark: ("front", "best").index(mark.kind) if mark.kind in ("front", "best") else -1)
+        ),
+        _staircase(marks) if len(objectives) == 2 else "",
+    )
+
+
+def _staircase(marks: Sequence[Mark]) -> str:
+    """Through the front, by steps: what lies between two of its trials is beaten by one of them."""
+    corners = sorted((mark.x, mark.y) for mark in marks if mark.kind in ("front", "best") and mark.x and mark.y)
+    if len(corners) < 2:
+        return ""
+    steps = [corners[0]]
+    for x, y in corners[1:]:
+        steps += [(x, steps[-1][1]), (x, y)]
+    return path(steps)
+
+
+def _epoch_ticks(scale: Scale) -> tuple[Tick, ...]:
+    whole = [epoch for epoch in round_ticks(scale.low, scale.high, 8) if epoch.is_integer() and epoch > 1]
+    return tuple(Tick(round(scale.at(epoch), 1), f"{epoch:g}") for epoch in (1.0, *whole))
+
+
+def _kind(trial: Trial) -> str:
+    return "other" if trial.state == "finished" else "failed" if trial.state == "refused" else trial.state
+
+
+def _value_scale(values: Sequence[float], start: float, end: float, is_share: bool, may_be_log: bool = False) -> Scale:
+    """An axis over sorted values, with a little room; a loss that has shot up does not press down the others."""
+    low, high = values[0], values[-1]
+    if not is_share and not may_be_log:
+        high = min(high, 4 * values[len(values) // 2])
+    if may_be_log and low > 0 and high / low > _WIDE_RATIO:
+        return Scale(low * 0.9, high * 1.1, start, end, is_log=True)
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
+    if is_share:
+        return Scale(max(low - room, 0.0), min(high + room, 1.0), start, end)
+    return Scale(low - room if low < 0 else max(low - room, 0.0), high + room, start, end)
