@@ -1,0 +1,213 @@
+"""`scenerec tune`: what a search has found, while it runs and afterwards."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scenerec.commands import options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from scenerec.search.importance import Importance
+    from scenerec.search.trial import Trial
+    from scenerec.search.trial_store import SearchFolder
+    from scenerec.tune_config import TuneConfig
+
+app = typer.Typer(no_args_is_help=True, help="Look at a search, and take its best config.", rich_markup_mode="markdown")
+
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="The search's folder (s3:// or local), or its name where a cluster has run it."),
+]
+_STYLES = {"finished": "green", "running": "blue", "stopped": "dim", "failed": "red", "refused": "red"}
+
+
+@app.command(
+    epilog="Example: scenerec tune show s3://scenes/runs/photos-search --top 20\n\n"
+    "Example: scenerec tune show photos-search --report search.html"
+)
+def show(
+    run: Run,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Trials of the leaderboard to list.")] = 10,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write the report as it stands, one file with its charts, here."),
+    ] = None,
+    address: options.Address = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show how a search stands: leaderboard, importance of each parameter, what stopping early has saved.
+
+    It may still run. Its report and its best config are in its folder when it is over.
+    """
+    from scenerec.errors import ConfigError
+    from scenerec.search.importance import importance
+    from scenerec.search.standing import leaderboard
+
+    if report and not report.expanduser().absolute().parent.is_dir():
+        raise ConfigError(f"--report {report}: there is no folder {report.parent}")
+    folder = _open(run, address)
+    config, trials = folder.read_config(), folder.trials()
+    ranked = leaderboard(trials, config.objective)
+    found = importance(config, trials)
+    is_over = all(trial.is_ended for trial in trials) and folder.read_result() is not None
+    if as_json:
+        typer.echo(json.dumps(_document(folder, config, ranked, found, is_over)))
+    else:
+        _print_standing(folder, config, ranked, found, is_over, top)
+    if report:
+        from scenerec.search.report import render
+
+        report.expanduser().write_text(render(config, trials), encoding="utf-8")
+        typer.echo(f"report      {report}", err=as_json)
+
+
+@app.command(
+    name="config",
+    epilog="Example: scenerec tune config photos-search > train.yaml\n\n"
+    "Example: scenerec tune config s3://scenes/runs/photos-search --trial 7",
+)
+def print_config(
+    run: Run,
+    trial: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Of this trial.", show_default="the best so far"),
+    ] = None,
+    address: options.Address = None,
+) -> None:
+    """Print the best config, or a trial's, as a train.yaml to be submitted."""
+    from scenerec.config_file import dump_config
+    from scenerec.errors import CheckpointError
+    from scenerec.search.best import best_config, best_trial
+
+    folder = _open(run, address)
+    config, trials = folder.read_config(), folder.trials()
+    if trial is None:
+        chosen = best_trial(config, trials)
+        if chosen is None:
+            raise CheckpointError(f"{folder.url}: no trial has a value yet: wait, or name one by --trial N")
+    else:
+        chosen = next((each for each in trials if each.number == trial), None)
+        if chosen is None:
+            raise CheckpointError(f"{folder.url}: has no trial {trial}; `scenerec tune show` lists them")
+    try:
+        job = best_config(config, chosen, "best" if trial is None else f"trial-{trial}")
+    except ValueError as error:
+        raise CheckpointError(f"{folder.url}: the values of trial {trial} do not fit each other: {error}") from None
+    typer.echo(dump_config(job), nl=False)
+
+
+def _open(run: str, address: str | None) -> "SearchFolder":
+    """The folder of `run`. Raises ConfigError, ClusterError."""
+    from cluster.environment import use_store_environment
+    from scenerec.search.trial_store import SearchFolder
+
+    use_store_environment()
+    if "/" in run or run.startswith((".", "~", "$")) or Path(run).is_dir():
+        return SearchFolder(options.location("RUN", run))
+    from scenerec.commands.job_table import client
+
+    return SearchFolder(client(address).find(run).run_url)
+
+
+def _document(
+    folder: "SearchFolder", config: "TuneConfig", ranked: "Sequence[Trial]", found: "Importance", is_over: bool
+) -> dict[str, Any]:
+    """All that is known, for scripts; trials from the best on."""
+    from scenerec.search.best import best_trial
+    from scenerec.search.standing import pareto_front, savings
+
+    saved, best = savings(config, ranked), best_trial(config, ranked)
+    front = pareto_front(ranked, config.objective) if len(config.objective) > 1 else []
+    return {
+        "search": folder.url,
+        "over": is_over,
+        "objective": list(config.objective),
+        "trials": [_trial(config, trial) for trial in ranked],
+        "best": best.number if best else None,
+        "pareto": [trial.number for trial in front],
+        "importance": found.shares,
+        "importance_missing": found.reason,
+        "epochs": round(saved.epochs, 2),
+        "full_epochs": round(saved.full_epochs, 2),
+        "savings": str(saved),
+        "report": _address(folder, is_over, "report"),
+        "config": _address(folder, is_over, "config"),
+    }
+
+
+def _trial(config: "TuneConfig", trial: "Trial") -> dict[str, Any]:
+    known = trial.model_dump(mode="json", exclude={"history", "static"})
+    return {**known, "values": {objective: trial.value(objective) for objective in config.objective}}
+
+
+def _address(folder: "SearchFolder", is_over: bool, what: str) -> str | None:
+    from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE
+
+    file = REPORT_FILE if what == "report" else BEST_CONFIG_FILE
+    return f"{folder.url}/{file}" if is_over and folder.storage.size(file) is not None else None
+
+
+def _print_standing(
+    folder: "SearchFolder",
+    config: "TuneConfig",
+    ranked: "Sequence[Trial]",
+    found: "Importance",
+    is_over: bool,
+    top: int,
+) -> None:
+    from rich.console import Console
+
+    from scenerec.search.standing import savings
+
+    console = Console()
+    ended = sum(trial.is_ended for trial in ranked)
+    typer.echo(f"{folder.url}: {ended} of {config.trials} trials ended{', the search is over' if is_over else ''}\n")
+    if not ranked:
+        typer.echo("no trial has begun yet")
+        return
+    console.print(_leaderboard(config, ranked, top))
+    if len(ranked) > top:
+        typer.echo(f"and {len(ranked) - top} more: --top {len(ranked)}")
+    typer.echo(f"\nimportance  {found.reason or ''}".rstrip())
+    width = max(len(field) for field in config.search)
+    for field, share in found.shares.items():
+        typer.echo(f"  {field:<{width}}  {share:>4.0%}  {'█' * round(20 * share)}".rstrip())
+    if found.shares and found.is_rough:
+        typer.echo(f"  (of {found.trials} trials: roughly)")
+    typer.echo(f"\nsavings     {savings(config, ranked)}")
+    for what in ("report", "config"):
+        if where := _address(folder, is_over, what):
+            typer.echo(f"{what:<11} {where}")
+    if retrained := (folder.read_result() or {}).get("retrained"):
+        typer.echo(f"retrained   top-1 {retrained['best']['val_top1']:.2%}: {retrained['run']}")
+    if not is_over:
+        typer.echo(f"best so far scenerec tune config {folder.url}")
+
+
+def _leaderboard(config: "TuneConfig", ranked: "Sequence[Trial]", top: int) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    from scenerec.search.charts import NAMES
+    from scenerec.search.progress import format_value
+    from scenerec.search.space import describe_point
+    from scenerec.search.standing import pareto_front
+
+    several = len(config.objective) > 1
+    front = {trial.number for trial in pareto_front(ranked, config.objective)} if several else set()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("TRIAL", "STATE", *(NAMES[each].upper() for each in config.objective), "EPOCHS", "WHAT"):
+        is_text = heading in ("STATE", "WHAT")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading != "WHAT", overflow="fold")
+    for trial in ranked[:top]:
+        values = [format_value(objective, trial.value(objective)) for objective in config.objective]
+        what = describe_point(trial.point) + (f": {trial.reason}" if trial.reason else "")
+        state = trial.state + (", front" if trial.number in front else "")
+        epochs = f"{trial.epochs_done}/{trial.epochs}"
+        table.add_row(str(trial.number), Text(state, _STYLES[trial.state]), *values, epochs, Text(what))
+    return table
