@@ -8,7 +8,7 @@ from ray.tune import schedulers
 
 from scenerec.search import space
 from scenerec.search.levels import most_epochs, rung_time, rung_times
-from scenerec.search.trial import Trial, towards_better
+from scenerec.search.trial import Trial, is_value, towards_better
 from scenerec.tune_config import MAXIMISED, TuneConfig
 
 TIME = "rung_time"
@@ -43,7 +43,9 @@ def results(config: TuneConfig, trial: Trial) -> list[dict[str, float]]:
     if config.budget.by != "epochs":
         value = trial.value(objective)
         return [] if value is None else [{TIME: rung_time(config, trial.level), objective: value}]
-    return [{TIME: epoch["epoch"], objective: epoch[objective]} for epoch in trial.history]
+    return [
+        {TIME: epoch["epoch"], objective: epoch[objective]} for epoch in trial.history if is_value(epoch[objective])
+    ]
 
 
 def _asha(config: TuneConfig, earlier: list[Trial], first: int, last: int) -> schedulers.TrialScheduler:

@@ -10,7 +10,7 @@ from scenerec.search.levels import most_epochs, trial_levels
 from scenerec.search.progress import SearchNews, TrialNews
 from scenerec.search.samplers import Sampler
 from scenerec.search.space import Point, describe_point
-from scenerec.search.standing import full_cost, leaderboard
+from scenerec.search.standing import leaderboard, savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
@@ -154,7 +154,7 @@ class SearchLog(tune.Callback):
         ended = sum(trial.is_ended for trial in trials)
         best = next(iter(leaderboard(trials, self.config.objective)), None)
         value = best.value(self.config.objective[0]) if best else None
-        ran = [trial for trial in trials if trial.state != "refused"]
+        saved = savings(self.config, trials)
         return SearchNews(
             ended=ended,
             trials=self.config.trials,
@@ -162,8 +162,8 @@ class SearchLog(tune.Callback):
             best_trial=best.number if best and value is not None else None,
             best=value,
             objective=self.config.objective[0],
-            epochs=sum(trial.cost for trial in trials),
-            full_epochs=sum(full_cost(self.config, trial) for trial in ran),
+            epochs=saved.epochs,
+            full_epochs=saved.full_epochs,
             eta_s=self._eta_s(trials, ended),
         )
 

@@ -21,6 +21,7 @@ from scenerec.search.standing import leaderboard, pareto_front, savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE, SearchFolder
 from scenerec.training.progress import Failure, Note, RunResult
+from scenerec.training.run_folder import RunFolder
 from scenerec.tune_config import TuneConfig
 
 TRIAL_RESTARTS = 2
@@ -56,6 +57,7 @@ def run(config: TuneConfig) -> dict[str, Any]:
     folder = SearchFolder(config.run_url)
     folder.check_same_search(config)
     folder.write_config(config)
+    folder.begin()
     trials = _search(config, folder.trials())
     best = best_trial(config, trials)
     if best is None:
@@ -203,6 +205,9 @@ def _retrain(config: TuneConfig, best: Trial) -> dict[str, Any]:
     """Trains the best config in full, and exports it."""
     winner = best_config(config, best)
     say(Note(f"training the best config in full: {winner.run_url}"))
+    folder = RunFolder(winner.run_url)
+    if folder.storage.size("config.yaml") is not None and folder.read_config() != winner:
+        folder.clear()  # an earlier session of the search had another winner
     result = run_training(winner)
     assert config.retrain is not None
     return {**result, "bundle": _export(winner.run_url) if config.retrain.export else None}

@@ -25,6 +25,7 @@ from scenerec.commands import (
     status,
     stop,
     submit,
+    tune,
     validate,
     verify,
 )
@@ -77,6 +78,7 @@ def _reach_embedded_store() -> None:
 
 app.command(
     epilog="Example: scenerec submit train.yaml --set optimize.lr=0.1\n\n"
+    "Example: scenerec submit tune.yaml --set trials=24 --retrain\n\n"
     "Example: scenerec submit --resume s3://scenes/runs/NAME --set framework=tensorflow"
 )(submit.submit)
 app.command(epilog="Example: scenerec status places365-resnet50")(status.status)
@@ -102,6 +104,7 @@ app.command(
     epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32\n\n"
     "Example: scenerec predict holidays/ --model photos --endpoint http://localhost:8000 --json"
 )(predict.predict)
+app.add_typer(tune.app, name="tune")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data", callback=_reach_embedded_store)
 app.add_typer(registry.app, name="registry")

@@ -67,8 +67,11 @@ def most_epochs(tune: TuneConfig) -> int:
 
 
 def _config(tune: TuneConfig, point: Point, name: str) -> TrainConfig:
-    """All runs of a search lie side by side: they share the weights that were downloaded for the first."""
-    return tune.trial_config(point, name, f"{tune.run_url}/trials")
+    """All runs of a search lie side by side: they share the weights that were downloaded for the first.
+
+    Each keeps its newest checkpoint and its best: there are many of them.
+    """
+    return tune.trial_config({**point, "checkpoint.keep": 1}, name, f"{tune.run_url}/trials")
 
 
 def _level_config(tune: TuneConfig, point: Point, full: TrainConfig, share: float, name: str) -> TrainConfig:

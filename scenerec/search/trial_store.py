@@ -82,6 +82,10 @@ class SearchFolder:
                     "this one another name, or start it over with `scenerec submit --restart`"
                 )
 
+    def begin(self) -> None:
+        """The search is not over, or not any more."""
+        self.storage.delete(RESULT_FILE)
+
     def write_result(self, result: dict[str, Any]) -> None:
         """result.json: the search is over."""
         self.storage.put(RESULT_FILE, json.dumps(result, indent=2).encode())

@@ -33,7 +33,7 @@ def main() -> None:
     """Runs the searches of each seed and prints and appends a row for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photographs", type=Path, nargs="?", help="ImageFolder with train/ and val/; drawn without it")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--trials", type=int, default=12)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scenerec-bench-") as home:
@@ -43,7 +43,7 @@ def main() -> None:
             os.environ.update(started.environment)
             source = options.photographs or _drawn(Path(home))
             pack(PackRequest(source=source, destination=f"{BUCKET}/photos", options=PackOptions()))
-            ratios = [_compare(seed, options.trials, Path(home)) for seed in range(options.seeds)]
+            ratios = [_compare(seed, options.trials, Path(home)) for seed in options.seeds]
         finally:
             local.stop(Path(home), purge=True)
     print(f"epochs of ASHA / epochs at full length: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
