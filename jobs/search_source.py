@@ -30,6 +30,13 @@ class TrialSource(Searcher):
                 return trial_settings(self.log.trials[number])
         return Searcher.FINISHED
 
+    def population(self) -> list[dict[str, Any]]:
+        """The settings of all trials at once, for a scheduler that has no searcher beside it."""
+        members = []
+        while isinstance(settings := self.suggest(""), dict):
+            members.append(settings["trial"])
+        return members
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the log tells the sampler, with the whole history."""
 

@@ -16,10 +16,11 @@ from scenerec.search.best import best_config, best_trial
 from scenerec.search.plan import trials_at_once
 from scenerec.search.progress import SearchNews, TrialNews, format_news
 from scenerec.search.report import write_report
+from scenerec.search.result import search_result
 from scenerec.search.samplers import make_sampler
-from scenerec.search.standing import leaderboard, pareto_front, savings
+from scenerec.search.standing import savings
 from scenerec.search.trial import Trial
-from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE, SearchFolder
+from scenerec.search.trial_store import BEST_CONFIG_FILE, SearchFolder
 from scenerec.training.progress import Failure, Note, RunResult
 from scenerec.training.run_folder import RunFolder
 from scenerec.tune_config import TuneConfig
@@ -65,7 +66,7 @@ def run(config: TuneConfig) -> dict[str, Any]:
         raise ScenerecError(f"no trial came to a result: {reasons[-1] if reasons else 'none was proposed'}")
     winner = best_config(config, best)
     folder.storage.put(BEST_CONFIG_FILE, dump_config(winner).encode())
-    result = _result(config, trials, best)
+    result = search_result(config, trials, best)
     folder.write_result(result)
     write_report(folder, config, trials)
     say(Note(str(savings(config, trials))))
@@ -89,11 +90,10 @@ def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
     ray.init(log_to_driver=False, logging_level="ERROR")
     at_once = _at_once(config, _nodes())
     say(Note(f"{at_once} trial(s) at once; {len(ended)} of {config.trials} ended before, {len(unfinished)} go on"))
-    session = job_id()
-    log = SearchLog(config, session, make_sampler(config, earlier), earlier, _say_news)
+    log = SearchLog(config, job_id(), make_sampler(config, earlier), earlier, _say_news)
     with tempfile.TemporaryDirectory(prefix="scenerec-tune-") as notes:
-        tuner = _tuner(config, log, unfinished, at_once, notes)
-        tuner.fit()
+        _tuner(config, log, unfinished, at_once, notes).fit()
+    ray.shutdown()  # a training after it connects anew, and shows its workers' lines
     trials = log.close()
     if log.gives_up:
         say(Note(f"gave up after {log.failures_in_a_row} failed trials in a row"))
@@ -110,27 +110,28 @@ def _tuner(config: TuneConfig, log: Any, unfinished: list[Trial], at_once: int, 
 
     objective = config.objective[0]
     ended = [trial for trial in log.trials.values() if trial.is_ended]
-    trainable = tune.with_parameters(run_trial, search=config.model_dump(mode="json"), session=log.session)
-    settings: dict[str, Any] = {
-        "scheduler": make_scheduler(config, ended),
-        "max_concurrent_trials": at_once,
-        "time_budget_s": config.max_hours * 3600 if config.max_hours else None,
-        "reuse_actors": False,
-        "trial_name_creator": _trial_name,
-        "trial_dirname_creator": _trial_name,
-    }
-    param_space: dict[str, Any] = {}
+    source = TrialSource(log, unfinished, objective, mode(objective))
     if config.scheduler.kind == "pbt":  # Tune takes no searcher beside it: the population is all there from the start
-        param_space = {"trial": tune.grid_search(_population(log, unfinished))}
-        settings |= {"metric": objective, "mode": mode(objective)}
+        proposals: dict[str, Any] = {}
+        param_space = {"trial": tune.grid_search(source.population())}
     else:
-        source = TrialSource(log, unfinished, objective, mode(objective))
-        settings |= {"search_alg": source, "num_samples": config.trials - len(ended)}
-        settings |= {"metric": objective, "mode": mode(objective)}
+        proposals = {"search_alg": source, "num_samples": config.trials - len(ended)}
+        param_space = {}
+    trainable = tune.with_parameters(run_trial, search=config.model_dump(mode="json"), session=log.session)
     return tune.Tuner(
         tune.with_resources(trainable, tune.PlacementGroupFactory([_DRIVER])),
         param_space=param_space,
-        tune_config=tune.TuneConfig(**settings),
+        tune_config=tune.TuneConfig(
+            **proposals,
+            metric=objective,
+            mode=mode(objective),
+            scheduler=make_scheduler(config, ended),
+            max_concurrent_trials=at_once,
+            time_budget_s=config.max_hours * 3600 if config.max_hours else None,
+            reuse_actors=False,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
         run_config=tune.RunConfig(
             name=config.name,
             storage_path=notes,
@@ -139,17 +140,6 @@ def _tuner(config: TuneConfig, log: Any, unfinished: list[Trial], at_once: int, 
             verbose=0,
         ),
     )
-
-
-def _population(log: Any, unfinished: list[Trial]) -> list[dict[str, Any]]:
-    from jobs.schedulers import mode
-    from jobs.search_source import TrialSource
-
-    source = TrialSource(log, unfinished, log.config.objective[0], mode(log.config.objective[0]))
-    members = []
-    while isinstance(settings := source.suggest(""), dict):
-        members.append(settings["trial"])
-    return members
 
 
 def _trial_name(trial: Any) -> str:
@@ -169,36 +159,6 @@ def _nodes() -> list[NodeResources]:
 
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [NodeResources(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in alive]
-
-
-def _result(config: TuneConfig, trials: list[Trial], best: Trial) -> dict[str, Any]:
-    saved = savings(config, trials)
-    states = ("finished", "stopped", "failed", "refused")
-    return {
-        "search": config.run_url,
-        "trials": {state: sum(trial.state == state for trial in trials) for state in states},
-        "best": _summary(config, best),
-        "pareto": [_summary(config, trial) for trial in pareto_front(trials, config.objective)]
-        if len(config.objective) > 1
-        else [],
-        "leaders": [_summary(config, trial) for trial in leaderboard(trials, config.objective)[:5]],
-        "epochs": round(saved.epochs, 2),
-        "full_epochs": saved.full_epochs,
-        "savings": str(saved),
-        "config": f"{config.run_url}/{BEST_CONFIG_FILE}",
-        "report": f"{config.run_url}/{REPORT_FILE}",
-    }
-
-
-def _summary(config: TuneConfig, trial: Trial) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        "state": trial.state,
-        "epochs": trial.epochs_done,
-        "values": {objective: trial.value(objective) for objective in config.objective},
-        "point": trial.point,
-        "run": trial.run,
-    }
 
 
 def _retrain(config: TuneConfig, best: Trial) -> dict[str, Any]:
