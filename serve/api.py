@@ -14,6 +14,7 @@ from serve.answers import RequestError, as_request_error
 from serve.events import Event, Observe
 from serve.keys import Caller, Guard
 from serve.limits import Limits
+from serve.load import Load
 from serve.metered import Metered
 from serve.models import Shelf
 from serve.openapi import openapi
@@ -45,6 +46,7 @@ class Api:
         observe: is told of each request once it is answered; must be quick.
         adds_request_id: whether x-request-id goes into the answers; Ray Serve adds it by itself.
         draw: random numbers of [0, 1), which choose between weighted versions.
+        load: counts the requests; may be shared with other interfaces of the process.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Api:
         observe: Observe = lambda event: None,
         adds_request_id: bool = True,
         draw: Callable[[], float] = random.random,
+        load: Load | None = None,
     ) -> None:
         self.shelf = shelf
         self.guard = guard or Guard()
@@ -63,6 +66,7 @@ class Api:
         self._observe = observe
         self._adds_request_id = adds_request_id
         self._draw = draw
+        self._load = load or Load()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -72,7 +76,10 @@ class Api:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        request = Request.from_scope(scope, receive)
+        with self._load:
+            await self._serve(Request.from_scope(scope, receive), send)
+
+    async def _serve(self, request: Request, send: Send) -> None:
         event = Event(request.id, request.method, request.path, trace=request.headers.get("traceparent", ""))
         try:
             response = await self._answer(request, event)
@@ -91,6 +98,7 @@ class Api:
     async def _answer(self, request: Request, event: Event) -> Response:
         """The response, whatever happens; only a caller that has gone gets none."""
         try:
+            self._load.check()
             return await self._route(request, event)
         except ClientGoneError:
             raise

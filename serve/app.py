@@ -11,6 +11,8 @@ from ray.serve.schema import LoggingConfig
 
 import scenerec
 from scenerec.serve_config import ServeConfig, ServeScaleConfig
+from serve import express
+from serve.load import MOST
 from serve.replica import Replica, ReplicaSettings
 from serve.rollout import Rollout
 
@@ -19,9 +21,6 @@ REPLICA = "Replica"
 
 _NOT_SERVED = ("commands", "training", "export")
 """Folders of sources that no replica runs: a change of them is none of an application."""
-
-_UNDER_WAY = 4096
-"""Requests under way in a replica before Ray Serve refuses; the engines refuse long before, and say it better."""
 
 
 def build(config: ServeConfig, has_room: bool) -> serve.Application:
@@ -49,10 +48,14 @@ def build(config: ServeConfig, has_room: bool) -> serve.Application:
     replica = _versioned(
         serve.deployment(Replica).options(
             name=REPLICA,
-            max_ongoing_requests=_UNDER_WAY,
-            max_queued_requests=_UNDER_WAY,
+            max_ongoing_requests=MOST,
+            max_queued_requests=MOST,
             autoscaling_config=autoscaling(config.scale),
-            ray_actor_options={"num_cpus": settings.cpus, "num_gpus": config.scale.gpus_per_replica},
+            ray_actor_options={
+                "num_cpus": settings.cpus,
+                "num_gpus": config.scale.gpus_per_replica,
+                "runtime_env": {"env_vars": express.VARIABLES},
+            },
             graceful_shutdown_timeout_s=2 * config.http.timeout_s,
             health_check_period_s=2,
             health_check_timeout_s=10,

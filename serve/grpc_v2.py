@@ -6,7 +6,6 @@ that gRPC itself answers UNIMPLEMENTED.
 
 import logging
 import random
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,9 +17,11 @@ from serve.answers import RequestError, UnknownModelError, UnknownVersionError, 
 from serve.events import Event, Observe
 from serve.keys import Caller, Guard
 from serve.limits import Limits
+from serve.load import Load
 from serve.metered import Metered
 from serve.models import ServedVersion, Shelf
 from serve.proto import inference_pb2 as pb
+from serve.request import LONGEST_ID, new_id
 from serve.tensors import BYTES, Tensor, TensorSpec, bad_tensor, from_bytes, from_strings, from_uint8s
 from serve.v2_inference import (
     EXTENSIONS,
@@ -51,7 +52,6 @@ METHODS: dict[str, tuple[type[Message], type[Message]]] = {
 }
 """What the service has: by name the request and the response."""
 
-_LONGEST_ID = 128
 _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
@@ -95,6 +95,7 @@ class GrpcInference:
         limits: what a request may ask for.
         observe: is told of each request once it is answered; must be quick.
         draw: random numbers of [0, 1), which choose between weighted versions.
+        load: counts the requests; may be shared with other interfaces of the process.
     """
 
     def __init__(
@@ -104,11 +105,13 @@ class GrpcInference:
         limits: Limits | None = None,
         observe: Observe = lambda event: None,
         draw: Callable[[], float] = random.random,
+        load: Load | None = None,
     ) -> None:
         self.inference = Inference(shelf, draw)
         self.guard = guard or Guard()
         self.limits = limits or Limits()
         self._observe = observe
+        self.load = load or Load()
 
     async def ServerLive(self, request: pb.ServerLiveRequest, grpc_context: Any) -> pb.ServerLiveResponse:
         """Whether the server runs."""
@@ -144,14 +147,16 @@ class GrpcInference:
         """Asks `answer`, for a caller that may; an error becomes the call's status."""
         metadata = dict(context.invocation_metadata() or ())
         given = metadata.get("x-request-id", "")
-        request_id = given if given.isprintable() and 0 < len(given) <= _LONGEST_ID else secrets.token_hex(8)
+        request_id = given if given.isprintable() and 0 < len(given) <= LONGEST_ID else new_id()
         event = Event(request_id, "POST", f"/{SERVICE}/{method}", trace=metadata.get("traceparent", ""))
         event.status = 200
         trailers = {"x-request-id": request_id}
         try:
             caller = self.guard.identify(metadata.get("authorization", ""), metadata.get("x-api-key", ""))
             event.caller = caller.name if caller else ""
-            response = await answer(request, caller, event)
+            with self.load:
+                self.load.check()
+                response = await answer(request, caller, event)
         except Exception as error:
             failure = as_request_error(error)
             if failure.status == 500:

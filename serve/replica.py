@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ray
 from ray import serve
+from ray.serve._private.common import RUNNING_REQUESTS_KEY
 from ray.serve.handle import DeploymentHandle
 
 from scenerec.config import Section
@@ -17,9 +18,11 @@ from serve.api import Api
 from serve.assignment import Assignment, Report
 from serve.bundle_cache import cache_folder
 from serve.events import Event
+from serve.express import open_way
 from serve.grpc_v2 import GrpcInference
 from serve.keys import Guard, read_keys
 from serve.limits import Limits
+from serve.load import Load
 from serve.models import EngineOptions, Shelf
 from serve.stock import Stock
 from serve.telemetry import AccessLog, Metrics
@@ -94,21 +97,28 @@ class Replica(GrpcInference):
         http = settings.http
         self.shelf = Shelf()
         guard = Guard(read_keys(http.api_keys)[0] if http.api_keys else None)
-        super().__init__(self.shelf, guard, settings.limits, self.observe)
+        super().__init__(self.shelf, guard, settings.limits, self.observe, load=Load())
         self._stock = Stock(self.shelf, settings.engine_options, cache_folder())
         self._metrics = Metrics(settings.application) if http.metrics else None
         self._log = AccessLog(_log_folder() / f"access_{self._name}.jsonl") if http.access_log else None
-        self._api = Api(self.shelf, self.guard, self.limits, self.observe, adds_request_id=False)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __serve_build_asgi_app__(self) -> Api:
-        """Ray Serve calls it after __init__; the replica takes requests once it has returned."""
+        """Ray Serve calls it after __init__; the replica takes requests once it has returned.
+
+        What it returns answers those that Ray Serve's own proxy brings, where no replica ran when they came.
+        """
         await self._fill(await self._rollout.next_assignment.remote(self._report()))
         loops = [self._follow(), self._flush()]
         if keys := self._settings.http.api_keys:
             loops.append(self._reload_keys(keys))
         self._tasks = [asyncio.get_running_loop().create_task(loop) for loop in loops]
-        return self._api
+        open_way(self._api(adds_request_id=True), self._settings.http.route_prefix)
+        return self._api(adds_request_id=False)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Ray Serve asks how much is to be done here; by itself it would know of gRPC alone."""
+        return {RUNNING_REQUESTS_KEY: self.load.count}
 
     def observe(self, event: Event) -> None:
         """Notes an answered request."""
@@ -126,6 +136,9 @@ class Replica(GrpcInference):
         await asyncio.to_thread(self._stock.close)
         if self._log:
             self._log.flush()
+
+    def _api(self, adds_request_id: bool) -> Api:
+        return Api(self.shelf, self.guard, self.limits, self.observe, adds_request_id, load=self.load)
 
     async def _follow(self) -> None:
         """Asks for the next assignment, for ever; while nobody answers, what is served stays."""
@@ -182,10 +195,13 @@ class Replica(GrpcInference):
 
 
 def _pin(cores: int) -> None:
-    """To cores of its own among the replicas of this node."""
+    """To cores of its own among the replicas of this node: its threads, of which Ray has begun some already."""
     rank = serve.get_replica_context().rank.local_rank
     available = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {available[(rank * cores + offset) % len(available)] for offset in range(cores)})
+    own = {available[(rank * cores + offset) % len(available)] for offset in range(cores)}
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(int(thread.name), own)
 
 
 def _log_folder() -> Path:

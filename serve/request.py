@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import secrets
+import random
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,8 +17,13 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_LONGEST_ID = 128
+LONGEST_ID = 128
 _READ_ON = 4  # times the limit: what is still read, and forgotten, of a body that is too large
+
+
+def new_id() -> str:
+    """For a request that brings none. It is no secret, and so needs no system call."""
+    return f"{random.getrandbits(64):016x}"
 
 
 class ClientGoneError(Exception):
@@ -49,7 +54,7 @@ class Request:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         given = headers.get("x-request-id", "")
-        request_id = given if given.isprintable() and 0 < len(given) <= _LONGEST_ID else secrets.token_hex(8)
+        request_id = given if given.isprintable() and 0 < len(given) <= LONGEST_ID else new_id()
         return cls(scope["method"], path, scope.get("query_string", b""), headers, request_id, receive)
 
     @cached_property

@@ -20,6 +20,7 @@ from serve.events import Event
 from serve.key_file import add_key
 from serve.keys import Guard, read_keys
 from serve.limits import Limits
+from serve.load import Load
 from serve.models import EngineOptions, ServedVersion, Shelf, Weighted, load_version
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -323,3 +324,14 @@ def test_too_many_waiting_pictures_are_refused_at_once(tmp_path: Path) -> None:
     refused = next(response for response in responses if response.status_code == 503)
     assert error(refused) == (503, "overloaded")
     assert refused.headers["retry-after"] == "1"
+
+
+def test_more_requests_than_a_process_can_hold_are_refused_and_the_next_is_not(version: ServedVersion) -> None:
+    shelf = Shelf()
+    shelf.replace({"tiny": [Weighted(version, 1.0)]})
+    load = Load(most=1)
+    api = Api(shelf, load=load)
+    with load:
+        refused = ask(api, "POST", PREDICT, content=picture())
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert ask(api, "POST", PREDICT, content=picture()).status_code == 200
