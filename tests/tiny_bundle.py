@@ -24,17 +24,19 @@ IMAGE_SIZE = 8
 LABELS = ("red", "green", "blue")
 
 
-def tiny_model(scale: float = 0.05) -> bytes:
+def tiny_model(scale: float = 0.05, fails_on_red: bool = False) -> bytes:
     """logits = scale x the mean of each colour over the pixels."""
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
-        helper.make_node("Mul", ["means", "scale"], ["logits"]),
+        helper.make_node("Mul", ["means", "scale"], ["scaled" if fails_on_red else "logits"]),
+        *(_FAILURE_ON_RED if fails_on_red else []),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
     constants = [
         helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
         helper.make_tensor("scale", TensorProto.FLOAT, [], [scale]),
+        *(_FAILURE_CONSTANTS if fails_on_red else []),
     ]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, 3])
     outputs = [
@@ -46,8 +48,30 @@ def tiny_model(scale: float = 0.05) -> bytes:
     return model.SerializeToString()
 
 
-def make_tiny_bundle(folder: Path, scale: float = 0.05, answered: float | None = None, **info: Any) -> Bundle:
-    """Writes one to `folder`. With `answered` its golden logits are those of another scale: it does not answer them."""
+_FAILURE_ON_RED = [
+    helper.make_node("Gather", ["means", "first"], ["reds"], axis=1),
+    helper.make_node("Div", ["reds", "very_red"], ["redness"]),
+    helper.make_node("Cast", ["redness"], ["row"], to=TensorProto.INT64),
+    helper.make_node("Gather", ["only_row", "row"], ["nothing"], axis=0),
+    helper.make_node("Add", ["scaled", "nothing"], ["logits"]),
+]
+"""Looks up row 1 of a table of one row where an image is all red: onnxruntime then fails, as with a real fault."""
+
+_FAILURE_CONSTANTS = [
+    helper.make_tensor("first", TensorProto.INT64, [], [0]),
+    helper.make_tensor("very_red", TensorProto.FLOAT, [], [250.0]),
+    helper.make_tensor("only_row", TensorProto.FLOAT, [1, 3], [0.0, 0.0, 0.0]),
+]
+
+
+def make_tiny_bundle(
+    folder: Path, scale: float = 0.05, answered: float | None = None, fails_on_red: bool = False, **info: Any
+) -> Bundle:
+    """Writes one to `folder`.
+
+    With `answered` its golden logits are those of another scale: it does not answer them. With `fails_on_red` it
+    answers its golden images, but no red photograph.
+    """
     images = np.random.default_rng(0).integers(0, 256, (4, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     logits = (images.astype(np.float32).mean(axis=(1, 2)) * (scale if answered is None else answered)).astype(
         np.float32
@@ -74,5 +98,6 @@ def make_tiny_bundle(folder: Path, scale: float = 0.05, answered: float | None =
             **info,
         }
     )
-    write_bundle(str(folder), described, {ONNX_FILE: tiny_model(scale), GOLDEN_FILE: Golden(images, logits).to_bytes()})
+    model, golden = tiny_model(scale, fails_on_red), Golden(images, logits)
+    write_bundle(str(folder), described, {ONNX_FILE: model, GOLDEN_FILE: golden.to_bytes()})
     return open_bundle(str(folder))

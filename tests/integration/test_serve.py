@@ -3,23 +3,17 @@
 The tests share one application and change it in turn: they build on each other, in the order of the file.
 """
 
-import io
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import requests
 import tritonclient.grpc as by_grpc
 import tritonclient.http as by_http
-from PIL import Image
 
 from cluster import loopback
 from cluster.local import LocalCluster
@@ -27,6 +21,7 @@ from cluster.state import load_state
 from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.registry import Registry
 from serve.key_file import add_key
+from tests.served import PICTURES, replica_pids, scenerec, status, wait_until
 from tests.steady_load import SteadyLoad
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -34,7 +29,6 @@ REGISTRY = "s3://scenes/serve-models"
 KEYS = "s3://scenes/serve-keys.yaml"
 PORTS = loopback.free_ports(("http", "grpc"))
 URL = f"http://127.0.0.1:{PORTS['http']}"
-COLOURS = {"red": "red", "green": "lime", "blue": "blue"}
 CONFIG = f"""\
 kind: serve
 name: tiny
@@ -46,42 +40,6 @@ http: {{port: {PORTS["http"]}, grpc_port: {PORTS["grpc"]}, timeout_s: 10}}
 scale: {{min_replicas: 2, max_replicas: 2}}
 rollout: {{poll_s: 0.5}}
 """
-
-
-def picture(colour: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-PICTURES = {label: picture(colour) for label, colour in COLOURS.items()}
-
-
-def scenerec(*arguments: str, code: int = 0) -> str:
-    """What the command prints, on either stream."""
-    command = [sys.executable, "-m", "scenerec", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def status() -> dict[str, Any]:
-    return json.loads(scenerec("serve", "status", "tiny", "--json").splitlines()[-1])["applications"][0]
-
-
-def wait_until(condition: Callable[[], bool], patience_s: float = 150) -> None:
-    ends_at = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < ends_at, "it did not come to that"
-        time.sleep(0.2)
-
-
-def replica_pids(cluster: LocalCluster) -> list[int]:
-    """Of the replicas that run, by Ray's own account."""
-    headers = {"Authorization": f"Bearer {cluster.environment['RAY_AUTH_TOKEN']}"}
-    details = requests.get(f"{cluster.dashboard_url}/api/serve/applications/", headers=headers, timeout=20).json()
-    replicas = details["applications"]["tiny"]["deployments"]["Replica"]["replicas"]
-    return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
 
 
 def version_served() -> str:
@@ -162,10 +120,10 @@ def test_tritonclient_is_answered_by_http_and_grpc(deployed: str, registry: Regi
 def test_a_killed_replica_loses_no_request(deployed: str, cluster: LocalCluster) -> None:
     with SteadyLoad(URL, "tiny", PICTURES) as load:
         time.sleep(2)
-        killed = replica_pids(cluster)[0]
+        killed = replica_pids(cluster, "tiny")[0]
         before = load.tally.answered
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: len(replica_pids(cluster)) == 2 and killed not in replica_pids(cluster))
+        wait_until(lambda: len(replica_pids(cluster, "tiny")) == 2 and killed not in replica_pids(cluster, "tiny"))
         time.sleep(1)
     assert load.tally.lost == []
     assert load.tally.answered > before
@@ -188,12 +146,14 @@ def test_a_version_that_fails_its_golden_images_never_answers_and_status_says_wh
 ) -> None:
     with SteadyLoad(URL, "tiny", PICTURES) as load:
         registry.move("tiny", "production", 3, "test", 2)
-        wait_until(lambda: "refused" in status()["models"]["tiny"] and status()["models"]["tiny"]["refused"] != "")
+        wait_until(
+            lambda: "refused" in status("tiny")["models"]["tiny"] and status("tiny")["models"]["tiny"]["refused"] != ""
+        )
     assert load.tally.lost == []
     assert load.tally.right.keys() == {"2"}
-    assert "does not answer its golden images" in status()["models"]["tiny"]["refused"]
+    assert "does not answer its golden images" in status("tiny")["models"]["tiny"]["refused"]
     registry.move("tiny", "production", 2, "test", 3)
-    wait_until(lambda: status()["models"]["tiny"]["refused"] == "")
+    wait_until(lambda: status("tiny")["models"]["tiny"]["refused"] == "")
 
 
 def test_while_the_store_is_away_requests_are_answered(
@@ -218,9 +178,9 @@ def test_it_scales_with_its_load_and_loses_nothing(deployed: str, cluster: Local
     with SteadyLoad(URL, "tiny", PICTURES, connections=1) as load:
         said = scenerec("serve", "scale", "tiny", "--replicas", "1")
         assert "RUNNING" in said
-        wait_until(lambda: len(replica_pids(cluster)) == 1)
+        wait_until(lambda: len(replica_pids(cluster, "tiny")) == 1)
         scenerec("serve", "scale", "tiny", "--replicas", "2")
-        wait_until(lambda: len(replica_pids(cluster)) == 2)
+        wait_until(lambda: len(replica_pids(cluster, "tiny")) == 2)
     assert load.tally.lost == []
 
 
@@ -229,7 +189,7 @@ def test_keys_are_asked_for_and_a_new_one_is_known_without_a_restart(
 ) -> None:
     first = add_key(KEYS, "first", None, 20)
     scenerec("serve", "deploy", str(config), "--set", f"http.api_keys={KEYS}", "--set", "scale.min_replicas=1")
-    pids = replica_pids(cluster)
+    pids = replica_pids(cluster, "tiny")
     with Client(URL, retries=0) as client, pytest.raises(UnauthorizedError):
         client.predict("tiny", PICTURES["red"])
     with Client(URL, api_key=first) as client:
@@ -241,7 +201,7 @@ def test_keys_are_asked_for_and_a_new_one_is_known_without_a_restart(
         return requests.get(f"{URL}/v1/models", headers=headers, timeout=20).status_code == 200
 
     wait_until(is_known)
-    assert set(replica_pids(cluster)) & set(pids)
+    assert set(replica_pids(cluster, "tiny")) & set(pids)
 
 
 def test_it_grows_under_load_goes_to_nothing_when_idle_and_comes_back(
@@ -257,8 +217,8 @@ def test_it_grows_under_load_goes_to_nothing_when_idle_and_comes_back(
     settings = [part for key, value in scale.items() for part in ("--set", f"scale.{key}={value}")]
     scenerec("serve", "deploy", str(config), *settings)
     with SteadyLoad(URL, "tiny", PICTURES, connections=8) as load:
-        wait_until(lambda: len(replica_pids(cluster)) == 2)
+        wait_until(lambda: len(replica_pids(cluster, "tiny")) == 2)
     assert load.tally.lost == []
-    wait_until(lambda: len(replica_pids(cluster)) == 0)
+    wait_until(lambda: len(replica_pids(cluster, "tiny")) == 0)
     answer = requests.post(f"{URL}/v1/models/tiny:predict", data=PICTURES["blue"], timeout=90)
     assert answer.json()["predictions"][0]["classes"][0]["label"] == "blue"

@@ -1,0 +1,54 @@
+"""What tests of applications on a cluster share: the command line, pictures with known answers, and patience."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from PIL import Image
+
+from cluster.local import LocalCluster
+
+
+def picture(colour: str) -> bytes:
+    """A JPEG file of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+PICTURES = {label: picture(colour) for label, colour in {"red": "red", "green": "lime", "blue": "blue"}.items()}
+"""By what a tiny bundle (tests.tiny_bundle) says of them."""
+
+
+def scenerec(*arguments: str, code: int = 0) -> str:
+    """What the command prints, on either stream."""
+    command = [sys.executable, "-m", "scenerec", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def status(application: str) -> dict[str, Any]:
+    """What `serve status` says of it."""
+    return json.loads(scenerec("serve", "status", application, "--json").splitlines()[-1])["applications"][0]
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float = 150) -> None:
+    """Until it holds."""
+    ends_at = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < ends_at, "it did not come to that"
+        time.sleep(0.2)
+
+
+def replica_pids(cluster: LocalCluster, application: str) -> list[int]:
+    """Of the replicas that run, by Ray's own account."""
+    headers = {"Authorization": f"Bearer {cluster.environment['RAY_AUTH_TOKEN']}"}
+    details = requests.get(f"{cluster.dashboard_url}/api/serve/applications/", headers=headers, timeout=20).json()
+    replicas = details["applications"][application]["deployments"]["Replica"]["replicas"]
+    return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
