@@ -10,6 +10,7 @@ is a column of its own too and is not subtracted.
 """
 
 import argparse
+import contextlib
 import signal
 import statistics
 import sys
@@ -28,8 +29,9 @@ NAME = "serving"
 ARCHITECTURES = ("mobilenet_v3_small", "resnet50")
 CONNECTIONS = (1, 8, 32)
 PHOTOGRAPHS = 200
-_SECONDS_OF = {"mobilenet_v3_small": 1.0, "resnet50": 2.5}  # in multiples of --seconds: enough images
+_SECONDS_OF = {"mobilenet_v3_small": 1.0, "resnet50": 1.5}  # in multiples of --seconds: enough images
 _WARM_UP_S = 0.5
+_WARM_UP_CONNECTIONS = 8
 _IDLE_S = 2.0
 
 
@@ -47,13 +49,27 @@ class Figures(NamedTuple):
 Rounds = dict[tuple[str, int], list[Figures]]
 """By name of the system and connections."""
 
+Failures = dict[tuple[str, int], str]
+"""Why there is nothing to compare, likewise. A system that fails at one load stays in the race at the others."""
+
+_COLUMNS = {
+    "images_per_s": "images/s",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "cpu_ms_per_image": "CPU ms",
+    "ratio_images_per_s_to_raw": "images: raw",
+    "ratio_cpu": "raw: CPU",
+    "idle_cpu_ms_per_s": "idle ms/s",
+}
+"""Of a row, and what the table calls them. Ratios are 1 where a system is as good as `raw`."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--archs", nargs="+", default=list(ARCHITECTURES), metavar="ARCH")
+    parser.add_argument("--models", nargs="+", default=list(ARCHITECTURES), metavar="ARCH")
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these, beside raw")
     parser.add_argument("--connections", nargs="+", type=int, default=list(CONNECTIONS), metavar="N")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=3.0, help="of one measurement; ResNet-50's are longer")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="of JPEG files; by default drawn ones of 21 KB")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "scenerec-bench", metavar="FOLDER")
@@ -65,7 +81,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that nothing is left behind
     images = photographs(PHOTOGRAPHS, options.images)
     print(f"{len(images)} JPEG files of {statistics.mean(map(len, images)) / 1e3:.1f} KB", flush=True)
-    for arch in options.archs:
+    for arch in options.models:
         with tempfile.TemporaryDirectory(prefix="scenerec-bench-") as folder:
             setting = Setting(arch, bundle_folder(options.cache, arch), Path(folder), images, options.peers_folder)
             chosen = [
@@ -78,41 +94,46 @@ def main() -> None:
 
 def compare(
     chosen: Sequence[System], wrk: Wrk, connections: Sequence[int], rounds: int, seconds: float
-) -> tuple[Rounds, dict[str, str]]:
-    """Measures them in turn; also returns why some could not be measured, by name."""
-    failed: dict[str, str] = {}
+) -> tuple[Rounds, Failures]:
+    """Measures them in turn."""
+    failed: Failures = {}
     found: Rounds = {}
-    started: list[System] = []
-    try:
+
+    def give_up(system: System, loads: Sequence[int], error: Exception) -> None:
+        failed.update({(system.name, load): str(error) for load in loads})
+        print(f"{system.name} at {', '.join(map(str, loads))}: {error}", file=sys.stderr, flush=True)
+
+    with contextlib.ExitStack() as started:
         for system in chosen:
+            started.callback(system.stop)
             try:
-                started.append(system)
                 system.start()
-                system.pause()
                 print(f"{system.name} is up", flush=True)
             except UnavailableError as error:
-                failed[system.name] = str(error)
-                print(f"{system.name}: {error}", file=sys.stderr, flush=True)
+                give_up(system, connections, error)
+            finally:
+                system.pause()
         for number in range(rounds):
-            running = [system for system in started if system.name not in failed]
-            for system in running[number % len(running) :] + running[: number % len(running)]:
+            for system in chosen[number % len(chosen) :] + chosen[: number % len(chosen)]:
+                loads = [load for load in connections if (system.name, load) not in failed]
+                if not loads:
+                    continue
                 try:
                     system.resume()
                     idle_ms = idle(system)
-                    system.load(wrk, max(connections), _WARM_UP_S)
-                    for count in connections:
-                        figures = measure(system, wrk, count, seconds)._replace(idle_ms_per_s=idle_ms)
-                        found.setdefault((system.name, count), []).append(figures)
+                    system.load(wrk, _WARM_UP_CONNECTIONS, _WARM_UP_S)
+                    for load in loads:
+                        try:
+                            figures = measure(system, wrk, load, seconds)._replace(idle_ms_per_s=idle_ms)
+                            found.setdefault((system.name, load), []).append(figures)
+                        except ValueError as error:
+                            give_up(system, [load], error)
                 except (ValueError, UnavailableError) as error:
-                    failed[system.name] = str(error)
-                    print(f"{system.name}: {error}", file=sys.stderr, flush=True)
+                    give_up(system, loads, error)
                 finally:
                     system.pause()
             print(f"round {number + 1} of {rounds} is done", flush=True)
-    finally:
-        for system in started:
-            system.stop()
-    return {key: each for key, each in found.items() if key[0] not in failed}, failed
+    return found, failed
 
 
 def measure(system: System, wrk: Wrk, connections: int, seconds: float) -> Figures:
@@ -136,53 +157,45 @@ def used_since(before: dict[int, float], system: System) -> float:
     return 1e3 * sum(now - before.get(pid, 0.0) for pid, now in cpu_s(system.processes()).items())
 
 
-def report(
-    arch: str, chosen: Sequence[System], found: Rounds, failed: dict[str, str], options: argparse.Namespace
-) -> None:
-    """The table, and a row for each of its lines. Ratios are 1 where a system is as good as `raw`."""
-    head = ("connections", "images/s", "of raw", "p50 ms", "p99 ms", "CPU ms", "raw's part", "idle ms/s")
+def report(arch: str, chosen: Sequence[System], found: Rounds, failed: Failures, options: argparse.Namespace) -> None:
+    """The table, and a row for each of its lines."""
+    head = ("connections", *_COLUMNS.values())
     print(f"\n{arch}\n{'':18}" + "".join(f"{title:>12}" for title in head))
     for connections in options.connections:
         for system in chosen:
-            row = {"model": arch, "system": system.name, "connections": connections}
-            if system.name in failed:
-                figures = dict.fromkeys(("images_per_s", "p50_ms", "p99_ms", "cpu_ms_per_image"), "")
-                row |= {
-                    **figures,
-                    "ratio_images_per_s_to_raw": "",
-                    "ratio_cpu": "",
-                    "idle_cpu_ms_per_s": "",
-                    "failed": failed[system.name],
-                }
-                print(f"{system.name:18}{connections:>12}  not measured: {failed[system.name]}")
+            key = (system.name, connections)
+            reason = failed.get(key, "") or failed.get(("raw", connections), "")
+            row: dict[str, float | str]
+            if reason:
+                row = dict.fromkeys(_COLUMNS, "")
+                print(f"{system.name:18}{connections:>12}  not measured: {reason}")
             else:
-                pairs = list(zip(found[system.name, connections], found["raw", connections], strict=False))
-                middle = Figures(
-                    *(statistics.median(values) for values in zip(*(one for one, _ in pairs), strict=True))
-                )
-                rate = _middle(pairs, lambda one, raw: one.images_per_s / raw.images_per_s)
-                cpu = _middle(pairs, lambda one, raw: raw.cpu_ms_per_image / one.cpu_ms_per_image)
-                row |= {
-                    "images_per_s": round(middle.images_per_s, 1),
-                    "p50_ms": round(middle.p50_ms, 2),
-                    "p99_ms": round(middle.p99_ms, 2),
-                    "cpu_ms_per_image": round(middle.cpu_ms_per_image, 2),
-                    "ratio_images_per_s_to_raw": round(rate, 3),
-                    "ratio_cpu": round(cpu, 3),
-                    "idle_cpu_ms_per_s": round(middle.idle_ms_per_s),
-                    "failed": "",
-                }
-                figures_text = (middle.images_per_s, rate, middle.p50_ms, middle.p99_ms, middle.cpu_ms_per_image, cpu)
-                figures_text = (*figures_text, middle.idle_ms_per_s)
-                print(f"{system.name:18}{connections:>12}" + "".join(f"{figure:>12.2f}" for figure in figures_text))
+                row = summary(found[key], found["raw", connections])
+                print(f"{system.name:18}{connections:>12}" + "".join(f"{row[name]:>12.5g}" for name in _COLUMNS))
             if not options.no_record:
-                append_row(NAME, row)
+                named = {"model": arch, "system": system.name, "connections": connections}
+                append_row(NAME, {**named, **row, "failed": reason})
     print(flush=True)
+
+
+def summary(ours: Sequence[Figures], raw: Sequence[Figures]) -> dict[str, float | str]:
+    """_COLUMNS of one system at one load."""
+    pairs = list(zip(ours, raw, strict=True))
+    middle = Figures(*(statistics.median(values) for values in zip(*ours, strict=True)))
+    return {
+        "images_per_s": round(middle.images_per_s, 1),
+        "p50_ms": round(middle.p50_ms, 2),
+        "p99_ms": round(middle.p99_ms, 2),
+        "cpu_ms_per_image": round(middle.cpu_ms_per_image, 2),
+        "ratio_images_per_s_to_raw": _middle(pairs, lambda one, raw: one.images_per_s / raw.images_per_s),
+        "ratio_cpu": _middle(pairs, lambda one, raw: raw.cpu_ms_per_image / one.cpu_ms_per_image),
+        "idle_cpu_ms_per_s": round(middle.idle_ms_per_s),
+    }
 
 
 def _middle(pairs: Sequence[tuple[Figures, Figures]], ratio: Callable[[Figures, Figures], float]) -> float:
     """The median over the rounds: both of a pair are of the same one."""
-    return statistics.median(ratio(one, raw) for one, raw in pairs)
+    return round(statistics.median(ratio(one, raw) for one, raw in pairs), 3)
 
 
 if __name__ == "__main__":

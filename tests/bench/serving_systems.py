@@ -269,7 +269,7 @@ class OnRay:
 
     def processes(self) -> list[psutil.Process]:
         """See System: all of the Ray node, its controllers and dashboard too."""
-        return processes.members(self._pid, self._mark)
+        return processes.members(self._pid, self._mark) if self._pid else []
 
     def load(self, wrk: Wrk, connections: int, seconds: float) -> Load:
         """See System."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_LIMIT_S = 120
+_LIMIT_S = 60
+_GRACE_S = 10
 
 # After SECONDS no connection sends another request; when the last answer has come, wrk is interrupted. So every request
 # that has cost the server something is counted. wrk asks `delay` before each request of a connection.
@@ -108,19 +109,18 @@ class Wrk:
 
         Raises ValueError where an answer has another status than 200 (or 2xx), or does not come.
         """
-        arguments = ["--threads=1", f"--connections={connections}", f"--duration={_LIMIT_S}s", "--timeout=60s"]
+        arguments = ["--threads=1", f"--connections={connections}", f"--duration={_LIMIT_S}s", f"--timeout={_LIMIT_S}s"]
         headers = {"content-type": "image/jpeg", **target.headers}
         for name, value in headers.items():
             arguments += ["--header", f"{name}: {value}"]
-        done = subprocess.run(
-            [
-                *("wrk", *arguments, f"--script={self._script}", target.url, "--"),
-                *(str(self._bodies_of(target)), str(len(self._photographs)), str(connections), str(seconds)),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=2 * _LIMIT_S,
-        )
+        command = [
+            *("wrk", *arguments, f"--script={self._script}", target.url, "--"),
+            *(str(self._bodies_of(target)), str(len(self._photographs)), str(connections), str(seconds)),
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S + _GRACE_S)
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"wrk did not end within {_LIMIT_S + _GRACE_S} s") from None
         results = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
         if not results:
             raise ValueError(f"wrk: {(done.stderr or done.stdout).strip()[-300:]}")
