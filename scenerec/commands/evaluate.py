@@ -59,6 +59,7 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE.html", help="Write the report, one file with pictures, here.")
     ] = None,
     as_json: options.Json = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Measure a model on a packed set: accuracy, confusions, calibration, speed.
 
@@ -86,7 +87,7 @@ def evaluate(
     if client:
         result = _on_cluster(client, request, report)
     else:
-        result = _here(request, report)
+        result = _here(request, report, verbose)
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -116,14 +117,15 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "Evalu
     return request
 
 
-def _here(request: "EvaluationRequest", report: Path | None) -> dict[str, Any]:
+def _here(request: "EvaluationRequest", report: Path | None, verbose: bool) -> dict[str, Any]:
     from scenerec.commands.progress_bar import ProgressBar
+    from scenerec.commands.quiet import quiet_frameworks
     from scenerec.inference.evaluator import check_writable, examine_here
     from scenerec.inference.report import render, write_outcome
 
     if request.output:
         check_writable(request.output)
-    with ProgressBar("evaluating", "opening the model") as progress:
+    with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
         outcome = examine_here(request, progress.show)
     if request.output:
         write_outcome(outcome, request.output)

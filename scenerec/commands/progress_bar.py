@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,9 +14,10 @@ class ProgressBar:
     Args:
         title: what is done, while it is done.
         waiting: what is done before the first image.
+        stream: where stderr is kept for others, as by `quiet_frameworks`.
     """
 
-    def __init__(self, title: str, waiting: str = "listing") -> None:
+    def __init__(self, title: str, waiting: str = "listing", stream: TextIO | None = None) -> None:
         self.title, self.waiting = title, waiting
         self.done = self.total = self.done_before = 0
         self.began_s = 0.0
@@ -25,7 +27,7 @@ class ProgressBar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]} images/s"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(file=stream, stderr=stream is None),
             transient=True,
             # What is printed meanwhile appears above the bar; rich would take it to stderr from a pipe or file as well.
             redirect_stdout=sys.stdout.isatty(),

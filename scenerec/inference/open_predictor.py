@@ -1,5 +1,6 @@
 """Anything that predicts, from its address: runs, checkpoints, bundles, TFLite files."""
 
+import tempfile
 from pathlib import Path
 
 from scenerec.config import expand_location
@@ -7,13 +8,13 @@ from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundle import INFO_FILE, Bundle, open_bundle
 from scenerec.inference.predictor import Predictor
 from scenerec.inference.trained_model import Framework, load_trained
-from scenerec.storage import open_storage
+from scenerec.storage import open_storage, split_url
 
 
 def open_predictor(
     target: str, framework: Framework | None = None, threads: int = 0, checkpoint: str = "best"
 ) -> Predictor:
-    """Opens a run's folder, a checkpoint, a bundle (folders or s3://) or a `.tflite` file.
+    """Opens a run's folder, a checkpoint, a bundle or a `.tflite` file, local or s3://.
 
     A checkpoint predicts with its averaged weights where it has them: they are what its run validated.
 
@@ -36,11 +37,7 @@ def open_predictor(
     if framework and (is_bundle or target.endswith(".tflite")):
         raise ConfigError(f"{target}: runs without a framework: leave --framework out")
     if target.endswith(".tflite"):
-        if not Path(target).is_file():
-            raise ModelError(f"{target}: no such file")
-        from scenerec.inference.tflite_model import TfliteModel
-
-        return TfliteModel(Path(target), threads)
+        return _open_tflite(target, threads)
     if is_bundle:
         return predictor_of(open_bundle(target), threads)
     model = load_trained(target, checkpoint)
@@ -52,6 +49,21 @@ def open_predictor(
 
     device = torch_predictor.default_device()
     return torch_predictor.load(model.network, model.url, model.labels, model.preprocessing, threads, device)
+
+
+def _open_tflite(target: str, threads: int) -> Predictor:
+    folder, key = split_url(target)
+    storage = open_storage(folder)
+    if storage.size(key) is None:
+        raise ModelError(f"{target}: no such file")
+    from scenerec.inference.tflite_model import TfliteModel
+
+    if not target.startswith("s3://"):
+        return TfliteModel(Path(target), threads)
+    with tempfile.TemporaryDirectory(prefix="scenerec-tflite-") as temporary:
+        file = Path(temporary) / key
+        file.write_bytes(storage.get(key))
+        return TfliteModel(file, threads, name=target)  # LiteRT holds the file open
 
 
 def predictor_of(bundle: Bundle, threads: int = 0) -> Predictor:

@@ -24,14 +24,15 @@ class TfliteModel:
     Args:
         source: a bundle of format tflite, or a file.
         threads: 0 takes all cores.
+        name: of the predictor; by default the source's address.
 
     Raises:
         BundleError: LiteRT does not load the model, or it is no classifier of square images.
     """
 
-    def __init__(self, source: Bundle | Path, threads: int = 0) -> None:
+    def __init__(self, source: Bundle | Path, threads: int = 0, name: str | None = None) -> None:
         path = source if isinstance(source, Path) else source.model_file
-        self.name = str(path) if isinstance(source, Path) else source.url
+        self.name = name or (str(path) if isinstance(source, Path) else source.url)
         self._interpreter = _load(path, threads or os.cpu_count() or 1)
         (self._input, *others), outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._output = outputs[0]

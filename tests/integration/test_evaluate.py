@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from cluster.local import LocalCluster
 from scenerec.cli import app
 from scenerec.config import TrainConfig
+from scenerec.errors import ModelError
+from scenerec.inference.evaluation import Evaluation
 from scenerec.inference.evaluator import EvaluationRequest, examine_here
 from scenerec.preflight import open_set, plan_job
 from scenerec.storage import open_storage
@@ -23,8 +25,11 @@ from scenerec.training import tf_learner, torch_learner
 from scenerec.training.learner import TrainingJob
 from scenerec.training.loop import train
 from scenerec.world import World
-from tests.colour_set import CLASSES, pack_colours
+from tests.colour_set import CLASSES, PER_CLASS, pack_colours
 from tests.tiny_bundle import make_tiny_bundle
+
+import keras  # isort: skip  (after torchvision)
+import tensorflow as tf
 
 LEARNERS: dict[str, Any] = {"torch": torch_learner.TorchLearner, "tensorflow": tf_learner.TfLearner}
 
@@ -68,6 +73,23 @@ def colours(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> 
         if path.is_file():
             store.put(path.name, path)
     return "s3://scenes/colours"
+
+
+def test_a_tflite_file_in_the_store(colours: str, tmp_path: Path) -> None:
+    pixels = keras.Input((8, 8, 3), batch_size=1)
+    model = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(pixels))
+    (tmp_path / "colours.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    open_storage("s3://scenes/tflite").put("colours.tflite", tmp_path / "colours.tflite")
+
+    def examine(target: str) -> Evaluation:
+        request = EvaluationRequest.model_validate({"subject": {"target": target}, "data": colours})
+        return examine_here(request).evaluations[0]
+
+    local, stored = examine(str(tmp_path / "colours.tflite")), examine("s3://scenes/tflite/colours.tflite")
+    assert stored.predictor == "s3://scenes/tflite/colours.tflite"
+    assert (stored.samples, stored.top1, stored.loss) == (3 * PER_CLASS, local.top1, local.loss)
+    with pytest.raises(ModelError, match=r"other\.tflite: no such file"):
+        examine("s3://scenes/tflite/other.tflite")
 
 
 def evaluation(*arguments: str) -> list[str]:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from scenerec.cli import app
+from scenerec.inference import evaluator
+from scenerec.inference.evaluator import examine_here
 from tests.colour_set import CLASSES, pack_colours
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -54,6 +57,19 @@ def test_json_and_files_say_the_same(model: str, colours: str, tmp_path: Path) -
     assert found == json.loads((tmp_path / "out" / "evaluation.json").read_bytes())
     assert found["evaluation"]["samples"] == 12
     assert found["request"]["crops"] == 10
+
+
+def test_what_runtimes_print_is_left_out(
+    model: str, colours: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def greet(*arguments: Any) -> Any:
+        os.write(2, b"INFO: Created a delegate")
+        return examine_here(*arguments)
+
+    monkeypatch.setattr(evaluator, "examine_here", greet)
+    for extra, printed in (((), ""), (("--verbose",), "INFO: Created a delegate")):
+        assert run(model, "--data", colours, "--limit", 3, *extra).exit_code == 0
+        assert capfd.readouterr().err == printed
 
 
 @pytest.mark.parametrize(
