@@ -37,12 +37,14 @@ def bench(
     RATIO is bare time / our time of a call, pair by pair: 1 is all that the machine gives.
     """
     from cluster.environment import use_store_environment
-    from scenerec.errors import BundleError
+    from scenerec.errors import BundleError, ConfigError
     from scenerec.inference.bundle import open_bundle
     from scenerec.inference.latency import measure
 
+    if output and not output.expanduser().absolute().parent.is_dir():
+        raise ConfigError(f"--output {output}: there is no folder {output.parent}")
     use_store_environment()
-    opened = open_bundle(bundle)
+    opened = open_bundle(options.location("BUNDLE", bundle))
     if opened.info.format != "onnx":
         raise BundleError(f"{bundle}: is a {opened.info.format} bundle: `scenerec bench` times ONNX bundles")
     counts = threads or [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= (os.cpu_count() or 1)]
@@ -52,7 +54,7 @@ def bench(
             _print_row(timing, first=not timings)
         timings.append(timing)
     if output:
-        _write_csv(output, timings)
+        _write_csv(output.expanduser(), timings)
     if as_json:
         typer.echo(json.dumps({"bundle": bundle, "timings": [asdict(timing) for timing in timings]}))
 

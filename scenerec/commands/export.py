@@ -141,11 +141,16 @@ def export(
         scenerec export --torch my_models:build --image-size 224 --labels classes.txt --data packed/val -o bundles/own
     """
     from cluster.environment import use_store_environment
+    from scenerec.errors import ConfigError
     from scenerec.export.targets import TARGETS, find_target
 
     if list_targets:
         _print_targets(tuple(TARGETS.values()), as_json)
         return
+    if sum(each is not None for each in (source, keras, torch)) != 1:
+        raise ConfigError(
+            "name one SOURCE: a run, a checkpoint or a weight file, or --keras PATH, or --torch MODULE:CALLABLE"
+        )
     chosen = find_target(target)
     destination = options.location("--output", output) if output else None
     data = options.location("--data", data) if data else None
@@ -192,13 +197,8 @@ def export(
 
 
 def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: "Stated") -> "Source":
-    from scenerec.errors import ConfigError
     from scenerec.export.source import keras_source, open_source, torch_source
 
-    if sum(each is not None for each in (source, keras, torch)) != 1:
-        raise ConfigError(
-            "name one SOURCE: a run, a checkpoint or a weight file, or --keras PATH, or --torch MODULE:CALLABLE"
-        )
     if keras is not None:
         return keras_source(keras.expanduser(), stated)
     if torch is not None:

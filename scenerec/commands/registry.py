@@ -88,7 +88,7 @@ def push(
     from scenerec.inference.bundle import open_bundle
 
     opened = _open(registry)
-    verified = open_bundle(bundle)
+    verified = open_bundle(options.location("BUNDLE", bundle))
     version = opened.push(verified, name or verified.info.name)
     if as_json:
         typer.echo(json.dumps(_version(version)))

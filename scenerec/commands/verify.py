@@ -56,7 +56,6 @@ def verify(
         raise ConfigError("--against and --torch: each names a network: leave one out")
     use_store_environment()
     with quiet_frameworks(verbose):
-        from scenerec.export.verify import gate
         from scenerec.inference.bundle import open_bundle
         from scenerec.inference.golden import check_golden
         from scenerec.inference.open_predictor import predictor_of
@@ -70,6 +69,8 @@ def verify(
     else:
         _print(opened, golden, found)
     if found:
+        from scenerec.export.verify import gate
+
         gate(opened.url, found, opened.info.precision)
 
 
