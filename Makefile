@@ -47,7 +47,7 @@ bench-int8: $(READY)  ## int8 and TFLite against float32, form by form (half an 
 fuzz: $(READY)  ## Damaged pictures and odd requests against decoder and server; prints how many (five minutes)
 	$(BIN)/python -m tests.fuzz
 
-bench-search: $(READY)  ## A search with early stopping against random trials at full length (PHOTOS=folder; half an hour)
+bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)
 	$(BIN)/python -m tests.bench.search $(PHOTOS)
 
 bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)

@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scenerec.config import TrainConfig, WorkerRange
@@ -10,10 +12,12 @@ from scenerec.config_file import load_config
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.plan import Plan
 from scenerec.preflight import open_set, plan_job
+from scenerec.search.relay import wait_until_allowed
 from scenerec.storage import open_storage
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.progress import Event, Failure, RunResult, format_line
+from scenerec.training.run_folder import RunFolder
 from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
@@ -25,6 +29,13 @@ _RAY_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
 }
+
+
+@dataclass(frozen=True)
+class AsTrial:
+    """How a run differs that is one trial among many: its workers print nothing, and wait where it is judged."""
+
+    judged_epochs: tuple[int, ...] = ()
 
 
 def main(config_file: str) -> int:
@@ -46,12 +57,12 @@ def run(config: TrainConfig) -> dict[str, Any]:
     return fit(config, plan_job(config), job_id())
 
 
-def fit(config: TrainConfig, plan: Plan, attempt: str, is_quiet: bool = False) -> dict[str, Any]:
-    """As `run`, by a plan; `attempt` is unique among the attempts at this run, `is_quiet` prints no progress.
+def fit(config: TrainConfig, plan: Plan, attempt: str, trial: AsTrial | None = None) -> dict[str, Any]:
+    """As `run`, by a plan; `attempt` is unique among the attempts at this run.
 
     Raises ScenerecError, also for one that a worker met.
     """
-    _fit(config, plan, attempt, is_quiet)
+    _fit(config, plan, attempt, trial)
     folder = open_storage(config.run_url)
     _raise_failure(config, attempt)
     for info in list(folder.list("ray/")):
@@ -59,14 +70,14 @@ def fit(config: TrainConfig, plan: Plan, attempt: str, is_quiet: bool = False) -
     return json.loads(folder.get("result.json"))
 
 
-def _fit(config: TrainConfig, plan: Plan, attempt: str, is_quiet: bool) -> None:
+def _fit(config: TrainConfig, plan: Plan, attempt: str, trial: AsTrial | None) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
-    settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "is_quiet": is_quiet}
+    settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "trial": trial}
     trainer = _trainer(config.framework)(
         train_loop_per_worker=train_on_worker,
         train_loop_config=settings,
@@ -92,8 +103,6 @@ def _trainer(framework: str) -> Any:
         from ray.train.torch import TorchTrainer
 
         return TorchTrainer
-    from functools import partial
-
     from ray.train.tensorflow import TensorflowTrainer
 
     from jobs.tf_backend import KerasConfig
@@ -105,14 +114,15 @@ def train_on_worker(settings: dict[str, Any]) -> None:
     """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
     import ray.train
 
-    config, plan = TrainConfig.model_validate(settings["config"]), settings["plan"]
+    config, plan, trial = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["trial"]
     if _failure(config, settings["attempt"]) is not None:
         return  # an earlier attempt met what another will not mend; the driver says it
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
         job = TrainingJob(config, plan, open_set(config.data.train, config.data.train_share), open_set(config.data.val))
-        train(job, world, _learner(job, world), _silence if settings["is_quiet"] else say, ray.train.report)
+        report = partial(_report_trial, config, world, trial) if trial else ray.train.report
+        train(job, world, _learner(job, world), _silence if trial else say, report)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
@@ -147,6 +157,15 @@ def _learner(job: TrainingJob, world: World) -> Learner:
 def say(event: Event) -> None:
     """Prints the event's line; a worker's lines reach the job's log through Ray."""
     print(format_line(event), flush=True)
+
+
+def _report_trial(config: TrainConfig, world: World, trial: AsTrial, metrics: dict[str, Any]) -> None:
+    """Reports an epoch, and waits for the scheduler's word where it may be the last: the others wait for rank 0."""
+    import ray.train
+
+    ray.train.report(metrics)
+    if world.is_chief and metrics["epoch"] in trial.judged_epochs:
+        wait_until_allowed(RunFolder(config.run_url), metrics["epoch"])
 
 
 def _silence(_: Event) -> None:

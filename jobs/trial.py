@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jobs.train import fit
+from jobs.train import AsTrial, fit
 from scenerec.errors import ScenerecError
 from scenerec.preflight import plan_job
-from scenerec.search.levels import Level, trial_levels, trial_name
-from scenerec.search.relay import Bookmark, Relay, take_over
+from scenerec.search.levels import Level, judged_epochs, trial_levels, trial_name
+from scenerec.search.relay import Bookmark, Relay, allow, take_over
 from scenerec.search.statics import static_values
 from scenerec.search.trial_store import SearchFolder
 from scenerec.tune_config import TuneConfig
@@ -64,14 +64,18 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
     elif bookmark is not None and bookmark.trial != here.trial and relay.folder.latest_checkpoint() is None:
         relay.told_epochs = take_over(bookmark, level)
 
+    judged = judged_epochs(config, level.config.optimize.epochs)
+
     def tell_news() -> None:
         for metrics in relay.news():
             tell({**metrics, "level": level.number}, Bookmark(here.run, here.trial, here.part, relay.told_epochs))
+            if metrics["epoch"] in judged:
+                allow(relay.folder, metrics["epoch"])
 
     tell_news()  # what an earlier session has trained is judged before any more is spent
     if relay.folder.read_result() is not None:
         return
-    training = _Training(level)
+    training = _Training(level, judged)
     while not training.wait(POLL_S):
         tell_news()
     tell_news()
@@ -81,8 +85,8 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
 class _Training:
     """The run of a level on its workers, in a thread: Tune's reports are for this one."""
 
-    def __init__(self, level: Level) -> None:
-        self.level = level
+    def __init__(self, level: Level, judged_epochs: tuple[int, ...]) -> None:
+        self.level, self.judged_epochs = level, judged_epochs
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._fit, daemon=True, name=f"fit-{level.config.name}")
         self.thread.start()
@@ -100,7 +104,8 @@ class _Training:
     def _fit(self) -> None:
         config = self.level.config
         try:
-            fit(config, plan_job(config), attempt=f"{config.name}-{secrets.token_hex(4)}", is_quiet=True)
+            attempt = f"{config.name}-{secrets.token_hex(4)}"
+            fit(config, plan_job(config), attempt, AsTrial(self.judged_epochs))
         except BaseException as error:
             self.error = error
 

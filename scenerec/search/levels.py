@@ -60,6 +60,26 @@ def rung_time(tune: TuneConfig, level: int) -> int:
     return int(tune.scheduler.reduction_factor ** (level - 1))
 
 
+def rungs_between(first: int, last: int, factor: int) -> list[int]:
+    """first, first x factor, ... below `last`; `first` at least."""
+    rungs = [first]
+    while rungs[-1] * factor < last:
+        rungs.append(rungs[-1] * factor)
+    return rungs
+
+
+def judged_epochs(tune: TuneConfig, epochs: int) -> tuple[int, ...]:
+    """Epochs of a run of so many after which the scheduler may end it: training waits there for its word."""
+    if tune.budget.by != "epochs" or tune.scheduler.kind == "none":
+        return ()
+    first, last = rung_times(tune, most_epochs(tune))
+    if tune.scheduler.kind == "asha":
+        judged = rungs_between(first, last, tune.scheduler.reduction_factor)
+    else:
+        judged = list(range(first, last))
+    return tuple(epoch for epoch in judged if epoch < epochs)
+
+
 def most_epochs(tune: TuneConfig) -> int:
     """Epochs of the longest possible trial, in one level."""
     parameter = tune.search.get("optimize.epochs")

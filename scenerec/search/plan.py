@@ -8,7 +8,7 @@ from scenerec.models.initial import prepare_weights
 from scenerec.plan import NodeResources, Plan, room_for
 from scenerec.preflight import check_job
 from scenerec.search import space
-from scenerec.search.levels import Level, most_epochs, rung_times, trial_levels
+from scenerec.search.levels import Level, most_epochs, rung_times, rungs_between, trial_levels
 from scenerec.search.space import Point
 from scenerec.search.trial_store import SearchFolder
 from scenerec.tune_config import TuneConfig
@@ -144,15 +144,8 @@ def describe_scheduler(config: TuneConfig) -> str:
             name = "asynchronous successive halving" if kind == "asha" else "HyperBand"
             if config.budget.by != "epochs":
                 return f"{name}: one in {scheduler.reduction_factor} goes on to the next of the {unit}"
-            rungs = ", ".join(map(str, _rungs(first, last, scheduler.reduction_factor)))
+            rungs = ", ".join(map(str, rungs_between(first, last, scheduler.reduction_factor)))
             return f"{name}: after epoch {rungs} the best of {scheduler.reduction_factor} go on"
-
-
-def _rungs(first: int, last: int, factor: int) -> list[int]:
-    rungs = [first]
-    while rungs[-1] * factor < last:
-        rungs.append(rungs[-1] * factor)
-    return rungs
 
 
 def _base_level(config: TuneConfig) -> Level:

@@ -1,5 +1,6 @@
 """What a trial tells the search, epoch by epoch: read from its run's folder, so that a resumed one tells all of it."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,11 @@ from scenerec.search.levels import Level, rung_time
 from scenerec.training.checkpoint import list_checkpoints, read_run_state
 from scenerec.training.run_folder import RunFolder
 from scenerec.tune_config import TuneConfig
+
+PATIENCE_S = 60.0
+"""Waiting for the scheduler's word may save epochs, and must not cost the run."""
+
+_ASK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,25 @@ class Relay:
                 yield {**epoch, "rung_time": epoch["epoch"]}
             elif epoch["epoch"] == self.level.config.optimize.epochs:
                 yield {**epoch, "rung_time": rung_time(self.tune, self.level.number)}
+
+
+def allow(folder: RunFolder, epoch: int) -> None:
+    """Lets the run go on after this epoch: the scheduler has seen it."""
+    folder.storage.put(_allowed_key(epoch), b"")
+
+
+def wait_until_allowed(folder: RunFolder, epoch: int, patience_s: float = PATIENCE_S) -> bool:
+    """Waits for `allow`; False: not within `patience_s`, the run goes on without it. Raises StorageError."""
+    deadline_s = time.monotonic() + patience_s
+    while folder.storage.size(_allowed_key(epoch)) is None:
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(_ASK_EVERY_S)
+    return True
+
+
+def _allowed_key(epoch: int) -> str:
+    return f"ray/allowed-{epoch:06d}"
 
 
 def take_over(bookmark: Bookmark, level: Level) -> int:

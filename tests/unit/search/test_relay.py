@@ -1,11 +1,12 @@
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scenerec.errors import CheckpointError
-from scenerec.search.levels import trial_levels
-from scenerec.search.relay import Bookmark, Relay, take_over
+from scenerec.search.levels import judged_epochs, trial_levels
+from scenerec.search.relay import Bookmark, Relay, allow, take_over, wait_until_allowed
 from scenerec.training.checkpoint import (
     Checkpoint,
     LearnerState,
@@ -78,3 +79,28 @@ def test_a_run_without_checkpoints_cannot_be_taken_over(tune: TuneConfig, tmp_pa
     (taker,) = trial_levels(tune, 1, {}, part=1)
     with pytest.raises(CheckpointError, match="has no checkpoint"):
         take_over(Bookmark(str(tmp_path / "nothing"), "0000", 0, 3), taker)
+
+
+def test_a_run_waits_for_the_word_of_its_epoch_but_not_for_ever(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path / "run"))
+    allow(folder, 1)
+    assert wait_until_allowed(folder, 1)
+    assert not wait_until_allowed(folder, 2, patience_s=0)
+    later = threading.Timer(0.3, allow, (folder, 2))
+    later.start()
+    assert wait_until_allowed(folder, 2, patience_s=30)
+    later.join()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "judged"),
+    [
+        ("none", ()),
+        ("asha", (1, 3)),
+        ({"kind": "asha", "grace_epochs": 2, "reduction_factor": 2}, (2, 4, 8)),
+        ({"kind": "median", "grace_epochs": 6}, (6, 7, 8)),
+    ],
+)
+def test_training_waits_only_where_it_is_judged(scheduler: object, judged: tuple[int, ...], tmp_path: Path) -> None:
+    tune = TuneConfig.model_validate(search_document(str(tmp_path), scheduler=scheduler))
+    assert judged_epochs(tune, 9) == judged
