@@ -173,8 +173,10 @@ def _print(result: dict[str, Any]) -> None:
     models = [each for each in (result["evaluation"], result["other"]) if each]
     set_ = result["data"]
     typer.echo(f"{models[0]['samples']} of {set_['samples']} images of {set_['classes']} classes, {set_['url']}")
-    for letter, model in zip("AB", models, strict=False):
-        typer.echo(f"{letter}: {model['predictor']}" if len(models) > 1 else model["predictor"])
+    subjects = (result["request"]["subject"], result["request"]["other"])
+    for letter, model, subject in zip("AB", models, subjects, strict=False):
+        named = model["predictor"] + (f", in {subject['framework']}" if subject["framework"] else "")
+        typer.echo(f"{letter}: {named}" if len(models) > 1 else named)
     typer.echo()
     for name, cells in _rows(models):
         typer.echo(f"{name:<21}" + "".join(f"{cell:>12}" for cell in cells))

@@ -233,16 +233,25 @@ def check_writable(url: str) -> None:
     storage.delete(".writable")
 
 
+_DESCRIPTIONS: dict[str, tuple[str, ...]] = {
+    "config.yaml": (),
+    "state.json": ("config",),
+    "bundle.json": ("lineage", "config"),
+}
+"""File of a run, a checkpoint or a bundle -> where in it the training's config is."""
+
+
 def own_data(target: str) -> str:
     """The validation set of the training job that a run, checkpoint or bundle carries with it.
 
-    Raises ConfigError where the target names none.
+    Raises ConfigError where the target names none, or is not there.
     """
     if not target.endswith((".tflite", ".onnx")):
         storage = open_storage(target)
-        for file, keys in (("config.yaml", ()), ("state.json", ("config",)), ("bundle.json", ("lineage", "config"))):
-            if storage.size(file) is None:
-                continue
+        described = [(file, keys) for file, keys in _DESCRIPTIONS.items() if storage.size(file) is not None]
+        if not described:
+            raise ConfigError(f"{target}: no run, checkpoint or bundle is there")
+        for file, keys in described:
             found: Any = yaml.safe_load(storage.get(file))  # JSON is YAML
             for key in (*keys, "data", "val"):
                 found = found.get(key) if isinstance(found, dict) else None

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scenerec.cli import app
+from scenerec.commands.evaluate import _print as print_figures
 from scenerec.inference import evaluator
 from scenerec.inference.evaluator import examine_here
 from tests.colour_set import CLASSES, pack_colours
@@ -47,6 +48,15 @@ def test_two_models_are_printed_side_by_side(model: str, colours: str, tmp_path:
     for expected in (f"A: {model}", f"B: {other}", "top-1 93.33 % 6.67 %", "agreement 0.00 %", "only A right 28"):
         assert expected in lines
     assert lines[-1].startswith("A is better than B by 86.67 points")
+
+
+def test_the_framework_that_was_asked_for_is_named(
+    model: str, colours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(run(model, "--data", colours, "--limit", 3, "--compare", model, "--json").stdout)
+    found["request"]["other"]["framework"] = "tensorflow"  # which a bundle does not have
+    print_figures(found)
+    assert capsys.readouterr().out.splitlines()[1:3] == [f"A: {model}", f"B: {model}, in tensorflow"]
 
 
 def test_json_and_files_say_the_same(model: str, colours: str, tmp_path: Path) -> None:

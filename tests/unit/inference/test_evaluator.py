@@ -138,9 +138,11 @@ def test_a_target_names_its_own_validation_set(tmp_path: Path) -> None:
     make_tiny_bundle(tmp_path / "foreign")
     for target in ("run", "run/checkpoints/step-000000012", "bundle"):
         assert own_data(str(tmp_path / target)) == "s3://scenes/val"
-    for target in ("foreign", "nowhere", "model.tflite"):
+    for target in ("foreign", "model.tflite"):
         with pytest.raises(ConfigError, match=f"{target}: does not name a validation set: give one with --data SET"):
             own_data(str(tmp_path / target))
+    with pytest.raises(ConfigError, match="nowhere: no run, checkpoint or bundle is there"):
+        own_data(str(tmp_path / "nowhere"))
 
 
 def test_evaluations_of_a_run_go_to_its_folder(model: str, colours: str, tmp_path: Path) -> None:
