@@ -31,6 +31,11 @@ frontend http_frontend
     default_backend nothing
 backend nothing
     server one 127.0.0.1:1
+backend http-scenes
+    balance leastconn
+    server first 127.0.0.1:2 check
+    server second 127.0.0.1:3 check
+    server fallback 127.0.0.1:4 check backup
 """
 
 
@@ -50,6 +55,11 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 def test_statistics_stay_on_the_interface_of_the_endpoint(tmp_path: Path) -> None:
     assert "    bind 127.0.0.1:9101\n" in amended(tmp_path)
     assert "    bind :9101\n" in amended(tmp_path, host="*")
+
+
+def test_an_idle_replica_is_asked_before_the_next_one(tmp_path: Path) -> None:
+    asked = [line.strip() for line in amended(tmp_path).splitlines() if "use-server" in line]
+    assert asked == [f"use-server {name} if {{ srv_conn(http-scenes/{name}) eq 0 }}" for name in ("first", "second")]
 
 
 def test_errors_of_the_proxy_are_json_and_say_when_to_come_back(tmp_path: Path) -> None:
