@@ -22,6 +22,7 @@ import yaml
 
 from cluster import local, loopback, processes
 from cluster.state import load_state
+from scenerec.errors import ClusterError
 from tests.bench.wrk import Load, Target, Wrk
 
 ROOT = Path(__file__).parents[2]
@@ -238,7 +239,10 @@ class OnRay:
     def start(self) -> None:
         """See System."""
         with changed_environment({**self.variables, "SCENEREC_HOME": str(self.home)}):
-            local.start(self.home, cpus=WORKERS, gpus=0, object_store_mb=100, with_store=False)
+            try:
+                local.start(self.home, cpus=WORKERS, gpus=0, object_store_mb=100, with_store=False)
+            except ClusterError as error:
+                raise UnavailableError(str(error)) from None
             state = load_state(self.home)
             assert state is not None
             self._pid, self._mark = state.services["ray"].pid, f"{state.id}-ray"
