@@ -174,8 +174,11 @@ def test_failing_trials_are_recorded_and_do_not_stop_the_search(submit: Submit) 
     assert len(by_state["finished"]) == 2 == result["trials"]["finished"]
 
 
+@pytest.mark.skipif(
+    psutil.virtual_memory().total + psutil.swap_memory().total > 26e9, reason="27 GB are not too much for this machine"
+)
 def test_out_of_memory_is_a_failed_trial(submit: Submit) -> None:
-    """The first activations of 100 images of 1024 px in vgg11 are 27 GB, which no machine of the tests gives."""
+    """The first activations of 100 images of 1024 px in vgg11 are 26.8 GB."""
     base = {"optimize": {"epochs": 1, "global_batch_size": 100}}
     search = {"model.arch": {"choice": ["vgg11"], "when": {"data.image_size": 1024}}, "data.image_size": [1024, 32]}
     submitted = submit("--json", name="memory", base=base, search=search, trials=2, scheduler="none")
