@@ -39,10 +39,10 @@ def twin_of() -> Callable[[nn.Module, int], keras.Model]:
 
 @pytest.fixture
 def make_pair(twin_of: Callable, rng: np.random.Generator) -> Callable[..., Pair]:
-    """arch -> (torch network, its twin): equal weights, non-trivial BatchNorm statistics, no dropout."""
+    """arch, or network -> (torch network, its twin): equal weights, non-trivial BatchNorm statistics, no dropout."""
 
-    def make(arch: str, image_size: int = 64, classes: int = 5) -> Pair:
-        network = torch_model.build(arch, classes, seed=1)
+    def make(of: str | nn.Module, image_size: int = 64, classes: int = 5) -> Pair:
+        network = torch_model.build(of, classes, seed=1) if isinstance(of, str) else of
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.copy_(torch.from_numpy(rng.normal(0.0, 0.1, module.running_mean.shape)))
@@ -76,7 +76,7 @@ def _swin(block: Callable[..., nn.Module], merging: type[nn.Module]) -> nn.Modul
     return SwinTransformer(
         patch_size=[2, 2],
         embed_dim=8,
-        depths=[2, 2],
+        depths=[2, 1],  # plain and shifted windows, merged, plain ones
         num_heads=[2, 4],
         window_size=[3, 5],
         stochastic_depth_prob=0.0,
@@ -94,8 +94,8 @@ ATTENTION_NETWORKS: dict[str, Callable[[], nn.Module]] = {
         input_size=(32, 32),
         stem_channels=8,
         partition_size=4,
-        block_channels=[8, 16],
-        block_layers=[1, 2],
+        block_channels=[16],
+        block_layers=[2],  # with a stride, and without one
         head_dim=4,
         stochastic_depth_prob=0.0,
         num_classes=5,
