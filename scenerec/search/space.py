@@ -111,6 +111,8 @@ class Parameter(Section):
         low, high = self.bounds
         if self.log_uniform:
             low, high, value = math.log(low), math.log(high), math.log(value)
+        if low == high:
+            return 0.0  # of two neighbouring numbers the logarithms are one
         return float(min(max((value - low) / (high - low), 0.0), 1.0))
 
 

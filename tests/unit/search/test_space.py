@@ -2,7 +2,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -73,6 +73,7 @@ def test_a_grid_has_every_point_once(parameters: Any, seed: int) -> None:
 
 
 @given(ranges, st.floats(0, 1))
+@example({"log_uniform": [1e-9, 1.0000000000000003e-9]}, 0.5)
 def test_share_of_is_the_inverse_of_at(kind: Any, share: float) -> None:
     parameter = Parameter(**kind)
     value = parameter.at(share)
