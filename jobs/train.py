@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,12 +11,10 @@ from scenerec.config_file import load_config
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.plan import Plan
 from scenerec.preflight import open_set, plan_job
-from scenerec.search.relay import wait_until_allowed
 from scenerec.storage import open_storage
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.progress import Event, Failure, RunResult, format_line
-from scenerec.training.run_folder import RunFolder
 from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
@@ -31,11 +28,18 @@ _RAY_SETTINGS = {
 }
 
 
-@dataclass(frozen=True)
-class AsTrial:
-    """How a run differs that is one trial among many: its workers print nothing, and wait where it is judged."""
+class Reporter:
+    """What a run's workers tell the job's log and Ray. It travels to them; a search has one of its own."""
 
-    judged_epochs: tuple[int, ...] = ()
+    def say(self, event: Event) -> None:
+        """Called on rank 0."""
+        say(event)
+
+    def report(self, config: TrainConfig, world: World, metrics: dict[str, Any]) -> None:
+        """Called on all ranks at the end of an epoch; the run goes on when it returns."""
+        import ray.train
+
+        ray.train.report(metrics)
 
 
 def main(config_file: str) -> int:
@@ -54,15 +58,15 @@ def run(config: TrainConfig) -> dict[str, Any]:
 
     Raises ScenerecError, also for one that a worker met.
     """
-    return fit(config, plan_job(config), job_id())
+    return fit(config, plan_job(config), job_id(), Reporter())
 
 
-def fit(config: TrainConfig, plan: Plan, attempt: str, trial: AsTrial | None = None) -> dict[str, Any]:
+def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> dict[str, Any]:
     """As `run`, by a plan; `attempt` is unique among the attempts at this run.
 
     Raises ScenerecError, also for one that a worker met.
     """
-    _fit(config, plan, attempt, trial)
+    _fit(config, plan, attempt, reporter)
     folder = open_storage(config.run_url)
     _raise_failure(config, attempt)
     for info in list(folder.list("ray/")):
@@ -70,14 +74,14 @@ def fit(config: TrainConfig, plan: Plan, attempt: str, trial: AsTrial | None = N
     return json.loads(folder.get("result.json"))
 
 
-def _fit(config: TrainConfig, plan: Plan, attempt: str, trial: AsTrial | None) -> None:
+def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
-    settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "trial": trial}
+    settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "reporter": reporter}
     trainer = _trainer(config.framework)(
         train_loop_per_worker=train_on_worker,
         train_loop_config=settings,
@@ -114,15 +118,14 @@ def train_on_worker(settings: dict[str, Any]) -> None:
     """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
     import ray.train
 
-    config, plan, trial = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["trial"]
+    config, plan, reporter = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["reporter"]
     if _failure(config, settings["attempt"]) is not None:
         return  # an earlier attempt met what another will not mend; the driver says it
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
         job = TrainingJob(config, plan, open_set(config.data.train, config.data.train_share), open_set(config.data.val))
-        report = partial(_report_trial, config, world, trial) if trial else ray.train.report
-        train(job, world, _learner(job, world), _silence if trial else say, report)
+        train(job, world, _learner(job, world), reporter.say, partial(reporter.report, config, world))
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
@@ -157,19 +160,6 @@ def _learner(job: TrainingJob, world: World) -> Learner:
 def say(event: Event) -> None:
     """Prints the event's line; a worker's lines reach the job's log through Ray."""
     print(format_line(event), flush=True)
-
-
-def _report_trial(config: TrainConfig, world: World, trial: AsTrial, metrics: dict[str, Any]) -> None:
-    """Reports an epoch, and waits for the scheduler's word where it may be the last: the others wait for rank 0."""
-    import ray.train
-
-    ray.train.report(metrics)
-    if world.is_chief and metrics["epoch"] in trial.judged_epochs:
-        wait_until_allowed(RunFolder(config.run_url), metrics["epoch"])
-
-
-def _silence(_: Event) -> None:
-    """What the workers of one trial among many say."""
 
 
 def job_id() -> str:

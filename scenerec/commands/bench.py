@@ -37,12 +37,11 @@ def bench(
     RATIO is bare time / our time of a call, pair by pair: 1 is all that the machine gives.
     """
     from cluster.environment import use_store_environment
-    from scenerec.errors import BundleError, ConfigError
+    from scenerec.errors import BundleError
     from scenerec.inference.bundle import open_bundle
     from scenerec.inference.latency import measure
 
-    if output and not output.expanduser().absolute().parent.is_dir():
-        raise ConfigError(f"--output {output}: there is no folder {output.parent}")
+    output = options.new_file("--output", output)
     use_store_environment()
     opened = open_bundle(options.location("BUNDLE", bundle))
     if opened.info.format != "onnx":
@@ -54,7 +53,7 @@ def bench(
             _print_row(timing, first=not timings)
         timings.append(timing)
     if output:
-        _write_csv(output.expanduser(), timings)
+        _write_csv(output, timings)
     if as_json:
         typer.echo(json.dumps({"bundle": bundle, "timings": [asdict(timing) for timing in timings]}))
 

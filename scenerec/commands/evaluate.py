@@ -66,23 +66,21 @@ def evaluate(
     Images are prepared as training prepares those that it validates on.
     """
     from cluster.environment import use_store_environment
-    from scenerec.errors import ConfigError
 
-    if report and not report.expanduser().absolute().parent.is_dir():
-        raise ConfigError(f"--report {report}: there is no folder {report.parent}")
+    report = options.new_file("--report", report)
     client = _client(address) if workers else None
     use_store_environment()
     request = _request(
-        subject={"target": _location("TARGET", target), "framework": framework, "checkpoint": checkpoint},
-        other={"target": _location("--compare", compare), "framework": compare_framework} if compare else None,
-        data=_location("--data", data) if data else None,
+        subject={"target": options.location("TARGET", target), "framework": framework, "checkpoint": checkpoint},
+        other={"target": options.location("--compare", compare), "framework": compare_framework} if compare else None,
+        data=options.location("--data", data) if data else None,
         crops=crops,
         limit=limit,
         batch_size=batch_size,
         threads=max(threads, 1) if workers else threads,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
-        output=_location("--output", output) if output else None,
+        output=options.location("--output", output) if output else None,
     )
     if client:
         result = _on_cluster(client, request, report)
@@ -130,7 +128,7 @@ def _here(request: "EvaluationRequest", report: Path | None, verbose: bool) -> d
     if request.output:
         write_outcome(outcome, request.output)
     if report:
-        report.expanduser().write_text(render(outcome), encoding="utf-8")
+        report.write_text(render(outcome), encoding="utf-8")
     return outcome.as_dict()
 
 
@@ -148,7 +146,7 @@ def _on_cluster(client: "ClusterClient", request: "EvaluationRequest", report: P
     framework, output = request.subject.framework or "-", request.output or "-"
     result = run_job(client, name, "jobs.evaluate", request.model_dump_json(), "evaluate", framework, output)
     if report and request.output:
-        report.expanduser().write_bytes(open_storage(request.output).get(REPORT_FILE))
+        report.write_bytes(open_storage(request.output).get(REPORT_FILE))
     return result
 
 
@@ -157,16 +155,6 @@ def _client(address: str | None) -> "ClusterClient":
     from cluster.client import ClusterClient
 
     return ClusterClient(find_or_start(address, say=lambda line: typer.echo(line, err=True)))
-
-
-def _location(name: str, location: str) -> str:
-    from scenerec.config import expand_location
-    from scenerec.errors import ConfigError
-
-    try:
-        return expand_location(location)
-    except ValueError as error:
-        raise ConfigError(f"{name} {location}: {error}") from None
 
 
 def _print(result: dict[str, Any]) -> None:

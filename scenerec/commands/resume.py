@@ -1,9 +1,9 @@
 """`scenerec submit --resume RUN`: the job of a run that goes on."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scenerec.commands import options
 from scenerec.errors import CheckpointError, ClusterError, ConfigError
 
 if TYPE_CHECKING:
@@ -39,13 +39,8 @@ def resumed_config(
 
 
 def _run_url(run: str, connect: Callable[[], "ClusterClient | None"]) -> str:
-    from scenerec.config import expand_location
-
-    if "/" in run or run.startswith((".", "~", "$")) or Path(run).is_dir():
-        try:
-            url = expand_location(run)
-        except ValueError as error:
-            raise ConfigError(f"--resume {run}: {error}") from None
+    if options.is_location(run):
+        url = options.location("--resume", run)
         if url.startswith("s3://"):
             connect()  # the run may lie in the cluster's own store
         return url

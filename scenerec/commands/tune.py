@@ -23,7 +23,6 @@ Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help="The search's folder (s3:// or local), or its name where a cluster has run it."),
 ]
-_STYLES = {"finished": "green", "running": "blue", "stopped": "dim", "failed": "red", "refused": "red"}
 
 
 @app.command(
@@ -44,12 +43,10 @@ def show(
 
     It may still run. Its report and its best config are in its folder when it is over.
     """
-    from scenerec.errors import ConfigError
     from scenerec.search.importance import importance
     from scenerec.search.standing import leaderboard
 
-    if report and not report.expanduser().absolute().parent.is_dir():
-        raise ConfigError(f"--report {report}: there is no folder {report.parent}")
+    report = options.new_file("--report", report)
     folder = _open(run, address)
     config, trials = folder.read_config(), folder.trials()
     ranked = leaderboard(trials, config.objective)
@@ -62,7 +59,7 @@ def show(
     if report:
         from scenerec.search.report import render
 
-        report.expanduser().write_text(render(config, trials), encoding="utf-8")
+        report.write_text(render(config, trials), encoding="utf-8")
         typer.echo(f"report      {report}", err=as_json)
 
 
@@ -107,7 +104,7 @@ def _open(run: str, address: str | None) -> "SearchFolder":
     from scenerec.search.trial_store import SearchFolder
 
     use_store_environment()
-    if "/" in run or run.startswith((".", "~", "$")) or Path(run).is_dir():
+    if options.is_location(run):
         return SearchFolder(options.location("RUN", run))
     from scenerec.commands.job_table import client
 
@@ -193,6 +190,7 @@ def _leaderboard(config: "TuneConfig", ranked: "Sequence[Trial]", top: int) -> "
     from rich.table import Table
     from rich.text import Text
 
+    from scenerec.commands.live_search import STYLES
     from scenerec.search.charts import NAMES
     from scenerec.search.progress import format_value
     from scenerec.search.space import describe_point
@@ -209,5 +207,5 @@ def _leaderboard(config: "TuneConfig", ranked: "Sequence[Trial]", top: int) -> "
         what = describe_point(trial.point) + (f": {trial.reason}" if trial.reason else "")
         state = trial.state + (", front" if trial.number in front else "")
         epochs = f"{trial.epochs_done}/{trial.epochs}"
-        table.add_row(str(trial.number), Text(state, _STYLES[trial.state]), *values, epochs, Text(what))
+        table.add_row(str(trial.number), Text(state, STYLES[trial.state]), *values, epochs, Text(what))
     return table

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image, ImageOps
 
 from scenerec import __version__
 from scenerec.data.stream import PackedSet
+from scenerec.html import html_environment
 from scenerec.inference.evaluation import ClassAccuracy, Confusion, ReliabilityBin
 from scenerec.inference.evaluator import Outcome
 from scenerec.inference.predictions import Predictions
@@ -88,14 +88,7 @@ def render(outcome: Outcome) -> str:
     disagreements = _disagreements(outcome)
     shown = [picture for story in stories for picture in (*story.wrong, story.of_label, story.of_predicted) if picture]
     shown += [*errors, *(pair[0] for pairs in disagreements for pair in pairs)]
-    environment = Environment(
-        loader=PackageLoader("scenerec", "inference"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = html_environment("inference")
     environment.filters |= {"percent": _percent, "points": _points, "rate": _rate, "breakable": _breakable}
     worst, best = extreme_classes(evaluation.classes)
     return environment.get_template(_TEMPLATE).render(

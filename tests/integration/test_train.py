@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from cluster import local
 from cluster.address import find_address
@@ -25,6 +24,7 @@ from scenerec.data.shard import parse_shard
 from scenerec.storage import open_storage
 from scenerec.training.progress import Note, Progress, parse_line
 from scenerec.training.run_folder import RunFolder
+from tests.submitted import submit_document
 
 FRAMEWORKS = ["torch", "tensorflow"]
 SET = "s3://scenes/drawn"
@@ -59,9 +59,7 @@ def submit(document: dict[str, Any], tmp_path: Path) -> Submit:
     def submit(*arguments: str, **blocks: Any) -> "subprocess.CompletedProcess[str]":
         for name, value in blocks.items():
             document[name] = {**document[name], **value} if isinstance(value, dict) else value
-        (tmp_path / "train.yaml").write_text(yaml.safe_dump(document))
-        command = [sys.executable, "-m", "scenerec", "submit", str(tmp_path / "train.yaml"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=280)
+        return submit_document(tmp_path / "train.yaml", document, *arguments)
 
     return submit
 

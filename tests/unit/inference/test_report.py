@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from scenerec.inference.evaluator import EvaluationRequest, Outcome, examine_her
 from scenerec.inference.report import confident_errors, extreme_classes, render, thumbnails
 from scenerec.inference.torch_images import read_samples
 from tests.colour_set import CLASSES, WRONG, pack_colours
+from tests.html_page import Page
 from tests.tiny_bundle import make_tiny_bundle
 
 
@@ -34,39 +34,9 @@ def examine(model: str, data: str, **fields: Any) -> Outcome:
     return examine_here(EvaluationRequest.model_validate({"subject": {"target": model}, "data": data, **fields}))
 
 
-class Page(HTMLParser):
-    """The tags and the text of a page; refuses tags that do not match."""
-
-    VOID = ("meta", "img", "br", "wbr", "line", "rect", "path")
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "title"):
-            self.text += f"{data} "
-
-
 def test_the_page_holds_what_was_found(outcome: Outcome) -> None:
     page = Page(render(outcome))
-    text = " ".join(page.text.split())
+    text = page.text
     for expected in (
         "Top-1 93.3 %",
         "Calibration error",
@@ -103,7 +73,7 @@ def test_names_are_escaped(colours: str, tmp_path: Path) -> None:
 def test_two_models_stand_side_by_side(colours: str, tmp_path: Path) -> None:
     good = make_tiny_bundle(tmp_path / "good", labels=CLASSES).url
     bad = make_tiny_bundle(tmp_path / "bad", scale=-0.05, labels=CLASSES).url
-    text = " ".join(Page(render(examine(good, colours, other={"target": bad}))).text.split())
+    text = Page(render(examine(good, colours, other={"target": bad}))).text
     assert "A is better than B by 86.67 points" in text
     assert "Only A is right" in text and "Only B is right" in text
     assert "both right 0 only A 28 only B 2 both wrong 0" in text
@@ -111,7 +81,7 @@ def test_two_models_stand_side_by_side(colours: str, tmp_path: Path) -> None:
 
 def test_a_model_without_errors_has_no_confusions(tmp_path: Path, colours: str) -> None:
     model = make_tiny_bundle(tmp_path / "model", labels=CLASSES).url
-    text = " ".join(Page(render(examine(model, colours, limit=1))).text.split())
+    text = Page(render(examine(model, colours, limit=1))).text
     assert "There are none." in text
     assert "Worst confusions" not in text
 

@@ -2,7 +2,6 @@
 
 import random
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -14,44 +13,10 @@ from scenerec.search.report import render, write_report
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.tune_config import TuneConfig
+from tests.html_page import Page
 from tests.tiny_search import MakeSearch, invented
 
 HOSTILE = "</pre><script>alert(1)</script>\"'<b>&"
-
-
-class Page(HTMLParser):
-    """The tags and the text of a page; refuses tags that do not match."""
-
-    VOID = ("meta", "br", "wbr")
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.texts.setdefault(self.open[-1], []).append(data)
-
-    @property
-    def text(self) -> str:
-        kept = [text for tag, texts in self.texts.items() if tag not in ("script", "style") for text in texts]
-        return re.sub(r"\s+", " ", " ".join(kept))
 
 
 def some_trials(config: TuneConfig, count: int, **fields: Any) -> list[Trial]:
@@ -77,7 +42,7 @@ def test_it_tells_the_whole_story(make_search: MakeSearch) -> None:
     assert {"svg", "circle", "pre", "table"} <= {tag for tag, _ in page.tags}
     rows = [attrs["data-trial"] for tag, attrs in page.tags if tag == "tr" and "data-trial" in attrs]
     assert sorted(map(int, rows if all(rows) else [])) == list(range(12))
-    (job,) = page.texts["pre"]
+    (job,) = page.within("pre")
     best = TrainConfig.model_validate(yaml.safe_load(job))
     assert best.name == "rooms-best" and best.output == config.output
 
@@ -102,7 +67,7 @@ def test_it_takes_trials_without_any_value(make_search: MakeSearch, state: str) 
     trials = [invented(number, state=state, point={}, epochs=0) for number in range(3)]
     page = Page(render(make_search(), trials))
     assert "no trial has a value yet" in page.text and "No epoch has ended yet" in page.text
-    assert "pre" not in page.texts
+    assert not page.within("pre")
 
 
 def test_it_takes_values_that_are_no_numbers(make_search: MakeSearch) -> None:
@@ -141,7 +106,7 @@ def test_strings_of_others_stay_strings(make_search: MakeSearch) -> None:
     assert "alert(1)</script>" not in html and html.count("<script") == 1 and "<b>&" not in html
     page = Page(html)
     assert HOSTILE in page.text
-    assert HOSTILE in yaml.safe_load("".join(page.texts["pre"]))["model"]["weights"]
+    assert HOSTILE in yaml.safe_load("".join(page.within("pre")))["model"]["weights"]
 
 
 def test_a_large_search_stays_light(make_search: MakeSearch) -> None:

@@ -1,0 +1,17 @@
+"""`scenerec submit` as a user types it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def submit_document(
+    file: Path, document: dict[str, Any], *arguments: str, timeout_s: float = 280
+) -> "subprocess.CompletedProcess[str]":
+    """Writes the document to `file` and submits it."""
+    file.write_text(yaml.safe_dump(document))
+    command = [sys.executable, "-m", "scenerec", "submit", str(file), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
