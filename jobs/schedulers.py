@@ -1,31 +1,29 @@
 """Ray Tune's schedulers, by the search's config. Those that compare are told of an earlier session's trials."""
 
 import random
-from types import SimpleNamespace
+from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from ray.tune import schedulers
 
+from jobs.halving import HalvingScheduler
 from scenerec.search import space
-from scenerec.search.levels import most_epochs, rung_time, rung_times
+from scenerec.search.halving import asynchronous, hyperband
+from scenerec.search.levels import halving_rungs, most_epochs, rung_time, rung_times
 from scenerec.search.trial import Trial, is_value, towards_better
 from scenerec.tune_config import MAXIMISED, TuneConfig
 
 TIME = "rung_time"
 
 
-def make_scheduler(config: TuneConfig, earlier: list[Trial]) -> schedulers.TrialScheduler:
+def make_scheduler(config: TuneConfig, earlier: list[Trial], at_once: int) -> schedulers.TrialScheduler:
     """The config's scheduler; `earlier` are the trials that have ended before this session."""
-    first, last = rung_times(config, most_epochs(config))
     match config.scheduler.kind:
-        case "asha":
-            return _asha(config, earlier, first, last)
-        case "hyperband":
-            return schedulers.HyperBandScheduler(
-                time_attr=TIME, max_t=last, reduction_factor=config.scheduler.reduction_factor
-            )
+        case "asha" | "hyperband":
+            return _halving(config, earlier, at_once)
         case "median":
-            return _median(config, earlier, first)
+            return _median(config, earlier)
         case "pbt":
             return _pbt(config)
         case _:
@@ -48,25 +46,27 @@ def results(config: TuneConfig, trial: Trial) -> list[dict[str, float]]:
     ]
 
 
-def _asha(config: TuneConfig, earlier: list[Trial], first: int, last: int) -> schedulers.TrialScheduler:
-    """Rungs below the last epoch only: a trial that has come there is finished, whatever the others did."""
-    scheduler = schedulers.ASHAScheduler(
-        time_attr=TIME,
-        max_t=max(first, last - 1),
-        grace_period=first,
-        reduction_factor=config.scheduler.reduction_factor,
-        stop_last_trials=False,
-    )
-    (bracket,) = scheduler._brackets
-    for trial in earlier:
-        known = SimpleNamespace(trial_id=f"earlier-{trial.number}")
-        for result in results(config, trial):
-            value = result[config.objective[0]]
-            bracket.on_result(known, result[TIME], towards_better(config.objective[0], value))
-    return scheduler
+def _halving(config: TuneConfig, earlier: list[Trial], at_once: int) -> HalvingScheduler:
+    rungs, factor, objective = halving_rungs(config), config.scheduler.reduction_factor, config.objective[0]
+    kinds = {"asha": asynchronous, "hyperband": hyperband}
+    halving = kinds[config.scheduler.kind](rungs, factor, config.trials)
+    for trial in (trial for trial in earlier if trial.state != "refused"):
+        halving.recall(trial.number, _reached(config, trial))
+    return HalvingScheduler(halving, objective, TIME, at_once)
 
 
-def _median(config: TuneConfig, earlier: list[Trial], first: int) -> schedulers.TrialScheduler:
+def _reached(config: TuneConfig, trial: Trial) -> Iterator[tuple[float, float]]:
+    """What a trial once stood at: (time, its best value so far, towards better)."""
+    best = -inf
+    for level in range(1, trial.level if config.budget.by != "epochs" else 1):
+        yield rung_time(config, level), inf  # only the newest level is on record: it was among the best of those before
+    for result in results(config, trial):
+        best = max(best, towards_better(config.objective[0], result[config.objective[0]]))
+        yield result[TIME], best
+
+
+def _median(config: TuneConfig, earlier: list[Trial]) -> schedulers.TrialScheduler:
+    first, _ = rung_times(config, most_epochs(config))
     scheduler = schedulers.MedianStoppingRule(time_attr=TIME, grace_period=first, min_samples_required=2)
     for trial in earlier:
         if told := results(config, trial):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
 
 from scenerec.search.levels import most_epochs, trial_levels
 from scenerec.search.progress import SearchNews, TrialNews
@@ -65,6 +66,13 @@ class SearchLog(tune.Callback):
     ) -> None:
         """See tune.Callback."""
         self._record(self._as_it_stands(int(str(trial)), trial, result))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """See tune.Callback, which is not told of a pause."""
+        for trial in trials:
+            if trial.status == TuneTrial.PAUSED and (paused := self.trials[int(str(trial))]).state == "running":
+                self._record(paused.model_copy(update={"state": "paused"}))
+                self.sampler.tell(self.trials[paused.number])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """See tune.Callback: it has come to its end, or the scheduler has stopped it."""

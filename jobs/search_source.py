@@ -1,5 +1,6 @@
 """Where Ray Tune gets its trials from: what an earlier session left unfinished, then what the sampler proposes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -11,15 +12,19 @@ from scenerec.search.trial import Trial
 class TrialSource(Searcher):
     """Tune's searcher: it asks the sampler and keeps no state of its own that would have to be saved."""
 
-    def __init__(self, log: SearchLog, unfinished: list[Trial], metric: str, mode: str) -> None:
+    def __init__(
+        self, log: SearchLog, unfinished: list[Trial], metric: str, mode: str, may_begin: Callable[[], bool]
+    ) -> None:
         super().__init__(metric=metric, mode=mode)
-        self.log = log
+        self.log, self.may_begin = log, may_begin
         self.waiting = list(unfinished)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Settings of the next trial for `jobs.trial.run_trial`, FINISHED where there is none."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Settings of the next trial for `jobs.trial.run_trial`, FINISHED where there is none, None: ask again."""
         if self.log.gives_up:
             return Searcher.FINISHED
+        if not self.may_begin():
+            return None
         if self.waiting:
             return trial_settings(self.waiting.pop(0))
         while (number := self.log.next_number()) < self.log.config.trials:

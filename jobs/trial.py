@@ -9,18 +9,22 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.train import AsTrial, fit
+from jobs.train import Reporter, fit
+from scenerec.config import TrainConfig
 from scenerec.errors import ScenerecError
 from scenerec.preflight import plan_job
 from scenerec.search.levels import Level, judged_epochs, trial_levels, trial_name
-from scenerec.search.relay import Bookmark, Relay, allow, take_over
+from scenerec.search.relay import Bookmark, Relay, allow, take_over, wait_until_allowed
 from scenerec.search.statics import static_values
 from scenerec.search.trial_store import SearchFolder
+from scenerec.training.progress import Event
+from scenerec.training.run_folder import RunFolder
 from scenerec.tune_config import TuneConfig
+from scenerec.world import World
 
 POLL_S = 0.5
 BOOKMARK_FILE = "bookmark.json"
@@ -45,7 +49,12 @@ def run_trial(settings: dict[str, Any], search: dict[str, Any], session: str) ->
         levels = trial_levels(config, number, wanted["point"], part)
         plan = plan_job(levels[-1].config)
         static = static_values(config.objective, levels[-1].config, plan.classes, folder.storage)
-        keeps_place = config.scheduler.kind in ("hyperband", "pbt")  # which pause trials, and ask for a checkpoint
+        # Schedulers that pause trials ask for a checkpoint.
+        keeps_place = config.scheduler.kind in (
+            "asha",
+            "hyperband",
+            "pbt",
+        )
 
         def tell(metrics: dict[str, Any], place: Bookmark) -> None:
             _report({**metrics, **static, "part": place.part}, place if keeps_place else None)
@@ -82,6 +91,22 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
     training.raise_error()
 
 
+@dataclass(frozen=True)
+class TrialReporter(Reporter):
+    """Of one trial among many: its workers print nothing, and wait for the scheduler's word where it may end them."""
+
+    judged_epochs: tuple[int, ...]
+
+    def say(self, event: Event) -> None:
+        """Nothing: the search's log tells of each epoch."""
+
+    def report(self, config: TrainConfig, world: World, metrics: dict[str, Any]) -> None:
+        """See Reporter. Rank 0 waits for all: the others meet it in the next step."""
+        super().report(config, world, metrics)
+        if world.is_chief and metrics["epoch"] in self.judged_epochs:
+            wait_until_allowed(RunFolder(config.run_url), metrics["epoch"])
+
+
 class _Training:
     """The run of a level on its workers, in a thread: Tune's reports are for this one."""
 
@@ -105,7 +130,7 @@ class _Training:
         config = self.level.config
         try:
             attempt = f"{config.name}-{secrets.token_hex(4)}"
-            fit(config, plan_job(config), attempt, AsTrial(self.judged_epochs))
+            fit(config, plan_job(config), attempt, TrialReporter(self.judged_epochs))
         except BaseException as error:
             self.error = error
 

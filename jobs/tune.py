@@ -11,7 +11,7 @@ from jobs.train import job_id, say
 from jobs.train import run as run_training
 from scenerec.config_file import dump_config, parse_as, read_config
 from scenerec.errors import ScenerecError
-from scenerec.plan import NodeResources, room_for
+from scenerec.plan import NodeResources
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.plan import trials_at_once
 from scenerec.search.progress import SearchNews, TrialNews, format_news
@@ -35,8 +35,10 @@ _TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
-# A resource that Ray gives the head of every cluster: trial drivers run there, and take no CPU from the workers.
-_DRIVER = {"node:__internal_head__": 0.001}
+# Ray gives the head of every cluster 1 of it: trial drivers run there, and take no CPU from the workers.
+_HEAD = "node:__internal_head__"
+_SHARE_OF_HEAD = 0.001
+_MOST_OF_HEAD = 0.9
 
 
 def main(config_file: str) -> int:
@@ -88,7 +90,7 @@ def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
     from jobs.search_log import SearchLog
 
     ray.init(log_to_driver=False, logging_level="ERROR")
-    at_once = _at_once(config, _nodes())
+    at_once = trials_at_once(config, _nodes())
     say(Note(f"{at_once} trial(s) at once; {len(ended)} of {config.trials} ended before, {len(unfinished)} go on"))
     log = SearchLog(config, job_id(), make_sampler(config, earlier), earlier, _say_news)
     with tempfile.TemporaryDirectory(prefix="scenerec-tune-") as notes:
@@ -104,29 +106,33 @@ def _tuner(config: TuneConfig, log: Any, unfinished: list[Trial], at_once: int, 
     """Ray Tune with our trials, sampler, scheduler and log. Its own notes are for this session alone."""
     from ray import tune
 
+    from jobs.halving import HalvingScheduler
     from jobs.schedulers import make_scheduler, mode
     from jobs.search_source import TrialSource
     from jobs.trial import run_trial
 
     objective = config.objective[0]
     ended = [trial for trial in log.trials.values() if trial.is_ended]
-    source = TrialSource(log, unfinished, objective, mode(objective))
-    if config.scheduler.kind == "pbt":  # Tune takes no searcher beside it: the population is all there from the start
-        proposals: dict[str, Any] = {}
+    scheduler = make_scheduler(config, ended, at_once)
+    halves = isinstance(scheduler, HalvingScheduler)
+    source = TrialSource(log, unfinished, objective, mode(objective), scheduler.may_begin if halves else lambda: True)
+    proposals: dict[str, Any] = {"search_alg": source, "num_samples": config.trials - len(ended)}
+    param_space, limit, share_of_head = {}, None if halves else at_once, _SHARE_OF_HEAD
+    if config.scheduler.kind == "pbt":
+        # Tune takes no searcher beside it: the population is all there from the start. Its limit would count those
+        # that are paused, so that the others never came: the head's resource limits who runs.
+        proposals, limit, share_of_head = {}, None, _MOST_OF_HEAD / at_once
         param_space = {"trial": tune.grid_search(source.population())}
-    else:
-        proposals = {"search_alg": source, "num_samples": config.trials - len(ended)}
-        param_space = {}
     trainable = tune.with_parameters(run_trial, search=config.model_dump(mode="json"), session=log.session)
     return tune.Tuner(
-        tune.with_resources(trainable, tune.PlacementGroupFactory([_DRIVER])),
+        tune.with_resources(trainable, tune.PlacementGroupFactory([{_HEAD: share_of_head}])),
         param_space=param_space,
         tune_config=tune.TuneConfig(
             **proposals,
             metric=objective,
             mode=mode(objective),
-            scheduler=make_scheduler(config, ended),
-            max_concurrent_trials=at_once,
+            scheduler=scheduler,
+            max_concurrent_trials=limit,
             time_budget_s=config.max_hours * 3600 if config.max_hours else None,
             reuse_actors=False,
             trial_name_creator=_trial_name,
@@ -144,14 +150,6 @@ def _tuner(config: TuneConfig, log: Any, unfinished: list[Trial], at_once: int, 
 
 def _trial_name(trial: Any) -> str:
     return f"{trial.config['trial']['number']:04d}"
-
-
-def _at_once(config: TuneConfig, nodes: list[NodeResources]) -> int:
-    """As many as there is room for; a number that is named counts as it is where a cluster has still to grow."""
-    wanted, scale = config.concurrent_trials, config.base.scale
-    if wanted != "auto" and room_for(scale, nodes) < scale.min_workers:
-        return wanted
-    return trials_at_once(config, nodes)
 
 
 def _nodes() -> list[NodeResources]:

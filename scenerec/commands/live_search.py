@@ -16,7 +16,15 @@ from scenerec.search.trial import towards_better
 from scenerec.training.progress import Progress, format_duration
 
 _MOST_ROWS = 16
-_STYLES = {"running": "bold", "finished": "green", "stopped": "dim", "failed": "red", "refused": "red"}
+STYLES = {
+    "running": "bold",
+    "paused": "default",
+    "finished": "green",
+    "stopped": "dim",
+    "failed": "red",
+    "refused": "red",
+}
+"""Of rich, by a trial's state."""
 
 
 class SearchTable(Lines):
@@ -60,7 +68,7 @@ class SearchTable(Lines):
         for news in shown_trials(list(self.trials.values())):
             now, best = (format_value(news.objective, value) for value in (news.value, news.best))
             epoch = f"{news.epoch}/{news.epochs}"
-            table.add_row(str(news.number), news.state, epoch, now, best, news.point, style=_STYLES[news.state])
+            table.add_row(str(news.number), news.state, epoch, now, best, news.point, style=STYLES[news.state])
         match self.below:
             case SearchNews() as search:
                 bar = ProgressBar(total=search.trials, completed=search.ended, width=40)
@@ -77,12 +85,12 @@ _RIGHT = ("TRIAL", "EPOCH", "NOW", "BEST")
 
 
 def shown_trials(seen: list[TrialNews], most: int = _MOST_ROWS) -> list[TrialNews]:
-    """The running ones, then those that have ended, the best first, as many as there is place for."""
+    """The running ones, then the others, the best first, as many as there is place for."""
     running = [news for news in seen if news.state == "running"]
-    ended = [news for news in seen if news.state != "running"]
-    valued = [(towards_better(news.objective, news.best), news) for news in ended if news.best is not None]
+    others = [news for news in seen if news.state != "running"]
+    valued = [(towards_better(news.objective, news.best), news) for news in others if news.best is not None]
     best_first = [news for _, news in sorted(valued, key=lambda pair: pair[0], reverse=True)]
-    return [*running, *best_first, *(news for news in ended if news.best is None)][:most]
+    return [*running, *best_first, *(news for news in others if news.best is None)][:most]
 
 
 def show_search_result(result: Mapping[str, Any], console: Console) -> None:

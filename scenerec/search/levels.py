@@ -1,6 +1,6 @@
 """What a trial trains, rung by rung: one run that is stopped early, or a run at each level of resolution or data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from scenerec.config import TrainConfig
@@ -20,6 +20,7 @@ class Level:
     config: TrainConfig
     cost: float
     """Of one of its epochs, in epochs of the last level."""
+    is_last: bool
 
 
 def trial_levels(tune: TuneConfig, number: int, point: Point, part: int = 0) -> list[Level]:
@@ -29,15 +30,15 @@ def trial_levels(tune: TuneConfig, number: int, point: Point, part: int = 0) -> 
     Raises ValueError, in one line, where the values of `point` do not fit each other.
     """
     if tune.budget.by == "epochs":
-        return [
-            Level(1, _config(tune, point, f"{trial_name(number)}.part-{part}" if part else trial_name(number)), 1.0)
-        ]
+        name = f"{trial_name(number)}.part-{part}" if part else trial_name(number)
+        return [Level(1, _config(tune, point, name), cost=1.0, is_last=True)]
     full = _config(tune, point, trial_name(number))
     return [
         Level(
             index,
             _level_config(tune, point, full, share, f"{trial_name(number)}.level-{index}"),
             _cost(tune, full, share),
+            share == 1,
         )
         for index, share in enumerate(tune.budget.levels, 1)
     ]
@@ -68,16 +69,20 @@ def rungs_between(first: int, last: int, factor: int) -> list[int]:
     return rungs
 
 
+def halving_rungs(tune: TuneConfig) -> tuple[float, ...]:
+    """Times, on the scheduler's clock, at which successive halving judges: all but that of a trial's end."""
+    first, last = rung_times(tune, most_epochs(tune))
+    return tuple(rungs_between(first, last, tune.scheduler.reduction_factor))
+
+
 def judged_epochs(tune: TuneConfig, epochs: int) -> tuple[int, ...]:
     """Epochs of a run of so many after which the scheduler may end it: training waits there for its word."""
     if tune.budget.by != "epochs" or tune.scheduler.kind == "none":
         return ()
-    first, last = rung_times(tune, most_epochs(tune))
-    if tune.scheduler.kind == "asha":
-        judged = rungs_between(first, last, tune.scheduler.reduction_factor)
-    else:
-        judged = list(range(first, last))
-    return tuple(epoch for epoch in judged if epoch < epochs)
+    judged: Iterable[float] = halving_rungs(tune)
+    if tune.scheduler.kind in ("median", "pbt"):
+        judged = range(*rung_times(tune, most_epochs(tune)))
+    return tuple(int(epoch) for epoch in judged if epoch < epochs)
 
 
 def most_epochs(tune: TuneConfig) -> int:

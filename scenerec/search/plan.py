@@ -35,7 +35,7 @@ class SearchPlan:
         rows = [
             ("search", config.run_url),
             ("space", f"{', '.join(config.search)}: {f'{points:,} points' if points else 'infinitely many points'}"),
-            ("trials", f"{config.trials}, proposed by {_SEARCHERS[config.searcher]}, for {_objectives(config)}"),
+            ("trials", f"{config.trials}, proposed {SEARCHERS[config.searcher]}, for {_objectives(config)}"),
             ("stopping", describe_scheduler(config)),
             ("at once", self._at_once()),
             *(row for row in self.base.rows() if row[0] in ("data", "batch")),
@@ -72,7 +72,8 @@ class SearchPlan:
         return f", {self.config.max_hours:g} hours at most" if self.config.max_hours else ""
 
 
-_SEARCHERS = {"random": "chance", "grid": "a grid", "tpe": "Optuna's TPE"}
+SEARCHERS = {"random": "at random", "grid": "by a grid", "tpe": "by Optuna's TPE"}
+"""Who proposes trials, in words."""
 
 
 def check_search(config: TuneConfig, nodes: Sequence[NodeResources] | None = None, restart: bool = False) -> SearchPlan:
@@ -106,20 +107,19 @@ def check_search(config: TuneConfig, nodes: Sequence[NodeResources] | None = Non
 def trials_at_once(config: TuneConfig, nodes: Sequence[NodeResources]) -> int:
     """How many trials run side by side: no more than there is room for all their workers, and at least one.
 
-    Trial drivers take no CPU, so that what a trial needs is its workers. Raises PlanError where not one has room.
+    Trial drivers take no CPU, so that what a trial needs is its workers. Where not one has room, because the cluster is
+    not known or has still to grow, a number that the config names counts as it is; PlanError where it names none.
     """
-    scale = config.base.scale
+    scale, wanted = config.base.scale, config.concurrent_trials
     room = room_for(scale, nodes)
-    if nodes and room < scale.min_workers:
+    if room < scale.min_workers and wanted == "auto":
         raise PlanError(
             f"base.scale.workers: {scale.min_workers} workers of {scale.cpus_per_worker} CPU and "
-            f"{scale.gpus_per_worker} GPU each: the cluster has room for {room}"
+            f"{scale.gpus_per_worker} GPU each: the cluster has room for {room}: lower them, or name "
+            "concurrent_trials where the cluster grows by itself"
         )
-    wanted = config.concurrent_trials
-    fitting = max(1, room // scale.max_workers)
-    if wanted == "auto":
-        return min(fitting, config.trials)
-    return min(wanted, config.trials, fitting) if nodes else min(wanted, config.trials)
+    fitting = max(1, room // scale.max_workers) if room >= scale.min_workers else config.trials
+    return min(fitting, config.trials, *([] if wanted == "auto" else [wanted]))
 
 
 def describe_scheduler(config: TuneConfig) -> str:

@@ -40,15 +40,18 @@ class Relay:
     def news(self) -> Iterator[dict[str, Any]]:
         """The metrics of each epoch that has ended since, with the scheduler's time; of a level that of its end alone.
 
+        `is_last` says that the trial has come to its end.
+
         Raises StorageError.
         """
-        history = self.folder.read_history()
+        history, epochs = self.folder.read_history(), self.level.config.optimize.epochs
         for epoch in history[self.told_epochs :]:
             self.told_epochs += 1
+            is_last = self.level.is_last and epoch["epoch"] == epochs
             if self.tune.budget.by == "epochs":
-                yield {**epoch, "rung_time": epoch["epoch"]}
-            elif epoch["epoch"] == self.level.config.optimize.epochs:
-                yield {**epoch, "rung_time": rung_time(self.tune, self.level.number)}
+                yield {**epoch, "rung_time": epoch["epoch"], "is_last": is_last}
+            elif epoch["epoch"] == epochs:
+                yield {**epoch, "rung_time": rung_time(self.tune, self.level.number), "is_last": is_last}
 
 
 def allow(folder: RunFolder, epoch: int) -> None:

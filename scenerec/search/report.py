@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from scenerec import __version__
 from scenerec.config_file import dump_config
+from scenerec.html import html_environment
 from scenerec.search import charts
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.importance import importance
 from scenerec.search.parallel import parallel
-from scenerec.search.plan import describe_scheduler
+from scenerec.search.plan import SEARCHERS, describe_scheduler
 from scenerec.search.progress import format_value
 from scenerec.search.space import describe_value
 from scenerec.search.standing import leaderboard, pareto_front, savings
@@ -25,7 +24,6 @@ _ROWS_AT_ONCE = 25
 _MOST_ROWS = 250
 _MOST_REASONS = 20
 
-_SEARCHERS = {"random": "at random", "grid": "by a grid", "tpe": "by Optuna's TPE"}
 _BUDGETS = {
     "epochs": "each trial is one run",
     "resolution": "smaller images first",
@@ -45,19 +43,13 @@ def render(config: TuneConfig, trials: Sequence[Trial]) -> str:
     best = best_trial(config, trials)
     front = pareto_front(trials, objectives) if len(objectives) > 1 else []
     paretos = [charts.pareto(ranked, front, objectives, other, best) for other in objectives[1:]]
-    environment = Environment(
-        loader=PackageLoader("scenerec", "search"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = html_environment("search")
     environment.filters |= {"value": describe_value}
     environment.globals |= {"shown": format_value, "named": charts.NAMES.__getitem__}
     return environment.get_template(_TEMPLATE).render(
         config=config,
         trials=trials,
+        states=_STATES,
         counts={state: sum(trial.state == state for trial in trials) for state in _STATES},
         ended=sum(trial.is_ended for trial in trials),
         best=best,
@@ -78,7 +70,7 @@ def render(config: TuneConfig, trials: Sequence[Trial]) -> str:
         ranges={field: _range(config, field) for field in config.search},
         reasons=_reasons(trials)[:_MOST_REASONS],
         other_reasons=len(_reasons(trials)[_MOST_REASONS:]),
-        searcher=_SEARCHERS[config.searcher],
+        searcher=SEARCHERS[config.searcher],
         stopping=describe_scheduler(config),
         budget=_BUDGETS[config.budget.by],
         written_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -86,7 +78,7 @@ def render(config: TuneConfig, trials: Sequence[Trial]) -> str:
     )
 
 
-_STATES = ("running", "finished", "stopped", "failed", "refused")
+_STATES = ("running", "paused", "finished", "stopped", "failed", "refused")
 
 
 def _columns(config: TuneConfig) -> list[tuple[str, str, bool]]:

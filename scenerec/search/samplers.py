@@ -28,7 +28,7 @@ class Sampler(Protocol):
         """The point of trial `number`, None where the space has no more."""
 
     def tell(self, trial: Trial) -> None:
-        """Takes note of a trial: one that has ended, or one of an earlier session that goes on."""
+        """Takes note of a trial: one that was paused or has ended, or one of an earlier session that goes on."""
 
 
 def make_sampler(config: TuneConfig, earlier: Iterable[Trial] = ()) -> Sampler:
@@ -142,7 +142,7 @@ class TpeSampler:
         from scenerec.search.optuna_trials import frozen
 
         values = trial.values(self.config.objective)
-        if not trial.is_ended:
+        if trial.state == "running":
             return frozen(self.config.search, trial.point, TrialState.RUNNING)
         if values is None:
             return frozen(self.config.search, trial.point, TrialState.FAIL)

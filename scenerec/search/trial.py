@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from scenerec.search.space import Point
 from scenerec.tune_config import MAXIMISED, STATIC
 
-State = Literal["running", "finished", "stopped", "failed", "refused"]
-"""`stopped`: early, by the scheduler or the search's end. `refused`: its values do not fit each other; it never ran."""
+State = Literal["running", "paused", "finished", "stopped", "failed", "refused"]
+"""`paused`: at a rung, until it is among the best there. `stopped`: early, by the scheduler or the search's end.
+`refused`: its values do not fit each other; it never ran."""
 
 ENDED: frozenset[State] = frozenset({"finished", "stopped", "failed", "refused"})
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from cluster import local
 from cluster.address import find_address
@@ -21,6 +20,7 @@ from scenerec.data.pack_plan import PackOptions
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
+from tests.submitted import submit_document
 
 SET = "s3://scenes/searched"
 LEARNS = {"model": {"arch": "resnet18"}}
@@ -61,9 +61,7 @@ def submit(document: dict[str, Any], tmp_path: Path) -> Submit:
     def submit(*arguments: str, base: dict[str, Any] | None = None, **keys: Any) -> "subprocess.CompletedProcess[str]":
         for block, values in (base or {}).items():
             document["base"][block] = {**document["base"][block], **values} if isinstance(values, dict) else values
-        (tmp_path / "tune.yaml").write_text(yaml.safe_dump({**document, **keys}))
-        command = [sys.executable, "-m", "scenerec", "submit", str(tmp_path / "tune.yaml"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=400)
+        return submit_document(tmp_path / "tune.yaml", {**document, **keys}, *arguments, timeout_s=400)
 
     return submit
 
@@ -211,12 +209,13 @@ def test_progressive_budgets_begin_small(submit: Submit) -> None:
 
 
 def test_a_population_copies_its_best_and_changes_their_settings(submit: Submit) -> None:
+    """One at a time: the two take turns, so that at its second turn one meets the other's weights."""
     name = "population"
     search = {"optimize.lr": {"log_uniform": [1e-12, 1e-2]}, "optimize.weight_decay": {"uniform": [0.0, 0.1]}}
     scheduler = {"kind": "pbt", "grace_epochs": 2, "quantile": 0.5}
     base = {"optimize": {"epochs": 6}}
     settings: dict[str, Any] = {"search": search, "searcher": "random", "scheduler": scheduler, "seed": 3}
-    result_of(submit("--json", name=name, base=base, **settings))
+    result_of(submit("--json", name=name, base=base, concurrent_trials=1, **settings))
     trials = trials_of(name)
     assert [trial.state for trial in trials] == ["finished", "finished"]
     copied = [trial for trial in trials if trial.parts]
@@ -239,9 +238,27 @@ def test_hyperband_and_several_objectives(submit: Submit) -> None:
         )
     )
     trials = trials_of(name)
-    assert all(trial.static["parameters"] > 0 and trial.static["latency_ms"] > 0 for trial in trials)
-    smallest = min(trials, key=lambda trial: trial.static["parameters"])
-    assert smallest.number in [each["trial"] for each in result["pareto"]]
+    assert sorted((trial.epochs_done, trial.state) for trial in trials) == [
+        (1, "stopped"),
+        (1, "stopped"),
+        (4, "finished"),
+    ]
+    known = {"squeezenet1_1": 1_235_496, "shufflenet_v2_x0_5": 1_366_792, "mobilenet_v3_small": 2_542_856}
+    assert {trial.point["model.arch"]: trial.static["parameters"] for trial in trials} == known
+    assert len({trial.static["latency_ms"] for trial in trials}) == 3
+    values = {trial.number: trial.values(("val_top1", "parameters", "latency_ms")) for trial in trials}
+    better = {
+        number: (top1, -parameters, -latency_ms)
+        for number, found in values.items()
+        if found is not None
+        for top1, parameters, latency_ms in [found]
+    }
+    front = [
+        number
+        for number, own in better.items()
+        if not any(other != own and all(b >= a for a, b in zip(own, other, strict=True)) for other in better.values())
+    ]
+    assert sorted(each["trial"] for each in result["pareto"]) == sorted(front)
 
 
 @pytest.mark.parametrize(
