@@ -29,6 +29,8 @@ from scenerec.world import World
 POLL_S = 0.5
 BOOKMARK_FILE = "bookmark.json"
 
+_PAUSE_TRIALS = frozenset({"asha", "hyperband", "pbt"})  # Tune wants a checkpoint of each epoch then
+
 Tell = Callable[[dict[str, Any], Bookmark], None]
 
 
@@ -49,12 +51,7 @@ def run_trial(settings: dict[str, Any], search: dict[str, Any], session: str) ->
         levels = trial_levels(config, number, wanted["point"], part)
         plan = plan_job(levels[-1].config)
         static = static_values(config.objective, levels[-1].config, plan.classes, folder.storage)
-        # Schedulers that pause trials ask for a checkpoint.
-        keeps_place = config.scheduler.kind in (
-            "asha",
-            "hyperband",
-            "pbt",
-        )
+        keeps_place = config.scheduler.kind in _PAUSE_TRIALS
 
         def tell(metrics: dict[str, Any], place: Bookmark) -> None:
             _report({**metrics, **static, "part": place.part}, place if keeps_place else None)

@@ -43,9 +43,10 @@ class SchedulerConfig(Section):
     """Which trials go on. A name alone, such as `scheduler: asha`, takes the defaults."""
 
     kind: Literal["none", "asha", "hyperband", "median", "pbt"] = "asha"
-    """`none`: every trial runs to its end. `asha`: asynchronous successive halving. `hyperband`: halving in brackets
-    that wait for each other. `median`: stops what stays below the median. `pbt`: population based training, where
-    weak trials go on from a copy of a strong one with changed settings."""
+    """`none`: every trial runs to its end. `asha`: asynchronous successive halving: a trial waits at each rung until it
+    is among the best there. `hyperband`: halving in brackets, each judged when all its trials have come. `median`:
+    stops what stays below the median. `pbt`: population based training, where weak trials go on from a copy of a
+    strong one with changed settings."""
     grace_epochs: int = Field(1, ge=1)
     """Epochs that every trial gets (with `budget.by` other than epochs: levels). `pbt`: epochs between two changes."""
     reduction_factor: int = Field(3, ge=2)

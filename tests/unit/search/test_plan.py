@@ -46,10 +46,10 @@ def test_a_number_that_is_named_is_kept_where_the_cluster_is_not_known() -> None
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"scheduler": "asha"}, "asynchronous successive halving: after epoch 1, 3 the best of 3 go on"),
+        ({"scheduler": "asha"}, "asynchronous successive halving: after epoch 1, 3 one in 3 goes on"),
         (
             {"scheduler": {"kind": "asha", "grace_epochs": 2, "reduction_factor": 2}},
-            "epoch 2, 4, 8 the best of 2",
+            "epoch 2, 4, 8 one in 2 goes on",
         ),
         ({"scheduler": "none"}, "none: every trial runs all its epochs"),
         ({"scheduler": "median"}, "below the median"),
