@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -317,22 +316,12 @@ class _Comparison:
         return {name: self.distances[kind][name] / max(self.norms[name], lowest) for name in names}
 
 
-class _BatchNormalization64(keras_layers.BatchNormalization):
-    """In float64, which TensorFlow's fused kernel does not take. It keeps its statistics as they are."""
-
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        running = (tf.cast(self.moving_mean, x.dtype), tf.cast(self.moving_variance, x.dtype))
-        mean, variance = tf.nn.moments(x, (0, 1, 2)) if training else running
-        return tf.nn.batch_normalization(x, mean, variance, self.beta.value, self.gamma.value, self.epsilon)
-
-
 @contextmanager
 def _double_precision() -> Iterator[None]:
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     try:
-        with mock.patch.object(keras_layers, "BatchNormalization", _BatchNormalization64):
-            yield
+        yield
     finally:
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy("float32")
