@@ -49,7 +49,7 @@ class Bracket:
                 break
             self.values[rung].setdefault(trial, value)
             if trial not in self.promotable(rung):
-                return "stop" if self._is_lost(trial) else "wait"
+                return "stop" if trial in self._lost_at(rung) else "wait"
             self.promote(trial)
         return "go on"
 
@@ -68,7 +68,7 @@ class Bracket:
 
     def lost(self) -> list[int]:
         """Waiting trials that whatever comes cannot bring among the best of their rung any more."""
-        return [trial for rung in range(len(self.rungs)) for trial in self._waiting(rung) if self._is_lost(trial)]
+        return [trial for rung in range(len(self.rungs)) for trial in self._lost_at(rung)]
 
     def promotable(self, rung: int) -> list[int]:
         """Trials that wait at a rung and are among its best, the best first."""
@@ -88,19 +88,15 @@ class Bracket:
             may_come = self.coming > 0
         return not may_come and not any(self._climbs_to(trial, rung) for trial in self.sent_to)
 
-    def _is_lost(self, trial: int) -> bool:
-        rung = self.sent_to[trial]
+    def _lost_at(self, rung: int) -> list[int]:
         still = 0 if self._is_closed(rung) else self.coming + sum(self._is_below(each, rung) for each in self.sent_to)
         quota = max(1, (len(self.values[rung]) + still) // self.factor)
-        return trial not in self._ranked(rung)[:quota]
+        return [trial for trial in self._ranked(rung)[quota:] if self._waits_at(trial, rung)]
 
     def _ranked(self, rung: int) -> list[int]:
         """All that came, the best first; of equal ones the earlier."""
         values = self.values[rung]
         return sorted(values, key=lambda trial: (-values[trial], trial))
-
-    def _waiting(self, rung: int) -> list[int]:
-        return [trial for trial in self.values[rung] if self._waits_at(trial, rung)]
 
     def _waits_at(self, trial: int, rung: int) -> bool:
         return self.sent_to[trial] == rung and trial in self.values[rung] and trial not in self.over

@@ -186,6 +186,15 @@ def test_out_of_memory_is_a_failed_trial(submit: Submit) -> None:
     assert finished.state == "finished" and result["best"]["trial"] == 1
 
 
+def test_when_its_time_is_up_a_search_ends_with_what_it_has(submit: Submit) -> None:
+    base = {"optimize": {"epochs": 900}}
+    keys = {"search": {"optimize.lr": [1e-3, 1e-4]}, "trials": 2, "scheduler": "none", "concurrent_trials": 1}
+    result = result_of(submit("--json", name="hurried", base=base, max_hours=0.02, **keys))
+    trials = trials_of("hurried")
+    assert trials[0].state == "stopped" and 1 <= trials[0].epochs_done < 900
+    assert result["best"]["trial"] == 0 and all(trial.is_ended for trial in trials)
+
+
 def test_a_search_of_failures_alone_gives_up_and_says_why(submit: Submit) -> None:
     search = {"optimize.lr": {"log_uniform": [1e29, 1e30]}}
     given_up = submit(name="hopeless", search=search, trials=8, searcher="random", concurrent_trials=1, give_up_after=2)
