@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
+from jobs.orphans import free_orphaned_places
 from scenerec.search.levels import most_epochs, trial_levels
 from scenerec.search.progress import SearchNews, TrialNews
 from scenerec.search.samplers import Sampler
@@ -16,6 +18,8 @@ from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
 from scenerec.tune_config import TuneConfig
+
+_SWEEP_EVERY_S = 5.0
 
 Say = Callable[[TrialNews | SearchNews], None]
 
@@ -32,6 +36,7 @@ class SearchLog(tune.Callback):
         self.ended_before = sum(trial.is_ended for trial in earlier)
         self.cost_before = sum(trial.cost for trial in earlier)
         self.failures_in_a_row = 0
+        self.sweep_at_s = self.began_s
 
     @property
     def gives_up(self) -> bool:
@@ -69,6 +74,9 @@ class SearchLog(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """See tune.Callback, which is not told of a pause."""
+        if time.monotonic() > self.sweep_at_s:
+            self.sweep_at_s = time.monotonic() + _SWEEP_EVERY_S
+            free_orphaned_places(ray.get_runtime_context().get_job_id())
         for trial in trials:
             if trial.status == TuneTrial.PAUSED and (paused := self.trials[int(str(trial))]).state == "running":
                 self._record(paused.model_copy(update={"state": "paused"}))
