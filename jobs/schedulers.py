@@ -48,8 +48,10 @@ def results(config: TuneConfig, trial: Trial) -> list[dict[str, float]]:
 
 def _halving(config: TuneConfig, earlier: list[Trial], at_once: int) -> HalvingScheduler:
     rungs, factor, objective = halving_rungs(config), config.scheduler.reduction_factor, config.objective[0]
-    kinds = {"asha": asynchronous, "hyperband": hyperband}
-    halving = kinds[config.scheduler.kind](rungs, factor, config.trials)
+    if config.scheduler.kind == "asha":
+        halving = asynchronous(rungs, factor, config.trials, config.scheduler.finalists)
+    else:
+        halving = hyperband(rungs, factor, config.trials)
     for trial in (trial for trial in earlier if trial.state != "refused"):
         halving.recall(trial.number, _reached(config, trial))
     return HalvingScheduler(halving, objective, TIME, at_once)

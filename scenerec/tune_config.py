@@ -51,6 +51,9 @@ class SchedulerConfig(Section):
     """Epochs that every trial gets (with `budget.by` other than epochs: levels). `pbt`: epochs between two changes."""
     reduction_factor: int = Field(3, ge=2)
     """`asha` and `hyperband`: one trial of so many goes on at each rung."""
+    finalists: int = Field(1, ge=1)
+    """`asha`: at least so many trials run to their end. More than one where the rungs cannot tell the best apart: on a
+    small set an epoch's top-1 is off by several points."""
     quantile: float = Field(0.25, gt=0, le=0.5)
     """`pbt`: share of the population that is replaced by copies of as many at the top."""
 

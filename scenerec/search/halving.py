@@ -3,7 +3,7 @@
 Promotions as in Li et al. 2018 (A System for Massively Parallel Hyperparameter Tuning, algorithm 2): a trial waits at a
 rung until it is among the best of those that came there, so that who comes first is not judged by whoever was there
 before. Ours differ where few trials are wanted: none waits that cannot go on any more, and when no more can come to a
-rung its best one goes on, so that at least one trial ends every search.
+rung at least its `finalists` best go on, so that no search is without a trial that ran to its end.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,6 +26,8 @@ class Bracket:
     """Whether a rung is judged only when all have come that will (HyperBand), or whenever one comes (ASHA)."""
     coming: int
     """Trials that have still to begin."""
+    finalists: int = 1
+    """So many go on from every rung in the end, however few that is."""
     values: list[dict[int, float]] = field(init=False)
     """Rung by rung, the value there of each trial that has come so far."""
     sent_to: dict[int, int] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class Bracket:
         if self.patient and not closed:
             return []
         quota = len(self.values[rung]) // self.factor
-        best = self._ranked(rung)[: max(1, quota) if closed else quota]
+        best = self._ranked(rung)[: max(self.finalists, quota) if closed else quota]
         return [trial for trial in best if self._waits_at(trial, rung)]
 
     def _is_closed(self, rung: int) -> bool:
@@ -90,7 +92,7 @@ class Bracket:
 
     def _lost_at(self, rung: int) -> list[int]:
         still = 0 if self._is_closed(rung) else self.coming + sum(self._is_below(each, rung) for each in self.sent_to)
-        quota = max(1, (len(self.values[rung]) + still) // self.factor)
+        quota = max(self.finalists, (len(self.values[rung]) + still) // self.factor)
         return [trial for trial in self._ranked(rung)[quota:] if self._waits_at(trial, rung)]
 
     def _ranked(self, rung: int) -> list[int]:
@@ -160,9 +162,9 @@ class Halving:
             yield from bracket.lost()
 
 
-def asynchronous(rungs: tuple[float, ...], factor: int, trials: int) -> Halving:
+def asynchronous(rungs: tuple[float, ...], factor: int, trials: int, finalists: int = 1) -> Halving:
     """ASHA: one bracket for all."""
-    return Halving([Bracket(rungs, factor, patient=False, coming=trials)])
+    return Halving([Bracket(rungs, factor, patient=False, coming=trials, finalists=finalists)])
 
 
 def hyperband(rungs: tuple[float, ...], factor: int, trials: int) -> Halving:

@@ -145,7 +145,10 @@ def describe_scheduler(config: TuneConfig) -> str:
             if config.budget.by != "epochs":
                 return f"{name}: one in {scheduler.reduction_factor} goes on to the next of the {unit}"
             rungs = ", ".join(map(str, rungs_between(first, last, scheduler.reduction_factor)))
-            return f"{name}: after epoch {rungs} one in {scheduler.reduction_factor} goes on, the others wait or stop"
+            least = f", {scheduler.finalists} at least" if kind == "asha" and scheduler.finalists > 1 else ""
+            return (
+                f"{name}: after epoch {rungs} one in {scheduler.reduction_factor} goes on{least}; others wait or stop"
+            )
 
 
 def _base_level(config: TuneConfig) -> Level:

@@ -148,6 +148,12 @@ def test_every_search_ends_with_a_trial_that_ran_to_its_end(
     assert set(epochs) <= {*rungs, LAST}
 
 
+def test_finalists_end_however_few_come() -> None:
+    halving = asynchronous((2, 6), 3, 12, finalists=3)
+    assert sorted(climb(halving, constant([value / 12 for value in range(12)][::-1]))) == [2] * 8 + [6] + [LAST] * 3
+    assert climb(asynchronous((2, 6), 3, 2, finalists=3), constant([0.1, 0.2])) == [LAST, LAST]
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30, unique=True), st.integers(1, 5), st.integers(0, 99))
 def test_where_rungs_tell_the_truth_the_best_trial_ends(values: list[float], at_once: int, seed: int) -> None:
     for make in (asynchronous, hyperband):

@@ -51,6 +51,7 @@ def test_a_number_that_is_named_is_kept_where_the_cluster_is_not_known() -> None
             {"scheduler": {"kind": "asha", "grace_epochs": 2, "reduction_factor": 2}},
             "epoch 2, 4, 8 one in 2 goes on",
         ),
+        ({"scheduler": {"kind": "asha", "finalists": 2}}, "after epoch 1, 3 one in 3 goes on, 2 at least"),
         ({"scheduler": "none"}, "none: every trial runs all its epochs"),
         ({"scheduler": "median"}, "below the median"),
         ({"budget": {"by": "data", "levels": [0.25, 1]}}, "levels of the training shards: 25%, 100%"),
