@@ -1,8 +1,8 @@
-"""Places in the cluster that nobody uses any more, and that Ray does not give back while the search's job runs.
+"""Placement groups that nobody uses any more, and that Ray does not remove while the search's job runs.
 
-Where a trial is paused or stopped, its controller (Ray Train's) may see its workers die, and ask for places for others,
-in the 200 ms before it is killed itself. Ray Train's cleaner knows of the places before those; the last ones belong to
-an actor that is dead, and keep CPUs until the job ends. With as many of them as there are CPUs, no trial runs any more.
+Where a trial is paused or stopped, its controller (Ray Train's) may see its workers die, and make a group for others,
+in the 200 ms before it is killed itself. Ray Train's cleaner knows of the group before; the last one belongs to a
+dead actor, and keeps its CPUs until the job ends. With as many of them as there are CPUs, no trial runs any more.
 """
 
 from ray._private.state import state as cluster_state
@@ -13,7 +13,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 _NO_ACTOR = 0xFF  # all bytes of the id, where a driver has made the placement group
 
 
-def free_orphaned_places(job_id: str) -> int:
+def remove_orphaned_placement_groups(job_id: str) -> int:
     """Removes the placement groups of this Ray job (its id in hex) whose actor is dead; returns how many.
 
     Ray's public tables do not name the actor, the one of its head does.

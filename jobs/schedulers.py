@@ -18,7 +18,10 @@ TIME = "rung_time"
 
 
 def make_scheduler(config: TuneConfig, earlier: list[Trial], at_once: int) -> schedulers.TrialScheduler:
-    """The config's scheduler; `earlier` are the trials that have ended before this session."""
+    """The config's scheduler; `earlier` are the trials that have ended before this session.
+
+    `at_once`: trials that there is room for; successive halving keeps to it itself, the others by Tune's own limit.
+    """
     match config.scheduler.kind:
         case "asha" | "hyperband":
             return _halving(config, earlier, at_once)

@@ -8,7 +8,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
-from jobs.orphans import free_orphaned_places
+from jobs.orphans import remove_orphaned_placement_groups
 from scenerec.search.levels import most_epochs, trial_levels
 from scenerec.search.progress import SearchNews, TrialNews
 from scenerec.search.samplers import Sampler
@@ -76,7 +76,7 @@ class SearchLog(tune.Callback):
         """See tune.Callback, which is not told of a pause."""
         if time.monotonic() > self.sweep_at_s:
             self.sweep_at_s = time.monotonic() + _SWEEP_EVERY_S
-            free_orphaned_places(ray.get_runtime_context().get_job_id())
+            remove_orphaned_placement_groups(ray.get_runtime_context().get_job_id())
         for trial in trials:
             if trial.status == TuneTrial.PAUSED and (paused := self.trials[int(str(trial))]).state == "running":
                 self._record(paused.model_copy(update={"state": "paused"}))

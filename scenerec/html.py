@@ -3,13 +3,13 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
-def html_environment(room: str) -> Environment:
-    """Jinja's environment for the templates beside the code of `scenerec.ROOM`.
+def html_environment(package: str) -> Environment:
+    """Jinja's environment for the templates beside the code of `scenerec.PACKAGE`.
 
     What they are given is escaped, and a name that they are not given is an error.
     """
     return Environment(
-        loader=PackageLoader("scenerec", room),
+        loader=PackageLoader("scenerec", package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

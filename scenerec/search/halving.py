@@ -19,7 +19,8 @@ class Bracket:
     """Trials that climb the same rungs. Values are towards better: more is more."""
 
     rungs: tuple[float, ...]
-    """Times at which trials are judged, ascending, below the last epoch: who is sent on from the top one ends."""
+    """Times at which trials are judged, in epochs or on the clock of `levels.rung_time`; ascending, below the last
+    epoch: who is sent on from the top one runs to its end."""
     factor: int
     """One in so many goes on."""
     patient: bool

@@ -10,7 +10,7 @@ PROGRAM = """
 import json, sys, time
 import ray
 from ray.util.placement_group import placement_group
-from jobs.orphans import free_orphaned_places
+from jobs.orphans import remove_orphaned_placement_groups
 
 ray.init(address=sys.argv[1], _node_ip_address="127.0.0.1", log_to_driver=False, logging_level="ERROR")
 
@@ -29,13 +29,13 @@ def free_cpus(wanted, seconds):
 job = ray.get_runtime_context().get_job_id()
 holders = [Holder.remote(), Holder.remote()]
 assert all(ray.get([holder.hold.remote() for holder in holders]))
-seen = {"held": free_cpus(0, 20), "freed while alive": free_orphaned_places(job)}
+seen = {"held": free_cpus(0, 20), "freed while alive": remove_orphaned_placement_groups(job)}
 ray.kill(holders[0])
 seen["kept by Ray"] = free_cpus(1, 5)
-seen["of another job"] = free_orphaned_places("ffffffff")
-seen["freed"] = free_orphaned_places(job)
+seen["of another job"] = remove_orphaned_placement_groups("ffffffff")
+seen["freed"] = remove_orphaned_placement_groups(job)
 seen["then"] = free_cpus(1, 20)
-seen["freed again"] = free_orphaned_places(job)
+seen["freed again"] = remove_orphaned_placement_groups(job)
 print(json.dumps(seen))
 """
 
