@@ -13,6 +13,9 @@ from cluster.state import ClusterState, cluster_home, load_state, locked, save_s
 from cluster.store import Store
 from scenerec.errors import ClusterError
 
+_RAY_ATTEMPTS = 2
+"""Ray gives its node 30 s to register, and ends it then: too little beside other work on a small machine."""
+
 
 @dataclass(frozen=True)
 class LocalCluster:
@@ -73,7 +76,7 @@ def start(
         if with_store:
             server.await_ready(store, home, state)
             store.make_buckets(state.services["store"].ports, buckets)
-        server.await_ready(ray_node, home, state)
+        state = server.await_ready(ray_node, home, state, _RAY_ATTEMPTS)
         return _describe(home, state)
 
 

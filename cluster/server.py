@@ -50,13 +50,20 @@ def launch(server: Server, home: Path, state: ClusterState) -> ClusterState:
     return state
 
 
-def await_ready(server: Server, home: Path, state: ClusterState) -> None:
-    """Waits until the server answers; else ends it and raises ClusterError with the end of its log."""
+def await_ready(server: Server, home: Path, state: ClusterState, attempts: int = 1) -> ClusterState:
+    """Waits until the server answers; the state changes where it took more than one attempt.
+
+    A server that ended by itself is launched again, `attempts` times in all. Raises ClusterError with the end of its
+    log where it does not answer then; the server is ended.
+    """
     service = state.services[server.name]
     mark = _mark(server, state)
     if wait_until(lambda: server.is_ready(service.ports), lambda: is_running(service.pid, mark), _START_TIMEOUT_S):
-        return
+        return state
+    gave_up = not is_running(service.pid, mark)
     end(server, state)
+    if gave_up and attempts > 1:
+        return await_ready(server, home, launch(server, home, state), attempts - 1)
     log = log_path(server, home)
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = lines[-1][:200] if lines else "it said nothing"

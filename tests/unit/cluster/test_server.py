@@ -1,0 +1,70 @@
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cluster import server
+from cluster.state import ClusterState, load_state
+from scenerec.errors import ClusterError
+
+PROGRAM = """
+import http.server, pathlib, sys
+starts = pathlib.Path(sys.argv[2])
+starts.write_text(starts.read_text() + "x")
+if len(starts.read_text()) <= int(sys.argv[3]):
+    sys.exit("no luck")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+@dataclass(frozen=True)
+class Fickle:
+    """A server that gives up `failures` times before it stays."""
+
+    starts: Path
+    failures: int
+
+    name = "fickle"
+    port_names = ("http",)
+    stop_patience_s = 5.0
+
+    def command(self, ports: dict[str, int]) -> list[str]:
+        return [sys.executable, "-c", PROGRAM, str(ports["http"]), str(self.starts), str(self.failures)]
+
+    def environment(self, ports: dict[str, int]) -> dict[str, str]:
+        return dict(os.environ)
+
+    def is_ready(self, ports: dict[str, int]) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{ports['http']}", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def clean_up(self, ports: dict[str, int]) -> None:
+        pass
+
+
+def fickle(folder: Path, failures: int) -> Fickle:
+    (folder / "starts").write_text("")
+    return Fickle(folder / "starts", failures)
+
+
+def test_a_server_that_gave_up_is_started_again(tmp_path: Path) -> None:
+    one = fickle(tmp_path, failures=1)
+    state = server.await_ready(one, tmp_path, server.launch(one, tmp_path, ClusterState()), attempts=2)
+    try:
+        assert one.starts.read_text() == "xx"
+        assert server.is_up(one, state)
+        assert load_state(tmp_path) == state
+    finally:
+        assert server.end(one, state) == 1
+
+
+def test_but_not_for_ever(tmp_path: Path) -> None:
+    one = fickle(tmp_path, failures=9)
+    with pytest.raises(ClusterError, match="the embedded fickle did not start: no luck"):
+        server.await_ready(one, tmp_path, server.launch(one, tmp_path, ClusterState()), attempts=2)
+    assert one.starts.read_text() == "xx"
