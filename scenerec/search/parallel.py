@@ -115,11 +115,14 @@ def _ticks(parameter: Parameter) -> tuple[Tick, ...]:
 
 
 def _label(value: Any) -> str:
-    """Of an address its last part; of what is long its beginning."""
+    """Of an address its last part; of what is long its beginning and its end, in which architectures differ."""
     text = describe_value(value)
     if "/" in text:
         text = text.rstrip("/").rpartition("/")[2]
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+    if len(text) <= _LONGEST_LABEL:
+        return text
+    kept = _LONGEST_LABEL // 2
+    return f"{text[: kept - 1]}…{text[-kept:]}"
 
 
 def _short_names(fields: Sequence[str]) -> Mapping[str, str]:

@@ -128,3 +128,10 @@ def test_fields_of_the_same_last_part_have_their_whole_names(make_search: MakeSe
     chart = parallel({**config.search, "retrain.epochs": config.search["optimize.epochs"]}, trials, TOP1)
     assert chart is not None
     assert [axis.name for axis in chart.axes] == ["optimize.epochs", "flip", "retrain.epochs", "top-1"]
+
+
+def test_long_names_that_differ_at_their_ends_stay_apart(make_search: MakeSearch) -> None:
+    config = make_search(search={"model.arch": ["shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "resnet18"]})
+    chart = parallel(config.search, [invented(0, 0.5, point={"model.arch": "resnet18"})], TOP1)
+    assert chart is not None
+    assert [tick.label for tick in chart.axes[0].ticks] == ["shuffle…_v2_x0_5", "shuffle…_v2_x1_0", "resnet18"]
