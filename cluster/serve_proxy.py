@@ -39,6 +39,8 @@ _ENDPOINT_SETTINGS = (
 PORT_NAMES = ("haproxy_metrics", "haproxy_stats", "fallback_http", "fallback_grpc")
 
 _ENDPOINT = "frontend http_frontend"
+_GRPC_ENDPOINT = "frontend grpc_frontend"
+_GRPC_INFER = "/inference.GRPCInferenceService/ModelInfer"
 _REPLICAS = "backend http-"
 
 _REQUEST_TIMEOUT_S = 60
@@ -116,8 +118,9 @@ def write_launcher(folder: Path) -> str:
 def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
     """Ray's configuration of HAProxy with what it leaves out.
 
-    HAProxy sends a request again only where it had all of it before it sent any of it on (`http-buffer-request`): else
-    it hangs up on the client whose request a killed replica had.
+    HAProxy sends a request again only where it had all of it before it sent any of it on (`http-buffer-request`; of
+    gRPC's calls `wait-for-body` for the one that is idempotent and long): else it hangs up on the client whose request
+    a killed replica had.
 
     Of several replicas that are idle the first is asked: by itself HAProxy asks them in turn, and each finds the
     processor's caches full of another's weights (a tenth of MobileNetV3's time).
@@ -139,6 +142,9 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
             lines += [f"{indent}{setting}" for setting in _ENDPOINT_SETTINGS]
             lines += [f"{indent}timeout http-request {_REQUEST_TIMEOUT_S}s"]
             lines += [f"{indent}errorfile 408 {_error_file(folder, 408)}"]  # Ray has none of its own
+        elif word == "bind" and section == _GRPC_ENDPOINT:
+            wait = f"http-request wait-for-body time {_REQUEST_TIMEOUT_S}s if {{ path {_GRPC_INFER} }}"
+            lines += [line, f"{indent}{wait}"]
         elif word == "server" and section.startswith(_REPLICAS) and "backup" not in argument.split():
             name, backend = argument.split()[0], section.removeprefix("backend ")
             lines += [f"{indent}use-server {name} if {{ srv_conn({backend}/{name}) eq 0 }}", line]

