@@ -9,9 +9,11 @@ random network by up to a few per cent. `Errors.beyond` names those; they fail o
 import gc
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -166,50 +168,97 @@ def switch_dropout_off(model: Any) -> None:
             part.rate = 0.0
 
 
-def measure(arch: str, image_size: int) -> Parity:
+def directly(stage: Callable[..., Any], *arguments: Any) -> Any:
+    """What the stage returns."""
+    return stage(*arguments)
+
+
+def in_a_fork(stage: Callable[..., Any], *arguments: Any) -> Any:
+    """The same from a process of its own, begun before TensorFlow has computed here: it keeps memory that it freed,
+    several times the weights."""
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+        return pool.submit(stage, *arguments).result()
+
+
+def measure(arch: str, image_size: int, call: Callable[..., Any] = directly) -> Parity:
     """Compares one forward pass and one training step.
 
-    One model is held at a time, and gradients are kept in files: at most it takes twice the weights in float64.
+    One model is held at a time, and gradients are kept in files. `call` calls each of the three stages: `in_a_fork` is
+    for networks of which not all three fit into the memory.
     """
-    images, labels = draw_batch(image_size)
-    few = images[:LOGITS_BATCH]
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         store = _Store(Path(folder))
-
-        network = make_network(arch, image_size)
-        twin = make_twin(network, image_size)
-        single = torch_logits(network, few)
-        eager = difference(twin(few, training=False).numpy(), single)
-        graph = difference(twin_logits(twin, few), single)
-        round_trip = comes_back(network, twin)
-        del network
-        training_gradients(twin, images, labels, partial(store.put, "twin"))
-        for binding in keras_bindings.bindings(twin):
-            if binding.key.endswith(STATISTICS):
-                store.put("twin", binding.key, binding.to_neutral(binding.variable.numpy()))
-        del twin, binding
-        _free()
-
-        with _double_precision():
-            twin = make_twin(make_network(arch, image_size), image_size)
-            twin = keras.Model(twin.input, twin.get_layer("logits").input)  # without the cast to float32
-            double = twin_logits(twin, few)
-            training_gradients(twin, images, labels, partial(store.put, "twin64"))
-        del twin
-        _free()
-
-        training_step(make_network(arch, image_size), images, labels, partial(store.put, "torch"))
-        network = make_network(arch, image_size).double()
-        truth = torch_logits(network, few)
-        comparison = _Comparison(store)
-        training_step(network, images, labels, comparison.add)
+        twin: _TwinLogits = call(_measure_twin, arch, image_size, store)
+        double: np.ndarray = call(_measure_double_twin, arch, image_size, store)
+        truth, comparison = call(_measure_torch, arch, image_size, store)
     return Parity(
-        logits=Logits(eager, graph, difference(single, truth), difference(double, truth)),
-        round_trip=round_trip,
+        logits=Logits(
+            eager=difference(twin.eager, twin.torch),
+            graph=difference(twin.graph, twin.torch),
+            rounding=difference(twin.torch, truth),
+            exact=difference(double, truth),
+        ),
+        round_trip=twin.round_trip,
         exact_gradients=comparison.relative("twin64"),
         gradients=Errors(comparison.relative("twin"), comparison.relative("torch")),
         statistics=Errors(comparison.relative("twin", STATISTICS), comparison.relative("torch", STATISTICS)),
     )
+
+
+@dataclass(frozen=True)
+class _TwinLogits:
+    """Of the first stage, in float32."""
+
+    eager: np.ndarray
+    graph: np.ndarray
+    torch: np.ndarray
+    round_trip: bool
+
+
+def _measure_twin(arch: str, image_size: int, store: "_Store") -> _TwinLogits:
+    """The twin in float32; its gradients and statistics go into the store."""
+    images, labels = draw_batch(image_size)
+    few = images[:LOGITS_BATCH]
+    network = make_network(arch, image_size)
+    twin = make_twin(network, image_size)
+    logits = _TwinLogits(
+        eager=twin(few, training=False).numpy(),
+        graph=twin_logits(twin, few),
+        torch=torch_logits(network, few),
+        round_trip=comes_back(network, twin),
+    )
+    del network
+    training_gradients(twin, images, labels, partial(store.put, "twin"))
+    for binding in keras_bindings.bindings(twin):
+        if binding.key.endswith(STATISTICS):
+            store.put("twin", binding.key, binding.to_neutral(binding.variable.numpy()))
+    del twin, binding
+    _free()
+    return logits
+
+
+def _measure_double_twin(arch: str, image_size: int, store: "_Store") -> np.ndarray:
+    """The twin in float64: its logits."""
+    images, labels = draw_batch(image_size)
+    with _double_precision():
+        twin = make_twin(make_network(arch, image_size), image_size)
+        twin = keras.Model(twin.input, twin.get_layer("logits").input)  # without the cast to float32
+        logits = twin_logits(twin, images[:LOGITS_BATCH])
+        training_gradients(twin, images, labels, partial(store.put, "twin64"))
+    del twin
+    _free()
+    return logits
+
+
+def _measure_torch(arch: str, image_size: int, store: "_Store") -> "tuple[np.ndarray, _Comparison]":
+    """torch in both precisions: its logits in float64, and what is stored against its gradients and statistics."""
+    images, labels = draw_batch(image_size)
+    training_step(make_network(arch, image_size), images, labels, partial(store.put, "torch"))
+    network = make_network(arch, image_size).double()
+    truth = torch_logits(network, images[:LOGITS_BATCH])
+    comparison = _Comparison(store)
+    training_step(network, images, labels, comparison.add)
+    return truth, comparison
 
 
 Visit = Callable[[str, np.ndarray], None]
@@ -277,22 +326,25 @@ def _visit_and_free(name: str, visit: Visit, parameter: torch.Tensor) -> None:
     parameter.grad = None
 
 
+@dataclass(frozen=True)
 class _Store:
     """Sets of named tensors, in files."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.names: dict[str, list[str]] = {}
+    folder: Path
 
     def put(self, kind: str, name: str, tensor: np.ndarray) -> None:
-        self.names.setdefault(kind, []).append(name)
-        np.save(self._path(kind, name), tensor)
+        np.save(self.folder / f"{kind}-{name}.npy", tensor)
 
     def get(self, kind: str, name: str) -> np.ndarray:
-        return np.load(self._path(kind, name))
+        return np.load(self.folder / f"{kind}-{name}.npy")
 
-    def _path(self, kind: str, name: str) -> Path:
-        return self.folder / f"{kind}-{name}.npy"
+    def names(self) -> dict[str, set[str]]:
+        """By kind."""
+        found: dict[str, set[str]] = {}
+        for file in self.folder.iterdir():
+            kind, _, name = file.stem.partition("-")
+            found.setdefault(kind, set()).add(name)
+        return found
 
 
 class _Comparison:
@@ -300,12 +352,13 @@ class _Comparison:
 
     def __init__(self, store: _Store) -> None:
         self.store = store
+        self.names = store.names()
         self.norms: dict[str, float] = {}
-        self.distances: dict[str, dict[str, float]] = {kind: {} for kind in store.names}
+        self.distances: dict[str, dict[str, float]] = {kind: {} for kind in self.names}
 
     def add(self, name: str, truth: np.ndarray) -> None:
         self.norms[name] = float(np.linalg.norm(truth))
-        for kind, names in self.store.names.items():
+        for kind, names in self.names.items():
             if name in names:
                 self.distances[kind][name] = float(np.linalg.norm(self.store.get(kind, name) - truth))
 

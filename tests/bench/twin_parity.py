@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -103,7 +104,7 @@ def measure_parity(arch: str) -> dict[str, Any]:
     from tests import parity
 
     size = parity.smallest_telling_size(arch)
-    found = parity.measure(arch, size)
+    found = parity.measure(arch, size, parity.in_a_fork)
     exact = max(found.exact_gradients, key=lambda name: found.exact_gradients[name])
     figures: dict[str, Any] = {
         "image_size": size,
@@ -165,7 +166,8 @@ def run_child(kind: str, arch: str, memory_gb: float, limit_s: float) -> Child:
             failure = f"needs more than {memory_gb:g} GB of memory"
         elif time.monotonic() - start > limit_s:
             failure = f"takes more than {limit_s:g} s"
-    child.kill()
+    for each in (*watched.children(), watched) if failure else ():
+        each.kill()
     out, err = child.communicate()
     if not failure and child.returncode:
         failure = err.strip().splitlines()[-1] if err.strip() else f"exit code {child.returncode}"
@@ -174,11 +176,10 @@ def run_child(kind: str, arch: str, memory_gb: float, limit_s: float) -> Child:
 
 
 def resident_bytes(process: psutil.Process) -> int:
-    """0 where it has ended."""
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
+    """With its children; 0 where it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return sum(int(each.memory_info().rss) for each in (process, *process.children()))
+    return 0
 
 
 if __name__ == "__main__":
