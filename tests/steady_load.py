@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Tally:
         return sum(self.right.values())
 
 
-class _Load:
+class _Load(ABC):
     """Asks from several connections, one request after the other on each, until the block ends.
 
     It tries nothing again: what the server loses is lost.
@@ -55,8 +56,9 @@ class _Load:
         self._ended.set()
         self._thread.join()
 
+    @abstractmethod
     async def _run(self) -> None:
-        raise NotImplementedError
+        """Asks from all connections until `_ended`, and fills the tally."""
 
 
 class SteadyLoad(_Load):

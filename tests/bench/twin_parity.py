@@ -166,8 +166,10 @@ def run_child(kind: str, arch: str, memory_gb: float, limit_s: float) -> Child:
             failure = f"needs more than {memory_gb:g} GB of memory"
         elif time.monotonic() - start > limit_s:
             failure = f"takes more than {limit_s:g} s"
-    for each in (*watched.children(), watched) if failure else ():
-        each.kill()
+    if failure:
+        with suppress(psutil.NoSuchProcess):  # it may have ended this moment
+            for each in (*watched.children(), watched):
+                each.kill()
     out, err = child.communicate()
     if not failure and child.returncode:
         failure = err.strip().splitlines()[-1] if err.strip() else f"exit code {child.returncode}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import httpx
 
 from cluster import loopback, serve_proxy
+from serve.grpc_v2 import SERVICE
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,10 +42,44 @@ backend replicas
 """
 
 
+GRPC_CONFIG = """\
+frontend grpc_frontend
+    bind 127.0.0.1:{grpc} proto h2
+    default_backend grpc_replicas
+backend grpc_replicas
+    server one 127.0.0.1:{one} proto h2
+    server two 127.0.0.1:{two} proto h2
+"""
+
+# Whoever gets the first call keeps it, and says who it is; the other calls are answered with their length.
+GRPC_SERVER = """
+import os, sys, time, grpc
+from concurrent import futures
+
+def answer(request, context):
+    try:
+        os.write(os.open(sys.argv[2], os.O_CREAT | os.O_EXCL | os.O_WRONLY), str(os.getpid()).encode())
+    except FileExistsError:
+        return str(len(request)).encode()
+    time.sleep(60)
+
+class Handler(grpc.GenericRpcHandler):
+    def service(self, details):
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+server = grpc.server(futures.ThreadPoolExecutor(4))
+server.add_generic_rpc_handlers((Handler(),))
+server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+server.start()
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+
 @contextmanager
-def proxy(folder: Path, port: int, server: int, **environment: str) -> Iterator[None]:
+def proxy(folder: Path, port: int, server: int, more: str = "", **environment: str) -> Iterator[None]:
     config = folder / "haproxy.cfg"
-    config.write_text(CONFIG.format(folder=folder, port=port, server=server))
+    config.write_text(CONFIG.format(folder=folder, port=port, server=server) + more)
     launcher = serve_proxy.write_launcher(folder)
     variables = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": launcher, **environment}
     with subprocess.Popen([launcher, "-db", "-f", str(config)], env=variables, stderr=subprocess.DEVNULL) as process:
@@ -90,3 +127,33 @@ def test_without_a_replica_the_proxy_says_so_as_our_errors_do(tmp_path: Path) ->
         answer = httpx.post(f"http://127.0.0.1:{port}/v1/models/x:predict", content=b"x", timeout=20, trust_env=False)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["code"] == "not_ready"
+
+
+def test_a_long_grpc_call_that_a_killed_server_had_is_answered_by_another(tmp_path: Path) -> None:
+    port, nobody, *ports = loopback.free_ports(("http", "nobody", "grpc", "one", "two")).values()
+    grpc_port, taken = ports[0], tmp_path / "taken"
+    servers = [
+        subprocess.Popen(
+            [sys.executable, "-c", GRPC_SERVER, str(each), str(taken)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for each in ports[1:]
+    ]
+    try:
+        for each in servers:
+            assert each.stdout is not None and each.stdout.readline() == "up\n"
+        more = GRPC_CONFIG.format(grpc=grpc_port, one=ports[1], two=ports[2])
+        with proxy(tmp_path, port, nobody, more), grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+            call = infer.future(bytes(200_000), timeout=30)  # HTTP/2 sends the first 64 KB at once
+            while not (taken.exists() and taken.read_text()):
+                assert not call.done()
+                time.sleep(0.05)
+            os.kill(int(taken.read_text()), signal.SIGKILL)
+            assert call.result() == b"200000"
+    finally:
+        for each in servers:
+            each.kill()
+            each.communicate()

@@ -8,7 +8,7 @@ FAMILIES = [
     *("convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v3_small"),
     *("regnet_y_400mf", "resnet18", "shufflenet_v2_x1_0", "squeezenet1_1", "swin_v2_t", "vit_b_32"),
 ]
-"""The smallest of each."""
+"""A small one of each."""
 
 
 @pytest.mark.parametrize("arch", FAMILIES)
