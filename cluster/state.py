@@ -8,33 +8,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from scenerec.errors import ClusterError
+from scenerec.frozen import Frozen
 
 _FILE = "cluster.json"
 
 
-class Service(BaseModel):
+class Service(Frozen):
     """A server of the cluster."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     pid: int
     ports: dict[str, int]
 
 
-class ClusterState(BaseModel):
+class ClusterState(Frozen):
     """The content of cluster.json. It outlives the processes: the store keeps its credentials."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(default_factory=lambda: secrets.token_hex(8))
     token: str = Field(default_factory=lambda: secrets.token_hex(32), repr=False)
     """Ray's authentication token: without one, every user of this machine could run code in the cluster."""
     access_key: str = Field(default_factory=lambda: secrets.token_hex(10))
     secret_key: str = Field(default_factory=lambda: secrets.token_hex(20), repr=False)
-    services: dict[str, Service] = {}
+    services: dict[str, Service] = Field(default_factory=dict)
     """What was started, by name: ray, store."""
 
     def with_service(self, name: str, service: Service) -> "ClusterState":

@@ -10,10 +10,10 @@ import ray
 
 from jobs.tasks import run_tasks
 from scenerec.errors import ScenerecError
-from scenerec.inference.evaluator import EvaluationRequest, Examiner, Subject, check_writable, evaluate
-from scenerec.inference.predictions import Predictions, merge, shares
-from scenerec.inference.report import write_outcome
-from scenerec.training.progress import Event, Failure, Note, RunResult, format_line
+from scenerec.inference.evaluation.evaluator import EvaluationRequest, Examiner, Subject, check_writable, evaluate
+from scenerec.inference.evaluation.predictions import Predictions, merge, shares
+from scenerec.inference.evaluation.report import write_outcome
+from scenerec.job_log import Event, Failure, Note, RunResult, format_line
 
 NOTE_EVERY_S = 10.0
 SHARES_PER_WORKER = 8
@@ -29,7 +29,7 @@ class Share(NamedTuple):
 
 
 def main(request_file: str) -> int:
-    """Evaluates what `request_file` asks for; returns the exit code. Prints lines of `scenerec.training.progress`."""
+    """Evaluates what `request_file` asks for; returns the exit code. Prints lines of `scenerec.job_log`."""
     try:
         request = EvaluationRequest.model_validate_json(Path(request_file).read_bytes())
         if request.output:

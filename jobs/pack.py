@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import ray
 
-from scenerec.data.pack import PackRequest, pack
+from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.errors import ClusterError, ScenerecError
-from scenerec.training.progress import Event, Failure, Note, RunResult, format_line
+from scenerec.job_log import Event, Failure, Note, RunResult, format_line
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -21,7 +21,7 @@ NOTE_EVERY_S = 10.0
 
 
 def main(request_file: str) -> int:
-    """Packs what `request_file` asks for; returns the exit code. Prints lines of `scenerec.training.progress`."""
+    """Packs what `request_file` asks for; returns the exit code. Prints lines of `scenerec.job_log`."""
     try:
         request = PackRequest.model_validate_json(Path(request_file).read_bytes())
         ray.init(log_to_driver=False, logging_level="ERROR")

@@ -8,11 +8,11 @@ from typing import Any
 from ray.tune import schedulers
 
 from jobs.halving import HalvingScheduler
-from scenerec.search import space
+from scenerec.config import space
+from scenerec.config.tune import MAXIMISED, TuneConfig
 from scenerec.search.halving import asynchronous, hyperband
 from scenerec.search.levels import halving_rungs, most_epochs, rung_time, rung_times
 from scenerec.search.trial import Trial, is_value, towards_better
-from scenerec.tune_config import MAXIMISED, TuneConfig
 
 TIME = "rung_time"
 

@@ -9,15 +9,15 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from jobs.orphans import remove_orphaned_placement_groups
+from scenerec.config.space import Point, describe_point
+from scenerec.config.tune import TuneConfig
 from scenerec.search.levels import most_epochs, trial_levels
 from scenerec.search.progress import SearchNews, TrialNews
 from scenerec.search.samplers import Sampler
-from scenerec.search.space import Point, describe_point
 from scenerec.search.standing import leaderboard, savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
-from scenerec.tune_config import TuneConfig
 
 _SWEEP_EVERY_S = 5.0
 

@@ -6,15 +6,16 @@ import sys
 from functools import partial
 from typing import Any
 
-from scenerec.config import TrainConfig, WorkerRange
-from scenerec.config_file import load_config
+from scenerec.config.file import load_config
+from scenerec.config.train import TrainConfig, WorkerRange
+from scenerec.data.packed_set import open_set
 from scenerec.errors import ScenerecError, StorageError
-from scenerec.plan import Plan
-from scenerec.preflight import open_set, plan_job
+from scenerec.job_log import Event, Failure, RunResult, format_line
 from scenerec.storage import open_storage
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
-from scenerec.training.progress import Event, Failure, RunResult, format_line
+from scenerec.training.plan import Plan
+from scenerec.training.preflight import plan_job
 from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
@@ -43,7 +44,7 @@ class Reporter:
 
 
 def main(config_file: str) -> int:
-    """Runs the job of `config_file`; returns the exit code. Prints the lines of `scenerec.training.progress`."""
+    """Runs the job of `config_file`; returns the exit code. Prints the lines of `scenerec.job_log`."""
     try:
         config = load_config(config_file)
         say(RunResult(run(config)))

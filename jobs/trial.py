@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from jobs.train import Reporter, fit
-from scenerec.config import TrainConfig
+from scenerec.config.train import TrainConfig
+from scenerec.config.tune import TuneConfig
 from scenerec.errors import ScenerecError
-from scenerec.preflight import plan_job
+from scenerec.job_log import Event
 from scenerec.search.levels import Level, judged_epochs, trial_levels, trial_name
 from scenerec.search.relay import Bookmark, Relay, allow, take_over, wait_until_allowed
 from scenerec.search.statics import static_values
 from scenerec.search.trial_store import SearchFolder
-from scenerec.training.progress import Event
+from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder
-from scenerec.tune_config import TuneConfig
 from scenerec.world import World
 
 POLL_S = 0.5

@@ -9,9 +9,10 @@ from typing import Any
 
 from jobs.train import job_id, say
 from jobs.train import run as run_training
-from scenerec.config_file import dump_config, parse_as, read_config
+from scenerec.config.file import dump_config, parse_as, read_config
+from scenerec.config.tune import TuneConfig
 from scenerec.errors import ScenerecError
-from scenerec.plan import NodeResources
+from scenerec.job_log import Failure, Note, RunResult
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.plan import trials_at_once
 from scenerec.search.progress import SearchNews, TrialNews, format_news
@@ -21,9 +22,8 @@ from scenerec.search.samplers import make_sampler
 from scenerec.search.standing import savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import BEST_CONFIG_FILE, SearchFolder
-from scenerec.training.progress import Failure, Note, RunResult
+from scenerec.training.plan import NodeResources
 from scenerec.training.run_folder import RunFolder
-from scenerec.tune_config import TuneConfig
 
 TRIAL_RESTARTS = 2
 

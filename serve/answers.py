@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scenerec.errors import ScenerecError
-from scenerec.inference.engine import ClosedError, ExpiredError, OverloadedError
-from scenerec.inference.photograph import DamagedImageError, PhotographError, TooManyPixelsError, UnknownFormatError
+from scenerec.inference.predictors.engine import ClosedError, ExpiredError, OverloadedError
+from scenerec.inference.predictors.photograph import (
+    DamagedImageError,
+    PhotographError,
+    TooManyPixelsError,
+    UnknownFormatError,
+)
 
 RETRY_AFTER_S = 1
 """What a caller is told to wait for a busy server: it is idle again within a batch or two."""

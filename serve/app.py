@@ -10,7 +10,7 @@ from ray.serve.config import AutoscalingConfig, HTTPOptions, gRPCOptions
 from ray.serve.schema import LoggingConfig
 
 import scenerec
-from scenerec.serve_config import ServeConfig, ServeScaleConfig
+from scenerec.config.serve import ServeConfig, ServeScaleConfig
 from serve import express
 from serve.load import MOST
 from serve.replica import Replica, ReplicaSettings

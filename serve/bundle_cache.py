@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundle import INFO_FILE, Bundle, BundleInfo, open_bundle
+from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, BundleInfo, open_bundle
 from scenerec.storage import open_storage
 from serve.assignment import Placement
 

@@ -1,6 +1,6 @@
 """What `scenerec serve` does on a cluster, as a job of it: deploy, look, change the scale, stop.
 
-Prints lines of `scenerec.training.progress`, the last of which is the result.
+Prints lines of `scenerec.job_log`, the last of which is the result.
 """
 
 import asyncio
@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
 from cluster.serve_proxy import CERTIFICATE
+from scenerec.config.serve import ServeConfig, ServeScaleConfig
 from scenerec.errors import ClusterError, ScenerecError
-from scenerec.serve_config import ServeConfig, ServeScaleConfig
-from scenerec.training.progress import Event, Failure, Note, RunResult, format_line
+from scenerec.frozen import Frozen
+from scenerec.job_log import Event, Failure, Note, RunResult, format_line
 from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options, replicas_that_fit
 
 _STATUS_TIMEOUT_S = 20
@@ -30,17 +31,15 @@ _START_TIMEOUT_S = 180
 _RUNNING_TIMEOUT_S = 600
 
 
-class Order(BaseModel):
+class Order(Frozen):
     """What is to be done."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     action: Literal["deploy", "status", "scale", "stop"]
     name: str = ""
     """Of the application; for `status` all where it is empty."""
     config: ServeConfig | None = None
     """To deploy."""
-    scale: dict[str, Any] = {}
+    scale: dict[str, Any] = Field(default_factory=dict)
     """To change of the deployed config's scale."""
     default_host: str = "0.0.0.0"
     """Interface of the endpoint where the config names none."""

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import yaml
 from pydantic import Field, ValidationError
 
-from scenerec.config import Section
 from scenerec.errors import ConfigError
+from scenerec.frozen import Frozen
 from scenerec.storage import open_storage
 from serve.answers import RequestError, retry_later
 from serve.rate import Bucket, take
 
 
-class ApiKey(Section):
+class ApiKey(Frozen):
     """One caller."""
 
     name: str = Field(min_length=1)
@@ -31,7 +31,7 @@ class ApiKey(Section):
     """Images that it may send at once, over all replicas."""
 
 
-class ApiKeys(Section):
+class ApiKeys(Frozen):
     """The whole file."""
 
     keys: tuple[ApiKey, ...] = ()

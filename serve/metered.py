@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenerec.inference.engine import Answer
+from scenerec.inference.predictors.engine import Answer
 from serve.events import Event
 from serve.keys import Caller, Guard
 from serve.limits import Limits

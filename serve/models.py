@@ -9,11 +9,11 @@ from threading import Lock
 import numpy as np
 
 from scenerec.errors import BundleError, ScenerecError
-from scenerec.inference.bundle import Bundle, BundleInfo
-from scenerec.inference.cam import ActivationMapper, explains
-from scenerec.inference.classifier import Classifier
-from scenerec.inference.engine import Answer, ClosedError, Engine
-from scenerec.inference.golden import check_golden
+from scenerec.inference.bundles.bundle import Bundle, BundleInfo
+from scenerec.inference.explain.cam import ActivationMapper, explains
+from scenerec.inference.predictors.classifier import Classifier
+from scenerec.inference.predictors.engine import Answer, ClosedError, Engine
+from scenerec.inference.predictors.golden import check_golden
 from serve.answers import UnknownModelError, UnknownVersionError
 
 _WARM_UP_BATCHES = (1, 2)

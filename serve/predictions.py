@@ -5,8 +5,8 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from scenerec.inference.cam import NoHeatMapError, render
-from scenerec.inference.engine import Answer
+from scenerec.inference.explain.cam import NoHeatMapError, render
+from scenerec.inference.predictors.engine import Answer
 from serve.answers import RequestError
 from serve.models import ServedVersion
 from serve.photographs import Question

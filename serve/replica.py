@@ -11,9 +11,9 @@ from ray import serve
 from ray.serve._private.common import RUNNING_REQUESTS_KEY
 from ray.serve.handle import DeploymentHandle
 
-from scenerec.config import Section
+from scenerec.config.serve import BatchingConfig, HttpConfig, ServeConfig
 from scenerec.errors import ScenerecError
-from scenerec.serve_config import BatchingConfig, HttpConfig, ServeConfig
+from scenerec.frozen import Frozen
 from serve.api import Api
 from serve.assignment import Assignment, Report
 from serve.bundle_cache import cache_folder
@@ -34,7 +34,7 @@ _FLUSH_S = 1.0
 _RETRY_S = 1.0
 
 
-class ReplicaSettings(Section):
+class ReplicaSettings(Frozen):
     """What a replica is started with. Which versions it serves, and how many replicas there are, may change later."""
 
     application: str

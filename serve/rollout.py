@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
+from scenerec.config.serve import ServeConfig, ServedModelConfig
 from scenerec.errors import ScenerecError, StorageError
-from scenerec.inference.registry import Registry
-from scenerec.serve_config import ServeConfig, ServedModelConfig
+from scenerec.inference.bundles.registry import Registry
 from serve.assignment import Assignment, Placement, Report
 from serve.bundle_cache import cache_folder, digest_of, open_placement
 from serve.models import EngineOptions, load_version

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scenerec.inference.engine import Answer
+from scenerec.inference.predictors.engine import Answer
 from serve.answers import RequestError
 from serve.metered import Metered
 from serve.models import ServedVersion, Shelf

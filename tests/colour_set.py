@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scenerec.data.pack import PackRequest, pack
-from scenerec.data.pack_plan import PackOptions
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 
 CLASSES = ("a/red", "b/green", "c/blue")
 PER_CLASS = 10

@@ -8,9 +8,9 @@ import pytest
 import torchvision  # noqa: F401 - before tensorflow, whichever test imports that first
 from hypothesis import settings
 
-from scenerec.config import TrainConfig
-from scenerec.data.pack import PackRequest, pack
-from scenerec.data.pack_plan import PackOptions
+from scenerec.config.train import TrainConfig
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
 from tests.web import WebServer
 

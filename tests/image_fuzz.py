@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scenerec.inference.photograph import PhotographError, Preparer
+from scenerec.inference.predictors.photograph import PhotographError, Preparer
 from tests.mutated_images import Mutated, mutate, seeds
 
 MEMORY_BYTES = 2 << 30

@@ -26,7 +26,8 @@ from torch.nn import functional as F
 import keras  # isort: skip
 import tensorflow as tf
 
-from scenerec.models import keras_bindings, keras_layers, keras_twin, torch_model, zoo
+from scenerec.models import keras_twin, torch_model, zoo
+from scenerec.models.keras_twin import bindings, layers
 
 CLASSES = 10
 LOGITS_BATCH = 2
@@ -155,7 +156,7 @@ def make_twin(network: nn.Module, image_size: int) -> keras.Model:
     """Its twin, with its weights."""
     twin = keras_twin.twin(network, image_size, name="twin")
     switch_dropout_off(twin)
-    keras_bindings.load_state(twin, torch_model.state(network))
+    bindings.load_state(twin, torch_model.state(network))
     return twin
 
 
@@ -164,7 +165,7 @@ def switch_dropout_off(model: Any) -> None:
     for part in model.modules() if isinstance(model, nn.Module) else model.layers:
         if isinstance(part, nn.Dropout | torchvision.ops.StochasticDepth):
             part.p = 0.0
-        elif isinstance(part, keras_layers.Dropout):
+        elif isinstance(part, layers.Dropout):
             part.rate = 0.0
 
 
@@ -229,7 +230,7 @@ def _measure_twin(arch: str, image_size: int, store: "_Store") -> _TwinLogits:
     )
     del network
     training_gradients(twin, images, labels, partial(store.put, "twin"))
-    for binding in keras_bindings.bindings(twin):
+    for binding in bindings.bindings(twin):
         if binding.key.endswith(STATISTICS):
             store.put("twin", binding.key, binding.to_neutral(binding.variable.numpy()))
     del twin, binding
@@ -284,7 +285,7 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> float:
 def comes_back(network: nn.Module, twin: keras.Model) -> bool:
     """Whether Keras holds all of torch's floating-point tensors, bit by bit."""
     expected = {key: tensor for key, tensor in network.state_dict().items() if tensor.is_floating_point()}
-    bound = keras_bindings.bindings(twin)
+    bound = bindings.bindings(twin)
     return {binding.key for binding in bound} == set(expected) and all(
         np.array_equal(binding.to_neutral(binding.variable.numpy()), expected[binding.key].numpy()) for binding in bound
     )
@@ -293,7 +294,7 @@ def comes_back(network: nn.Module, twin: keras.Model) -> bool:
 def training_gradients(twin: keras.Model, images: np.ndarray, labels: np.ndarray, visit: Visit) -> None:
     """One training step without an update, in graph mode: visits the gradients of the mean cross-entropy, by torch
     name and in torch's layout."""
-    parameters = [binding for binding in keras_bindings.bindings(twin) if binding.trainable]
+    parameters = [binding for binding in bindings.bindings(twin) if binding.trainable]
 
     @tf.function
     def gradients() -> list[tf.Tensor]:

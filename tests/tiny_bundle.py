@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from scenerec.inference.bundle import (
+from scenerec.inference.bundles.bundle import (
     GOLDEN_FILE,
     ONNX_FILE,
     Bundle,

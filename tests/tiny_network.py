@@ -3,9 +3,9 @@
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.export import graph
-from scenerec.inference.bundle import BundleInfo, Lineage, Preprocessing
+from scenerec.inference.bundles.bundle import BundleInfo, Lineage, Preprocessing
+from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = 8
 LABELS = ("red", "green", "blue")

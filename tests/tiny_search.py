@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from scenerec.config.tune import TuneConfig
 from scenerec.search.trial import Trial
-from scenerec.tune_config import TuneConfig
 
 MakeSearch = Callable[..., TuneConfig]
 

@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from scenerec.config import TrainConfig
-from scenerec.data.pack import PackRequest, pack
-from scenerec.data.pack_plan import PackOptions
+from scenerec.checkpoint import Tensors
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import open_set
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
-from scenerec.preflight import open_set, plan_job
-from scenerec.training.checkpoint import Tensors
+from scenerec.job_log import Event, Progress
 from scenerec.training.learner import TrainingJob
 from scenerec.training.loop import train
-from scenerec.training.progress import Event, Progress
+from scenerec.training.preflight import plan_job
 from scenerec.world import World
 
 CLASSES = 4

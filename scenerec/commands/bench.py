@@ -12,7 +12,7 @@ import typer
 from scenerec.commands import options
 
 if TYPE_CHECKING:
-    from scenerec.inference.latency import Timing
+    from scenerec.inference.predictors.latency import Timing
 
 _BATCH_SIZES = [1, 2, 4, 8, 16, 32]
 
@@ -38,8 +38,8 @@ def bench(
     """
     from cluster.environment import use_store_environment
     from scenerec.errors import BundleError
-    from scenerec.inference.bundle import open_bundle
-    from scenerec.inference.latency import measure
+    from scenerec.inference.bundles.bundle import open_bundle
+    from scenerec.inference.predictors.latency import measure
 
     output = options.new_file("--output", output)
     use_store_environment()
@@ -68,7 +68,7 @@ def _print_row(timing: "Timing", first: bool) -> None:
 
 
 def _write_csv(path: Path, timings: "list[Timing]") -> None:
-    from scenerec.inference.latency import Timing
+    from scenerec.inference.predictors.latency import Timing
 
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Timing)])

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from scenerec.commands import options
-from scenerec.commands.quiet import quiet_frameworks
+from scenerec.commands.screen.quiet import quiet_frameworks
 
 if TYPE_CHECKING:
-    from scenerec.models.conversion import Conversion
+    from scenerec.models.weights.conversion import Conversion
 
 _SHOWN = 5
 
@@ -66,13 +66,13 @@ def convert(
     but tensors and plain values.
 
     A .pth loads strictly into torchvision's model. A SavedModel needs
-    nothing but TensorFlow; a .keras file also scenerec.models.keras_bindings.
+    nothing but TensorFlow; a .keras file also scenerec.models.keras_twin.bindings.
     """
     import dataclasses
     import json
 
     from cluster.environment import use_store_environment
-    from scenerec.models.conversion import convert as convert_weights
+    from scenerec.models.weights.conversion import convert as convert_weights
 
     source, dest = _location("SOURCE", source), _location("DEST", dest)
     use_store_environment()
@@ -88,7 +88,7 @@ def convert(
 
 
 def _location(name: str, location: str) -> str:
-    from scenerec.config import expand_location
+    from scenerec.config.location import expand_location
     from scenerec.errors import ConfigError
 
     try:
@@ -99,7 +99,7 @@ def _location(name: str, location: str) -> str:
 
 def _destination_format(dest: str, to: str | None) -> str:
     from scenerec.errors import ConfigError
-    from scenerec.models.weight_files import file_format
+    from scenerec.models.weights.files import file_format
 
     kind = file_format(dest)
     if kind and to:
@@ -113,7 +113,7 @@ def _destination_format(dest: str, to: str | None) -> str:
 
 def _refuse_overwriting(dest: str) -> None:
     from scenerec.errors import StorageError
-    from scenerec.models.weight_files import is_there
+    from scenerec.models.weights.files import is_there
 
     if is_there(dest):
         raise StorageError(f"{dest}: is there already: --force replaces it")

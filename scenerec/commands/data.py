@@ -9,7 +9,7 @@ from scenerec.commands import options
 
 if TYPE_CHECKING:
     from scenerec.data.manifest import Manifest
-    from scenerec.data.pack import PackRequest, PackResult, SplitResult
+    from scenerec.data.packing.pack import PackRequest, PackResult, SplitResult
     from scenerec.data.show import Description
     from scenerec.storage import Storage
 
@@ -65,7 +65,7 @@ def pack(
 
         scenerec data pack /shared/places365 s3://scenes/places365 --address http://HOST:8265
     """
-    from scenerec.data.pack import PackOptions, PackRequest
+    from scenerec.data.packing.pack import PackOptions, PackRequest
 
     request = PackRequest(
         source=source.expanduser().absolute(),
@@ -86,7 +86,7 @@ def pack(
 
 
 def _pack_here(request: "PackRequest", processes: int | None) -> "PackResult":
-    from scenerec.data.pack import pack as pack_source
+    from scenerec.data.packing.pack import pack as pack_source
     from scenerec.data.pool import default_processes, process_runner
 
     with _ProgressBar("packing") as progress:
@@ -110,8 +110,8 @@ def _pack_on_cluster(request: "PackRequest", address: str) -> "PackResult":
     from cluster.client import ClusterClient
     from scenerec import __version__
     from scenerec.commands.follow import exit_code
-    from scenerec.commands.live import tell
-    from scenerec.data.pack import PackResult
+    from scenerec.commands.screen.live import tell
+    from scenerec.data.packing.pack import PackResult
 
     client = ClusterClient(find_address(address))
     name = "pack-" + re.sub("[^A-Za-z0-9._-]", "-", request.destination.rpartition("/")[2])[:50]
@@ -268,7 +268,7 @@ class _ProgressBar:
 
 
 def _location(name: str, location: str) -> str:
-    from scenerec.config import expand_location
+    from scenerec.config.location import expand_location
     from scenerec.errors import ConfigError
 
     try:

@@ -13,7 +13,7 @@ from scenerec.client import (
     RateLimitedError,
     TimedOutError,
 )
-from scenerec.commands.progress_bar import ProgressBar
+from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.errors import ScenerecError
 
 IN_FLIGHT = 8

@@ -10,7 +10,7 @@ from scenerec.commands import options
 
 if TYPE_CHECKING:
     from cluster.client import ClusterClient
-    from scenerec.inference.evaluator import EvaluationRequest
+    from scenerec.inference.evaluation.evaluator import EvaluationRequest
 
 _LISTED = 5
 _FRAMEWORKS = "torch or tensorflow: runs a checkpoint; by default the one that trained it."
@@ -99,7 +99,7 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "Evalu
     from pydantic import ValidationError
 
     from scenerec.errors import ConfigError
-    from scenerec.inference.evaluator import EvaluationRequest, own_data, run_output
+    from scenerec.inference.evaluation.evaluator import EvaluationRequest, own_data, run_output
 
     try:
         request = EvaluationRequest.model_validate({"subject": subject, "data": data or "", **fields})
@@ -116,10 +116,10 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "Evalu
 
 
 def _here(request: "EvaluationRequest", report: Path | None, verbose: bool) -> dict[str, Any]:
-    from scenerec.commands.progress_bar import ProgressBar
-    from scenerec.commands.quiet import quiet_frameworks
-    from scenerec.inference.evaluator import check_writable, examine_here
-    from scenerec.inference.report import render, write_outcome
+    from scenerec.commands.screen.progress_bar import ProgressBar
+    from scenerec.commands.screen.quiet import quiet_frameworks
+    from scenerec.inference.evaluation.evaluator import check_writable, examine_here
+    from scenerec.inference.evaluation.report import render, write_outcome
 
     if request.output:
         check_writable(request.output)
@@ -137,7 +137,7 @@ def _on_cluster(client: "ClusterClient", request: "EvaluationRequest", report: P
 
     from scenerec.commands.run_job import run_job
     from scenerec.errors import ConfigError
-    from scenerec.inference.report import REPORT_FILE
+    from scenerec.inference.evaluation.report import REPORT_FILE
     from scenerec.storage import open_storage
 
     if report and not request.output:

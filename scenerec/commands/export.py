@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from scenerec.commands import options
-from scenerec.commands.quiet import quiet_frameworks
+from scenerec.commands.screen.quiet import quiet_frameworks
 
 if TYPE_CHECKING:
     from scenerec.export.exporter import Exported
@@ -157,7 +157,7 @@ def export(
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
     with quiet_frameworks(verbose) as terminal:
-        from scenerec.commands.step_lines import StepLines
+        from scenerec.commands.screen.step_lines import StepLines
         from scenerec.export import exporter, tf_onnx
         from scenerec.export.providers import support
         from scenerec.export.source import with_plain_input
@@ -217,7 +217,7 @@ def _stated(
     labels: str | None,
 ) -> "Stated":
     from scenerec.export.source import Stated
-    from scenerec.inference.trained_model import read_labels
+    from scenerec.inference.predictors.trained_model import read_labels
 
     return Stated(
         name=name,

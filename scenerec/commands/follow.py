@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scenerec.commands.live import Story, show_result, tell
+from scenerec.commands.screen.live import Story, show_result, tell
 
 if TYPE_CHECKING:
     from cluster.client import ClusterClient, Job

@@ -6,10 +6,10 @@ from pathlib import Path
 from PIL import Image
 
 from scenerec.errors import StorageError
-from scenerec.inference.bundle import Bundle
-from scenerec.inference.cam import ActivationMapper
-from scenerec.inference.classifier import Classifier
-from scenerec.inference.overlay import blend
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.explain.cam import ActivationMapper
+from scenerec.inference.explain.overlay import blend
+from scenerec.inference.predictors.classifier import Classifier
 
 
 class HeatMaps:

@@ -9,7 +9,7 @@ from scenerec.commands import options
 
 def list_jobs(address: options.Address = None, as_json: options.Json = False) -> None:
     """List the jobs of the cluster, the newest first."""
-    from scenerec.commands.job_table import client, job_json, show_jobs
+    from scenerec.commands.screen.job_table import client, job_json, show_jobs
 
     jobs = client(address).jobs()
     if as_json:

@@ -22,8 +22,8 @@ def logs(
     from rich.console import Console
 
     from scenerec.commands.follow import follow as follow_job
-    from scenerec.commands.job_table import client as open_client
-    from scenerec.commands.live import show_result, tell
+    from scenerec.commands.screen.job_table import client as open_client
+    from scenerec.commands.screen.live import show_result, tell
 
     client = open_client(address)
     found = client.find(job)

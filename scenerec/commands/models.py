@@ -65,8 +65,8 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Tell all about an architecture: its size, its status, its pretrained weights, and how to use them."""
-    from scenerec.models.pretrained import best_weights, published_weights
     from scenerec.models.status import read_status
+    from scenerec.models.weights.published import best_weights, published_weights
     from scenerec.models.zoo import architecture
 
     entry = architecture(arch)
@@ -89,7 +89,7 @@ def show(
 
 def _description(entry: "Architecture", status: "Status") -> dict[str, Any]:
     """What is known of an architecture, as plain JSON values."""
-    from scenerec.models.pretrained import best_weights
+    from scenerec.models.weights.published import best_weights
 
     return {
         **asdict(entry),

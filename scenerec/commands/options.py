@@ -25,7 +25,7 @@ Overrides = Annotated[
 
 def location(name: str, text: str) -> str:
     """A folder's or file's address as it was typed for `name`, expanded. Raises ConfigError that names it."""
-    from scenerec.config import expand_location
+    from scenerec.config.location import expand_location
     from scenerec.errors import ConfigError
 
     try:

@@ -13,8 +13,8 @@ from scenerec.commands import options
 if TYPE_CHECKING:
     from scenerec import client
     from scenerec.commands.heat_maps import HeatMaps
-    from scenerec.inference.bundle import Bundle
-    from scenerec.inference.classifier import Classifier, Guess
+    from scenerec.inference.bundles.bundle import Bundle
+    from scenerec.inference.predictors.classifier import Classifier, Guess
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
@@ -61,7 +61,7 @@ def predict(
             raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")
         _ask_endpoint(endpoint, api_key, model, list(_expand(images)), top_k, as_json)
         return
-    from scenerec.inference.classifier import Classifier
+    from scenerec.inference.predictors.classifier import Classifier
 
     bundle = _open(model, registry)
     classifier = Classifier(bundle)
@@ -120,8 +120,8 @@ def _heat_maps(bundle: "Bundle", classifier: "Classifier", folder: Path | None) 
 def _open(model: str, registry: str | None) -> "Bundle":
     from cluster.environment import use_store_environment
     from scenerec.commands.registry import DEFAULT_URL
-    from scenerec.inference.bundle import open_bundle
-    from scenerec.inference.registry import Registry
+    from scenerec.inference.bundles.bundle import open_bundle
+    from scenerec.inference.bundles.registry import Registry
 
     use_store_environment()
     is_place = model.startswith("s3://") or "/" in model or Path(model).exists()

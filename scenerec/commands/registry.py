@@ -10,10 +10,10 @@ import typer
 from scenerec.commands import options
 
 if TYPE_CHECKING:
-    from scenerec.inference.bundle import Bundle
-    from scenerec.inference.predictions import ImageBatch
-    from scenerec.inference.predictor import Predictor
-    from scenerec.inference.registry import Registry, Version
+    from scenerec.inference.bundles.bundle import Bundle
+    from scenerec.inference.bundles.registry import Registry, Version
+    from scenerec.inference.evaluation.predictions import ImageBatch
+    from scenerec.inference.predictors.predictor import Predictor
 
 app = typer.Typer(
     no_args_is_help=True, help="Keep models by version, and say which one is meant.", rich_markup_mode="markdown"
@@ -85,7 +85,7 @@ def push(
     as_json: options.Json = False,
 ) -> None:
     """Store a bundle as the next version of a model."""
-    from scenerec.inference.bundle import open_bundle
+    from scenerec.inference.bundles.bundle import open_bundle
 
     opened = _open(registry)
     verified = open_bundle(options.location("BUNDLE", bundle))
@@ -155,7 +155,7 @@ def delete(
 ) -> None:
     """Delete a version that no alias stands at; its number is not used again."""
     from scenerec.errors import RegistryError
-    from scenerec.inference.registry import parse_reference
+    from scenerec.inference.bundles.registry import parse_reference
 
     name, _, number = parse_reference(model)
     if number is None:
@@ -166,7 +166,7 @@ def delete(
 
 def _open(url: str) -> "Registry":
     from cluster.environment import use_store_environment
-    from scenerec.inference.registry import Registry
+    from scenerec.inference.bundles.registry import Registry
 
     use_store_environment()
     return Registry(url)
@@ -176,7 +176,7 @@ def _pass_gates(
     registry: "Registry", version: "Version", stands_at: int | None, data: str | None, max_top1_drop: float
 ) -> str:
     """The evidence in words. Raises what the gates raise."""
-    from scenerec.inference.promotion import check_promotion
+    from scenerec.inference.evaluation.promotion import check_promotion
 
     candidate = registry.open(version)
     holder = registry.open(registry.version(version.model, stands_at)) if stands_at is not None else None
@@ -189,18 +189,18 @@ def _pass_gates(
 
 def _open_model(bundle: "Bundle") -> "Predictor":
     if bundle.info.format == "tflite":
-        from scenerec.inference.tflite_model import TfliteModel
+        from scenerec.inference.predictors.tflite_model import TfliteModel
 
         return TfliteModel(bundle)
-    from scenerec.inference.onnx_model import OnnxModel
+    from scenerec.inference.predictors.onnx_model import OnnxModel
 
     return OnnxModel(bundle)
 
 
 def _validation_images(candidate: "Bundle", data: str | None, model: "Predictor") -> "Iterable[ImageBatch]":
+    from scenerec.data.packed_set import open_set
     from scenerec.errors import RegistryError
-    from scenerec.inference.torch_images import Preparation, image_batches
-    from scenerec.preflight import open_set
+    from scenerec.inference.evaluation.torch_images import Preparation, image_batches
 
     url = data or candidate.info.lineage.config.get("data", {}).get("val")
     if url is None:

@@ -8,8 +8,8 @@ from scenerec.errors import CheckpointError, ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from cluster.client import ClusterClient
-    from scenerec.config import TrainConfig
-    from scenerec.tune_config import TuneConfig
+    from scenerec.config.train import TrainConfig
+    from scenerec.config.tune import TuneConfig
 
 
 def resumed_config(

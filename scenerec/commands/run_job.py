@@ -29,7 +29,7 @@ def run_job(
     from cluster.bundle import fill_working_dir
     from scenerec import __version__
     from scenerec.commands.follow import STOPPED_EXIT_CODE, exit_code
-    from scenerec.commands.live import tell
+    from scenerec.commands.screen.live import tell
 
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         fill_working_dir(Path(folder), request_json)

@@ -9,6 +9,6 @@ def schema(
     kind: Annotated[Literal["train", "tune", "serve"], typer.Option(help="Of which kind of file.")] = "train",
 ) -> None:
     """Print the JSON Schema of a file, by which editors complete and check it."""
-    from scenerec.config_file import config_schema
+    from scenerec.config.file import config_schema
 
     typer.echo(config_schema(kind))

@@ -12,7 +12,7 @@ from scenerec.commands.registry import DEFAULT_URL
 
 if TYPE_CHECKING:
     from cluster.client import ClusterClient
-    from scenerec.serve_config import ServeConfig
+    from scenerec.config.serve import ServeConfig
 
 app = typer.Typer(
     no_args_is_help=True, help="Serve models over HTTP and gRPC, on a cluster.", rich_markup_mode="markdown"
@@ -139,9 +139,9 @@ def key(
 
 def _load(what: str, overrides: list[str]) -> "ServeConfig":
     """A file, or a model of the registry as an application of its own."""
-    from scenerec.config_file import parse_as, read_config
-    from scenerec.inference.registry import parse_reference
-    from scenerec.serve_config import ServeConfig
+    from scenerec.config.file import parse_as, read_config
+    from scenerec.config.serve import ServeConfig
+    from scenerec.inference.bundles.registry import parse_reference
 
     if what.endswith((".yaml", ".yml")) or Path(what).is_file():
         return parse_as(ServeConfig, read_config(what), what, overrides)
@@ -152,8 +152,8 @@ def _load(what: str, overrides: list[str]) -> "ServeConfig":
 
 def _check(config: "ServeConfig", client: "ClusterClient | None") -> None:
     """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
-    from scenerec.inference.bundle import read_info
-    from scenerec.inference.registry import Registry
+    from scenerec.inference.bundles.bundle import read_info
+    from scenerec.inference.bundles.registry import Registry
     from serve.key_file import check_keys
 
     for model in config.models:
@@ -250,7 +250,7 @@ def _show_example(client: "ClusterClient", config: "ServeConfig", result: dict[s
 
 
 def _dump(config: "ServeConfig") -> str:
-    from scenerec.config_file import dump_config
+    from scenerec.config.file import dump_config
 
     return dump_config(config)
 

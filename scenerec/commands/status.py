@@ -19,8 +19,8 @@ def status(
     as_json: options.Json = False,
 ) -> None:
     """Show how a job is doing: its state and its newest epoch. Without a name: the newest job."""
-    from scenerec.commands.job_table import client as open_client
-    from scenerec.commands.job_table import job_json, show_jobs
+    from scenerec.commands.screen.job_table import client as open_client
+    from scenerec.commands.screen.job_table import job_json, show_jobs
 
     client = open_client(address)
     found = client.find(job) if job else _newest(client)
@@ -46,8 +46,8 @@ def _news(log: str) -> dict[str, Any]:
     """The newest progress, epoch, state of a search, result and error of a job's log."""
     from dataclasses import asdict
 
+    from scenerec.job_log import EpochSummary, Failure, Progress, RunResult, parse_line
     from scenerec.search.progress import SearchNews, parse_news
-    from scenerec.training.progress import EpochSummary, Failure, Progress, RunResult, parse_line
 
     news: dict[str, Any] = {}
     for line in log.splitlines():

@@ -9,8 +9,8 @@ from scenerec.commands import options
 
 def stop(job: options.JobName, address: options.Address = None, as_json: options.Json = False) -> None:
     """End a job. Submitted again, its run goes on from the newest checkpoint."""
-    from scenerec.commands.job_table import client as open_client
-    from scenerec.commands.job_table import job_json
+    from scenerec.commands.screen.job_table import client as open_client
+    from scenerec.commands.screen.job_table import job_json
 
     client = open_client(address)
     found = client.find(job)

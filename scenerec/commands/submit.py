@@ -12,10 +12,10 @@ from scenerec.commands import options
 
 if TYPE_CHECKING:
     from cluster.client import ClusterClient
-    from scenerec.config import TrainConfig
-    from scenerec.preflight import Preflight
+    from scenerec.config.train import TrainConfig
+    from scenerec.config.tune import TuneConfig
     from scenerec.search.plan import SearchPlan
-    from scenerec.tune_config import TuneConfig
+    from scenerec.training.preflight import Preflight
 
     Config = TrainConfig | TuneConfig
 
@@ -63,7 +63,7 @@ def submit(
     the trials that it has not finished.
     """
     from scenerec.commands.resume import resumed_config
-    from scenerec.config_file import load_job
+    from scenerec.config.file import load_job
 
     _refuse_contradictions(file, resume, restart)
     connect = partial(_client_if_up if dry_run else _client, address)
@@ -104,8 +104,8 @@ def _refuse_contradictions(file: Path | None, resume: str | None, restart: bool)
 
 
 def _with_retraining(config: "Config") -> "Config":
+    from scenerec.config.tune import RetrainConfig
     from scenerec.errors import ConfigError
-    from scenerec.tune_config import RetrainConfig
 
     if config.kind != "tune":
         raise ConfigError("--retrain: belongs to a search (kind: tune)")
@@ -137,9 +137,9 @@ def _check(
     config: "Config", client: "ClusterClient | None", cluster_check: bool, restart: bool
 ) -> "Preflight | SearchPlan":
     """The one place where config, data, earlier results and cluster meet before a job starts."""
-    from scenerec.plan import NodeResources
-    from scenerec.preflight import check_job
     from scenerec.search.plan import check_search
+    from scenerec.training.plan import NodeResources
+    from scenerec.training.preflight import check_job
 
     nodes = [NodeResources(node.cpus, node.gpus) for node in client.nodes()] if client and cluster_check else None
     if config.kind == "tune":
@@ -169,7 +169,7 @@ def _clear(config: "Config") -> None:
 def _send(client: "ClusterClient", config: "Config") -> str:
     from cluster.bundle import fill_working_dir
     from scenerec import __version__
-    from scenerec.config_file import dump_config
+    from scenerec.config.file import dump_config
 
     metadata = {"scenerec": __version__, "kind": config.kind, "framework": _framework(config)}
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:

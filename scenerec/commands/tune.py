@@ -12,10 +12,10 @@ from scenerec.commands import options
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from scenerec.config.tune import TuneConfig
     from scenerec.search.importance import Importance
     from scenerec.search.trial import Trial
     from scenerec.search.trial_store import SearchFolder
-    from scenerec.tune_config import TuneConfig
 
 app = typer.Typer(no_args_is_help=True, help="Look at a search, and take its best config.", rich_markup_mode="markdown")
 
@@ -77,7 +77,7 @@ def print_config(
     address: options.Address = None,
 ) -> None:
     """Print the best config, or a trial's, as a train.yaml to be submitted."""
-    from scenerec.config_file import dump_config
+    from scenerec.config.file import dump_config
     from scenerec.errors import CheckpointError
     from scenerec.search.best import best_config, best_trial
 
@@ -106,7 +106,7 @@ def _open(run: str, address: str | None) -> "SearchFolder":
     use_store_environment()
     if options.is_location(run):
         return SearchFolder(options.location("RUN", run))
-    from scenerec.commands.job_table import client
+    from scenerec.commands.screen.job_table import client
 
     return SearchFolder(client(address).find(run).run_url)
 
@@ -190,10 +190,10 @@ def _leaderboard(config: "TuneConfig", ranked: "Sequence[Trial]", top: int) -> "
     from rich.table import Table
     from rich.text import Text
 
-    from scenerec.commands.live_search import STYLES
+    from scenerec.commands.screen.live_search import STYLES
+    from scenerec.config.space import describe_point
     from scenerec.search.charts import NAMES
     from scenerec.search.progress import format_value
-    from scenerec.search.space import describe_point
     from scenerec.search.standing import pareto_front
 
     several = len(config.objective) > 1

@@ -15,7 +15,7 @@ def validate(
     as_json: options.Json = False,
 ) -> None:
     """Check a YAML file, without data or cluster, and print it with every default filled in."""
-    from scenerec.config_file import dump_config, parse_any, read_config
+    from scenerec.config.file import dump_config, parse_any, read_config
 
     config = parse_any(read_config(file), str(file), overrides)
     typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)

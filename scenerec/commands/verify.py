@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scenerec.commands import options
-from scenerec.commands.quiet import quiet_frameworks
+from scenerec.commands.screen.quiet import quiet_frameworks
 
 if TYPE_CHECKING:
-    from scenerec.inference.bundle import Bundle, Verification
+    from scenerec.inference.bundles.bundle import Bundle, Verification
 
 
 def verify(
@@ -56,9 +56,9 @@ def verify(
         raise ConfigError("--against and --torch: each names a network: leave one out")
     use_store_environment()
     with quiet_frameworks(verbose):
-        from scenerec.inference.bundle import open_bundle
-        from scenerec.inference.golden import check_golden
-        from scenerec.inference.open_predictor import predictor_of
+        from scenerec.inference.bundles.bundle import open_bundle
+        from scenerec.inference.predictors.golden import check_golden
+        from scenerec.inference.predictors.open_predictor import predictor_of
 
         opened = open_bundle(options.location("BUNDLE", bundle))
         golden = check_golden(predictor_of(opened), opened)

@@ -8,12 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scenerec.config import AugmentConfig
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Of R, G, B in [0, 1]: what torchvision's weights expect."""
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of R, G, B in [0, 1]."""
+from scenerec.config.train import AugmentConfig
 
 _ATTEMPTS = 10  # of a random crop, as torchvision's RandomResizedCrop
 _DRAWS = 4 * _ATTEMPTS + 4

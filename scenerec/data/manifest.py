@@ -6,18 +6,17 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from scenerec.errors import DataError, NotFoundError
+from scenerec.frozen import Frozen
 from scenerec.storage import Storage
 
 MANIFEST_KEY = "manifest.json"
 
 
-class Shard(BaseModel):
+class Shard(Frozen):
     """One tar of samples: `KEY.jpg` or `KEY.png` (the encoded image) and `KEY.cls` (the class index, in decimal)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     key: str
     """Object key, relative to the manifest."""
@@ -39,10 +38,8 @@ class Shard(BaseModel):
         return self
 
 
-class Place(BaseModel):
+class Place(Frozen):
     """What is known of a class beside its name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     indoor_outdoor: Literal["indoor", "outdoor"] | None = None
     """Where such a scene is; None where it may be either."""
@@ -50,10 +47,8 @@ class Place(BaseModel):
     """The categories that the class belongs to, the widest first."""
 
 
-class Manifest(BaseModel):
+class Manifest(Frozen):
     """A packed data set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     version: int = Field(1, ge=1, le=1)
     """Version of this format."""

@@ -14,30 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from scenerec.config import AugmentConfig
+from scenerec.config.train import AugmentConfig
 from scenerec.data.augment import CenterCrop, View, center_crop, training_views
-from scenerec.data.manifest import Manifest
 from scenerec.data.order import EpochOrder, batch_positions, steps_per_epoch, validation_range
-from scenerec.data.shard import Sample, read_shard
-from scenerec.errors import DataError
-from scenerec.storage import Storage
+from scenerec.data.packed_set import PackedSet, undecodable
+from scenerec.data.shard import Sample
 
 _FETCH_THREADS = 8
 _SPANS_AHEAD = 2  # spans fetched before they are needed, beside those in use
-
-
-@dataclass(frozen=True)
-class PackedSet:
-    """A packed data set: its manifest and where its shards are. Picklable, for loader processes."""
-
-    storage: Storage
-    manifest: Manifest
-
-    def read(self, shard_index: int) -> list[Sample]:
-        """Fetches a shard and checks it against the manifest. Raises DataError, StorageError."""
-        shard = self.manifest.shards[shard_index]
-        where = f"{self.storage.url}/{shard.key}"
-        return read_shard(self.storage.get(shard.key), shard, len(self.manifest.classes), where)
 
 
 @dataclass(frozen=True)
@@ -133,25 +117,6 @@ def image_size(encoded: bytes, name: str) -> tuple[int, int]:
             return image.height, image.width
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise undecodable(name, error) from None
-
-
-def check_images(data: PackedSet, shard_index: int) -> None:
-    """Reads a shard and decodes its images. Raises DataError that names the first that does not decode."""
-    for sample in data.read(shard_index):
-        name = f"{data.storage.url}/{data.manifest.shards[shard_index].key}: {sample.key}"
-        try:
-            with Image.open(BytesIO(sample.image)) as image:
-                image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise undecodable(name, error) from None
-
-
-def undecodable(name: str, error: object) -> DataError:
-    """The error for an image that does not decode."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(
-        f"{name}: cannot be decoded ({reason}): find all such with `scenerec data verify`, then pack again"
-    )
 
 
 @dataclass(frozen=True)

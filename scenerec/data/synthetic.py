@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from scenerec.data.manifest import Place
-from scenerec.data.places import PLACES_FILE, write_places
+from scenerec.data.packing.places import PLACES_FILE, write_places
 from scenerec.errors import DataError
 
 Color = tuple[float, float, float]

@@ -8,18 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from scenerec.config import DataConfig
-from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD
-from scenerec.data.stream import (
-    Cursor,
-    EncodedBatch,
-    PackedSet,
-    TrainingOrder,
-    training_batches,
-    undecodable,
-    validation_batches,
-)
+from scenerec.config.train import DataConfig
+from scenerec.data.packed_set import PackedSet, undecodable
+from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches, validation_batches
 from scenerec.errors import DataError, ScenerecError
+from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.world import World
 
 _BATCHES_AHEAD = 4  # decoded, or on their way

@@ -10,20 +10,20 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as F
 
-from scenerec.config import DataConfig
-from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, View
+from scenerec.config.train import DataConfig
+from scenerec.data.augment import CenterCrop, View
 from scenerec.data.order import batch_positions
+from scenerec.data.packed_set import PackedSet, undecodable
 from scenerec.data.stream import (
     Cursor,
     EncodedBatch,
-    PackedSet,
     TrainingOrder,
     training_batches,
     training_cursors,
-    undecodable,
     validation_batches,
 )
 from scenerec.errors import DataError, ScenerecError
+from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.world import World
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scenerec.data.intake import pack_image
 from scenerec.data.manifest import Manifest, Shard
+from scenerec.data.packing.intake import pack_image
 from scenerec.data.pool import Runner, process_runner
 from scenerec.data.shard import REMEDY, parse_shard, read_shard
 from scenerec.errors import DataError, NotFoundError

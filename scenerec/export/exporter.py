@@ -15,14 +15,14 @@ import onnx
 from onnx import ModelProto, helper
 
 from scenerec import __version__
-from scenerec.data.stream import PackedSet
+from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import BundleError, ConfigError, DataError, StorageError
 from scenerec.export import child, graph, int8, optimize, tf_onnx, tflite, torch_onnx
 from scenerec.export.reference import open_reference
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork, with_places
 from scenerec.export.targets import ANY, Precision, Target
 from scenerec.export.verify import IMAGES, compare, gate, verification_images
-from scenerec.inference.bundle import (
+from scenerec.inference.bundles.bundle import (
     GOLDEN_FILE,
     TFLITE_FILE,
     Bundle,
@@ -33,11 +33,10 @@ from scenerec.inference.bundle import (
     Verification,
     write_bundle,
 )
-from scenerec.inference.onnx_model import OnnxModel, open_session
-from scenerec.inference.predictor import Predictor
-from scenerec.inference.tflite_model import TfliteModel
-from scenerec.inference.torch_predictor import TorchPredictor, build
-from scenerec.preflight import open_set
+from scenerec.inference.predictors.onnx_model import OnnxModel, open_session
+from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.tflite_model import TfliteModel
+from scenerec.inference.predictors.torch_predictor import TorchPredictor, build
 
 RouteChoice = Literal["auto", "tf2onnx", "twin"]
 Route = Literal["torch", "tf2onnx", "twin", "tflite"]

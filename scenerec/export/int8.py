@@ -11,16 +11,16 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
-from scenerec.data.stream import PackedSet
+from scenerec.data.packed_set import PackedSet
 from scenerec.export import graph, sensitivity, speed
 from scenerec.export.calibration import Calibration, Method
 from scenerec.export.gates import GateError, Score, score, top1_drop
 from scenerec.export.quantize import OPERATORS, Recipe, Scope, chosen, layers, prepare, quantize, with_float_layers
 from scenerec.export.speed import SpeedUp
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundle import Bundle
-from scenerec.inference.onnx_model import OnnxModel
-from scenerec.inference.torch_images import Preparation, image_batches
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.evaluation.torch_images import Preparation, image_batches
+from scenerec.inference.predictors.onnx_model import OnnxModel
 
 Say = Callable[[str], None]
 

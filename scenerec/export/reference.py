@@ -1,24 +1,24 @@
 """The network that an export starts from, in the framework that it is of: what the exported model must answer."""
 
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
-from scenerec.inference.predictor import Predictor
+from scenerec.inference.predictors.predictor import Predictor
 
 
 def open_reference(source: Source) -> Predictor:
     """Predicts on the CPU, in float32. Raises ModelError where the network cannot be built."""
     about = (source.address, source.labels, source.preprocessing)
     if isinstance(source.network, KerasNetwork):
-        from scenerec.inference import tf_predictor
+        from scenerec.inference.predictors import tf_predictor
 
         return tf_predictor.load_keras(source.network.path, source.labels, source.preprocessing)
     if isinstance(source.network, TorchNetwork):
-        from scenerec.inference import torch_predictor
+        from scenerec.inference.predictors import torch_predictor
 
         return torch_predictor.TorchPredictor(torch_predictor.import_network(source.network.import_path), *about)
     if source.framework == "tensorflow":
-        from scenerec.inference import tf_predictor
+        from scenerec.inference.predictors import tf_predictor
 
         return tf_predictor.load(source.network, *about)
-    from scenerec.inference import torch_predictor
+    from scenerec.inference.predictors import torch_predictor
 
     return torch_predictor.load(source.network, *about)

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scenerec.config import expand_location
+from scenerec.config.location import expand_location
 from scenerec.data.manifest import Place, read_manifest
 from scenerec.errors import ConfigError, ModelError
-from scenerec.inference.bundle import Preprocessing
-from scenerec.inference.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
+from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
 from scenerec.models import zoo
-from scenerec.models.weight_files import file_format, read_weights
+from scenerec.models.weights.files import file_format, read_weights
 from scenerec.storage import open_storage, split_url
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scenerec.inference.latency import interleaved
-from scenerec.inference.predictor import Predictor
+from scenerec.inference.predictors.latency import interleaved
+from scenerec.inference.predictors.predictor import Predictor
 
 BATCH_SIZES = (1, 8)
 

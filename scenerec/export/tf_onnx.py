@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import ModelProto
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from scenerec.errors import ModelError
 from scenerec.export import child
 from scenerec.export.child import Limits
 from scenerec.export.graph import check_network
+from scenerec.frozen import Frozen
 from scenerec.models import zoo
 
 OPSETS = range(18, 24)
@@ -42,10 +43,8 @@ class UnsupportedOperatorsError(ConversionError):
 LIMITS = Limits()
 
 
-class Request(BaseModel):
+class Request(Frozen):
     """What the child is asked: a zoo's twin with the weights beside it, or a model's path."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     arch: str | None = None
     classes: int | None = None
@@ -54,10 +53,8 @@ class Request(BaseModel):
     opset: int
 
 
-class Failure(BaseModel):
+class Failure(Frozen):
     """What the child answers where there is no network."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     message: str
     unsupported: bool = False

@@ -76,8 +76,6 @@ def _load_twin(request: Request, weights: Path) -> Source:
 def _load_keras(path: Path, image_size: int | None) -> Source:
     import keras
 
-    from scenerec.models import keras_bindings  # noqa: F401  (the twins' layers can be loaded)
-
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras has no class of its own

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from safetensors.numpy import save_file
 
-from scenerec.data.stream import PackedSet
+from scenerec.data.packed_set import PackedSet
 from scenerec.errors import ModelError
 from scenerec.export import child, speed, tf_onnx
 from scenerec.export.gates import GateError, Score, score, top1_drop
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
 from scenerec.export.speed import SpeedUp
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundle import Preprocessing
-from scenerec.inference.predictor import Predictor
-from scenerec.inference.tflite_model import TfliteModel
-from scenerec.inference.torch_images import Preparation, image_batches
+from scenerec.frozen import Frozen
+from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.evaluation.torch_images import Preparation, image_batches
+from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.tflite_model import TfliteModel
 
 Form = Literal["fp32", "fp16", "int8", "int8-weights"]
 """int8: integers from the first layer to the last; int8-weights: activations are in float32, quantised on the way."""
@@ -45,10 +45,8 @@ _BATCH_SIZE = 32
 Say = Callable[[str], None]
 
 
-class Request(BaseModel):
+class Request(Frozen):
     """What the child is asked; the weights and the calibration images lie beside it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: tf_onnx.Request
     mean: tuple[float, float, float]

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from scenerec.data.augment import center_crop
+from scenerec.data.packed_set import PackedSet, undecodable
 from scenerec.data.shard import Sample
-from scenerec.data.stream import PackedSet, image_size, undecodable
+from scenerec.data.stream import image_size
 from scenerec.data.torch_input import decode_evaluation
-from scenerec.inference.bundle import Preprocessing
+from scenerec.inference.bundles.bundle import Preprocessing
 
 _MOST_SHARDS = 4  # that are fetched: a set packed by scenerec is shuffled, each shard has nearly all classes
 

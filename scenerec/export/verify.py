@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from scenerec.data.packed_set import open_set
 from scenerec.errors import BundleError, ConfigError, DataError, StorageError
 from scenerec.export.reference import open_reference
 from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source
 from scenerec.export.tf_onnx import SOFTMAX_REMOVED
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundle import Bundle, Verification
-from scenerec.inference.onnx_model import OnnxModel
-from scenerec.inference.open_predictor import predictor_of
-from scenerec.inference.predictor import Predictor, logits_difference, softmax
-from scenerec.preflight import open_set
+from scenerec.inference.bundles.bundle import Bundle, Verification
+from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.open_predictor import predictor_of
+from scenerec.inference.predictors.predictor import Predictor, logits_difference, softmax
 
 BATCH_SIZES = (1, 3, 32)
 IMAGES = 64

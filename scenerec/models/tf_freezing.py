@@ -6,7 +6,7 @@ from scenerec.models import tf_model  # first: torchvision goes before tensorflo
 
 import keras  # isort: skip
 
-from scenerec.models.keras_layers import BatchNormalization
+from scenerec.models.keras_twin.layers import BatchNormalization
 
 
 def freeze(model: keras.Model, names: Collection[str]) -> None:

@@ -4,8 +4,8 @@ from scenerec.models import keras_twin, torch_model, zoo  # first: torchvision g
 
 import keras  # isort: skip
 
-from scenerec.models.keras_bindings import Binding, bindings, load_state, neutral_shape, state
-from scenerec.models.keras_layers import Dropout
+from scenerec.models.keras_twin.bindings import Binding, bindings, load_state, neutral_shape, state
+from scenerec.models.keras_twin.layers import Dropout
 
 __all__ = ["Binding", "bindings", "build", "load_state", "neutral_shape", "restart_dropout", "state"]
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torchvision import models as torchvision_models
 
-from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.models import neutral, zoo
+from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 # Without auxiliary heads, which serve training from scratch alone and which the Keras twin has not either.
 _INCEPTION: dict[str, Any] = {"aux_logits": False, "init_weights": True, "transform_input": True}

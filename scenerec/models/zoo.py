@@ -5,6 +5,11 @@ from dataclasses import dataclass
 
 from scenerec.errors import ModelError
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of R, G, B in [0, 1]: what torchvision's weights expect."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of R, G, B in [0, 1]."""
+
 
 class UnknownArchitectureError(ModelError):
     """A name that is not in the table."""

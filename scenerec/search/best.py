@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from scenerec.config import TrainConfig
+from scenerec.config.train import TrainConfig
+from scenerec.config.tune import TuneConfig
 from scenerec.search.standing import leaderboard
 from scenerec.search.trial import Trial
-from scenerec.tune_config import TuneConfig
 
 _LONGEST_NAME = 63
 

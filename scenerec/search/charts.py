@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from scenerec.config.space import describe_point
+from scenerec.config.tune import MAXIMISED, STATIC
 from scenerec.search.progress import format_value
-from scenerec.search.space import describe_point
 from scenerec.search.trial import Trial, is_value
-from scenerec.tune_config import MAXIMISED, STATIC
 
 NAMES = {
     "val_top1": "top-1",

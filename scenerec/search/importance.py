@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from scenerec.search.space import Parameter
+from scenerec.config.space import Parameter
+from scenerec.config.tune import TuneConfig
 from scenerec.search.trial import Trial, towards_better
-from scenerec.tune_config import TuneConfig
 
 FEWEST_TRIALS = 4
 _TRIALS_A_GROUP = 15

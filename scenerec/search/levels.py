@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from scenerec.config import TrainConfig
+from scenerec.config.space import Point
+from scenerec.config.train import TrainConfig
+from scenerec.config.tune import TuneConfig
 from scenerec.models.zoo import architecture
-from scenerec.search.space import Point
-from scenerec.tune_config import TuneConfig
 
 _SIZE_STEP_PX = 8
 

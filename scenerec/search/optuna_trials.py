@@ -8,9 +8,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from scenerec.search import space
-from scenerec.search.space import Parameter, Point
-from scenerec.tune_config import MAXIMISED
+from scenerec.config import space
+from scenerec.config.space import Parameter, Point
+from scenerec.config.tune import MAXIMISED
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

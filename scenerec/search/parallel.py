@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scenerec.config.space import Parameter, Space, describe_value
 from scenerec.search.charts import Mark, Scale, Tick, chosen, objective_label, objective_name, round_ticks, title
-from scenerec.search.space import Parameter, Space, describe_value
 from scenerec.search.trial import Trial, towards_better
 
 SHADES = 6

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scenerec.config import space
+from scenerec.config.space import Point
+from scenerec.config.tune import TuneConfig
 from scenerec.errors import CheckpointError, PlanError
-from scenerec.models.initial import prepare_weights
-from scenerec.plan import NodeResources, Plan, room_for
-from scenerec.preflight import check_job
-from scenerec.search import space
 from scenerec.search.levels import Level, most_epochs, rung_times, rungs_between, trial_levels
-from scenerec.search.space import Point
 from scenerec.search.trial_store import SearchFolder
-from scenerec.tune_config import TuneConfig
+from scenerec.training.initial import prepare_weights
+from scenerec.training.plan import NodeResources, Plan, room_for
+from scenerec.training.preflight import check_job
 
 
 @dataclass(frozen=True)

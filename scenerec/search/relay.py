@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from scenerec.checkpoint import list_checkpoints, read_run_state
+from scenerec.config.tune import TuneConfig
 from scenerec.errors import CheckpointError
 from scenerec.search.levels import Level, rung_time
-from scenerec.training.checkpoint import list_checkpoints, read_run_state
 from scenerec.training.run_folder import RunFolder
-from scenerec.tune_config import TuneConfig
 
 PATIENCE_S = 60.0
 """Waiting for the scheduler's word may save epochs, and must not cost the run."""

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from scenerec import __version__
-from scenerec.config_file import dump_config
+from scenerec.config.file import dump_config
+from scenerec.config.space import describe_value
+from scenerec.config.tune import TuneConfig
 from scenerec.html import html_environment
+from scenerec.job_log import format_duration
 from scenerec.search import charts
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.importance import importance
 from scenerec.search.parallel import parallel
 from scenerec.search.plan import SEARCHERS, describe_scheduler
 from scenerec.search.progress import format_value
-from scenerec.search.space import describe_value
 from scenerec.search.standing import leaderboard, pareto_front, savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import REPORT_FILE, SearchFolder
-from scenerec.training.progress import format_duration
-from scenerec.tune_config import TuneConfig
 
 _TEMPLATE = "search_report.html.j2"
 _ROWS_AT_ONCE = 25

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from scenerec.config.tune import TuneConfig
 from scenerec.search.standing import leaderboard, pareto_front, savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE
-from scenerec.tune_config import TuneConfig
 
 _LEADERS = 5
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from scenerec.search import space
-from scenerec.search.space import Point
+from scenerec.config import space
+from scenerec.config.space import Point
+from scenerec.config.tune import TuneConfig
 from scenerec.search.trial import Trial
-from scenerec.tune_config import TuneConfig
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

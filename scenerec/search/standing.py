@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scenerec.config.tune import TuneConfig
 from scenerec.search.levels import all_levels_cost, trial_levels
 from scenerec.search.trial import Trial, towards_better
-from scenerec.tune_config import TuneConfig
 
 
 @dataclass(frozen=True)

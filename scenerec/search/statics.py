@@ -2,10 +2,10 @@
 
 import json
 
-from scenerec.config import TrainConfig
+from scenerec.config.train import TrainConfig
+from scenerec.config.tune import Objective
 from scenerec.models.zoo import architecture
 from scenerec.storage import Storage
-from scenerec.tune_config import Objective
 
 _PUBLISHED_AT_PX = 224
 

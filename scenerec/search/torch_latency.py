@@ -7,7 +7,7 @@ import numpy as np
 
 from scenerec.export import torch_onnx
 from scenerec.export.graph import LOGITS, PIXELS
-from scenerec.inference.onnx_model import open_session
+from scenerec.inference.predictors.onnx_model import open_session
 from scenerec.models import torch_model
 
 _WARM_UP_CALLS = 3

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from scenerec.search.space import Point
-from scenerec.tune_config import MAXIMISED, STATIC
+from scenerec.config.space import Point
+from scenerec.config.tune import MAXIMISED, STATIC
+from scenerec.frozen import Frozen
 
 State = Literal["running", "paused", "finished", "stopped", "failed", "refused"]
 """`paused`: at a rung, until it is among the best there. `stopped`: early, by the scheduler or the search's end.
@@ -16,10 +17,8 @@ State = Literal["running", "paused", "finished", "stopped", "failed", "refused"]
 ENDED: frozenset[State] = frozenset({"finished", "stopped", "failed", "refused"})
 
 
-class Trial(BaseModel):
+class Trial(Frozen):
     """One trial, as its trial.json keeps it. JSON values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     number: int
     """From 0, in the order in which they were proposed."""

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scenerec.config_file import dump_config, parse_as
+from scenerec.config.file import dump_config, parse_as
+from scenerec.config.tune import TuneConfig
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.search.levels import trial_name
 from scenerec.search.trial import Trial
 from scenerec.storage import Storage, open_storage
-from scenerec.tune_config import TuneConfig
 
 TRIAL_FILE = "trial.json"
 RESULT_FILE = "result.json"

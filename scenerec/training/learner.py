@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scenerec.config import TrainConfig
-from scenerec.data.stream import Cursor, PackedSet, TrainingOrder
-from scenerec.plan import Plan
-from scenerec.training.checkpoint import LearnerState
+from scenerec.checkpoint import LearnerState
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import PackedSet
+from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.training.metrics import ValidationCounts
+from scenerec.training.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scenerec.checkpoint import Checkpoint, CheckpointWriter, RunState, load_checkpoint
 from scenerec.data.stream import Cursor
 from scenerec.errors import ScenerecError
-from scenerec.training.checkpoint import Checkpoint, CheckpointWriter, RunState, load_checkpoint
+from scenerec.job_log import EpochSummary, Event, Note, Progress
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.metrics import best_epoch
-from scenerec.training.progress import EpochSummary, Event, Note, Progress
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
 from scenerec.training.schedules import PlateauState, learning_rate
 from scenerec.world import World

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from scenerec.config import TrainConfig
-from scenerec.config_file import dump_config, parse_config, parse_job
+from scenerec.checkpoint import list_checkpoints, read_run_state
+from scenerec.config.file import dump_config, parse_config, parse_job
+from scenerec.config.train import TrainConfig
+from scenerec.config.tune import TuneConfig
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.storage import Storage, open_storage
-from scenerec.training.checkpoint import list_checkpoints, read_run_state
-from scenerec.tune_config import TuneConfig
 
 _TENSORBOARD_SCALARS = ("train_loss", "val_loss", "val_top1", "val_top5", "images_per_s", "lr")
 

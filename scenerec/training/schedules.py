@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from scenerec.config import OptimizeConfig
+from scenerec.config.train import OptimizeConfig
 
 
 @dataclass(frozen=True)

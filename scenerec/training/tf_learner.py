@@ -15,12 +15,12 @@ import keras  # isort: skip
 import numpy as np
 import tensorflow as tf
 
+from scenerec.checkpoint import LearnerState, Tensors
 from scenerec.data.stream import Cursor
 from scenerec.data.tf_input import Batch, normalize, training_input, validation_input
 from scenerec.models.blocks import lr_factors
 from scenerec.models.freezing import frozen_names
-from scenerec.models.initial import initial_state
-from scenerec.training.checkpoint import LearnerState, Tensors
+from scenerec.training.initial import initial_state
 from scenerec.training.learner import (
     FP16_BACKOFF_FACTOR,
     FP16_FIRST_LOSS_SCALE,

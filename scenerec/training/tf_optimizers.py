@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from scenerec.config import OptimizeConfig
-from scenerec.models.keras_bindings import Binding
-from scenerec.training.checkpoint import Tensors
+from scenerec.checkpoint import Tensors
+from scenerec.config.train import OptimizeConfig
+from scenerec.models.keras_twin.bindings import Binding
 
 SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
 

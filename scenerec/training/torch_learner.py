@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from scenerec.checkpoint import LearnerState
 from scenerec.data.stream import Cursor
 from scenerec.data.torch_input import Batch, normalize, training_input, validation_input
 from scenerec.models import torch_freezing, torch_model
 from scenerec.models.blocks import lr_factors
 from scenerec.models.freezing import frozen_names
-from scenerec.models.initial import initial_state
-from scenerec.training.checkpoint import LearnerState
+from scenerec.training.initial import initial_state
 from scenerec.training.learner import (
     FP16_BACKOFF_FACTOR,
     FP16_FIRST_LOSS_SCALE,

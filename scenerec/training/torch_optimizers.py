@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from scenerec.config import OptimizeConfig
-from scenerec.training.checkpoint import Tensors
+from scenerec.checkpoint import Tensors
+from scenerec.config.train import OptimizeConfig
 
 SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
 

@@ -6,11 +6,12 @@ torchrun --nproc-per-node 2 -m tests.bench.bare_worker train.yaml
 import os
 import sys
 
-from scenerec.config_file import load_config
-from scenerec.preflight import open_set, plan_job
+from scenerec.config.file import load_config
+from scenerec.data.packed_set import open_set
+from scenerec.job_log import format_line
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
-from scenerec.training.progress import format_line
+from scenerec.training.preflight import plan_job
 from scenerec.world import World
 
 

@@ -145,7 +145,7 @@ def draw_state(state: dict[str, Any], generator: Any) -> dict[str, Any]:
 
 def open_session(model: bytes) -> Any:
     """One thread."""
-    from scenerec.inference.onnx_model import open_session
+    from scenerec.inference.predictors.onnx_model import open_session
 
     return open_session(model, threads=1)
 

@@ -42,18 +42,17 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scenerec.data.pack import PackRequest, pack
-from scenerec.data.stream import PackedSet
+from scenerec.data.packed_set import PackedSet, open_set
+from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.synthetic import draw_scenes
 from scenerec.export import graph, int8, optimize, tflite, torch_onnx
 from scenerec.export.gates import GateError
 from scenerec.export.quantize import has_int8_dot_products
 from scenerec.export.source import Source, Stated, open_source
-from scenerec.inference import torch_predictor
-from scenerec.inference.bundle import Bundle, BundleInfo, Lineage, Preprocessing
-from scenerec.inference.trained_model import ZooNetwork
+from scenerec.inference.bundles.bundle import Bundle, BundleInfo, Lineage, Preprocessing
+from scenerec.inference.predictors import torch_predictor
+from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_model
-from scenerec.preflight import open_set
 from tests.bench.record import put_row
 
 NAME = "quantization"

@@ -17,8 +17,8 @@ from pathlib import Path
 import yaml
 
 from cluster import local
-from scenerec.data.pack import PackRequest, pack
-from scenerec.data.pack_plan import PackOptions
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
 from scenerec.training.run_folder import RunFolder
 from tests.bench.record import append_row

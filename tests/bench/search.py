@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from cluster import local
-from scenerec.data.pack import PackRequest, pack
-from scenerec.data.pack_plan import PackOptions
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 from tests.bench.record import append_row
 
 RECIPE = Path(__file__).parents[2] / "jobs" / "recipes" / "folder-search.yaml"

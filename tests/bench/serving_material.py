@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scenerec.data.pack import PackRequest, pack
+from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.synthetic import SCENES, draw_scene, draw_scenes
 from scenerec.export.exporter import Options, export
 from scenerec.export.source import Stated, open_source
-from scenerec.inference.bundle import open_bundle
+from scenerec.inference.bundles.bundle import open_bundle
 from scenerec.models import torch_model
 
 CLASSES = 365

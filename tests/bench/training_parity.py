@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scenerec.config_file import dump_config, load_config
+from scenerec.config.file import dump_config, load_config
 from tests.bench.record import put_row, read_rows
 from tests.training_parity import Trajectory, difference, follow, make_config, pack_images
 

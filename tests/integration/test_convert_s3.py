@@ -12,7 +12,7 @@ from cluster.local import LocalCluster
 from scenerec.cli import app
 from scenerec.errors import NotFoundError
 from scenerec.models import torch_model
-from scenerec.models.weight_files import check_weights, read_weights, write_weights
+from scenerec.models.weights.files import check_weights, read_weights, write_weights
 
 ARCH = "squeezenet1_1"
 

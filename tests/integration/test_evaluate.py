@@ -15,15 +15,16 @@ from typer.testing import CliRunner
 
 from cluster.local import LocalCluster
 from scenerec.cli import app
-from scenerec.config import TrainConfig
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import open_set
 from scenerec.errors import ModelError
-from scenerec.inference.evaluation import Evaluation
-from scenerec.inference.evaluator import EvaluationRequest, examine_here
-from scenerec.preflight import open_set, plan_job
+from scenerec.inference.evaluation.evaluation import Evaluation
+from scenerec.inference.evaluation.evaluator import EvaluationRequest, examine_here
 from scenerec.storage import open_storage
 from scenerec.training import tf_learner, torch_learner
 from scenerec.training.learner import TrainingJob
 from scenerec.training.loop import train
+from scenerec.training.preflight import plan_job
 from scenerec.world import World
 from tests.colour_set import CLASSES, PER_CLASS, pack_colours
 from tests.tiny_bundle import make_tiny_bundle

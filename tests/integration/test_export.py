@@ -11,19 +11,20 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
-from scenerec.config import TrainConfig
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import open_set
 from scenerec.data.synthetic import PLACES
 from scenerec.errors import ConfigError
 from scenerec.export.exporter import Options, Step, default_destination, export
 from scenerec.export.source import Stated, keras_source, open_source
 from scenerec.export.tf_onnx import Limits
-from scenerec.inference.bundle import open_bundle, read_info
-from scenerec.inference.onnx_model import OnnxModel
-from scenerec.inference.open_predictor import open_predictor
-from scenerec.preflight import open_set, plan_job
+from scenerec.inference.bundles.bundle import open_bundle, read_info
+from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.open_predictor import open_predictor
 from scenerec.training import tf_learner, torch_learner
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
+from scenerec.training.preflight import plan_job
 from scenerec.world import World
 
 ARCHITECTURES = {"torch": "resnet18", "tensorflow": "squeezenet1_1"}

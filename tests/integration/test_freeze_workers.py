@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenerec.config import TrainConfig
-from scenerec.config_file import dump_config
+from scenerec.checkpoint import LearnerState, list_checkpoints, load_checkpoint
+from scenerec.config.file import dump_config
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import open_set
 from scenerec.models import torch_model
 from scenerec.models.freezing import frozen_names
-from scenerec.preflight import open_set, plan_job
-from scenerec.training.checkpoint import LearnerState, list_checkpoints, load_checkpoint
 from scenerec.training.learner import TrainingJob
 from scenerec.training.loop import train
+from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.torch_learner import TorchLearner, use_threads
 from scenerec.world import World

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from scenerec.preflight import open_set, plan_job
+from scenerec.data.packed_set import open_set
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
+from scenerec.training.preflight import plan_job
 from scenerec.world import World
 
 pytestmark = [

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenerec.config import TrainConfig
+from scenerec.checkpoint import LearnerState, Tensors, list_checkpoints, load_checkpoint
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor
 from scenerec.errors import CheckpointError
+from scenerec.job_log import EpochSummary, Event, Note, Progress
 from scenerec.models.freezing import frozen_names
-from scenerec.preflight import check_job, open_set, plan_job
 from scenerec.training import tf_learner, torch_learner
-from scenerec.training.checkpoint import LearnerState, Tensors, list_checkpoints, load_checkpoint
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import DivergedError, train
-from scenerec.training.progress import EpochSummary, Event, Note, Progress
+from scenerec.training.preflight import check_job, plan_job
 from scenerec.training.run_folder import RunFolder
 from scenerec.world import World
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cluster.local import LocalCluster
 from scenerec.commands.data import app
 from scenerec.data.manifest import Manifest, read_manifest
-from scenerec.data.pack import PackOptions, PackRequest, pack
+from scenerec.data.packing.pack import PackOptions, PackRequest, pack
 from scenerec.data.pool import process_runner
 from scenerec.data.synthetic import draw_scenes
 from scenerec.data.verify import verify

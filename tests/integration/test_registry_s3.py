@@ -8,7 +8,7 @@ import pytest
 
 from cluster.local import LocalCluster
 from scenerec.errors import BundleError, RegistryError
-from scenerec.inference.registry import Registry
+from scenerec.inference.bundles.registry import Registry
 from tests.tiny_bundle import make_tiny_bundle
 
 

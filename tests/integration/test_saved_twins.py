@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scenerec.models import tf_model, tf_weights, torch_model
-from scenerec.models.weight_files import read_weights
+from scenerec.models import tf_model, torch_model
+from scenerec.models.weights import tf_weights
+from scenerec.models.weights.files import read_weights
 
 ARCH, CLASSES, SIZE = "mobilenet_v3_small", 5, 64
 FORMATS = [("keras", "twin.keras"), ("savedmodel", "twin")]

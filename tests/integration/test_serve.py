@@ -19,7 +19,7 @@ from cluster import loopback
 from cluster.local import LocalCluster
 from cluster.state import load_state
 from scenerec.client import Client, UnauthorizedError
-from scenerec.inference.registry import Registry
+from scenerec.inference.bundles.registry import Registry
 from serve.key_file import add_key
 from tests.served import PICTURES, replica_pids, scenerec, status, wait_until
 from tests.steady_load import SteadyLoad, SteadyRpcLoad

@@ -12,7 +12,7 @@ import requests
 
 from cluster import loopback
 from cluster.local import LocalCluster
-from scenerec.inference.registry import Registry
+from scenerec.inference.bundles.registry import Registry
 from tests.served import PICTURES, replica_pids, scenerec, status, wait_until
 from tests.steady_load import SteadyLoad
 from tests.tiny_bundle import make_tiny_bundle

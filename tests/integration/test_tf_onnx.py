@@ -8,7 +8,7 @@ from onnx import ModelProto
 
 from scenerec.export import optimize, tf_onnx
 from scenerec.export.graph import check_network, module_of
-from scenerec.inference.onnx_model import open_session
+from scenerec.inference.predictors.onnx_model import open_session
 from scenerec.models import tf_model, torch_model
 from scenerec.models.neutral import State
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from scenerec.data.stream import PackedSet
+from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import ModelError
 from scenerec.export.gates import GateError
 from scenerec.export.source import KerasNetwork, Source
 from scenerec.export.tflite import Settings, convert, make
-from scenerec.inference.bundle import Preprocessing
-from scenerec.preflight import open_set
+from scenerec.inference.bundles.bundle import Preprocessing
 from tests.colour_set import CLASSES, PER_CLASS, WRONG, pack_colours
 
 import keras  # isort: skip  (after torchvision)

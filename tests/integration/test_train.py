@@ -18,11 +18,11 @@ from cluster import local
 from cluster.address import find_address
 from cluster.client import ClusterClient
 from scenerec.data.manifest import MANIFEST_KEY
-from scenerec.data.pack import PackRequest, pack
-from scenerec.data.pack_plan import PackOptions
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.shard import parse_shard
+from scenerec.job_log import Note, Progress, parse_line
 from scenerec.storage import open_storage
-from scenerec.training.progress import Note, Progress, parse_line
 from scenerec.training.run_folder import RunFolder
 from tests.submitted import submit_document
 

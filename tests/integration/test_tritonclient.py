@@ -22,8 +22,8 @@ import tritonclient.http.aio as by_http_aio
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from scenerec.inference.bundle import Bundle, open_bundle
-from scenerec.inference.predictor import softmax
+from scenerec.inference.bundles.bundle import Bundle, open_bundle
+from scenerec.inference.predictors.predictor import softmax
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
 
 NEWEST, OLDER = "2", "1"

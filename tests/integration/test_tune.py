@@ -14,9 +14,9 @@ import pytest
 from cluster import local
 from cluster.address import find_address
 from cluster.client import ClusterClient
-from scenerec.config_file import parse_config
-from scenerec.data.pack import PackRequest, pack
-from scenerec.data.pack_plan import PackOptions
+from scenerec.config.file import parse_config
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from cluster.local import LocalCluster
-from scenerec.config import TrainConfig
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import open_set
 from scenerec.errors import ModelError
+from scenerec.job_log import Event, Note
 from scenerec.models import torch_model
-from scenerec.models.weight_cache import WeightCache, file_of_url
-from scenerec.preflight import check_job, open_set, plan_job
+from scenerec.models.weights.cache import WeightCache, file_of_url
 from scenerec.storage import S3Storage
 from scenerec.training import tf_learner, torch_learner
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
-from scenerec.training.progress import Event, Note
+from scenerec.training.preflight import check_job, plan_job
 from scenerec.world import World
 from tests.web import WebServer
 

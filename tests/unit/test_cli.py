@@ -136,7 +136,7 @@ def test_interrupted_is_130(monkeypatch: pytest.MonkeyPatch, file: Path) -> None
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scenerec.config_file.parse_any", interrupt)
+    monkeypatch.setattr("scenerec.config.file.parse_any", interrupt)
     shown = run("validate", file)
     assert shown.exit_code == 130
     assert shown.stderr.strip() == "interrupted"

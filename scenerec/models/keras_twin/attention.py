@@ -6,7 +6,7 @@ import keras
 from torch import nn
 from torchvision.models import maxvit, swin_transformer
 
-from scenerec.models import keras_attention
+from scenerec.models.keras_twin import attention_layers
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.layout import BATCH, Value, natural
 from scenerec.models.keras_twin.registry import converts_module
@@ -22,7 +22,7 @@ def multihead_attention(
         raise ctx.unsupported("MultiheadAttention other than batch-first self-attention with bias, without dropout")
     if need_weights:
         raise ctx.unsupported("MultiheadAttention that returns its weights")
-    return _attention(ctx, keras_attention.MultiheadAttention, query, heads=attention.num_heads), None
+    return _attention(ctx, attention_layers.MultiheadAttention, query, heads=attention.num_heads), None
 
 
 @converts_module(maxvit.RelativePositionalMultiHeadAttention)
@@ -30,32 +30,34 @@ def relative_positional_attention(
     ctx: Context, attention: maxvit.RelativePositionalMultiHeadAttention, x: Value
 ) -> Value:
     """MaxViT's."""
-    return _attention(ctx, keras_attention.RelativePositionalAttention, x, heads=attention.n_heads, side=attention.size)
+    return _attention(
+        ctx, attention_layers.RelativePositionalAttention, x, heads=attention.n_heads, side=attention.size
+    )
 
 
 @converts_module(swin_transformer.ShiftedWindowAttention)
 def shifted_window_attention(ctx: Context, attention: swin_transformer.ShiftedWindowAttention, x: Value) -> Value:
     """Swin's."""
-    return _shifted_window(ctx, keras_attention.ShiftedWindowAttention, attention, x)
+    return _shifted_window(ctx, attention_layers.ShiftedWindowAttention, attention, x)
 
 
 @converts_module(swin_transformer.ShiftedWindowAttentionV2)
 def shifted_window_attention_v2(ctx: Context, attention: swin_transformer.ShiftedWindowAttentionV2, x: Value) -> Value:
     """Swin V2's."""
-    return _shifted_window(ctx, keras_attention.ShiftedWindowAttentionV2, attention, x)
+    return _shifted_window(ctx, attention_layers.ShiftedWindowAttentionV2, attention, x)
 
 
 @converts_module(swin_transformer.PatchMerging)
 def patch_merging(ctx: Context, merging: swin_transformer.PatchMerging, x: Value) -> Value:
     """Four pixels to one, normalised, then reduced."""
-    tensor = ctx.apply(keras_attention.PatchMerging, natural(ctx, x).tensor)
+    tensor = ctx.apply(attention_layers.PatchMerging, natural(ctx, x).tensor)
     return _natural_value(_reduction(ctx, merging)(_norm(ctx, merging)(tensor)))
 
 
 @converts_module(swin_transformer.PatchMergingV2)
 def patch_merging_v2(ctx: Context, merging: swin_transformer.PatchMergingV2, x: Value) -> Value:
     """Four pixels to one, reduced, then normalised."""
-    tensor = ctx.apply(keras_attention.PatchMerging, natural(ctx, x).tensor)
+    tensor = ctx.apply(attention_layers.PatchMerging, natural(ctx, x).tensor)
     return _natural_value(_norm(ctx, merging)(_reduction(ctx, merging)(tensor)))
 
 

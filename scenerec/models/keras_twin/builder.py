@@ -7,8 +7,7 @@ import keras
 import torch
 from torch import fx, nn
 
-from scenerec.models import keras_layers
-from scenerec.models.keras_twin import attention, functions, modules  # noqa: F401  (they fill the registry)
+from scenerec.models.keras_twin import attention, functions, layers, modules  # noqa: F401  (they fill the registry)
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.layout import Value, image_value, natural, parameter_value
 from scenerec.models.keras_twin.registry import FUNCTIONS, METHODS, MODULES, Converter
@@ -17,7 +16,7 @@ from scenerec.models.keras_twin.registry import FUNCTIONS, METHODS, MODULES, Con
 def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
     """The Keras model of a torch classifier, its weights not loaded.
 
-    Its layers are called as the torch modules, so `scenerec.models.keras_bindings` ties the weights by name.
+    Its layers are called as the torch modules, so `scenerec.models.keras_twin.bindings` ties the weights by name.
     It is an ordinary functional model: it trains, runs under mixed precision and strategies, and saves as
     `.keras`.
 
@@ -87,7 +86,7 @@ class _Builder(fx.Interpreter):
         parameter = functools.reduce(getattr, target.split("."), self._network)
         if not isinstance(parameter, nn.Parameter):
             raise self._ctx.unsupported(f"the constant {target}")
-        layer = self._ctx.weighted(keras_layers.Parameter, target, shape=tuple(parameter.shape))
+        layer = self._ctx.weighted(layers.Parameter, target, shape=tuple(parameter.shape))
         return parameter_value(layer(self._ctx.image))
 
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> keras.KerasTensor:

@@ -10,8 +10,7 @@ import torch
 from keras import ops
 from torch.nn import functional as F
 
-from scenerec.models import keras_layers
-from scenerec.models.keras_twin import layout, primitives
+from scenerec.models.keras_twin import layers, layout, primitives
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.layout import BATCH, Value, natural, permute, reshape, stored, swap
 from scenerec.models.keras_twin.registry import converts_function, converts_method
@@ -203,7 +202,7 @@ def expand(ctx: Context, x: Value, *sizes: Any) -> Value:
     sizes = tuple(_sequence(sizes))
     if x.batched or x.shape[0] != 1 or sizes[0] != BATCH or set(sizes[1:]) != {-1}:
         raise ctx.unsupported(f"expansion of {x.shape} to {sizes}")
-    tensor = ctx.apply(keras_layers.ExpandBatch, natural(ctx, x).tensor, ctx.image)
+    tensor = ctx.apply(layers.ExpandBatch, natural(ctx, x).tensor, ctx.image)
     return Value(tensor, (BATCH, *x.shape[1:]), tuple(range(x.rank)))
 
 

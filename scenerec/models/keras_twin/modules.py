@@ -7,8 +7,7 @@ from torch import nn
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import Permute, StochasticDepth
 
-from scenerec.models import keras_layers
-from scenerec.models.keras_twin import primitives
+from scenerec.models.keras_twin import layers, primitives
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.layout import Value, axis_last, channels_last, image_value, permute, reshape
 from scenerec.models.keras_twin.primitives import pair
@@ -53,7 +52,7 @@ def batch_norm2d(ctx: Context, norm: nn.BatchNorm2d, x: Value) -> Value:
     """The layer whose running statistics are torch's."""
     if not norm.affine or not norm.track_running_stats or norm.momentum is None:
         raise ctx.unsupported("BatchNorm2d without affine parameters, running statistics or momentum")
-    layer = ctx.weighted(keras_layers.BatchNormalization, momentum=norm.momentum, epsilon=norm.eps)
+    layer = ctx.weighted(layers.BatchNormalization, momentum=norm.momentum, epsilon=norm.eps)
     x = channels_last(ctx, x)
     return x.become(layer(x.tensor))
 

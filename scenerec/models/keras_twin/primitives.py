@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from scenerec.models import keras_layers
+from scenerec.models.keras_twin import layers
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.layout import Value, channels_last, image_value, reshape
 
@@ -42,7 +42,7 @@ def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:
     """Dropout of elements, or of whole samples."""
     if rate == 0.0:
         return x
-    return x.become(ctx.apply(keras_layers.Dropout, x.tensor, rate=rate, rows=rows), nonnegative=x.nonnegative)
+    return x.become(ctx.apply(layers.Dropout, x.tensor, rate=rate, rows=rows), nonnegative=x.nonnegative)
 
 
 def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
@@ -94,7 +94,7 @@ def adaptive_average_pool(ctx: Context, x: Value, size: Size) -> Value:
     if size == image:
         return x
     if any(pixels % out for pixels, out in zip(image, size, strict=True)):
-        tensor = ctx.apply(keras_layers.AdaptiveAveragePooling2D, x.tensor, output_size=size)
+        tensor = ctx.apply(layers.AdaptiveAveragePooling2D, x.tensor, output_size=size)
         return image_value(tensor, nonnegative=x.nonnegative)
     window = (image[0] // size[0], image[1] // size[1])
     return average_pool(ctx, x, window, window, 0, ceil_mode=False)

@@ -2,7 +2,7 @@
 
 import os
 
-from scenerec.inference.bundle import open_bundle
+from scenerec.inference.bundles.bundle import open_bundle
 from serve.api import Api
 from serve.models import EngineOptions, Shelf, Weighted, load_version
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from scenerec.inference.photograph import Preparer
+from scenerec.inference.predictors.photograph import Preparer
 
 TOP_K = 5
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
 from scenerec.models import torch_model
-from scenerec.models.weight_files import read_weights, write_weights
+from scenerec.models.weights.files import read_weights, write_weights
 
 ARCH = "mobilenet_v3_small"
 

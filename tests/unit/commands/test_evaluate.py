@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from scenerec.cli import app
 from scenerec.commands.evaluate import _print as print_figures
-from scenerec.inference import evaluator
-from scenerec.inference.evaluator import examine_here
+from scenerec.inference.evaluation import evaluator
+from scenerec.inference.evaluation.evaluator import examine_here
 from tests.colour_set import CLASSES, pack_colours
 from tests.tiny_bundle import make_tiny_bundle
 

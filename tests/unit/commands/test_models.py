@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
-from scenerec.config import ModelConfig
+from scenerec.config.train import ModelConfig
 from scenerec.models import status
 from scenerec.models.status import Status
 from scenerec.models.zoo import ARCHITECTURES

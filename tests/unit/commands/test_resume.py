@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from scenerec.checkpoint import Checkpoint, LearnerState, RunState, save_checkpoint
 from scenerec.cli import app
-from scenerec.config import TrainConfig
-from scenerec.preflight import open_set, plan_job
-from scenerec.training.checkpoint import Checkpoint, LearnerState, RunState, save_checkpoint
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import open_set
+from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder, run_identity
 
 

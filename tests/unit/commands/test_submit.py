@@ -10,8 +10,8 @@ import torch
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
-from scenerec.config import TrainConfig
-from scenerec.config_file import dump_config
+from scenerec.config.file import dump_config
+from scenerec.config.train import TrainConfig
 from scenerec.models import torch_model
 from tests.web import WebServer
 

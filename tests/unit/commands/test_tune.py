@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
-from scenerec.config_file import parse_config
+from scenerec.config.file import parse_config
+from scenerec.config.tune import TuneConfig
 from scenerec.search.trial_store import SearchFolder
-from scenerec.tune_config import TuneConfig
 from tests.tiny_search import invented, search_document
 
 

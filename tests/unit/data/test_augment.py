@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenerec.config import AugmentConfig
+from scenerec.config.train import AugmentConfig
 from scenerec.data.augment import center_crop, training_views, uniform_draws
 
 sides = st.integers(1, 2000)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenerec.config import AugmentConfig, DataConfig
+from scenerec.config.train import AugmentConfig, DataConfig
 from scenerec.data import tf_input, torch_input
+from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor, TrainingOrder
-from scenerec.preflight import open_set
 from scenerec.world import World
 
 ORDER = TrainingOrder(seed=3, lanes=12, global_batch_size=20, epochs=2)

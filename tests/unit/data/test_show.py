@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from scenerec.data.manifest import read_manifest
-from scenerec.data.pack import PackRequest, pack
+from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.show import contact_sheet, describe
 from scenerec.storage import LocalStorage
 

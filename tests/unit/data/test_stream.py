@@ -6,19 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from scenerec.config import AugmentConfig
+from scenerec.config.train import AugmentConfig
 from scenerec.data.manifest import write_manifest
-from scenerec.data.stream import (
-    Cursor,
-    EncodedBatch,
-    PackedSet,
-    TrainingOrder,
-    check_images,
-    training_batches,
-    validation_batches,
-)
+from scenerec.data.packed_set import PackedSet, check_images, open_set
+from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches, validation_batches
 from scenerec.errors import DataError
-from scenerec.preflight import open_set
 from scenerec.storage import open_storage
 
 ORDER = TrainingOrder(seed=5, lanes=12, global_batch_size=24, epochs=2)
@@ -125,7 +117,7 @@ def test_an_unreadable_image_is_named(damaged: PackedSet) -> None:
 @pytest.mark.parametrize("framework", ["torch", "tf"])
 @pytest.mark.parametrize("processes", [0, 2])
 def test_both_input_pipelines_name_an_unreadable_image(damaged: PackedSet, framework: str, processes: int) -> None:
-    from scenerec.config import DataConfig
+    from scenerec.config.train import DataConfig
     from scenerec.world import World
 
     if framework == "torch":

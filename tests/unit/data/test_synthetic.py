@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenerec.data.layouts import read_source
-from scenerec.data.places import read_places
+from scenerec.data.packing.layouts import read_source
+from scenerec.data.packing.places import read_places
 from scenerec.data.synthetic import PLACES, SCENES, draw_scene, draw_scenes
 from scenerec.errors import DataError
 

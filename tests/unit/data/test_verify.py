@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scenerec.data.manifest import Manifest, read_manifest, write_manifest
-from scenerec.data.pack import PackOptions, PackRequest, pack
+from scenerec.data.packing.pack import PackOptions, PackRequest, pack
 from scenerec.data.pool import process_runner
 from scenerec.data.verify import VerifyReport, verify
 from scenerec.errors import StorageError

@@ -7,8 +7,16 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from scenerec.export import graph
-from scenerec.inference.bundle import GOLDEN_FILE, Bundle, BundleInfo, Golden, Lineage, Preprocessing, open_bundle
-from scenerec.inference.bundle import write_bundle as write
+from scenerec.inference.bundles.bundle import (
+    GOLDEN_FILE,
+    Bundle,
+    BundleInfo,
+    Golden,
+    Lineage,
+    Preprocessing,
+    open_bundle,
+)
+from scenerec.inference.bundles.bundle import write_bundle as write
 from tests.colour_set import CLASSES
 
 SIZE = 8

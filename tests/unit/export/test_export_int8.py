@@ -11,9 +11,9 @@ from scenerec.export.exporter import Options, export
 from scenerec.export.gates import GateError
 from scenerec.export.source import Source, Stated, torch_source, with_plain_input
 from scenerec.export.targets import find_target
-from scenerec.inference.bundle import open_bundle
-from scenerec.inference.golden import check_golden
-from scenerec.inference.onnx_model import OnnxModel
+from scenerec.inference.bundles.bundle import open_bundle
+from scenerec.inference.predictors.golden import check_golden
+from scenerec.inference.predictors.onnx_model import OnnxModel
 
 MODEL = """
 from torch import nn

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scenerec.data.packed_set import open_set
 from scenerec.data.synthetic import PLACES
 from scenerec.errors import BundleError, ConfigError, ModelError
 from scenerec.export import torch_onnx
@@ -15,9 +16,8 @@ from scenerec.export.exporter import Options, Step, check_opset, default_destina
 from scenerec.export.source import Stated, torch_source
 from scenerec.export.targets import find_target
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundle import Preprocessing, open_bundle
-from scenerec.inference.onnx_model import OnnxModel
-from scenerec.preflight import open_set
+from scenerec.inference.bundles.bundle import Preprocessing, open_bundle
+from scenerec.inference.predictors.onnx_model import OnnxModel
 
 LABELS = ("beach", "city", "desert", "forest")
 

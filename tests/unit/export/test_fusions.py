@@ -9,7 +9,7 @@ from onnx import ModelProto, parser
 
 from scenerec.export.fusions import fuse
 from scenerec.export.graph import module_of
-from scenerec.inference.onnx_model import open_session
+from scenerec.inference.predictors.onnx_model import open_session
 
 GATE = """
     three = Constant<value = float[1] {3.0}>()

@@ -9,9 +9,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from scenerec.errors import ModelError
 from scenerec.export import graph
-from scenerec.inference.bundle import Preprocessing
-from scenerec.inference.onnx_model import open_session
-from scenerec.inference.predictor import softmax
+from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.predictors.onnx_model import open_session
+from scenerec.inference.predictors.predictor import softmax
 from tests.tiny_network import SIZE, expected_logits, random_images, tiny_graph, tiny_network
 
 PREPARED = Preprocessing(image_size=SIZE, eval_crop_ratio=0.875)

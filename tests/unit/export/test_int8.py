@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenerec.data.stream import PackedSet
+from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.export import graph
 from scenerec.export.gates import GateError, score
 from scenerec.export.int8 import Settings, quantize_bundle
-from scenerec.inference.bundle import Bundle
-from scenerec.inference.onnx_model import OnnxModel
-from scenerec.inference.predictor import Predictor
-from scenerec.preflight import open_set
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.predictor import Predictor
 from tests.colour_set import PER_CLASS, WRONG, pack_colours
 from tests.unit.export.colour_network import colour_model, random_images, write_bundle
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from scenerec.export import optimize, torch_onnx
 from scenerec.export.graph import check_network, complete, module_of
-from scenerec.inference.bundle import Preprocessing
-from scenerec.inference.onnx_model import open_session
+from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.predictors.onnx_model import open_session
 
 SIZE = 16
 PREPROCESSING = Preprocessing(image_size=SIZE, eval_crop_ratio=1.0)

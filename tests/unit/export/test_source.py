@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from scenerec.checkpoint import BEST_FILE, Checkpoint, LearnerState, RunState, save_checkpoint
 from scenerec.errors import CheckpointError, ConfigError, ModelError
 from scenerec.export.source import (
     KerasNetwork,
@@ -17,9 +18,8 @@ from scenerec.export.source import (
     torch_source,
     with_plain_input,
 )
-from scenerec.inference.trained_model import ZooNetwork, find_checkpoint, read_labels
+from scenerec.inference.predictors.trained_model import ZooNetwork, find_checkpoint, read_labels
 from scenerec.storage import open_storage
-from scenerec.training.checkpoint import BEST_FILE, Checkpoint, LearnerState, RunState, save_checkpoint
 
 LABELS = ("beach", "city", "forest")
 

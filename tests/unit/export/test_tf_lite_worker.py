@@ -10,8 +10,8 @@ from scenerec.export import tf_lite_worker
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
 from scenerec.export.tf_onnx import Request as Network
 from scenerec.export.tflite import CALIBRATION_FILE, FAILURE_FILE, LADDERS, REQUEST_FILE, Form, Request, convert
-from scenerec.inference.bundle import Preprocessing
-from scenerec.inference.tflite_model import TfliteModel
+from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.predictors.tflite_model import TfliteModel
 
 import keras  # isort: skip  (after torchvision)
 

@@ -17,7 +17,7 @@ from scenerec.errors import ModelError
 from scenerec.export import optimize, tf_onnx, tf_onnx_worker
 from scenerec.export.graph import check_network, module_of
 from scenerec.export.tf_onnx import ConversionError, Limits, Request, UnsupportedOperatorsError
-from scenerec.inference.onnx_model import open_session
+from scenerec.inference.predictors.onnx_model import open_session
 from scenerec.models import torch_model  # before keras, which imports tensorflow
 from scenerec.models.neutral import State
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from scenerec.errors import ModelError
 from scenerec.export import graph, torch_onnx
-from scenerec.inference.onnx_model import open_session
+from scenerec.inference.predictors.onnx_model import open_session
 
 
 class Block(nn.Module):

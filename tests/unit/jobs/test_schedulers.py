@@ -8,7 +8,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from jobs.schedulers import TIME, make_scheduler, mode
-from scenerec.tune_config import TuneConfig
+from scenerec.config.tune import TuneConfig
 from tests.tiny_search import invented, search_document
 
 CURVES = {0: [0.3, 0.5, 0.6, 0.7], 1: [0.2, 0.3, 0.4, 0.5], 2: [0.1, 0.2, 0.2, 0.2]}

@@ -15,7 +15,8 @@ from torchvision.models.swin_transformer import (
 
 import keras  # isort: skip
 
-from scenerec.models import keras_bindings, keras_twin, torch_model
+from scenerec.models import keras_twin, torch_model
+from scenerec.models.keras_twin import bindings
 
 Pair = tuple[nn.Module, keras.Model]
 
@@ -31,7 +32,7 @@ def twin_of() -> Callable[[nn.Module, int], keras.Model]:
 
     def make(network: nn.Module, image_size: int) -> keras.Model:
         twin = keras_twin.twin(network, image_size, name="twin")
-        keras_bindings.load_state(twin, torch_model.state(network))
+        bindings.load_state(twin, torch_model.state(network))
         return twin
 
     return make

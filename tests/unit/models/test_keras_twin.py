@@ -14,7 +14,8 @@ from torchvision.models import GoogLeNet, ResNet
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import StochasticDepth
 
-from scenerec.models import keras_bindings, keras_twin, torch_model
+from scenerec.models import keras_twin, torch_model
+from scenerec.models.keras_twin import bindings
 
 ARCHITECTURES = ["resnet18", "mobilenet_v3_small"]
 """One with plain and one with most other layers; more in tests/integration/test_twin_parity.py, all in tests/bench."""
@@ -98,7 +99,7 @@ def assert_same_training_step(network: nn.Module, twin: keras.Model, images: np.
         allowed = tolerance * (np.linalg.norm(gradient) + 1e-3 * scale)
         assert np.linalg.norm(gradients[key] - gradient) <= allowed, key
 
-    state = {binding.key: binding.to_neutral(binding.variable.numpy()) for binding in keras_bindings.bindings(twin)}
+    state = {binding.key: binding.to_neutral(binding.variable.numpy()) for binding in bindings.bindings(twin)}
     for key, buffer in network.named_buffers():
         if buffer.is_floating_point():
             np.testing.assert_allclose(
@@ -108,7 +109,7 @@ def assert_same_training_step(network: nn.Module, twin: keras.Model, images: np.
 
 def training_gradients(twin: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Gradients of the mean cross-entropy in graph mode, by torch name and in torch's layout."""
-    parameters = [binding for binding in keras_bindings.bindings(twin) if binding.trainable]
+    parameters = [binding for binding in bindings.bindings(twin) if binding.trainable]
 
     @tf.function
     def gradients() -> list[tf.Tensor]:
@@ -186,7 +187,7 @@ def test_an_operation_is_torchs(name: str, rng: np.random.Generator):
 
 def assert_twin(network: nn.Module, images: np.ndarray) -> None:
     twin = keras_twin.twin(network, images.shape[1], name="twin")
-    keras_bindings.load_state(twin, torch_model.state(network))
+    bindings.load_state(twin, torch_model.state(network))
     with torch.no_grad():
         expected = network(nchw(images)).numpy()
     actual = twin(images, training=False).numpy()

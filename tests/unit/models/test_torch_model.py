@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from scenerec.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.models import neutral, torch_model, zoo
+from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 
 def test_a_seed_decides_the_weights_and_touches_no_generator():

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from scenerec.tune_config import TuneConfig
+from scenerec.config.tune import TuneConfig
 from tests.tiny_search import MakeSearch, search_document
 
 

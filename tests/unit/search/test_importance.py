@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from scenerec.search import space
+from scenerec.config import space
+from scenerec.config.tune import TuneConfig
 from scenerec.search.importance import importance
 from scenerec.search.trial import Trial
-from scenerec.tune_config import TuneConfig
 from tests.tiny_search import MakeSearch, invented
 
 CONDITIONAL: dict[str, Any] = {

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.config.tune import TuneConfig
 from scenerec.errors import PlanError
-from scenerec.plan import NodeResources
 from scenerec.search.plan import describe_scheduler, trials_at_once
-from scenerec.tune_config import TuneConfig
+from scenerec.training.plan import NodeResources
 from tests.tiny_search import search_document
 
 

@@ -4,10 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenerec.errors import CheckpointError
-from scenerec.search.levels import judged_epochs, trial_levels
-from scenerec.search.relay import Bookmark, Relay, allow, take_over, wait_until_allowed
-from scenerec.training.checkpoint import (
+from scenerec.checkpoint import (
     Checkpoint,
     LearnerState,
     RunState,
@@ -15,8 +12,11 @@ from scenerec.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from scenerec.config.tune import TuneConfig
+from scenerec.errors import CheckpointError
+from scenerec.search.levels import judged_epochs, trial_levels
+from scenerec.search.relay import Bookmark, Relay, allow, take_over, wait_until_allowed
 from scenerec.training.run_folder import RunFolder
-from scenerec.tune_config import TuneConfig
 from tests.tiny_search import search_document
 
 

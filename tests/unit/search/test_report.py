@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from scenerec.config import TrainConfig
-from scenerec.search import space
+from scenerec.config import space
+from scenerec.config.train import TrainConfig
+from scenerec.config.tune import TuneConfig
 from scenerec.search.report import render, write_report
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
-from scenerec.tune_config import TuneConfig
 from tests.html_page import Page
 from tests.tiny_search import MakeSearch, invented
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from scenerec.search import space
+from scenerec.config import space
+from scenerec.config.space import Point
+from scenerec.config.tune import TuneConfig
 from scenerec.search.samplers import RandomSampler, Sampler, TpeSampler, make_sampler
-from scenerec.search.space import Point
 from scenerec.search.trial import Trial
-from scenerec.tune_config import TuneConfig
 from tests.tiny_search import SPACE, MakeSearch, invented
 
 SEARCHERS = ("random", "tpe")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from scenerec.config.space import describe_point
 from scenerec.errors import CheckpointError, ConfigError
-from scenerec.search.space import describe_point
 from scenerec.search.trial_store import SearchFolder
 from tests.tiny_search import MakeSearch, invented
 

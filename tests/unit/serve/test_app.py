@@ -1,6 +1,6 @@
 import pytest
 
-from scenerec.serve_config import ServeScaleConfig
+from scenerec.config.serve import ServeScaleConfig
 from serve.app import autoscaling, replicas_that_fit
 
 

@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
-from scenerec.inference.engine import ExpiredError, OverloadedError
+from scenerec.inference.predictors.engine import ExpiredError, OverloadedError
 from serve.answers import RequestError, retry_later
 from serve.events import Event
 from serve.grpc_v2 import METHODS, SERVICE, GrpcInference, add_to_server

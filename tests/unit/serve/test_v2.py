@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scenerec.inference.engine import ExpiredError
+from scenerec.inference.predictors.engine import ExpiredError
 from serve.answers import RequestError, as_request_error
 from serve.events import Event
 from serve.keys import ApiKeys, Guard, new_key

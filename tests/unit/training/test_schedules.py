@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenerec.config import OptimizeConfig
+from scenerec.config.train import OptimizeConfig
 from scenerec.training.schedules import PlateauState, learning_rate
 
 

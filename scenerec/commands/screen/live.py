@@ -1,0 +1,150 @@
+"""A job's log as people want to see it: where it is, a row for each epoch, and what came of it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+
+from scenerec.commands.screen.live_lines import Lines, percent, place
+from scenerec.commands.screen.live_search import SearchTable, show_search_result
+from scenerec.job_log import (
+    EpochSummary,
+    Failure,
+    Note,
+    Progress,
+    RunResult,
+    format_duration,
+    parse_line,
+    plain,
+)
+from scenerec.search.progress import SearchNews, TrialNews, parse_news
+
+# What Ray writes before the lines of its workers, and in its own: times, severities, process ids.
+_NOISE = re.compile(
+    r"^\([^()]*\bpid=\d+[^()]*\) "
+    r"|^\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+[\s:]+(DEBUG|INFO|WARNING|[IWD] )"
+    r"|^Running entrypoint for job "
+)
+
+
+@dataclass
+class Story:
+    """What a log has told so far."""
+
+    result: dict[str, Any] | None = None
+    """The run's result, when it has come to its end."""
+    errors: list[str] = field(default_factory=list)
+    """Errors of the user's kind."""
+    tail: list[str] = field(default_factory=list)
+    """The newest lines that are neither an event nor noise."""
+
+
+def tell(
+    lines: Iterable[str], console: Console, verbose: bool = False, others: bool = False, kind: str = "train"
+) -> Story:
+    """Shows the log of a job of this kind while it comes: a live bar or table on a terminal, plain lines elsewhere.
+
+    `others` shows lines that are neither progress nor Ray's noise as well; `verbose` shows all.
+    """
+    live = SearchTable if kind == "tune" else _Bar
+    with live(console) if console.is_terminal else Lines(console) as screen:
+        return _tell(lines, screen, verbose, others)
+
+
+def is_noise(line: str) -> bool:
+    """Whether Ray wrote this line for its own sake, or a worker did that has nothing to say to the user."""
+    return bool(_NOISE.match(plain(line)))
+
+
+def show_result(result: dict[str, Any], console: Console) -> None:
+    """The result as a table."""
+    if "search" in result:
+        show_search_result(result, console)
+        return
+    rows = [
+        (key.replace("_", " "), str(result[key]))
+        for key in ("best_checkpoint", "last_checkpoint", "run")
+        if key in result
+    ]
+    for which in ("last", "best"):
+        if epoch := result.get(which):
+            top1, top5 = percent(epoch["val_top1"]), percent(epoch["val_top5"])
+            rows.insert(0, (which, f"top-1 {top1}, top-5 {top5}, epoch {epoch['epoch']}"))
+    for what, value in rows:
+        console.print(f"{what:<15}  {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _tell(lines: Iterable[str], screen: Lines, verbose: bool, others: bool) -> Story:
+    story = Story()
+    for line in lines:
+        match parse_line(line) or parse_news(line):
+            case Progress() as progress:
+                screen.progress(progress)
+            case EpochSummary() as summary:
+                screen.epoch(summary)
+            case TrialNews() as trial:
+                screen.trial(trial)
+            case SearchNews() as search:
+                screen.search(search)
+            case Note(text):
+                screen.line(text)
+            case Failure(message):
+                story.errors.append(message)
+                if others:
+                    screen.line(f"error: {message}")
+            case RunResult(content):
+                story.result = content
+            case _:
+                _other(line, story, screen, verbose, others)
+    return story
+
+
+def _other(line: str, story: Story, screen: Lines, verbose: bool, others: bool) -> None:
+    noise = is_noise(line) or not line.strip()
+    if not noise:
+        story.tail = [*story.tail[-19:], plain(line)]
+    if verbose or (others and not noise):
+        screen.line(plain(line))
+
+
+class _Bar(Lines):
+    """A bar over the whole run below the lines, for terminals."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.top1 = ""
+        self.bar = ProgressBar(
+            TimeElapsedColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            transient=True,
+            expand=True,
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> "_Bar":
+        self.bar.start()
+        self.task = self.bar.add_task("waiting for the workers", total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def progress(self, progress: Progress) -> None:
+        assert self.task is not None
+        self.bar.update(
+            self.task,
+            completed=(progress.epoch - 1) * progress.steps + progress.step,
+            total=progress.epochs * progress.steps,
+            description=f"{place(progress)}  {progress.images_per_s:.0f} images/s  loss {progress.loss:.3f}"
+            f"{self.top1}  {format_duration(progress.eta_s)} left",
+        )
+
+    def epoch(self, summary: EpochSummary) -> None:
+        super().epoch(summary)
+        self.top1 = f"  top-1 {summary.val_top1:.1%}"

@@ -1,0 +1,94 @@
+"""A job's log in plain lines, for files and pipes: the trainings and searches that it tells of."""
+
+from rich.console import Console
+
+from scenerec.job_log import EpochSummary, Progress, format_duration
+from scenerec.search.progress import SearchNews, TrialNews, format_value
+
+_EPOCH_HEADER = (
+    f"{'epoch':>9}  {'train loss':>10}  {'val loss':>9}  {'top-1':>7}  {'top-5':>7}  {'images/s':>9}  {'lr':>9}"
+)
+
+
+class Lines:
+    """Where the story is told: here line by line."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.rows = 0
+        self.trials: dict[int, TrialNews] = {}
+        self.ended = 0
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def line(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, progress: Progress) -> None:
+        """Where a training is."""
+        self.line(
+            f"{place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
+            f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
+        )
+
+    def epoch(self, summary: EpochSummary) -> None:
+        """A finished epoch."""
+        if not self.rows:
+            self.line(_EPOCH_HEADER)
+        self.rows += 1
+        self.line(_epoch_row(summary))
+
+    def trial(self, news: TrialNews) -> None:
+        """How a trial stands; a line where that is new."""
+        if news != self.trials.get(news.number):
+            self.line(trial_line(news))
+        self.trials[news.number] = news
+
+    def search(self, news: SearchNews) -> None:
+        """How the search stands; a line where another trial has ended."""
+        if news.ended > self.ended:
+            self.line(f"  {summary(news)}")
+        self.ended = news.ended
+
+
+def trial_line(news: TrialNews) -> str:
+    """A trial's state, place, value and settings."""
+    now, best = (format_value(news.objective, value) for value in (news.value, news.best))
+    reason = f": {news.reason}" if news.reason else ""
+    return (
+        f"trial {news.number:<3} {news.state:<8} epoch {news.epoch}/{news.epochs}  {news.objective} {now} "
+        f"(best {best})  {news.point}{reason}"
+    )
+
+
+def summary(news: SearchNews) -> str:
+    """`5 of 12 trials, 2 running, best val_top1 84.21% (trial 3), 31 epochs run (60 without stopping), 4m10s left`."""
+    best = f", best {news.objective} {format_value(news.objective, news.best)} (trial {news.best_trial})"
+    return (
+        f"{news.ended} of {news.trials} trials, {news.running} running{best if news.best is not None else ''}, "
+        f"{news.epochs:.0f} epochs run ({news.full_epochs:.0f} without stopping), {format_duration(news.eta_s)} left"
+    )
+
+
+def place(progress: Progress) -> str:
+    """`epoch 2/3 step 4/9`."""
+    width = len(str(progress.steps))
+    return f"epoch {progress.epoch}/{progress.epochs} step {progress.step:>{width}}/{progress.steps}"
+
+
+def _epoch_row(summary: EpochSummary) -> str:
+    place = f"{summary.epoch}/{summary.epochs}"
+    top1, top5 = percent(summary.val_top1), percent(summary.val_top5)
+    return (
+        f"{place:>9}  {summary.train_loss:>10.4f}  {summary.val_loss:>9.4f}  {top1:>7}  {top5:>7}  "
+        f"{summary.images_per_s:>9.1f}  {summary.lr:>9.4g}"
+    )
+
+
+def percent(share: float) -> str:
+    """`84.21%`."""
+    return f"{share:.2%}"

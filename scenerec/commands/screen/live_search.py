@@ -1,0 +1,117 @@
+"""A search on a terminal: a table of its trials while it runs, and what came of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from scenerec.commands.screen.live_lines import Lines, place, summary, trial_line
+from scenerec.config.space import describe_point
+from scenerec.job_log import Progress, format_duration
+from scenerec.search.progress import SearchNews, TrialNews, format_value
+from scenerec.search.trial import towards_better
+
+_MOST_ROWS = 16
+STYLES = {
+    "running": "bold",
+    "paused": "default",
+    "finished": "green",
+    "stopped": "dim",
+    "failed": "red",
+    "refused": "red",
+}
+"""Of rich, by a trial's state."""
+
+
+class SearchTable(Lines):
+    """A table that is drawn anew, for terminals: the trials that run, then the best of those that have ended."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.below: SearchNews | Progress | None = None
+        self.live = Live(self._render(), console=console, transient=True, refresh_per_second=4)
+
+    def __enter__(self) -> "SearchTable":
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def trial(self, news: TrialNews) -> None:
+        """See Lines; what has ended badly stays as a line."""
+        if news.state in ("failed", "refused") and news != self.trials.get(news.number):
+            self.line(trial_line(news))
+        self.trials[news.number] = news
+        self.live.update(self._render())
+
+    def search(self, news: SearchNews) -> None:
+        """See Lines."""
+        self.below = news
+        self.live.update(self._render())
+
+    def progress(self, progress: Progress) -> None:
+        """See Lines: the best config is trained in full."""
+        self.below = progress
+        self.live.update(self._render())
+
+    def _render(self) -> RenderableType:
+        if not self.trials:
+            return Text("waiting for the first trial")
+        table = Table(box=None, pad_edge=False)
+        for heading in ("TRIAL", "STATE", "EPOCH", "NOW", "BEST", "WHAT"):
+            table.add_column(heading, no_wrap=heading != "WHAT", justify="right" if heading in _RIGHT else "left")
+        for news in shown_trials(list(self.trials.values())):
+            now, best = (format_value(news.objective, value) for value in (news.value, news.best))
+            epoch = f"{news.epoch}/{news.epochs}"
+            table.add_row(str(news.number), news.state, epoch, now, best, news.point, style=STYLES[news.state])
+        match self.below:
+            case SearchNews() as search:
+                bar = ProgressBar(total=search.trials, completed=search.ended, width=40)
+                return Group(table, Text(), bar, Text(summary(search)))
+            case Progress() as progress:
+                share = (progress.epoch - 1 + progress.step / progress.steps) / progress.epochs
+                bar = ProgressBar(total=1, completed=share, width=40)
+                left = f"{progress.images_per_s:.0f} images/s, {format_duration(progress.eta_s)} left"
+                return Group(table, Text(), bar, Text(f"the best config in full: {place(progress)}, {left}"))
+        return table
+
+
+_RIGHT = ("TRIAL", "EPOCH", "NOW", "BEST")
+
+
+def shown_trials(seen: list[TrialNews], most: int = _MOST_ROWS) -> list[TrialNews]:
+    """The running ones, then the others, the best first, as many as there is place for."""
+    running = [news for news in seen if news.state == "running"]
+    others = [news for news in seen if news.state != "running"]
+    valued = [(towards_better(news.objective, news.best), news) for news in others if news.best is not None]
+    best_first = [news for _, news in sorted(valued, key=lambda pair: pair[0], reverse=True)]
+    return [*running, *best_first, *(news for news in others if news.best is None)][:most]
+
+
+def show_search_result(result: Mapping[str, Any], console: Console) -> None:
+    """What a search came to, as a table."""
+    best, counts = result["best"], result["trials"]
+    rows = [
+        ("best", f"trial {best['trial']}: {_values(best)}, {best['epochs']} epochs"),
+        ("with", describe_point(best["point"])),
+        *(("front", f"trial {each['trial']}: {_values(each)}") for each in result["pareto"]),
+        ("trials", ", ".join(f"{count} {state}" for state, count in counts.items() if count)),
+        ("savings", result["savings"]),
+        ("config", result["config"]),
+        ("report", result["report"]),
+    ]
+    if retrained := result.get("retrained"):
+        rows.append(("retrained", f"top-1 {retrained['best']['val_top1']:.2%}: {retrained['run']}"))
+        if retrained.get("bundle"):
+            rows.append(("bundle", retrained["bundle"]))
+    for what, value in rows:
+        console.print(f"{what:<10} {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _values(trial: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {format_value(name, value)}" for name, value in trial["values"].items())

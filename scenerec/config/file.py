@@ -1,0 +1,205 @@
+"""Reads a job's YAML: overrides applied, and every problem reported with its file, line and field."""
+
+import difflib
+import json
+import reprlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from scenerec.config.serve import ServeConfig
+from scenerec.config.train import TrainConfig
+from scenerec.config.tune import TuneConfig
+from scenerec.errors import ConfigError
+from scenerec.frozen import Frozen
+
+Field = tuple[str | int, ...]  # a path into the YAML: ("optimize", "lr")
+Config = TypeVar("Config", bound=Frozen)
+
+KINDS: dict[str, type[Frozen]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
+"""What a file can describe, by its `kind`."""
+
+_COMMANDS = {"train": "scenerec submit", "tune": "scenerec submit", "serve": "scenerec serve deploy"}
+
+
+def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Reads and checks the training job at `path`, with overrides such as "optimize.lr=0.1" (values are YAML).
+
+    Raises ConfigError with one line a problem: FILE:LINE: FIELD: what is wrong.
+    """
+    return parse_config(read_config(path), str(path), overrides)
+
+
+def load_job(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
+    """As `load_config`, of a file that `scenerec submit` takes: a training job or a search."""
+    return parse_job(read_config(path), str(path), overrides)
+
+
+def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
+    """As `load_job`, of a file's text."""
+    is_search = _parse(text, name)[0].get("kind") == "tune"
+    return parse_as(TuneConfig, text, name, overrides) if is_search else parse_config(text, name, overrides)
+
+
+def read_config(path: Path | str) -> str:
+    """The text of a file. Raises ConfigError."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+
+
+def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
+    """As `load_config`, of a file's text; `name` is what errors call it."""
+    return parse_as(TrainConfig, text, name, overrides)
+
+
+def parse_any(text: str, name: str, overrides: Iterable[str] = ()) -> Frozen:
+    """As `parse_config`, of a file of whichever kind it says that it is."""
+    kind = _parse(text, name)[0].get("kind")
+    return parse_as(KINDS.get(str(kind), TrainConfig), text, name, overrides)
+
+
+def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str] = ()) -> Config:
+    """As `parse_config`, of a file of this kind."""
+    document, lines = _parse(text, name)
+    kind = str(document.get("kind"))
+    if kind in KINDS and not issubclass(model, KINDS[kind]):
+        raise ConfigError(f"{_where(name, ('kind',), lines)}: kind: is {kind}: use it with `{_COMMANDS[kind]}`")
+    sources: dict[Field, str] = {}
+    for override in overrides:
+        field, value = _parse_override(override)
+        _assign(document, field, value, override)
+        sources[field] = f"--set {override}"
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = [_describe(model, problem, name, lines, sources) for problem in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+
+
+def dump_config(config: Frozen) -> str:
+    """The config as YAML with every default filled in: what a run folder keeps."""
+    document = config.model_dump(mode="json")
+    first: dict[str, Any] = {key: document.pop(key) for key in ("kind", "name") if key in document}
+    return yaml.safe_dump(first | document, sort_keys=False, allow_unicode=True)
+
+
+def config_schema(kind: str = "train") -> str:
+    """JSON Schema of a kind of file, for editors."""
+    return json.dumps(KINDS[kind].model_json_schema(), indent=2)
+
+
+def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Field, int]]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is None:
+            raise ConfigError(f"{name}: is empty; see jobs/recipes for examples")
+        lines = dict(_lines(root, (), name, set()))
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{where}: is not YAML: {problem}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{name}:1: must be a mapping of keys such as kind, name, data; see jobs/recipes")
+    return document, lines
+
+
+def _lines(node: yaml.Node, field: Field, name: str, visited: set[int]) -> Iterator[tuple[Field, int]]:
+    """The line of every key; refuses a key that stands twice, of which YAML would silently take the last.
+
+    A node is visited once: aliases may lead back to it, or to it very often.
+    """
+    yield field, node.start_mark.line + 1
+    if id(node) in visited:
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"{name}:{line}: {_dotted(field)}: a key must be a word")
+            if key.value in seen:
+                raise ConfigError(f"{name}:{line}: {_dotted((*field, key.value))}: stands twice; remove one")
+            seen.add(key.value)
+            yield from _lines(value, (*field, key.value), name, visited)
+            yield (*field, key.value), line
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, (*field, index), name, visited)
+
+
+def _parse_override(override: str) -> tuple[Field, Any]:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: must be KEY=VALUE, such as optimize.lr=0.1")
+    try:
+        return tuple(key.strip().split(".")), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not YAML") from None
+
+
+def _assign(document: dict[str, Any], field: Field, value: object, override: str) -> None:
+    *parents, last = field
+    block = document
+    for key in parents:
+        block = block.setdefault(str(key), {})
+        if not isinstance(block, dict):
+            raise ConfigError(f"--set {override}: {key} is a value, not a block")
+    block[str(last)] = value
+
+
+def _describe(model: type[Frozen], problem: Any, name: str, lines: dict[Field, int], sources: dict[Field, str]) -> str:
+    field = tuple(part for part in problem["loc"] if part not in ("int", "WorkerRange", "constrained-int"))
+    field = tuple(part for part in field if not str(part).startswith(("literal[", "constrained-")))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error" and ": " in message:
+        key, rest = message.split(": ", 1)
+        if all(part.isidentifier() for part in key.split(".")):
+            field, message = (*field, *key.split(".")), rest
+    if problem["type"] == "missing":
+        message = "is missing"
+    elif problem["type"] == "extra_forbidden":
+        message = _unknown_key(model, field)
+    elif problem["type"] not in ("value_error",):
+        message = f"{message[0].lower()}{message[1:]}, not {reprlib.repr(problem['input'])}"
+    source = next((text for key, text in sources.items() if field[: len(key)] == key), None)
+    return f"{source or _where(name, field, lines)}: {_dotted(field)}: {message}"
+
+
+def _where(name: str, field: Field, lines: dict[Field, int]) -> str:
+    if len(field) > 2 and (field[0], _dotted(field[1:])) in lines:  # a key with dots, such as optimize.lr of `search`
+        field = (field[0], _dotted(field[1:]))
+    while field and field not in lines:
+        field = field[:-1]
+    return f"{name}:{lines.get(field, 1)}"
+
+
+def _dotted(field: Field) -> str:
+    return ".".join(map(str, field)) or "file"
+
+
+def _unknown_key(model: type[BaseModel], field: Field) -> str:
+    *parents, key = field
+    for parent in parents:
+        if parent in model.model_fields:  # else it counts in a list or names an entry of a mapping: its parent's model
+            model = _submodel(model.model_fields[str(parent)].annotation)
+    known = list(model.model_fields)
+    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    return "unknown key; " + (f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}")
+
+
+def _submodel(annotation: Any) -> type[BaseModel]:
+    candidates = [
+        annotation,
+        *get_args(annotation),
+        *(each for part in get_args(annotation) for each in get_args(part)),
+    ]
+    return next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))

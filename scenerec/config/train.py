@@ -1,0 +1,281 @@
+"""The YAML of a job as frozen models: what a user writes, checked before anything expensive starts.
+
+The docstring under each field is the reference documentation; `scenerec schema` prints it as JSON Schema.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from scenerec.config.location import Location, expand_location
+from scenerec.errors import ModelError
+from scenerec.frozen import Frozen
+from scenerec.models.weights.published import find_weights, is_name
+from scenerec.models.zoo import architecture, check_image_size
+
+
+def _expand_weights(weights: str) -> str:
+    return weights if is_name(weights) or weights.startswith(("http://", "https://")) else expand_location(weights)
+
+
+def _known_architecture(name: str) -> str:
+    try:
+        return architecture(name).name
+    except ModelError as error:
+        raise ValueError(str(error)) from None
+
+
+def _none_to_text(value: object) -> object:
+    return "none" if value is None else value  # YAML 1.1 reads `~` and an empty value as null
+
+
+def _freezes_something(value: object) -> object:
+    """One clear message in place of one for each kind of value that could have been."""
+    is_list = isinstance(value, (list, tuple)) and value and all(isinstance(path, str) and path for path in value)
+    if value in ("none", "backbone") or is_list:
+        return value
+    raise ValueError("must be `none`, `backbone`, or a list of modules such as [conv1, bn1, layer1]")
+
+
+Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(_expand_weights)]
+Architecture = Annotated[str, AfterValidator(_known_architecture)]
+Freeze = Annotated[
+    Literal["none", "backbone"] | tuple[str, ...], BeforeValidator(_freezes_something), BeforeValidator(_none_to_text)
+]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class AugmentConfig(Frozen):
+    """How training images are varied. Draws depend on seed, epoch and position only: both frameworks see the same."""
+
+    crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
+    """Random resized crop: smallest and largest share of the image's area. [1, 1] takes nearly the whole image."""
+    crop_ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (3 / 4, 4 / 3)
+    """Random resized crop: narrowest and widest aspect ratio (width / height)."""
+    flip: bool = True
+    """Mirror half of the images left to right."""
+    color_jitter: float = Field(0.0, ge=0, lt=1)
+    """Brightness, contrast and saturation are each scaled by a factor from [1 - j, 1 + j]."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "AugmentConfig":
+        for field in ("crop_scale", "crop_ratio"):
+            low, high = getattr(self, field)
+            if low > high:
+                raise ValueError(f"{field}: the first number must not exceed the second")
+        return self
+
+
+class DataConfig(Frozen):
+    """The packed data sets, and how their images become tensors."""
+
+    train: Location
+    """Training set: where `scenerec data pack` wrote manifest.json and shards; s3:// or a local folder."""
+    val: Location
+    """Validation set, packed the same way, with the same classes."""
+    train_share: Fraction = 1.0
+    """Share of the training shards that is used, from the first: less than 1 for quick trials on a large set."""
+    image_size: int = Field(224, ge=16, le=1024)
+    """Side of the square that the network sees, in pixels."""
+    eval_crop_ratio: Fraction = 0.875
+    """Evaluation resizes the short side to image_size / eval_crop_ratio, then crops the centre."""
+    augment: AugmentConfig = AugmentConfig()
+    """Random variations of the training images."""
+    lanes: int | Literal["auto"] = "auto"
+    """Parallel cursors through an epoch, fixed for the life of a run (also when its number of workers changes).
+    `auto`: a multiple of 12 and of every allowed number of workers."""
+    decode_processes: int | Literal["auto"] = "auto"
+    """Processes (torch) or threads (tensorflow) per worker that decode images; `auto`: cpus_per_worker - 1."""
+
+    @model_validator(mode="after")
+    def _counts(self) -> "DataConfig":
+        if self.lanes != "auto" and self.lanes < 1:
+            raise ValueError("lanes: must be `auto` or at least 1")
+        if self.decode_processes != "auto" and self.decode_processes < 0:
+            raise ValueError("decode_processes: must be `auto` or at least 0")
+        return self
+
+
+class ModelConfig(Frozen):
+    """The network and its first weights."""
+
+    arch: Architecture
+    """A torchvision classifier, in either framework: resnet18, resnet50, mobilenet_v3_small, ..."""
+    weights: Weights = "none"
+    """`none` (random, by optimize.seed); a published name such as IMAGENET1K_V2, DEFAULT or places365 (`scenerec models
+    show ARCH` lists them); the URL of a .safetensors, .pth or .keras file, which may end in #sha256=DIGITS; or path or
+    s3:// of such a file, of a SavedModel, a checkpoint or a run. The head is replaced where the classes differ."""
+    freeze: Freeze = "none"
+    """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
+    modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
+
+    @field_validator("weights")
+    @classmethod
+    def _published(cls, weights: str, others: ValidationInfo) -> str:
+        """DEFAULT becomes the name that it stands for now, so that a run's config keeps its meaning."""
+        if weights == "none" or not is_name(weights) or "arch" not in others.data:
+            return weights
+        try:
+            return find_weights(others.data["arch"], weights).name
+        except ModelError as error:
+            raise ValueError(str(error)) from None
+
+
+class OptimizeConfig(Frozen):
+    """Optimisation, with torch's semantics in both frameworks."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training set."""
+    global_batch_size: int = Field(ge=1)
+    """Images per optimizer step, over all workers and accumulation steps."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd`: momentum and coupled weight decay. `adamw`: decoupled weight decay."""
+    lr: float = Field(gt=0)
+    """Peak learning rate."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """SGD's momentum."""
+    nesterov: bool = True
+    """SGD's Nesterov momentum (needs momentum > 0)."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    """AdamW's decay rates of the first and second moment."""
+    eps: float = Field(1e-8, gt=0)
+    """AdamW's epsilon."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Weight decay; not applied to biases and normalisation layers (parameters with fewer than two axes)."""
+    layer_decay: Fraction = 1.0
+    """Factor on the learning rate for each block of the network between a weight and the head (layer-wise decay)."""
+    schedule: Literal["cosine", "step", "constant", "plateau"] = "cosine"
+    """Learning rate after the warm-up; `plateau` lowers it when val_loss stops falling."""
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Epochs over which the learning rate rises linearly from 0 to lr."""
+    min_lr: float = Field(0.0, ge=0)
+    """Lowest learning rate of `cosine` and `plateau`."""
+    step_epochs: tuple[int, ...] = (30, 60, 80)
+    """`step`: epochs at which the learning rate is multiplied by step_gamma."""
+    step_gamma: float = Field(0.1, gt=0, le=1)
+    """`step`: the factor."""
+    plateau_patience: int = Field(5, ge=0)
+    """`plateau`: epochs without a lower val_loss before the learning rate falls."""
+    plateau_factor: float = Field(0.1, gt=0, lt=1)
+    """`plateau`: the factor."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target probability that is spread over all classes."""
+    clip_grad_norm: float = Field(0.0, ge=0)
+    """Largest L2 norm of the gradient over all parameters; 0 does not clip."""
+    accumulate_steps: int = Field(1, ge=1)
+    """Forward and backward passes per optimizer step on each worker; each takes its share of the batch."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay per step of the moving average of the weights, which is then what is validated; 0 keeps none."""
+    precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
+    """Arithmetic of the forward and backward pass; weights stay float32. fp16 scales the loss. fp64
+    keeps the weights in float64 too, to compare runs without rounding: it is slow, and checkpoints stay float32."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of the first weights, the data order and the augmentation."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "OptimizeConfig":
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr: {self.min_lr:g} exceeds lr ({self.lr:g})")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} must be less than epochs ({self.epochs})")
+        if list(self.step_epochs) != sorted(set(self.step_epochs)):
+            raise ValueError("step_epochs: must rise")
+        return self
+
+
+class WorkerRange(Frozen):
+    """An elastic number of workers."""
+
+    min: int = Field(ge=1)
+    """Fewest workers to run with."""
+    max: int = Field(ge=1)
+    """Most workers to run with."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "WorkerRange":
+        if self.min > self.max:
+            raise ValueError("min: must not exceed max")
+        return self
+
+
+class ScaleConfig(Frozen):
+    """How much of the cluster the job takes."""
+
+    workers: Annotated[int, Field(ge=1)] | WorkerRange = 1
+    """Number of workers, or {min: 8, max: 32}: the job then shrinks and grows with the cluster."""
+    gpus_per_worker: int = Field(0, ge=0, le=1)
+    """GPUs of each worker, 0 or 1; 0 trains on the CPU. More GPUs: more workers."""
+    cpus_per_worker: int = Field(1, ge=1)
+    """CPU cores of each worker."""
+    max_restarts: int = Field(3, ge=0)
+    """How often the workers are started again after a failure before the job is given up."""
+
+    @property
+    def max_workers(self) -> int:
+        """The largest number of workers."""
+        return self.workers.max if isinstance(self.workers, WorkerRange) else self.workers
+
+    @property
+    def min_workers(self) -> int:
+        """The smallest number of workers."""
+        return self.workers.min if isinstance(self.workers, WorkerRange) else self.workers
+
+
+class CheckpointConfig(Frozen):
+    """When the run can be resumed from."""
+
+    every_steps: int = Field(1000, ge=1)
+    """Steps between checkpoints; each epoch ends with one as well."""
+    keep: int = Field(3, ge=1)
+    """Newest checkpoints that are kept, beside the best."""
+
+
+class TrainingConfig(Frozen):
+    """How a network is trained: what a training job and each trial of a search have in common."""
+
+    framework: Literal["torch", "tensorflow"]
+    """The framework that trains; network, first weights and batches are the same in both."""
+    data: DataConfig
+    """What to learn from."""
+    model: ModelConfig
+    """What learns."""
+    optimize: OptimizeConfig
+    """How it learns."""
+    scale: ScaleConfig = ScaleConfig()
+    """On how many machines."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """How often it is saved."""
+
+    @model_validator(mode="after")
+    def _image_size_suits_the_architecture(self) -> "TrainingConfig":
+        try:
+            check_image_size(self.model.arch, self.data.image_size)
+        except ModelError as error:
+            raise ValueError(f"data.image_size: {error}") from None
+        return self
+
+
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+class TrainConfig(TrainingConfig):
+    """A training job: the whole of train.yaml."""
+
+    kind: Literal["train"]
+    """What the file describes."""
+    name: RunName
+    """Name of the run; its results go to output/name."""
+    output: Location
+    """Where runs go: s3:// or a folder that all nodes share."""
+
+    @property
+    def run_url(self) -> str:
+        """The run's own folder, output/name."""
+        return f"{self.output}/{self.name}"

@@ -1,0 +1,51 @@
+"""A packed data set as it is opened for reading: its manifest, and where its shards are."""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image
+
+from scenerec.data.manifest import Manifest, read_manifest
+from scenerec.data.shard import Sample, read_shard
+from scenerec.errors import DataError
+from scenerec.storage import Storage, open_storage
+
+
+@dataclass(frozen=True)
+class PackedSet:
+    """A packed data set: its manifest and where its shards are. Picklable, for loader processes."""
+
+    storage: Storage
+    manifest: Manifest
+
+    def read(self, shard_index: int) -> list[Sample]:
+        """Fetches a shard and checks it against the manifest. Raises DataError, StorageError."""
+        shard = self.manifest.shards[shard_index]
+        where = f"{self.storage.url}/{shard.key}"
+        return read_shard(self.storage.get(shard.key), shard, len(self.manifest.classes), where)
+
+
+def open_set(url: str, share: float = 1.0) -> PackedSet:
+    """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
+    storage = open_storage(url)
+    manifest = read_manifest(storage)
+    return PackedSet(storage, manifest if share == 1 else manifest.head(share))
+
+
+def check_images(data: PackedSet, shard_index: int) -> None:
+    """Reads a shard and decodes its images. Raises DataError that names the first that does not decode."""
+    for sample in data.read(shard_index):
+        name = f"{data.storage.url}/{data.manifest.shards[shard_index].key}: {sample.key}"
+        try:
+            with Image.open(BytesIO(sample.image)) as image:
+                image.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise undecodable(name, error) from None
+
+
+def undecodable(name: str, error: object) -> DataError:
+    """The error for an image that does not decode."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(
+        f"{name}: cannot be decoded ({reason}): find all such with `scenerec data verify`, then pack again"
+    )

@@ -1,0 +1,120 @@
+"""Which image goes into which shard: decided before any work, from names and file sizes alone."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from scenerec.data.packing.layouts import SourceImage
+
+TAR_BLOCK_BYTES = 512
+STEM_LENGTH = 48
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """What the packed bytes depend on, beside the images."""
+
+    shard_mb: float = 48
+    """Aim for the size of a shard, in 10^6 bytes."""
+    short_side: int | None = None
+    """Images are shrunk to this short side, in pixels; None keeps them as they are."""
+    quality: int = 90
+    """JPEG quality of what is re-encoded."""
+    seed: int = 0
+    """Of the order of the samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """A source file that has its place in a shard."""
+
+    index: int
+    """Position in the source's list: the same for every seed."""
+    path: str
+    label: int
+    size_bytes: int
+    latitude: float | None
+    longitude: float | None
+
+    @property
+    def key(self) -> str:
+        """Name of the sample in the shard: unique, ASCII, without dots (WebDataset ends a key at the first)."""
+        stem = self.path.rpartition("/")[2].rpartition(".")[0]
+        return f"{self.index:08d}-{re.sub('[^A-Za-z0-9_-]', '_', stem)[:STEM_LENGTH]}"
+
+
+@dataclass(frozen=True)
+class PackPlan:
+    """The shards of one split."""
+
+    split: str
+    layout: str
+    classes: tuple[str, ...]
+    options: PackOptions
+    shards: tuple[tuple[PlannedImage, ...], ...]
+    fingerprint: str
+    """SHA-256 of all of it: the same plan, the same shards."""
+
+    @property
+    def images(self) -> int:
+        """Images of all shards."""
+        return sum(map(len, self.shards))
+
+
+def plan_split(
+    split: str,
+    layout: str,
+    classes: Sequence[str],
+    images: Sequence[tuple[SourceImage, int]],
+    options: PackOptions,
+    encoded_share: float = 1.0,
+) -> PackPlan:
+    """Shuffles a split's images, given with their sizes in bytes, by the seed; cuts them into even shards.
+
+    `encoded_share`: expected size of a packed image over that of its file, where images are shrunk.
+    """
+    labels = {name: label for label, name in enumerate(classes)}
+    planned = [
+        PlannedImage(index, image.path, labels[image.class_name], size_bytes, image.latitude, image.longitude)
+        for index, (image, size_bytes) in enumerate(images)
+    ]
+    planned.sort(key=lambda image: _shuffle_key(options.seed, image))
+    sizes = [_tar_bytes(image, encoded_share) for image in planned]
+    shards = tuple(tuple(planned[start:end]) for start, end in cut(sizes, options.shard_mb * 1e6))
+    digest = hashlib.sha256(json.dumps([1, split, layout, list(classes), asdict(options)]).encode())
+    for shard in shards:
+        for image in shard:
+            digest.update(repr((image.index, image.path, image.label, image.size_bytes)).encode())
+            digest.update(repr((image.latitude, image.longitude)).encode())
+        digest.update(b"end of shard")
+    return PackPlan(split, layout, tuple(classes), options, shards, digest.hexdigest())
+
+
+def cut(sizes_bytes: Sequence[int], target_bytes: float) -> list[tuple[int, int]]:
+    """[start, end) of consecutive shards of nearly equal size, the fewest with a mean of at most the target.
+
+    Each item is in exactly one shard, no shard is empty, and none exceeds the target by more than one item.
+    """
+    sizes = np.asarray(sizes_bytes, dtype=np.int64)
+    total = int(sizes.sum())
+    shards = max(1, int(-(-total // target_bytes)))
+    # An item belongs to the shard in which it begins.
+    owners = (np.cumsum(sizes) - sizes) * shards // max(total, 1)
+    starts = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
+    return list(zip(starts, [*starts[1:], len(sizes)], strict=True))
+
+
+def _shuffle_key(seed: int, image: PlannedImage) -> bytes:
+    # A hash rather than a generator: its order depends on no library's version, and not on the other images.
+    return hashlib.blake2b(f"{seed} {image.index} {image.path}".encode(), digest_size=16).digest()
+
+
+def _tar_bytes(image: PlannedImage, encoded_share: float) -> int:
+    """Estimated bytes of a sample's members: a header block each, content padded to whole blocks."""
+    members = 2 if image.latitude is None else 3
+    blocks = -(-int(image.size_bytes * encoded_share) // TAR_BLOCK_BYTES)
+    return TAR_BLOCK_BYTES * (2 * members - 1 + blocks)

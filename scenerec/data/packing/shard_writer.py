@@ -1,0 +1,103 @@
+"""Writing one shard: the unit of a pack's work, on a process of this machine or on a node of a cluster."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from scenerec.data.manifest import Shard
+from scenerec.data.packing.intake import FormatError, pack_image
+from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
+from scenerec.data.packing.survey import Problem
+from scenerec.frozen import Frozen
+from scenerec.storage import open_storage
+
+
+class ShardRecord(Frozen):
+    """What became of one planned shard: `.pack/000000.json`."""
+
+    plan: str
+    shard: Shard | None
+    """None where no image of it could be packed: there is then no tar."""
+    converted: int
+    resized: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """All that a worker needs to pack one shard."""
+
+    number: int
+    images: tuple[PlannedImage, ...]
+    root: Path
+    url: str
+    """Where the shard goes."""
+    options: PackOptions
+    plan: str
+
+    @property
+    def key(self) -> str:
+        """The shard's object key."""
+        return f"{self.number:06d}.tar"
+
+    @property
+    def record_key(self) -> str:
+        """Key of the record that the shard is finished."""
+        return f".pack/{self.number:06d}.json"
+
+
+def pack_shard(task: ShardTask) -> tuple[str, int, ShardRecord]:
+    """Writes one shard, then the record that it is finished. Returns where it went, its number and the record."""
+    content, record = build_shard(task)
+    storage = open_storage(task.url)
+    if content:
+        storage.put(task.key, content)
+    storage.put(task.record_key, record.model_dump_json().encode())
+    return task.url, task.number, record
+
+
+def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
+    """The bytes of a shard, the same for the same images, and its record, which lists what cannot be packed."""
+    buffer = io.BytesIO()
+    counts: Counter[int] = Counter()
+    converted, resized, problems = 0, 0, []
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for image in task.images:
+            try:
+                packed = pack_image(
+                    (task.root / image.path).read_bytes(), task.options.short_side, task.options.quality
+                )
+            except OSError as error:
+                problems.append(Problem(kind="missing", path=image.path, detail=error.strerror or str(error)))
+                continue
+            except ValueError as error:
+                kind = "format" if isinstance(error, FormatError) else "unreadable"
+                problems.append(Problem(kind=kind, path=image.path, detail=str(error)))
+                continue
+            _add(tar, f"{image.key}.{packed.suffix}", packed.content)
+            _add(tar, f"{image.key}.cls", str(image.label).encode())
+            if image.latitude is not None:
+                place = {"latitude": image.latitude, "longitude": image.longitude}
+                _add(tar, f"{image.key}.json", json.dumps(place).encode())
+            counts[image.label] += 1
+            converted += packed.converted
+            resized += packed.resized
+    content = buffer.getvalue() if counts else b""
+    shard = None
+    if content:
+        digest = hashlib.sha256(content).hexdigest()
+        ordered = {label: counts[label] for label in sorted(counts)}
+        samples = counts.total()
+        shard = Shard(key=task.key, size_bytes=len(content), sha256=digest, samples=samples, class_counts=ordered)
+    record = ShardRecord(plan=task.plan, shard=shard, converted=converted, resized=resized, problems=tuple(problems))
+    return content, record
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)  # owner, group and time stay 0: the tar depends on its samples alone
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))

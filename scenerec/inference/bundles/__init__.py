@@ -1,0 +1,1 @@
+"""Exported models and the registry that names them."""

@@ -1,0 +1,200 @@
+"""What a model answered for the samples of a set, in order of the manifest: made in shares, merged, written, read."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import save as save_tensors
+
+from scenerec.data.order import validation_range
+from scenerec.errors import ModelError, ScenerecError
+from scenerec.inference.evaluation.crops import average_crops, log_softmax
+from scenerec.inference.predictors.predictor import Predictor
+
+RANKED = 5
+"""Classes that are kept of each sample's ranking."""
+KEPT_LOGITS_BYTES = 256 << 20
+"""Beyond it only rankings and probabilities are kept: Places365's validation set fits, its training set does not."""
+
+
+class ImageBatch(NamedTuple):
+    """Prepared images and their labels."""
+
+    images: np.ndarray
+    """uint8 RGB [n * crops, image_size, image_size, 3], the crops of an image in a row."""
+    labels: np.ndarray
+    """int64 [n]"""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When the predictions were made, and how long the model itself took."""
+
+    began_s: float
+    """Seconds since 1970."""
+    ended_s: float
+    model_images: int
+    """Images (of ten crops each, where there are ten) that the model was timed with: all but the first batch's."""
+    model_s: float
+    """What they took, over all workers."""
+
+    def __add__(self, other: "Clock") -> "Clock":
+        return Clock(
+            min(self.began_s, other.began_s),
+            max(self.ended_s, other.ended_s),
+            self.model_images + other.model_images,
+            self.model_s + other.model_s,
+        )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers for the samples `first`, `first` + 1, ... of a set."""
+
+    predictor: str
+    """Name of what answered."""
+    first: int
+    labels: np.ndarray
+    """int64 [n]"""
+    ranked: np.ndarray
+    """int32 [n, k]: classes by falling logit, the lower index first among equals; k = min(5, classes)."""
+    log_probabilities: np.ndarray
+    """float32 [n, k]: of the ranked classes."""
+    label_log_probabilities: np.ndarray
+    """float32 [n]: of the label."""
+    logits: np.ndarray | None
+    """float32 [n, classes]; None where they would take more than KEPT_LOGITS_BYTES."""
+    clock: Clock
+
+    @property
+    def samples(self) -> range:
+        """Indices of the samples."""
+        return range(self.first, self.first + len(self.labels))
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The class that ranks first, int32 [n]."""
+        return self.ranked[:, 0]
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether it is the label, bool [n]."""
+        return self.predicted == self.labels
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Probability of the class that ranks first, float32 [n]."""
+        return np.exp(self.log_probabilities[:, 0])
+
+    def to_bytes(self, metadata: dict[str, str]) -> bytes:
+        """As safetensors, with `metadata` in its header."""
+        tensors = {
+            "labels": self.labels,
+            "ranked": self.ranked,
+            "log_probabilities": self.log_probabilities,
+            "label_log_probabilities": self.label_log_probabilities,
+            **({} if self.logits is None else {"logits": self.logits}),
+        }
+        contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        return save_tensors(contiguous, metadata={**metadata, "first": str(self.first)})
+
+
+def predict(
+    predictor: Predictor,
+    batches: Iterable[ImageBatch],
+    first: int,
+    crops: int,
+    keep_logits: bool,
+    on_batch: Callable[[int], None] = lambda images: None,
+    classes: int | None = None,
+) -> Predictions:
+    """Asks `predictor` for every batch; `on_batch` is called with the number of images after each.
+
+    Args:
+        predictor: the model.
+        batches: of samples in order, from sample `first` on.
+        first: index of the first sample.
+        crops: of each image.
+        keep_logits: whether all logits are kept.
+        on_batch: called with the number of images after each batch.
+        classes: of the set, where the model is not known to have as many.
+
+    Raises:
+        ModelError: logits are not numbers, or of another number of classes.
+    """
+    began_s = time.time()
+    parts: list[Predictions] = []
+    for batch in batches:
+        started = time.perf_counter()
+        logits = average_crops(predictor.logits(batch.images), crops)
+        model_s = time.perf_counter() - started
+        if logits.shape[1] != (classes or logits.shape[1]):
+            raise ModelError(f"{predictor.name}: gives {logits.shape[1]} logits, and the set has {classes} classes")
+        if not np.isfinite(logits).all():
+            raise ModelError(f"{predictor.name}: gives logits that are not numbers: the model is damaged or diverged")
+        timed = len(batch.labels) if parts else 0  # the first batch sets things up
+        clock = Clock(began_s, time.time(), timed, model_s if parts else 0.0)
+        parts.append(from_logits(predictor.name, first, batch.labels, logits, keep_logits, clock))
+        first += len(batch.labels)
+        on_batch(len(batch.labels))
+    return merge(parts)
+
+
+def from_logits(
+    predictor: str, first: int, labels: np.ndarray, logits: np.ndarray, keep_logits: bool, clock: Clock
+) -> Predictions:
+    """Predictions from float32 logits [n, classes]."""
+    ranked = np.argsort(-logits, axis=1, kind="stable")[:, :RANKED]
+    log_probabilities = log_softmax(logits)
+    return Predictions(
+        predictor,
+        first,
+        labels,
+        ranked.astype(np.int32),
+        np.take_along_axis(log_probabilities, ranked, axis=1).astype(np.float32),
+        np.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0].astype(np.float32),
+        logits if keep_logits else None,
+        clock,
+    )
+
+
+def shares(samples: int, batch_size: int, count: int) -> list[range]:
+    """Cuts range(samples) into `count` shares or fewer, at ends of batches: a model sees the same batches as in one."""
+    batches = -(-samples // batch_size)
+    count = min(count, batches)
+    cuts = [validation_range(batches, index, count) for index in range(count)]
+    return [range(cut.start * batch_size, min(cut.stop * batch_size, samples)) for cut in cuts]
+
+
+def merge(parts: Iterable[Predictions]) -> Predictions:
+    """The predictions of all parts, in order of the samples.
+
+    Raises ScenerecError where samples are missing or there twice, and where several models answered.
+    """
+    ordered = sorted(parts, key=lambda part: part.first)
+    if not ordered:
+        raise ScenerecError("there is nothing to evaluate: the set has no samples")
+    if others := {part.predictor for part in ordered} - {ordered[0].predictor}:
+        names = f"{ordered[0].predictor} and {sorted(others)[0]}"
+        raise ScenerecError(f"both {names} answered, as the run went on meanwhile: name the checkpoint to evaluate")
+    clock = ordered[0].clock
+    for before, after in pairwise(ordered):
+        if before.samples.stop != after.first:
+            what = "twice" if after.first < before.samples.stop else "not at all"
+            between = sorted((before.samples.stop, after.first))
+            raise ScenerecError(f"samples {between[0]} to {between[1] - 1} were evaluated {what}: evaluate again")
+        clock += after.clock
+    kept = [part.logits for part in ordered if part.logits is not None]
+    return Predictions(
+        predictor=ordered[0].predictor,
+        first=ordered[0].first,
+        labels=np.concatenate([part.labels for part in ordered]),
+        ranked=np.concatenate([part.ranked for part in ordered]),
+        log_probabilities=np.concatenate([part.log_probabilities for part in ordered]),
+        label_log_probabilities=np.concatenate([part.label_log_probabilities for part in ordered]),
+        logits=np.concatenate(kept) if len(kept) == len(ordered) else None,
+        clock=clock,
+    )

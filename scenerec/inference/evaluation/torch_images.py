@@ -1,0 +1,96 @@
+"""The images of an evaluation, decoded as training decodes those that it validates on: the same pixels."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from scenerec.data.packed_set import PackedSet, undecodable
+from scenerec.data.pool import default_processes
+from scenerec.data.shard import Sample
+from scenerec.data.stream import image_size
+from scenerec.data.torch_input import decode_evaluation
+from scenerec.inference.evaluation.crops import Crops, evaluation_crops, with_mirrors
+from scenerec.inference.evaluation.predictions import ImageBatch
+
+_BATCHES_AHEAD = 2  # decoded, or on their way, while the model works
+
+
+class Preparation(NamedTuple):
+    """From an encoded image to what the network sees."""
+
+    image_size: int
+    """Side of the square, in pixels."""
+    crop_ratio: float
+    """Resize the short side to image_size / crop_ratio before cropping."""
+    crops: Crops = 1
+
+
+def image_batches(
+    data: PackedSet, samples: range, preparation: Preparation, batch_size: int, threads: int = 0
+) -> Iterator[ImageBatch]:
+    """The images of `samples` (indices, in order of the manifest) in batches of `batch_size`, the last smaller.
+
+    Decoding runs ahead in `threads` threads; 0 takes one a core. Raises DataError, StorageError.
+    """
+    # The decoding threads share the images out: within one, torch's own threads would only stand in their way.
+    with ThreadPoolExecutor(threads or default_processes(), "decode", torch.set_num_threads, (1,)) as pool:
+        pending: deque[list[tuple[int, Future[np.ndarray]]]] = deque()
+        try:
+            for batch in _batched(read_samples(data, samples), batch_size):
+                pending.append([(s.label, pool.submit(_prepare, s, name, preparation)) for name, s in batch])
+                if len(pending) > _BATCHES_AHEAD:
+                    yield _collect(pending.popleft())
+            while pending:
+                yield _collect(pending.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def read_samples(data: PackedSet, samples: range) -> Iterator[tuple[str, Sample]]:
+    """(name for messages, sample) of `samples`, shard by shard, the next one fetched meanwhile.
+
+    Raises DataError, StorageError.
+    """
+    ends = np.cumsum(data.manifest.shard_samples).tolist()
+    starts = [0, *ends[:-1]]
+    wanted = [i for i in range(len(ends)) if starts[i] < samples.stop and ends[i] > samples.start]
+    with ThreadPoolExecutor(1, "fetch") as fetch:
+        following = [fetch.submit(data.read, shard) for shard in wanted[:1]]
+        for place, shard in enumerate(wanted):
+            content = following.pop().result()
+            following = [fetch.submit(data.read, after) for after in wanted[place + 1 : place + 2]]
+            where = f"{data.storage.url}/{data.manifest.shards[shard].key}"
+            first, last = max(samples.start - starts[shard], 0), samples.stop - starts[shard]
+            for sample in content[first:last]:
+                yield f"{where}: {sample.key}", sample
+
+
+def _prepare(sample: Sample, name: str, preparation: Preparation) -> np.ndarray:
+    """uint8 [crops, image_size, image_size, 3]"""
+    size = preparation.image_size
+    crops = evaluation_crops(*image_size(sample.image, name), size, preparation.crop_ratio, preparation.crops)
+    try:
+        decoded = np.stack([decode_evaluation(sample.image, crop, size).permute(1, 2, 0).numpy() for crop in crops])
+    except (RuntimeError, ValueError) as error:
+        raise undecodable(name, error) from None
+    return decoded if preparation.crops == 1 else with_mirrors(decoded)
+
+
+def _collect(batch: list[tuple[int, Future[np.ndarray]]]) -> ImageBatch:
+    images = np.concatenate([future.result() for _, future in batch])
+    return ImageBatch(images, np.array([label for label, _ in batch], dtype=np.int64))
+
+
+def _batched(samples: Iterator[tuple[str, Sample]], size: int) -> Iterator[list[tuple[str, Sample]]]:
+    batch: list[tuple[str, Sample]] = []
+    for sample in samples:
+        batch.append(sample)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

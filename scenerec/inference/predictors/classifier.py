@@ -1,0 +1,57 @@
+"""Photographs in, names of scenes out: a bundle as a library user calls it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.photograph import Preparer
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One class, and how probable the model thinks it."""
+
+    label: str
+    probability: float
+
+
+class Classifier:
+    """A bundle of format onnx that takes encoded photographs.
+
+    Args:
+        bundle: from `open_bundle`.
+        threads: of the operators; 0 takes all cores.
+        max_pixels: larger pictures are refused.
+        providers: execution providers in order of preference.
+
+    Raises:
+        BundleError: onnxruntime does not load the model.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 0,
+        max_pixels: int = Preparer.max_pixels,
+        providers: tuple[str, ...] = ("CPUExecutionProvider",),
+    ) -> None:
+        preprocessing = bundle.info.preprocessing
+        self.labels = bundle.info.labels
+        self.model = OnnxModel(bundle, threads, providers)
+        self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio, max_pixels)
+
+    def classify(self, photographs: Sequence[bytes], top_k: int = 5) -> list[list[Guess]]:
+        """The `top_k` most probable classes of each JPEG, PNG or WebP file, the most probable first.
+
+        Raises PhotographError for one that is not an image, or damaged, or too large.
+        """
+        images = np.stack([self.prepare(content) for content in photographs])
+        return [self.rank(probabilities, top_k) for probabilities in self.model.probabilities(images)]
+
+    def rank(self, probabilities: np.ndarray, top_k: int) -> list[Guess]:
+        """float32 [classes] -> the `top_k` most probable, the lower index first among equals."""
+        order = np.argsort(-probabilities, kind="stable")[:top_k]
+        return [Guess(self.labels[index], float(probabilities[index])) for index in order]

@@ -1,0 +1,226 @@
+"""One model that many callers ask at once: their photographs are answered in batches that nobody waits for.
+
+A worker thread takes whatever has arrived when it becomes free, up to `max_batch`, so a lone request is answered at
+once and a busy model works in larger batches. What cannot be answered in time is refused at once, not queued.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenerec.errors import ScenerecError
+from scenerec.inference.predictors.classifier import Classifier
+from scenerec.inference.predictors.predictor import softmax
+
+
+class OverloadedError(ScenerecError):
+    """More requests wait than the engine takes."""
+
+
+class ExpiredError(ScenerecError):
+    """A request waited for longer than its caller does."""
+
+
+class ClosedError(ScenerecError):
+    """The engine was closed: another version has taken over."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one photograph, and how long it took."""
+
+    probabilities: np.ndarray
+    """float32 [classes]"""
+    logits: np.ndarray
+    """float32 [classes]"""
+    queued_s: float
+    """Waiting for the model to be free."""
+    prepared_s: float
+    """Decoding and resizing this photograph; 0 for one that came prepared."""
+    inferred_s: float
+    """The network, on the whole batch."""
+    batch_size: int
+    """Photographs that were answered together."""
+
+
+@dataclass
+class _Request:
+    photograph: bytes | np.ndarray
+    asked_at: float
+    deadline: float
+    future: "asyncio.Future[Answer]"
+    image: np.ndarray | None = None
+    """Prepared."""
+    error: Exception | None = None
+    """Why it cannot be prepared."""
+    prepared_s: float = 0.0
+
+
+class Engine:
+    """Answers photographs with one classifier, from the event loop of its caller.
+
+    Args:
+        classifier: with sessions of as many threads as the engine may use.
+        max_batch: photographs that the network takes at once.
+        max_queue: photographs that may wait; further ones are refused.
+        decoders: threads that prepare photographs while the network computes; with 0 its own thread prepares them,
+            which is quickest where it has but one core.
+    """
+
+    def __init__(self, classifier: Classifier, max_batch: int = 8, max_queue: int = 64, decoders: int = 0) -> None:
+        self.classifier = classifier
+        self.max_batch = max_batch
+        self.max_queue = max_queue
+        self._waiting: deque[_Request] = deque()
+        self._changed = threading.Condition()
+        self._accepted = 0  # photographs that wait, or are being prepared to wait
+        self._closed = False
+        self._decoders = ThreadPoolExecutor(decoders, "decoder") if decoders else None
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def queue_length(self) -> int:
+        """Photographs that wait now."""
+        return self._accepted
+
+    async def ask(self, photograph: bytes | np.ndarray, timeout_s: float = 30.0) -> Answer:
+        """The answer to an encoded photograph, or to a prepared one: uint8 RGB [image_size, image_size, 3].
+
+        Raises PhotographError for what is no image, OverloadedError at once where too many wait, ExpiredError after
+        `timeout_s`, ClosedError where the engine closes.
+        """
+        (answer,) = await self.ask_all([photograph], timeout_s)
+        return answer
+
+    async def ask_all(self, photographs: Sequence[bytes | np.ndarray], timeout_s: float = 30.0) -> list[Answer]:
+        """The answers to several, all or none: the first error is raised. Raises as `ask`."""
+        loop, now = asyncio.get_running_loop(), time.perf_counter()
+        requests = [_Request(each, now, now + timeout_s, loop.create_future()) for each in photographs]
+        with self._changed:
+            if self._closed:
+                raise ClosedError("this version of the model is no longer served")
+            if self._accepted + len(requests) > max(self.max_queue, len(requests)):
+                raise OverloadedError(f"{self._accepted} images are waiting already: try again in a moment")
+            self._accepted += len(requests)
+            if self._decoders is None:
+                self._waiting.extend(requests)
+                self._changed.notify()
+            else:
+                for request in requests:
+                    self._decoders.submit(self._decode, request)
+        return await asyncio.gather(*(request.future for request in requests))
+
+    def close(self) -> None:
+        """Answers what waits, then ends the worker. Returns when it has ended."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+        if self._decoders:
+            self._decoders.shutdown()
+
+    def _decode(self, request: _Request) -> None:
+        """In one of the decoders: the photograph joins the queue when it is prepared."""
+        self._prepare(request)
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while batch := self._take():
+            outcomes = self._answer(batch)
+            _deliver(batch, outcomes)
+
+    def _take(self) -> list[_Request]:
+        """The next batch, as soon as there is one; empty when the engine is closed."""
+        with self._changed:
+            while not self._waiting and not (self._closed and not self._accepted):
+                self._changed.wait()
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self.max_batch))]
+            self._accepted -= len(batch)
+            return batch
+
+    def _answer(self, batch: Sequence[_Request]) -> "list[Answer | Exception]":
+        """One outcome a request: a bad photograph fails alone."""
+        taken_at = time.perf_counter()
+        outcomes: list[Answer | Exception | None] = [None] * len(batch)
+        images: dict[int, np.ndarray] = {}
+        for index, request in enumerate(batch):
+            if time.perf_counter() > request.deadline:
+                outcomes[index] = ExpiredError("the model was too busy to answer in time: try again in a moment")
+                continue
+            if request.image is None and request.error is None:
+                self._prepare(request)
+            if request.image is not None:
+                images[index] = request.image
+            else:
+                outcomes[index] = request.error
+        if images:
+            try:
+                self._infer(batch, images, taken_at, outcomes)
+            except Exception as error:  # whatever onnxruntime raises belongs to these callers, not to the worker
+                for index in images:
+                    outcomes[index] = error
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _prepare(self, request: _Request) -> None:
+        """Sets its image, or its error."""
+        if isinstance(request.photograph, np.ndarray):
+            request.image = request.photograph
+            return
+        started = time.perf_counter()
+        try:
+            request.image = self.classifier.prepare(request.photograph)
+        except Exception as error:
+            request.error = error
+        request.prepared_s = time.perf_counter() - started
+
+    def _infer(
+        self,
+        batch: Sequence[_Request],
+        images: dict[int, np.ndarray],
+        taken_at: float,
+        outcomes: "list[Answer | Exception | None]",
+    ) -> None:
+        started = time.perf_counter()
+        stacked = np.stack(list(images.values())) if len(images) > 1 else next(iter(images.values()))[np.newaxis]
+        logits = self.classifier.model.logits(stacked)
+        probabilities = softmax(logits)
+        inferred_s = time.perf_counter() - started
+        for row, index in enumerate(images):
+            request = batch[index]
+            outcomes[index] = Answer(
+                probabilities[row],
+                logits[row],
+                queued_s=taken_at - request.asked_at,
+                prepared_s=request.prepared_s,
+                inferred_s=inferred_s,
+                batch_size=len(images),
+            )
+
+
+def _deliver(batch: Sequence[_Request], outcomes: "Sequence[Answer | Exception]") -> None:
+    """In each caller's event loop; a loop that has ended meanwhile has no caller left."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Answer | Exception]]] = {}
+    for request, outcome in zip(batch, outcomes, strict=True):
+        by_loop.setdefault(request.future.get_loop(), []).append((request, outcome))
+    for loop, pairs in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _resolve(pairs: "list[tuple[_Request, Answer | Exception]]") -> None:
+    for request, outcome in pairs:
+        if request.future.done():  # its caller has gone
+            continue
+        if isinstance(outcome, Exception):
+            request.future.set_exception(outcome)
+        else:
+            request.future.set_result(outcome)

@@ -1,0 +1,77 @@
+"""Anything that predicts, from its address: runs, checkpoints, bundles, TFLite files."""
+
+import tempfile
+from pathlib import Path
+
+from scenerec.config.location import expand_location
+from scenerec.errors import ConfigError, ModelError
+from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
+from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.trained_model import Framework, load_trained
+from scenerec.storage import open_storage, split_url
+
+
+def open_predictor(
+    target: str, framework: Framework | None = None, threads: int = 0, checkpoint: str = "best"
+) -> Predictor:
+    """Opens a run's folder, a checkpoint, a bundle or a `.tflite` file, local or s3://.
+
+    A checkpoint predicts with its averaged weights where it has them: they are what its run validated.
+
+    Args:
+        target: the address.
+        framework: that computes a checkpoint; by default the one that wrote it.
+        threads: that compute; 0 leaves the choice to the runtime.
+        checkpoint: of a run: `best`, `last` or a name.
+
+    Raises:
+        ConfigError: the address is none, or `framework` is given for what has none.
+        ModelError, CheckpointError, BundleError: there is no such thing, or it is damaged.
+        StorageError: the store does not answer.
+    """
+    try:
+        target = expand_location(target)
+    except ValueError as error:
+        raise ConfigError(f"{target}: {error}") from None
+    is_bundle = open_storage(target).size(INFO_FILE) is not None
+    if framework and (is_bundle or target.endswith(".tflite")):
+        raise ConfigError(f"{target}: runs without a framework: leave --framework out")
+    if target.endswith(".tflite"):
+        return _open_tflite(target, threads)
+    if is_bundle:
+        return predictor_of(open_bundle(target), threads)
+    model = load_trained(target, checkpoint)
+    if (framework or model.framework) == "tensorflow":
+        from scenerec.inference.predictors import tf_predictor
+
+        return tf_predictor.load(model.network, model.url, model.labels, model.preprocessing, threads)
+    from scenerec.inference.predictors import torch_predictor
+
+    device = torch_predictor.default_device()
+    return torch_predictor.load(model.network, model.url, model.labels, model.preprocessing, threads, device)
+
+
+def _open_tflite(target: str, threads: int) -> Predictor:
+    folder, key = split_url(target)
+    storage = open_storage(folder)
+    if storage.size(key) is None:
+        raise ModelError(f"{target}: no such file")
+    from scenerec.inference.predictors.tflite_model import TfliteModel
+
+    if not target.startswith("s3://"):
+        return TfliteModel(Path(target), threads)
+    with tempfile.TemporaryDirectory(prefix="scenerec-tflite-") as temporary:
+        file = Path(temporary) / key
+        file.write_bytes(storage.get(key))
+        return TfliteModel(file, threads, name=target)  # LiteRT holds the file open
+
+
+def predictor_of(bundle: Bundle, threads: int = 0) -> Predictor:
+    """A bundle's model on the CPU. Raises BundleError where it does not load."""
+    if bundle.info.format == "tflite":
+        from scenerec.inference.predictors.tflite_model import TfliteModel
+
+        return TfliteModel(bundle, threads)
+    from scenerec.inference.predictors.onnx_model import OnnxModel
+
+    return OnnxModel(bundle, threads)

@@ -1,0 +1,93 @@
+"""Keras networks as predictors. Mirrors torch_predictor."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from scenerec.models import tf_model  # first: torchvision goes before tensorflow
+
+import keras  # isort: skip
+import numpy as np
+import tensorflow as tf
+
+from scenerec.errors import ModelError
+from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.predictors.trained_model import ZooNetwork
+
+
+class TfPredictor:
+    """A Keras network, or a SavedModel's signature, as a `Predictor`; on a GPU where TensorFlow has one.
+
+    Args:
+        network: normalised float32 [n, image_size, image_size, 3] -> logits [n, classes].
+        name: for people.
+        labels: class names, or none.
+        preprocessing: what the network expects.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[tf.Tensor], tf.Tensor],
+        name: str,
+        labels: tuple[str, ...],
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.name, self.labels = name, labels
+        self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
+        mean, std = (tf.constant(values, tf.float32) * 255 for values in (preprocessing.mean, preprocessing.std))
+
+        @tf.function(input_signature=[tf.TensorSpec((None, self.image_size, self.image_size, 3), tf.uint8)])
+        def logits(images: tf.Tensor) -> tf.Tensor:
+            return tf.cast(network((tf.cast(images, tf.float32) - mean) / std), tf.float32)
+
+        self._logits = logits
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """See Predictor."""
+        return self._logits(np.ascontiguousarray(images)).numpy()
+
+
+def load(
+    network: ZooNetwork, name: str, labels: tuple[str, ...], preprocessing: Preprocessing, threads: int = 0
+) -> TfPredictor:
+    """A network of the zoo in TensorFlow; `threads` of this process compute (0: as many as TensorFlow chooses).
+
+    Raises StateError where the weights do not fit the architecture.
+    """
+    _use_threads(threads)
+    built = tf_model.build(network.arch, network.classes, preprocessing.image_size, seed=0)
+    tf_model.load_state(built, network.state)
+    return TfPredictor(lambda images: built(images, training=False), name, labels, preprocessing)
+
+
+def load_keras(path: Path, labels: tuple[str, ...], preprocessing: Preprocessing, threads: int = 0) -> TfPredictor:
+    """A `.keras` file, or a SavedModel's signature `serving_default`, that need not be of the zoo.
+
+    A `.keras` file is read in Keras's safe mode: code in it is refused. Raises ModelError where it does not load.
+    """
+    _use_threads(threads)
+    try:
+        network = _signature(path) if path.is_dir() else _keras_file(path)
+    except Exception as error:  # damaged or foreign content can break the reader anywhere
+        raise ModelError(f"{path}: cannot be read by Keras: {str(error).strip().partition(chr(10))[0]}") from None
+    return TfPredictor(network, str(path), labels, preprocessing)
+
+
+def _keras_file(path: Path) -> Callable[[tf.Tensor], tf.Tensor]:
+    model = keras.models.load_model(path, compile=False)
+    return lambda images: model(images, training=False)
+
+
+def _signature(path: Path) -> Callable[[tf.Tensor], tf.Tensor]:
+    loaded = tf.saved_model.load(str(path))
+    (argument,) = loaded.signatures["serving_default"].structured_input_signature[1]
+
+    def serve(images: tf.Tensor) -> tf.Tensor:  # holds `loaded`, without which the variables are gone
+        return next(iter(loaded.signatures["serving_default"](**{argument: images}).values()))
+
+    return serve
+
+
+def _use_threads(threads: int) -> None:
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -1,0 +1,96 @@
+"""Torch networks as predictors. Mirrors tf_predictor."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from scenerec.errors import ModelError
+from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.predictors.trained_model import ZooNetwork
+from scenerec.models import torch_model
+
+
+class TorchPredictor:
+    """A module as a `Predictor`.
+
+    Args:
+        network: normalised float32 [n, 3, image_size, image_size] -> logits [n, classes]; it is put in evaluation mode.
+        name: for people.
+        labels: class names, or none.
+        preprocessing: what the network expects.
+        device: where it computes, such as cpu or cuda.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        labels: tuple[str, ...],
+        preprocessing: Preprocessing,
+        device: str = "cpu",
+    ) -> None:
+        self.name, self.labels = name, labels
+        self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
+        self._device = torch.device(device)
+        self.network = network.eval().to(self._device)
+        self._mean, self._std = (
+            torch.tensor(values, device=self._device).view(1, 3, 1, 1).mul(255)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+
+    @torch.no_grad()
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """See Predictor."""
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self._device).permute(0, 3, 1, 2).float()
+        return self.network((pixels - self._mean) / self._std).float().cpu().numpy()
+
+
+def load(
+    network: ZooNetwork,
+    name: str,
+    labels: tuple[str, ...],
+    preprocessing: Preprocessing,
+    threads: int = 0,
+    device: str = "cpu",
+) -> TorchPredictor:
+    """A network of the zoo in torch; `threads` of this process compute (0: as many as torch chooses).
+
+    Raises StateError where the weights do not fit the architecture.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    return TorchPredictor(build(network), name, labels, preprocessing, device)
+
+
+def build(network: ZooNetwork) -> nn.Module:
+    """The network with its weights, in evaluation mode on the CPU. Raises StateError."""
+    built = torch_model.build(network.arch, network.classes, seed=0).eval()
+    torch_model.load_state(built, network.state)
+    return built
+
+
+def import_network(import_path: str) -> nn.Module:
+    """What MODULE:CALLABLE returns, called without arguments; this runs the module's code.
+
+    The current folder is searched first, as by `python -m`. Raises ModelError where there is no such callable, where
+    it fails, and where it returns something else than a module.
+    """
+    module, _, attribute = import_path.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        network = getattr(importlib.import_module(module), attribute)()
+    except Exception as error:  # anyone's code
+        raise ModelError(f"{import_path}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}") from None
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{import_path}: returns {type(network).__name__}, not a torch.nn.Module")
+    return network.cpu().eval()
+
+
+def default_device() -> str:
+    """The GPU where torch can use one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

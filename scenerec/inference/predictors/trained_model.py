@@ -1,0 +1,135 @@
+"""What a run has trained, with all that one needs to use it: weights, class names, preprocessing, and its results."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from scenerec.checkpoint import STATE_FILE, RunState, list_checkpoints, read_best, read_run_state
+from scenerec.data.manifest import read_manifest
+from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecError
+from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.models.neutral import State
+from scenerec.models.weights.files import read_weights
+from scenerec.storage import open_storage, split_url
+
+Framework = Literal["torch", "tensorflow"]
+
+_METRICS = ("val_top1", "val_top5", "val_loss")
+
+
+@dataclass(frozen=True)
+class ZooNetwork:
+    """An architecture of the zoo with weights."""
+
+    arch: str
+    classes: int
+    state: State
+    """Neutral."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A run's network, as a checkpoint keeps it."""
+
+    name: str
+    """Of the run."""
+    url: str
+    """The checkpoint's address."""
+    framework: Framework
+    """Which wrote the checkpoint."""
+    network: ZooNetwork
+    """With the averages in place of the parameters where the run keeps them, as they are what it validates."""
+    averaged: bool
+    """Whether the run keeps them."""
+    labels: tuple[str, ...]
+    """Class names in order of class index; empty where they are not known."""
+    preprocessing: Preprocessing
+    metrics: dict[str, float]
+    """Of the epoch that ended with the checkpoint (val_top1, val_top5, val_loss); empty in the middle of one."""
+    config: dict[str, Any]
+    """The training job."""
+    dataset_fingerprint: str | None
+    """Of the training set."""
+
+    @property
+    def validation_set(self) -> str | None:
+        """Where the run's validation set is packed."""
+        return self.config.get("data", {}).get("val")
+
+
+def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
+    """Reads a run's or a checkpoint's model.
+
+    Args:
+        target: a run's folder (output/NAME), or a checkpoint's; local or s3://.
+        checkpoint: of a run: `best`, `last` or a name such as step-000001000.
+
+    Raises:
+        ModelError: `target` is neither.
+        CheckpointError: it has no such checkpoint, or it is damaged.
+        StorageError: the store does not answer.
+    """
+    url = find_checkpoint(target, checkpoint)
+    folder, name = split_url(url)
+    run = read_run_state(open_storage(folder), name)
+    averaged = open_storage(url).size("ema.safetensors") is not None
+    weights = read_weights(url, averaged=averaged)
+    at_an_epochs_end = run.step == 0 and run.history
+    return TrainedModel(
+        name=run.config["name"],
+        url=url,
+        framework="tensorflow" if run.framework == "tensorflow" else "torch",
+        network=ZooNetwork(run.config["model"]["arch"], run.identity["classes"], weights.state),
+        averaged=averaged,
+        labels=_labels(run),
+        preprocessing=Preprocessing(
+            image_size=run.config["data"]["image_size"], eval_crop_ratio=run.config["data"]["eval_crop_ratio"]
+        ),
+        metrics={key: run.history[-1][key] for key in _METRICS} if at_an_epochs_end else {},
+        config=run.config,
+        dataset_fingerprint=run.identity.get("training set"),
+    )
+
+
+def find_checkpoint(target: str, checkpoint: str = "best") -> str:
+    """Address of the checkpoint that `target` is, or of a run's. Raises as `load_trained`."""
+    target = target.rstrip("/")
+    if open_storage(target).size(STATE_FILE) is not None:
+        return target
+    checkpoints = open_storage(f"{target}/checkpoints")
+    names = list_checkpoints(checkpoints)
+    if not names:
+        raise ModelError(f"{target}: neither a run's folder (OUTPUT/NAME) with checkpoints, nor a checkpoint")
+    if checkpoint == "last":
+        return f"{checkpoints.url}/{names[-1]}"
+    if checkpoint == "best":
+        best = read_best(checkpoints)
+        if best is None:
+            raise CheckpointError(
+                f"{target}: no epoch is finished, so none is best: `--checkpoint last` takes the newest"
+            )
+        return f"{checkpoints.url}/{best['checkpoint']}"
+    if checkpoint not in names:
+        raise CheckpointError(f"{target}: has no checkpoint {checkpoint}: there are {', '.join(names)}, best and last")
+    return f"{checkpoints.url}/{checkpoint}"
+
+
+def read_labels(path: str) -> tuple[str, ...]:
+    """Class names from a text file, one a line in order of class index. Raises ConfigError, StorageError."""
+    folder, key = split_url(path)
+    try:
+        lines = open_storage(folder).get(key).decode().splitlines()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not text: write one class name a line") from None
+    labels = tuple(line.strip() for line in lines if line.strip())
+    if not labels or len(set(labels)) != len(labels):
+        raise ConfigError(f"{path}: must hold one class name a line, each once")
+    return labels
+
+
+def _labels(run: RunState) -> tuple[str, ...]:
+    if run.labels:
+        return run.labels
+    try:  # a checkpoint that is older than the field
+        return read_manifest(open_storage(run.config["data"]["train"])).classes
+    except ScenerecError:
+        return ()

@@ -1,0 +1,1 @@
+"""Weights of others: published names, downloads, files of both frameworks, conversions."""

@@ -1,0 +1,162 @@
+"""Downloaded weights in the store, at OUTPUT/.weights, so that neither a cluster nor a further run downloads again."""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urldefrag, urlsplit
+
+from scenerec.errors import ModelError, NotFoundError
+from scenerec.models.weights.download import DownloadError, download
+from scenerec.models.weights.files import file_format
+from scenerec.models.weights.published import PublishedWeights
+from scenerec.storage import LocalStorage, open_storage
+
+_FOLDER = ".weights"
+_CHECKSUM = ".sha256"  # of the file beside each; its content is what `sha256sum` prints
+_CHUNK_BYTES = 16 << 20
+_DIGITS = re.compile(r"[0-9a-f]{8,64}")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of weights on the web.
+
+    Attributes:
+        url: where it is, http or https.
+        file: what it is called in the cache; ends in a suffix of `weight_files`.
+        sha256: first hexadecimal digits of its checksum; "" where none was published.
+    """
+
+    url: str
+    file: str
+    sha256: str = ""
+
+
+def published_file(weights: PublishedWeights) -> RemoteFile:
+    """The file of published weights, under its own name."""
+    return RemoteFile(weights.url, weights.url.rpartition("/")[2], weights.sha256)
+
+
+def file_of_url(url: str) -> RemoteFile:
+    """The file at any URL, which may end in a checksum, `#sha256=DIGITS`.
+
+    Its name in the cache tells apart files of the same name on several servers.
+
+    Raises:
+        ModelError: the URL does not tell a format, or the checksum is none.
+    """
+    address, fragment = urldefrag(url)
+    name = PurePosixPath(unquote(urlsplit(address).path)).name
+    if file_format(name) is None:
+        raise ModelError(f"model.weights: {address}: must end in the name of a .safetensors, .pth, .pt or .keras file")
+    digits = fragment.removeprefix("sha256=").lower()
+    if fragment and not (fragment.startswith("sha256=") and _DIGITS.fullmatch(digits)):
+        raise ModelError(f"model.weights: {url}: #{fragment} is no checksum such as #sha256=11ad3fa6")
+    stem, dot, suffix = name.partition(".")
+    return RemoteFile(address, f"{stem}-{hashlib.sha256(address.encode()).hexdigest()[:8]}{dot}{suffix}", digits)
+
+
+class WeightCache:
+    """The cache of all runs that share an output.
+
+    Beside each file stands its checksum, seen when it came; it is compared at each use.
+    """
+
+    def __init__(self, output: str) -> None:
+        self.storage = open_storage(f"{output}/{_FOLDER}")
+
+    def url(self, remote: RemoteFile) -> str:
+        """Where the file is, or belongs."""
+        return f"{self.storage.url}/{remote.file}"
+
+    @contextmanager
+    def fetch(self, remote: RemoteFile) -> Iterator[Path]:
+        """As `read`, but what the cache lacks is downloaded, and kept if the context ends without an error.
+
+        Raises:
+            ModelError: it cannot be downloaded, or its checksum is not the expected one.
+            StorageError: the store does not answer.
+        """
+        if self.storage.size(remote.file) is not None:
+            with self.read(remote) as path:
+                yield path
+                if self._recorded(remote) is None:  # put there by hand
+                    self._record(remote, _sha256(path))
+            return
+        with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
+            path = Path(folder) / remote.file
+            try:
+                download(remote.url, path)
+            except DownloadError as error:
+                reason = f"could not download {remote.url} ({error})"
+                raise ModelError(f"model.weights: {reason}: put the file at {self.url(remote)}") from None
+            digest = _sha256(path)
+            if problem := self._mismatch(remote, digest):
+                raise ModelError(
+                    f"model.weights: {remote.url}: {problem}: nothing was kept; try again, or put the right file at "
+                    f"{self.url(remote)}"
+                )
+            yield path
+            self.storage.put(remote.file, path)
+            self._record(remote, digest)
+
+    @contextmanager
+    def read(self, remote: RemoteFile) -> Iterator[Path]:
+        """A verified copy on this machine for as long as the context lasts; without any network but the store's.
+
+        Raises:
+            ModelError: it is not in the cache, or damaged.
+            StorageError: the store does not answer.
+        """
+        with self._local_copy(remote) as path:
+            if problem := self._mismatch(remote, _sha256(path)):
+                raise ModelError(
+                    f"model.weights: {self.url(remote)}: is damaged: {problem}: delete it and submit again, which "
+                    "downloads it anew"
+                )
+            yield path
+
+    @contextmanager
+    def _local_copy(self, remote: RemoteFile) -> Iterator[Path]:
+        size_bytes = self.storage.size(remote.file)
+        if size_bytes is None:
+            raise ModelError(
+                f"model.weights: {self.url(remote)}: is not there: submit the job again, which downloads {remote.url}"
+            )
+        if isinstance(self.storage, LocalStorage):
+            yield self.storage.root / remote.file
+            return
+        with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
+            path = Path(folder) / remote.file
+            with path.open("wb") as file:
+                for start in range(0, size_bytes, _CHUNK_BYTES):
+                    file.write(self.storage.get_range(remote.file, start, _CHUNK_BYTES))
+            yield path
+
+    def _mismatch(self, remote: RemoteFile, digest: str) -> str | None:
+        """What is wrong with a file of this checksum."""
+        if not digest.startswith(remote.sha256):
+            return f"its sha256 is {digest[:16]}..., not {remote.sha256[:16]}... as published"
+        recorded = self._recorded(remote)
+        if recorded not in (None, digest):
+            return f"its sha256 is {digest[:16]}..., not what {self.url(remote)}{_CHECKSUM} says of the first one"
+        return None
+
+    def _recorded(self, remote: RemoteFile) -> str | None:
+        """The checksum that was seen when the file came."""
+        try:
+            return self.storage.get(f"{remote.file}{_CHECKSUM}").decode(errors="replace").split()[0]
+        except (NotFoundError, IndexError):
+            return None
+
+    def _record(self, remote: RemoteFile, digest: str) -> None:
+        self.storage.put(f"{remote.file}{_CHECKSUM}", f"{digest}  {remote.file}\n".encode())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

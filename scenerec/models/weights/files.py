@@ -1,0 +1,293 @@
+"""Weights in files: every format that is common, read into and written from the neutral state.
+
+Files of a framework are left to its own module, which is imported only when one is met.
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (it teaches numpy bfloat16)
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from scenerec import __version__
+from scenerec.checkpoint import STATE_FILE, list_checkpoints, read_best
+from scenerec.errors import CheckpointError, ModelError, NotFoundError
+from scenerec.models import zoo
+from scenerec.models.neutral import State
+from scenerec.storage import LocalStorage, Storage, open_storage, split_url
+
+_SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".pth": "torch",
+    ".pt": "torch",
+    ".pth.tar": "torch",
+    ".keras": "keras",
+}
+FOLDER_FORMATS = ("savedmodel", "checkpoint")
+"""Formats that are folders, which no suffix tells."""
+
+_MODEL_FILE = "model.safetensors"
+_AVERAGES_FILE = "ema.safetensors"
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+# DataParallel around a whole network or, as in the Places365 project's AlexNet, around a part of it.
+_DATA_PARALLEL = re.compile(r"(^|\.)module\.")
+# torchvision's DenseNets once called their layers norm.1, and renames what it loads by this expression.
+_OLD_DENSE_LAYER = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$"
+)
+# And its vision transformers, whose published files still have the old names, their linear layers.
+_OLD_TRANSFORMER_LAYER = re.compile(r"(\.encoder_layer_\d+\.mlp)\.linear_([12])\.")
+# GoogLeNet's and Inception's, which serve training from scratch alone and which our networks have not.
+_AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A network's weights as read from one of the formats."""
+
+    state: State
+    """The neutral state (see `scenerec.models.neutral`)."""
+    arch: str | None
+    """Name of the architecture, where the file tells one of the zoo."""
+    image_size: int | None
+    """Side of its images in pixels, where the file tells."""
+    format: str
+    """safetensors, torch, keras, savedmodel or checkpoint."""
+    left_out: tuple[str, ...] = ()
+    """Keys of auxiliary heads that the file holds as well."""
+
+
+def file_format(url: str) -> str | None:
+    """safetensors, torch or keras, by the suffix of `url`; None for another suffix or none."""
+    return next((name for suffix, name in _SUFFIXES.items() if url.endswith(suffix)), None)
+
+
+def read_weights(url: str, averaged: bool = False) -> WeightFile:
+    """Read the weights at `url`, a local path or s3://.
+
+    It may be a `.safetensors`, `.pth`, `.pt`, `.pth.tar` or `.keras` file, a SavedModel that `write_weights` wrote, a
+    checkpoint, or the folder of a run, which stands for its best checkpoint. Keys are brought to torchvision's names.
+
+    Args:
+        url: the file or folder.
+        averaged: the moving averages of the parameters, which only some checkpoints and torch files hold.
+
+    Raises:
+        ModelError: there are no weights, or they cannot be read safely.
+        CheckpointError: a checkpoint is damaged, or a run has no best one yet.
+        StorageError: the store does not answer.
+    """
+    kind = file_format(url) or _folder_format(url)
+    if kind == "run":
+        return _read_checkpoint(f"{url}/checkpoints/{_best_checkpoint(url)}", averaged)
+    if kind == "checkpoint":
+        return _read_checkpoint(url, averaged)
+    if averaged and kind != "torch":
+        raise _no_averages(url)
+    with _local_copy(url) as path:
+        if kind == "safetensors":
+            return _read_safetensors(path, url)
+        if kind == "torch":
+            from scenerec.models.weights import torch_weights
+
+            tensors, arch = torch_weights.read(path, url, averaged)
+            return _weight_file(tensors, arch, None, kind)
+        from scenerec.models.weights import tf_weights
+
+        return WeightFile(*tf_weights.read(path, url), format=kind)
+
+
+def check_weights(url: str) -> None:
+    """Raises ModelError or StorageError where there is nothing to read at `url`, without reading it."""
+    if file_format(url) is None:
+        _folder_format(url)
+    elif not is_there(url):
+        raise NotFoundError(f"{url}: no such file")
+
+
+def is_there(url: str) -> bool:
+    """Whether there is a file, or a folder with anything in it, at `url`. Raises StorageError."""
+    folder, key = split_url(url)
+    return open_storage(folder).size(key) is not None or next(open_storage(url).list(), None) is not None
+
+
+def write_weights(url: str, kind: str, state: State, arch: str, classes: int, image_size: int) -> int:
+    """Write a state that fits `arch`, and replace what has the same name; returns the size in bytes.
+
+    Args:
+        url: where, a local path or s3://.
+        kind: a format as in `WeightFile.format`.
+        state: neutral.
+        arch: name of the architecture.
+        classes: number of its logits.
+        image_size: side in pixels; Keras models take images of this size alone.
+
+    Raises:
+        ModelError: the network cannot be built, or the state does not fit it.
+        CheckpointError: it would ruin a checkpoint of a run.
+        StorageError: the store does not answer.
+    """
+    if kind in ("safetensors", "checkpoint"):
+        metadata = {
+            "arch": arch,
+            "classes": str(classes),
+            "image_size": str(image_size),
+            "scenerec": __version__,
+        }
+        content = save({key: np.ascontiguousarray(array) for key, array in state.items()}, metadata)
+        folder, key = (url, _MODEL_FILE) if kind == "checkpoint" else split_url(url)
+        storage = open_storage(folder)
+        if kind == "checkpoint" and storage.size(STATE_FILE) is not None:
+            raise CheckpointError(f"{url}: is a run's checkpoint, which must stay as it is: name another folder")
+        storage.put(key, content)
+        return len(content)
+    with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
+        path = Path(folder) / split_url(url)[1]
+        if kind == "torch":
+            from scenerec.models.weights import torch_weights
+
+            torch_weights.write(path, state, arch, classes)
+        else:
+            from scenerec.models.weights import tf_weights
+
+            tf_weights.write(path, kind, state, arch, classes, image_size)
+        return _upload(path, url)
+
+
+def head_classes(state: Mapping[str, np.ndarray], arch: str) -> int | None:
+    """Number of classes, the first axis of the head's weight; None where the state has no head of `arch`."""
+    weight = state.get(f"{zoo.architecture(arch).head}.weight")
+    return None if weight is None or not weight.ndim else int(weight.shape[0])
+
+
+def _folder_format(url: str) -> str:
+    storage = open_storage(url)
+    for file, kind in (("saved_model.pb", "savedmodel"), (_MODEL_FILE, "checkpoint")):
+        if storage.size(file) is not None:
+            return kind
+    if list_checkpoints(open_storage(f"{url}/checkpoints")):
+        return "run"
+    suffixes = ", ".join(_SUFFIXES)
+    raise ModelError(
+        f"{url}: no weights are there: name a {suffixes} file, a SavedModel, a checkpoint or a run's folder"
+    )
+
+
+def _best_checkpoint(run_url: str) -> str:
+    checkpoints = open_storage(f"{run_url}/checkpoints")
+    best = read_best(checkpoints)
+    if best is None:
+        newest = list_checkpoints(checkpoints)[-1]
+        raise CheckpointError(f"{run_url}: the run has no best checkpoint yet: name one, as {checkpoints.url}/{newest}")
+    return best["checkpoint"]
+
+
+def _read_checkpoint(url: str, averaged: bool) -> WeightFile:
+    """A folder of model.safetensors and, unless `write_weights` wrote it, what else a run saves."""
+    storage = open_storage(url)
+    run = _read_state_file(storage)
+    if averaged and _AVERAGES_FILE not in run["files"]:
+        raise _no_averages(url)
+    weights = _read_checkpoint_file(storage, _MODEL_FILE, run)
+    if averaged:  # of the parameters alone: the running statistics are the model's
+        weights = replace(weights, state=weights.state | _read_checkpoint_file(storage, _AVERAGES_FILE, run).state)
+    if config := run.get("config"):
+        weights = replace(weights, arch=config["model"]["arch"], image_size=config["data"]["image_size"])
+    return replace(weights, format="checkpoint")
+
+
+def _read_state_file(storage: Storage) -> dict[str, Any]:
+    if storage.size(STATE_FILE) is None:
+        return {"files": {}}
+    try:
+        state = json.loads(storage.get(STATE_FILE))
+    except ValueError:
+        state = None
+    if not isinstance(state, dict) or state.get("version") != 1:
+        raise CheckpointError(f"{storage.url}/{STATE_FILE}: not a checkpoint of this version of scenerec")
+    return state
+
+
+def _read_checkpoint_file(storage: Storage, file: str, run: dict[str, Any]) -> WeightFile:
+    url = f"{storage.url}/{file}"
+    with _local_copy(url) as path:
+        if file in run["files"]:
+            with path.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            if digest != run["files"][file]["sha256"]:
+                raise CheckpointError(f"{url}: checksum mismatch: the file is damaged, take another checkpoint")
+        return _read_safetensors(path, url)
+
+
+def _read_safetensors(path: Path, url: str) -> WeightFile:
+    try:
+        with safe_open(path, framework="np") as file:
+            tensors = {
+                key: file.get_tensor(key) for key in file.offset_keys() if file.get_slice(key).get_dtype() in _FLOATS
+            }
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ModelError(f"{url}: not a safetensors file ({error})") from None
+    size = metadata.get("image_size", "")
+    return _weight_file(tensors, metadata.get("arch"), int(size) if size.isdecimal() else None, "safetensors")
+
+
+def _weight_file(tensors: Mapping[str, np.ndarray], arch: str | None, image_size: int | None, kind: str) -> WeightFile:
+    """Floating-point tensors of any width, under torch's names of any time."""
+    named = {_current_name(key): array.astype(np.float32, copy=False) for key, array in tensors.items()}
+    left_out = tuple(key for key in named if key.startswith(_AUXILIARY_HEADS))
+    state = {key: array for key, array in named.items() if key not in left_out}
+    return WeightFile(state, arch if arch in zoo.ARCHITECTURES else None, image_size, kind, left_out)
+
+
+def _current_name(key: str) -> str:
+    key = _OLD_DENSE_LAYER.sub(r"\1\2", _DATA_PARALLEL.sub(r"\1", key))
+    return _OLD_TRANSFORMER_LAYER.sub(lambda found: f"{found[1]}.{'0' if found[2] == '1' else '3'}.", key)
+
+
+def _no_averages(url: str) -> ModelError:
+    return ModelError(f"{url}: holds no averaged weights")
+
+
+@contextmanager
+def _local_copy(url: str) -> Iterator[Path]:
+    """The file or folder at `url`; for as long as the context lasts where it had to be fetched."""
+    storage = open_storage(url)
+    if isinstance(storage, LocalStorage):
+        if not storage.root.exists():
+            raise NotFoundError(f"{url}: no such file")
+        yield storage.root
+        return
+    with tempfile.TemporaryDirectory(prefix="scenerec-") as temporary:
+        folder, name = split_url(url)
+        copy = LocalStorage(Path(temporary))
+        if file_format(url):
+            copy.put(name, open_storage(folder).get(name))
+        else:
+            for info in storage.list():
+                copy.put(f"{name}/{info.key}", storage.get(info.key))
+        yield Path(temporary) / name
+
+
+def _upload(path: Path, url: str) -> int:
+    """Put a local file or folder to `url`; returns its size in bytes."""
+    if path.is_file():
+        files = {"": path}
+        folder, name = split_url(url)
+    else:
+        files = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()}
+        folder, name = url, ""
+    storage = open_storage(folder)
+    for key, file in files.items():
+        storage.put(key or name, file)
+    return sum(file.stat().st_size for file in files.values())

@@ -1,0 +1,109 @@
+"""Published weights by name, as data: torchvision's for ImageNet, and the Places365 project's. Needs no torch."""
+
+import csv
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from scenerec.errors import ModelError
+from scenerec.models.zoo import architecture
+
+_NAME = re.compile(r"\w+")
+
+
+class UnknownWeightsError(ModelError):
+    """A name under which nothing that can be used was published for an architecture."""
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file of weights that its makers offer for download; a row of published.csv.
+
+    Attributes:
+        arch: the architecture, by its name in the zoo.
+        name: torchvision's name of the weights (IMAGENET1K_V2), or places365.
+        default: torchvision calls them DEFAULT.
+        url: where they are.
+        sha256: first hexadecimal digits of the file's checksum; "" where none is published.
+        classes: outputs of the head.
+        image_size: side in pixels of the images that they were evaluated on.
+        top1: published top-1 accuracy in percent, of the data set they were trained on; None where it is not known.
+        top5: the same for top-5.
+    """
+
+    arch: str
+    name: str
+    default: bool
+    url: str
+    sha256: str
+    classes: int
+    image_size: int
+    top1: float | None
+    top5: float | None
+
+    @property
+    def fits(self) -> bool:
+        """The architecture takes images of `image_size`; else they hold a position embedding of another size."""
+        entry = architecture(self.arch)
+        return not entry.fixed_image_size or entry.image_size == self.image_size
+
+
+def published_weights(arch: str) -> tuple[PublishedWeights, ...]:
+    """What was published for `arch`, which is a name of the zoo."""
+    return tuple(entry for entry in _table() if entry.arch == arch)
+
+
+def is_name(weights: str) -> bool:
+    """Whether `model.weights` is a name, rather than a URL or a path, which has a dot, a slash or a dollar sign."""
+    return _NAME.fullmatch(weights) is not None
+
+
+def find_weights(arch: str, name: str) -> PublishedWeights:
+    """The weights of `arch` that are called `name`; DEFAULT are torchvision's best.
+
+    Raises:
+        UnknownWeightsError: there are none, or they are for images of another size than `arch` takes; the message
+            lists those that there are.
+    """
+    known = published_weights(arch)
+    names = [entry.name for entry in known if entry.fits]
+    found = next((entry for entry in known if entry.name == name or (entry.default and name == "DEFAULT")), None)
+    if found is None:
+        nearest = difflib.get_close_matches(name.upper(), names, n=1)
+        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        raise UnknownWeightsError(
+            f"nothing was published for {arch} as {name}: {hint}there are {', '.join(names)}; "
+            f"of a file or folder write the whole path, such as ./{name}"
+        )
+    if not found.fits:
+        raise UnknownWeightsError(
+            f"{found.name} of {arch} is for images of {found.image_size} px, which the architecture does not take "
+            f"here: there are {', '.join(names)}"
+        )
+    return found
+
+
+def best_weights(arch: str) -> PublishedWeights:
+    """Of those that `arch` takes, the weights of the highest published top-1 accuracy."""
+    return max((entry for entry in published_weights(arch) if entry.fits), key=lambda entry: entry.top1 or 0)
+
+
+@cache
+def _table() -> tuple[PublishedWeights, ...]:
+    with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(
+            PublishedWeights(
+                arch=row["arch"],
+                name=row["name"],
+                default=bool(row["default"]),
+                url=row["url"],
+                sha256=row["sha256"],
+                classes=int(row["classes"]),
+                image_size=int(row["image_size"]),
+                top1=float(row["top1"]) if row["top1"] else None,
+                top5=float(row["top5"]) if row["top5"] else None,
+            )
+            for row in csv.DictReader(file)
+        )

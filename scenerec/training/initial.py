@@ -1,0 +1,113 @@
+"""The weights that a run starts from: drawn by its seed, published under a name, or any file in reach."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from scenerec.config.train import TrainConfig
+from scenerec.errors import ModelError
+from scenerec.models.neutral import State, StateError, check_fits
+from scenerec.models.weights.cache import RemoteFile, WeightCache, file_of_url, published_file
+from scenerec.models.weights.files import WeightFile, read_weights
+from scenerec.models.weights.published import find_weights, is_name
+from scenerec.models.zoo import architecture
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+def initial_state(config: TrainConfig, drawn: State) -> State:
+    """The neutral state to start from, where `drawn` are the model's own weights.
+
+    A head for other classes than the model's is left as drawn; all else is taken from `model.weights`.
+
+    Raises:
+        ModelError: the weights are not where `prepare_weights` saw them, or do not fit.
+        StorageError: the store does not answer.
+    """
+    if config.model.weights == "none":
+        return drawn
+    with _opened(config) as weights:
+        return drawn | _fitting(config, weights, {key: array.shape for key, array in drawn.items()})
+
+
+def prepare_weights(config: TrainConfig, classes: int) -> str:
+    """Downloads what is missing, and checks that it fits a network of `classes`; says what will be done with it.
+
+    Raises:
+        ModelError: there are no such weights, or they do not fit the architecture.
+        StorageError: the store does not answer.
+    """
+    if config.model.weights == "none":
+        return describe_weights(config, classes)
+    from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
+
+    with _opened(config, download=True) as weights:
+        _fitting(config, weights, state_shapes(config.model.arch, classes))
+        return _describe(config, weights, classes)
+
+
+def describe_weights(config: TrainConfig, classes: int) -> str:
+    """What `prepare_weights` says, for weights that it has prepared. Raises as `initial_state`."""
+    if config.model.weights == "none":
+        return f"random, by optimize.seed {config.optimize.seed}"
+    with _opened(config) as weights:
+        return _describe(config, weights, classes)
+
+
+def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
+    arch, source = config.model.arch, config.model.weights
+    words = f"{source} of {arch}" if is_name(source) else source
+    found = _head_classes(config, weights)
+    if found == classes:
+        return words
+    head = architecture(arch).head
+    if found is None:
+        return f"{words}, which have no head: {head} starts random ({classes} classes)"
+    return f"{words}, head {head} replaced ({found} -> {classes} classes)"
+
+
+def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
+    """What of the weights goes into a network of `shapes`: all, or all but the head."""
+    arch = config.model.arch
+    if weights.arch not in (None, arch):
+        raise ModelError(f"model.weights: {config.model.weights}: are of {weights.arch}, and model.arch is {arch}")
+    head = f"{architecture(arch).head}."
+    state = weights.state
+    if _head_classes(config, weights) != shapes[f"{head}weight"][0]:
+        state = {key: array for key, array in state.items() if not key.startswith(head)}
+        shapes = {key: shape for key, shape in shapes.items() if not key.startswith(head)}
+    try:
+        check_fits(shapes, state, arch)
+    except StateError as error:
+        raise StateError(f"model.weights: {config.model.weights}: {error}") from None
+    return state
+
+
+def _head_classes(config: TrainConfig, weights: WeightFile) -> int | None:
+    """The first axis of the head's weight; None where the file has no head."""
+    weight = weights.state.get(f"{architecture(config.model.arch).head}.weight")
+    return None if weight is None or not weight.ndim else int(weight.shape[0])
+
+
+@contextmanager
+def _opened(config: TrainConfig, download: bool = False) -> Iterator[WeightFile]:
+    """The weights that the config names; what is downloaded is kept if the context ends without an error."""
+    source = config.model.weights
+    remote = _remote_file(config)
+    if remote is None:
+        yield read_weights(source)
+        return
+    cache = WeightCache(config.output)
+    with cache.fetch(remote) if download else cache.read(remote) as path:
+        try:
+            weights = read_weights(str(path))
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(path), remote.url)) from None
+        yield weights
+
+
+def _remote_file(config: TrainConfig) -> RemoteFile | None:
+    """None where the weights are a path or in S3."""
+    source = config.model.weights
+    if is_name(source):
+        return published_file(find_weights(config.model.arch, source))
+    return file_of_url(source) if source.startswith(("http://", "https://")) else None

@@ -1,0 +1,191 @@
+"""A config, its data and a cluster resolved into a plan: pure, and what `scenerec submit --dry-run` prints."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from scenerec.config.train import ScaleConfig, TrainConfig, WorkerRange
+from scenerec.data.manifest import Manifest
+from scenerec.data.order import choose_lanes, steps_per_epoch
+from scenerec.errors import PlanError
+
+
+@dataclass(frozen=True)
+class NodeResources:
+    """What one node of the cluster has in all, used or not."""
+
+    cpus: float
+    gpus: float = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will happen."""
+
+    run_url: str
+    framework: str
+    arch: str
+    classes: int
+    weights: str
+    """What the run starts from, in words; `preflight` adds what becomes of the head."""
+    train_samples: int
+    val_samples: int
+    workers: tuple[int, ...]
+    """Numbers of workers that divide lanes and batch evenly; one number where it is fixed."""
+    lanes: int
+    global_batch_size: int
+    batch_per_worker: int
+    """At the largest number of workers, per optimizer step."""
+    steps_per_epoch: int
+    total_steps: int
+    dropped_per_epoch: int
+    """Samples that fill no batch; others each epoch."""
+    cpus_per_worker: int
+    gpus_per_worker: int
+    decode_processes: int
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {**asdict(self), "workers": list(self.workers)}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(what, value), for people."""
+        workers = " or ".join(map(str, self.workers))
+        resources = f"{self.cpus_per_worker} CPU" + (f", {self.gpus_per_worker} GPU" if self.gpus_per_worker else "")
+        dropped = (
+            f" ({self.dropped_per_epoch} samples fill no batch and wait for another epoch)"
+            if self.dropped_per_epoch
+            else ""
+        )
+        return [
+            ("run", self.run_url),
+            ("model", f"{self.arch}, {self.classes} classes, in {self.framework}"),
+            ("weights", self.weights),
+            (
+                "data",
+                f"{self.train_samples:,} training samples, {self.val_samples:,} for validation, {self.lanes} lanes",
+            ),
+            ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
+            (
+                "batch",
+                f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)",
+            ),
+            ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
+            ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
+        ]
+
+
+def resolve(
+    config: TrainConfig,
+    train: Manifest,
+    val: Manifest,
+    nodes: Sequence[NodeResources] | None = None,
+    resumed_lanes: int | None = None,
+) -> Plan:
+    """The plan of a training job; `nodes` is the cluster, None where it is not to be checked.
+
+    `resumed_lanes` are those of the run's checkpoints, None for a new run.
+
+    Raises PlanError, in one line, where config, data and cluster do not fit each other.
+    """
+    _check_classes(config, train, val)
+    batch = config.optimize.global_batch_size
+    workers = _allowed_workers(config)
+    steps = steps_per_epoch(train.samples, batch)
+    if not steps:
+        raise PlanError(
+            f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train}"
+        )
+    lanes = resumed_lanes or config.data.lanes
+    if lanes == "auto":
+        lanes = choose_lanes(list(workers), train.samples)
+    if workers[-1] > lanes:
+        raise PlanError(
+            f"scale.workers: {workers[-1]} workers need at least as many lanes, and there are {lanes} "
+            f"(data.lanes, at most the {train.samples} training samples)"
+        )
+    if lanes > train.samples:
+        raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train}")
+    if nodes is not None:
+        _check_cluster(config, nodes)
+    per_worker = batch // workers[-1]
+    return Plan(
+        run_url=config.run_url,
+        framework=config.framework,
+        arch=config.model.arch,
+        classes=len(train.classes),
+        weights=config.model.weights,
+        train_samples=train.samples,
+        val_samples=val.samples,
+        workers=workers,
+        lanes=lanes,
+        global_batch_size=batch,
+        batch_per_worker=per_worker,
+        steps_per_epoch=steps,
+        total_steps=steps * config.optimize.epochs,
+        dropped_per_epoch=train.samples - steps * batch,
+        cpus_per_worker=config.scale.cpus_per_worker,
+        gpus_per_worker=config.scale.gpus_per_worker,
+        decode_processes=_decode_processes(config),
+    )
+
+
+def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
+    if train.classes != val.classes:
+        odd = sorted(set(train.classes) ^ set(val.classes))
+        what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
+        raise PlanError(
+            f"data.val: its classes are not those of data.train ({what}): pack both from the same class list"
+        )
+    empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
+    if empty:
+        remedy = "add some, or remove the class and pack again"
+        if config.data.train_share < 1:
+            remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"
+        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train}: {remedy}")
+
+
+def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:
+    optimize, scale = config.optimize, config.scale
+    unit = optimize.accumulate_steps
+    counts = range(scale.min_workers, scale.max_workers + 1)
+    allowed = tuple(count for count in counts if optimize.global_batch_size % (count * unit) == 0)
+    if allowed:
+        return allowed
+    per_step = f" x optimize.accumulate_steps ({unit})" if unit > 1 else ""
+    workers = (
+        f"{scale.min_workers} to {scale.max_workers}" if isinstance(scale.workers, WorkerRange) else str(scale.workers)
+    )
+    fitting = optimize.global_batch_size // (scale.max_workers * unit) * scale.max_workers * unit
+    raise PlanError(
+        f"optimize.global_batch_size: {optimize.global_batch_size} is not divisible by scale.workers "
+        f"({workers}){per_step}; {fitting or scale.max_workers * unit} would be"
+    )
+
+
+def _check_cluster(config: TrainConfig, nodes: Sequence[NodeResources]) -> None:
+    scale = config.scale
+    room = room_for(scale, nodes)
+    if room >= scale.min_workers:
+        return
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    raise PlanError(
+        f"scale.workers: {scale.min_workers} workers of {scale.cpus_per_worker} CPU and {scale.gpus_per_worker} GPU "
+        f"each: the cluster has room for {room} ({cpus:g} CPU, {gpus:g} GPU on {len(nodes)} node(s)): lower "
+        "scale.workers or cpus_per_worker, or, where the cluster grows by itself, --no-cluster-check"
+    )
+
+
+def room_for(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> int:
+    """Workers of this size that the nodes can hold at once."""
+    return sum(_workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes)
+
+
+def _workers_on(node: NodeResources, cpus: int, gpus: int) -> int:
+    by_cpu = int(node.cpus // cpus)
+    return min(by_cpu, int(node.gpus // gpus)) if gpus else by_cpu
+
+
+def _decode_processes(config: TrainConfig) -> int:
+    if config.data.decode_processes != "auto":
+        return config.data.decode_processes
+    return config.scale.cpus_per_worker - 1

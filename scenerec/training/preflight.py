@@ -1,0 +1,121 @@
+"""Everything about a job that can be found wrong before a cluster is asked for anything."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from math import prod
+
+from scenerec.checkpoint import read_run_state
+from scenerec.config.train import TrainConfig
+from scenerec.data.manifest import Manifest
+from scenerec.data.packed_set import PackedSet, check_images, open_set
+from scenerec.errors import CheckpointError, DataError
+from scenerec.models.freezing import TrainedPart, frozen_names
+from scenerec.training.initial import describe_weights, prepare_weights
+from scenerec.training.plan import NodeResources, Plan, resolve
+from scenerec.training.run_folder import RunFolder, check_identity, resumed_lanes, run_identity
+
+_DEEP_CHECK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """A job that can start."""
+
+    plan: Plan
+    resumes_at: int | None
+    """Steps that its checkpoints have already done; None for a new run."""
+    trained: TrainedPart | None = None
+    """What of the network is trained; None where that is all of it."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(what, value), for people."""
+        rows = self.plan.rows()
+        if self.trained:
+            rows.insert(2, ("trains", str(self.trained)))
+        if self.resumes_at is not None:
+            rows.append(("resumes", f"after step {self.resumes_at} of {self.plan.total_steps}"))
+        return rows
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        trained = asdict(self.trained) if self.trained else None
+        return {**self.plan.as_dict(), "resumes_at": self.resumes_at, "trained": trained}
+
+
+def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None, restart: bool = False) -> Preflight:
+    """Checks data, output and, where `nodes` are given, the cluster; with `restart` earlier results do not count.
+
+    Raises PlanError, DataError, StorageError, CheckpointError or ModelError, in one line.
+    """
+    train, val = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+    folder = RunFolder(config.run_url)
+    lanes = None if restart else resumed_lanes(folder, config.data.lanes)
+    plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
+    for data in (train, val):
+        _check_shards(data)
+    _check_writable(folder)
+    plan = replace(plan, weights=prepare_weights(config, plan.classes))
+    trained = _trained_part(config, plan.classes)
+    resumes_at = None if restart else _resume_point(folder, config, plan, train.manifest)
+    return Preflight(plan, resumes_at, trained)
+
+
+def plan_job(config: TrainConfig) -> Plan:
+    """The plan alone, from the manifests and the run's checkpoints. Raises as `check_job`."""
+    train, val = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+    lanes = resumed_lanes(RunFolder(config.run_url), config.data.lanes)
+    plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
+    return replace(plan, weights=describe_weights(config, plan.classes))
+
+
+def _check_shards(data: PackedSet) -> None:
+    """All shards are there in the manifest's size; the first, up to 64 MiB, are read, checked, their images decoded."""
+    sizes = {info.key: info.size_bytes for info in data.storage.list()}
+    for shard in data.manifest.shards:
+        if shard.key not in sizes:
+            raise DataError(f"{data.storage.url}/{shard.key}: is missing, the manifest has it: pack the set again")
+        if sizes[shard.key] != shard.size_bytes:
+            raise DataError(
+                f"{data.storage.url}/{shard.key}: has {sizes[shard.key]} bytes, {shard.size_bytes} in the manifest "
+                "(truncated, or of another pack): pack the set again"
+            )
+    read_bytes = 0
+    for index, shard in enumerate(data.manifest.shards):
+        read_bytes += shard.size_bytes
+        if index and read_bytes > _DEEP_CHECK_BYTES:
+            break
+        check_images(data, index)
+
+
+def _trained_part(config: TrainConfig, classes: int) -> TrainedPart | None:
+    """What `model.freeze` leaves to train. Raises ModelError where it does not fit the architecture."""
+    arch, freeze = config.model.arch, config.model.freeze
+    if freeze == "none":
+        return None
+    from scenerec.models.torch_outline import parameter_shapes  # imports torch, which takes seconds
+
+    sizes = {name: prod(shape) for name, shape in parameter_shapes(arch, classes).items()}
+    frozen = frozen_names(arch, freeze, list(sizes))
+    what = "backbone" if freeze == "backbone" else ", ".join(freeze)
+    return TrainedPart(sum(size for name, size in sizes.items() if name not in frozen), sum(sizes.values()), what)
+
+
+def _check_writable(folder: RunFolder) -> None:
+    folder.storage.put(".writable", b"")
+    folder.storage.delete(".writable")
+
+
+def _resume_point(folder: RunFolder, config: TrainConfig, plan: Plan, train: Manifest) -> int | None:
+    if (result := folder.read_result()) is not None:
+        done, wanted = result["last"]["epoch"], config.optimize.epochs
+        if done >= wanted:
+            raise CheckpointError(
+                f"{folder.url}: this run is finished ({done} epochs, top-1 {result['best']['val_top1']:.4f}): give the "
+                "new one another name, raise optimize.epochs to go on, or start over with `scenerec submit --restart`"
+            )
+    name = folder.latest_checkpoint()
+    if name is None:
+        return None
+    state = read_run_state(folder.checkpoints, name)
+    check_identity(folder.url, state.identity, run_identity(config, plan.lanes, plan.classes, train.fingerprint))
+    return state.global_step

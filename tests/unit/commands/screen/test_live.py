@@ -1,0 +1,103 @@
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from scenerec.commands.screen.live import Story, is_noise, show_result, tell
+from scenerec.job_log import EpochSummary, Failure, Note, Progress, RunResult, format_line
+
+RAY = [
+    "2026-11-23 21:27:21,065\tINFO job_manager.py:581 -- Runtime env is setting up.",
+    "Running entrypoint for job run-9ef28f: python -m jobs.train config.yaml",
+    "(TrainController pid=23084) Requesting resources: {'CPU': 1} * 1",
+    "\x1b[36m(RayTrainWorker pid=23163, ip=10.0.0.2)\x1b[0m Setting up process group for: env:// [rank=0]",
+    "[2026-11-23 21:38:50,384 W 23084 23116] rpc_client.h:638: Failed to connect",
+    "2026-11-23 21:38:50.384123: I tensorflow/core/util/port.cc:153] oneDNN custom operations are on.",
+]
+WORKER = "(RayTrainWorker pid=23163) "
+RESULT: dict[str, Any] = {
+    "run": "s3://scenes/runs/first",
+    "best": {"epoch": 1, "val_top1": 0.5, "val_top5": 0.75},
+    "last": {"epoch": 2, "val_top1": 0.25, "val_top5": 0.5},
+    "best_checkpoint": "s3://scenes/runs/first/checkpoints/step-000000017",
+}
+LOG = [
+    *RAY,
+    WORKER + format_line(Note("training from the beginning on 1 worker(s)")),
+    WORKER + format_line(Progress(1, 2, 10, 17, 231.4, 1.2345, 0.1, 72)),
+    WORKER + format_line(EpochSummary(1, 2, 2.5, 2.25, 0.5, 0.875, 200, 0.1)),
+    "a line of somebody's own",
+    WORKER + format_line(EpochSummary(2, 2, 1.5, 1.25, 0.625, 1, 210, 0.05)),
+    format_line(RunResult(RESULT)),
+]
+
+
+def shown(lines: list[str], terminal: bool = False, **options: bool) -> tuple[str, Story]:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=80, color_system=None, _environ={"TERM": "xterm"})
+    story = tell(lines, console, **options)
+    return output.getvalue(), story
+
+
+@pytest.mark.parametrize("line", RAY)
+def test_what_ray_and_the_frameworks_write_is_noise(line: str) -> None:
+    assert is_noise(line)
+
+
+@pytest.mark.parametrize("line", ["Traceback (most recent call last):", "ValueError: x", "hello", '  File "x", line 1'])
+def test_the_jobs_own_lines_are_not(line: str) -> None:
+    assert not is_noise(line)
+
+
+def test_plain_lines() -> None:
+    text, story = shown(LOG)
+    assert text.splitlines() == [
+        "training from the beginning on 1 worker(s)",
+        "epoch 1/2 step 10/17  231.4 images/s  loss 1.2345  lr 0.1  1m12s left",
+        "    epoch  train loss   val loss    top-1    top-5   images/s         lr",
+        "      1/2      2.5000     2.2500   50.00%   87.50%      200.0        0.1",
+        "      2/2      1.5000     1.2500   62.50%  100.00%      210.0       0.05",
+    ]
+    assert story == Story(result=RESULT, tail=["a line of somebody's own"])
+
+
+def test_others_and_verbose_show_more() -> None:
+    assert "a line of somebody's own" in shown(LOG, others=True)[0].splitlines()
+    assert "Requesting" not in shown(LOG, others=True)[0]
+    assert (
+        "(TrainController pid=23084) Requesting resources: {'CPU': 1} * 1" in shown(LOG, verbose=True)[0].splitlines()
+    )
+
+
+def test_a_terminal_gets_a_bar_that_fits_and_the_same_rows() -> None:
+    text, story = shown(LOG, terminal=True)
+    assert story.result == RESULT
+    assert "epoch 1/2 step 10/17  231 images/s  loss 1.234  1m12s left" in text
+    assert "      1/2      2.5000     2.2500   50.00%   87.50%      200.0        0.1" in text
+    assert "…" not in text
+
+
+def test_errors_are_kept_for_the_end() -> None:
+    text, story = shown([*RAY, WORKER + format_line(Failure("the loss is nan"))])
+    assert (text, story.errors) == ("", ["the loss is nan"])
+
+
+def test_only_the_newest_lines_are_kept() -> None:
+    _, story = shown([f"line {number}" for number in range(100)])
+    assert story.tail == [f"line {number}" for number in range(80, 100)]
+
+
+def test_brackets_are_no_markup() -> None:
+    assert shown(["[red]not a colour[/red] {x}"], others=True)[0] == "[red]not a colour[/red] {x}\n"
+
+
+def test_the_result() -> None:
+    output = io.StringIO()
+    show_result(RESULT, Console(file=output, width=40))
+    assert output.getvalue().splitlines() == [
+        "best             top-1 50.00%, top-5 75.00%, epoch 1",
+        "last             top-1 25.00%, top-5 50.00%, epoch 2",
+        "best checkpoint  s3://scenes/runs/first/checkpoints/step-000000017",
+        "run              s3://scenes/runs/first",
+    ]

@@ -1,0 +1,296 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from scenerec.config.file import config_schema, dump_config, load_config
+from scenerec.config.train import TrainConfig, WorkerRange
+from scenerec.errors import ConfigError
+
+JOB = """\
+kind: train
+name: first
+framework: torch
+data:
+  train: s3://scenes/train
+  val: s3://scenes/val/
+model: {arch: resnet18}
+optimize:
+  epochs: 2
+  global_batch_size: 32
+  lr: 0.1
+output: s3://scenes/runs
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "train.yaml").write_text(JOB)
+    return tmp_path / "train.yaml"
+
+
+def problems(file: Path, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        load_config(file, overrides)
+    return str(raised.value).splitlines()
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def test_a_short_job_gets_its_defaults(file: Path) -> None:
+    config = load_config(file)
+    assert config.run_url == "s3://scenes/runs/first"
+    assert config.data.val == "s3://scenes/val"
+    assert (config.scale.min_workers, config.scale.max_workers) == (1, 1)
+    assert config.optimize.optimizer == "sgd"
+
+
+def test_what_is_dumped_loads_as_the_same(file: Path) -> None:
+    config = load_config(file, ["scale.workers={min: 2, max: 4}", "model.weights=none"])
+    assert config.scale.workers == WorkerRange(min=2, max=4)
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("none", "none"), ("~", "none"), ("backbone", "backbone"), ("[conv1, layer1.0]", ("conv1", "layer1.0"))],
+)
+def test_freeze_is_a_word_or_modules(file: Path, written: str, read: object) -> None:
+    config = load_config(file, [f"model.freeze={written}"])
+    assert config.model.freeze == read
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize("written", ["layer1", "[]", "[1]", "true", "{conv1: true}"])
+def test_freeze_that_is_neither_is_one_problem(file: Path, written: str) -> None:
+    (problem,) = problems(file, f"model.freeze={written}")
+    assert problem == (
+        f"--set model.freeze={written}: model.freeze: must be `none`, `backbone`, or a list of modules such as "
+        "[conv1, bn1, layer1]"
+    )
+
+
+@pytest.mark.parametrize("decay", [0, -0.5, 1.01])
+def test_layer_decay_is_a_share(file: Path, decay: float) -> None:
+    (problem,) = problems(file, f"optimize.layer_decay={decay}")
+    assert "optimize.layer_decay" in problem
+
+
+def test_an_unknown_key_is_named_with_its_line_and_the_nearest(file: Path) -> None:
+    edit(file, "  lr: 0.1", "  lr: 0.1\n  labelsmoothing: 0.1")
+    assert problems(file) == [
+        f"{file}:12: optimize.labelsmoothing: unknown key; did you mean `label_smoothing`?",
+    ]
+
+
+def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
+    edit(file, "{arch: resnet18}", "{arch: resnet18, zzzz: 1}")
+    (problem,) = problems(file)
+    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, freeze"
+
+
+def test_all_problems_are_reported_together(file: Path) -> None:
+    edit(file, "epochs: 2", "epochs: two")
+    edit(file, "lr: 0.1", "lr: -1")
+    edit(file, "framework: torch", "framework: jax")
+    found = problems(file)
+    assert len(found) == 3
+    for where, field in ((3, "framework"), (9, "optimize.epochs"), (11, "optimize.lr")):
+        assert any(problem.startswith(f"{file}:{where}: {field}: ") for problem in found)
+    assert any("'two'" in problem for problem in found)
+
+
+def test_a_missing_key_is_reported_at_its_block(file: Path) -> None:
+    edit(file, "  epochs: 2\n", "")
+    assert problems(file) == [f"{file}:8: optimize.epochs: is missing"]
+
+
+def test_a_key_that_stands_twice_is_refused(file: Path) -> None:
+    edit(file, "  lr: 0.1", "  lr: 0.1\n  lr: 0.2")
+    assert problems(file) == [f"{file}:12: optimize.lr: stands twice; remove one"]
+
+
+def test_broken_yaml_names_its_line(file: Path) -> None:
+    edit(file, "{arch: resnet18}", "{arch: resnet18")
+    (problem,) = problems(file)
+    assert problem.startswith(f"{file}:8: is not YAML: ")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "text", "\0", "a: &x [*x]", "? [a]\n: b"])
+def test_other_files_are_refused(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert all(problem.startswith(str(file)) for problem in problems(file))
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert problems(tmp_path / "none.yaml") == [
+        f"{tmp_path}/none.yaml: cannot be read: No such file or directory",
+    ]
+    (problem,) = problems(tmp_path)
+    assert "cannot be read" in problem
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "value"),
+    [
+        ("optimize.lr=0.5", ("optimize", "lr"), 0.5),
+        ("optimize.step_epochs=[1, 2]", ("optimize", "step_epochs"), (1, 2)),
+        ("data.augment.flip=false", ("data", "augment", "flip"), False),
+        ("name=second=b", ("name",), None),
+        ("scale.workers=3", ("scale", "workers"), 3),
+    ],
+)
+def test_overrides(file: Path, override: str, field: tuple[str, ...], value: Any) -> None:
+    if value is None:
+        assert problems(file, override)[0].startswith(f"--set {override}: ")
+        return
+    found: Any = load_config(file, [override])
+    for key in field:
+        found = getattr(found, key)
+    assert found == value
+
+
+def test_the_last_override_counts(file: Path) -> None:
+    assert load_config(file, ["optimize.lr=1", "optimize.lr=2"]).optimize.lr == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimize.lr=fast", "--set optimize.lr=fast: optimize.lr: input should be a valid number"),
+        ("optimize.lrr=1", "--set optimize.lrr=1: optimize.lrr: unknown key; did you mean `lr`?"),
+        ("optimize", "--set optimize: must be KEY=VALUE"),
+        ("=1", "--set =1: must be KEY=VALUE"),
+        ("name.first=1", "--set name.first=1: name is a value, not a block"),
+        ("optimize.lr=[", "--set optimize.lr=[: the value is not YAML"),
+        ("optimize=1", "--set optimize=1: optimize: "),
+    ],
+)
+def test_a_wrong_override_is_the_source_that_is_named(file: Path, override: str, message: str) -> None:
+    assert problems(file, override)[0].startswith(message)
+
+
+def test_environment_variables_and_home_are_expanded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUCKET", "mine")
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load_config(file, ["data.train=s3://${BUCKET}/train", "data.val=~/val", "output=s3://$BUCKET/runs/"])
+    assert config.data.train == "s3://mine/train"
+    assert config.data.val == "/home/me/val"
+    assert config.run_url == "s3://mine/runs/first"
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("s3://$NOT_SET_ANYWHERE/x", "the environment variable $NOT_SET_ANYWHERE is not set"),
+        ("s3://", "needs a bucket"),
+        ("gs://bucket/x", "only s3:// addresses and local paths are understood"),
+    ],
+)
+def test_locations_that_mean_nothing(file: Path, location: str, message: str) -> None:
+    (problem,) = problems(file, f"output={location}")
+    assert message in problem
+    assert ": output: " in problem
+
+
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("optimize.warmup_epochs=2", "optimize.warmup_epochs"),
+        ("optimize.min_lr=1", "optimize.min_lr"),
+        ("optimize.step_epochs=[2, 1]", "optimize.step_epochs"),
+        ("scale.workers={min: 3, max: 2}", "scale.workers"),
+        ("data.augment.crop_scale=[1, 0.5]", "data.augment.crop_scale"),
+        ("data.lanes=0", "data.lanes"),
+        ("model.arch=resnet5000", "model.arch"),
+        ("name=a b", "name"),
+        ("kind=paint", "kind"),
+        ("optimize.seed=-1", "optimize.seed"),
+    ],
+)
+def test_values_that_do_not_fit_name_their_field(file: Path, override: str, field: str) -> None:
+    assert any(f": {field}" in problem for problem in problems(file, override))
+
+
+def test_the_schema_describes_every_field() -> None:
+    import json
+
+    schema = json.loads(config_schema())
+    blocks = [schema, *schema["$defs"].values()]
+    fields = [(name, field) for block in blocks for name, field in block.get("properties", {}).items()]
+    assert len(fields) > 40
+    assert [name for name, field in fields if not field.get("description")] == []
+
+
+def test_a_config_cannot_be_changed(file: Path) -> None:
+    with pytest.raises(ValidationError):
+        load_config(file).name = "other"  # type: ignore[misc]
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+documents = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["kind", "data", "optimize", "lr", "scale", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(block=st.sampled_from(sorted(TrainConfig.model_fields)), value=documents)
+def test_any_value_is_taken_or_refused_in_lines(tmp_path_factory: Any, block: str, value: Any) -> None:
+    file = tmp_path_factory.mktemp("config") / "train.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(JOB), block: value}))
+    try:
+        load_config(file)
+    except ConfigError as error:
+        assert all(line.startswith(str(file)) for line in str(error).splitlines())
+
+
+def test_every_field_is_described() -> None:
+    schema = json.loads(config_schema())
+    blocks = [schema, *schema["$defs"].values()]
+    undescribed = [
+        f"{block['title']}.{name}"
+        for block in blocks
+        for name, field in block.get("properties", {}).items()
+        if not field.get("description")
+    ]
+    assert not undescribed
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("~", "none"),
+        ("IMAGENET1K_V1", "IMAGENET1K_V1"),
+        ("DEFAULT", "IMAGENET1K_V1"),
+        ("places365", "places365"),
+        ("https://a.org/w.pth?x=$y#sha256=11ad3fa6", "https://a.org/w.pth?x=$y#sha256=11ad3fa6"),
+        ("s3://bucket/runs/first/", "s3://bucket/runs/first"),
+        ("./w.pth", str(Path("w.pth").absolute())),
+    ],
+)
+def test_weights_are_a_name_a_url_or_a_location(file: Path, written: str, read: str) -> None:
+    config = load_config(file, [f"model.weights={written}"])
+    assert config.model.weights == read
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize(("written", "hint"), [("IMAGENET1K_V2", "did you mean IMAGENET1K_V1"), ("w", "such as ./w")])
+def test_weights_that_were_never_published_are_refused(file: Path, written: str, hint: str) -> None:
+    (problem,) = problems(file, f"model.weights={written}")
+    assert problem.startswith(f"--set model.weights={written}: model.weights: nothing was published for resnet18 as ")
+    assert hint in problem

@@ -1,0 +1,174 @@
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from scenerec.config.file import config_schema, dump_config, parse_as, parse_job
+from scenerec.config.space import Parameter
+from scenerec.config.tune import TuneConfig, searchable_fields
+from scenerec.errors import ConfigError
+from scenerec.frozen import first_problem
+from tests.tiny_search import search_document
+
+
+def problem(**fields: Any) -> str:
+    """The one line that a search with these fields is refused with."""
+    text = dump_document(search_document(**fields))
+    with pytest.raises(ConfigError) as raised:
+        parse_as(TuneConfig, text, "tune.yaml")
+    (line,) = str(raised.value).splitlines()
+    return line
+
+
+def dump_document(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def base(**blocks: Any) -> dict[str, Any]:
+    document = search_document()["base"]
+    for name, value in blocks.items():
+        document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
+    return document
+
+
+def test_a_minimal_search_has_sensible_defaults_and_survives_a_round_trip() -> None:
+    config = TuneConfig.model_validate(search_document())
+    assert (config.searcher, config.scheduler.kind, config.objective) == ("tpe", "asha", ("val_top1",))
+    assert config.run_url == "/tmp/runs/rooms"
+    assert parse_job(dump_config(config), "again.yaml") == config
+    assert "choice: null" not in dump_config(config)
+
+
+def test_short_forms() -> None:
+    config = TuneConfig.model_validate(search_document(scheduler="median", objective="val_loss"))
+    assert (config.scheduler.kind, config.objective) == ("median", ("val_loss",))
+    assert config.search["model.arch"] == Parameter(choice=("resnet18", "mobilenet_v3_small"))
+
+
+def test_a_trial_is_the_base_with_the_points_values() -> None:
+    config = TuneConfig.model_validate(search_document())
+    job = config.trial_config({"optimize.lr": 0.5, "data.augment.flip": False}, "0001", "/tmp/trials")
+    assert (job.kind, job.run_url, job.optimize.lr) == ("train", "/tmp/trials/0001", 0.5)
+    assert not job.data.augment.flip and job.optimize.epochs == 9
+    with pytest.raises(ValueError, match=r"^optimize\.lr: input should be greater than 0, not -1$"):
+        config.trial_config({"optimize.lr": -1}, "0001", "/tmp/trials")
+    with pytest.raises(ValueError, match=r"^optimize\.min_lr: 2 exceeds lr \(0\.05\)$"):
+        config.trial_config({"optimize.min_lr": 2.0}, "0001", "/tmp/trials")
+    with pytest.raises(ValueError, match=r"^model\.arch: .*resnet19"):
+        config.trial_config({"model.arch": "resnet19"}, "0001", "/tmp/trials")
+
+
+def test_every_field_but_those_of_the_cluster_can_be_searched() -> None:
+    fields = set(searchable_fields())
+    assert {"framework", "model.weights", "data.image_size", "data.train_share", "data.augment.flip"} <= fields
+    assert not [field for field in fields if field.startswith(("scale", "checkpoint")) or field == "data.train"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"search": {}}, "search: dictionary should have at least 1 item"),
+        ({"trials": 0}, "trials: input should be greater than or equal to 1"),
+        ({"serch": 1}, "serch: unknown key; did you mean `search`?"),
+        ({"name": "a/b"}, "name: "),
+        ({"searcher": "bayes"}, "searcher: "),
+        ({"scheduler": "sha"}, "scheduler.kind: "),
+        ({"scheduler": {"kind": "asha", "grace": 1}}, "scheduler.grace: unknown key; did you mean `grace_epochs`?"),
+        ({"scheduler": {"kind": "asha", "reduction_factor": 1}}, "scheduler.reduction_factor: "),
+        ({"objective": ["val_top1", "val_top1"]}, "objective: one stands twice"),
+        ({"objective": "latency_ms"}, "objective: latency_ms alone wants no training"),
+        ({"objective": []}, "objective: "),
+        ({"concurrent_trials": 0}, "concurrent_trials: must be `auto` or at least 1"),
+        ({"max_hours": 0}, "max_hours: "),
+        ({"budget": {"by": "data", "levels": [1, 0.5]}}, "budget.levels: must rise to 1"),
+        ({"budget": {"by": "data", "levels": [0.5]}}, "budget.levels: must rise to 1"),
+        ({"base": base(optimise={})}, "base.optimise: unknown key"),
+        ({"base": base(optimize={"lr": -1})}, "base.optimize.lr: input should be greater than 0"),
+        (
+            {"search": {"optimize.lr": {"uniform": [1, 0]}}},
+            "search.optimize.lr.uniform: the first number must be",
+        ),
+        ({"search": {"optimize.lr": {"uniform": [0.1, 1], "stepp": 2}}}, "search.optimize.lr.stepp: unknown key"),
+        ({"search": {"optimize.rl": [0.1]}}, "search.optimize.rl: is no field of a training job; did you mean"),
+        ({"search": {"optimize": [0.1]}}, "search.optimize: is no field of a training job"),
+        ({"search": {"scale.workers": [1, 2]}}, "search.scale.workers: cannot be searched"),
+        ({"search": {"optimize.lr": [0.1, -1]}}, "search.optimize.lr: -1 is never possible: optimize.lr: input should"),
+        ({"search": {"model.arch": ["resnet19"]}}, "search.model.arch: 'resnet19' is never possible"),
+        ({"search": {"optimize.lr": {"uniform": [0, 1]}}}, "search.optimize.lr: 0.0 is never possible"),
+        (
+            {"search": {"optimize.step_gamma": {"uniform": [0.1, 0.5], "when": {"optimize.shedule": "step"}}}},
+            "search.optimize.step_gamma.when: optimize.shedule is no field",
+        ),
+        (
+            {"search": {"optimize.step_gamma": {"uniform": [0.1, 0.5], "when": {"optimize.schedule": "step"}}}},
+            "search.optimize.step_gamma.when: optimize.schedule is never 'step': base has 'cosine'",
+        ),
+        (
+            {
+                "search": {
+                    "optimize.schedule": ["cosine", "plateau"],
+                    "optimize.step_gamma": {"uniform": [0.1, 0.5], "when": {"optimize.schedule": ["step"]}},
+                }
+            },
+            "when: optimize.schedule is never ['step']: search.optimize.schedule has no such value",
+        ),
+        (
+            {
+                "search": {
+                    "optimize.lr": {"uniform": [0.1, 1], "when": {"optimize.momentum": [0.5]}},
+                    "optimize.momentum": {"choice": [0.5], "when": {"optimize.lr": 0.2}},
+                }
+            },
+            "conditions go in a circle",
+        ),
+        ({"searcher": "grid"}, "search.optimize.lr: a grid needs its values: make it a choice, or take"),
+        ({"scheduler": "pbt"}, "searcher: the first population of pbt is drawn at random"),
+        (
+            {"scheduler": "pbt", "searcher": "random"},
+            "search.model.arch: cannot change in the middle of a run",
+        ),
+        (
+            {"scheduler": "pbt", "searcher": "random", "trials": 1, "search": {"optimize.lr": [0.1, 0.2]}},
+            "trials: a population has at least 2",
+        ),
+        (
+            {"scheduler": "pbt", "searcher": "random", "budget": {"by": "data"}},
+            "budget.by: population based training goes by epochs",
+        ),
+        (
+            {"retrain": {"epochs": 2}, "base": base(optimize={"warmup_epochs": 3})},
+            "retrain.epochs: 2 with resnet18: optimize.warmup_epochs: 3 must be less than epochs (2)",
+        ),
+        (
+            {"retrain": {"epochs": 2}, "search": {"optimize.warmup_epochs": [0, 1, 4]}},
+            "retrain.epochs: 2 with warmup_epochs 4: optimize.warmup_epochs: 4 must be less than epochs (2)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_that_names_the_field(fields: dict[str, Any], message: str) -> None:
+    line = problem(**fields)
+    assert line.startswith("tune.yaml:") and message in line
+
+
+def test_values_that_go_together_only_with_some_others_are_taken() -> None:
+    search = {"optimize.epochs": [3, 9], "optimize.warmup_epochs": [0, 5]}
+    assert TuneConfig.model_validate(search_document(search=search)).trials == 12
+
+
+def test_a_condition_may_name_what_is_not_searched() -> None:
+    search = {"optimize.momentum": {"uniform": [0.5, 0.9], "when": {"optimize.optimizer": ["sgd"]}}}
+    assert TuneConfig.model_validate(search_document(search=search)).search["optimize.momentum"].when
+
+
+def test_the_first_problem_alone_is_told() -> None:
+    with pytest.raises(ValidationError) as raised:
+        TuneConfig.model_validate(search_document(trials=0, seed=-1))
+    assert first_problem(raised.value) == "trials: input should be greater than or equal to 1, not 0"
+
+
+def test_the_schema_describes_every_field() -> None:
+    assert '"log_uniform"' in config_schema("tune")
+    for model in (TuneConfig, Parameter, *(field.annotation for field in TuneConfig.model_fields.values())):
+        for name, field in getattr(model, "model_fields", {}).items():
+            assert field.description, name

@@ -1,0 +1,167 @@
+import io
+import random
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from scenerec.data.augment import center_crop
+from scenerec.data.packing.upright import ORIENTATION_TAG
+from scenerec.data.torch_input import decode_evaluation
+from scenerec.inference.predictors.photograph import (
+    MAX_SCANS,
+    DamagedImageError,
+    PhotographError,
+    Preparer,
+    TooManyPixelsError,
+    UnknownFormatError,
+)
+
+PREPARE = Preparer(image_size=64, eval_crop_ratio=0.875)
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    """Smooth and colourful, 180 x 120."""
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (8, 12, 3), dtype=np.uint8)).resize(
+        (180, 120), Image.Resampling.BICUBIC
+    )
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    return np.abs(ours.astype(int) - theirs.astype(int))
+
+
+def evaluated(content: bytes, image_size: int) -> np.ndarray:
+    width, height = Image.open(io.BytesIO(content)).size
+    crop = center_crop(height, width, image_size, PREPARE.eval_crop_ratio)
+    return decode_evaluation(content, crop, image_size).permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("image_size", [32, 64, 100])
+def test_the_pixels_are_those_of_evaluation(scenes_folder: Path, image_size: int) -> None:
+    prepare = Preparer(image_size, PREPARE.eval_crop_ratio)
+    for path in sorted(scenes_folder.glob("val/*/*"))[:12]:
+        content = path.read_bytes()
+        assert apart(prepare(content), evaluated(content, image_size)).max() <= 1
+
+
+def test_a_large_jpeg_is_decoded_at_reduced_size_and_stays_close(picture: Image.Image) -> None:
+    content = encode(picture.resize((1800, 1200), Image.Resampling.BICUBIC), "JPEG", quality=95)
+    difference = apart(PREPARE(content), evaluated(content, 64))
+    assert difference.mean() < 1
+    assert difference.max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options", "allowed"),
+    [
+        ("RGB", "WEBP", {"lossless": True}, 0),
+        ("RGB", "JPEG", {"quality": 98, "progressive": True, "subsampling": 0}, 6),
+        ("CMYK", "JPEG", {"quality": 98}, 6),
+        ("RGBA", "PNG", {}, 0),
+    ],
+)
+def test_every_kind_of_file_gives_the_same_picture(
+    picture: Image.Image, mode: str, kind: str, options: dict[str, object], allowed: int
+) -> None:
+    expected = PREPARE(encode(picture, "PNG"))
+    assert apart(PREPARE(encode(picture.convert(mode), kind, **options)), expected).max() <= allowed
+
+
+def test_greys_of_8_and_16_bits_are_the_same_picture(picture: Image.Image) -> None:
+    grey = picture.convert("L")
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    expected = PREPARE(encode(grey.convert("RGB"), "PNG"))
+    assert apart(PREPARE(encode(deep, "PNG")), expected).max() == 0
+    assert apart(PREPARE(encode(grey, "JPEG", quality=98)), expected).max() <= 4
+
+
+def test_what_is_transparent_is_white() -> None:
+    clear = Image.new("RGBA", (80, 80), (255, 0, 0, 0))
+    assert PREPARE(encode(clear, "PNG")).min() == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_upright(picture: Image.Image, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = orientation
+    content = encode(picture, "JPEG", quality=98, exif=exif.tobytes())
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    assert apart(PREPARE(content), PREPARE(encode(upright, "PNG"))).max() <= 4
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (5, 7)])
+def test_a_picture_of_any_size_is_prepared(size: tuple[int, int]) -> None:
+    for kind in ("JPEG", "PNG"):
+        prepared = PREPARE(encode(Image.new("RGB", size, (10, 200, 30)), kind))
+        assert prepared.shape == (64, 64, 3)
+        assert apart(prepared, np.array([10, 200, 30])).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(8000, 7000), (20_000, 20_000)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_too_many_pixels_are_refused_by_the_header(size: tuple[int, int], kind: str) -> None:
+    content = bytearray(encode(Image.new("L", (16, 16)), kind))
+    width, height = size
+    if kind == "PNG":
+        content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    else:
+        at = content.index(b"\xff\xc0") + 5
+        content[at : at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    if kind == "PNG":  # its header carries a checksum
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    with pytest.raises(TooManyPixelsError, match="at most 50 million"):
+        PREPARE(bytes(content))
+
+
+def test_other_files_are_not_images(picture: Image.Image) -> None:
+    for content in (b"", b"GET / HTTP/1.1", encode(picture, "GIF"), encode(picture, "TIFF"), encode(picture, "BMP")):
+        with pytest.raises(UnknownFormatError, match="not a JPEG, PNG or WebP image"):
+            PREPARE(content)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_truncated_file_is_named(picture: Image.Image, kind: str) -> None:
+    content = encode(picture, kind)
+    with pytest.raises(DamagedImageError, match="cannot be decoded"):
+        PREPARE(content[: len(content) // 2])
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
+    content = encode(Image.new("RGB", (7000, 7000)), "JPEG", progressive=True)  # each scan of it takes 0.1 s
+    last = content[content.rindex(b"\xff\xda") : -2]
+    for scans in (100_000, MAX_SCANS):
+        with pytest.raises(DamagedImageError, match="more than 32 scans"):
+            PREPARE(content[:-2] + last * scans + content[-2:])
+
+
+def test_only_a_jpegs_own_scans_count(picture: Image.Image) -> None:
+    plain = encode(picture, "JPEG", quality=95, progressive=True)
+    comment = b"\xff\xda" * 1000
+    inside = plain[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + plain[2:]
+    expected = PREPARE(plain)
+    for content in (inside, plain + comment):
+        assert apart(PREPARE(content), expected).max() == 0
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damaged_bytes_give_an_image_or_an_error_of_ours(picture: Image.Image, kind: str) -> None:
+    content, draw = encode(picture, kind), random.Random(0)
+    for _ in range(150):
+        damaged = bytearray(content)
+        for _ in range(draw.randint(1, 8)):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        try:
+            assert PREPARE(bytes(damaged)).shape == (64, 64, 3)
+        except PhotographError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,150 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save, save_file
+
+from scenerec.config.train import TrainConfig
+from scenerec.errors import ModelError, NotFoundError
+from scenerec.models import torch_model
+from scenerec.models.neutral import State
+from scenerec.models.torch_outline import state_shapes
+from scenerec.training.initial import describe_weights, initial_state, prepare_weights
+from tests.web import WebServer
+
+ARCH = "squeezenet1_1"  # its head is a convolution
+HEAD = {"classifier.1.weight", "classifier.1.bias"}
+
+Configure = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    def make(weights: str, arch: str = ARCH) -> TrainConfig:
+        document: dict[str, Any] = {
+            "kind": "train",
+            "name": "test",
+            "framework": "torch",
+            "data": {"train": "/train", "val": "/val"},
+            "model": {"arch": arch, "weights": weights},
+            "optimize": {"epochs": 1, "global_batch_size": 4, "lr": 0.1},
+            "output": str(tmp_path / "runs"),
+        }
+        return TrainConfig.model_validate(document)
+
+    return make
+
+
+def state(classes: int, seed: int, arch: str = ARCH) -> State:
+    return torch_model.state(torch_model.build(arch, classes, seed))
+
+
+def torch_file(classes: int, seed: int, arch: str = ARCH) -> bytes:
+    file = io.BytesIO()
+    torch.save(torch_model.build(arch, classes, seed).state_dict(), file)
+    return file.getvalue()
+
+
+def taken(start: State, source: State) -> set[str]:
+    return {key for key in start if start[key].shape == source[key].shape and np.array_equal(start[key], source[key])}
+
+
+def test_none_is_the_seeds(configure: Configure) -> None:
+    drawn = state(3, seed=1)
+    assert initial_state(configure("none"), drawn) is drawn
+    assert prepare_weights(configure("none"), 3) == "random, by optimize.seed 0"
+
+
+def test_all_is_taken_where_the_classes_are_as_many(configure: Configure, tmp_path: Path) -> None:
+    given, drawn = state(3, seed=1), state(3, seed=2)
+    save_file(given, tmp_path / "w.safetensors")
+    config = configure(f"{tmp_path}/w.safetensors")
+    assert prepare_weights(config, 3) == f"{tmp_path}/w.safetensors"
+    assert taken(initial_state(config, drawn), given) == set(drawn)
+
+
+def test_a_head_for_other_classes_stays_as_drawn_and_it_is_said(configure: Configure, web: WebServer) -> None:
+    config = configure(web.serve("/w.pth", torch_file(7, seed=1)))
+    drawn, given = state(3, seed=2), state(7, seed=1)
+    words = f"{web.url}/w.pth, head classifier.1 replaced (7 -> 3 classes)"
+    assert prepare_weights(config, 3) == words
+    web.stop()  # from here on the cache is all there is
+    assert describe_weights(config, 3) == words
+    start = initial_state(config, drawn)
+    assert taken(start, given) >= set(given) - HEAD
+    assert all(np.array_equal(start[key], drawn[key]) for key in HEAD)
+    assert web.requests == ["/w.pth"]
+
+
+def test_a_backbone_without_head_is_enough(configure: Configure, tmp_path: Path) -> None:
+    given, drawn = state(3, seed=1), state(3, seed=2)
+    save_file({key: array for key, array in given.items() if key not in HEAD}, tmp_path / "w.safetensors")
+    config = configure(f"{tmp_path}/w.safetensors")
+    assert prepare_weights(config, 3).endswith("have no head: classifier.1 starts random (3 classes)")
+    assert taken(initial_state(config, drawn), given) >= set(given) - HEAD
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_kept(
+    configure: Configure, web: WebServer, tmp_path: Path
+) -> None:
+    config = configure(web.serve("/w.pth", torch_file(3, seed=1, arch="squeezenet1_0")))
+    with pytest.raises(ModelError, match=rf"^model\.weights: {web.url}/w\.pth: the weights do not fit squeezenet1_1: "):
+        prepare_weights(config, 3)
+    assert not list((tmp_path / "runs").rglob("*"))
+    web.serve("/w.pth", save({"x": np.zeros(3, "float32")}))
+    with pytest.raises(ModelError, match=rf"{web.url}/w\.pth: not a file of torch\.save"):
+        prepare_weights(config, 3)
+
+
+def test_a_file_of_another_architecture_says_so(configure: Configure, tmp_path: Path) -> None:
+    save_file(state(3, seed=1), tmp_path / "w.safetensors", {"arch": ARCH})
+    with pytest.raises(ModelError, match=r"are of squeezenet1_1, and model\.arch is alexnet"):
+        prepare_weights(configure(f"{tmp_path}/w.safetensors", "alexnet"), 3)
+
+
+def test_a_file_that_is_not_there(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"w\.safetensors: no such file"):
+        prepare_weights(configure(f"{tmp_path}/w.safetensors"), 3)
+
+
+def test_published_weights_that_someone_put_into_the_cache(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster without a way to the internet; the Places365 project publishes no checksum."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    config = configure("places365", "resnet18")
+    with pytest.raises(ModelError) as error:
+        prepare_weights(config, 12)
+    place = tmp_path / "runs/.weights/resnet18_places365.pth.tar"
+    assert str(error.value) == (
+        "model.weights: could not download http://places2.csail.mit.edu/models_places365/resnet18_places365.pth.tar "
+        f"(Connection refused): put the file at {place}"
+    )
+    network = torch_model.build("resnet18", 365, seed=1)
+    place.parent.mkdir(parents=True)
+    wrapped = {f"module.{key}": tensor for key, tensor in network.state_dict().items()}
+    torch.save({"epoch": 90, "arch": "resnet18", "state_dict": wrapped}, place)
+    assert prepare_weights(config, 12) == "places365 of resnet18, head fc replaced (365 -> 12 classes)"
+    assert prepare_weights(config, 365) == "places365 of resnet18"
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "vit_b_32", "densenet121"])
+def test_the_names_in_published_files_are_understood(configure: Configure, tmp_path: Path, arch: str) -> None:
+    """Auxiliary heads, and the names that torchvision's layers had when the files were made."""
+    old = {"mlp.0.": "mlp.linear_1.", "mlp.3.": "mlp.linear_2."}
+    old |= {f"{layer}{index}.": f"{layer}.{index}." for layer in ("norm", "conv") for index in (1, 2)}
+    names = {key: key for key in state_shapes(arch, 5)}
+    for new, former in old.items():
+        layers = ("encoder_layer", "denselayer")
+        names = {
+            key: name.replace(new, former) if any(x in key for x in layers) else name for key, name in names.items()
+        }
+    given = {names[key]: np.zeros(shape, "float32") for key, shape in state_shapes(arch, 5).items()}
+    assert (given.keys() == set(names)) == (arch == "googlenet")
+    save_file(given | {"aux1.fc2.bias": np.zeros(5, "float32")}, tmp_path / "w.safetensors")
+    assert prepare_weights(configure(f"{tmp_path}/w.safetensors", arch), 4).endswith("(5 -> 4 classes)")
