@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -14,9 +13,8 @@ from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.errors import ConfigError
-from scenerec.frozen import Frozen
+from scenerec.frozen import Field, Frozen, Problem, find_problems
 
-Field = tuple[str | int, ...]  # a path into the YAML: ("optimize", "lr")
 Config = TypeVar("Config", bound=Frozen)
 
 KINDS: dict[str, type[Frozen]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
@@ -78,7 +76,7 @@ def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str]
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = [_describe(model, problem, name, lines, sources) for problem in error.errors()]
+        problems = [_describe(model, problem, name, lines, sources) for problem in find_problems(error)]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
 
 
@@ -156,20 +154,12 @@ def _assign(document: dict[str, Any], field: Field, value: object, override: str
     block[str(last)] = value
 
 
-def _describe(model: type[Frozen], problem: Any, name: str, lines: dict[Field, int], sources: dict[Field, str]) -> str:
-    field = tuple(part for part in problem["loc"] if part not in ("int", "WorkerRange", "constrained-int"))
-    field = tuple(part for part in field if not str(part).startswith(("literal[", "constrained-")))
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error" and ": " in message:
-        key, rest = message.split(": ", 1)
-        if all(part.isidentifier() for part in key.split(".")):
-            field, message = (*field, *key.split(".")), rest
-    if problem["type"] == "missing":
-        message = "is missing"
-    elif problem["type"] == "extra_forbidden":
-        message = _unknown_key(model, field)
-    elif problem["type"] not in ("value_error",):
-        message = f"{message[0].lower()}{message[1:]}, not {reprlib.repr(problem['input'])}"
+def _describe(
+    model: type[Frozen], problem: Problem, name: str, lines: dict[Field, int], sources: dict[Field, str]
+) -> str:
+    field, message = problem.field, problem.message
+    if problem.is_unknown_key:
+        message = f"unknown key; {_known_keys(model, field)}"
     source = next((text for key, text in sources.items() if field[: len(key)] == key), None)
     return f"{source or _where(name, field, lines)}: {_dotted(field)}: {message}"
 
@@ -186,14 +176,14 @@ def _dotted(field: Field) -> str:
     return ".".join(map(str, field)) or "file"
 
 
-def _unknown_key(model: type[BaseModel], field: Field) -> str:
+def _known_keys(model: type[BaseModel], field: Field) -> str:
     *parents, key = field
     for parent in parents:
         if parent in model.model_fields:  # else it counts in a list or names an entry of a mapping: its parent's model
             model = _submodel(model.model_fields[str(parent)].annotation)
     known = list(model.model_fields)
     nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    return "unknown key; " + (f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}")
+    return f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}"
 
 
 def _submodel(annotation: Any) -> type[BaseModel]:

@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from scenerec.errors import DataError, NotFoundError
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, parse_json
 from scenerec.storage import Storage
 
 MANIFEST_KEY = "manifest.json"
@@ -122,14 +122,7 @@ def read_manifest(storage: Storage) -> Manifest:
             f"{storage.url}: no packed data set here ({MANIFEST_KEY} is missing): "
             f"write one with `scenerec data pack SOURCE {storage.url}`"
         ) from None
-    try:
-        return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or MANIFEST_KEY
-        raise DataError(
-            f"{storage.url}/{MANIFEST_KEY}: {field}: {problem['msg'].removeprefix('Value error, ')}"
-        ) from None
+    return parse_json(Manifest, content, f"{storage.url}/{MANIFEST_KEY}", DataError)
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
