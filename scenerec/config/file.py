@@ -18,7 +18,7 @@ from scenerec.frozen import Field, Frozen, Problem, find_problems
 Config = TypeVar("Config", bound=Frozen)
 
 KINDS: dict[str, type[Frozen]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
-"""What a file can describe, by its `kind`."""
+"""The model of each kind of file, by its `kind`."""
 
 _COMMANDS = {"train": "scenerec submit", "tune": "scenerec submit", "serve": "scenerec serve deploy"}
 
@@ -32,18 +32,18 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
 
 
 def load_job(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
-    """As `load_config`, of a file that `scenerec submit` takes: a training job or a search."""
+    """Reads and checks a file that `scenerec submit` takes: a training job or a search. Raises as `load_config`."""
     return parse_job(read_config(path), str(path), overrides)
 
 
 def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
-    """As `load_job`, of a file's text."""
+    """Checks the text of a file that `scenerec submit` takes, called `name` in errors. Raises as `load_config`."""
     is_search = _parse(text, name)[0].get("kind") == "tune"
     return parse_as(TuneConfig, text, name, overrides) if is_search else parse_config(text, name, overrides)
 
 
 def read_config(path: Path | str) -> str:
-    """The text of a file. Raises ConfigError."""
+    """Reads the text of a file. Raises ConfigError."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -52,18 +52,21 @@ def read_config(path: Path | str) -> str:
 
 
 def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """As `load_config`, of a file's text; `name` is what errors call it."""
+    """Checks the text of a training job, called `name` in errors. Raises as `load_config`."""
     return parse_as(TrainConfig, text, name, overrides)
 
 
 def parse_any(text: str, name: str, overrides: Iterable[str] = ()) -> Frozen:
-    """As `parse_config`, of a file of whichever kind it says that it is."""
+    """Checks the text of a file of whichever kind it says that it is. Raises as `load_config`."""
     kind = _parse(text, name)[0].get("kind")
     return parse_as(KINDS.get(str(kind), TrainConfig), text, name, overrides)
 
 
 def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str] = ()) -> Config:
-    """As `parse_config`, of a file of this kind."""
+    """Checks the text of a file against `model`; one that says that it is of another kind is refused.
+
+    Raises as `load_config`.
+    """
     document, lines = _parse(text, name)
     kind = str(document.get("kind"))
     if kind in KINDS and not issubclass(model, KINDS[kind]):
@@ -81,14 +84,14 @@ def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str]
 
 
 def dump_config(config: Frozen) -> str:
-    """The config as YAML with every default filled in: what a run folder keeps."""
+    """The config as YAML with every default filled in, as a run folder keeps it."""
     document = config.model_dump(mode="json")
     first: dict[str, Any] = {key: document.pop(key) for key in ("kind", "name") if key in document}
     return yaml.safe_dump(first | document, sort_keys=False, allow_unicode=True)
 
 
 def config_schema(kind: str = "train") -> str:
-    """JSON Schema of a kind of file, for editors."""
+    """The JSON Schema of a kind of file, for editors."""
     return json.dumps(KINDS[kind].model_json_schema(), indent=2)
 
 

@@ -149,7 +149,10 @@ def _between(draws: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def center_crop(height: int, width: int, image_size: int, crop_ratio: float) -> CenterCrop:
-    """Resize the short side to image_size / crop_ratio, keep the aspect ratio, crop the central square."""
+    """The centre crop of an image of `height` by `width` pixels for a network that sees `image_size` pixels.
+
+    The short side is resized to image_size / crop_ratio, the aspect ratio kept, and the central square cut out.
+    """
     short_side = max(round(image_size / crop_ratio), image_size)
     scale = short_side / min(height, width)
     resized_height = max(round(height * scale), image_size)

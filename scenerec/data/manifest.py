@@ -48,16 +48,16 @@ class Place(Frozen):
 
 
 class Manifest(Frozen):
-    """A packed data set."""
+    """A packed data set, as its manifest.json describes it."""
 
     version: int = Field(1, ge=1, le=1)
     """Version of this format."""
     classes: tuple[str, ...] = Field(min_length=1)
     """Class names in order of class index; nested names keep their slashes (`apartment_building/outdoor`)."""
     shards: tuple[Shard, ...] = Field(min_length=1)
-    """In order of key."""
+    """The shards in order of key."""
     places: dict[str, Place] = Field(default_factory=dict)
-    """By class name, for classes of which more is known."""
+    """What is known of a class beside its name, by class name."""
     source: dict[str, str] = Field(default_factory=dict)
     """Where the images came from and how they were packed, for people."""
 

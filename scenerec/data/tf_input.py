@@ -27,13 +27,13 @@ class Batch(NamedTuple):
     images: tf.Tensor
     """uint8 [n, image_size, image_size, 3] (NHWC), RGB."""
     labels: tf.Tensor
-    """int64 [n]"""
+    """Class indices, int64 [n]."""
 
 
 def training_input(
     data: PackedSet, config: DataConfig, order: TrainingOrder, world: World, start: Cursor, threads: int
 ) -> Iterator[Batch]:
-    """This rank's share of every global batch from `start` to the end of the run, decoded in `threads` threads."""
+    """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads."""
 
     def encoded() -> Iterator[EncodedBatch]:
         return training_batches(data, order, config.augment, start, world.rank, world.size)
@@ -44,7 +44,7 @@ def training_input(
 def validation_input(
     data: PackedSet, config: DataConfig, world: World, batch_size: int, threads: int
 ) -> Iterable[Batch]:
-    """This rank's share of the validation set; iterate it once an epoch."""
+    """This rank's share of the validation set, iterated once an epoch, decoded in `threads` threads."""
     size, ratio = config.image_size, config.eval_crop_ratio
 
     def encoded() -> Iterator[EncodedBatch]:
@@ -54,9 +54,9 @@ def validation_input(
 
 
 def decode_training(encoded: tf.Tensor, view: View, image_size: int) -> tf.Tensor:
-    """Decode, random resized crop (bilinear, antialiased), flip, colour jitter; uint8 [image_size, image_size, 3].
+    """Decodes an image and applies its view; uint8 [image_size, image_size, 3] (HWC).
 
-    The fields of `view` are scalar tensors.
+    In order: crop, resize (bilinear, antialiased), flip, colour. The fields of `view` are scalar tensors.
     """
     image = tf.image.crop_to_bounding_box(_decode(encoded), view.top, view.left, view.height, view.width)
     image = _resize(image, image_size, image_size)
@@ -66,7 +66,7 @@ def decode_training(encoded: tf.Tensor, view: View, image_size: int) -> tf.Tenso
 
 
 def decode_evaluation(encoded: tf.Tensor, crop: CenterCrop, image_size: int) -> tf.Tensor:
-    """Decode, resize (bilinear, antialiased) and centre crop; uint8 [image_size, image_size, 3].
+    """Decodes, resizes (bilinear, antialiased) and centre-crops an image; uint8 [image_size, image_size, 3] (HWC).
 
     The fields of `crop` are scalar tensors, or numbers.
     """
@@ -75,7 +75,7 @@ def decode_evaluation(encoded: tf.Tensor, crop: CenterCrop, image_size: int) -> 
 
 
 def normalize(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """uint8 [n, h, w, 3] to `dtype` with ImageNet's mean and deviation, on the device of `images`."""
+    """Normalises uint8 [n, h, w, 3] by ImageNet's mean and deviation to `dtype`, on the device of `images`."""
     mean = tf.constant(IMAGENET_MEAN, dtype) * 255
     std = tf.constant(IMAGENET_STD, dtype) * 255
     return (tf.cast(images, dtype) - mean) / std

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as F
+from typing_extensions import override
 
 from scenerec.config.train import DataConfig
 from scenerec.data.augment import CenterCrop, View
@@ -33,13 +34,13 @@ class Batch(NamedTuple):
     images: torch.Tensor
     """uint8 [n, 3, image_size, image_size] (NCHW), RGB."""
     labels: torch.Tensor
-    """int64 [n]"""
+    """Class indices, int64 [n]."""
 
 
 def training_input(
     data: PackedSet, config: DataConfig, order: TrainingOrder, world: World, start: Cursor, processes: int
 ) -> Iterator[Batch]:
-    """This rank's share of every global batch from `start` to the end of the run, decoded in `processes` processes.
+    """Yields this rank's share of every global batch from `start` to the run's end, decoded in `processes` processes.
 
     The batches are in page-locked memory where the rank's device is a GPU, so that their copies to it do not block.
     """
@@ -55,12 +56,18 @@ def training_input(
 def validation_input(
     data: PackedSet, config: DataConfig, world: World, batch_size: int, processes: int
 ) -> Iterable[Batch]:
-    """This rank's share of the validation set, iterated once an epoch; in page-locked memory as in `training_input`."""
+    """This rank's share of the validation set, iterated once an epoch, decoded in `processes` processes.
+
+    The batches are in page-locked memory as in `training_input`.
+    """
     return _loader(_ValidationImages(data, config, world, batch_size), processes, _pins(world))
 
 
 def decode_training(encoded: bytes, view: View, image_size: int) -> torch.Tensor:
-    """Decode, random resized crop (bilinear, antialiased), flip, colour jitter; uint8 [3, image_size, image_size]."""
+    """Decodes an image and applies its view; uint8 [3, image_size, image_size] (CHW).
+
+    In order: crop, resize (bilinear, antialiased), flip, colour.
+    """
     image = F.crop(_decode(encoded), view.top, view.left, view.height, view.width)
     image = _resize(image, image_size, image_size)
     if view.flip:
@@ -75,13 +82,13 @@ def decode_training(encoded: bytes, view: View, image_size: int) -> torch.Tensor
 
 
 def decode_evaluation(encoded: bytes, crop: CenterCrop, image_size: int) -> torch.Tensor:
-    """Decode, resize (bilinear, antialiased) and centre crop; uint8 [3, image_size, image_size]."""
+    """Decodes, resizes (bilinear, antialiased) and centre-crops an image; uint8 [3, image_size, image_size] (CHW)."""
     image = _resize(_decode(encoded), crop.height, crop.width)
     return F.crop(image, crop.top, crop.left, image_size, image_size)
 
 
 def normalize(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """uint8 [n, 3, h, w] to `dtype` with ImageNet's mean and deviation, on the device of `images`."""
+    """Normalises uint8 [n, 3, h, w] by ImageNet's mean and deviation to `dtype`, on the device of `images`."""
     mean = torch.tensor(IMAGENET_MEAN, dtype=dtype, device=images.device).view(1, 3, 1, 1).mul(255)
     std = torch.tensor(IMAGENET_STD, dtype=dtype, device=images.device).view(1, 3, 1, 1).mul(255)
     return (images.to(dtype) - mean) / std
@@ -116,6 +123,7 @@ class _TrainingImages(IterableDataset[Batch]):
     world: World
     start: Cursor
 
+    @override
     def __iter__(self) -> Iterator[Batch]:
         reader, readers = _reader(self.world)
         for batch in training_batches(self.data, self.order, self.config.augment, self.start, reader, readers):
@@ -129,6 +137,7 @@ class _ValidationImages(IterableDataset[Batch]):
     world: World
     batch_size: int
 
+    @override
     def __iter__(self) -> Iterator[Batch]:
         reader, readers = _reader(self.world)
         size, ratio = self.config.image_size, self.config.eval_crop_ratio
