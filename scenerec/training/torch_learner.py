@@ -145,8 +145,8 @@ class TorchLearner:
         counts = ValidationCounts()
         with self._averaged_weights():
             for batch in batches:
-                logits = self._logits(self.model, batch.images.to(self.device))
-                labels = batch.labels.to(self.device)
+                logits = self._logits(self.model, batch.images.to(self.device, non_blocking=True))
+                labels = batch.labels.to(self.device, non_blocking=True)
                 loss_sum = F.cross_entropy(logits, labels, reduction="sum")
                 ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
                 counts += ValidationCounts(

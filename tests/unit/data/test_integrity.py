@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scenerec.data.integrity import IntegrityReport, check_set
 from scenerec.data.manifest import Manifest, read_manifest, write_manifest
 from scenerec.data.packing.pack import PackOptions, PackRequest, pack
 from scenerec.data.pool import process_runner
-from scenerec.data.verify import VerifyReport, verify
 from scenerec.errors import StorageError
 from scenerec.storage import LocalStorage, open_storage
 
@@ -25,9 +25,9 @@ def packed(encode: Encode, write_tree: WriteTree, tmp_path: Path) -> Path:
     return folder
 
 
-def check(folder: Path, decode: bool = True) -> VerifyReport:
+def check(folder: Path, decode: bool = True) -> IntegrityReport:
     storage = LocalStorage(folder)
-    return verify(storage, read_manifest(storage), decode=decode)
+    return check_set(storage, read_manifest(storage), decode=decode)
 
 
 def replace_shard(folder: Path, content: bytes) -> None:
@@ -45,8 +45,8 @@ def test_a_sound_set(packed: Path) -> None:
     seen: list[tuple[int, int]] = []
     storage = LocalStorage(packed)
     manifest = read_manifest(storage)
-    report = verify(storage, manifest, run=process_runner(2), on_progress=lambda *now: seen.append(now))
-    assert report == VerifyReport(str(packed), len(manifest.shards), 12, True, ())
+    report = check_set(storage, manifest, run=process_runner(2), on_progress=lambda *now: seen.append(now))
+    assert report == IntegrityReport(str(packed), len(manifest.shards), 12, True, ())
     assert report.shards >= 2
     assert (seen[0], seen[-1]) == ((0, 12), (12, 12))
 
@@ -98,4 +98,4 @@ def test_a_store_that_does_not_answer_is_no_defect(packed: Path, monkeypatch: py
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setattr("scenerec.storage.S3Storage.attempts", 1)
     with pytest.raises(StorageError, match="cannot reach"):
-        verify(open_storage("s3://scenes/train"), read_manifest(LocalStorage(packed)))
+        check_set(open_storage("s3://scenes/train"), read_manifest(LocalStorage(packed)))

@@ -22,8 +22,8 @@ class Defect:
 
 
 @dataclass(frozen=True)
-class VerifyReport:
-    """What a verification found."""
+class IntegrityReport:
+    """What a check of a packed set found."""
 
     url: str
     shards: int
@@ -35,8 +35,8 @@ class VerifyReport:
 
 
 @dataclass(frozen=True)
-class VerifyTask:
-    """All that a worker needs to verify one shard."""
+class ShardCheck:
+    """All that a worker needs to check one shard."""
 
     url: str
     shard: Shard
@@ -44,34 +44,34 @@ class VerifyTask:
     decode: bool
 
 
-def verify(
+def check_set(
     storage: Storage,
     manifest: Manifest,
     *,
     decode: bool = True,
     run: Runner | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> VerifyReport:
+) -> IntegrityReport:
     """Checks size, checksum, counts and labels of every shard, and decodes every image (unless told not to).
 
     `on_progress` is called with the samples done and all. Raises StorageError where the store does not answer.
     """
-    tasks = [VerifyTask(storage.url, shard, len(manifest.classes), decode) for shard in manifest.shards]
+    tasks = [ShardCheck(storage.url, shard, len(manifest.classes), decode) for shard in manifest.shards]
     planned = {shard.key: shard.samples for shard in manifest.shards}
     samples, done = 0, 0
     defects: list[Defect] = []
     on_progress(0, manifest.samples)
-    for shard_key, shard_samples, shard_defects in (run or process_runner(1))(verify_shard, tasks):
+    for shard_key, shard_samples, shard_defects in (run or process_runner(1))(check_shard, tasks):
         samples += shard_samples
         defects += shard_defects
         done += planned[shard_key]
         on_progress(done, manifest.samples)
     ordered = tuple(sorted(defects, key=lambda defect: (defect.shard, defect.sample)))
-    return VerifyReport(storage.url, len(tasks), samples, decode, ordered)
+    return IntegrityReport(storage.url, len(tasks), samples, decode, ordered)
 
 
-def verify_shard(task: VerifyTask) -> tuple[str, int, list[Defect]]:
-    """The shard's key, its readable samples, and its defects. A damaged shard is searched for the damaged images."""
+def check_shard(task: ShardCheck) -> tuple[str, int, list[Defect]]:
+    """Returns the shard's key, its readable samples and its defects. In a damaged shard it looks for damaged images."""
     key = task.shard.key
     where = f"{task.url}/{key}"
     try:
