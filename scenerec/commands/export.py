@@ -12,7 +12,7 @@ from scenerec.commands.screen.quiet import quiet_frameworks
 
 if TYPE_CHECKING:
     from scenerec.export.exporter import Exported
-    from scenerec.export.providers import Support
+    from scenerec.export.graphs.providers import Support
     from scenerec.export.source import Source, Stated
     from scenerec.export.targets import Precision, Target
 
@@ -158,8 +158,9 @@ def export(
     use_store_environment()
     with quiet_frameworks(verbose) as terminal:
         from scenerec.commands.screen.step_lines import StepLines
-        from scenerec.export import exporter, tf_onnx
-        from scenerec.export.providers import support
+        from scenerec.export import exporter
+        from scenerec.export.conversion import tf_onnx
+        from scenerec.export.graphs.providers import support
         from scenerec.export.source import with_plain_input
 
         stated = _stated(name, arch, image_size, eval_crop_ratio, mean, std, labels)
@@ -174,7 +175,7 @@ def export(
             opset=opset,
             data=data,
             images=images,
-            limits=tf_onnx.Limits(memory_bytes=int(memory_gb * 2**30)),
+            limits=tf_onnx.ChildLimits(memory_bytes=int(memory_gb * 2**30)),
             calibration_data=calibration_data,
             calibration_images=calibration_images,
             max_top1_drop=max_top1_drop,

@@ -17,11 +17,13 @@ from onnx import ModelProto, helper
 from scenerec import __version__
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import BundleError, ConfigError, DataError, StorageError
-from scenerec.export import child, graph, int8, optimize, tf_onnx, tflite, torch_onnx
+from scenerec.export.conversion import child_process, tf_lite, tf_onnx, torch_onnx
+from scenerec.export.graphs import network_graph, optimize
+from scenerec.export.quantization import int8_search
 from scenerec.export.reference import open_reference
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork, with_places
 from scenerec.export.targets import ANY, Precision, Target
-from scenerec.export.verify import IMAGES, compare, gate, verification_images
+from scenerec.export.verification import IMAGES, compare, gate, verification_images
 from scenerec.inference.bundles.bundle import (
     GOLDEN_FILE,
     TFLITE_FILE,
@@ -33,9 +35,9 @@ from scenerec.inference.bundles.bundle import (
     Verification,
     write_bundle,
 )
-from scenerec.inference.predictors.onnx_model import OnnxModel, open_session
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor, open_session
 from scenerec.inference.predictors.predictor import Predictor
-from scenerec.inference.predictors.tflite_model import TfliteModel
+from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 from scenerec.inference.predictors.torch_predictor import TorchPredictor, build
 
 RouteChoice = Literal["auto", "tf2onnx", "twin"]
@@ -59,7 +61,7 @@ class Options:
     data: str | None = None
     """Packed set with the images to verify on; by default the run's validation set."""
     images: int = IMAGES
-    limits: child.Limits = tf_onnx.LIMITS
+    limits: child_process.ChildLimits = tf_onnx.LIMITS
     """Of tf2onnx's process."""
     calibration_data: str | None = None
     """Packed set that int8's ranges are measured on; by default the run's training set."""
@@ -95,7 +97,7 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
     """Exports `source` to a bundle at `destination`, a folder or s3:// prefix.
 
     Nothing is written there unless onnxruntime's answers are those of the framework; in int8 and for TFLite, unless
-    the accuracy is about the same (see `scenerec.export.int8`, `scenerec.export.tflite`). `say` hears of the steps, of
+    the accuracy is about the same (see `int8_search`, `tf_lite`). `say` hears of the steps, of
     what was tried, and of what went otherwise than asked for.
 
     Raises:
@@ -117,7 +119,7 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
     softmax_removed = any(entry.key == tf_onnx.SOFTMAX_REMOVED for entry in network.metadata_props)
     _check_classes(source, network)
     with _step("clean-up", say):
-        model = graph.complete(_cleaned(network), source.preprocessing)
+        model = network_graph.complete(_cleaned(network), source.preprocessing)
     if options.precision == "fp16":
         with _step("half precision", say):
             model = optimize.half(model)
@@ -125,18 +127,18 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
         model = _suited(model, options.target, say)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
         opened, files = _opened(model, _describe(source, model, route, options), destination, Path(folder))
-        predictor = OnnxModel(opened)
+        predictor = OnnxPredictor(opened)
         with _step("verification", say):
             verification = compare(reference, predictor, images, probabilities=softmax_removed)
             gate(destination, verification, "fp16" if options.precision == "fp16" else "fp32")
         if sets is not None:
             with _step("int8", say):
-                quantized = int8.quantize_bundle(opened, *sets, _int8_settings(options), say)
+                quantized = int8_search.quantize_bundle(opened, *sets, _int8_settings(options), say)
             batch = options.target.batch
-            model = graph.fix_batch(quantized.model, batch) if batch else quantized.model
+            model = network_graph.fix_batch(quantized.model, batch) if batch else quantized.model
             info = _describe(source, model, route, options, quantized.report)
             opened, files = _opened(model, info, destination, Path(folder))
-            predictor = OnnxModel(opened)
+            predictor = OnnxPredictor(opened)
             verification = compare(reference, predictor, images, probabilities=softmax_removed)
         with _step("bundle", say):
             info = _write(opened.info, files, predictor, images, verification, destination)
@@ -152,14 +154,14 @@ def _export_tflite(source: Source, destination: str, options: Options, say: Say)
         images = verification_images(source, options.data, options.images)
     with _step("network", say):
         reference = open_reference(source)
-    settings = tflite.Settings(options.calibration_images, options.max_top1_drop)
+    settings = tf_lite.Settings(options.calibration_images, options.max_top1_drop)
     with _step("TFLite", say):
-        converted = tflite.make(source, precision, reference, train, val, settings, say)
+        converted = tf_lite.make(source, precision, reference, train, val, settings, say)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
         file = Path(folder) / TFLITE_FILE
         file.write_bytes(converted.model)
         info = _tflite_info(source, converted, precision, options)
-        predictor = TfliteModel(Bundle(Path(folder), info, destination))
+        predictor = TflitePredictor(Bundle(Path(folder), info, destination))
         with _step("verification", say):
             verification = compare(reference, predictor, images)
         with _step("bundle", say):
@@ -242,11 +244,11 @@ def _through_tf2onnx(source: Source, options: Options) -> ModelProto:
 
 def _cleaned(network: ModelProto) -> ModelProto:
     """Optimisers serialise the whole graph, which beyond protobuf's limit they cannot: it then stays as it is."""
-    return optimize.clean(network) if graph.weight_bytes(network) <= graph.PROTOBUF_BYTES else network
+    return optimize.clean(network) if network_graph.weight_bytes(network) <= network_graph.PROTOBUF_BYTES else network
 
 
 def _check_classes(source: Source, network: ModelProto) -> None:
-    classes = graph.axes(network.graph.output[0])[1]
+    classes = network_graph.axes(network.graph.output[0])[1]
     if classes != len(source.labels):
         raise ConfigError(f"{source.address}: gives {classes} logits, but --labels names {len(source.labels)} classes")
 
@@ -254,7 +256,7 @@ def _check_classes(source: Source, network: ModelProto) -> None:
 def _suited(model: ModelProto, target: Target, say: Say) -> ModelProto:
     """As `target` wants it."""
     if target.batch:
-        model = graph.fix_batch(model, target.batch)
+        model = network_graph.fix_batch(model, target.batch)
     if target.offline:
         with _step("onnxruntime's fusions", say):
             model = optimize.offline(model)
@@ -276,23 +278,23 @@ def _open_validation_set(source: Source, options: Options) -> PackedSet:
     return open_set(where)
 
 
-def _int8_settings(options: Options) -> int8.Settings:
+def _int8_settings(options: Options) -> int8_search.Settings:
     """A model for another kind of machine is not timed on this one."""
     target = options.target
     runs_here = target is ANY or target.name == ("cpu-x86" if platform.machine() in _X86 else "cpu-arm")
-    return int8.Settings(
+    return int8_search.Settings(
         kind=_KINDS[options.precision],
         activations="int8" if target.activations == "int8" else "uint8",
         per_channel=(True, False) if target.per_channel else (False,),
         calibration_images=options.calibration_images,
         max_top1_drop=options.max_top1_drop,
-        min_speedup=int8.Settings.min_speedup if runs_here else None,
+        min_speedup=int8_search.Settings.min_speedup if runs_here else None,
     )
 
 
 def _opened(model: ModelProto, info: BundleInfo, destination: str, folder: Path) -> tuple[Bundle, list[Path]]:
     """Saves `model`; the bundle that it is about to be, and its files."""
-    return Bundle(folder, info, destination), graph.save(model, folder)
+    return Bundle(folder, info, destination), network_graph.save(model, folder)
 
 
 def _write(
@@ -311,20 +313,20 @@ def _write(
 def _describe(
     source: Source, model: ModelProto, route: Route, options: Options, quantization: dict[str, Any] | None = None
 ) -> BundleInfo:
-    inputs, outputs = graph.contracts(model)
+    inputs, outputs = network_graph.contracts(model)
     precision = options.precision if quantization or options.precision == "fp16" else "fp32"
     return BundleInfo(
         **_common(source, route, options),
         precision=precision,
         inputs=inputs,
         outputs=outputs,
-        opset=graph.opset_of(model),
+        opset=network_graph.opset_of(model),
         quantization=quantization or {},
     )
 
 
 def _tflite_info(
-    source: Source, converted: tflite.Converted, precision: Literal["int8", "fp16"], options: Options
+    source: Source, converted: tf_lite.Converted, precision: Literal["int8", "fp16"], options: Options
 ) -> BundleInfo:
     size = source.preprocessing.image_size
     return BundleInfo(
@@ -332,7 +334,7 @@ def _tflite_info(
         format="tflite",
         precision=precision,
         inputs=(TensorContract(name="images", dtype="uint8", shape=(1, size, size, 3)),),
-        outputs=(TensorContract(name=graph.LOGITS, dtype="float32", shape=(1, len(source.labels))),),
+        outputs=(TensorContract(name=network_graph.LOGITS, dtype="float32", shape=(1, len(source.labels))),),
         quantization=converted.report,
     )
 
