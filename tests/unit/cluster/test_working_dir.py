@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster.bundle import fill_working_dir
+from cluster.working_dir import fill_working_dir
 
 
 def test_a_job_brings_the_code_of_its_client(tmp_path: Path) -> None:
