@@ -9,16 +9,19 @@ import numpy as np
 from scenerec.data.packed_set import open_set
 from scenerec.errors import BundleError, ConfigError, DataError, StorageError
 from scenerec.export.conversion.tf_onnx import SOFTMAX_REMOVED
+from scenerec.export.options import IMAGES
 from scenerec.export.reference import open_reference
 from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundles.bundle import Bundle, Verification
+from scenerec.inference.bundles.bundle import Bundle, Golden, Verification
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.predictor import Predictor, logits_difference, softmax
 
 BATCH_SIZES = (1, 3, 32)
-IMAGES = 64
+"""Sizes of the batches that a model is verified in."""
+
+_GOLDEN_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,12 @@ def compare(
         max_difference=max(logits_difference(expected, answer) for answer in answers),
         top1_agreement=min(float((answer.argmax(1) == expected.argmax(1)).mean()) for answer in answers),
     )
+
+
+def golden_of(model: Predictor, images: np.ndarray) -> Golden:
+    """Returns the first of the images, uint8 [n, image_size, image_size, 3], and the model's answers to them."""
+    few = images[:_GOLDEN_IMAGES]
+    return Golden(few, model.logits(few))
 
 
 def verification_images(source: Source, data: str | None, count: int) -> np.ndarray:

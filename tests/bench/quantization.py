@@ -45,9 +45,9 @@ from typing import Any, NamedTuple
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.synthetic import draw_scenes
-from scenerec.export.conversion import tf_lite, torch_onnx
+from scenerec.export.conversion import torch_onnx
 from scenerec.export.graphs import network_graph, optimize
-from scenerec.export.quantization import int8_search
+from scenerec.export.quantization import int8_search, tflite_ladder
 from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.quantization.quantize import has_int8_dot_products
 from scenerec.export.source import Source, Stated, open_source
@@ -144,10 +144,10 @@ def _onnx_rows(source: Source, trained: bool, sets: Sets, kind: str, seconds: fl
 def _tflite_rows(source: Source, trained: bool, sets: Sets, seconds: float) -> None:
     assert isinstance(source.network, ZooNetwork)
     reference = torch_predictor.load(source.network, source.address, source.labels, source.preprocessing)
-    settings = tf_lite.Settings(256 if trained else 8, 0.5 if trained else 100.0, seconds=seconds)
+    settings = tflite_ladder.Settings(256 if trained else 8, 0.5 if trained else 100.0, seconds=seconds)
     for precision, train in (("int8", sets.train), ("fp16", None)):
         try:
-            made = tf_lite.make(
+            made = tflite_ladder.make(
                 source, "int8" if precision == "int8" else "fp16", reference, train, sets.val, settings, _say
             )
             report = made.report

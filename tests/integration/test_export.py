@@ -15,9 +15,11 @@ from scenerec.config.train import TrainConfig
 from scenerec.data.packed_set import open_set
 from scenerec.data.synthetic import PLACES
 from scenerec.errors import ConfigError
-from scenerec.export.conversion.tf_onnx import ChildLimits
-from scenerec.export.exporter import Options, Step, default_destination, export
+from scenerec.export.conversion.child_process import ChildLimits
+from scenerec.export.exporter import default_destination, export
+from scenerec.export.options import Options
 from scenerec.export.source import Stated, keras_source, open_source
+from scenerec.export.steps import Step
 from scenerec.inference.bundles.bundle import open_bundle, read_info
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import open_predictor

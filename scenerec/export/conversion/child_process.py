@@ -22,6 +22,10 @@ class ChildLimits:
     """Wall-clock time."""
 
 
+DEFAULT_LIMITS = ChildLimits()
+"""What a conversion to ONNX may take, unless something else is asked for."""
+
+
 class ChildError(Exception):
     """The process did not succeed; the message says how it ended."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from scenerec.errors import ModelError, ScenerecError
-from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, FAILURE_FILE, REQUEST_FILE, WEIGHTS_FILE, Form, Request
+from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, FAILURE_FILE, Form, Request
+from scenerec.export.conversion.tf_onnx import REQUEST_FILE, WEIGHTS_FILE
 from scenerec.export.conversion.tf_onnx_worker import load
 
 import keras  # isort: skip  (after torchvision, which the worker's twins import)

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from scenerec.errors import ModelError
 from scenerec.export.conversion import child_process
-from scenerec.export.conversion.child_process import ChildLimits
+from scenerec.export.conversion.child_process import DEFAULT_LIMITS, ChildLimits
 from scenerec.export.graphs.network_graph import check_network
 from scenerec.frozen import Frozen
 from scenerec.models import zoo
@@ -38,9 +38,6 @@ class ConversionError(ModelError):
 
 class UnsupportedOperatorsError(ConversionError):
     """Operators that tf2onnx has no equivalent of."""
-
-
-LIMITS = ChildLimits()
 
 
 class Request(Frozen):
@@ -66,7 +63,7 @@ def convert_twin(
     image_size: int,
     state: Mapping[str, np.ndarray],
     opset: int = 18,
-    limits: ChildLimits = LIMITS,
+    limits: ChildLimits = DEFAULT_LIMITS,
 ) -> ModelProto:
     """The network graph (see `scenerec.export.graphs.network_graph`) of an architecture's Keras twin.
 
@@ -87,7 +84,9 @@ def convert_twin(
     return _convert(Request(arch=arch, classes=classes, image_size=image_size, opset=opset), arch, state, limits)
 
 
-def convert_keras(path: Path, image_size: int | None, opset: int = 18, limits: ChildLimits = LIMITS) -> ModelProto:
+def convert_keras(
+    path: Path, image_size: int | None, opset: int = 18, limits: ChildLimits = DEFAULT_LIMITS
+) -> ModelProto:
     """The network graph of any image classifier: a `.keras` file, or the folder of a SavedModel.
 
     The model takes one float32 [batch, height, width, 3] and gives one [batch, classes]. A softmax at its end is cut
@@ -110,14 +109,19 @@ def convert_keras(path: Path, image_size: int | None, opset: int = 18, limits: C
     return _convert(Request(path=str(path.absolute()), image_size=image_size, opset=opset), str(path), None, limits)
 
 
+def write_request(folder: Path, request: Frozen, state: Mapping[str, np.ndarray] | None) -> None:
+    """Lays out a child's folder: REQUEST_FILE and, where there is a neutral state, WEIGHTS_FILE."""
+    (folder / REQUEST_FILE).write_text(request.model_dump_json())
+    if state is not None:
+        save_file({key: np.ascontiguousarray(array) for key, array in state.items()}, folder / WEIGHTS_FILE)
+
+
 def _convert(request: Request, name: str, state: Mapping[str, np.ndarray] | None, limits: ChildLimits) -> ModelProto:
     if request.opset not in OPSETS:
         raise ModelError(f"opset {request.opset}: tf2onnx writes {OPSETS[0]} to {OPSETS[-1]}")
     with tempfile.TemporaryDirectory(prefix="scenerec-tf2onnx-") as temporary:
         folder = Path(temporary)
-        (folder / REQUEST_FILE).write_text(request.model_dump_json())
-        if state is not None:
-            save_file({key: np.ascontiguousarray(array) for key, array in state.items()}, folder / WEIGHTS_FILE)
+        write_request(folder, request, state)
         _run_child(folder, name, limits)
         network = onnx.load(folder / NETWORK_FILE)
     check_network(network)

@@ -15,6 +15,7 @@ from scenerec.data.packed_set import PackedSet
 from scenerec.export.graphs import network_graph
 from scenerec.export.quantization import sensitivity, speed
 from scenerec.export.quantization.accuracy_gate import GateError, Score, score, top1_drop
+from scenerec.export.quantization.attempt import Attempt
 from scenerec.export.quantization.calibration import Calibration, Method
 from scenerec.export.quantization.quantize import (
     OPERATORS,
@@ -64,27 +65,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A recipe, and what it gave."""
-
+class _Trial(Attempt):
     recipe: Recipe
-    score: Score
-    size_bytes: int
-    speed: tuple[SpeedUp, ...]
-
-    @property
-    def speedup(self) -> float:
-        """The smallest over the batch sizes; 1 where none was measured."""
-        return min((entry.ratio for entry in self.speed), default=1.0)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
-            "form": str(self.recipe),
-            **asdict(self.score),
-            "size_bytes": self.size_bytes,
-            "speed": [asdict(entry) for entry in self.speed],
-        }
 
 
 @dataclass(frozen=True)
@@ -128,7 +110,7 @@ class _Search:
         self.labels = np.concatenate([labels for _, labels in batches])
         self.reference = self._logits(self.base)
         self.base_score = score(self.reference, self.reference, self.labels)
-        self.trials: list[Trial] = []
+        self.trials: list[_Trial] = []
 
     def run(self) -> Quantized:
         self.say(f"fp32: top-1 {self.base_score.top1:.1%} on {len(self.labels)} images")
@@ -146,7 +128,7 @@ class _Search:
             self.say(f"{trial.recipe}: on the whole set top-1 {whole.top1:.1%} (fp32 {base.top1:.1%}): not taken")
         raise self._inaccurate(passing[0], base, whole)
 
-    def _fastest_scope(self) -> Trial:
+    def _fastest_scope(self) -> _Trial:
         """Raises GateError where no scope is faster than float32."""
         first = Recipe(
             kind=self.settings.kind,
@@ -174,7 +156,7 @@ class _Search:
             )
         return max(fast, key=_preference)
 
-    def _best_format(self, best: Trial) -> Trial:
+    def _best_format(self, best: _Trial) -> _Trial:
         """One property after the other, each on the best so far."""
         settings = self.settings
         changes: list[dict[str, Any]] = [{"per_channel": other} for other in settings.per_channel[1:]]
@@ -187,7 +169,7 @@ class _Search:
                 best = trial
         return best
 
-    def _keep_sensitive_layers(self, best: Trial) -> None:
+    def _keep_sensitive_layers(self, best: _Trial) -> None:
         """Twice as many from trial to trial, until one passes; at most half of the layers."""
 
         def logits(model: ModelProto) -> np.ndarray:
@@ -205,19 +187,18 @@ class _Search:
                 return
             count *= 2
 
-    def _try(self, recipe: Recipe) -> Trial:
+    def _try(self, recipe: Recipe) -> _Trial:
         model = quantize(self.calibration, recipe)
         predictor = self._open(model)
         size_bytes = self._written().stat().st_size
         speeds: tuple[SpeedUp, ...] = ()
         if self.settings.min_speedup is not None:
             speeds = speed.compare(self.base_single, self._open(model, threads=1), self.settings.seconds)
-        trial = Trial(recipe, score(self._logits(predictor), self.reference, self.labels), size_bytes, speeds)
-        self.trials.append(trial)
-        self.say(
-            f"{recipe}: top-1 {trial.score.top1:.1%}, agrees with fp32 on {trial.score.agreement:.1%}, "
-            + ", ".join([f"{size_bytes / 1e6:.1f} MB", *map(str, speeds)])
+        trial = _Trial(
+            str(recipe), score(self._logits(predictor), self.reference, self.labels), size_bytes, speeds, recipe
         )
+        self.trials.append(trial)
+        self.say(str(trial))
         return trial
 
     def _open(self, model: ModelProto, threads: int | None = None) -> OnnxPredictor:
@@ -237,7 +218,7 @@ class _Search:
         preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
         yield from image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
 
-    def _whole_set(self, model: ModelProto, trial: Trial) -> tuple[Score, Score]:
+    def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:
         """Of float32 and of `model`."""
         samples = self.val.manifest.samples
         if len(self.labels) == samples:
@@ -249,13 +230,13 @@ class _Search:
         labels, reference, logits = (np.concatenate(parts) for parts in zip(*answers, strict=True))
         return score(reference, reference, labels), score(logits, reference, labels)
 
-    def _is_fast(self, trial: Trial) -> bool:
+    def _is_fast(self, trial: _Trial) -> bool:
         return self.settings.min_speedup is None or trial.speedup > self.settings.min_speedup
 
-    def _passes(self, trial: Trial) -> bool:
+    def _passes(self, trial: _Trial) -> bool:
         return self._is_fast(trial) and top1_drop(self.base_score, trial.score) <= self.settings.max_top1_drop
 
-    def _inaccurate(self, best: Trial, base: Score | None = None, found: Score | None = None) -> GateError:
+    def _inaccurate(self, best: _Trial, base: Score | None = None, found: Score | None = None) -> GateError:
         base, found = base or self.base_score, found or best.score
         return GateError(
             f"{self.bundle.url}: no int8 bundle: the best of {len(self.trials)} recipes ({best.recipe}) loses "
@@ -266,7 +247,7 @@ class _Search:
         )
 
     def _report(
-        self, taken: Trial | None = None, base: Score | None = None, whole: Score | None = None
+        self, taken: _Trial | None = None, base: Score | None = None, whole: Score | None = None
     ) -> dict[str, Any]:
         report: dict[str, Any] = {
             "kind": self.settings.kind,
@@ -275,19 +256,19 @@ class _Search:
             "max_top1_drop": self.settings.max_top1_drop,
             "min_speedup": self.settings.min_speedup,
             "fp32": {**asdict(base or self.base_score), "size_bytes": self.bundle.model_file.stat().st_size},
-            "trials": [trial.describe() for trial in self.trials],
+            "trials": [trial.as_dict() for trial in self.trials],
         }
         if taken and whole:
             nodes = set(chosen(self.calibration.model, taken.recipe))
             kept = [name for name in layers(self.calibration.model) if name not in nodes]
-            report |= {"taken": {**taken.describe(), **asdict(whole), **asdict(taken.recipe), "float_layers": kept}}
+            report |= {"taken": {**taken.as_dict(), **asdict(whole), **asdict(taken.recipe), "float_layers": kept}}
         return report
 
 
-def _accuracy(trial: Trial) -> tuple[float, float]:
+def _accuracy(trial: _Trial) -> tuple[float, float]:
     return trial.score.top1, trial.score.snr_db
 
 
-def _preference(trial: Trial) -> tuple[int, float, float]:
+def _preference(trial: _Trial) -> tuple[int, float, float]:
     """The fastest, and of those about as fast the most accurate."""
     return round(math.log(trial.speedup, _ALIKE)), *_accuracy(trial)

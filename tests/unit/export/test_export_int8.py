@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scenerec.errors import ConfigError
-from scenerec.export.exporter import Options, export
+from scenerec.export.exporter import export
+from scenerec.export.options import Options
 from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.source import Source, Stated, torch_source, with_plain_input
 from scenerec.export.targets import find_target

@@ -10,13 +10,13 @@ from scenerec.export.conversion import tf_lite_worker
 from scenerec.export.conversion.tf_lite import (
     CALIBRATION_FILE,
     FAILURE_FILE,
-    LADDERS,
-    REQUEST_FILE,
     Form,
     Request,
     convert,
 )
+from scenerec.export.conversion.tf_onnx import REQUEST_FILE
 from scenerec.export.conversion.tf_onnx import Request as Network
+from scenerec.export.quantization.tflite_ladder import LADDERS
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
 from scenerec.inference.bundles.bundle import Preprocessing
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
