@@ -25,12 +25,7 @@ from scenerec.training.learner import (
     TrainingJob,
 )
 from scenerec.training.metrics import ValidationCounts
-from scenerec.training.torch_optimizers import (
-    build_optimizer,
-    load_optimizer_state,
-    optimizer_state,
-    set_learning_rate,
-)
+from scenerec.training.torch_optimizers import Optimizer, clip_by_global_norm
 from scenerec.world import World
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -62,7 +57,7 @@ class TorchLearner:
         )
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         factors = lr_factors(config.model.arch, names, self.optimize.layer_decay)
-        self.optimizer = build_optimizer(self.optimize, self.parameters, factors)
+        self.optimizer = Optimizer(self.optimize, self.parameters, factors)
         self.scaler = torch.amp.GradScaler(
             self.device.type,
             init_scale=FP16_FIRST_LOSS_SCALE,
@@ -74,7 +69,6 @@ class TorchLearner:
         self.average = (
             {name: p.detach().clone() for name, p in self.parameters.items()} if self.optimize.ema_decay else {}
         )
-        self.updates = 0
         self.steps = 0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_steps = 0
@@ -114,18 +108,10 @@ class TorchLearner:
         self.scaler.scale(loss * self.world.size).backward()
 
     def _update(self, learning_rate: float) -> None:
-        set_learning_rate(self.optimizer, learning_rate)
-        self.scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.optimizer.rule)
         if self.optimize.clip_grad_norm:
-            nn.utils.clip_grad_norm_(self.parameters.values(), self.optimize.clip_grad_norm)
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        if self.scaler.get_scale() < scale:
-            return  # fp16 overflowed: this step changed nothing
-        self.updates += 1
-        if self.average:
+            clip_by_global_norm(self.parameters, self.optimize.clip_grad_norm)
+        if self.optimizer.update(learning_rate, self.scaler) and self.average:
             with torch.no_grad():
                 parameters = [self.parameters[name] for name in self.average]
                 torch._foreach_lerp_(list(self.average.values()), parameters, 1 - self.optimize.ema_decay)
@@ -159,9 +145,9 @@ class TorchLearner:
         self._share_running_statistics()
         return LearnerState(
             model=torch_model.state(self.model),
-            optimizer=optimizer_state(self.optimizer, self.optimize.optimizer, self.parameters),
+            optimizer=self.optimizer.state(),
             ema={name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in self.average.items()},
-            updates=self.updates,
+            updates=self.optimizer.updates,
             loss_scale=self.scaler.get_scale(),
             good_steps=self.scaler.state_dict().get("_growth_tracker", 0),
         )
@@ -169,10 +155,9 @@ class TorchLearner:
     def load_state(self, state: LearnerState) -> None:
         """See Learner."""
         torch_model.load_state(self.model, state.model)
-        load_optimizer_state(self.optimizer, state.optimizer, state.updates, self.parameters)
+        self.optimizer.load_state(state.optimizer, state.updates)
         for name, tensor in self.average.items():
             tensor.copy_(torch.from_numpy(state.ema[name]))
-        self.updates = state.updates
         if self.scaler.is_enabled():
             tracker = {"scale": state.loss_scale, "_growth_tracker": state.good_steps}
             self.scaler.load_state_dict(self.scaler.state_dict() | tracker)
