@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -24,8 +23,9 @@ from scenerec.training.learner import (
     FP16_GROWTH_INTERVAL,
     TrainingJob,
 )
-from scenerec.training.metrics import ValidationCounts
+from scenerec.training.task import Counts
 from scenerec.training.torch_optimizers import Optimizer, clip_by_global_norm
+from scenerec.training.torch_task import torch_task
 from scenerec.world import World
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,6 +42,7 @@ class TorchLearner:
     def __init__(self, job: TrainingJob, world: World) -> None:
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
+        self.task = torch_task(job.task)
         self.device = torch.device(world.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # for NCCL, which otherwise takes the first
@@ -101,8 +102,7 @@ class TorchLearner:
 
     def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         logits = self._logits(self.parallel, images)
-        loss = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.optimize.label_smoothing)
-        loss = loss / self.optimize.global_batch_size
+        loss = self.task.training_loss(logits, labels, self.optimize) / self.optimize.global_batch_size
         self._loss_sum += loss.detach()
         # DistributedDataParallel divides by the world size; the sum over ranks is the mean over the global batch.
         self.scaler.scale(loss * self.world.size).backward()
@@ -124,21 +124,17 @@ class TorchLearner:
         return float(total)
 
     @torch.no_grad()
-    def evaluate(self, batches: Iterable[Batch]) -> ValidationCounts:
+    def evaluate(self, batches: Iterable[Batch]) -> Counts:
         """See Learner."""
         self._share_running_statistics()
         self.model.eval()
-        counts = ValidationCounts()
+        counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
                 logits = self._logits(self.model, batch.images.to(self.device))
                 labels = batch.labels.to(self.device)
-                loss_sum = F.cross_entropy(logits, labels, reduction="sum")
-                ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-                counts += ValidationCounts(
-                    len(labels), float(loss_sum), int(ranked[:, 0].sum()), int(ranked.any(dim=1).sum())
-                )
-        return ValidationCounts.from_array(self._sum_over_ranks(counts.as_array()))
+                counts += self.job.task.counts(len(labels), *map(float, self.task.count(logits, labels)))
+        return counts.from_array(self._sum_over_ranks(counts.as_array()))
 
     def state(self) -> LearnerState:
         """See Learner."""
