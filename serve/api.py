@@ -10,19 +10,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serve.answers import RequestError, as_request_error
-from serve.events import Event, Observe
-from serve.keys import Caller, Guard
-from serve.limits import Limits
-from serve.load import Load
+from serve.access.admission import Load, RequestLimits
+from serve.access.keys import Caller, Guard
+from serve.access_record import AccessRecord, Observe
+from serve.errors import RequestError, as_request_error
+from serve.http.openapi import openapi
+from serve.http.request import ClientGoneError, HttpRequest, HttpResponse, Receive, Scope, Send
 from serve.metered import Metered
-from serve.models import Shelf
-from serve.openapi import openapi
-from serve.page import CONTENT_SECURITY_POLICY, DOCS_HTML, INDEX_HTML
-from serve.photographs import read_question
-from serve.predictions import add_heat_maps, predictions
-from serve.request import ClientGoneError, Receive, Request, Response, Scope, Send
-from serve.v2 import InferenceProtocol
+from serve.oip.rest import InferenceProtocol
+from serve.pages import CONTENT_SECURITY_POLICY, DOCS_HTML, INDEX_HTML
+from serve.shelf import Shelf
+from serve.v1.predictions import add_heat_maps, predictions
+from serve.v1.question import read_question
 
 logger = logging.getLogger(__name__)
 
@@ -53,15 +52,15 @@ class Api:
         self,
         shelf: Shelf,
         guard: Guard | None = None,
-        limits: Limits | None = None,
-        observe: Observe = lambda event: None,
+        limits: RequestLimits | None = None,
+        observe: Observe = lambda record: None,
         adds_request_id: bool = True,
         draw: Callable[[], float] = random.random,
         load: Load | None = None,
     ) -> None:
         self.shelf = shelf
         self.guard = guard or Guard()
-        self.limits = limits or Limits()
+        self.limits = limits or RequestLimits()
         self.protocol = InferenceProtocol(shelf, draw)
         self._observe = observe
         self._adds_request_id = adds_request_id
@@ -77,90 +76,92 @@ class Api:
             await send({"type": "websocket.close"})
             return
         with self._load:
-            await self._serve(Request.from_scope(scope, receive), send)
+            await self._serve(HttpRequest.from_scope(scope, receive), send)
 
-    async def _serve(self, request: Request, send: Send) -> None:
-        event = Event(request.id, request.method, request.path, trace=request.headers.get("traceparent", ""))
+    async def _serve(self, request: HttpRequest, send: Send) -> None:
+        record = AccessRecord(request.id, request.method, request.path, trace=request.headers.get("traceparent", ""))
         try:
-            response = await self._answer(request, event)
+            response = await self._answer(request, record)
         except ClientGoneError:
             return
-        event.total_s = time.perf_counter() - event.started_at
-        event.status = response.status
+        record.total_s = time.perf_counter() - record.started_at
+        record.status = response.status
         headers = dict(response.headers)
-        if event.trace:
-            headers["traceparent"] = event.trace
+        if record.trace:
+            headers["traceparent"] = record.trace
         if self._adds_request_id:
             headers["x-request-id"] = request.id
         await response.send(send, headers, with_body=request.method != "HEAD")
-        self._observe(event)
+        self._observe(record)
 
-    async def _answer(self, request: Request, event: Event) -> Response:
+    async def _answer(self, request: HttpRequest, record: AccessRecord) -> HttpResponse:
         """The response, whatever happens; only a caller that has gone gets none."""
         try:
             self._load.check()
-            return await self._route(request, event)
+            return await self._route(request, record)
         except ClientGoneError:
             raise
         except Exception as error:
             answer = as_request_error(error)
             if answer.status == 500:
                 logger.exception("request %s failed", request.id)
-            event.code = answer.code
+            record.code = answer.code
             document = {"error": answer.message, "code": answer.code, "request_id": request.id}
-            return Response.of(document, answer.status, answer.headers)
+            return HttpResponse.of(document, answer.status, answer.headers)
 
-    async def _route(self, request: Request, event: Event) -> Response:
+    async def _route(self, request: HttpRequest, record: AccessRecord) -> HttpResponse:
         path = request.path
         if match := _PREDICT.fullmatch(path):
             _allow(request, "POST")
-            return await self._predict(request, event, match[1], match[2])
+            return await self._predict(request, record, match[1], match[2])
         if path == "/v2" or path.startswith("/v2/"):
-            caller = self._identify(request, event)
-            answer = await self.protocol.respond(request, Metered(self.shelf, self.guard, caller, event, self.limits))
+            caller = self._identify(request, record)
+            answer = await self.protocol.respond(request, Metered(self.shelf, self.guard, caller, record, self.limits))
             if answer is not None:
                 return answer
         if path in ("/v1/models", "/v1/models/"):
             _allow(request, "GET", "HEAD")
-            self._identify(request, event)
-            return Response.of({"models": [self._describe(name) for name in self.shelf.names()]})
+            self._identify(request, record)
+            return HttpResponse.of({"models": [self._describe(name) for name in self.shelf.names()]})
         if match := _MODEL.fullmatch(path):
             _allow(request, "GET", "HEAD")
-            self._identify(request, event)
+            self._identify(request, record)
             labels = list(self.shelf.pick(match[1], 0.0).labels)
-            return Response.of({**self._describe(match[1]), "labels": labels})
+            return HttpResponse.of({**self._describe(match[1]), "labels": labels})
         if path in _OPEN:
             _allow(request, "GET", "HEAD")
             return _OPEN[path](self)
         raise RequestError(404, "not_found", f"nothing is at {path[:80]!r}: /docs shows what there is")
 
-    async def _predict(self, request: Request, event: Event, model: str, number: str | None) -> Response:
-        metered = Metered(self.shelf, self.guard, self._identify(request, event), event, self.limits)
+    async def _predict(
+        self, request: HttpRequest, record: AccessRecord, model: str, number: str | None
+    ) -> HttpResponse:
+        metered = Metered(self.shelf, self.guard, self._identify(request, record), record, self.limits)
         version = self.shelf.pick(model, self._draw(), number)
         question = await read_question(request, self.limits)
         version, answers = await metered.ask(version, question.photographs)
         found = predictions(version, answers, question.top_k)
         if question.explain:
             await add_heat_maps(version, question, found)
-        return Response.of(
+        return HttpResponse.of(
             {
                 "model": model,
                 "version": version.number,
                 "request_id": request.id,
                 "predictions": found,
                 "timings_ms": {
-                    "total": round((time.perf_counter() - event.started_at) * 1e3, 2),
-                    "queued": round(event.queued_s * 1e3, 2),
-                    "prepared": round(event.prepared_s * 1e3, 2),
-                    "inferred": round(event.inferred_s * 1e3, 2),
+                    "total": round((time.perf_counter() - record.started_at) * 1e3, 2),
+                    "queued": round(record.queued_s * 1e3, 2),
+                    "prepared": round(record.prepared_s * 1e3, 2),
+                    "inferred": round(record.inferred_s * 1e3, 2),
                 },
             }
         )
 
-    def _identify(self, request: Request, event: Event) -> Caller | None:
+    def _identify(self, request: HttpRequest, record: AccessRecord) -> Caller | None:
         headers = request.headers
         caller = self.guard.identify(headers.get("authorization", ""), headers.get("x-api-key", ""))
-        event.caller = caller.name if caller else ""
+        record.caller = caller.name if caller else ""
         return caller
 
     def _describe(self, model: str) -> dict[str, Any]:
@@ -185,14 +186,14 @@ class Api:
             "explains": first.explains,
         }
 
-    def readiness(self) -> Response:
+    def readiness(self) -> HttpResponse:
         """Whether there is something to serve."""
         models = {name: [each.version.number for each in self.shelf.weighted(name)] for name in self.shelf.names()}
         status = "ready" if models else "not_ready"
-        return Response.of({"status": status, "models": models}, 200 if models else 503)
+        return HttpResponse.of({"status": status, "models": models}, 200 if models else 503)
 
 
-def _allow(request: Request, *methods: str) -> None:
+def _allow(request: HttpRequest, *methods: str) -> None:
     if request.method not in methods:
         allowed = ", ".join(methods)
         raise RequestError(
@@ -209,11 +210,11 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
-_OPEN: dict[str, Callable[[Api], Response]] = {
-    "/": lambda api: Response(200, INDEX_HTML, "text/html; charset=utf-8", _PAGE_HEADERS),
-    "/docs": lambda api: Response(200, DOCS_HTML, "text/html; charset=utf-8", _PAGE_HEADERS),
-    "/openapi.json": lambda api: Response.of(openapi(api.shelf.names())),
-    "/healthz": lambda api: Response.of({"status": "ok"}),
+_OPEN: dict[str, Callable[[Api], HttpResponse]] = {
+    "/": lambda api: HttpResponse(200, INDEX_HTML, "text/html; charset=utf-8", _PAGE_HEADERS),
+    "/docs": lambda api: HttpResponse(200, DOCS_HTML, "text/html; charset=utf-8", _PAGE_HEADERS),
+    "/openapi.json": lambda api: HttpResponse.of(openapi(api.shelf.names())),
+    "/healthz": lambda api: HttpResponse.of({"status": "ok"}),
     "/readyz": Api.readiness,
 }
 """What needs no key: it says nothing that is secret."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from PIL import Image
 
-from serve.openapi_answers import ERRORS
+from serve.http.openapi_answers import ERRORS
 from tests.image_fuzz import Outcome, draw_mutated
 from tests.mutated_bodies import PREDICT, Damaged, damage
 from tests.mutated_images import seeds
