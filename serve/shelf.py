@@ -14,7 +14,7 @@ from scenerec.inference.explain.cam import ActivationMapper, explains
 from scenerec.inference.predictors.classifier import Classifier
 from scenerec.inference.predictors.engine import Answer, ClosedError, Engine
 from scenerec.inference.predictors.golden import check_golden
-from serve.errors import ModelNotServedError, VersionNotServedError
+from serve.errors import NotServedError
 
 _WARM_UP_BATCHES = (1, 2)
 
@@ -142,11 +142,11 @@ class Shelf:
         return list(self._models)
 
     def weighted(self, model: str) -> tuple[Weighted, ...]:
-        """The versions of a model. Raises ModelNotServedError."""
+        """The versions of a model. Raises NotServedError."""
         try:
             return self._models[model]
         except KeyError:
-            raise ModelNotServedError(model, self.names()) from None
+            raise NotServedError.of_model(model, self.names()) from None
 
     def versions(self) -> list[LoadedVersion]:
         """All that is served."""
@@ -155,14 +155,14 @@ class Shelf:
     def pick(self, model: str, draw: float, number: str | None = None) -> LoadedVersion:
         """The version of this number; without one, a version by its weight, for a `draw` from [0, 1).
 
-        Raises ModelNotServedError, VersionNotServedError.
+        Raises NotServedError.
         """
         versions = self.weighted(model)
         if number is not None:
             for each in versions:
                 if each.version.number == number:
                     return each.version
-            raise VersionNotServedError(model, number, [each.version.number for each in versions])
+            raise NotServedError.of_version(model, number, [each.version.number for each in versions])
         for each in versions:
             draw -= each.weight
             if draw < 0:

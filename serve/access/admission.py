@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import TracebackType
 
-from serve.errors import RequestError, retry_later
+from serve.errors import ErrorKind, RequestError, retry_later
 
 MOST = 4096
 """Requests at once in a process. Its engines refuse long before, and say it better: this is for what never asks them.
@@ -26,7 +26,7 @@ class RequestLimits:
     def check_images(self, count: int) -> None:
         """Raises RequestError where a request has more images. To be asked before anything is made of each."""
         if count > self.images:
-            raise RequestError(413, "body_too_large", f"{count} images: at most {self.images} in one request")
+            raise RequestError(ErrorKind.BODY_TOO_LARGE, f"{count} images: at most {self.images} in one request")
 
 
 class Load:
@@ -43,7 +43,9 @@ class Load:
     def check(self) -> None:
         """Raises RequestError (503) where there are too many, this one included."""
         if self.count > self._most:
-            raise retry_later(503, "overloaded", f"{self._most} requests are under way already: try again in a moment")
+            raise retry_later(
+                ErrorKind.OVERLOADED, f"{self._most} requests are under way already: try again in a moment"
+            )
 
     def __enter__(self) -> None:
         self.count += 1

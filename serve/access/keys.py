@@ -15,7 +15,7 @@ from scenerec.errors import ConfigError
 from scenerec.frozen import Frozen
 from scenerec.storage import open_storage
 from serve.access.rate import TokenBucket, take
-from serve.errors import RequestError, retry_later
+from serve.errors import ErrorKind, RequestError, retry_later
 
 
 class ApiKey(Frozen):
@@ -131,7 +131,7 @@ class Guard:
         caller.bucket, wait_s = take(caller.bucket, self._clock(), images, per_s, burst)
         if wait_s:
             message = f"{caller.name} may send {caller.key.images_per_s:g} images/s: wait {wait_s:.1f} s"
-            raise retry_later(429, "rate_limited", message, math.ceil(wait_s))
+            raise retry_later(ErrorKind.RATE_LIMITED, message, math.ceil(wait_s))
 
 
 def _digest(key: str) -> str:
@@ -139,4 +139,4 @@ def _digest(key: str) -> str:
 
 
 def _unauthorized(message: str) -> RequestError:
-    return RequestError(401, "unauthorized", message, {"www-authenticate": "Bearer"})
+    return RequestError(ErrorKind.UNAUTHORIZED, message, {"www-authenticate": "Bearer"})

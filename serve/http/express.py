@@ -16,7 +16,7 @@ gRPC, and what Ray Serve's own proxy brings, goes the long way.
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
-from serve.http.request import Receive, Scope, Send
+from serve.http.asgi import Receive, Scope, Send
 
 VARIABLES = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.http.express.middlewares"}
 """In the environment of a replica. Not of a node: other programs' replicas and proxies would look for this module."""

@@ -1,29 +1,26 @@
-"""HTTP requests and responses, on ASGI (asgi.readthedocs.io), without a framework: what is not needed costs nothing."""
+"""HTTP requests on ASGI, without a framework: what is not needed costs nothing."""
 
 import asyncio
-import json
 import random
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 from urllib.parse import parse_qsl
 
 from serve.access.admission import RequestLimits
-from serve.errors import RequestError
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from serve.errors import ErrorKind, RequestError, body_too_large
+from serve.http.asgi import Receive, Scope
 
 LONGEST_ID = 128
+"""Characters of a request id that a caller may choose."""
 _READ_ON = 4  # times the limit: what is still read, and forgotten, of a body that is too large
 
 
-def new_id() -> str:
-    """For a request that brings none. It is no secret, and so needs no system call."""
-    return f"{random.getrandbits(64):016x}"
+def accepted_id(given: str) -> str:
+    """The id that a caller gave its request; a new one where that is empty, too long or not printable."""
+    if given.isprintable() and 0 < len(given) <= LONGEST_ID:
+        return given
+    return f"{random.getrandbits(64):016x}"  # it is no secret, and so needs no system call
 
 
 class ClientGoneError(Exception):
@@ -39,6 +36,7 @@ class HttpRequest:
         path: decoded, below the prefix that the application is mounted at.
         headers: by lower-case name, of several of one name the last.
         id: of `x-request-id`, or a new one.
+        parameters: what stands in the path for the names of its route, such as `model`.
     """
 
     method: str
@@ -47,28 +45,28 @@ class HttpRequest:
     headers: Mapping[str, str]
     id: str
     receive: Receive = field(repr=False)
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_scope(cls, scope: Scope, receive: Receive) -> "HttpRequest":
-        """Of an ASGI connection of type http."""
+        """The request of an ASGI connection of type http."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        given = headers.get("x-request-id", "")
-        request_id = given if given.isprintable() and 0 < len(given) <= LONGEST_ID else new_id()
+        request_id = accepted_id(headers.get("x-request-id", ""))
         return cls(scope["method"], path, scope.get("query_string", b""), headers, request_id, receive)
 
     @cached_property
     def query(self) -> Mapping[str, str]:
-        """Of the address, of several of one name the last."""
+        """Parameters of the address after its `?`, of several of one name the last."""
         return dict(parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True))
 
     @property
     def content_type(self) -> str:
-        """Without its parameters, in lower case."""
+        """Media type of the body, without its parameters, in lower case; "" where none is given."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def body(self, limits: RequestLimits) -> bytes:
-        """All of it.
+        """The whole body.
 
         Raises RequestError, for one that is too large (none of which is kept where its length is given) and for one
         that arrives drop by drop; ClientGoneError.
@@ -84,7 +82,7 @@ class HttpRequest:
                 raise _too_large(limits.body_bytes)
         except TimeoutError:
             message = f"the body did not arrive within {limits.body_timeout_s:g} s"
-            raise RequestError(408, "timed_out", message, {"connection": "close"}) from None
+            raise RequestError(ErrorKind.BODY_TIMED_OUT, message, {"connection": "close"}) from None
 
     async def _body(self, limit_bytes: int) -> bytes:
         parts: list[bytes] = []
@@ -118,35 +116,5 @@ class HttpRequest:
             left -= len(message.get("body", b""))
 
 
-@dataclass(frozen=True)
-class HttpResponse:
-    """What a request gets."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> "HttpResponse":
-        """With a JSON document."""
-        return cls(status, json.dumps(document).encode(), headers=headers or {})
-
-    async def send(self, send: Send, headers: Mapping[str, str], with_body: bool = True) -> None:
-        """To the caller, with these headers and those of its content."""
-        raw = [
-            (b"content-type", self.content_type.encode()),
-            (b"content-length", str(len(self.body)).encode()),
-            *((name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()),
-        ]
-        await send({"type": "http.response.start", "status": self.status, "headers": raw})
-        await send({"type": "http.response.body", "body": self.body if with_body else b""})
-
-
 def _too_large(limit_bytes: int) -> RequestError:
-    return RequestError(
-        413,
-        "body_too_large",
-        f"the request is larger than {limit_bytes / 1e6:g} MB: send a smaller image, or fewer at once",
-        {"connection": "close"},
-    )
+    return body_too_large(limit_bytes, "send a smaller image, or fewer at once", {"connection": "close"})

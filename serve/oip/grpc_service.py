@@ -13,11 +13,12 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from scenerec import __version__
 from serve.access.admission import Load, RequestLimits
 from serve.access.keys import Caller, Guard
 from serve.access_record import AccessRecord, Observe
-from serve.errors import ModelNotServedError, RequestError, VersionNotServedError, as_request_error
-from serve.http.request import LONGEST_ID, new_id
+from serve.errors import ErrorKind, NotServedError, RequestError, as_request_error
+from serve.http.request import accepted_id
 from serve.metered import Metered
 from serve.oip.inference import (
     EXTENSIONS,
@@ -31,7 +32,6 @@ from serve.oip.inference import (
     photographs,
     refuse_shared_memory,
     requested_output,
-    server_version,
     timeout_s,
 )
 from serve.oip.proto import inference_pb2 as pb
@@ -145,8 +145,7 @@ class GrpcInference:
     ) -> Any:
         """Asks `answer`, for a caller that may; an error becomes the call's status."""
         metadata = dict(context.invocation_metadata() or ())
-        given = metadata.get("x-request-id", "")
-        request_id = given if given.isprintable() and 0 < len(given) <= LONGEST_ID else new_id()
+        request_id = accepted_id(metadata.get("x-request-id", ""))
         record = AccessRecord(request_id, "POST", f"/{SERVICE}/{method}", trace=metadata.get("traceparent", ""))
         record.status = 200
         trailers = {"x-request-id": request_id}
@@ -173,14 +172,14 @@ class GrpcInference:
     async def _server_metadata(
         self, request: pb.ServerMetadataRequest, caller: Caller | None, record: AccessRecord
     ) -> pb.ServerMetadataResponse:
-        return pb.ServerMetadataResponse(name=SERVER, version=server_version(), extensions=EXTENSIONS)
+        return pb.ServerMetadataResponse(name=SERVER, version=__version__, extensions=EXTENSIONS)
 
     async def _model_ready(
         self, request: pb.ModelReadyRequest, caller: Caller | None, record: AccessRecord
     ) -> pb.ModelReadyResponse:
         try:
             self.inference.describe(request.name, request.version)
-        except (ModelNotServedError, VersionNotServedError):  # which here is an answer, to Triton's clients too
+        except NotServedError:  # which here is an answer, to Triton's clients too
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 
@@ -201,8 +200,7 @@ class GrpcInference:
     ) -> pb.ModelInferResponse:
         if request.ByteSize() > self.limits.body_bytes:
             raise RequestError(
-                413,
-                "body_too_large",
+                ErrorKind.BODY_TOO_LARGE,
                 f"the request is larger than {self.limits.body_bytes / 1e6:g} MB: send fewer images",
             )
         version = self.inference.pick(request.model_name, request.model_version)

@@ -9,13 +9,12 @@ github.com/triton-inference-server/server, extension_classification.md).
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
 
 from scenerec.inference.predictors.engine import Answer
-from serve.errors import RequestError
+from serve.errors import ErrorKind, RequestError
 from serve.metered import Metered
 from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, short
 from serve.shelf import LoadedVersion, Shelf
@@ -50,6 +49,8 @@ class InferRequest:
     """In the order of the answer."""
     timeout_s: float | None = None
     """What the caller is ready to wait, where it says so."""
+    id: str = ""
+    """What the caller calls it; "" where it does not."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,6 @@ class Inference:
             metered = replace(metered, limits=limits)
         version, answers = await metered.ask(version, request.photographs)
         return version, [_output(version, output, answers) for output in request.outputs]
-
-
-def server_version() -> str:
-    """Of scenerec."""
-    return package_version(SERVER)
 
 
 def input_specs(version: LoadedVersion) -> tuple[TensorSpec, ...]:
@@ -165,7 +161,7 @@ def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
 
 
 def _bad_parameter(message: str) -> RequestError:
-    return RequestError(400, "bad_parameter", message)
+    return RequestError(ErrorKind.BAD_PARAMETER, message)
 
 
 def _output(version: LoadedVersion, output: RequestedOutput, answers: Sequence[Answer]) -> Tensor:

@@ -12,15 +12,17 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from serve.errors import RequestError
+from serve.errors import ErrorKind, RequestError
 
-NUMBERS: dict[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
+Datatype = Literal["UINT8", "FP32", "BYTES"]
+"""The protocol's names of the types of values that are in use here."""
+NUMBERS: dict[Datatype, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 """Datatypes of the protocol that are numbers, and what they are in numpy."""
-BYTES = "BYTES"
+BYTES: Literal["BYTES"] = "BYTES"
 """The datatype of strings of bytes."""
 
 _LENGTH = struct.Struct("<I")
@@ -32,8 +34,7 @@ class TensorSpec:
     """What a tensor must be."""
 
     name: str
-    datatype: str
-    """UINT8, FP32 or BYTES."""
+    datatype: Datatype
     shape: tuple[int, ...]
     """-1 for an axis of any length."""
 
@@ -53,7 +54,7 @@ class Tensor:
     """A tensor with its name."""
 
     name: str
-    datatype: str
+    datatype: Datatype
     shape: tuple[int, ...]
     values: "np.ndarray | Sequence[bytes]"
     """Numbers as an array of this shape; strings in row-major order."""
@@ -84,14 +85,14 @@ def from_bytes(spec: TensorSpec, datatype: str, shape: Sequence[int], raw: bytes
     """
     spec.check(datatype, shape)
     if spec.datatype == BYTES:
-        return Tensor(spec.name, datatype, tuple(shape), _strings(spec.name, math.prod(shape), memoryview(raw)))
+        return Tensor(spec.name, spec.datatype, tuple(shape), _strings(spec.name, math.prod(shape), memoryview(raw)))
     dtype = NUMBERS[spec.datatype]
     expected = math.prod(shape) * dtype.itemsize
     if len(raw) != expected:
         raise bad_tensor(
             f"{spec.name}: has {len(raw)} bytes; {datatype} of shape {_axes(shape)} has {expected}: is it cut off?"
         )
-    return Tensor(spec.name, datatype, tuple(shape), np.frombuffer(raw, dtype).reshape(shape))
+    return Tensor(spec.name, spec.datatype, tuple(shape), np.frombuffer(raw, dtype).reshape(shape))
 
 
 def from_json(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Any) -> Tensor:
@@ -115,19 +116,19 @@ def from_uint8s(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Seq
         raw = bytes(data)
     except (TypeError, ValueError):
         raise bad_tensor(f"{spec.name}: data must be whole numbers from 0 to 255") from None
-    return Tensor(spec.name, datatype, tuple(shape), np.frombuffer(raw, np.uint8).reshape(shape))
+    return Tensor(spec.name, spec.datatype, tuple(shape), np.frombuffer(raw, np.uint8).reshape(shape))
 
 
 def from_strings(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Sequence[bytes]) -> Tensor:
     """A tensor of strings. Raises RequestError where it is not of `spec`, or they are too many or too few."""
     spec.check(datatype, shape)
     _check_count(spec.name, len(data), shape)
-    return Tensor(spec.name, datatype, tuple(shape), data)
+    return Tensor(spec.name, spec.datatype, tuple(shape), data)
 
 
 def bad_tensor(message: str) -> RequestError:
     """A tensor that is not what its description or the model says."""
-    return RequestError(400, "bad_tensor", message)
+    return RequestError(ErrorKind.BAD_TENSOR, message)
 
 
 def short(text: str) -> str:

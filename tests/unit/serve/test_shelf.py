@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scenerec.errors import BundleError
-from serve.errors import ModelNotServedError, VersionNotServedError
+from serve.errors import NotServedError
 from serve.shelf import EngineOptions, LoadedVersion, Shelf, Weighted, load_version
 from tests.tiny_bundle import IMAGE_SIZE, make_tiny_bundle
 
@@ -35,9 +35,9 @@ def test_requests_are_shared_by_weight_and_a_named_version_is_always_found(
     counts = Counter(shelf.pick("tiny", draw / 1000).number for draw in range(1000))
     assert counts == {"1": 900, "2": 100}
     assert shelf.pick("tiny", 0.0, "2") is both[1]
-    with pytest.raises(ModelNotServedError, match="there are: tiny"):
+    with pytest.raises(NotServedError, match="there are: tiny"):
         shelf.pick("other", 0.0)
-    with pytest.raises(VersionNotServedError, match="there are: 1, 2"):
+    with pytest.raises(NotServedError, match="there are: 1, 2"):
         shelf.pick("tiny", 0.0, "7")
 
 

@@ -5,8 +5,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from serve.http import express
+from serve.http.asgi import Receive, Scope, Send
 from serve.http.express import Express
-from serve.http.request import Receive, Scope, Send
 
 
 class Recorder:

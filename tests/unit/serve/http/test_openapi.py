@@ -22,6 +22,7 @@ import serve
 from serve.access.admission import RequestLimits
 from serve.access.keys import ApiKeys, Guard, new_key
 from serve.api import Api
+from serve.errors import STATUSES, ErrorKind
 from serve.http.openapi import openapi
 from serve.shelf import EngineOptions, Shelf
 from tests.tiny_shelf import make_tiny_shelf
@@ -30,9 +31,13 @@ METHODS = ("get", "post")
 ROOT = "urn:openapi"
 
 
+def described(models: list[str]) -> dict[str, Any]:
+    return openapi(Api(Shelf()).protocols, models)
+
+
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return openapi(["tiny"])
+    return described(["tiny"])
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +90,7 @@ def bodies(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("models", [[], ["tiny"], ["photos", "sketches"]])
 def test_it_is_a_valid_openapi_document(models: list[str]) -> None:
-    made = openapi(models)
+    made = described(models)
     validate(made)
     assert json.loads(json.dumps(made)) == made
     assert resolved(made, made["components"]["parameters"]["model"])["schema"].get("enum", []) == models
@@ -101,20 +106,16 @@ def test_its_examples_fit_their_schemas(document: dict[str, Any], check: Callabl
     assert checked > 50
 
 
-def test_every_code_of_the_server_is_described(document: dict[str, Any]) -> None:
-    source = "\n".join(
-        file.read_text() for file in Path(serve.__file__).parent.rglob("*.py") if not file.name.startswith("openapi")
-    )
-    used = set(re.findall(r"RequestError\(\s*(\d{3}), \"(\w+)\"", source))
-    used |= set(re.findall(r"retry_later\((\d{3}), \"(\w+)\"", source))
-    used |= set(re.findall(r"super\(\).__init__\((?:\s*)(\d{3}), \"(\w+)\"", source))
-    assert len(used) > 12
+def test_every_error_of_the_server_is_described_and_every_described_one_may_be_met(document: dict[str, Any]) -> None:
     described = {
-        (status, code)
+        (int(status), code, example["value"]["error"])
         for status, response in document["components"]["responses"].items()
-        for code in response["content"]["application/json"]["examples"]
+        for code, example in response["content"]["application/json"]["examples"].items()
     }
-    assert used <= described
+    assert described == {(kind.status, kind.code, kind.example) for kind in ErrorKind}
+    assert {kind.status for kind in ErrorKind} == STATUSES.keys()
+    source = "\n".join(file.read_text() for file in Path(serve.__file__).parent.rglob("*.py"))
+    assert {kind.name for kind in ErrorKind} == set(re.findall(r"\bErrorKind\.([A-Z_]+)", source))
 
 
 def test_what_the_server_answers_is_described(

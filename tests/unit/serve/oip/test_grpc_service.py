@@ -12,7 +12,7 @@ from scenerec.inference.predictors.engine import ExpiredError, OverloadedError
 from serve.access.admission import RequestLimits
 from serve.access.keys import ApiKeys, Guard, new_key
 from serve.access_record import AccessRecord
-from serve.errors import RequestError, retry_later
+from serve.errors import ErrorKind, RequestError, retry_later
 from serve.oip.grpc_service import METHODS, SERVICE, GrpcInference, add_to_server
 from serve.oip.proto import inference_pb2 as pb
 from serve.shelf import EngineOptions, Shelf
@@ -201,8 +201,8 @@ def test_each_request_is_observed_with_its_id(shelf):
     [
         (OverloadedError("busy"), grpc.StatusCode.UNAVAILABLE),
         (ExpiredError("too late"), grpc.StatusCode.DEADLINE_EXCEEDED),
-        (retry_later(429, "rate_limited", "slower"), grpc.StatusCode.RESOURCE_EXHAUSTED),
-        (RequestError(422, "too_many_pixels", "too large"), grpc.StatusCode.INVALID_ARGUMENT),
+        (retry_later(ErrorKind.RATE_LIMITED, "slower"), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (RequestError(ErrorKind.TOO_MANY_PIXELS, "too large"), grpc.StatusCode.INVALID_ARGUMENT),
         (KeyError("a secret of the server"), grpc.StatusCode.INTERNAL),
     ],
 )

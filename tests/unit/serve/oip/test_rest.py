@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,12 @@ from serve.access.admission import RequestLimits
 from serve.access.keys import ApiKeys, Guard, new_key
 from serve.access_record import AccessRecord
 from serve.errors import RequestError, as_request_error
-from serve.http.request import HttpRequest, HttpResponse
+from serve.http.request import HttpRequest
+from serve.http.response import HttpResponse
+from serve.http.route import Router
 from serve.metered import Metered
-from serve.oip.rest import HEADER_LENGTH, InferenceProtocol
+from serve.oip.documents import HEADER_LENGTH
+from serve.oip.rest import InferenceProtocol
 from serve.shelf import Shelf
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
 from tests.tiny_shelf import make_tiny_shelf
@@ -52,15 +54,14 @@ def respond(
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    async def ask() -> HttpResponse | None:
+    async def ask() -> HttpResponse:
         request = HttpRequest.from_scope({"method": method, "path": path, "headers": raw}, receive)
         record = AccessRecord(request.id, method, path)
         metered = Metered(shelf, Guard(), None, record, limits or RequestLimits())
-        return await InferenceProtocol(shelf, draw=lambda: 0.0).respond(request, metered)
+        route = Router(InferenceProtocol(shelf, draw=lambda: 0.0).routes()).find(request)
+        return await route.respond(request, metered)
 
-    response = asyncio.run(ask())
-    assert response is not None
-    return response
+    return asyncio.run(ask())
 
 
 def get(shelf: Shelf, path: str) -> Any:
@@ -133,9 +134,10 @@ def test_another_method_is_refused(shelf, path, method):
     assert error.headers["allow"]
 
 
-def test_addresses_that_the_protocol_does_not_have_are_left_alone(shelf):
-    with pytest.raises(AssertionError):  # by `respond`, for which there is no response
-        respond(shelf, "/v2/repository/index")
+def test_addresses_that_the_protocol_does_not_have_are_not_found(shelf):
+    for path in ("/v2/repository/index", "/v2/models", "/v2/models/tiny/versions", "/v2/models/a/b/infer"):
+        error = error_of(shelf, b"", path)
+        assert (error.status, error.code) == (404, "not_found")
 
 
 def test_json_without_outputs_gets_both_as_json(shelf):
@@ -274,15 +276,16 @@ def test_images_are_charged_to_their_caller(shelf):
     caller = guard.identify(f"Bearer {key}", "")
     record = AccessRecord("q", "POST", INFER)
     metered = Metered(shelf, guard, caller, record, RequestLimits())
-    request = HttpRequest("POST", INFER, b"", {}, "q", None)  # type: ignore[arg-type]
+    router = Router(InferenceProtocol(shelf, draw=lambda: 0.0).routes())
 
-    async def ask(count: int) -> HttpResponse | None:
+    async def ask(count: int) -> HttpResponse:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": json.dumps(images(count)).encode()}
 
-        return await InferenceProtocol(shelf).respond(replace(request, receive=receive), metered)
+        request = HttpRequest("POST", INFER, b"", {}, "q", receive)
+        return await router.find(request).respond(request, metered)
 
-    assert asyncio.run(ask(2)) is not None
+    assert asyncio.run(ask(2)).status == 200
     assert (record.model, record.version, record.images, record.batch_size) == ("tiny", "2", 2, 2)
     with pytest.raises(RequestError) as caught:
         asyncio.run(ask(1))
