@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-unit test-integration coverage mutation lint format hooks bench-ray bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
+.PHONY: help demo check test test-unit test-integration coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ hooks: $(READY)  ## Lint before every commit from now on
 bench-ray: $(READY)  ## Training under Ray against the same loop in bare processes
 	$(BIN)/python -m tests.bench.ray_overhead
 
+bench-start: $(READY)  ## What comes before a job's first step, part by part, beside bare processes (ten minutes)
+	$(BIN)/python -m tests.bench.start
+
 bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
 
@@ -73,8 +76,8 @@ bench-search: $(READY)  ## The same random trials at full length and with ASHA (
 bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)
 	$(BIN)/python -m tests.bench.serving
 
-proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/proto/inference.proto
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/proto/inference.proto
+proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
