@@ -1,8 +1,8 @@
 """Placement groups that nobody uses any more, and that Ray does not remove while the search's job runs.
 
 Where a trial is paused or stopped, its controller (Ray Train's) may see its workers die, and make a group for others,
-in the 200 ms before it is killed itself. Ray Train's cleaner knows of the group before; the last one belongs to a
-dead actor, and keeps its CPUs until the job ends. With as many of them as there are CPUs, no trial runs any more.
+in the 200 ms before it is killed itself. That group belongs to a dead actor, and keeps its CPUs until the job ends.
+With as many of them as there are CPUs, no trial runs any more.
 """
 
 from ray.util.placement_group import remove_placement_group

@@ -1,14 +1,20 @@
-"""What the jobs use of Ray that is not of its public interface: what to look at first when Ray is upgraded."""
+"""What the jobs use of Ray that is not of its public interface: what to look at first when Ray is upgraded.
+
+The callbacks that `jobs.light_trainer` leaves out are not public either.
+"""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ray._common.network_utils import build_address
 from ray._private.state import state as cluster_state
 from ray._raylet import PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.train._internal.utils import get_address_and_port
-from ray.tune.schedulers import MedianStoppingRule
 from ray.util.placement_group import PlacementGroup
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import MedianStoppingRule  # takes a second to import, and trainings need no Tune
 
 _NO_ACTOR = 0xFF  # all bytes of the id, where a driver has made the placement group
 
@@ -31,11 +37,17 @@ def is_actor_dead(actor_id: str) -> bool:
     return cluster_state.actor_table(actor_id).get("State") == "DEAD"
 
 
+def free_address_and_port() -> tuple[str, int]:
+    """Address of this process's node, and a port that is free there now."""
+    address, port = get_address_and_port()
+    return address, port
+
+
 def free_address() -> str:
-    """`host:port` of this process's node, with a port that is free now."""
-    return build_address(*get_address_and_port())
+    """The same as `host:port`, with brackets round an IPv6 address."""
+    return build_address(*free_address_and_port())
 
 
-def recall_results(scheduler: MedianStoppingRule, trial: str, results: list[dict[str, float]]) -> None:
+def recall_results(scheduler: "MedianStoppingRule", trial: str, results: list[dict[str, float]]) -> None:
     """Lets the median rule compare with what a trial of an earlier session has reported."""
     scheduler._results[trial] = results

@@ -10,12 +10,13 @@ from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_config, parse_job
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
+from scenerec.data.augment import AUGMENT_VERSION
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.storage import Storage, open_storage
 
 # What a checkpoint was made with that is older than the field.
-_IDENTITY_DEFAULTS = {"model.freeze": "none"}
+_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1}
 
 
 class RunFolder:
@@ -88,6 +89,7 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "optimize.global_batch_size": config.optimize.global_batch_size,
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,
+        "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
     }

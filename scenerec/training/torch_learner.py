@@ -131,8 +131,8 @@ class TorchLearner:
         counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
-                logits = self._logits(self.model, batch.images.to(self.device))
-                labels = batch.labels.to(self.device)
+                logits = self._logits(self.model, batch.images.to(self.device, non_blocking=True))
+                labels = batch.labels.to(self.device, non_blocking=True)
                 counts += self.job.task.counts(len(labels), *map(float, self.task.count(logits, labels)))
         return counts.from_array(self._sum_over_ranks(counts.as_array()))
 
