@@ -27,6 +27,7 @@ LADDERS: dict[str, tuple[Form, ...]] = {"int8": ("int8", "int8-weights"), "fp16"
 _BATCH_SIZE = 32
 
 Say = Callable[[str], None]
+"""Hears of each form in a line."""
 
 
 @dataclass(frozen=True)
