@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from scenerec.data.manifest import Place
 from scenerec.errors import BundleError, NotFoundError
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, parse_json
 from scenerec.inference.bundles.precision import Precision
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.storage import open_storage
@@ -256,14 +256,7 @@ def read_info(url: str) -> BundleInfo:
         content = storage.get(INFO_FILE)
     except NotFoundError:
         raise BundleError(f"{url}: not a bundle ({INFO_FILE} is missing): make one with `scenerec export`") from None
-    try:
-        return BundleInfo.model_validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or INFO_FILE
-        raise BundleError(
-            f"{url}/{INFO_FILE}: not a bundle of this version of scenerec: {field}: {problem['msg']}"
-        ) from None
+    return parse_json(BundleInfo, content, f"{url}/{INFO_FILE}: not a bundle of this version of scenerec", BundleError)
 
 
 def open_bundle(url: str, cache: Path | None = None) -> Bundle:
