@@ -6,7 +6,7 @@ from typing import Any
 from scenerec import __version__
 from scenerec.export.job import ExportJob
 from scenerec.export.source import KerasNetwork, TorchNetwork
-from scenerec.inference.bundles.bundle import BundleInfo, Lineage, ModelFormat, Route, TensorContract
+from scenerec.inference.bundles.info import BundleInfo, Lineage, ModelFormat, Route, TensorContract
 from scenerec.inference.bundles.precision import Precision
 
 Contracts = tuple[TensorContract, ...]

@@ -7,7 +7,7 @@ from typing import Any
 from scenerec.config.location import expand_location
 from scenerec.data.manifest import Place, read_manifest
 from scenerec.errors import ConfigError, ModelError
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
 from scenerec.models import zoo
 from scenerec.models.weights.files import file_format, read_weights

@@ -13,7 +13,8 @@ from scenerec.export.options import IMAGES
 from scenerec.export.reference import open_reference
 from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundles.bundle import Bundle, Golden, Verification
+from scenerec.inference.bundles.bundle import Bundle, Golden
+from scenerec.inference.bundles.info import Verification
 from scenerec.inference.bundles.precision import TOLERANCES, Precision
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import predictor_of

@@ -12,7 +12,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from scenerec.errors import ModelError
-from scenerec.inference.bundles.bundle import ONNX_FILE, Preprocessing, TensorContract
+from scenerec.inference.bundles.info import ONNX_FILE, Preprocessing, TensorContract
 
 BATCH = "batch"
 """Name of the axis that counts images."""

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from scenerec.errors import RegistryError
-from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, BundleInfo, open_bundle, read_info
+from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle, read_info
+from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage import Storage, open_storage
 
 CLAIM_FILE = "claim.json"

@@ -26,7 +26,8 @@ from onnx import ModelProto, TensorProto
 from PIL import Image
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import TFLITE_FILE, Bundle
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import TFLITE_FILE
 from scenerec.inference.explain.overlay import render
 from scenerec.inference.explain.pooling import NoHeatMapError, features_model, find_pooling, head_model
 from scenerec.inference.predictors.onnx_predictor import network_input, open_session

@@ -8,7 +8,8 @@ import onnxruntime
 from typing_extensions import override
 
 from scenerec.errors import BundleError, first_line
-from scenerec.inference.bundles.bundle import Bundle, Preprocessing
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.predictor import Predictor, in_batches_of
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from scenerec.config.location import expand_location
 from scenerec.errors import ConfigError, ModelError
-from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, ModelFormat, open_bundle
+from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
+from scenerec.inference.bundles.info import ModelFormat
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.trained_model import Framework, load_trained
 from scenerec.storage import open_storage, split_url

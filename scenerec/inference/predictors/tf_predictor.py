@@ -11,7 +11,7 @@ import tensorflow as tf
 from typing_extensions import override
 
 from scenerec.errors import ModelError, first_line
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.trained_model import ZooNetwork
 

@@ -10,7 +10,7 @@ from torch import nn
 from typing_extensions import override
 
 from scenerec.errors import ModelError, first_line
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_model

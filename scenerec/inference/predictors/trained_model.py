@@ -7,7 +7,7 @@ from scenerec.checkpoint import STATE_FILE, RunState, best_checkpoint, list_chec
 from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecError
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import read_weights
 from scenerec.storage import open_storage, split_url
