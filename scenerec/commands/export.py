@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import psutil
 import typer
 
 from scenerec.commands import options
@@ -205,6 +204,8 @@ def export(
 
 def _age_s() -> float:
     """Seconds since this process was started."""
+    import psutil
+
     return time.time() - psutil.Process().create_time()
 
 
