@@ -85,11 +85,6 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
-    @property
-    def queue_length(self) -> int:
-        """Photographs that wait now."""
-        return self._accepted
-
     async def ask(self, photograph: bytes | np.ndarray, timeout_s: float = 30.0) -> Answer:
         """The answer to an encoded photograph, or to a prepared one: uint8 RGB [image_size, image_size, 3].
 
