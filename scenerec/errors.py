@@ -63,3 +63,9 @@ class ClusterError(ScenerecError):
     """A cluster that cannot be reached or started, or that lacks what a job asks for."""
 
     exit_code = 7
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of a library's error, without its full stop; where it says nothing, its class's name."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

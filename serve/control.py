@@ -25,6 +25,7 @@ from scenerec.errors import ClusterError, ScenerecError
 from scenerec.frozen import Frozen
 from scenerec.job_log import Event, Failure, Note, RunResult, format_line
 from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options, replicas_that_fit
+from serve.ray_private import free_resources_by_node, serve_details
 
 _STATUS_TIMEOUT_S = 20
 _START_TIMEOUT_S = 180
@@ -125,7 +126,7 @@ def _start(config: ServeConfig, default_host: str) -> None:
 
 def _has_room(scale: ServeScaleConfig) -> bool:
     """Whether the nodes could take all replicas a second time, now."""
-    nodes = ray._private.state.available_resources_per_node().values()
+    nodes = free_resources_by_node()
     room = sum(replicas_that_fit(scale, node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
     return room >= scale.max_replicas
 
@@ -159,13 +160,8 @@ def _refuse_taken_route(config: ServeConfig) -> None:
 
 def _applications() -> dict[str, Any]:
     """By name, as Ray Serve describes them; none where it does not run."""
-    from ray.serve.context import _get_global_client
-
-    try:
-        client = _get_global_client()
-    except RayServeException:
-        return {}
-    return dict(client.get_serve_details()["applications"]) if client else {}
+    details = serve_details()
+    return dict(details["applications"]) if details else {}
 
 
 def _describe(name: str, application: Any) -> dict[str, Any]:
@@ -206,11 +202,8 @@ def _handles_loop() -> asyncio.AbstractEventLoop:
 
 
 def _endpoint() -> dict[str, Any]:
-    from ray.serve.context import _get_global_client
-
-    try:
-        details = _get_global_client().get_serve_details()
-    except RayServeException:
+    details = serve_details()
+    if details is None:
         return {"http": None, "grpc_port": None, "tls": False}
     http, grpc = details["http_options"], details.get("grpc_options") or {}
     return {

@@ -6,14 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
-import psutil
 import typer
 
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.screen.step_lines import StepLines
-from scenerec.export.formats.table import FORMATS
+from scenerec.export.formats.table import FORMATS, find_format
 from scenerec.export.steps import Step, step
 from scenerec.export.targets import TARGETS, find_target
 
@@ -64,7 +62,7 @@ def export(
     precision: Annotated[
         str | None,
         typer.Option(
-            click_type=click.Choice(tuple(FORMATS)),
+            metavar=f"[{'|'.join(FORMATS)}]",
             help="Arithmetic of the model. int8 finds the scales of activations on training images; int8-dynamic (for "
             "transformers) finds them at each call.",
             show_default="the target's",
@@ -157,6 +155,7 @@ def export(
             "name one SOURCE: a run, a checkpoint or a weight file, or --keras PATH, or --torch MODULE:CALLABLE"
         )
     chosen = find_target(target)
+    wanted = find_format(precision or chosen.precision)
     destination = options.location("--output", output) if output else None
     data = options.location("--data", data) if data else None
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
@@ -174,7 +173,7 @@ def export(
         if plain_input:
             opened = with_plain_input(opened)
         settings = Options(
-            precision=precision or chosen.precision,
+            precision=wanted.name,
             target=chosen,
             route=route,
             opset=opset,
@@ -205,6 +204,8 @@ def export(
 
 def _age_s() -> float:
     """Seconds since this process was started."""
+    import psutil
+
     return time.time() - psutil.Process().create_time()
 
 

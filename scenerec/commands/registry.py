@@ -177,6 +177,7 @@ def _pass_gates(
 ) -> str:
     """The evidence in words. Raises what the gates raise."""
     from scenerec.inference.evaluation.promotion import check_promotion
+    from scenerec.inference.predictors.open_predictor import predictor_of
 
     candidate = registry.open(version)
     holder = registry.open(registry.version(version.model, stands_at)) if stands_at is not None else None
@@ -184,17 +185,7 @@ def _pass_gates(
     def open_images(model: "Predictor") -> "Iterable[ImageBatch]":
         return _validation_images(candidate, data, model)
 
-    return str(check_promotion(candidate, holder, _open_model, open_images, max_top1_drop))
-
-
-def _open_model(bundle: "Bundle") -> "Predictor":
-    if bundle.info.format == "tflite":
-        from scenerec.inference.predictors.tflite_predictor import TflitePredictor
-
-        return TflitePredictor(bundle)
-    from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
-
-    return OnnxPredictor(bundle)
+    return str(check_promotion(candidate, holder, predictor_of, open_images, max_top1_drop))
 
 
 def _validation_images(candidate: "Bundle", data: str | None, model: "Predictor") -> "Iterable[ImageBatch]":

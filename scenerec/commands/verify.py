@@ -9,7 +9,8 @@ from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
 
 if TYPE_CHECKING:
-    from scenerec.inference.bundles.bundle import Bundle, Verification
+    from scenerec.inference.bundles.bundle import Bundle
+    from scenerec.inference.bundles.info import Verification
 
 
 def verify(

@@ -1,11 +1,11 @@
-"""The network that an export starts from, in the framework that it is of: what the exported model must answer."""
+"""The network that an export starts from, in its own framework: what the exported model must answer."""
 
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
 from scenerec.inference.predictors.predictor import Predictor
 
 
 def open_reference(source: Source) -> Predictor:
-    """Predicts on the CPU, in float32. Raises ModelError where the network cannot be built."""
+    """Opens the network on the CPU, in float32. Raises ModelError where it cannot be built."""
     about = (source.address, source.labels, source.preprocessing)
     if isinstance(source.network, KerasNetwork):
         from scenerec.inference.predictors import tf_predictor

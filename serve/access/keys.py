@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from scenerec.errors import ConfigError
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, first_problem
 from scenerec.storage import open_storage
 from serve.access.rate import TokenBucket, take
 from serve.errors import ErrorKind, RequestError, retry_later
@@ -51,8 +51,7 @@ def parse_keys(content: bytes, name: str) -> ApiKeys:
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: is not YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise ConfigError(f"{name}: {'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}") from None
+        raise ConfigError(f"{name}: {first_problem(error)}") from None
 
 
 def read_keys(location: str) -> tuple[ApiKeys, str]:

@@ -25,39 +25,39 @@ _DEFAULT_BATCH_SIZE = 32
 
 
 class Subject(Frozen):
-    """What is evaluated."""
+    """A model that is evaluated."""
 
     target: str
-    """A run, a checkpoint, a bundle or a .tflite file: a folder, file or s3:// address."""
+    """Address of the model: a run, a checkpoint, a bundle or a .tflite file; a folder, file or s3:// prefix."""
     framework: Literal["torch", "tensorflow"] | None = None
-    """Which runs a checkpoint; by default the one that trained it."""
+    """Framework that computes a checkpoint; by default the one that trained it."""
     checkpoint: str = "best"
-    """Of a run: `best`, `last` or a name."""
+    """Checkpoint of a run: `best`, `last` or a name."""
 
 
 class EvaluationRequest(Frozen):
     """An evaluation to be made."""
 
     subject: Subject
-    """The model."""
+    """Model that is evaluated."""
     other: Subject | None = None
-    """The model to compare it with."""
+    """Model that it is compared with."""
     data: str
-    """A packed set."""
+    """Address of the packed set."""
     crops: Crops = 1
-    """1: the centre; 10: the corners, the centre and their mirrors."""
+    """How many crops: 1 is the centre; 10 are the corners, the centre and their mirrors."""
     limit: int | None = Field(None, ge=1)
-    """Evaluate the set's first samples only."""
+    """How many of the set's samples are evaluated, the first ones; none for all."""
     batch_size: int = Field(_DEFAULT_BATCH_SIZE, ge=1)
     """Images that the model is given at once; of ten crops, each counts."""
     threads: int = Field(0, ge=0)
-    """Of the model, and as many that decode; 0: one a core."""
+    """Threads of the model, and as many that decode; 0: one a core."""
     workers: int = Field(0, ge=0)
     """Processes on a cluster; 0: none but this one."""
     gpus_per_worker: int = Field(0, ge=0)
-    """On a cluster."""
+    """GPUs that each process on a cluster reserves."""
     output: str | None = None
-    """Folder or s3:// prefix for what comes of it."""
+    """Folder or s3:// prefix for figures, predictions and report."""
 
     @property
     def images_per_batch(self) -> int:
@@ -65,17 +65,17 @@ class EvaluationRequest(Frozen):
         return max(1, self.batch_size // self.crops)
 
     def samples_of(self, data: PackedSet) -> int:
-        """How many of the set's samples are evaluated."""
+        """Counts the set's samples that are evaluated."""
         return min(self.limit or data.manifest.samples, data.manifest.samples)
 
     @property
     def subjects(self) -> list[Subject]:
-        """The model, and the one it is compared with."""
+        """The model, and the one that it is compared with."""
         return [self.subject, *([self.other] if self.other else [])]
 
     @property
     def command(self) -> str:
-        """The command that asks for the same."""
+        """Command line that asks for the same."""
         options: dict[str, object] = {
             "--framework": self.subject.framework,
             "--checkpoint": self.subject.checkpoint if self.subject.checkpoint != "best" else None,
@@ -96,19 +96,23 @@ class EvaluationRequest(Frozen):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished evaluation."""
+    """A finished evaluation, alone or beside another."""
 
     request: EvaluationRequest
+    """What was asked for."""
     data: PackedSet
+    """Packed set that was evaluated on."""
     predictions: list[Predictions]
-    """Of the model, and of the one it is compared with."""
+    """Answers of the model, and of the one that it is compared with."""
     evaluations: list[Evaluation]
+    """Figures of the model, and of the one that it is compared with."""
     comparison: Comparison | None
+    """Comparison of both models; None where there is one only."""
     finished_at: str
-    """UTC, ISO 8601, to the second."""
+    """When the evaluation was done: UTC, ISO 8601, to the second."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values: evaluation.json."""
+        """Returns plain JSON values: the content of evaluation.json."""
         manifest = self.data.manifest
         others = self.evaluations[1:]
         comparison = self.comparison
@@ -151,7 +155,7 @@ def evaluate(request: EvaluationRequest, predict_all: Callable[[Subject, int], P
 
 
 class Examiner:
-    """One model over shares of a set. Opens both at their first use."""
+    """One model over shares of a set. Both are opened when they are first needed."""
 
     def __init__(self, request: EvaluationRequest, subject: Subject) -> None:
         self.request, self.subject = request, subject
@@ -159,7 +163,7 @@ class Examiner:
     def predict(self, samples: range, on_batch: Callable[[int], None] = lambda images: None) -> Predictions:
         """Answers for `samples`; `on_batch` is called with the number of images after each batch.
 
-        Raises ScenerecError.
+        Raises ScenerecError where the model or the set does not open, or they do not fit.
         """
         from scenerec.inference.evaluation.torch_images import (  # torchvision: before tensorflow
             Preparation,
@@ -175,12 +179,12 @@ class Examiner:
 
     @cached_property
     def data(self) -> PackedSet:
-        """The set."""
+        """Packed set of the request."""
         return open_set(self.request.data)
 
     @cached_property
     def model(self) -> Predictor:
-        """The model, whose labels are the set's classes."""
+        """Model whose labels are the set's classes. Raises ScenerecError where it does not open or does not fit."""
         from scenerec.inference.predictors.open_predictor import open_predictor
 
         subject = self.subject
@@ -241,7 +245,7 @@ _DESCRIPTIONS: dict[str, tuple[str, ...]] = {
 
 
 def own_data(target: str) -> str:
-    """The validation set of the training job that a run, checkpoint or bundle carries with it.
+    """Finds the validation set of the training job that a run, checkpoint or bundle carries with it.
 
     Raises ConfigError where the target names none, or is not there.
     """
@@ -260,7 +264,7 @@ def own_data(target: str) -> str:
 
 
 def run_output(request: EvaluationRequest) -> str | None:
-    """Where an evaluation of a run goes: RUN/evaluations/SET-FINGERPRINT; None where the target is no run.
+    """Names the place for an evaluation of a run, RUN/evaluations/SET-FINGERPRINT; None where the target is no run.
 
     Raises DataError, StorageError where the set does not open.
     """

@@ -1,11 +1,13 @@
-"""Anything that predicts, from its address: runs, checkpoints, bundles, TFLite files."""
+"""Any network that answers, opened by its address: runs, checkpoints, bundles, TFLite files."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from scenerec.config.location import expand_location
 from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
+from scenerec.inference.bundles.info import ModelFormat
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.trained_model import Framework, load_trained
 from scenerec.storage import open_storage, split_url
@@ -67,11 +69,23 @@ def _open_tflite(target: str, threads: int) -> Predictor:
 
 
 def predictor_of(bundle: Bundle, threads: int = 0) -> Predictor:
-    """A bundle's model on the CPU. Raises BundleError where it does not load."""
-    if bundle.info.format == "tflite":
-        from scenerec.inference.predictors.tflite_predictor import TflitePredictor
+    """Opens a bundle's model on the CPU; 0 threads leave their number to the runtime.
 
-        return TflitePredictor(bundle, threads)
+    Raises BundleError where the model does not load.
+    """
+    return _RUNTIMES[bundle.info.format](bundle, threads)
+
+
+def _in_onnxruntime(bundle: Bundle, threads: int) -> Predictor:
     from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
     return OnnxPredictor(bundle, threads)
+
+
+def _in_litert(bundle: Bundle, threads: int) -> Predictor:
+    from scenerec.inference.predictors.tflite_predictor import TflitePredictor
+
+    return TflitePredictor(bundle, threads)
+
+
+_RUNTIMES: dict[ModelFormat, Callable[[Bundle, int], Predictor]] = {"onnx": _in_onnxruntime, "tflite": _in_litert}

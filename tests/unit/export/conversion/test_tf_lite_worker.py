@@ -18,7 +18,7 @@ from scenerec.export.conversion.tf_onnx import REQUEST_FILE
 from scenerec.export.conversion.tf_onnx import Request as Network
 from scenerec.export.quantization.tflite_ladder import LADDERS
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 
 import keras  # isort: skip  (after torchvision)

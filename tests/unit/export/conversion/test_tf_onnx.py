@@ -15,7 +15,8 @@ from onnx import ModelProto
 
 from scenerec.errors import ModelError
 from scenerec.export.conversion import tf_onnx, tf_onnx_worker
-from scenerec.export.conversion.tf_onnx import ChildLimits, ConversionError, Request, UnsupportedOperatorsError
+from scenerec.export.conversion.child_process import ChildLimits
+from scenerec.export.conversion.tf_onnx import ConversionError, Request, UnsupportedOperatorsError
 from scenerec.export.graphs import optimize
 from scenerec.export.graphs.network_graph import check_network, module_of
 from scenerec.inference.predictors.onnx_predictor import open_session

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load
 
 from scenerec.errors import ConfigError, DataError, ScenerecError
-from scenerec.inference.bundles.bundle import Lineage
+from scenerec.inference.bundles.info import Lineage
 from scenerec.inference.evaluation.evaluator import (
     EvaluationRequest,
     Examiner,
