@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from cluster.loopback import free_ports
 from scenerec.errors import RegistryError
+
+app = typer.Typer()
 
 _FRAMEWORKS = ("torch", "tensorflow")
 _MODEL = "demo"
@@ -30,6 +35,7 @@ output: s3://scenes/runs
 """
 
 
+@app.command()
 def demo(
     down: Annotated[
         bool | None,
@@ -88,8 +94,6 @@ def _put_into_production(result: dict[str, Any]) -> None:
 
 def _serve() -> str:
     """The address of the endpoint, on ports that nobody has."""
-    from cluster.loopback import free_ports
-
     ports = free_ports(("http", "grpc"))
     settings = ["--set", f"http.port={ports['http']}", "--set", f"http.grpc_port={ports['grpc']}"]
     return json.loads(_output("serve", "deploy", f"{_MODEL}@production", *settings, "--json").splitlines()[-1])["url"]
@@ -115,9 +119,6 @@ def _announce(arguments: tuple[str, ...]) -> None:
 
 
 def _show(results: list[dict[str, Any]], endpoint: str, dashboard: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table("framework", "top-1", "top-5", "images/s", title="The same network, the same batches")
     table.add_column("best checkpoint", overflow="fold")
     for result in results:

@@ -2,20 +2,41 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
+from cluster.client import ClusterClient
+from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.connect import connect_or_start
+from scenerec.commands.kinds import EVALUATE
+from scenerec.commands.screen.progress_bar import ProgressBar
+from scenerec.commands.screen.quiet import quiet_frameworks
+from scenerec.commands.send_job import job_name, run_job
+from scenerec.errors import ConfigError
+from scenerec.inference.evaluation.evaluator import (
+    EvaluationRequest,
+    check_writable,
+    examine_here,
+    own_data,
+    run_output,
+)
+from scenerec.inference.evaluation.report import REPORT_FILE, render, write_outcome
+from scenerec.storage import open_storage
 
-if TYPE_CHECKING:
-    from cluster.client import ClusterClient
-    from scenerec.inference.evaluation.evaluator import EvaluationRequest
+app = typer.Typer()
 
 _LISTED = 5
 _FRAMEWORKS = "torch or tensorflow: runs a checkpoint; by default the one that trained it."
 
 
+@app.command(
+    epilog="Example: scenerec evaluate s3://scenes/runs/photos --report photos.html\n\n"
+    "Example: scenerec evaluate photos-int8/ --data s3://scenes/val --compare s3://scenes/runs/photos\n\n"
+    "Example: scenerec evaluate s3://scenes/runs/photos --data s3://scenes/places365/val --workers 16"
+)
 def evaluate(
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A run, a checkpoint, a bundle or a .tflite file; local or s3://.")
@@ -65,10 +86,8 @@ def evaluate(
 
     Images are prepared as training prepares those that it validates on.
     """
-    from cluster.environment import use_store_environment
-
     report = options.new_file("--report", report)
-    client = _client(address) if workers else None
+    client = connect_or_start(address) if workers else None
     use_store_environment()
     request = _request(
         subject={"target": options.location("TARGET", target), "framework": framework, "checkpoint": checkpoint},
@@ -95,12 +114,7 @@ def evaluate(
             typer.echo(f"written: {place}")
 
 
-def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "EvaluationRequest":
-    from pydantic import ValidationError
-
-    from scenerec.errors import ConfigError
-    from scenerec.inference.evaluation.evaluator import EvaluationRequest, own_data, run_output
-
+def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> EvaluationRequest:
     try:
         request = EvaluationRequest.model_validate({"subject": subject, "data": data or "", **fields})
     except ValidationError as error:
@@ -115,12 +129,7 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "Evalu
     return request
 
 
-def _here(request: "EvaluationRequest", report: Path | None, verbose: bool) -> dict[str, Any]:
-    from scenerec.commands.screen.progress_bar import ProgressBar
-    from scenerec.commands.screen.quiet import quiet_frameworks
-    from scenerec.inference.evaluation.evaluator import check_writable, examine_here
-    from scenerec.inference.evaluation.report import render, write_outcome
-
+def _here(request: EvaluationRequest, report: Path | None, verbose: bool) -> dict[str, Any]:
     if request.output:
         check_writable(request.output)
     with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
@@ -132,29 +141,15 @@ def _here(request: "EvaluationRequest", report: Path | None, verbose: bool) -> d
     return outcome.as_dict()
 
 
-def _on_cluster(client: "ClusterClient", request: "EvaluationRequest", report: Path | None) -> dict[str, Any]:
-    import re
-
-    from scenerec.commands.run_job import run_job
-    from scenerec.errors import ConfigError
-    from scenerec.inference.evaluation.report import REPORT_FILE
-    from scenerec.storage import open_storage
-
+def _on_cluster(client: ClusterClient, request: EvaluationRequest, report: Path | None) -> dict[str, Any]:
     if report and not request.output:
         raise ConfigError("--report: with --workers and a TARGET that is no run, --output is needed as well")
-    name = "evaluate-" + re.sub("[^A-Za-z0-9._-]", "-", request.subject.target.rpartition("/")[2])[:50]
+    name = job_name("evaluate", request.subject.target)
     framework, output = request.subject.framework or "-", request.output or "-"
-    result = run_job(client, name, "jobs.evaluate", request.model_dump_json(), "evaluate", framework, output)
+    result = run_job(client, EVALUATE, name, request.model_dump_json(), output, framework)
     if report and request.output:
         report.write_bytes(open_storage(request.output).get(REPORT_FILE))
     return result
-
-
-def _client(address: str | None) -> "ClusterClient":
-    from cluster.address import find_or_start
-    from cluster.client import ClusterClient
-
-    return ClusterClient(find_or_start(address, say=lambda line: typer.echo(line, err=True)))
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -6,20 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
+from scenerec.errors import ConfigError
+from scenerec.export.targets import TARGETS, Precision, Target, find_target
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they import torch and onnx
     from scenerec.export.exporter import Exported
     from scenerec.export.providers import Support
     from scenerec.export.source import Source, Stated
-    from scenerec.export.targets import Precision, Target
+
+app = typer.Typer()
 
 _MODULES_SHOWN = 3
 _OPERATORS_SHOWN = 4
 
 
+@app.command()
 def export(
     source: Annotated[
         str | None,
@@ -140,10 +147,6 @@ def export(
 
         scenerec export --torch my_models:build --image-size 224 --labels classes.txt --data packed/val -o bundles/own
     """
-    from cluster.environment import use_store_environment
-    from scenerec.errors import ConfigError
-    from scenerec.export.targets import TARGETS, find_target
-
     if list_targets:
         _print_targets(tuple(TARGETS.values()), as_json)
         return
@@ -157,6 +160,7 @@ def export(
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
     with quiet_frameworks(verbose) as terminal:
+        # torch and onnx take seconds, for which --help and --list-targets need not wait. What they say is unheard.
         from scenerec.commands.screen.step_lines import StepLines
         from scenerec.export import exporter, tf_onnx
         from scenerec.export.providers import support
@@ -231,8 +235,6 @@ def _stated(
 
 
 def _three(option: str, values: str | None) -> tuple[float, float, float] | None:
-    from scenerec.errors import ConfigError
-
     if values is None:
         return None
     try:
@@ -284,9 +286,6 @@ def _print_quantization(taken: dict[str, Any], fp32: dict[str, Any]) -> None:
 
 
 def _print_support(supported: tuple["Support", ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(box=None, pad_edge=False)
     for heading in ("PROVIDER", "TAKES", "FALLS BACK TO THE CPU", "NOTE"):
         table.add_column(heading)
@@ -309,10 +308,7 @@ def _fall_back(operator: str, nodes: int, modules: tuple[str, ...]) -> str:
     return f"{operator} x{nodes} ({', '.join(named[:_MODULES_SHOWN])}{more})"
 
 
-def _print_targets(targets: tuple["Target", ...], as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _print_targets(targets: tuple[Target, ...], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(target) for target in targets]))
         return

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from scenerec.config.location import expand_location
+from scenerec.errors import ConfigError
+
 Address = Annotated[
     str | None,
     typer.Option(
@@ -25,9 +28,6 @@ Overrides = Annotated[
 
 def location(name: str, text: str) -> str:
     """A folder's or file's address as it was typed for `name`, expanded. Raises ConfigError that names it."""
-    from scenerec.config.location import expand_location
-    from scenerec.errors import ConfigError
-
     try:
         return expand_location(text)
     except ValueError as error:
@@ -41,8 +41,6 @@ def is_location(text: str) -> bool:
 
 def new_file(name: str, path: Path | None) -> Path | None:
     """A file to be written that was typed for `name`, expanded. Raises ConfigError where its folder is not there."""
-    from scenerec.errors import ConfigError
-
     if path is not None and not path.expanduser().absolute().parent.is_dir():
         raise ConfigError(f"{name} {path}: there is no folder {path.parent}")
     return path and path.expanduser()
