@@ -19,7 +19,7 @@ def _known(kind: str) -> str:
 def schema(
     kind: Annotated[
         str,
-        typer.Option(metavar=f"[{'|'.join(KINDS)}]", help="Of which kind of file.", callback=_known),
+        typer.Option(metavar=f"<{'|'.join(KINDS)}>", help="Of which kind of file.", callback=_known),
     ] = "train",
 ) -> None:
     """Print the JSON Schema of a file, by which editors complete and check it."""
