@@ -26,6 +26,7 @@ _RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # or each line comes twice
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that watches for notices which the loop does not heed
 }
 
 
@@ -105,14 +106,12 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
 
 def _trainer(framework: str) -> Any:
     if framework == "torch":
-        from ray.train.torch import TorchTrainer
+        from jobs.torch_trainer import TorchTrainer
 
         return TorchTrainer
-    from ray.train.tensorflow import TensorflowTrainer
+    from jobs.tf_trainer import TensorflowTrainer
 
-    from jobs.tf_backend import KerasConfig
-
-    return partial(TensorflowTrainer, tensorflow_config=KerasConfig())
+    return TensorflowTrainer
 
 
 def train_on_worker(settings: dict[str, Any]) -> None:

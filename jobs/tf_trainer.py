@@ -1,17 +1,27 @@
-"""Sets up TensorFlow's workers under Ray Train.
-
-In place of Ray's own TensorflowConfig: unpickling that imports tensorflow before torchvision, and in this order the two
-abort the process (each registers LLVM's options); it also asks for Keras 2.
-"""
+"""Ray Train's TensorflowTrainer, whose driver and controller do not import TensorFlow. Mirrors torch_trainer."""
 
 import json
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray._common.network_utils import build_address
 from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
+
+from jobs.light_trainer import LightTrainer
+
+
+class TensorflowTrainer(LightTrainer):
+    """In place of `ray.train.tensorflow.TensorflowTrainer`.
+
+    Unpickling Ray's own config imports tensorflow before torchvision, and in this order the two abort the worker (each
+    registers LLVM's options); it also asks for Keras 2.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(backend_config=KerasConfig(), **settings)
 
 
 @dataclass
@@ -20,7 +30,7 @@ class KerasConfig(BackendConfig):
 
     @property
     def backend_cls(self) -> type[Backend]:
-        """What acts on it."""
+        """The class that acts on this config."""
         return _KerasBackend
 
 
