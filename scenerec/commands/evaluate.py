@@ -43,27 +43,57 @@ def evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="A packed set.", show_default="the validation set of TARGET's training"),
+        typer.Option(
+            metavar="SET",
+            help="A packed set.",
+            show_default="the validation set of TARGET's training",
+            rich_help_panel="Images",
+        ),
     ] = None,
-    framework: Annotated[str | None, typer.Option(metavar="FRAMEWORK", help=_FRAMEWORKS, show_default=False)] = None,
-    checkpoint: Annotated[str, typer.Option(metavar="NAME", help="Of a run: best, last or a name.")] = "best",
+    framework: Annotated[
+        str | None, typer.Option(metavar="FRAMEWORK", help=_FRAMEWORKS, show_default=False, rich_help_panel="Model")
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(metavar="NAME", help="Of a run: best, last or a name.", rich_help_panel="Model")
+    ] = "best",
     compare: Annotated[
         str | None,
-        typer.Option(metavar="OTHER", help="Evaluate OTHER as well: agreement, and whether the difference is chance."),
+        typer.Option(
+            metavar="OTHER",
+            help="Evaluate OTHER as well: agreement, and whether the difference is chance.",
+            rich_help_panel="Comparison",
+        ),
     ] = None,
     compare_framework: Annotated[
-        str | None, typer.Option(metavar="FRAMEWORK", help="As --framework, for OTHER.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="FRAMEWORK", help="As --framework, for OTHER.", show_default=False, rich_help_panel="Comparison"
+        ),
     ] = None,
     crops: Annotated[
-        int, typer.Option(help="1: the centre; 10: corners, centre and their mirrors, probabilities averaged.")
+        int,
+        typer.Option(
+            help="1: the centre; 10: corners, centre and their mirrors, probabilities averaged.",
+            rich_help_panel="Images",
+        ),
     ] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the set's first N images.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images that the model is given at once.")] = 32,
-    threads: Annotated[int, typer.Option(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.")] = 0,
-    workers: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Share the set out to N processes of a cluster.")
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the set's first N images.", rich_help_panel="Images")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images that the model is given at once.", rich_help_panel="Model")
+    ] = 32,
+    threads: Annotated[
+        int,
+        typer.Option(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.", rich_help_panel="Model"),
     ] = 0,
-    gpus_per_worker: Annotated[int, typer.Option(min=0, help="With --workers.")] = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Share the set out to N processes of a cluster.", rich_help_panel="Cluster"
+        ),
+    ] = 0,
+    gpus_per_worker: Annotated[int, typer.Option(min=0, help="With --workers.", rich_help_panel="Cluster")] = 0,
     address: options.Address = None,
     output: Annotated[
         str | None,
@@ -74,10 +104,14 @@ def evaluate(
             help="Folder or s3:// prefix for figures (evaluation.json), predictions and report. "
             "With --workers by default TARGET/evaluations/SET, where TARGET is a run.",
             show_default=False,
+            rich_help_panel="Results",
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write the report, one file with pictures, here.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write the report, one file with pictures, here.", rich_help_panel="Results"
+        ),
     ] = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,

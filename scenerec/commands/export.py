@@ -45,11 +45,15 @@ def export(
             metavar="DEST",
             help="The bundle: a folder or s3://.",
             show_default="RUN/bundles/PRECISION",
+            rich_help_panel="Bundle",
         ),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: best, last or a name.")] = "best",
+    checkpoint: Annotated[str, typer.Option(help="Of a run: best, last or a name.", rich_help_panel="Source")] = "best",
     keras: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Any .keras file or SavedModel.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Any .keras file or SavedModel.", show_default=False, rich_help_panel="Source"
+        ),
     ] = None,
     torch: Annotated[
         str | None,
@@ -57,35 +61,61 @@ def export(
             metavar="MODULE:CALLABLE",
             help="Any torch.nn.Module: what this callable returns. Imports the module, and so runs its code.",
             show_default=False,
+            rich_help_panel="Source",
         ),
     ] = None,
     target: Annotated[
-        str, typer.Option(help="Where it will run: any, cpu-x86, cpu-arm, cuda, tensorrt, npu or edge.")
+        str,
+        typer.Option(
+            help="Where it will run: any, cpu-x86, cpu-arm, cuda, tensorrt, npu or edge.", rich_help_panel="Bundle"
+        ),
     ] = "any",
-    list_targets: Annotated[bool, typer.Option("--list-targets", help="Show what each target picks, and why.")] = False,
+    list_targets: Annotated[
+        bool, typer.Option("--list-targets", help="Show what each target picks, and why.", rich_help_panel="Bundle")
+    ] = False,
     precision: Annotated[
         Literal["fp32", "fp16", "int8", "int8-dynamic", "tflite-int8", "tflite-fp16"] | None,
         typer.Option(
             help="Arithmetic of the model. int8 finds the scales of activations on training images; int8-dynamic (for "
             "transformers) finds them at each call.",
             show_default="the target's",
+            rich_help_panel="Bundle",
         ),
     ] = None,
     max_top1_drop: Annotated[
-        float, typer.Option(min=0, max=100, help="Top-1 that int8 and TFLite may lose on the whole set, in points.")
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Top-1 that int8 and TFLite may lose on the whole set, in points.",
+            rich_help_panel="Quantization",
+        ),
     ] = 0.5,
     calibration_data: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
+        typer.Option(
+            metavar="SET",
+            help="Packed set to calibrate int8 on.",
+            show_default="the run's training set",
+            rich_help_panel="Quantization",
+        ),
     ] = None,
-    calibration_images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 256,
+    calibration_images: Annotated[
+        int, typer.Option(min=1, help="How many of its images.", rich_help_panel="Quantization")
+    ] = 256,
     route: Annotated[
         Literal["auto", "tf2onnx", "twin"],
-        typer.Option(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
+        typer.Option(
+            help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin.",
+            rich_help_panel="Bundle",
+        ),
     ] = "auto",
-    opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 18,
+    opset: Annotated[int, typer.Option(help="ONNX operator set.", rich_help_panel="Bundle")] = 18,
     plain_input: Annotated[
-        bool, typer.Option("--plain-input", help="Take normalised float NCHW pixels, not uint8 images.")
+        bool,
+        typer.Option(
+            "--plain-input", help="Take normalised float NCHW pixels, not uint8 images.", rich_help_panel="Bundle"
+        ),
     ] = False,
     data: Annotated[
         str | None,
@@ -93,33 +123,60 @@ def export(
             metavar="SET",
             help="Packed set to verify on, and for int8 to measure the accuracy on.",
             show_default="the run's validation set",
+            rich_help_panel="Verification",
         ),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 64,
+    images: Annotated[int, typer.Option(min=1, help="How many of its images.", rich_help_panel="Verification")] = 64,
     labels: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Class names, one a line.", show_default="those of the training set"),
+        typer.Option(
+            metavar="FILE",
+            help="Class names, one a line.",
+            show_default="those of the training set",
+            rich_help_panel="Source",
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the model.", show_default="the run's")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the model.", show_default="the run's", rich_help_panel="Source")
+    ] = None,
     arch: Annotated[
-        str | None, typer.Option(help="Architecture of a weight file that does not tell.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Architecture of a weight file that does not tell.", show_default=False, rich_help_panel="Source"
+        ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the images in pixels.", show_default="as in training")
+        int | None,
+        typer.Option(
+            min=1, help="Side of the images in pixels.", show_default="as in training", rich_help_panel="Source"
+        ),
     ] = None,
     eval_crop_ratio: Annotated[
         float | None,
-        typer.Option(min=0.01, max=1, help="Share of the resized image that is kept.", show_default="as in training"),
+        typer.Option(
+            min=0.01,
+            max=1,
+            help="Share of the resized image that is kept.",
+            show_default="as in training",
+            rich_help_panel="Source",
+        ),
     ] = None,
     mean: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
+        str | None,
+        typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's", rich_help_panel="Source"),
     ] = None,
     std: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
+        str | None,
+        typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's", rich_help_panel="Source"),
     ] = None,
-    memory_gb: Annotated[float, typer.Option(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
+    memory_gb: Annotated[
+        float, typer.Option(min=1, help="That tf2onnx may take, in GiB.", rich_help_panel="Bundle")
+    ] = 4.0,
     check: Annotated[
-        bool, typer.Option("--check", help="Show for each execution provider which nodes it takes.")
+        bool,
+        typer.Option(
+            "--check", help="Show for each execution provider which nodes it takes.", rich_help_panel="Verification"
+        ),
     ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,

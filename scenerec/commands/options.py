@@ -15,6 +15,7 @@ Address = Annotated[
         help="Dashboard of the cluster, such as http://HOST:8265. "
         "Without it: RAY_ADDRESS, else the embedded cluster of this machine.",
         show_default=False,
+        rich_help_panel="Cluster",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

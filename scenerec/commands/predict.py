@@ -49,10 +49,20 @@ def predict(
         str | None, typer.Option(envvar="SCENEREC_REGISTRY", metavar="URL", help="Where the registry is.")
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask this endpoint, such as http://localhost:8000.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="Ask this endpoint, such as http://localhost:8000.", rich_help_panel="Endpoint"
+        ),
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option(envvar="SCENEREC_API_KEY", metavar="KEY", help="Of the endpoint.", show_default=False)
+        str | None,
+        typer.Option(
+            envvar="SCENEREC_API_KEY",
+            metavar="KEY",
+            help="Of the endpoint.",
+            show_default=False,
+            rich_help_panel="Endpoint",
+        ),
     ] = None,
     explain: Annotated[
         Path | None,

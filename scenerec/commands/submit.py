@@ -41,20 +41,28 @@ def submit(
             help="In place of FILE: go on with this run, from its own config.yaml and its newest checkpoint. "
             "Its folder (s3:// or local), or its name where this cluster has run it.",
             show_default=False,
+            rich_help_panel="Earlier results",
         ),
     ] = None,
     address: options.Address = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Delete what the run has written, and begin anew.")
+        bool,
+        typer.Option(
+            "--restart", help="Delete what the run has written, and begin anew.", rich_help_panel="Earlier results"
+        ),
     ] = False,
     cluster_check: Annotated[
         bool,
-        typer.Option(help="Refuse a job that needs more than the cluster has now; off for one that grows by itself."),
+        typer.Option(
+            help="Refuse a job that needs more than the cluster has now; off for one that grows by itself.",
+            rich_help_panel="Cluster",
+        ),
     ] = True,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Of a search: train the best config in full at its end, and export it.")
+        bool,
+        typer.Option("--retrain", help="Of a search: train the best config in full at its end, and export it."),
     ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
