@@ -56,8 +56,8 @@ bench-search: $(READY)  ## The same random trials at full length and with ASHA (
 bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)
 	$(BIN)/python -m tests.bench.serving
 
-proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/proto/inference.proto
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/proto/inference.proto
+proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -9,6 +9,7 @@ from typing import Any
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.packed_set import open_set
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.job_log import Event, Failure, RunResult, format_line
 from scenerec.storage import open_storage
@@ -16,6 +17,7 @@ from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.plan import Plan
 from scenerec.training.preflight import plan_job
+from scenerec.training.task import task_of
 from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
@@ -37,11 +39,11 @@ class Reporter:
         """Called on rank 0."""
         say(event)
 
-    def report(self, config: TrainConfig, world: World, metrics: dict[str, Any]) -> None:
+    def report(self, config: TrainConfig, world: World, metrics: EpochMetrics) -> None:
         """Called on all ranks at the end of an epoch; the run goes on when it returns."""
         import ray.train
 
-        ray.train.report(metrics)
+        ray.train.report(metrics.as_dict())
 
 
 def main(config_file: str) -> int:
@@ -124,7 +126,8 @@ def train_on_worker(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
-        job = TrainingJob(config, plan, open_set(config.data.train, config.data.train_share), open_set(config.data.val))
+        train_set, val_set = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+        job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         train(job, world, _learner(job, world), reporter.say, partial(reporter.report, config, world))
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
@@ -144,7 +147,7 @@ def _device(config: TrainConfig) -> str:
     return "cuda:0"
 
 
-def _learner(job: TrainingJob, world: World) -> Learner:
+def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     threads = job.config.scale.cpus_per_worker
     if job.config.framework == "torch":
         from scenerec.training import torch_learner

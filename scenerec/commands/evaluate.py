@@ -16,6 +16,7 @@ from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.send_job import job_name, run_job
 from scenerec.errors import ConfigError
+from scenerec.frozen import find_problems
 from scenerec.inference.evaluation.evaluator import (
     EvaluationRequest,
     check_writable,
@@ -152,10 +153,10 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> Evalua
     try:
         request = EvaluationRequest.model_validate({"subject": subject, "data": data or "", **fields})
     except ValidationError as error:
-        problem = error.errors()[0]
+        problem = find_problems(error)[0]
         names = {"subject": "", "other": "compare_"}
-        option = "".join(names.get(str(part), str(part)) for part in problem["loc"]).replace("_", "-")
-        raise ConfigError(f"--{option} {problem['input']}: {problem['msg'].removeprefix('Input ')}") from None
+        option = "".join(names.get(str(part), str(part)) for part in problem.field).replace("_", "-")
+        raise ConfigError(f"--{option}: {problem.message}") from None
     if not data:
         request = request.model_copy(update={"data": own_data(request.subject.target)})
     if request.workers and not request.output:

@@ -1,10 +1,12 @@
 """`scenerec export`: from a trained network to a bundle that onnxruntime runs."""
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -12,13 +14,19 @@ from rich.table import Table
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
+from scenerec.commands.screen.step_lines import StepLines
 from scenerec.errors import ConfigError
-from scenerec.export.targets import TARGETS, Precision, Target, find_target
+from scenerec.export.conversion.child_process import ChildLimits
+from scenerec.export.formats.table import FORMATS
+from scenerec.export.options import Options
+from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source, with_plain_input
+from scenerec.export.steps import Step, step
+from scenerec.export.targets import TARGETS, Target, find_target
+from scenerec.inference.predictors.trained_model import read_labels
 
 if TYPE_CHECKING:  # they import torch and onnx
     from scenerec.export.exporter import Exported
-    from scenerec.export.providers import Support
-    from scenerec.export.source import Source, Stated
+    from scenerec.export.graphs.providers import Support
 
 app = typer.Typer()
 
@@ -65,17 +73,16 @@ def export(
         ),
     ] = None,
     target: Annotated[
-        str,
-        typer.Option(
-            help="Where it will run: any, cpu-x86, cpu-arm, cuda, tensorrt, npu or edge.", rich_help_panel="Bundle"
-        ),
+        str, typer.Option(help=f"Where it will run: {', '.join(TARGETS)}.", rich_help_panel="Bundle")
     ] = "any",
     list_targets: Annotated[
         bool, typer.Option("--list-targets", help="Show what each target picks, and why.", rich_help_panel="Bundle")
     ] = False,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8", "int8-dynamic", "tflite-int8", "tflite-fp16"] | None,
+        str | None,
         typer.Option(
+            metavar=options.either_of(FORMATS),
+            callback=options.check_one_of(FORMATS),
             help="Arithmetic of the model. int8 finds the scales of activations on training images; int8-dynamic (for "
             "transformers) finds them at each call.",
             show_default="the target's",
@@ -216,26 +223,24 @@ def export(
     data = options.location("--data", data) if data else None
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
-    with quiet_frameworks(verbose) as terminal:
-        # torch and onnx take seconds, for which --help and --list-targets need not wait. What they say is unheard.
-        from scenerec.commands.screen.step_lines import StepLines
-        from scenerec.export import exporter, tf_onnx
-        from scenerec.export.providers import support
-        from scenerec.export.source import with_plain_input
+    with quiet_frameworks(verbose) as terminal, StepLines(terminal) as lines:
+        # Imports torch and onnx, for which --help and --list-targets need not wait; what they greet with is unheard.
+        from scenerec.export import exporter
 
         stated = _stated(name, arch, image_size, eval_crop_ratio, mean, std, labels)
-        opened = _open(source, keras, torch, checkpoint, stated)
+        lines.say(Step("start-up", _age_s()))
+        with step("weights", lines.say):
+            opened = _open(source, keras, torch, checkpoint, stated)
         if plain_input:
             opened = with_plain_input(opened)
-        wanted: Precision = precision or chosen.precision
-        settings = exporter.Options(
-            precision=wanted,
+        settings = Options(
+            precision=precision or chosen.precision,
             target=chosen,
             route=route,
             opset=opset,
             data=data,
             images=images,
-            limits=tf_onnx.Limits(memory_bytes=int(memory_gb * 2**30)),
+            limits=ChildLimits(memory_bytes=int(memory_gb * 2**30)),
             calibration_data=calibration_data,
             calibration_images=calibration_images,
             max_top1_drop=max_top1_drop,
@@ -243,8 +248,9 @@ def export(
 
         print(f"{opened.name}: {opened.address}{', averaged weights' if opened.averaged else ''}", file=terminal)
         destination = destination or exporter.default_destination(opened, settings)
-        with StepLines(terminal) as lines:
-            exported = exporter.export(opened, destination, settings, lines.say)
+        exported = exporter.export(opened, destination, settings, lines.say)
+        from scenerec.export.graphs.providers import support
+
         supported = support(exported.model) if exported.model else ()
     if as_json:
         providers = [{**asdict(each), "share": each.share} for each in supported]
@@ -257,9 +263,12 @@ def export(
         _print_support(supported)
 
 
-def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: "Stated") -> "Source":
-    from scenerec.export.source import keras_source, open_source, torch_source
+def _age_s() -> float:
+    """Seconds since this process was started."""
+    return time.time() - psutil.Process().create_time()
 
+
+def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: Stated) -> Source:
     if keras is not None:
         return keras_source(keras.expanduser(), stated)
     if torch is not None:
@@ -276,10 +285,7 @@ def _stated(
     mean: str | None,
     std: str | None,
     labels: str | None,
-) -> "Stated":
-    from scenerec.export.source import Stated
-    from scenerec.inference.predictors.trained_model import read_labels
-
+) -> Stated:
     return Stated(
         name=name,
         arch=arch,

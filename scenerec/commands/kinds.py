@@ -23,8 +23,7 @@ from scenerec.commands.screen.live_search import SearchTable, show_search_result
 from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import RetrainConfig, TuneConfig
-from scenerec.job_log import EpochSummary, Progress
-from scenerec.search.progress import SearchNews
+from scenerec.job_log import EpochSummary, Progress, SearchNews
 
 if TYPE_CHECKING:
     from scenerec.training.plan import NodeResources

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,22 @@ Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file: optimize.lr=0.1. May be repeated."),
 ]
+
+
+def either_of(names: Collection[str]) -> str:
+    """The placeholder in the help of an option that takes one of some names: `<train|tune>`."""
+    return f"<{'|'.join(names)}>"
+
+
+def check_one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
+    """The callback of an option that takes one of some names, for names that are known only when the program runs."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in names:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(names)}.")
+        return value
+
+    return check
 
 
 def location(name: str, text: str) -> str:

@@ -4,22 +4,19 @@ from typing import Annotated
 
 import typer
 
+from scenerec.commands import options
 from scenerec.config.file import KINDS, config_schema
 
 app = typer.Typer()
-
-
-def _known(kind: str) -> str:
-    if kind not in KINDS:
-        raise typer.BadParameter(f"{kind!r} is not one of {', '.join(KINDS)}.")
-    return kind
 
 
 @app.command(epilog="Example: scenerec schema > train.schema.json\n\nExample: scenerec schema --kind tune")
 def schema(
     kind: Annotated[
         str,
-        typer.Option(metavar=f"<{'|'.join(KINDS)}>", help="Of which kind of file.", callback=_known),
+        typer.Option(
+            metavar=options.either_of(KINDS), callback=options.check_one_of(KINDS), help="Of which kind of file."
+        ),
     ] = "train",
 ) -> None:
     """Print the JSON Schema of a file, by which editors complete and check it."""

@@ -8,8 +8,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from cluster.bundle import fill_working_dir
 from cluster.client import ClusterClient
+from cluster.working_dir import fill_working_dir
 from scenerec import __version__
 from scenerec.commands.follow import exit_code, farewell
 from scenerec.commands.kinds import JobKind

@@ -11,8 +11,7 @@ from scenerec.commands import options
 from scenerec.commands.connect import connect
 from scenerec.commands.kinds import job_kind
 from scenerec.commands.screen.job_table import job_json, show_jobs
-from scenerec.job_log import Failure, RunResult, parse_line
-from scenerec.search.progress import parse_news
+from scenerec.job_log import EpochSummary, Failure, RunResult, parse_line
 
 app = typer.Typer()
 
@@ -46,13 +45,13 @@ def newest(log: str, reports: Mapping[type, str]) -> dict[str, Any]:
     """The newest event of a log by each name of `reports`, as plain values, and its newest `result` and `error`."""
     news: dict[str, Any] = {}
     for line in log.splitlines():
-        match parse_line(line) or parse_news(line):
+        match parse_line(line):
             case RunResult(content):
                 news["result"] = content
             case Failure(message):
                 news["error"] = message
             case event if event and type(event) in reports:
-                news[reports[type(event)]] = asdict(event)
+                news[reports[type(event)]] = event.as_dict() if isinstance(event, EpochSummary) else asdict(event)
     return news
 
 

@@ -67,7 +67,7 @@ def verify(
     else:
         _print(opened, golden, found)
     if found:
-        from scenerec.export.verify import gate  # imported by now
+        from scenerec.export.verification import gate  # imported by now
 
         gate(opened.url, found, opened.info.precision)
 
@@ -76,7 +76,7 @@ def _against_framework(
     bundle: Bundle, against: str | None, torch: str | None, data: str | None, images: int
 ) -> Verification:
     # Imports torch, for which --golden need not wait; where TensorFlow greets, it is not heard.
-    from scenerec.export.verify import source_of, verify_bundle
+    from scenerec.export.verification import source_of, verify_bundle
 
     source = source_of(bundle, options.location("--against", against) if against else None, torch)
     return verify_bundle(bundle, source, options.location("--data", data) if data else None, images)

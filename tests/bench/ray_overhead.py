@@ -56,7 +56,7 @@ def measure(folder: Path, framework: str, options: argparse.Namespace) -> None:
             config = write_config(folder, f"{framework}-{kind}-{number}", framework, options)
             run_ray(config) if kind == "ray" else run_bare(config, framework)
             history = RunFolder(f"s3://scenes/runs/{config.stem}").read_history()
-            rates[kind].append(statistics.mean(epoch["images_per_s"] for epoch in history[1:]))
+            rates[kind].append(statistics.mean(epoch.images_per_s for epoch in history[1:]))
             print(f"{framework} {kind:<4} {rates[kind][-1]:.1f} images/s", flush=True)
     ratios = [ray / bare for ray, bare in zip(rates["ray"], rates["bare"], strict=True)]
     figures = {

@@ -7,8 +7,8 @@ import typer
 from scenerec.commands import options
 from scenerec.commands.data.packed import Location, Processes, open_packed, print_json
 from scenerec.commands.screen.progress_bar import ProgressBar
+from scenerec.data.integrity import check_set
 from scenerec.data.pool import default_processes, process_runner
-from scenerec.data.verify import verify as verify_set
 from scenerec.errors import DataError
 
 app = typer.Typer()
@@ -34,7 +34,7 @@ def verify(
     storage, manifest = open_packed(data)
     with ProgressBar("verifying") as progress:
         run = process_runner(processes or default_processes())
-        report = verify_set(storage, manifest, decode=decode, run=run, on_progress=progress.show)
+        report = check_set(storage, manifest, decode=decode, run=run, on_progress=progress.show)
     for defect in report.defects:
         typer.echo(f"{defect.shard}{' ' if defect.sample else ''}{defect.sample}: {defect.problem}")
     if not report.defects:

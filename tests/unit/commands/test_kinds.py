@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from cluster.bundle import fill_working_dir
+from cluster.working_dir import fill_working_dir
 from scenerec.cli import app
 from scenerec.commands.kinds import KINDS, FileKind, job_kind
 from scenerec.commands.screen.live import RunBar, tell
@@ -72,7 +72,7 @@ def test_its_job_is_shown_as_it_wants(toy: Path) -> None:
     assert story.result == {"counted_to": 3}
     kind.show_result(story.result, console)
     assert output.getvalue().splitlines() == ["counting to 3", "|", "||", "|||", "counted to 3"]
-    news = newest(log + format_line(EpochSummary(1, 1, 1, 1, 1, 1, 1, 1)), kind.reports)
+    news = newest(log + format_line(EpochSummary(1, 1, 1, {"val_loss": 1}, 1, 1)), kind.reports)
     assert list(news) == ["number", "result"]
     assert news["number"]["step"] == 3
 
