@@ -11,9 +11,12 @@ from scenerec.training.run_folder import RunFolder
 
 
 def resumed_config(run: str, overrides: Sequence[str], connect: Callable[[], ClusterClient | None]) -> JobConfig:
-    """The run's own config.yaml with `overrides`; `run` is its folder, or its name in the cluster's list of jobs.
+    """Reads the config of a run that shall go on: its own config.yaml, with overrides.
 
-    `connect` gives the cluster, None where none is up; it is not asked for a local folder.
+    Args:
+        run: its folder, or its name in the cluster's list of jobs.
+        overrides: changed values, such as "optimize.epochs=9".
+        connect: returns the cluster, None where none is up; not called for a local folder.
 
     Raises ConfigError, CheckpointError, StorageError or ClusterError where there is no such run, it has no checkpoint,
     or the overrides would make another run of it.

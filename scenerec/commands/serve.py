@@ -126,7 +126,7 @@ def key(
 
     The key is printed once, on standard output, and kept nowhere.
     """
-    from serve.access.key_file import add_key, remove_key
+    from serve.access.key_file import add_key, remove_key  # brings onnxruntime, as what answers needs it
 
     use_store_environment()
     place = options.location("--file", file)
@@ -150,7 +150,7 @@ def _load(what: str, overrides: list[str]) -> ServeConfig:
 
 def _check(config: ServeConfig, client: ClusterClient | None) -> None:
     """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
-    from serve.access.key_file import check_keys
+    from serve.access.key_file import check_keys  # brings onnxruntime
 
     for model in config.models:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):

@@ -12,7 +12,7 @@ from scenerec.job_log import format_duration
 
 
 def job_json(job: Job) -> dict[str, Any]:
-    """The job as plain JSON values."""
+    """Returns the job as plain JSON values."""
     return {**asdict(job), "duration_s": round(job.duration_s, 1)}
 
 

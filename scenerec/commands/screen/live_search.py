@@ -90,7 +90,7 @@ _RIGHT = ("TRIAL", "EPOCH", "NOW", "BEST")
 
 
 def shown_trials(seen: list[TrialNews], most: int = _MOST_ROWS) -> list[TrialNews]:
-    """The running ones, then the others, the best first, as many as there is place for."""
+    """Chooses the trials for which the table has rows: the running ones, then the others, the best first."""
     running = [news for news in seen if news.state == "running"]
     others = [news for news in seen if news.state != "running"]
     valued = [(towards_better(news.objective, news.best), news) for news in others if news.best is not None]
@@ -99,7 +99,7 @@ def shown_trials(seen: list[TrialNews], most: int = _MOST_ROWS) -> list[TrialNew
 
 
 def show_search_result(result: Mapping[str, Any], console: Console) -> None:
-    """What a search came to, as a table."""
+    """Shows what a search came to, as a table."""
     best, counts = result["best"], result["trials"]
     rows = [
         ("best", f"trial {best['trial']}: {_values(best)}, {best['epochs']} epochs"),
