@@ -145,6 +145,10 @@ PURPOSES = {
 }
 
 
+def test_every_field_of_a_view_has_its_purpose() -> None:
+    assert [field for fields in PURPOSES for field in fields] == list(View._fields)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(0, 100), st.sampled_from(list(PURPOSES)), st.data())
 def test_what_serves_one_purpose_does_not_change_the_others(
     seed: int, epoch: int, fields: tuple[str, ...], data: st.DataObject
