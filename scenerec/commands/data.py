@@ -106,8 +106,8 @@ def _pack_on_cluster(request: "PackRequest", address: str) -> "PackResult":
     from rich.console import Console
 
     from cluster.address import find_address
-    from cluster.bundle import fill_working_dir
     from cluster.client import ClusterClient
+    from cluster.working_dir import fill_working_dir
     from scenerec import __version__
     from scenerec.commands.follow import exit_code
     from scenerec.commands.screen.live import tell

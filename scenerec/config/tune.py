@@ -15,9 +15,6 @@ from scenerec.frozen import Frozen, first_problem
 
 Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", "latency_ms"]
 
-MAXIMISED = frozenset({"val_top1", "val_top5"})
-"""Objectives of which more is better; of the others less is."""
-
 STATIC = frozenset({"parameters", "gflops", "latency_ms"})
 """Objectives that a network has before it has learned anything."""
 

@@ -33,6 +33,12 @@ GOLDEN_FILE = "golden.safetensors"
 ONNX_FILE = "model.onnx"
 TFLITE_FILE = "model.tflite"
 
+Route = Literal["torch", "tf2onnx", "twin", "tflite"]
+"""How a network was converted: by torch's exporter, by tf2onnx, through the torch twin, by TensorFlow's converter."""
+
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
+"""Arithmetic of a model; in int8-dynamic the activations' scales are found at each call."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHUNK_BYTES = 1 << 20
 
@@ -85,7 +91,7 @@ class Lineage(Frozen):
     """Name in the zoo; none for a model that is not of it."""
     source: str
     """Checkpoint, file or import path that was exported."""
-    route: Literal["torch", "tf2onnx", "twin", "tflite"]
+    route: Route
     """How it was converted."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The training job."""
@@ -115,7 +121,7 @@ class BundleInfo(Frozen):
     """Of the model: the run's name."""
     format: Literal["onnx", "tflite"] = "onnx"
     """What the model file is."""
-    precision: Literal["fp32", "fp16", "int8", "int8-dynamic"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of the model."""
     target: str = "any"
     """What it was prepared for (`scenerec export --target`)."""

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from scenerec import __version__
-from scenerec.checkpoint import STATE_FILE, list_checkpoints, read_best
+from scenerec.checkpoint import STATE_FILE, best_checkpoint, list_checkpoints
 from scenerec.errors import CheckpointError, ModelError, NotFoundError
 from scenerec.models import zoo
 from scenerec.models.neutral import State
@@ -175,11 +175,11 @@ def _folder_format(url: str) -> str:
 
 def _best_checkpoint(run_url: str) -> str:
     checkpoints = open_storage(f"{run_url}/checkpoints")
-    best = read_best(checkpoints)
+    best = best_checkpoint(checkpoints)
     if best is None:
         newest = list_checkpoints(checkpoints)[-1]
         raise CheckpointError(f"{run_url}: the run has no best checkpoint yet: name one, as {checkpoints.url}/{newest}")
-    return best["checkpoint"]
+    return best
 
 
 def _read_checkpoint(url: str, averaged: bool) -> WeightFile:
