@@ -26,6 +26,10 @@ def test_crops_lie_inside_the_image(height: int, width: int, seed: int, epoch: i
         assert 0 <= view.left <= width - view.width
 
 
+def test_a_reader_without_a_share_of_the_batch_has_no_views() -> None:
+    assert views(AugmentConfig(), 0) == []
+
+
 def test_each_colour_has_its_own_factor() -> None:
     drawn = views(AugmentConfig(color_jitter=0.4), 4000)
     colors = np.array([(view.brightness, view.contrast, view.saturation) for view in drawn])
