@@ -10,9 +10,10 @@ import ray
 
 from jobs.tasks import run_tasks
 from scenerec.errors import ScenerecError
-from scenerec.inference.evaluation.evaluator import EvaluationRequest, Examiner, Subject, check_writable, evaluate
+from scenerec.inference.evaluation.evaluator import Examiner, check_writable, evaluate
 from scenerec.inference.evaluation.predictions import Predictions, merge, shares
 from scenerec.inference.evaluation.report import write_outcome
+from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.job_log import Event, Failure, Note, RunResult, format_line
 
 NOTE_EVERY_S = 10.0

@@ -10,7 +10,7 @@ from scenerec.commands import options
 
 if TYPE_CHECKING:
     from cluster.client import ClusterClient
-    from scenerec.inference.evaluation.evaluator import EvaluationRequest
+    from scenerec.inference.evaluation.request import EvaluationRequest
 
 _LISTED = 5
 _FRAMEWORKS = "torch or tensorflow: runs a checkpoint; by default the one that trained it."
@@ -100,7 +100,7 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "Evalu
 
     from scenerec.errors import ConfigError
     from scenerec.frozen import find_problems
-    from scenerec.inference.evaluation.evaluator import EvaluationRequest, own_data, run_output
+    from scenerec.inference.evaluation.request import EvaluationRequest, own_data, run_output
 
     try:
         request = EvaluationRequest.model_validate({"subject": subject, "data": data or "", **fields})
