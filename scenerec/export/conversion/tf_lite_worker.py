@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from scenerec.errors import ModelError, ScenerecError, first_line
-from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, FAILURE_FILE, Form, Request
+from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, FAILURE_FILE, Form, TfLiteRequest
 from scenerec.export.conversion.tf_onnx import REQUEST_FILE, WEIGHTS_FILE
 from scenerec.export.conversion.tf_onnx_worker import load
 
@@ -24,7 +24,7 @@ def main(folder: Path) -> int:
 
     The code is 0, or 1 with FAILURE_FILE for what can be explained in one line.
     """
-    request = Request.model_validate_json((folder / REQUEST_FILE).read_text())
+    request = TfLiteRequest.model_validate_json((folder / REQUEST_FILE).read_text())
     try:
         network = load(request.network, folder / WEIGHTS_FILE).model
         if _ends_with_softmax(network):
@@ -37,7 +37,7 @@ def main(folder: Path) -> int:
     return 0
 
 
-def convert(network: keras.Model, request: Request, form: Form, calibration: Path) -> bytes:
+def convert(network: keras.Model, request: TfLiteRequest, form: Form, calibration: Path) -> bytes:
     """Converts `network`, which takes normalised float32 [batch, height, width, 3], to the content of a TFLite file.
 
     Raises ModelError where the converter fails.

@@ -44,7 +44,7 @@ class UnsupportedOperatorsError(ConversionError):
     """Operators that tf2onnx has no equivalent of."""
 
 
-class Request(Frozen):
+class NetworkRequest(Frozen):
     """What the child is asked: a zoo's twin with the weights beside it, or a model's path."""
 
     arch: str | None = None
@@ -92,7 +92,7 @@ def convert_twin(
         ModelError: `arch`, `image_size` or `state` do not fit together.
     """
     zoo.check_image_size(arch, image_size)
-    return _convert(Request(arch=arch, classes=classes, image_size=image_size, opset=opset), arch, state, limits)
+    return _convert(NetworkRequest(arch=arch, classes=classes, image_size=image_size, opset=opset), arch, state, limits)
 
 
 def convert_keras(
@@ -117,7 +117,9 @@ def convert_keras(
     """
     if not path.exists():
         raise ModelError(f"{path}: does not exist: give a .keras file or the folder of a SavedModel")
-    return _convert(Request(path=str(path.absolute()), image_size=image_size, opset=opset), str(path), None, limits)
+    return _convert(
+        NetworkRequest(path=str(path.absolute()), image_size=image_size, opset=opset), str(path), None, limits
+    )
 
 
 def write_request(folder: Path, request: Frozen, state: Mapping[str, np.ndarray] | None) -> None:
@@ -127,7 +129,9 @@ def write_request(folder: Path, request: Frozen, state: Mapping[str, np.ndarray]
         save_file({key: np.ascontiguousarray(array) for key, array in state.items()}, folder / WEIGHTS_FILE)
 
 
-def _convert(request: Request, name: str, state: Mapping[str, np.ndarray] | None, limits: ChildLimits) -> ModelProto:
+def _convert(
+    request: NetworkRequest, name: str, state: Mapping[str, np.ndarray] | None, limits: ChildLimits
+) -> ModelProto:
     if request.opset not in OPSETS:
         raise ModelError(f"opset {request.opset}: tf2onnx writes {OPSETS[0]} to {OPSETS[-1]}")
     with tempfile.TemporaryDirectory(prefix="scenerec-tf2onnx-") as temporary:

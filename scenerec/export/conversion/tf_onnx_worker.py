@@ -17,7 +17,7 @@ from scenerec.export.conversion.tf_onnx import (
     REQUEST_FILE,
     WEIGHTS_FILE,
     Failure,
-    Request,
+    NetworkRequest,
     UnsupportedOperatorsError,
 )
 
@@ -41,7 +41,7 @@ def main(folder: Path) -> int:
 
     The code is 0, or 1 with FAILURE_FILE for what can be explained in one line.
     """
-    request = Request.model_validate_json((folder / REQUEST_FILE).read_text())
+    request = NetworkRequest.model_validate_json((folder / REQUEST_FILE).read_text())
     try:
         source = load(request, folder / WEIGHTS_FILE)
         from scenerec.export.conversion import tf_hollow
@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
     return 0
 
 
-def load(request: Request, weights: Path) -> LoadedModel:
+def load(request: NetworkRequest, weights: Path) -> LoadedModel:
     """Loads the model of a request, whose weights are in a file.
 
     Raises ModelError where it is no classifier of images.
@@ -66,7 +66,7 @@ def load(request: Request, weights: Path) -> LoadedModel:
     return (_load_saved_model if path.is_dir() else _load_keras)(path, request.image_size)
 
 
-def _load_twin(request: Request, weights: Path) -> LoadedModel:
+def _load_twin(request: NetworkRequest, weights: Path) -> LoadedModel:
     from safetensors.numpy import load_file
 
     from scenerec.models import tf_model, torch_model

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 from onnxscript import ir
-from onnxscript.rewriter import pattern, rewrite
+from onnxscript.rewriter import rewrite
+from onnxscript.rewriter.pattern import OpsetPatternBuilder, RewriteRule, RewriteRuleSet, Var
 
 _RELATIVE_TOLERANCE = 1e-5
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -20,17 +21,24 @@ class HardSigmoid:
     """Finds clip(x + 3, 0, 6) / 6, and makes it HardSigmoid."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, three: Any, low: Any, high: Any, sixth: Any) -> Any:
+    def pattern(
+        op: OpsetPatternBuilder,
+        x: Var,
+        three: Var,
+        low: Var,
+        high: Var,
+        sixth: Var,
+    ) -> object:
         """Spells the function as Keras computes it."""
         return op.Mul(op.Clip(op.Add(x, three), low, high), sixth, _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, three: Any, low: Any, high: Any, sixth: Any, **_: Any) -> bool:
+    def check(context: object, three: ir.Value, low: ir.Value, high: ir.Value, sixth: ir.Value, **_: object) -> bool:
         """Whether the constants are those of the function."""
         return _is(three, 3) and _is(low, 0) and _is(high, 6) and _is(sixth, 1 / 6)
 
     @staticmethod
-    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+    def rewrite(op: Any, x: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
         """Computes the same by one operator."""
         return op.HardSigmoid(x, alpha=1 / 6, beta=0.5, _name=_name(fused, "HardSigmoid"))
 
@@ -42,12 +50,12 @@ class HardSwish:
     """
 
     @staticmethod
-    def pattern(op: Any, x: Any) -> Any:
+    def pattern(op: OpsetPatternBuilder, x: Var) -> object:
         """Spells the function with HardSigmoid fused already."""
         return op.Mul(x, op.HardSigmoid(x, _allow_other_attributes=True, _outputs=["gate"]), _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, gate: ir.Value, **_: Any) -> bool:
+    def check(context: object, gate: ir.Value, **_: object) -> bool:
         """Whether HardSigmoid has the slope and offset that HardSwish has."""
         node = gate.producer()
         assert node is not None
@@ -55,7 +63,7 @@ class HardSwish:
         return math.isclose(slope, 1 / 6, rel_tol=_RELATIVE_TOLERANCE) and offset == 0.5
 
     @staticmethod
-    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+    def rewrite(op: Any, x: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
         """Computes the same by one operator."""
         return op.HardSwish(x, _name=_name(fused, "HardSwish"))
 
@@ -64,18 +72,18 @@ class Gelu:
     """Finds Keras's exact GELU, 0.5 x (1 - erf(-x √0.5)), and makes it the form that runtimes know."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, half: Any, one: Any, root: Any) -> Any:
+    def pattern(op: OpsetPatternBuilder, x: Var, half: Var, one: Var, root: Var) -> object:
         """Spells the function as Keras computes it."""
         erfc = op.Sub(one, op.Erf(op.Mul(op.Neg(x), root)))
         return op.Mul(op.Mul(half, x), erfc, _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, half: Any, one: Any, root: Any, **_: Any) -> bool:
+    def check(context: object, half: ir.Value, one: ir.Value, root: ir.Value, **_: object) -> bool:
         """Whether the constants are those of the function."""
         return _is(half, 0.5) and _is(one, 1) and _is(root, math.sqrt(0.5))
 
     @staticmethod
-    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
+    def rewrite(op: Any, x: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
         """Computes x (1 + erf(x / √2)) 0.5, which runtimes fuse themselves: the operator itself is of opset 20."""
         name = _name(fused, "Gelu")
         erf = op.Erf(op.Div(x, op.Constant(value_float=math.sqrt(2)), _name=name), _name=name)
@@ -87,13 +95,15 @@ class _LayerNormalization:
     """With s = scale / √(variance + ε): x s + (bias - mean s), over the last axis, or over the channels of images."""
 
     @staticmethod
-    def check(context: Any, axis: Any, epsilon: Any, **arrays: Any) -> bool:
+    def check(context: object, axis: ir.Value, epsilon: ir.Value, **arrays: ir.Value) -> bool:
         """One scale and one bias for each element of the axis."""
         vectors = [_along(arrays[name], axis) for name in ("scale", "bias") if name in arrays]
         return _scalar(epsilon) is not None and all(vector is not None for vector in vectors)
 
     @staticmethod
-    def rewrite(op: Any, x: Any, axis: Any, epsilon: Any, fused: ir.Value, **arrays: Any) -> Any:
+    def rewrite(
+        op: Any, x: ir.Value, axis: ir.Value, epsilon: ir.Value, fused: ir.Value, **arrays: ir.Value
+    ) -> ir.Value:
         """One operator; channels go to the end and back, by transposes that meet others."""
         vectors = [
             op.Constant(value=ir.tensor(_along(arrays[name], axis))) for name in ("scale", "bias") if name in arrays
@@ -106,7 +116,7 @@ class _LayerNormalization:
         )
 
 
-def _scaled(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> tuple[Any, Any]:
+def _scaled(op: OpsetPatternBuilder, x: Var, axis: Var, epsilon: Var, scale: Var) -> tuple[Var, Var]:
     """x s, and -mean s."""
     mean = op.ReduceMean(x, axis, _allow_other_attributes=True)
     deviation = op.Sub(x, mean)
@@ -119,7 +129,14 @@ class LayerNormalization(_LayerNormalization):
     """Finds a layer normalisation, x s + (bias - mean s), and makes it one operator."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any, bias: Any) -> Any:
+    def pattern(
+        op: OpsetPatternBuilder,
+        x: Var,
+        axis: Var,
+        epsilon: Var,
+        scale: Var,
+        bias: Var,
+    ) -> object:
         """Spells the function as Keras computes it."""
         scaled, offset = _scaled(op, x, axis, epsilon, scale)
         return op.Add(scaled, op.Add(offset, bias), _outputs=["fused"])
@@ -129,7 +146,7 @@ class UnbiasedLayerNormalization(_LayerNormalization):
     """Finds a layer normalisation without its bias, x s - mean s: TensorFlow drops one that is zero."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> Any:
+    def pattern(op: OpsetPatternBuilder, x: Var, axis: Var, epsilon: Var, scale: Var) -> object:
         """Spells the function as Keras computes it."""
         scaled, offset = _scaled(op, x, axis, epsilon, scale)
         return op.Add(scaled, offset, _outputs=["fused"])
@@ -139,20 +156,20 @@ class ChannelShuffle:
     """Finds ShuffleNet's permutation of channels between NHWC reshapes, and makes them NCHW ones."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, split: Any, merged: Any) -> Any:
+    def pattern(op: OpsetPatternBuilder, x: Var, split: Var, merged: Var) -> object:
         """Spells the permutation: [n, c, h, w] to [n, h, w, c]; groups split, swapped, merged."""
         nhwc = op.Transpose(x, perm=_TO_NHWC)
         swapped = op.Transpose(op.Reshape(nhwc, split), perm=(0, 1, 2, 4, 3))
         return op.Reshape(swapped, merged, _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, split: Any, merged: Any, **_: Any) -> bool:
+    def check(context: object, split: ir.Value, merged: ir.Value, **_: object) -> bool:
         """Whether the channels alone are split."""
         axes, whole = _integers(split), _integers(merged)
         return len(axes) == 5 and len(whole) == 4 and axes[:3] == whole[:3] and axes[3] * axes[4] == whole[3]
 
     @staticmethod
-    def rewrite(op: Any, x: Any, split: Any, fused: ir.Value, **_: Any) -> Any:
+    def rewrite(op: Any, x: ir.Value, split: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
         """Computes the same on [n, c, h, w], then transposes, which meets its inverse further down."""
         name = _name(fused, "ChannelShuffle")
         batch, height, width, groups, channels = _integers(split)
@@ -169,13 +186,13 @@ class PaddedMaxPool:
     """
 
     @staticmethod
-    def pattern(op: Any, x: Any, amounts: Any) -> Any:
+    def pattern(op: OpsetPatternBuilder, x: Var, amounts: Var) -> object:
         """Spells a pad apart from the pool."""
         padded = op.Pad(x, amounts, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["padded"])
         return op.MaxPool(padded, _allow_other_attributes=True, _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, x: ir.Value, amounts: ir.Value, padded: ir.Value, fused: ir.Value) -> bool:
+    def check(context: object, x: ir.Value, amounts: ir.Value, padded: ir.Value, fused: ir.Value) -> bool:
         """Whether constant zeros are added on the sides of the image alone, and fewer than a window has pixels."""
         pad, pool = padded.producer(), fused.producer()
         assert pad is not None and pool is not None
@@ -194,7 +211,7 @@ class PaddedMaxPool:
         )
 
     @staticmethod
-    def rewrite(op: Any, x: ir.Value, amounts: ir.Value, fused: ir.Value, **_: Any) -> Any:
+    def rewrite(op: Any, x: ir.Value, amounts: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
         """Computes the same by a pool that pads."""
         pool = fused.producer()
         assert pool is not None
@@ -212,8 +229,8 @@ _FUSIONS = (
     ChannelShuffle,
     PaddedMaxPool,
 )
-_RULES = pattern.RewriteRuleSet(
-    [pattern.RewriteRule(fusion.pattern, fusion.rewrite, fusion.check, name=fusion.__name__) for fusion in _FUSIONS],
+_RULES = RewriteRuleSet(
+    [RewriteRule(fusion.pattern, fusion.rewrite, fusion.check, name=fusion.__name__) for fusion in _FUSIONS],
     commute=True,
 )
 

@@ -16,7 +16,7 @@ from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
 from onnxruntime import GraphOptimizationLevel
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxscript import ir
-from onnxscript.rewriter import pattern
+from onnxscript.rewriter.pattern import OpsetPatternBuilder, RewriteRule, RewriteRuleSet, Var
 
 from scenerec.errors import ModelError, first_line
 from scenerec.export.graphs.fusions import fuse
@@ -93,16 +93,16 @@ def _optimized(model: ModelProto, level: GraphOptimizationLevel) -> ModelProto:
     return optimized
 
 
-def _round_trip(op: Any, x: Any) -> Any:
+def _round_trip(op: OpsetPatternBuilder, x: Var) -> object:
     """What the conversion leaves between two operators that stay in float32."""
     return op.Cast(op.Cast(x, to=TensorProto.FLOAT16), to=TensorProto.FLOAT)
 
 
-def _unrounded(op: Any, x: Any) -> Any:
+def _unrounded(op: Any, x: ir.Value) -> ir.Value:
     return op.Identity(x)
 
 
-_ROUND_TRIPS = pattern.RewriteRuleSet([pattern.RewriteRule(_round_trip, _unrounded, remove_nodes=False)])
+_ROUND_TRIPS = RewriteRuleSet([RewriteRule(_round_trip, _unrounded, remove_nodes=False)])
 
 
 def _without_round_trips(model: ModelProto) -> ModelProto:
