@@ -9,7 +9,8 @@ from scenerec.inference.predictors.engine import Answer
 from serve.access.admission import RequestLimits
 from serve.access.keys import Caller, Guard
 from serve.access_record import AccessRecord
-from serve.shelf import LoadedVersion, Shelf
+from serve.loaded_version import LoadedVersion
+from serve.shelf import Shelf
 
 
 @dataclass(frozen=True)

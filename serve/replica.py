@@ -17,12 +17,13 @@ from serve.access.keys import Guard, read_keys
 from serve.access_record import AccessRecord
 from serve.api import Api
 from serve.http.express import open_way
+from serve.loaded_version import EngineOptions
 from serve.oip.grpc_service import GrpcInference
 from serve.ray_private import RUNNING_REQUESTS_KEY, node_log_folder
 from serve.rollout.assignment import Assignment, Report
 from serve.rollout.bundle_cache import cache_folder
 from serve.rollout.stock import Stock
-from serve.shelf import EngineOptions, Shelf
+from serve.shelf import Shelf
 from serve.telemetry import AccessLog, Metrics
 
 logger = logging.getLogger("ray.serve")

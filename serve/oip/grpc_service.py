@@ -19,6 +19,7 @@ from serve.access.keys import Caller, Guard
 from serve.access_record import AccessRecord, Observe
 from serve.errors import ErrorKind, NotServedError, RequestError, as_request_error
 from serve.http.request import accepted_id
+from serve.loaded_version import LoadedVersion
 from serve.metered import Metered
 from serve.oip.inference import (
     EXTENSIONS,
@@ -36,7 +37,7 @@ from serve.oip.inference import (
 )
 from serve.oip.proto import inference_pb2 as pb
 from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, from_bytes, from_strings, from_uint8s
-from serve.shelf import LoadedVersion, Shelf
+from serve.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 

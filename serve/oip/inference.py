@@ -15,9 +15,10 @@ import numpy as np
 
 from scenerec.inference.predictors.engine import Answer
 from serve.errors import ErrorKind, RequestError
+from serve.loaded_version import LoadedVersion
 from serve.metered import Metered
 from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, short
-from serve.shelf import LoadedVersion, Shelf
+from serve.shelf import Shelf
 
 SERVER = "scenerec"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")

@@ -17,10 +17,10 @@ from typing import Any
 from scenerec.config.serve import ServeConfig, ServedModelConfig
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.inference.bundles.registry import Registry
+from serve.loaded_version import EngineOptions, load_version
 from serve.rollout.assignment import Assignment, Placement, Report
 from serve.rollout.bundle_cache import cache_folder, digest_of, open_placement
 from serve.rollout.plan import ModelState, Placements, advance, failure, needs_proof, refuse, roll_back
-from serve.shelf import EngineOptions, load_version
 
 logger = logging.getLogger("ray.serve")
 

@@ -4,9 +4,10 @@ import threading
 from pathlib import Path
 
 from scenerec.errors import ScenerecError, StorageError
+from serve.loaded_version import EngineOptions, LoadedVersion, load_version
 from serve.rollout.assignment import Assignment, Placement
 from serve.rollout.bundle_cache import open_placement
-from serve.shelf import EngineOptions, LoadedVersion, Shelf, Weighted, load_version
+from serve.shelf import Shelf, Weighted
 
 
 class Stock:
