@@ -21,7 +21,7 @@ class EngineOptions:
     """How a process computes."""
 
     threads: int = 1
-    """Of the network's operators."""
+    """Threads of the network's operators."""
     decoders: int = 0
     """Threads that decode photographs beside the network; with 0 its own thread decodes."""
     max_batch: int = 8
@@ -46,9 +46,11 @@ class LoadedVersion:
     model: str
     """Name of the model."""
     number: str
-    """Of the version, such as "3"."""
+    """Number of the version, such as "3"."""
     bundle: Bundle
+    """The files, verified."""
     engine: Engine
+    """What answers."""
     failures: int = 0
     """Requests that this version could not answer, though they were fine."""
     _mapper: ActivationMapper | None = field(default=None, repr=False)
@@ -56,7 +58,7 @@ class LoadedVersion:
 
     @property
     def info(self) -> BundleInfo:
-        """bundle.json."""
+        """What bundle.json says."""
         return self.bundle.info
 
     @property
@@ -80,7 +82,10 @@ class LoadedVersion:
         return explains(self.bundle.model_file)
 
     def heat_map(self, photograph: bytes, class_index: int) -> np.ndarray:
-        """float32 [image_size, image_size] in [0, 1]. Slow: not for an event loop. Raises NoHeatMapError."""
+        """Where the network sees this class in a JPEG, PNG or WebP file: float32 [image_size, image_size] in [0, 1].
+
+        Slow: not for an event loop. Raises NoHeatMapError.
+        """
         with self._mapper_lock:  # its sessions are made by the first who asks
             self._mapper = self._mapper or ActivationMapper(self.bundle)
             return self._mapper.heat_map(self.engine.classifier.prepare(photograph), class_index)

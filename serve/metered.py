@@ -26,7 +26,12 @@ class Metered:
     async def ask(
         self, version: LoadedVersion, photographs: Sequence[bytes | np.ndarray]
     ) -> tuple[LoadedVersion, list[Answer]]:
-        """As Shelf.ask. Also raises RequestError for too many images, and for a caller that asks too often."""
+        """The answers of this version, or of one in its place, to JPEG, PNG or WebP files or to prepared images.
+
+        Prepared images are uint8 RGB [image_size, image_size, 3]. Charges the caller, and notes in the record who has
+        answered and how long it took. Raises RequestError for too many images, and for a caller that asks too often;
+        what Shelf.ask raises.
+        """
         record = self.record
         record.model, record.version, record.images = version.model, version.number, len(photographs)
         self.limits.check_images(len(photographs))

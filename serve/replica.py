@@ -194,7 +194,7 @@ class Replica(GrpcInference):
 
 
 def _pin(cores: int) -> None:
-    """To cores of its own among the replicas of this node: its threads, of which Ray has begun some already."""
+    """Binds the replica to cores of its own on this node: all its threads, of which Ray has begun some already."""
     rank = serve.get_replica_context().rank.local_rank
     available = sorted(os.sched_getaffinity(0))
     own = {available[(rank * cores + offset) % len(available)] for offset in range(cores)}

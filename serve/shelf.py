@@ -18,7 +18,7 @@ class Weighted:
 
     version: LoadedVersion
     weight: float
-    """In (0, 1]; those of a model add up to 1."""
+    """The share, in (0, 1]; those of a model add up to 1."""
 
 
 class Shelf:

@@ -55,7 +55,7 @@ def new_key(name: str, images_per_s: float | None = None, burst: float = 20) -> 
 
 
 def parse_keys(content: bytes, name: str) -> ApiKeys:
-    """A file's content. Raises ConfigError, which names the field."""
+    """The keys that a file's content lists. Raises ConfigError, which names the field."""
     try:
         return ApiKeys.model_validate(yaml.safe_load(content) or {})
     except yaml.YAMLError as error:
@@ -65,7 +65,7 @@ def parse_keys(content: bytes, name: str) -> ApiKeys:
 
 
 def read_keys(location: str) -> tuple[ApiKeys, str]:
-    """The file and a tag that changes with it. Raises ConfigError, StorageError."""
+    """The keys of a file, and a tag that changes with the file. Raises ConfigError, StorageError."""
     folder, _, file = location.rpartition("/")
     found = open_storage(folder).get_versioned(file)
     if found is None:
@@ -82,7 +82,7 @@ class Caller:
 
     @property
     def name(self) -> str:
-        """For the access log."""
+        """Name of the caller, for the access log."""
         return self.key.name
 
 

@@ -31,7 +31,10 @@ _HISTORY = 100
 
 
 class Rollout:
-    """See the module. Ray Serve calls `reconfigure` with a ServeConfig's document, first and when it changes."""
+    """Decides what the replicas of an application serve: it follows the registry's aliases.
+
+    Ray Serve calls `reconfigure` with a ServeConfig's document, first and when it changes.
+    """
 
     def __init__(self) -> None:
         self._config: ServeConfig
@@ -79,7 +82,7 @@ class Rollout:
         self._reports.pop(replica, None)
 
     def status(self) -> dict[str, Any]:
-        """For people: what is served, wanted and refused, by whom, and what happened."""
+        """What is served, wanted and refused, by whom, and what happened, for people."""
         return {
             "name": self._config.name,
             "config": self._config.model_dump(mode="json"),
