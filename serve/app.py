@@ -69,7 +69,7 @@ def build(config: ServeConfig, has_room: bool) -> serve.Application:
 
 
 def autoscaling(scale: ServeScaleConfig) -> AutoscalingConfig:
-    """Ray Serve's settings for these."""
+    """Ray Serve's settings of autoscaling."""
     return AutoscalingConfig(
         min_replicas=scale.min_replicas,
         max_replicas=scale.max_replicas,
@@ -90,12 +90,12 @@ def replicas_that_fit(scale: ServeScaleConfig, cpus: float, gpus: float) -> int:
 
 
 def http_options(config: ServeConfig, default_host: str) -> HTTPOptions:
-    """Of the cluster: its first application decides."""
+    """Where the cluster's HTTP endpoint listens: its first application decides."""
     return HTTPOptions(host=config.http.host or default_host, port=config.http.port)
 
 
 def grpc_options(config: ServeConfig) -> gRPCOptions | None:
-    """Of the cluster, likewise."""
+    """Where the cluster's gRPC endpoint listens, if it has one: its first application decides."""
     if config.http.grpc_port is None:
         return None
     return gRPCOptions(port=config.http.grpc_port, grpc_servicer_functions=["serve.oip.grpc_service.add_to_server"])

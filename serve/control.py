@@ -36,12 +36,13 @@ class Order(Frozen):
     """What is to be done."""
 
     action: Literal["deploy", "status", "scale", "stop"]
+    """Which of the four."""
     name: str = ""
-    """Of the application; for `status` all where it is empty."""
+    """Name of the application; for `status` all of them where it is empty."""
     config: ServeConfig | None = None
-    """To deploy."""
+    """What to deploy."""
     scale: dict[str, Any] = Field(default_factory=dict)
-    """To change of the deployed config's scale."""
+    """What to change of the deployed config's scale."""
     default_host: str = "0.0.0.0"
     """Interface of the endpoint where the config names none."""
 
@@ -159,7 +160,7 @@ def _refuse_taken_route(config: ServeConfig) -> None:
 
 
 def _applications() -> dict[str, Any]:
-    """By name, as Ray Serve describes them; none where it does not run."""
+    """The applications by name, as Ray Serve describes them; none where it does not run."""
     details = serve_details()
     return dict(details["applications"]) if details else {}
 

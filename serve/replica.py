@@ -17,12 +17,13 @@ from serve.access.keys import Guard, read_keys
 from serve.access_record import AccessRecord
 from serve.api import Api
 from serve.http.express import open_way
+from serve.loaded_version import EngineOptions
 from serve.oip.grpc_service import GrpcInference
 from serve.ray_private import RUNNING_REQUESTS_KEY, node_log_folder
 from serve.rollout.assignment import Assignment, Report
 from serve.rollout.bundle_cache import cache_folder
 from serve.rollout.stock import Stock
-from serve.shelf import EngineOptions, Shelf
+from serve.shelf import Shelf
 from serve.telemetry import AccessLog, Metrics
 
 logger = logging.getLogger("ray.serve")
@@ -193,7 +194,7 @@ class Replica(GrpcInference):
 
 
 def _pin(cores: int) -> None:
-    """To cores of its own among the replicas of this node: its threads, of which Ray has begun some already."""
+    """Binds the replica to cores of its own on this node: all its threads, of which Ray has begun some already."""
     rank = serve.get_replica_context().rank.local_rank
     available = sorted(os.sched_getaffinity(0))
     own = {available[(rank * cores + offset) % len(available)] for offset in range(cores)}
