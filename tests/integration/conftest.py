@@ -1,13 +1,19 @@
 """One embedded cluster for all integration tests: real Ray, real S3."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from cluster import local
+from scenerec.config.train import TrainConfig
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
+from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
+from tests.local_run import FINISHED_RUN, FinishedRun, train_here
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,3 +37,24 @@ def cluster() -> Iterator[local.LocalCluster]:
             yield started
         finally:
             local.stop(Path(home), purge=True)
+
+
+@pytest.fixture(scope="session")
+def stored_scenes(cluster: local.LocalCluster, scenes_folder: Path) -> str:
+    """The drawn scenes in the store: `train` of 100 and `val` of 36 images, each in several shards."""
+    url = "s3://scenes/drawn"
+    pack(PackRequest(source=scenes_folder, destination=url, options=PackOptions(shard_mb=0.03)))
+    return url
+
+
+@pytest.fixture(scope="session")
+def finished_run(make_shared_config: Callable[..., TrainConfig]) -> Callable[[str], FinishedRun]:
+    """The run in a framework that tests only read; trained when first asked for, without a cluster."""
+
+    @cache
+    def trained(framework: str) -> FinishedRun:
+        config = make_shared_config(name=framework, framework=framework, **FINISHED_RUN)
+        events: list[Event] = []
+        return FinishedRun(config, train_here(config, events.append), events)
+
+    return trained

@@ -13,7 +13,7 @@ import requests
 from cluster import loopback
 from cluster.local import LocalCluster
 from scenerec.inference.bundles.registry import Registry
-from tests.served import PICTURES, replica_pids, scenerec, status, wait_until
+from tests.served import PICTURES, command, replica_pids, status_when, wait_until
 from tests.steady_load import SteadyLoad
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -52,9 +52,9 @@ def config(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Deployed."""
     file = tmp_path_factory.mktemp("config") / "serve.yaml"
     file.write_text(CONFIG)
-    scenerec("serve", "deploy", str(file))
+    command("serve", "deploy", str(file))
     yield file
-    scenerec("serve", "stop", "trial")
+    command("serve", "stop", "trial")
 
 
 def test_pinned_replicas_have_a_core_each(config: Path, cluster: LocalCluster) -> None:
@@ -67,12 +67,11 @@ def test_a_version_that_fails_at_requests_is_rolled_back_and_none_is_lost(config
     with SteadyLoad(URL, "tiny", PICTURES) as load:
         wait_until(lambda: load.tally.answered > 20)
         registry.move("tiny", "production", 3, "test", 1)
-        wait_until(lambda: status("trial")["models"]["tiny"]["refused"] != "")
+        told = status_when("trial", lambda told: told["models"]["tiny"]["refused"] != "")
         ones = load.tally.right["1"]
         wait_until(lambda: load.tally.right["1"] > ones + 50)
     assert load.tally.lost == []
     assert load.tally.right.keys() <= {"1", "3"}  # what 3 failed to answer, 1 did
-    told = status("trial")
     assert [placement["number"] for placement in told["models"]["tiny"]["serving"]] == ["1"]
     assert "requests, which other versions answered" in told["models"]["tiny"]["refused"]
     assert "rolled back" in [event["what"] for event in told["events"]]
@@ -80,8 +79,7 @@ def test_a_version_that_fails_at_requests_is_rolled_back_and_none_is_lost(config
 
 
 def test_a_canary_gets_its_share(config: Path) -> None:
-    scenerec("serve", "deploy", str(config), "--set", CANARY)
-    wait_until(lambda: len(status("trial")["models"]["tiny"]["serving"]) == 2)
+    command("serve", "deploy", str(config), "--set", CANARY)
     with SteadyLoad(URL, "tiny", PICTURES) as load:
         wait_until(lambda: load.tally.right["2"] > 0)
         before = dict(load.tally.right)
@@ -96,7 +94,7 @@ def test_a_canary_gets_its_share(config: Path) -> None:
 
 def test_a_replica_of_two_cores_decodes_in_one_of_them(config: Path, cluster: LocalCluster) -> None:
     settings = ("scale.min_replicas=1", "scale.max_replicas=1", "scale.cpus_per_replica=2")
-    scenerec("serve", "deploy", str(config), *(part for setting in settings for part in ("--set", setting)))
+    command("serve", "deploy", str(config), *(part for setting in settings for part in ("--set", setting)))
     (pid,) = replica_pids(cluster, "trial")
     assert len(os.sched_getaffinity(pid)) == min(2, os.cpu_count() or 1)
     with SteadyLoad(URL, "tiny", PICTURES, connections=8) as load:
