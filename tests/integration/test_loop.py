@@ -272,18 +272,19 @@ def test_a_loss_that_is_no_number_stops_the_run(make_config: MakeConfig) -> None
 def test_another_config_does_not_go_on_from_its_checkpoints(finished_run: Callable[[str], FinishedRun]) -> None:
     config = finished_run("torch").config
 
-    def changed(block: str, **values: Any) -> TrainConfig:
+    def changed(**blocks: dict[str, Any]) -> TrainConfig:
         document = config.model_dump()
-        return TrainConfig.model_validate({**document, block: {**document[block], **values}})
+        merged = {name: {**document[name], **values} for name, values in blocks.items()}
+        return TrainConfig.model_validate({**document, **merged})
 
     with pytest.raises(CheckpointError, match="this run is finished"):
         check_job(config)
-    assert check_job(changed("optimize", epochs=3)).resumes_at == 12
+    assert check_job(changed(optimize={"epochs": 3})).resumes_at == 12
     assert check_job(config, restart=True).resumes_at is None
     with pytest.raises(CheckpointError, match=r"another model\.arch \('mobilenet_v3_small', now 'resnet18'\)"):
-        check_job(changed("model", arch="resnet18"))
+        check_job(changed(model={"arch": "resnet18"}, optimize={"epochs": 3}))
     with pytest.raises(CheckpointError, match=r"another optimize\.global_batch_size"):
-        check_job(changed("optimize", global_batch_size=10, epochs=3))
+        check_job(changed(optimize={"global_batch_size": 10, "epochs": 3}))
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
