@@ -198,26 +198,22 @@ def test_a_killed_driver_frees_the_cluster_and_no_finished_trial_runs_again(
 
 
 def test_failing_trials_are_recorded_and_do_not_stop_the_search(submit: Submit) -> None:
-    """One learns, one does not, one diverges, one is refused, and one wants more memory than there is."""
+    """One learns, one does not, one diverges and one is refused."""
     name = "failing"
     search = {
-        "data.image_size": [32] if HAS_27_GB else [32, 1024],
-        "model.arch": {"choice": ["resnet18", "alexnet"], "when": {"data.image_size": 32}},  # alexnet takes no 32 px
-        "optimize.lr": {"choice": [1e-3, 1e-9, 1e30], "when": {"model.arch": "resnet18"}},
-        "optimize.global_batch_size": {"choice": [100], "when": {"data.image_size": 1024}},
+        "data.image_size": [32, 64],  # alexnet takes no images of 32 px
+        "model.arch": ["resnet18", "alexnet"],
+        "optimize.lr": {"choice": [1e-3, 1e-9, 1e30], "when": {"data.image_size": 32, "model.arch": "resnet18"}},
     }
-    base = {"model": {"arch": "vgg11"}, "optimize": {"epochs": 2}}
-    trials = 4 if HAS_27_GB else 5
-    result = result_of(submit("--json", name=name, base=base, search=search, trials=trials, give_up_after=3))
-    learns, idle, diverged, refused, *large = trials_of(name)
+    base = {"optimize": {"epochs": 2}}
+    result = result_of(submit("--json", name=name, base=base, search=search, trials=4, give_up_after=2))
+    learns, idle, diverged, refused = trials_of(name)
     assert (learns.point["optimize.lr"], learns.state, learns.epochs_done) == (1e-3, "finished", 2)
     assert (idle.point["optimize.lr"], idle.state, idle.epochs_done) == (1e-9, "stopped", 1)
     assert diverged.state == "failed" and "the loss is nan" in (diverged.reason or "")
     assert refused.state == "refused" and "alexnet" in (refused.reason or "")
-    assert result["best"]["trial"] == 0 and result["trials"]["finished"] == 1
-    assert len(large) == trials - 4
-    for trial in large:
-        assert trial.state == "failed" and "memory" in (trial.reason or ""), trial
+    assert result["best"]["trial"] == 0
+    assert result["trials"] == {"finished": 1, "stopped": 1, "failed": 1, "refused": 1}
 
 
 def test_when_its_time_is_up_a_search_ends_with_what_it_has(submit: Submit) -> None:
@@ -230,11 +226,21 @@ def test_when_its_time_is_up_a_search_ends_with_what_it_has(submit: Submit) -> N
 
 
 def test_a_search_of_failures_alone_gives_up_and_says_why(submit: Submit) -> None:
-    search = {"optimize.lr": {"log_uniform": [1e29, 1e30]}}
-    given_up = submit(name="hopeless", search=search, trials=8, searcher="random", concurrent_trials=1, give_up_after=2)
+    """The first wants more memory than there is, where there are no 27 GB; the others diverge."""
+    search: dict[str, Any] = {"optimize.lr": [1e30, 1e31, 1e32]}
+    if not HAS_27_GB:
+        search = {
+            "data.image_size": [1024, 32],
+            "model.arch": {"choice": ["vgg11"], "when": {"data.image_size": 1024}},
+            "optimize.global_batch_size": {"choice": [100], "when": {"data.image_size": 1024}},
+            "optimize.lr": {"choice": [1e30, 1e31], "when": {"data.image_size": 32}},
+        }
+    given_up = submit(name="hopeless", search=search, trials=3, concurrent_trials=1, give_up_after=2)
     assert given_up.returncode == 1
     assert "no trial came to a result: the loss is nan" in given_up.stderr
-    assert len(trials_of("hopeless")) == 2
+    first, second = trials_of("hopeless")
+    assert first.state == second.state == "failed"
+    assert ("the loss is nan" if HAS_27_GB else "memory") in (first.reason or ""), first
 
 
 def test_progressive_budgets_begin_small(submit: Submit) -> None:
