@@ -53,17 +53,14 @@ def test_a_tflite_file_in_the_store(colours: str, tmp_path: Path) -> None:
         examine("s3://scenes/tflite/other.tflite")
 
 
-def evaluation(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "scenerec", "evaluate", *arguments]
-
-
 def test_workers_answer_as_one_process_does_also_when_one_dies(
     cluster: LocalCluster, colours: str, tmp_path: Path
 ) -> None:
     model = make_tiny_bundle(tmp_path / "model", labels=CLASSES).url
     common = [model, "--data", colours, "--batch-size", "4", "--json"]
     output, report = f"s3://scenes/evaluations/{time.monotonic_ns()}", tmp_path / "report.html"
-    command = evaluation(*common, "--workers", "2", "--output", output, "--report", str(report))
+    arguments = [*common, "--workers", "2", "--output", output, "--report", str(report)]
+    command = [sys.executable, "-m", "scenerec", "evaluate", *arguments]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         kill_first_task(cluster, running)
@@ -106,8 +103,6 @@ def kill_first_task(cluster: LocalCluster, running: "subprocess.Popen[str]") -> 
 
 def test_what_a_worker_cannot_evaluate_is_said_as_here(cluster: LocalCluster, colours: str, tmp_path: Path) -> None:
     model = make_tiny_bundle(tmp_path / "model", labels=("a/red", "b/leaf", "c/sky")).url
-    done = subprocess.run(
-        evaluation(model, "--data", colours, "--workers", "1"), capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 4
+    done = CliRunner().invoke(app, ["evaluate", model, "--data", colours, "--workers", "1"])
+    assert done.exit_code == 4
     assert f"error: {model}: label 1 is 'b/leaf', and class 1 of {colours} is 'b/green'" in done.stderr
