@@ -12,7 +12,7 @@ from scenerec.training.loop import train
 from scenerec.training.preflight import plan_job
 from scenerec.world import World
 
-LEARNERS: dict[str, Callable[[TrainingJob, World], Learner]] = {
+LEARNERS: dict[str, Callable[[TrainingJob, World], Learner[Any]]] = {
     "torch": torch_learner.TorchLearner,
     "tensorflow": tf_learner.TfLearner,
 }

@@ -16,6 +16,7 @@ from scenerec.models.freezing import frozen_names
 from scenerec.training.loop import DivergedError, train
 from scenerec.training.preflight import check_job
 from scenerec.training.run_folder import RunFolder
+from scenerec.training.task import ClassificationCounts
 from scenerec.world import World
 from tests.local_run import FINISHED_RUN, LEARNERS, FinishedRun, open_job
 
@@ -204,15 +205,16 @@ def test_a_run_moves_between_frameworks(make_config: MakeConfig, first: str, sec
         state = learner.state()
         assert largest_difference(state.model, saved.model) == largest_difference(state.ema, saved.ema) == 0
         counts = learner.evaluate(learner.validation_batches())
+        assert isinstance(counts, ClassificationCounts)
         assert counts.samples == 36  # each once
         assert 0 <= counts.top1 <= counts.top5 == 36  # four classes: the first five are all of them
         learner.train_step(next(learner.training_batches(Cursor(1, 2))), 0.01)
-        found[framework] = (counts.rates()["val_loss"], learner.take_loss())
+        found[framework] = (counts.metrics()["val_loss"], learner.take_loss())
     assert found[first] == pytest.approx(found[second], rel=2e-3)
     result, events = run(make_config(framework=second, **options))
     assert isinstance(events[0], Note)
     assert f"step 8 (epoch 2, step 2) on 1 worker(s), written by {first}" in events[0].text
-    assert [epoch["framework"] for epoch in RunFolder(result["run"]).read_history()] == [first, second]
+    assert [epoch.framework for epoch in RunFolder(result["run"]).read_history()] == [first, second]
 
 
 @pytest.mark.parametrize(("first", "second"), [("torch", "tensorflow"), matrix("tensorflow", "torch")])
