@@ -3,19 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One process has the cluster; what needs none runs beside it.
+INTEGRATION := $(BIN)/pytest tests/integration -n 2 --dist loadgroup
 
-.PHONY: demo test test-unit test-integration lint format bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
+.PHONY: demo test test-all test-unit test-integration lint format bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
 
-test: test-unit test-integration  ## All tests
+test: test-unit test-integration  ## What a change must pass: units, and one case of each row on a cluster
+
+test-all: test-unit  ## All tests, with the matrix of frameworks, architectures and options
+	$(INTEGRATION)
 
 test-unit: $(READY)  ## Without cluster or store
 	$(BIN)/pytest tests/unit
 
 test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
-	$(BIN)/pytest tests/integration
+	$(INTEGRATION) -m "not matrix"
 
 lint: $(READY)
 	$(BIN)/ruff check .
