@@ -32,7 +32,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"((?:scenerec|cluster|jobs|serve|tests|docs)/[\w./-]*)(?:::([\w.]+))?")
 FIELD = re.compile(r"((?:data|model|optimize|scale|checkpoint|scheduler|budget|retrain|http|batching|rollout)\.[\w.]+)")
 FILES = (".py", ".json", ".jsonl", ".yaml", ".onnx", ".data", ".tflite", ".safetensors")
-TARGET = re.compile(r"make ([a-z][\w-]+)")
+TARGET = re.compile(r"make (\w+(?:-\w+)*)(?!\S)")
 
 of_each_document = pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -68,6 +68,7 @@ def check_command(words: list[str], is_complete: bool) -> None:
         name = arguments.pop(0)
         command = command.get_command(context, name)
         assert command is not None, f"no command: {' '.join(words)}"
+        command = command.load() if hasattr(command, "load") else command  # it may be imported only when it is needed
         context = typer.Context(command, parent=context, info_name=name)
     if is_complete and not isinstance(command, TyperGroup) and "--help" not in arguments:
         command.make_context(context.info_name, arguments)
