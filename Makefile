@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-unit test-integration lint format bench-ray bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
+.PHONY: demo test test-unit test-integration lint format bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -28,6 +28,9 @@ format: $(READY)
 
 bench-ray: $(READY)  ## Training under Ray against the same loop in bare processes
 	$(BIN)/python -m tests.bench.ray_overhead
+
+bench-start: $(READY)  ## What comes before a job's first step, part by part, beside bare processes (ten minutes)
+	$(BIN)/python -m tests.bench.start
 
 bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
@@ -53,8 +56,8 @@ bench-search: $(READY)  ## The same random trials at full length and with ASHA (
 bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)
 	$(BIN)/python -m tests.bench.serving
 
-proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/proto/inference.proto
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/proto/inference.proto
+proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

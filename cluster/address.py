@@ -12,20 +12,20 @@ from scenerec.errors import ClusterError
 
 @dataclass(frozen=True)
 class Address:
-    """A cluster's dashboard."""
+    """Where the dashboard of a cluster is, and how it is reached."""
 
     url: str
-    """http://HOST:PORT."""
+    """Address of the form http://HOST:PORT."""
     embedded: bool = False
-    """Whether it is the embedded cluster of this machine."""
+    """Whether this is the embedded cluster of this machine."""
     option: str = ""
     """What to add to a command line that shall reach the same cluster: " --address URL" or nothing."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """HTTP headers that it asks for."""
+    """HTTP headers that the dashboard asks for."""
 
 
 def find_address(address: str | None = None, home: Path | str | None = None) -> Address:
-    """The cluster at `address`, else at $RAY_ADDRESS, else the embedded one.
+    """Finds the cluster at `address`, else at $RAY_ADDRESS, else the embedded one.
 
     Raises ClusterError for an address that is no dashboard's, and where none is named and none is up.
     """
@@ -41,7 +41,7 @@ def find_address(address: str | None = None, home: Path | str | None = None) -> 
 def find_or_start(
     address: str | None = None, home: Path | str | None = None, say: Callable[[str], None] = lambda line: None
 ) -> Address:
-    """As find_address, but starts the embedded cluster where no other is named.
+    """Finds the cluster as `find_address` does, but starts the embedded one where no other is named.
 
     `s3://` then means the same store to this process and to the workers of the embedded cluster; raises ClusterError
     where the environment names another.

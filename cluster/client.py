@@ -1,27 +1,25 @@
 """Jobs on a cluster, by the dashboard's HTTP interface: submitted, listed, followed, stopped."""
 
 import asyncio
-import logging
 import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cluster import loopback
+from cluster import loopback, ray_private
 from cluster.address import Address
+from cluster.job import Job
+from cluster.node import Node
 from cluster.ray_node import TRAIN_ENVIRONMENT
 from scenerec.errors import ClusterError
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-Answer = TypeVar("Answer")
-
-_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+Result = TypeVar("Result")
 
 _JOB_ENVIRONMENT = {
     **TRAIN_ENVIRONMENT,
@@ -31,55 +29,11 @@ _JOB_ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True)
-class Node:
-    """A node of the cluster that is alive."""
-
-    address: str
-    is_head: bool
-    cpus: float
-    gpus: float
-    memory_bytes: float
-    cpus_used: float
-    gpus_used: float
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job that scenerec submitted."""
-
-    id: str
-    name: str
-    """Name of the run."""
-    run_url: str
-    kind: str
-    framework: str
-    status: str
-    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
-    message: str
-    """Ray's explanation of the status."""
-    exit_code: int | None
-    """Of the job's process, where it has ended by itself."""
-    started_s: float
-    """Seconds since 1970."""
-    ended_s: float | None
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.status in _ENDED
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from its submission to its end, or to now."""
-        return (self.ended_s or time.time()) - self.started_s
-
-
 class ClusterClient:
-    """A cluster's jobs. Every method raises ClusterError where the cluster does not do its part."""
+    """The nodes and jobs of one cluster. Every method raises ClusterError where the cluster does not do its part."""
 
     patience_s = 60.0
-    """How long a dashboard may be away while a job is followed."""
+    """How long a dashboard may be away while a job is followed, in seconds."""
     stall_s = 30.0
     """Silence of a running job's log after which its stream is opened anew: Ray's can stop without a word."""
 
@@ -90,15 +44,14 @@ class ClusterClient:
             os.environ.update(loopback.no_proxy())
 
     def nodes(self) -> list[Node]:
-        """The nodes that are alive, the head first."""
+        """Lists the nodes that are alive, the head first."""
         alive = [
             node
-            for node in self._get("/api/v0/nodes?detail=1&limit=1000")["result"]["result"]
+            for node in self._get(f"{ray_private.NODES_PATH}?detail=1&limit=1000")["result"]["result"]
             if node["state"] == "ALIVE"
         ]
-        report = (self._get("/api/cluster_status")["clusterStatus"] or {}).get("loadMetricsReport") or {}
-        usage = report.get("usageByNode") or {}
-        nodes = [_node(node, usage.get(node["node_id"]) or {}) for node in alive]
+        load = ray_private.load_of_nodes(self._get(ray_private.LOAD_PATH))
+        nodes = [Node.parse(node, load.get(node["node_id"]) or {}) for node in alive]
         return sorted(nodes, key=lambda node: not node.is_head)
 
     def submit(
@@ -129,28 +82,28 @@ class ClusterClient:
         return job_id
 
     def jobs(self) -> list[Job]:
-        """All jobs that scenerec submitted, the newest first."""
+        """Lists all jobs that scenerec submitted, the newest first."""
         details = self._ask(lambda client: client.list_jobs())
-        ours = [_job(each) for each in details if each.submission_id and "scenerec" in (each.metadata or {})]
+        ours = [Job.parse(each) for each in details if each.submission_id and "scenerec" in (each.metadata or {})]
         return sorted(ours, key=lambda job: job.started_s, reverse=True)
 
     def find(self, job_or_name: str) -> Job:
-        """The job of this id, else the newest of the run of this name."""
+        """Returns the job of this id, else the newest job of the run of this name."""
         jobs = self.jobs()
         for job in [job for job in jobs if job.id == job_or_name] or [job for job in jobs if job.name == job_or_name]:
             return job
         raise ClusterError(f"{job_or_name}: no job or run of this name on {self.address.url}; see `scenerec list`")
 
     def job(self, job_id: str) -> Job:
-        """The job as it is now."""
-        return _job(self._ask(lambda client: client.get_job_info(job_id)))
+        """Returns the job as it is now."""
+        return Job.parse(self._ask(lambda client: client.get_job_info(job_id)))
 
     def logs(self, job_id: str) -> str:
-        """All that the job has printed so far."""
+        """Returns all that the job has printed so far."""
         return self._ask(lambda client: client.get_job_logs(job_id))
 
     def follow(self, job_id: str) -> Iterator[str]:
-        """The lines of the job's log, without their ends, from the first on, until the job has ended."""
+        """Yields the lines of the job's log, without their ends, from the first on, until the job has ended."""
         seen = 0
         away_since: float | None = None
         while True:
@@ -227,7 +180,7 @@ class ClusterClient:
         except (ValueError, KeyError):
             raise ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})") from None
 
-    def _ask(self, request: Callable[["JobSubmissionClient"], Answer]) -> Answer:
+    def _ask(self, request: Callable[["JobSubmissionClient"], Result]) -> Result:
         from ray.exceptions import AuthenticationError
         from requests import RequestException
 
@@ -244,8 +197,7 @@ class ClusterClient:
         if self._jobs_client is None:
             from ray.job_submission import JobSubmissionClient
 
-            for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-                logging.getLogger(chatty).setLevel(logging.WARNING)
+            ray_private.silence_uploads()
             self._jobs_client = JobSubmissionClient(self.address.url, headers=dict(self.address.headers))
         return self._jobs_client
 
@@ -274,33 +226,3 @@ def _lines(text: str) -> list[str]:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].removesuffix(".") if lines else "the request failed"
-
-
-def _job(details: Any) -> Job:
-    """From Ray's JobDetails."""
-    metadata = details.metadata or {}
-    return Job(
-        id=details.submission_id,
-        name=metadata.get("name", ""),
-        run_url=metadata.get("run", ""),
-        kind=metadata.get("kind", ""),
-        framework=metadata.get("framework", ""),
-        status=str(getattr(details.status, "value", details.status)),
-        message=details.message or "",
-        exit_code=details.driver_exit_code,
-        started_s=(details.start_time or 0) / 1000,
-        ended_s=details.end_time / 1000 if details.end_time else None,
-    )
-
-
-def _node(node: Mapping[str, Any], usage: Mapping[str, tuple[float, float]]) -> Node:
-    total = node["resources_total"]
-    return Node(
-        address=node["node_ip"],
-        is_head=node["is_head_node"],
-        cpus=total.get("CPU", 0.0),
-        gpus=total.get("GPU", 0.0),
-        memory_bytes=total.get("memory", 0.0),
-        cpus_used=usage.get("CPU", (0.0, 0.0))[0],
-        gpus_used=usage.get("GPU", (0.0, 0.0))[0],
-    )

@@ -10,7 +10,7 @@ _USERS_OWN = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "A
 
 
 def users_store_variable() -> str | None:
-    """The first environment variable by which the user has chosen a store, None if there is none."""
+    """Names the first environment variable by which the user has chosen a store; None if there is none."""
     return next((name for name in _USERS_OWN if os.environ.get(name)), None)
 
 

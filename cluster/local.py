@@ -13,8 +13,7 @@ from cluster.state import ClusterState, cluster_home, load_state, locked, save_s
 from cluster.store import Store
 from scenerec.errors import ClusterError
 
-_RAY_ATTEMPTS = 2
-"""Ray gives its node 30 s to register, and ends it then: too little beside other work on a small machine."""
+_RAY_ATTEMPTS = 2  # Ray ends a node that takes 30 s to register: too little beside other work on a small machine
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class LocalCluster:
     """An embedded cluster that is up."""
 
     home: Path
-    """Its folder: cluster.json, logs and what the store holds."""
+    """Folder of the cluster: cluster.json, logs and what the store holds."""
     dashboard_url: str
     """Address of the dashboard and of the Jobs API."""
     ray_address: str
@@ -30,7 +29,7 @@ class LocalCluster:
     store_url: str | None
     """Address of the embedded S3 server; None where the cluster uses the user's own store."""
     environment: dict[str, str] = field(repr=False)
-    """What a program needs to reach both: the AWS variables, Ray's authentication. Holds secrets."""
+    """Variables by which a program reaches node and store. They hold secrets."""
 
 
 def start(
@@ -53,7 +52,8 @@ def start(
         with_store: whether to run the embedded store; else workers use the AWS variables of this process.
         say: is told what happens.
 
-    Raises ClusterError where something does not start.
+    Raises:
+        ClusterError: something does not start.
     """
     home = cluster_home(home)
     with locked(home):
@@ -81,7 +81,7 @@ def start(
 
 
 def find(home: Path | str | None = None) -> LocalCluster | None:
-    """The cluster of `home` if all of it is up and answers, else None."""
+    """Returns the cluster of `home` if all of it is up and answers, else None."""
     home = cluster_home(home)
     state = load_state(home)
     if not state or "ray" not in state.services or not server.is_up(_ray_node(home, state), state):
@@ -115,7 +115,7 @@ def stop(home: Path | str | None = None, purge: bool = False) -> dict[str, int]:
 
 
 def store_bytes(cluster: LocalCluster) -> int:
-    """Bytes on disk of everything in the embedded store."""
+    """Counts the bytes on disk of everything in the embedded store."""
     state = load_state(cluster.home)
     return _store(cluster.home, state).used_bytes() if state else 0
 

@@ -13,7 +13,7 @@ _FIRST, _LAST = 20000, 32000
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
-    """One free TCP port of 127.0.0.1 for each name, all of them held until the last is found."""
+    """Finds a free TCP port of 127.0.0.1 for each name; all of them are held until the last is found."""
     with ExitStack() as held:
         ports: dict[str, int] = {}
         while len(ports) < len(names):
@@ -25,7 +25,7 @@ def free_ports(names: tuple[str, ...]) -> dict[str, int]:
 
 
 def get(url: str, headers: dict[str, str] | None = None) -> bytes | None:
-    """The body at an address of this machine, past any proxy of the environment; None without an answer."""
+    """Fetches the body at an address of this machine, past any proxy of the environment; None without an answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(urllib.request.Request(url, headers=headers or {}), timeout=5) as response:
@@ -35,7 +35,7 @@ def get(url: str, headers: dict[str, str] | None = None) -> bytes | None:
 
 
 def no_proxy() -> dict[str, str]:
-    """NO_PROXY in both spellings, with this machine added: the cluster is never asked through a proxy."""
+    """Returns NO_PROXY in both spellings, with this machine added: the cluster is never asked through a proxy."""
     hosts = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
     missing = [host for host in ("127.0.0.1", "localhost") if host not in hosts.split(",")]
     value = ",".join([*([hosts] if hosts else []), *missing])

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import psutil
 
-# Every process of a cluster inherits this variable. It proves that a recorded process id still is the process
-# that was started; a start time would prove it only as long as the clock is not set.
 MARK = "SCENEREC_CLUSTER_ID"
+"""Variable that every process of a cluster inherits.
+
+It proves that a recorded process id still is the process that was started; a start time would prove it only as long as
+the clock is not set.
+"""
 
 
 def spawn(command: list[str], environment: dict[str, str], mark: str, log: Path) -> int:
@@ -39,7 +42,7 @@ def is_running(pid: int, mark: str) -> bool:
 
 
 def members(leader: int | None, mark: str) -> list[psutil.Process]:
-    """What `leader` started, also when it has ended: its session, descendants, and what carries the mark.
+    """Finds what `leader` started, also when it has ended: its session, descendants, and what carries the mark.
 
     Ray's workers rename themselves and so lose the mark; its job drivers have sessions of their own.
     """

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import loopback, serve_proxy
+from typing_extensions import override
+
+from cluster import loopback, ray_private, serve_proxy
+from cluster.server import Server
 
 # These, in the environment of whoever starts the cluster, speak of another one.
 _NOT_INHERITED = {"RAY_ADDRESS", "RAY_JOB_HEADERS", "RAY_AUTH_TOKEN_PATH"}
@@ -19,39 +22,25 @@ TRAIN_ENVIRONMENT = {
     # Its patch of `print` would write every line twice.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
-
-IDLE_ENVIRONMENT = {
-    # What follows takes of an idle node's processor time what nobody needs: it would be missing to an endpoint.
-    # Each worker keeps statistics of its event loop, which wakes a hundred times a second.
-    "RAY_event_stats": "0",
-    # New log files are looked for in a folder's whole listing: once a second instead of ten times.
-    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "1",
-    "LOG_NAME_UPDATE_INTERVAL_S": "1",
-    # The dashboard's account of its own memory, for which the kernel walks through all its pages.
-    "METRICS_RECORD_INTERVAL_S": "60",
-    # The processes and the load of the node, as the dashboard shows them: every 5 s by default.
-    "REPORTER_UPDATE_INTERVAL_MS": "10000",
-    # Whether the raylet is still there: every 0.4 s by default.
-    "RAY_DASHBOARD_AGENT_CHECK_PARENT_INTERVAL_S": "2",
-}
+"""Settings of Ray Train, by variable; Ray reads them when it is imported, in the driver and in its workers."""
 
 
 @dataclass(frozen=True)
-class RayNode:
-    """The Ray node of one cluster (a Server)."""
+class RayNode(Server):
+    """The Ray node of one embedded cluster."""
 
     temp: Path
-    """Folder of its sessions and sockets."""
+    """Folder of the node's sessions and sockets."""
     token: str = field(repr=False)
-    """Ray's authentication token."""
+    """Authentication token that the node asks of everyone."""
     store_environment: Mapping[str, str] = field(repr=False)
-    """By which its workers reach the embedded store; empty: they inherit the variables of this process."""
+    """Variables by which workers reach the embedded store; where empty, they inherit those of this process."""
     cpus: int | None = None
-    """CPU cores that it offers; None counts those of the machine."""
+    """CPU cores that the node offers; None counts those of the machine."""
     gpus: int | None = None
-    """GPUs that it offers; None counts those of the machine."""
+    """GPUs that the node offers; None counts those of the machine."""
     object_store_mb: int = 300
-    """Size of the shared memory; images and gradients do not pass through it."""
+    """Size of the shared memory, in megabytes; images and gradients do not pass through it."""
 
     name = "ray"
     port_names = (
@@ -59,18 +48,17 @@ class RayNode:
         *("object_manager", "client", "autoscaler_metrics", "dashboard_metrics"),
         *serve_proxy.PORT_NAMES,
     )
-    stop_patience_s = 15.0
-    """Ray drains its node and ends the workers, within some four seconds."""
+    stop_patience_s = 15.0  # Ray drains its node and ends the workers within some four seconds
 
+    @override
     def command(self, ports: dict[str, int]) -> list[str]:
-        """See Server."""
         for session in self.temp.glob("session_*"):
             shutil.rmtree(session, ignore_errors=True)
         return [
             *(
                 sys.executable,
                 "-m",
-                "ray.scripts.scripts",
+                ray_private.START_MODULE,
                 "start",
                 "--head",
                 "--block",
@@ -97,8 +85,8 @@ class RayNode:
             *([] if self.gpus is None else [f"--num-gpus={self.gpus}"]),
         ]
 
+    @override
     def environment(self, ports: dict[str, int]) -> dict[str, str]:
-        """See Server. All workers inherit it."""
         inherited = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
         if self.store_environment:
             inherited = {key: value for key, value in inherited.items() if not key.startswith("AWS_")}
@@ -119,7 +107,7 @@ class RayNode:
             # By itself Ray would run its workers at a low priority: an endpoint would starve beside any other program.
             "RAY_worker_niceness": "0",
             **TRAIN_ENVIRONMENT,
-            **IDLE_ENVIRONMENT,
+            **ray_private.IDLE_ENVIRONMENT,
             **serve_proxy.environment(self._proxy_folder, ports, serve_proxy.write_launcher(self._proxy_folder)),
         }
 
@@ -129,24 +117,26 @@ class RayNode:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @override
     def is_ready(self, ports: dict[str, int]) -> bool:
-        """See Server: the node has joined, so that jobs can be submitted."""
-        answer = loopback.get(f"{self.url(ports)}/api/v0/nodes", {"Authorization": f"Bearer {self.token}"})
+        """Whether the node has joined its cluster, so that jobs can be submitted."""
+        answer = loopback.get(f"{self.url(ports)}{ray_private.NODES_PATH}", {"Authorization": f"Bearer {self.token}"})
         try:
             nodes = json.loads(answer or b"")["data"]["result"]["result"]
         except (ValueError, KeyError, TypeError):
             return False
         return any(node["state"] == "ALIVE" for node in nodes)
 
+    @override
     def clean_up(self, ports: dict[str, int]) -> None:
-        """See Server. Logs of the sessions stay until the next start."""
+        """Does nothing: the logs of the sessions stay until the next start."""
 
     def url(self, ports: dict[str, int]) -> str:
-        """Address of the dashboard and of the Jobs API."""
+        """Returns the address of the dashboard and of the Jobs API."""
         return f"http://127.0.0.1:{ports['dashboard']}"
 
     def client_environment(self) -> dict[str, str]:
-        """What a program needs to reach the node by `ray.init` or by the Jobs API."""
+        """Returns the variables that a program needs to reach the node by `ray.init` or by the Jobs API."""
         return {
             # On Linux Ray binds to all interfaces unless it believes that it cannot form clusters.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

@@ -16,11 +16,15 @@ from pathlib import Path
 from scenerec.errors import ClusterError
 
 CERTIFICATE = "SCENEREC_TLS_CERTIFICATE"
+"""Variable that names the endpoint's certificate, a file in PEM."""
 KEY = "SCENEREC_TLS_KEY"
+"""Variable that names the certificate's key, a file in PEM."""
 
 RETRIED_BYTES = 1 << 18
-"""HAProxy's buffer. A request that fits in can be sent to another replica when its own is killed. HAProxy copies the
-whole buffer for that, however short the request: 1 MiB takes 0.13 ms of each, this 0.03."""
+"""Size of HAProxy's buffer: a request that fits in can be sent to another replica when its own is killed.
+
+HAProxy copies the whole buffer for that, however short the request: 1 MiB takes 0.13 ms of each, this 0.03.
+"""
 
 _MEMORY = ("tune.memory.hot-size 33554432", "no-memory-trimming")
 """Bytes of free buffers that a thread keeps. By default half a MiB, the rest goes back to the kernel after each
@@ -37,6 +41,7 @@ _ENDPOINT_SETTINGS = (
 """Each request would pay for a line of log, which a replica writes better, and for watching its caller."""
 
 PORT_NAMES = ("haproxy_metrics", "haproxy_stats", "fallback_http", "fallback_grpc")
+"""Names of the ports that the proxy listens on beside those of the endpoint."""
 
 _ENDPOINT = "frontend http_frontend"
 _GRPC_ENDPOINT = "frontend grpc_frontend"
@@ -56,7 +61,7 @@ _ERRORS = {
 
 
 def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: str | None = None) -> dict[str, str]:
-    """Variables that every node of a serving cluster must have when Ray starts on it.
+    """Returns the variables that every node of a serving cluster must have when Ray starts on it.
 
     Args:
         folder: for sockets and HAProxy's configuration, of one cluster only. Ray adds 57 characters, and HAProxy
@@ -107,7 +112,7 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
 
 
 def write_launcher(folder: Path) -> str:
-    """A program of this Python that runs `main`; returns its path."""
+    """Writes a program of this Python that runs `main`, and returns its path."""
     path = folder / "haproxy"
     root = Path(__file__).parent.parent
     path.write_text(f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m cluster.serve_proxy "$@"\n')
@@ -116,7 +121,7 @@ def write_launcher(folder: Path) -> str:
 
 
 def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
-    """Ray's configuration of HAProxy with what it leaves out.
+    """Adds to Ray's configuration of HAProxy what it leaves out.
 
     HAProxy sends a request again only where it had all of it before it sent any of it on (`http-buffer-request`; of
     gRPC's calls `wait-for-body` for the one that is idempotent and long): else it hangs up on the client whose request
@@ -160,7 +165,7 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
 
 
 def error_files(folder: Path) -> dict[Path, str]:
-    """What HAProxy says in its own name, by file: as the replicas' errors are."""
+    """Returns what HAProxy says in its own name, by file: HTTP responses of the form of the replicas' errors."""
     return {_error_file(folder, status): _error_response(*error) for status, error in _ERRORS.items()}
 
 

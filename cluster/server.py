@@ -12,31 +12,31 @@ _START_TIMEOUT_S = 120.0
 
 
 class Server(Protocol):
-    """How one server is started, asked and ended. `ports` are its own, by the names in `port_names`."""
+    """A server: how it is started, asked and ended. `ports` are its own, by the names in `port_names`."""
 
     @property
     def name(self) -> str:
-        """Its key in cluster.json."""
+        """Key of the server in cluster.json."""
 
     @property
     def port_names(self) -> tuple[str, ...]:
-        """What it listens on."""
+        """Names of the ports that the server listens on."""
 
     @property
     def stop_patience_s(self) -> float:
-        """How long it may take to end in good order."""
+        """How long the server may take to end in good order, in seconds."""
 
     def command(self, ports: dict[str, int]) -> list[str]:
-        """The program and its arguments. Raises ClusterError where the program is missing."""
+        """Returns the program and its arguments. Raises ClusterError where the program is missing."""
 
     def environment(self, ports: dict[str, int]) -> dict[str, str]:
-        """All of its environment variables."""
+        """Returns all environment variables of the program; what it starts inherits them."""
 
     def is_ready(self, ports: dict[str, int]) -> bool:
-        """Whether it answers."""
+        """Whether the server answers."""
 
     def clean_up(self, ports: dict[str, int]) -> None:
-        """Removes what it leaves behind when it has ended."""
+        """Removes what the server leaves behind when it has ended."""
 
 
 def launch(server: Server, home: Path, state: ClusterState) -> ClusterState:
@@ -86,7 +86,7 @@ def end(server: Server, state: ClusterState) -> int:
 
 
 def log_path(server: Server, home: Path) -> Path:
-    """What the server prints."""
+    """Returns the file that the server's output goes to."""
     return home / "logs" / f"{server.name}.log"
 
 

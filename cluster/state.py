@@ -17,40 +17,45 @@ _FILE = "cluster.json"
 
 
 class Service(Frozen):
-    """A server of the cluster."""
+    """A server of the cluster that was started."""
 
     pid: int
+    """Process id of the server."""
     ports: dict[str, int]
+    """Ports that the server listens on, by name."""
 
 
 class ClusterState(Frozen):
     """The content of cluster.json. It outlives the processes: the store keeps its credentials."""
 
     id: str = Field(default_factory=lambda: secrets.token_hex(8))
+    """Mark of the cluster's processes, by which they are told from strangers."""
     token: str = Field(default_factory=lambda: secrets.token_hex(32), repr=False)
     """Ray's authentication token: without one, every user of this machine could run code in the cluster."""
     access_key: str = Field(default_factory=lambda: secrets.token_hex(10))
+    """Name of the store's user."""
     secret_key: str = Field(default_factory=lambda: secrets.token_hex(20), repr=False)
+    """Password of the store's user."""
     services: dict[str, Service] = Field(default_factory=dict)
-    """What was started, by name: ray, store."""
+    """Servers that were started, by name: ray, store."""
 
     def with_service(self, name: str, service: Service) -> "ClusterState":
-        """This state with one service more."""
+        """Returns this state with one service more."""
         return self.model_copy(update={"services": {**self.services, name: service}})
 
     def without_service(self, name: str) -> "ClusterState":
-        """This state with one service less."""
+        """Returns this state with one service less."""
         services = {key: value for key, value in self.services.items() if key != name}
         return self.model_copy(update={"services": services})
 
 
 def cluster_home(home: Path | str | None = None) -> Path:
-    """`home`, else $SCENEREC_HOME, else ~/.scenerec."""
+    """Returns the folder of the cluster: `home`, else $SCENEREC_HOME, else ~/.scenerec."""
     return Path(home or os.environ.get("SCENEREC_HOME") or "~/.scenerec").expanduser().absolute()
 
 
 def load_state(home: Path) -> ClusterState | None:
-    """The state in `home`, None if there is none. Raises ClusterError if the file is damaged."""
+    """Reads the state in `home`; None if there is none. Raises ClusterError if the file is damaged."""
     path = home / _FILE
     try:
         return ClusterState.model_validate_json(path.read_bytes())

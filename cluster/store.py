@@ -8,7 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from typing_extensions import override
+
 from cluster import loopback
+from cluster.server import Server
 from scenerec.errors import ClusterError
 
 _REGION = "us-east-1"
@@ -16,23 +19,25 @@ _VOLUME_MB = 128  # of the files that hold the objects; seven are begun for each
 
 
 @dataclass(frozen=True)
-class Store:
-    """The store of one cluster (a Server)."""
+class Store(Server):
+    """The S3 store of one embedded cluster."""
 
     home: Path
-    """Folder of the cluster; the objects lie in store/ below it."""
+    """Folder of the cluster; the objects lie in store/ below."""
     sockets: Path
-    """Folder of a short path for its sockets."""
+    """Folder for sockets, whose path is short."""
     access_key: str
+    """Name of the only user."""
     secret_key: str = field(repr=False)
+    """Password of the only user."""
 
     name = "store"
     port_names = ("s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
+    # SeaweedFS waits 15 s for streams of its own. What it has acknowledged is written: it may be killed.
     stop_patience_s = 1.0
-    """SeaweedFS waits 15 s for streams of its own. What it has acknowledged is written: it may be killed."""
 
+    @override
     def command(self, ports: dict[str, int]) -> list[str]:
-        """See Server."""
         self._data.mkdir(parents=True, exist_ok=True)
         self._write_identities()
         return [
@@ -61,26 +66,27 @@ class Store:
             "-volume.preStopSeconds=0",
         ]
 
+    @override
     def environment(self, ports: dict[str, int]) -> dict[str, str]:
-        """See Server."""
         return dict(os.environ)
 
+    @override
     def is_ready(self, ports: dict[str, int]) -> bool:
-        """See Server."""
         return loopback.get(f"{self.url(ports)}/healthz") is not None
 
+    @override
     def clean_up(self, ports: dict[str, int]) -> None:
-        """See Server. Sockets stay in /tmp, for which SeaweedFS offers no other place."""
+        """Removes the sockets that stay in /tmp: SeaweedFS offers no other place for them."""
         for part in ("s3", "master", "volume", "filer"):
             with suppress(OSError):
                 Path(f"/tmp/seaweedfs-{part}-grpc-{ports[f'{part}_grpc']}.sock").unlink(missing_ok=True)
 
     def url(self, ports: dict[str, int]) -> str:
-        """Address of the S3 server."""
+        """Returns the address of the S3 server."""
         return f"http://127.0.0.1:{ports['s3']}"
 
     def client_environment(self, ports: dict[str, int]) -> dict[str, str]:
-        """The AWS variables by which a program reaches the store."""
+        """Returns the AWS variables by which a program reaches the store."""
         return {
             "AWS_ENDPOINT_URL": self.url(ports),
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -112,7 +118,7 @@ class Store:
             raise ClusterError(f"bucket `{name}`: the embedded store refuses it: {error}") from None
 
     def used_bytes(self) -> int:
-        """Bytes on disk of everything in the store."""
+        """Counts the bytes on disk of everything in the store."""
         total = 0
         for path in self._data.rglob("*"):
             with suppress(OSError):  # volumes come and go while we look

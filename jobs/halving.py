@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
 
 from scenerec.search.halving import Halving
-from scenerec.search.trial import towards_better
+from scenerec.search.objectives import towards_better
 
 _DECISIONS = {"go on": TrialScheduler.CONTINUE, "wait": TrialScheduler.PAUSE, "stop": TrialScheduler.STOP}
 

@@ -9,10 +9,11 @@ from ray.tune import schedulers
 
 from jobs.halving import HalvingScheduler
 from scenerec.config import space
-from scenerec.config.tune import MAXIMISED, TuneConfig
+from scenerec.config.tune import TuneConfig
 from scenerec.search.halving import asynchronous, hyperband
 from scenerec.search.levels import halving_rungs, most_epochs, rung_time, rung_times
-from scenerec.search.trial import Trial, is_value, towards_better
+from scenerec.search.objectives import OBJECTIVES, towards_better
+from scenerec.search.trial import Trial
 
 TIME = "rung_time"
 
@@ -35,7 +36,7 @@ def make_scheduler(config: TuneConfig, earlier: list[Trial], at_once: int) -> sc
 
 def mode(objective: str) -> str:
     """Tune's word for which values are better."""
-    return "max" if objective in MAXIMISED else "min"
+    return "max" if OBJECTIVES[objective].is_maximised else "min"
 
 
 def results(config: TuneConfig, trial: Trial) -> list[dict[str, float]]:
@@ -44,9 +45,7 @@ def results(config: TuneConfig, trial: Trial) -> list[dict[str, float]]:
     if config.budget.by != "epochs":
         value = trial.value(objective)
         return [] if value is None else [{TIME: rung_time(config, trial.level), objective: value}]
-    return [
-        {TIME: epoch["epoch"], objective: epoch[objective]} for epoch in trial.history if is_value(epoch[objective])
-    ]
+    return [{TIME: epoch.epoch, objective: value} for epoch, value in trial.curve(objective)]
 
 
 def _halving(config: TuneConfig, earlier: list[Trial], at_once: int) -> HalvingScheduler:

@@ -11,8 +11,8 @@ from ray.tune.experiment import Trial as TuneTrial
 from jobs.orphans import remove_orphaned_placement_groups
 from scenerec.config.space import Point, describe_point
 from scenerec.config.tune import TuneConfig
+from scenerec.job_log import SearchNews, TrialNews
 from scenerec.search.levels import most_epochs, trial_levels
-from scenerec.search.progress import SearchNews, TrialNews
 from scenerec.search.samplers import Sampler
 from scenerec.search.standing import leaderboard, savings
 from scenerec.search.trial import Trial
@@ -152,7 +152,7 @@ class SearchLog(tune.Callback):
 
     def _trial_news(self, trial: Trial) -> TrialNews:
         objective = self.config.objective[0]
-        newest = trial.history[-1] if trial.history else {}
+        newest = trial.history[-1].validation if trial.history else {}
         return TrialNews(
             number=trial.number,
             state=trial.state,

@@ -9,6 +9,7 @@ from typing import Any
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.packed_set import open_set
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.job_log import Event, Failure, RunResult, format_line
 from scenerec.storage import open_storage
@@ -16,6 +17,7 @@ from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.plan import Plan
 from scenerec.training.preflight import plan_job
+from scenerec.training.task import task_of
 from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
@@ -26,6 +28,7 @@ _RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # or each line comes twice
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that watches for notices which the loop does not heed
 }
 
 
@@ -36,11 +39,11 @@ class Reporter:
         """Called on rank 0."""
         say(event)
 
-    def report(self, config: TrainConfig, world: World, metrics: dict[str, Any]) -> None:
+    def report(self, config: TrainConfig, world: World, metrics: EpochMetrics) -> None:
         """Called on all ranks at the end of an epoch; the run goes on when it returns."""
         import ray.train
 
-        ray.train.report(metrics)
+        ray.train.report(metrics.as_dict())
 
 
 def main(config_file: str) -> int:
@@ -105,14 +108,12 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
 
 def _trainer(framework: str) -> Any:
     if framework == "torch":
-        from ray.train.torch import TorchTrainer
+        from jobs.torch_trainer import TorchTrainer
 
         return TorchTrainer
-    from ray.train.tensorflow import TensorflowTrainer
+    from jobs.tf_trainer import TensorflowTrainer
 
-    from jobs.tf_backend import KerasConfig
-
-    return partial(TensorflowTrainer, tensorflow_config=KerasConfig())
+    return TensorflowTrainer
 
 
 def train_on_worker(settings: dict[str, Any]) -> None:
@@ -125,7 +126,8 @@ def train_on_worker(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
-        job = TrainingJob(config, plan, open_set(config.data.train, config.data.train_share), open_set(config.data.val))
+        train_set, val_set = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+        job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         train(job, world, _learner(job, world), reporter.say, partial(reporter.report, config, world))
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
@@ -145,7 +147,7 @@ def _device(config: TrainConfig) -> str:
     return "cuda:0"
 
 
-def _learner(job: TrainingJob, world: World) -> Learner:
+def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     threads = job.config.scale.cpus_per_worker
     if job.config.framework == "torch":
         from scenerec.training import torch_learner

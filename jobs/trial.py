@@ -16,10 +16,11 @@ from typing import Any
 from jobs.train import Reporter, fit
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError
 from scenerec.job_log import Event
 from scenerec.search.levels import Level, judged_epochs, trial_levels, trial_name
-from scenerec.search.relay import Bookmark, Relay, allow, take_over, wait_until_allowed
+from scenerec.search.relay import Bookmark, Relay, RunNews, allow, take_over, wait_until_allowed
 from scenerec.search.statics import static_values
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.preflight import plan_job
@@ -31,7 +32,7 @@ BOOKMARK_FILE = "bookmark.json"
 
 _PAUSE_TRIALS = frozenset({"asha", "hyperband", "pbt"})  # Tune wants a checkpoint of each epoch then
 
-Tell = Callable[[dict[str, Any], Bookmark], None]
+Tell = Callable[[RunNews, Level, Bookmark], None]
 
 
 def run_trial(settings: dict[str, Any], search: dict[str, Any], session: str) -> None:
@@ -53,8 +54,9 @@ def run_trial(settings: dict[str, Any], search: dict[str, Any], session: str) ->
         static = static_values(config.objective, levels[-1].config, plan.classes, folder.storage)
         keeps_place = config.scheduler.kind in _PAUSE_TRIALS
 
-        def tell(metrics: dict[str, Any], place: Bookmark) -> None:
-            _report({**metrics, **static, "part": place.part}, place if keeps_place else None)
+        def tell(news: RunNews, level: Level, place: Bookmark) -> None:
+            told = {"rung_time": news.rung_time, "is_last": news.is_last, "level": level.number, "part": place.part}
+            _report({**news.epoch.as_dict(), **static, **told}, place if keeps_place else None)
 
         for level in _levels_left(levels, bookmark):
             _train_level(config, level, bookmark, Bookmark(level.config.run_url, trial_name(number), part, 0), tell)
@@ -73,10 +75,10 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
     judged = judged_epochs(config, level.config.optimize.epochs)
 
     def tell_news() -> None:
-        for metrics in relay.news():
-            tell({**metrics, "level": level.number}, Bookmark(here.run, here.trial, here.part, relay.told_epochs))
-            if metrics["epoch"] in judged:
-                allow(relay.folder, metrics["epoch"])
+        for news in relay.news():
+            tell(news, level, Bookmark(here.run, here.trial, here.part, relay.told_epochs))
+            if news.epoch.epoch in judged:
+                allow(relay.folder, news.epoch.epoch)
 
     tell_news()  # what an earlier session has trained is judged before any more is spent
     if relay.folder.read_result() is not None:
@@ -97,11 +99,11 @@ class TrialReporter(Reporter):
     def say(self, event: Event) -> None:
         """Nothing: the search's log tells of each epoch."""
 
-    def report(self, config: TrainConfig, world: World, metrics: dict[str, Any]) -> None:
-        """See Reporter. Rank 0 waits for all: the others meet it in the next step."""
+    def report(self, config: TrainConfig, world: World, metrics: EpochMetrics) -> None:
+        """Rank 0 waits for all: the others meet it in the next step."""
         super().report(config, world, metrics)
-        if world.is_chief and metrics["epoch"] in self.judged_epochs:
-            wait_until_allowed(RunFolder(config.run_url), metrics["epoch"])
+        if world.is_chief and metrics.epoch in self.judged_epochs:
+            wait_until_allowed(RunFolder(config.run_url), metrics.epoch)
 
 
 class _Training:
@@ -132,7 +134,7 @@ class _Training:
             self.error = error
 
 
-def _report(metrics: dict[str, Any], place: Bookmark | None) -> None:
+def _report(metrics: dict[str, int | float | str], place: Bookmark | None) -> None:
     """Tells Tune, which stops the trial here if its scheduler says so."""
     from ray import tune
 

@@ -15,7 +15,6 @@ from scenerec.errors import ScenerecError
 from scenerec.job_log import Failure, Note, RunResult
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.plan import trials_at_once
-from scenerec.search.progress import SearchNews, TrialNews, format_news
 from scenerec.search.report import write_report
 from scenerec.search.result import search_result
 from scenerec.search.samplers import make_sampler
@@ -42,7 +41,7 @@ _MOST_OF_HEAD = 0.9
 
 
 def main(config_file: str) -> int:
-    """Runs the search of `config_file`; returns the exit code. Prints lines of `scenerec.search.progress`."""
+    """Runs the search of `config_file`; returns the exit code. Prints lines of `scenerec.job_log`."""
     try:
         config = parse_as(TuneConfig, read_config(config_file), config_file)
         say(RunResult(run(config)))
@@ -92,7 +91,7 @@ def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
     ray.init(log_to_driver=False, logging_level="ERROR")
     at_once = trials_at_once(config, _nodes())
     say(Note(f"{at_once} trial(s) at once; {len(ended)} of {config.trials} ended before, {len(unfinished)} go on"))
-    log = SearchLog(config, job_id(), make_sampler(config, earlier), earlier, _say_news)
+    log = SearchLog(config, job_id(), make_sampler(config, earlier), earlier, say)
     with tempfile.TemporaryDirectory(prefix="scenerec-tune-") as notes:
         _tuner(config, log, unfinished, at_once, notes).fit()
     ray.shutdown()  # a training after it connects anew, and shows its workers' lines
@@ -180,10 +179,6 @@ def _export(run_url: str) -> str | None:
         say(Note(f"not exported: {reasons[-1].removeprefix('error: ') if reasons else 'see the log'}"))
         return None
     return json.loads(exported.stdout.splitlines()[-1])["url"]
-
-
-def _say_news(news: TrialNews | SearchNews) -> None:
-    print(format_news(news), flush=True)
 
 
 if __name__ == "__main__":

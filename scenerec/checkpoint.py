@@ -6,7 +6,7 @@ ema.safetensors, and state.json, which goes last and lists the others' checksums
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ScenerecError
 from scenerec.storage import Storage
 
@@ -56,15 +57,15 @@ class RunState:
     identity: dict[str, Any]
     """What fixes the sequence of batches and the weights' names and shapes."""
     plateau: dict[str, Any]
-    """Of reduce-on-plateau."""
-    history: list[dict[str, Any]]
-    """The finished epochs' metrics."""
+    """What the schedule reduce-on-plateau remembers: the fields of its PlateauState."""
+    history: list[EpochMetrics]
+    """Metrics of the finished epochs, in order."""
     partial: dict[str, Any]
     """Sums over the epoch under way: loss, steps and seconds."""
     config: dict[str, Any]
-    """The whole config."""
+    """The whole config of the training job."""
     framework: str
-    """Which wrote it."""
+    """Framework that wrote it: torch or tensorflow."""
     labels: tuple[str, ...] = ()
     """Class names in order of class index; empty in checkpoints that are older than the field."""
 
@@ -74,7 +75,9 @@ class Checkpoint:
     """A place to resume from."""
 
     run: RunState
+    """Where the run is."""
     learner: LearnerState
+    """What training has changed."""
 
 
 def checkpoint_name(global_step: int) -> str:
@@ -96,6 +99,7 @@ def save_checkpoint(storage: Storage, checkpoint: Checkpoint) -> str:
     state = {
         "version": 1,
         **asdict(checkpoint.run),
+        "history": [epoch.as_dict() for epoch in checkpoint.run.history],
         "updates": learner.updates,
         "loss_scale": learner.loss_scale,
         "good_steps": learner.good_steps,
@@ -147,9 +151,9 @@ def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
     return Checkpoint(_run_state(state), learner)
 
 
-def read_best(storage: Storage) -> dict[str, Any] | None:
-    """{"checkpoint": name, "val_top1": ...} of the best checkpoint, None where none is named yet."""
-    return json.loads(storage.get(BEST_FILE)) if storage.size(BEST_FILE) is not None else None
+def best_checkpoint(storage: Storage) -> str | None:
+    """Name of the best checkpoint, None where none is named yet. Raises StorageError."""
+    return str(json.loads(storage.get(BEST_FILE))["checkpoint"]) if storage.size(BEST_FILE) is not None else None
 
 
 def prune_checkpoints(storage: Storage, keep: int) -> list[str]:
@@ -158,8 +162,7 @@ def prune_checkpoints(storage: Storage, keep: int) -> list[str]:
     Returns the names that went. The state file goes first: a checkpoint is never half there.
     """
     complete = list_checkpoints(storage)
-    best = read_best(storage)
-    kept = {*complete[-keep:], *([best["checkpoint"]] if best else [])}
+    kept = {*complete[-keep:], best_checkpoint(storage)}
     newest = complete[-1] if complete else ""
     folders: dict[str, list[str]] = {}
     for info in storage.list("step-"):
@@ -183,10 +186,10 @@ class CheckpointWriter:
     def save(
         self,
         checkpoint: Checkpoint,
-        best: dict[str, Any] | None = None,
+        best: Mapping[str, float] | None = None,
         after: Callable[[], None] | None = None,
     ) -> None:
-        """Writes `checkpoint`; with `best` it becomes the best one, described by these values; then calls `after`.
+        """Writes `checkpoint`, with `best` (what best.json says beside its name) as the best one; then calls `after`.
 
         Raises what the save before it raised.
         """
@@ -212,7 +215,7 @@ class CheckpointWriter:
         finally:
             self._thread.shutdown()
 
-    def _save(self, checkpoint: Checkpoint, best: dict[str, Any] | None, after: Callable[[], None] | None) -> None:
+    def _save(self, checkpoint: Checkpoint, best: Mapping[str, float] | None, after: Callable[[], None] | None) -> None:
         name = save_checkpoint(self.storage, checkpoint)
         if best is not None:
             self.storage.put(BEST_FILE, json.dumps({"checkpoint": name, **best}).encode())
@@ -237,4 +240,5 @@ def _read_state(storage: Storage, name: str) -> dict[str, Any]:
 
 def _run_state(state: dict[str, Any]) -> RunState:
     known = {name: state[name] for name in RunState.__dataclass_fields__ if name in state}
-    return RunState(**{**known, "labels": tuple(state.get("labels", ()))})
+    history = [EpochMetrics.model_validate(epoch) for epoch in state["history"]]
+    return RunState(**{**known, "history": history, "labels": tuple(state.get("labels", ()))})

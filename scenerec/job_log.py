@@ -1,14 +1,21 @@
-"""The lines (logfmt) in which a job tells its log how far it is: rank 0 prints, `scenerec logs` reads."""
+"""The lines in which a job tells its log how it stands: its process prints them, `scenerec logs` reads them.
+
+Each line is a tag and what the event says: `[progress]` and `[epoch]` of a training in logfmt, `[trial]` and `[search]`
+of a search and the `[result]` of any job in JSON, `[note]` and `[error]` in words.
+"""
 
 import json
 import math
 import re
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+from scenerec.epoch_metrics import VALIDATION_PREFIX, EpochMetrics
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RAY_PREFIX = re.compile(r"^\([^()]*\bpid=\d+[^()]*\) ")
-_KIND = re.compile(r"^\[(progress|epoch|note|result|error)\] ?(.*)$")
+_TAGGED = re.compile(r"^\[([a-z]+)\] ?(.*)$")
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,7 @@ class Progress:
     """Where a run is within an epoch."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     epochs: int
     """Epochs of the whole run."""
     step: int
@@ -38,21 +45,35 @@ class EpochSummary:
     """A finished epoch."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     epochs: int
     """Epochs of the whole run."""
     train_loss: float
-    """Mean over the epoch's steps."""
-    val_loss: float
-    """Mean over the validation set."""
-    val_top1: float
-    """Share of validation images whose class ranked first, 0 to 1."""
-    val_top5: float
-    """Share of validation images whose class was among the first five, 0 to 1."""
+    """Mean training loss over the epoch's steps."""
+    validation: Mapping[str, float]
+    """Metrics over the validation set by key, such as val_loss and val_top1, in the task's order."""
     images_per_s: float
     """Training images per second over all workers."""
     lr: float
     """Learning rate of the epoch's last step."""
+
+    @staticmethod
+    def of(metrics: EpochMetrics, epochs: int) -> "EpochSummary":
+        """The summary of an epoch of a run of so many."""
+        return EpochSummary(
+            metrics.epoch, epochs, metrics.train_loss, metrics.validation, metrics.images_per_s, metrics.lr
+        )
+
+    def as_dict(self) -> dict[str, int | float]:
+        """One flat object, in the order of the line."""
+        return {
+            "epoch": self.epoch,
+            "epochs": self.epochs,
+            "train_loss": self.train_loss,
+            **self.validation,
+            "images_per_s": self.images_per_s,
+            "lr": self.lr,
+        }
 
 
 @dataclass(frozen=True)
@@ -60,7 +81,7 @@ class Note:
     """Something a person should know, such as where a run resumes."""
 
     text: str
-    """One line."""
+    """The words, on one line."""
 
 
 @dataclass(frozen=True)
@@ -68,73 +89,145 @@ class Failure:
     """Why the job stops: a user error's message."""
 
     message: str
-    """One line; a message of several lines is printed as several."""
+    """The message; one of several lines is printed, and read back, as several."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What the run came to: the content of result.json."""
+    """What the job came to; of a training the content of result.json."""
 
     content: dict[str, Any]
-    """Plain JSON values."""
+    """JSON values by key."""
 
 
-Event = Progress | EpochSummary | Note | Failure | RunResult
+@dataclass(frozen=True)
+class TrialNews:
+    """How a trial of a search stands."""
+
+    number: int
+    """Number of the trial, from 0."""
+    state: str
+    """running, paused, finished, stopped, failed or refused."""
+    epoch: int
+    """Epochs done."""
+    epochs: int
+    """Epochs that it would run in all."""
+    objective: str
+    """Which value is meant, such as val_top1."""
+    value: float | None
+    """The objective after the newest epoch."""
+    best: float | None
+    """The best value of the objective so far."""
+    point: str
+    """What is tried, in words."""
+    reason: str | None = None
+    """Why it failed or was refused."""
+
+
+@dataclass(frozen=True)
+class SearchNews:
+    """How a search stands."""
+
+    ended: int
+    """Trials that have ended."""
+    trials: int
+    """Trials that are wanted in all."""
+    running: int
+    """Trials that run now."""
+    best_trial: int | None
+    """Number of the trial that leads, None where none has a value."""
+    best: float | None
+    """The leading trial's value of the objective."""
+    objective: str
+    """Which value is meant, such as val_top1."""
+    epochs: float
+    """Epochs run by all trials, in epochs of the full resolution and data."""
+    full_epochs: float
+    """Epochs of the same trials without early stopping."""
+    eta_s: float
+    """Seconds to the end of the search, infinite where it is not known."""
+
+
+Event = Progress | EpochSummary | Note | Failure | RunResult | TrialNews | SearchNews
 
 
 def format_line(event: Event) -> str:
-    """The line that `parse_line` reads back; numbers keep six significant digits.
+    """The line that `parse_line` reads back; numbers of logfmt keep six significant digits.
 
     A Failure of several lines gives several.
     """
-    match event:
-        case Progress():
-            return f"[progress] epoch={event.epoch}/{event.epochs} step={event.step}/{event.steps} " + _numbers(
-                images_per_s=event.images_per_s, loss=event.loss, lr=event.lr, eta_s=event.eta_s
-            )
-        case EpochSummary():
-            return f"[epoch] epoch={event.epoch}/{event.epochs} " + _numbers(
-                train_loss=event.train_loss,
-                val_loss=event.val_loss,
-                val_top1=event.val_top1,
-                val_top5=event.val_top5,
-                images_per_s=event.images_per_s,
-                lr=event.lr,
-            )
-        case Note():
-            return f"[note] {' '.join(event.text.split())}"
-        case Failure():
-            return "\n".join(f"[error] {line}" for line in event.message.splitlines() if line.strip())
-        case RunResult():
-            return f"[result] {json.dumps(event.content)}"
+    form = _FORMS[type(event)]
+    return "\n".join(f"[{form.tag}] {line}" for line in form.write(event).split("\n"))
 
 
 def parse_line(line: str) -> Event | None:
     """The event of a line of a log, with or without Ray's `(Name pid=1) ` before it; None for other lines."""
-    found = _KIND.match(_RAY_PREFIX.sub("", plain(line)).rstrip())
-    if not found:
+    found = _TAGGED.match(_RAY_PREFIX.sub("", plain(line)).rstrip())
+    form = _FORM_OF_TAG.get(found[1]) if found else None
+    if found is None or form is None:
         return None
-    kind, rest = found.groups()
     try:
-        match kind:
-            case "note":
-                return Note(rest)
-            case "error":
-                return Failure(rest)
-            case "result":
-                content = json.loads(rest)
-                return RunResult(content) if isinstance(content, dict) else None
-            case "epoch":
-                return EpochSummary(**_fields(rest))  # type: ignore[arg-type]
-            case _:
-                return Progress(**_fields(rest))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        return form.read(found[2])
+    except (TypeError, ValueError, KeyError):
         return None  # a line that was cut off, or of a program that prints something similar
 
 
 def plain(line: str) -> str:
     """The line without colours."""
     return _ANSI.sub("", line)
+
+
+def format_duration(seconds: float) -> str:
+    """`75` as "1m15s", `5000` as "1h23m"; "?" where it is not known."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def _write_progress(event: Progress) -> str:
+    numbers = _numbers(images_per_s=event.images_per_s, loss=event.loss, lr=event.lr, eta_s=event.eta_s)
+    return f"epoch={event.epoch}/{event.epochs} step={event.step}/{event.steps} {numbers}"
+
+
+def _read_progress(text: str) -> Progress:
+    return Progress(**_fields(text))  # type: ignore[arg-type]
+
+
+def _write_epoch(event: EpochSummary) -> str:
+    numbers = _numbers(train_loss=event.train_loss, **event.validation, images_per_s=event.images_per_s, lr=event.lr)
+    return f"epoch={event.epoch}/{event.epochs} {numbers}"
+
+
+def _read_epoch(text: str) -> EpochSummary:
+    fields = _fields(text)
+    validation = {key: value for key, value in fields.items() if key.startswith(VALIDATION_PREFIX)}
+    others = {key: value for key, value in fields.items() if key not in validation}
+    return EpochSummary(validation=validation, **others)  # type: ignore[arg-type]
+
+
+def _write_failure(event: Failure) -> str:
+    return "\n".join(line for line in event.message.splitlines() if line.strip())
+
+
+def _read_object(text: str) -> dict[str, Any]:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("not an object")
+    return values
+
+
+def _write_object(event: TrialNews | SearchNews) -> str:
+    """As JSON, which has no infinity: null stands for it."""
+    return json.dumps({key: None if value == math.inf else value for key, value in asdict(event).items()})
+
+
+def _read_search(text: str) -> SearchNews:
+    values = _read_object(text)
+    return SearchNews(**{**values, "eta_s": math.inf if values["eta_s"] is None else values["eta_s"]})
 
 
 def _numbers(**values: float) -> str:
@@ -154,12 +247,27 @@ def _fields(text: str) -> dict[str, float]:
     return fields
 
 
-def format_duration(seconds: float) -> str:
-    """`75` as "1m15s", `5000` as "1h23m"; "?" where it is not known."""
-    if not math.isfinite(seconds) or seconds < 0:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+Told = TypeVar("Told", bound=Event)
+
+
+@dataclass(frozen=True)
+class _Form(Generic[Told]):
+    """How the events of one class are written and read."""
+
+    tag: str
+    write: Callable[[Told], str]
+    """What follows the tag."""
+    read: Callable[[str], Told]
+    """The event of that. Raises TypeError, ValueError or KeyError where it is none."""
+
+
+_FORMS: dict[type, _Form[Any]] = {
+    Progress: _Form("progress", _write_progress, _read_progress),
+    EpochSummary: _Form("epoch", _write_epoch, _read_epoch),
+    Note: _Form("note", lambda event: " ".join(event.text.split()), Note),
+    Failure: _Form("error", _write_failure, Failure),
+    RunResult: _Form("result", lambda event: json.dumps(event.content), lambda text: RunResult(_read_object(text))),
+    TrialNews: _Form("trial", _write_object, lambda text: TrialNews(**_read_object(text))),
+    SearchNews: _Form("search", _write_object, _read_search),
+}
+_FORM_OF_TAG = {form.tag: form for form in _FORMS.values()}

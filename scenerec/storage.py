@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from typing_extensions import override
+
 from scenerec.errors import NotFoundError, StorageError
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ _UNFINISHED = ".unfinished"  # of a local file that is being written
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object of a listing."""
+    """One object, as a listing tells of it."""
 
     key: str
-    """Relative to the storage it was listed from."""
+    """Key, relative to the storage it was listed from."""
     size_bytes: int
 
 
@@ -43,7 +45,7 @@ class Storage(Protocol):
         """Objects whose key begins with `prefix`, by key. A missing folder is empty; a missing bucket an error."""
 
     def get(self, key: str) -> bytes:
-        """The whole object."""
+        """The content of the whole object."""
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from `start`, fewer at the end of the object."""
@@ -81,19 +83,20 @@ def split_url(url: str) -> tuple[str, str]:
     return folder or ".", key
 
 
-class LocalStorage:
-    """A folder of the file system."""
+class LocalStorage(Storage):
+    """A folder of the file system; an object's version is its SHA-256."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
 
     @property
+    @override
     def url(self) -> str:
-        """The absolute path."""
+        """The absolute path of the folder."""
         return str(self.root)
 
+    @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """See Storage."""
         base = self.root / prefix.rpartition("/")[0]
         with _local_errors(str(base)):
             files = [path for path in base.rglob("*") if path.suffix != _UNFINISHED and path.is_file()]
@@ -103,22 +106,23 @@ class LocalStorage:
                 if key.startswith(prefix):
                     yield ObjectInfo(key, keys[key].stat().st_size)
 
+    @override
     def get(self, key: str) -> bytes:
-        """See Storage."""
         with _local_errors(self._path(key)):
             try:
                 return (self.root / key).read_bytes()
             except NotADirectoryError:  # the root is a file; `size` says too that there is no such object
                 raise FileNotFoundError from None
 
+    @override
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        """See Storage."""
         with _local_errors(self._path(key)), (self.root / key).open("rb") as file:
             file.seek(start)
             return file.read(length)
 
+    @override
     def put(self, key: str, content: bytes | Path) -> None:
-        """See Storage. Written beside its place, then renamed."""
+        """Writes beside the object's place, then renames."""
         target = self.root / key
         with _local_errors(self._path(key)):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -136,16 +140,17 @@ class LocalStorage:
                 Path(temporary).unlink(missing_ok=True)
                 raise
 
+    @override
     def get_versioned(self, key: str) -> tuple[bytes, str] | None:
-        """See Storage."""
         try:
             content = self.get(key)
         except NotFoundError:
             return None
         return content, hashlib.sha256(content).hexdigest()
 
+    @override
     def put_if(self, key: str, content: bytes, version: str | None) -> bool:
-        """See Storage. Writers of this folder, on one machine, take turns."""
+        """Writers of this folder, on one machine, take turns."""
         parent = (self.root / key).parent
         with _local_errors(self._path(key)):
             parent.mkdir(parents=True, exist_ok=True)
@@ -160,8 +165,9 @@ class LocalStorage:
         finally:
             os.close(turn)
 
+    @override
     def delete(self, key: str) -> None:
-        """See Storage. Folders that become empty go too."""
+        """Removes the object, and folders that become empty."""
         with _local_errors(self._path(key)):
             (self.root / key).unlink(missing_ok=True)
             with suppress(OSError):
@@ -170,8 +176,8 @@ class LocalStorage:
                         break
                     parent.rmdir()
 
+    @override
     def size(self, key: str) -> int | None:
-        """See Storage."""
         with _local_errors(self._path(key)):
             path = self.root / key
             return path.stat().st_size if path.is_file() else None
@@ -195,8 +201,11 @@ class _local_errors:  # noqa: N801 - reads as a context manager
             raise StorageError(f"{self.path}: {error.strerror or error}") from None
 
 
-class S3Storage:
-    """A prefix of a bucket of any S3-compatible store, by the standard AWS variables and AWS_ENDPOINT_URL."""
+class S3Storage(Storage):
+    """A prefix of a bucket of any S3-compatible store, by the standard AWS variables and AWS_ENDPOINT_URL.
+
+    An object's version is its ETag.
+    """
 
     attempts = 4
     """Tries of each request; the pause before a further one doubles from half a second."""
@@ -208,12 +217,13 @@ class S3Storage:
         self._client_pid = 0
 
     @property
+    @override
     def url(self) -> str:
-        """s3://bucket/prefix."""
+        """The address s3://bucket/prefix."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
+    @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """See Storage."""
         request = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
         while True:
             page = self._retry("", partial(self.client.list_objects_v2, **request))  # type: ignore[arg-type]
@@ -223,16 +233,19 @@ class S3Storage:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
 
+    @override
     def get(self, key: str) -> bytes:
-        """See Storage."""
-        return self._retry(key, lambda: self._read(key))
+        return self._retry(key, lambda: self._read(key))[0]
 
+    @override
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        """See Storage."""
-        return self._retry(key, lambda: self._read(key, Range=f"bytes={start}-{start + length - 1}")) if length else b""
+        if not length:
+            return b""
+        return self._retry(key, lambda: self._read(key, Range=f"bytes={start}-{start + length - 1}"))[0]
 
+    @override
     def put(self, key: str, content: bytes | Path) -> None:
-        """See Storage. Large files go up in parts, which S3 joins at the end."""
+        """Sends large files in parts, which S3 joins at the end."""
 
         def upload() -> None:
             if isinstance(content, Path):
@@ -242,20 +255,16 @@ class S3Storage:
 
         self._retry(key, upload)
 
+    @override
     def get_versioned(self, key: str) -> tuple[bytes, str] | None:
-        """See Storage."""
-
-        def read() -> tuple[bytes, str]:
-            response = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
-            return response["Body"].read(), response["ETag"]
-
         try:
-            return self._retry(key, read)
+            return self._retry(key, lambda: self._read(key))
         except NotFoundError:
             return None
 
+    @override
     def put_if(self, key: str, content: bytes, version: str | None) -> bool:
-        """See Storage. By S3's conditional requests."""
+        """Writes by S3's conditional requests."""
         from botocore.exceptions import ClientError
 
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
@@ -273,24 +282,17 @@ class S3Storage:
 
         return self._retry(key, write)
 
+    @override
     def delete(self, key: str) -> None:
-        """See Storage."""
         self._retry(key, lambda: self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key))
 
+    @override
     def size(self, key: str) -> int | None:
-        """See Storage."""
         try:
             head = self._retry(key, lambda: self.client.head_object(Bucket=self.bucket, Key=self.prefix + key))
         except NotFoundError:
             return None
         return head["ContentLength"]
-
-    def make_bucket(self) -> None:
-        """Creates the bucket if it is not there."""
-        with suppress(NotFoundError):
-            self._retry("", lambda: self.client.head_bucket(Bucket=self.bucket))
-            return
-        self._retry("", lambda: self.client.create_bucket(Bucket=self.bucket))
 
     @property
     def client(self) -> "S3Client":
@@ -315,12 +317,13 @@ class S3Storage:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_client": None}
 
-    def _read(self, key: str, **request: str) -> bytes:
+    def _read(self, key: str, **request: str) -> tuple[bytes, str]:
+        """The content and its version."""
         response = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **request)  # type: ignore[arg-type]
         body = response["Body"].read()
         if len(body) != response["ContentLength"]:
             raise ConnectionError(f"{len(body)} of {response['ContentLength']} bytes arrived")
-        return body
+        return body, response["ETag"]
 
     def _retry(self, key: str, request: Callable[[], Result]) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError

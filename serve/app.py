@@ -11,10 +11,10 @@ from ray.serve.schema import LoggingConfig
 
 import scenerec
 from scenerec.config.serve import ServeConfig, ServeScaleConfig
-from serve import express
-from serve.load import MOST
+from serve.access.admission import MOST
+from serve.http import express
 from serve.replica import Replica, ReplicaSettings
-from serve.rollout import Rollout
+from serve.rollout.rollout import Rollout
 
 ROLLOUT = "Rollout"
 REPLICA = "Replica"
@@ -98,7 +98,7 @@ def grpc_options(config: ServeConfig) -> gRPCOptions | None:
     """Of the cluster, likewise."""
     if config.http.grpc_port is None:
         return None
-    return gRPCOptions(port=config.http.grpc_port, grpc_servicer_functions=["serve.grpc_v2.add_to_server"])
+    return gRPCOptions(port=config.http.grpc_port, grpc_servicer_functions=["serve.oip.grpc_service.add_to_server"])
 
 
 def _versioned(deployment: serve.Deployment, started_with: str = "") -> Any:

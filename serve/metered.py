@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenerec.inference.predictors.engine import Answer
-from serve.events import Event
-from serve.keys import Caller, Guard
-from serve.limits import Limits
-from serve.models import ServedVersion, Shelf
+from serve.access.admission import RequestLimits
+from serve.access.keys import Caller, Guard
+from serve.access_record import AccessRecord
+from serve.shelf import LoadedVersion, Shelf
 
 
 @dataclass(frozen=True)
@@ -19,21 +19,21 @@ class Metered:
     shelf: Shelf
     guard: Guard
     caller: Caller | None
-    event: Event
-    limits: Limits
+    record: AccessRecord
+    limits: RequestLimits
 
     async def ask(
-        self, version: ServedVersion, photographs: Sequence[bytes | np.ndarray]
-    ) -> tuple[ServedVersion, list[Answer]]:
+        self, version: LoadedVersion, photographs: Sequence[bytes | np.ndarray]
+    ) -> tuple[LoadedVersion, list[Answer]]:
         """As Shelf.ask. Also raises RequestError for too many images, and for a caller that asks too often."""
-        event = self.event
-        event.model, event.version, event.images = version.model, version.number, len(photographs)
+        record = self.record
+        record.model, record.version, record.images = version.model, version.number, len(photographs)
         self.limits.check_images(len(photographs))
         self.guard.charge(self.caller, len(photographs))
         version, answers = await self.shelf.ask(version, photographs, self.limits.timeout_s)
-        event.version = version.number
-        event.queued_s = max(answer.queued_s for answer in answers)
-        event.prepared_s = sum(answer.prepared_s for answer in answers)
-        event.inferred_s = max(answer.inferred_s for answer in answers)
-        event.batch_size = max(answer.batch_size for answer in answers)
+        record.version = version.number
+        record.queued_s = max(answer.queued_s for answer in answers)
+        record.prepared_s = sum(answer.prepared_s for answer in answers)
+        record.inferred_s = max(answer.inferred_s for answer in answers)
+        record.batch_size = max(answer.batch_size for answer in answers)
         return version, answers

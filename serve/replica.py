@@ -14,17 +14,16 @@ from ray.serve.handle import DeploymentHandle
 from scenerec.config.serve import BatchingConfig, HttpConfig, ServeConfig
 from scenerec.errors import ScenerecError
 from scenerec.frozen import Frozen
+from serve.access.admission import Load, RequestLimits
+from serve.access.keys import Guard, read_keys
+from serve.access_record import AccessRecord
 from serve.api import Api
-from serve.assignment import Assignment, Report
-from serve.bundle_cache import cache_folder
-from serve.events import Event
-from serve.express import open_way
-from serve.grpc_v2 import GrpcInference
-from serve.keys import Guard, read_keys
-from serve.limits import Limits
-from serve.load import Load
-from serve.models import EngineOptions, Shelf
-from serve.stock import Stock
+from serve.http.express import open_way
+from serve.oip.grpc_service import GrpcInference
+from serve.rollout.assignment import Assignment, Report
+from serve.rollout.bundle_cache import cache_folder
+from serve.rollout.stock import Stock
+from serve.shelf import EngineOptions, Shelf
 from serve.telemetry import AccessLog, Metrics
 
 logger = logging.getLogger("ray.serve")
@@ -78,14 +77,14 @@ class ReplicaSettings(Frozen):
         )
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> RequestLimits:
         """Of each request."""
-        return Limits(int(self.http.max_body_mb * 1e6), self.http.max_images, self.http.timeout_s)
+        return RequestLimits(int(self.http.max_body_mb * 1e6), self.http.max_images, self.http.timeout_s)
 
 
 @serve.ingress()
 class Replica(GrpcInference):
-    """Serves what the roll-out of its application, `serve.rollout.Rollout`, assigns."""
+    """Serves what the roll-out of its application, `serve.rollout.rollout.Rollout`, assigns."""
 
     def __init__(self, settings: ReplicaSettings, rollout: DeploymentHandle) -> None:
         self._settings = settings
@@ -120,12 +119,12 @@ class Replica(GrpcInference):
         """Ray Serve asks how much is to be done here; by itself it would know of gRPC alone."""
         return {RUNNING_REQUESTS_KEY: self.load.count}
 
-    def observe(self, event: Event) -> None:
+    def observe(self, record: AccessRecord) -> None:
         """Notes an answered request."""
         if self._metrics:
-            self._metrics.observe(event)
+            self._metrics.observe(record)
         if self._log:
-            self._log.observe(event)
+            self._log.observe(record)
 
     async def __del__(self) -> None:
         """Ray Serve calls it when the replica has drained."""

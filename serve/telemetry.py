@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from serve.events import Event
+from serve.access_record import AccessRecord
 
 _SECONDS = tuple(0.001 * 2**power for power in range(14))
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -39,18 +39,18 @@ class Metrics:
         self._batch = histogram("batch_size", "Images that the network took together.", _BATCHES)
         self._tags: dict[tuple[str, str], dict[str, str]] = {}
 
-    def observe(self, event: Event) -> None:
+    def observe(self, record: AccessRecord) -> None:
         """Counts a request."""
-        tags = self._tags.setdefault((event.model, event.version), {"model": event.model, "version": event.version})
-        self._requests.inc(1, {**tags, "status": str(event.status), "code": event.code})
-        if not event.images or event.code:
+        tags = self._tags.setdefault((record.model, record.version), {"model": record.model, "version": record.version})
+        self._requests.inc(1, {**tags, "status": str(record.status), "code": record.code})
+        if not record.images or record.code:
             return
-        self._images.inc(event.images, tags)
-        self._latency.observe(event.total_s, tags)
-        self._queued.observe(event.queued_s, tags)
-        self._prepared.observe(event.prepared_s, tags)
-        self._inferred.observe(event.inferred_s, tags)
-        self._batch.observe(event.batch_size, tags)
+        self._images.inc(record.images, tags)
+        self._latency.observe(record.total_s, tags)
+        self._queued.observe(record.queued_s, tags)
+        self._prepared.observe(record.prepared_s, tags)
+        self._inferred.observe(record.inferred_s, tags)
+        self._batch.observe(record.batch_size, tags)
 
     def serving(self, before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> None:
         """The versions in service, as (model, version), before and after a roll-out."""
@@ -70,9 +70,9 @@ class AccessLog:
         self._lines: list[str] = []
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def observe(self, event: Event) -> None:
+    def observe(self, record: AccessRecord) -> None:
         """Notes a request."""
-        self._lines.append(json.dumps(as_document(event, time.time())))
+        self._lines.append(json.dumps(as_document(record, time.time())))
 
     def flush(self) -> None:
         """Writes what was noted."""
@@ -85,22 +85,22 @@ class AccessLog:
             file.write("\n".join(lines) + "\n")
 
 
-def as_document(event: Event, now_s: float) -> dict[str, Any]:
+def as_document(record: AccessRecord, now_s: float) -> dict[str, Any]:
     """What the access log says of a request; what does not apply is left out."""
     document: dict[str, Any] = {
         "time": round(now_s, 3),
-        "request_id": event.request_id,
-        "method": event.method,
-        "path": event.path,
-        "status": event.status,
-        "total_ms": round(event.total_s * 1e3, 2),
+        "request_id": record.request_id,
+        "method": record.method,
+        "path": record.path,
+        "status": record.status,
+        "total_ms": round(record.total_s * 1e3, 2),
     }
     for name in ("code", "model", "version", "caller", "images", "batch_size"):
-        if value := getattr(event, name):
+        if value := getattr(record, name):
             document[name] = value
     for name in ("queued", "prepared", "inferred"):
-        if seconds := getattr(event, f"{name}_s"):
+        if seconds := getattr(record, f"{name}_s"):
             document[f"{name}_ms"] = round(seconds * 1e3, 2)
-    if trace_id := event.trace.split("-")[1:2]:
+    if trace_id := record.trace.split("-")[1:2]:
         document["trace_id"] = trace_id[0]
     return document

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from PIL import Image
 
-from serve.openapi_answers import ERRORS
+from serve.errors import ErrorKind
 from tests.image_fuzz import Outcome, draw_mutated
 from tests.mutated_bodies import PREDICT, Damaged, damage
 from tests.mutated_images import seeds
 
 _OUR_FAILURES = (500, 503, 504)
+_DOCUMENTED = {(kind.status, kind.code) for kind in ErrorKind}
 
 
 def fuzz_pictures(address: str, count: int, seed: int) -> Outcome:
@@ -84,4 +85,4 @@ def _code(status: int, body: bytes) -> str | None:
     except ValueError:
         return None
     is_ours = document.keys() == {"error", "code", "request_id"} and document["error"].isprintable()
-    return document["code"] if is_ours and document["code"] in ERRORS.get(status, ("", {}))[1] else None
+    return document["code"] if is_ours and (status, document["code"]) in _DOCUMENTED else None

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from scenerec.export import graph
+from scenerec.export.graphs import network_graph
 from scenerec.inference.bundles.bundle import BundleInfo, Lineage, Preprocessing
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
@@ -13,11 +13,13 @@ LABELS = ("red", "green", "blue")
 
 def tiny_network() -> ModelProto:
     """A network graph without weights."""
-    pixels = helper.make_tensor_value_info(graph.PIXELS, TensorProto.FLOAT, [graph.BATCH, 3, SIZE, SIZE])
-    logits = helper.make_tensor_value_info(graph.LOGITS, TensorProto.FLOAT, [graph.BATCH, 3])
+    pixels = helper.make_tensor_value_info(
+        network_graph.PIXELS, TensorProto.FLOAT, [network_graph.BATCH, 3, SIZE, SIZE]
+    )
+    logits = helper.make_tensor_value_info(network_graph.LOGITS, TensorProto.FLOAT, [network_graph.BATCH, 3])
     nodes = [
-        helper.make_node("GlobalAveragePool", [graph.PIXELS], ["pooled"], name="pool/GlobalAveragePool"),
-        helper.make_node("Flatten", ["pooled"], [graph.LOGITS], name="head/Flatten"),
+        helper.make_node("GlobalAveragePool", [network_graph.PIXELS], ["pooled"], name="pool/GlobalAveragePool"),
+        helper.make_node("Flatten", ["pooled"], [network_graph.LOGITS], name="head/Flatten"),
     ]
     body = helper.make_graph(nodes, "colours", [pixels], [logits])
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -26,12 +28,12 @@ def tiny_network() -> ModelProto:
 def tiny_graph(in_graph: bool = True) -> ModelProto:
     """The whole graph of a bundle."""
     preprocessing = Preprocessing(image_size=SIZE, eval_crop_ratio=0.875, in_graph=in_graph)
-    return graph.complete(tiny_network(), preprocessing)
+    return network_graph.complete(tiny_network(), preprocessing)
 
 
 def info_of(model: ModelProto, in_graph: bool = True) -> BundleInfo:
     """bundle.json of a whole graph; classes are numbered where they are not the three colours."""
-    inputs, outputs = graph.contracts(model)
+    inputs, outputs = network_graph.contracts(model)
     size, classes = int(inputs[0].shape[2]), int(outputs[0].shape[1])
     return BundleInfo(
         name="colours",
@@ -39,7 +41,7 @@ def info_of(model: ModelProto, in_graph: bool = True) -> BundleInfo:
         preprocessing=Preprocessing(image_size=size, eval_crop_ratio=0.875, in_graph=in_graph),
         inputs=inputs,
         outputs=outputs,
-        opset=graph.opset_of(model),
+        opset=network_graph.opset_of(model),
         lineage=Lineage(
             framework=None, arch=None, source="by hand", route="torch", scenerec="0", exported_at="2026-01-01T00:00:00Z"
         ),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scenerec.config.tune import TuneConfig
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.search.trial import Trial
 
 MakeSearch = Callable[..., TuneConfig]
@@ -37,7 +38,9 @@ def search_document(output: str = "/tmp/runs", **fields: Any) -> dict[str, Any]:
 def invented(number: int, *top1: float | None, state: Any = "finished", **fields: Any) -> Trial:
     """A trial of nine epochs with these top-1 shares."""
     history = tuple(
-        {"epoch": epoch, "val_top1": value, "val_top5": value, "val_loss": None if value is None else 3 - 2 * value}
+        EpochMetrics.model_validate(
+            {"epoch": epoch, "val_top1": value, "val_top5": value, "val_loss": None if value is None else 3 - 2 * value}
+        )
         for epoch, value in enumerate(top1, 1)
     )
     known = {"point": {}, "epochs": 9, "epochs_done": len(top1), "cost": float(len(top1)), "history": history}

@@ -15,7 +15,7 @@ import grpc
 import uvicorn
 
 from serve.api import Api
-from serve.grpc_v2 import GrpcInference, add_to_server
+from serve.oip.grpc_service import GrpcInference, add_to_server
 from tests.tiny_shelf import make_tiny_shelf
 
 

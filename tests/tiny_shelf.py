@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from serve.models import EngineOptions, Shelf, Weighted, load_version
+from serve.shelf import EngineOptions, Shelf, Weighted, load_version
 from tests.tiny_bundle import make_tiny_bundle
 
 SCALES = {"1": 0.05, "2": 0.02}

@@ -106,8 +106,8 @@ def _pack_on_cluster(request: "PackRequest", address: str) -> "PackResult":
     from rich.console import Console
 
     from cluster.address import find_address
-    from cluster.bundle import fill_working_dir
     from cluster.client import ClusterClient
+    from cluster.working_dir import fill_working_dir
     from scenerec import __version__
     from scenerec.commands.follow import exit_code
     from scenerec.commands.screen.live import tell
@@ -180,14 +180,14 @@ def verify(
 
         scenerec data verify s3://scenes/places365/train --no-decode
     """
+    from scenerec.data.integrity import check_set
     from scenerec.data.pool import default_processes, process_runner
-    from scenerec.data.verify import verify as verify_set
     from scenerec.errors import DataError
 
     storage, manifest = _open(data)
     with _ProgressBar("verifying") as progress:
         run = process_runner(processes or default_processes())
-        report = verify_set(storage, manifest, decode=decode, run=run, on_progress=progress.show)
+        report = check_set(storage, manifest, decode=decode, run=run, on_progress=progress.show)
     for defect in report.defects:
         typer.echo(f"{defect.shard}{' ' if defect.sample else ''}{defect.sample}: {defect.problem}")
     if not report.defects:

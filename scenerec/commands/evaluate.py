@@ -99,15 +99,16 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "Evalu
     from pydantic import ValidationError
 
     from scenerec.errors import ConfigError
+    from scenerec.frozen import find_problems
     from scenerec.inference.evaluation.evaluator import EvaluationRequest, own_data, run_output
 
     try:
         request = EvaluationRequest.model_validate({"subject": subject, "data": data or "", **fields})
     except ValidationError as error:
-        problem = error.errors()[0]
+        problem = find_problems(error)[0]
         names = {"subject": "", "other": "compare_"}
-        option = "".join(names.get(str(part), str(part)) for part in problem["loc"]).replace("_", "-")
-        raise ConfigError(f"--{option} {problem['input']}: {problem['msg'].removeprefix('Input ')}") from None
+        option = "".join(names.get(str(part), str(part)) for part in problem.field).replace("_", "-")
+        raise ConfigError(f"--{option}: {problem.message}") from None
     if not data:
         request = request.model_copy(update={"data": own_data(request.subject.target)})
     if request.workers and not request.output:

@@ -1,20 +1,27 @@
 """`scenerec export`: from a trained network to a bundle that onnxruntime runs."""
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import click
+import psutil
 import typer
 
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
+from scenerec.commands.screen.step_lines import StepLines
+from scenerec.export.formats.table import FORMATS
+from scenerec.export.steps import Step, step
+from scenerec.export.targets import TARGETS, find_target
 
 if TYPE_CHECKING:
     from scenerec.export.exporter import Exported
-    from scenerec.export.providers import Support
+    from scenerec.export.graphs.providers import Support
     from scenerec.export.source import Source, Stated
-    from scenerec.export.targets import Precision, Target
+    from scenerec.export.targets import Target
 
 _MODULES_SHOWN = 3
 _OPERATORS_SHOWN = 4
@@ -52,13 +59,12 @@ def export(
             show_default=False,
         ),
     ] = None,
-    target: Annotated[
-        str, typer.Option(help="Where it will run: any, cpu-x86, cpu-arm, cuda, tensorrt, npu or edge.")
-    ] = "any",
+    target: Annotated[str, typer.Option(help=f"Where it will run: {', '.join(TARGETS)}.")] = "any",
     list_targets: Annotated[bool, typer.Option("--list-targets", help="Show what each target picks, and why.")] = False,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8", "int8-dynamic", "tflite-int8", "tflite-fp16"] | None,
+        str | None,
         typer.Option(
+            click_type=click.Choice(tuple(FORMATS)),
             help="Arithmetic of the model. int8 finds the scales of activations on training images; int8-dynamic (for "
             "transformers) finds them at each call.",
             show_default="the target's",
@@ -142,7 +148,6 @@ def export(
     """
     from cluster.environment import use_store_environment
     from scenerec.errors import ConfigError
-    from scenerec.export.targets import TARGETS, find_target
 
     if list_targets:
         _print_targets(tuple(TARGETS.values()), as_json)
@@ -156,25 +161,26 @@ def export(
     data = options.location("--data", data) if data else None
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
-    with quiet_frameworks(verbose) as terminal:
-        from scenerec.commands.screen.step_lines import StepLines
-        from scenerec.export import exporter, tf_onnx
-        from scenerec.export.providers import support
+    with quiet_frameworks(verbose) as terminal, StepLines(terminal) as lines:
+        from scenerec.export import exporter
+        from scenerec.export.conversion.child_process import ChildLimits
+        from scenerec.export.options import Options
         from scenerec.export.source import with_plain_input
 
         stated = _stated(name, arch, image_size, eval_crop_ratio, mean, std, labels)
-        opened = _open(source, keras, torch, checkpoint, stated)
+        lines.say(Step("start-up", _age_s()))
+        with step("weights", lines.say):
+            opened = _open(source, keras, torch, checkpoint, stated)
         if plain_input:
             opened = with_plain_input(opened)
-        wanted: Precision = precision or chosen.precision
-        settings = exporter.Options(
-            precision=wanted,
+        settings = Options(
+            precision=precision or chosen.precision,
             target=chosen,
             route=route,
             opset=opset,
             data=data,
             images=images,
-            limits=tf_onnx.Limits(memory_bytes=int(memory_gb * 2**30)),
+            limits=ChildLimits(memory_bytes=int(memory_gb * 2**30)),
             calibration_data=calibration_data,
             calibration_images=calibration_images,
             max_top1_drop=max_top1_drop,
@@ -182,8 +188,9 @@ def export(
 
         print(f"{opened.name}: {opened.address}{', averaged weights' if opened.averaged else ''}", file=terminal)
         destination = destination or exporter.default_destination(opened, settings)
-        with StepLines(terminal) as lines:
-            exported = exporter.export(opened, destination, settings, lines.say)
+        exported = exporter.export(opened, destination, settings, lines.say)
+        from scenerec.export.graphs.providers import support
+
         supported = support(exported.model) if exported.model else ()
     if as_json:
         providers = [{**asdict(each), "share": each.share} for each in supported]
@@ -194,6 +201,11 @@ def export(
     _print_exported(exported)
     if check:
         _print_support(supported)
+
+
+def _age_s() -> float:
+    """Seconds since this process was started."""
+    return time.time() - psutil.Process().create_time()
 
 
 def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: "Stated") -> "Source":

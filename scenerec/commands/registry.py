@@ -189,12 +189,12 @@ def _pass_gates(
 
 def _open_model(bundle: "Bundle") -> "Predictor":
     if bundle.info.format == "tflite":
-        from scenerec.inference.predictors.tflite_model import TfliteModel
+        from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 
-        return TfliteModel(bundle)
-    from scenerec.inference.predictors.onnx_model import OnnxModel
+        return TflitePredictor(bundle)
+    from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
-    return OnnxModel(bundle)
+    return OnnxPredictor(bundle)
 
 
 def _validation_images(candidate: "Bundle", data: str | None, model: "Predictor") -> "Iterable[ImageBatch]":

@@ -26,7 +26,7 @@ def run_job(
     """
     from rich.console import Console
 
-    from cluster.bundle import fill_working_dir
+    from cluster.working_dir import fill_working_dir
     from scenerec import __version__
     from scenerec.commands.follow import STOPPED_EXIT_CODE, exit_code
     from scenerec.commands.screen.live import tell

@@ -124,7 +124,7 @@ def key(
 
     The key is printed once, on standard output, and kept nowhere.
     """
-    from serve.key_file import add_key, remove_key
+    from serve.access.key_file import add_key, remove_key
 
     _reach_store()
     place = options.location("--file", file)
@@ -154,7 +154,7 @@ def _check(config: "ServeConfig", client: "ClusterClient | None") -> None:
     """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
     from scenerec.inference.bundles.bundle import read_info
     from scenerec.inference.bundles.registry import Registry
-    from serve.key_file import check_keys
+    from serve.access.key_file import check_keys
 
     for model in config.models:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):

@@ -46,18 +46,17 @@ def _news(log: str) -> dict[str, Any]:
     """The newest progress, epoch, state of a search, result and error of a job's log."""
     from dataclasses import asdict
 
-    from scenerec.job_log import EpochSummary, Failure, Progress, RunResult, parse_line
-    from scenerec.search.progress import SearchNews, parse_news
+    from scenerec.job_log import EpochSummary, Failure, Progress, RunResult, SearchNews, parse_line
 
     news: dict[str, Any] = {}
     for line in log.splitlines():
-        match parse_line(line) or parse_news(line):
+        match parse_line(line):
             case Progress() as progress:
                 news["progress"] = asdict(progress)
             case SearchNews() as search:
                 news["search"] = asdict(search)
             case EpochSummary() as summary:
-                news["epoch"] = asdict(summary)
+                news["epoch"] = summary.as_dict()
             case RunResult(content):
                 news["result"] = content
             case Failure(message):

@@ -167,7 +167,7 @@ def _clear(config: "Config") -> None:
 
 
 def _send(client: "ClusterClient", config: "Config") -> str:
-    from cluster.bundle import fill_working_dir
+    from cluster.working_dir import fill_working_dir
     from scenerec import __version__
     from scenerec.config.file import dump_config
 

@@ -192,18 +192,17 @@ def _leaderboard(config: "TuneConfig", ranked: "Sequence[Trial]", top: int) -> "
 
     from scenerec.commands.screen.live_search import STYLES
     from scenerec.config.space import describe_point
-    from scenerec.search.charts import NAMES
-    from scenerec.search.progress import format_value
+    from scenerec.search.objectives import OBJECTIVES
     from scenerec.search.standing import pareto_front
 
     several = len(config.objective) > 1
     front = {trial.number for trial in pareto_front(ranked, config.objective)} if several else set()
     table = Table(box=None, pad_edge=False)
-    for heading in ("TRIAL", "STATE", *(NAMES[each].upper() for each in config.objective), "EPOCHS", "WHAT"):
+    for heading in ("TRIAL", "STATE", *(OBJECTIVES[each].name.upper() for each in config.objective), "EPOCHS", "WHAT"):
         is_text = heading in ("STATE", "WHAT")
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading != "WHAT", overflow="fold")
     for trial in ranked[:top]:
-        values = [format_value(objective, trial.value(objective)) for objective in config.objective]
+        values = [OBJECTIVES[objective].show(trial.value(objective)) for objective in config.objective]
         what = describe_point(trial.point) + (f": {trial.reason}" if trial.reason else "")
         state = trial.state + (", front" if trial.number in front else "")
         epochs = f"{trial.epochs_done}/{trial.epochs}"

@@ -69,7 +69,7 @@ def verify(
     else:
         _print(opened, golden, found)
     if found:
-        from scenerec.export.verify import gate
+        from scenerec.export.verification import gate
 
         gate(opened.url, found, opened.info.precision)
 
@@ -77,7 +77,7 @@ def verify(
 def _against_framework(
     bundle: "Bundle", against: str | None, torch: str | None, data: str | None, images: int
 ) -> "Verification":
-    from scenerec.export.verify import source_of, verify_bundle
+    from scenerec.export.verification import source_of, verify_bundle
 
     source = source_of(bundle, options.location("--against", against) if against else None, torch)
     return verify_bundle(bundle, source, options.location("--data", data) if data else None, images)

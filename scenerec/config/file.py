@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -14,13 +13,12 @@ from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.errors import ConfigError
-from scenerec.frozen import Frozen
+from scenerec.frozen import Field, Frozen, Problem, find_problems
 
-Field = tuple[str | int, ...]  # a path into the YAML: ("optimize", "lr")
 Config = TypeVar("Config", bound=Frozen)
 
 KINDS: dict[str, type[Frozen]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
-"""What a file can describe, by its `kind`."""
+"""The model of each kind of file, by its `kind`."""
 
 _COMMANDS = {"train": "scenerec submit", "tune": "scenerec submit", "serve": "scenerec serve deploy"}
 
@@ -34,18 +32,18 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
 
 
 def load_job(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
-    """As `load_config`, of a file that `scenerec submit` takes: a training job or a search."""
+    """Reads and checks a file that `scenerec submit` takes: a training job or a search. Raises as `load_config`."""
     return parse_job(read_config(path), str(path), overrides)
 
 
 def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
-    """As `load_job`, of a file's text."""
+    """Checks the text of a file that `scenerec submit` takes, called `name` in errors. Raises as `load_config`."""
     is_search = _parse(text, name)[0].get("kind") == "tune"
     return parse_as(TuneConfig, text, name, overrides) if is_search else parse_config(text, name, overrides)
 
 
 def read_config(path: Path | str) -> str:
-    """The text of a file. Raises ConfigError."""
+    """Reads the text of a file. Raises ConfigError."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -54,18 +52,21 @@ def read_config(path: Path | str) -> str:
 
 
 def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """As `load_config`, of a file's text; `name` is what errors call it."""
+    """Checks the text of a training job, called `name` in errors. Raises as `load_config`."""
     return parse_as(TrainConfig, text, name, overrides)
 
 
 def parse_any(text: str, name: str, overrides: Iterable[str] = ()) -> Frozen:
-    """As `parse_config`, of a file of whichever kind it says that it is."""
+    """Checks the text of a file of whichever kind it says that it is. Raises as `load_config`."""
     kind = _parse(text, name)[0].get("kind")
     return parse_as(KINDS.get(str(kind), TrainConfig), text, name, overrides)
 
 
 def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str] = ()) -> Config:
-    """As `parse_config`, of a file of this kind."""
+    """Checks the text of a file against `model`; one that says that it is of another kind is refused.
+
+    Raises as `load_config`.
+    """
     document, lines = _parse(text, name)
     kind = str(document.get("kind"))
     if kind in KINDS and not issubclass(model, KINDS[kind]):
@@ -78,19 +79,19 @@ def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str]
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = [_describe(model, problem, name, lines, sources) for problem in error.errors()]
+        problems = [_describe(model, problem, name, lines, sources) for problem in find_problems(error)]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
 
 
 def dump_config(config: Frozen) -> str:
-    """The config as YAML with every default filled in: what a run folder keeps."""
+    """The config as YAML with every default filled in, as a run folder keeps it."""
     document = config.model_dump(mode="json")
     first: dict[str, Any] = {key: document.pop(key) for key in ("kind", "name") if key in document}
     return yaml.safe_dump(first | document, sort_keys=False, allow_unicode=True)
 
 
 def config_schema(kind: str = "train") -> str:
-    """JSON Schema of a kind of file, for editors."""
+    """The JSON Schema of a kind of file, for editors."""
     return json.dumps(KINDS[kind].model_json_schema(), indent=2)
 
 
@@ -156,20 +157,12 @@ def _assign(document: dict[str, Any], field: Field, value: object, override: str
     block[str(last)] = value
 
 
-def _describe(model: type[Frozen], problem: Any, name: str, lines: dict[Field, int], sources: dict[Field, str]) -> str:
-    field = tuple(part for part in problem["loc"] if part not in ("int", "WorkerRange", "constrained-int"))
-    field = tuple(part for part in field if not str(part).startswith(("literal[", "constrained-")))
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error" and ": " in message:
-        key, rest = message.split(": ", 1)
-        if all(part.isidentifier() for part in key.split(".")):
-            field, message = (*field, *key.split(".")), rest
-    if problem["type"] == "missing":
-        message = "is missing"
-    elif problem["type"] == "extra_forbidden":
-        message = _unknown_key(model, field)
-    elif problem["type"] not in ("value_error",):
-        message = f"{message[0].lower()}{message[1:]}, not {reprlib.repr(problem['input'])}"
+def _describe(
+    model: type[Frozen], problem: Problem, name: str, lines: dict[Field, int], sources: dict[Field, str]
+) -> str:
+    field, message = problem.field, problem.message
+    if problem.is_unknown_key:
+        message = f"unknown key; {_known_keys(model, field)}"
     source = next((text for key, text in sources.items() if field[: len(key)] == key), None)
     return f"{source or _where(name, field, lines)}: {_dotted(field)}: {message}"
 
@@ -186,14 +179,14 @@ def _dotted(field: Field) -> str:
     return ".".join(map(str, field)) or "file"
 
 
-def _unknown_key(model: type[BaseModel], field: Field) -> str:
+def _known_keys(model: type[BaseModel], field: Field) -> str:
     *parents, key = field
     for parent in parents:
         if parent in model.model_fields:  # else it counts in a list or names an entry of a mapping: its parent's model
             model = _submodel(model.model_fields[str(parent)].annotation)
     known = list(model.model_fields)
     nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    return "unknown key; " + (f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}")
+    return f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}"
 
 
 def _submodel(annotation: Any) -> type[BaseModel]:

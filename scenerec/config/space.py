@@ -69,21 +69,21 @@ class Parameter(Frozen):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The ends of a range."""
+        """The two ends of the range."""
         ends = self.uniform or self.log_uniform or self.integer
         assert ends is not None
         return ends
 
     @property
     def values(self) -> Sequence[Any] | None:
-        """All values; None for a continuous range."""
+        """All values that it may have, in order; None for a continuous range."""
         if self.integer:
             return range(self.integer[0], self.integer[1] + 1, self.step)
         return self.choice
 
     @property
     def samples(self) -> tuple[Any, ...]:
-        """All values of a choice, the ends of a range: what a check must try."""
+        """What a check must try: all values of a choice, the ends of a range."""
         if self.choice is not None:
             return self.choice
         return (self.values[0], self.values[-1]) if self.values is not None else self.bounds
@@ -120,6 +120,7 @@ Space = Mapping[str, Parameter]
 """Parameters by field."""
 
 Choose = Callable[[str, Parameter], Any]
+"""Gives the value of a parameter, by its field."""
 
 
 def ordered(space: Space) -> list[str]:
@@ -161,7 +162,7 @@ def random_point(space: Space, base: Mapping[str, Any], rng: random.Random) -> P
 
 
 def grid(space: Space, base: Mapping[str, Any]) -> Iterator[Point]:
-    """Every point once, the last field changing fastest. Raises ValueError for a continuous parameter."""
+    """Yields every point once, the last field changing fastest. Raises ValueError for a continuous parameter."""
     for field, parameter in space.items():
         if parameter.values is None:
             raise ValueError(f"{field}: a grid needs its values: make it a choice")
@@ -201,7 +202,7 @@ def perturb(space: Space, base: Mapping[str, Any], point: Point, rng: random.Ran
 
 
 def size(space: Space, base: Mapping[str, Any], most: int = 100_000) -> int | None:
-    """Number of points, None where there are infinitely many or more than `most`."""
+    """The number of points; None where there are infinitely many or more than `most`."""
     if any(parameter.values is None for parameter in space.values()):
         return None
     count = 0
@@ -213,7 +214,7 @@ def size(space: Space, base: Mapping[str, Any], most: int = 100_000) -> int | No
 
 
 def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"optimize": {"lr": 0.1}} as {"optimize.lr": 0.1}."""
+    """Flattens nested keys: {"optimize": {"lr": 0.1}} becomes {"optimize.lr": 0.1}."""
     flat: dict[str, Any] = {}
     for key, value in document.items():
         if isinstance(value, Mapping):
@@ -236,17 +237,17 @@ def apply_point(document: Mapping[str, Any], point: Mapping[str, Any]) -> dict[s
 
 
 def point_key(point: Mapping[str, Any]) -> str:
-    """The same for equal points, in whatever order their fields are."""
+    """A text that is the same for equal points, in whatever order their fields are."""
     return json.dumps(point, sort_keys=True, default=str)
 
 
 def describe_point(point: Mapping[str, Any]) -> str:
-    """A point in a few words: `resnet18, lr 0.0123, schedule cosine`."""
+    """Says a point in a few words: `resnet18, lr 0.0123, schedule cosine`."""
     return ", ".join(_describe(field, value) for field, value in point.items()) or "the base"
 
 
 def describe_value(value: Any) -> str:
-    """A value in three digits."""
+    """Says a value in three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -17,6 +17,7 @@ from pydantic import (
 from scenerec.config.location import Location, expand_location
 from scenerec.errors import ModelError
 from scenerec.frozen import Frozen
+from scenerec.models.blocks import check_blocks
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 
@@ -259,6 +260,15 @@ class TrainingConfig(Frozen):
             check_image_size(self.model.arch, self.data.image_size)
         except ModelError as error:
             raise ValueError(f"data.image_size: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_are_known(self) -> "TrainingConfig":
+        if self.optimize.layer_decay < 1:
+            try:
+                check_blocks(self.model.arch)
+            except ModelError as error:
+                raise ValueError(f"optimize.layer_decay: {error}, or set it to 1") from None
         return self
 
 

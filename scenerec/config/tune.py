@@ -15,9 +15,6 @@ from scenerec.frozen import Frozen, first_problem
 
 Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", "latency_ms"]
 
-MAXIMISED = frozenset({"val_top1", "val_top5"})
-"""Objectives of which more is better; of the others less is."""
-
 STATIC = frozenset({"parameters", "gflops", "latency_ms"})
 """Objectives that a network has before it has learned anything."""
 
@@ -141,7 +138,7 @@ class TuneConfig(Frozen):
 
     @property
     def base_values(self) -> dict[str, Any]:
-        """The base's values by field: where conditions look that name what is not searched."""
+        """The base's values by field, where conditions look up what is not searched."""
         return space.flatten(self.base.model_dump(mode="json"))
 
     def trial_config(self, point: Point, name: str, output: str) -> TrainConfig:
@@ -154,7 +151,7 @@ class TuneConfig(Frozen):
 
 
 def searchable_fields(model: type[BaseModel] = TrainingConfig, prefix: str = "") -> Iterator[str]:
-    """The fields of a training config that a search may vary."""
+    """Yields the fields of a training config that a search may vary."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from searchable_fields(field.annotation, f"{prefix}{name}.")

@@ -1,17 +1,36 @@
 """Which part of an image the network sees, and in which colours: drawn once, in neutral terms, for both frameworks.
 
-A draw depends on (seed, epoch, position) alone, so it is the same in torch and TensorFlow, for any number of workers
-and after a resume.
+A draw depends on (seed, epoch, stream, position) alone, so it is the same in torch and TensorFlow, for any number of
+workers and after a resume.
 """
 
+from enum import IntEnum, unique
 from typing import NamedTuple
 
 import numpy as np
 
 from scenerec.config.train import AugmentConfig
 
-_ATTEMPTS = 10  # of a random crop, as torchvision's RandomResizedCrop
-_DRAWS = 4 * _ATTEMPTS + 4
+AUGMENT_VERSION = 2
+"""Version of the draws: a run goes on only with the version that it began with. It rises when an existing stream gives
+other numbers or means something else, not when a stream is added. Version 1 drew everything from one stream."""
+
+_AUGMENTATION = 2  # the place of these streams among order.py's
+
+
+@unique
+class Stream(IntEnum):
+    """Streams of random numbers: each purpose has its own, so that none shifts another's. Numbers are never reused."""
+
+    CROP = 1
+    FLIP = 2
+    BRIGHTNESS = 3
+    CONTRAST = 4
+    SATURATION = 5
+
+
+_CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop
+_CROP_DRAWS = 4  # of each attempt: area, aspect ratio, top, left
 
 
 class View(NamedTuple):
@@ -22,13 +41,17 @@ class View(NamedTuple):
     height: int
     width: int
     flip: bool
+    """Mirrored left to right."""
     brightness: float
+    """Factor, as in torchvision's adjust_brightness; 1 changes nothing."""
     contrast: float
+    """Factor, as in torchvision's adjust_contrast; 1 changes nothing."""
     saturation: float
+    """Factor, as in torchvision's adjust_saturation; 1 changes nothing."""
 
 
 class CenterCrop(NamedTuple):
-    """Evaluation: resize to (height, width), then crop the square at (top, left); in pixels."""
+    """How one image is prepared for evaluation: resized to (height, width), then cut at (top, left); in pixels."""
 
     height: int
     width: int
@@ -36,15 +59,25 @@ class CenterCrop(NamedTuple):
     left: int
 
 
-def uniform_draws(seed: int, epoch: int, positions: np.ndarray, draws: int) -> np.ndarray:
-    """Uniform numbers in [0, 1), float64 [n, draws], each by (seed, epoch, position, draw) alone.
+class _Boxes(NamedTuple):
+    """One box for each image, in pixels; each int64 [n]."""
 
-    A counter hashed by splitmix64's finaliser (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
-    OOPSLA 2014), applied twice.
+    top: np.ndarray
+    left: np.ndarray
+    height: np.ndarray
+    width: np.ndarray
+
+
+def uniform_draws(seed: int, epoch: int, stream: int, positions: np.ndarray, draws: int) -> np.ndarray:
+    """Uniform numbers in [0, 1), float64 [n, draws], each by (seed, epoch, stream, position, draw) alone.
+
+    Draw i of a position is the same however many `draws` are asked for. Positions are hashed by splitmix64's finaliser
+    (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), combined with a key for each
+    draw, and hashed again; SeedSequence gives the same keys in every version of numpy (NEP 19).
     """
-    key = np.random.SeedSequence((seed, epoch, 2)).generate_state(1, np.uint64)[0]
-    counters = np.asarray(positions, dtype=np.uint64)[:, None] * np.uint64(draws) + np.arange(draws, dtype=np.uint64)
-    bits = _splitmix64(_splitmix64(counters) ^ key)
+    keys = np.random.SeedSequence((seed, epoch, _AUGMENTATION, stream)).generate_state(draws, np.uint64)
+    hashed = _splitmix64(np.asarray(positions, dtype=np.uint64))
+    bits = _splitmix64(hashed[:, None] ^ keys)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
@@ -64,50 +97,62 @@ def training_views(
     heights: np.ndarray,
     widths: np.ndarray,
 ) -> list[View]:
-    """Views of the images at `positions` of the epoch, whose sizes in pixels are `heights` and `widths`, each int [n].
+    """Views of the images at `positions` of the epoch, of `heights` by `widths` pixels; all are int [n]."""
 
-    The crop is torchvision's RandomResizedCrop (Szegedy et al. 2014): ten tries of an area and a log-uniform aspect
-    ratio, then the largest centred crop whose ratio is allowed.
+    def draw(stream: Stream, draws: int = 1) -> np.ndarray:
+        return uniform_draws(seed, epoch, stream, positions, draws)
+
+    def color_factor(stream: Stream) -> np.ndarray:
+        return _between(draw(stream)[:, 0], 1 - config.color_jitter, 1 + config.color_jitter)
+
+    columns = {
+        **_random_crops(config, draw(Stream.CROP, _CROP_ATTEMPTS * _CROP_DRAWS), heights, widths)._asdict(),
+        "flip": (draw(Stream.FLIP)[:, 0] < 0.5) & config.flip,
+        "brightness": color_factor(Stream.BRIGHTNESS),
+        "contrast": color_factor(Stream.CONTRAST),
+        "saturation": color_factor(Stream.SATURATION),
+    }
+    return [View._make(row) for row in zip(*(columns[field].tolist() for field in View._fields), strict=True)]
+
+
+def _random_crops(config: AugmentConfig, draws: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> _Boxes:
+    """torchvision's RandomResizedCrop (Szegedy et al. 2014), by uniform `draws` [n, attempts * 4].
+
+    Of several tries of an area and a log-uniform aspect ratio the first that fits, else the largest centred crop whose
+    ratio is allowed.
     """
-    draws = uniform_draws(seed, epoch, positions, _DRAWS)
-    tries = draws[:, : 4 * _ATTEMPTS].reshape(-1, 4, _ATTEMPTS)
-    area = (heights * widths)[:, None] * _between(tries[:, 0], *config.crop_scale)
-    ratio = np.exp(_between(tries[:, 1], np.log(config.crop_ratio[0]), np.log(config.crop_ratio[1])))
-    width = np.rint(np.sqrt(area * ratio)).astype(np.int64)
-    height = np.rint(np.sqrt(area / ratio)).astype(np.int64)
-    fits = (width > 0) & (width <= widths[:, None]) & (height > 0) & (height <= heights[:, None])
-    chosen = fits.argmax(axis=1)
-    rows = np.arange(len(draws))
-    height, width, fitting = height[rows, chosen], width[rows, chosen], fits[rows, chosen]
-    top = np.floor(tries[rows, 2, chosen] * (heights - height + 1)).astype(np.int64)
-    left = np.floor(tries[rows, 3, chosen] * (widths - width + 1)).astype(np.int64)
-    flips = (draws[:, -4] < 0.5) & config.flip
-    colors = _between(draws[:, -3:], 1 - config.color_jitter, 1 + config.color_jitter)
-    views = []
-    for row in rows:
-        box = (int(top[row]), int(left[row]), int(height[row]), int(width[row]))
-        if not fitting[row]:
-            box = _largest_centered(int(heights[row]), int(widths[row]), config.crop_ratio)
-        brightness, contrast, saturation = colors[row].tolist()
-        views.append(View(*box, bool(flips[row]), brightness, contrast, saturation))
-    return views
+    area_draw, ratio_draw, top_draw, left_draw = np.moveaxis(draws.reshape(len(draws), -1, _CROP_DRAWS), 2, 0)
+    area = (heights * widths)[:, None] * _between(area_draw, *config.crop_scale)
+    ratio = np.exp(_between(ratio_draw, np.log(config.crop_ratio[0]), np.log(config.crop_ratio[1])))
+    tried_widths = np.rint(np.sqrt(area * ratio)).astype(np.int64)
+    tried_heights = np.rint(np.sqrt(area / ratio)).astype(np.int64)
+    fits = (tried_widths > 0) & (tried_widths <= widths[:, None])
+    fits &= (tried_heights > 0) & (tried_heights <= heights[:, None])
+    rows, first = np.arange(len(draws)), fits.argmax(axis=1)
+    height, width = tried_heights[rows, first], tried_widths[rows, first]
+    top = np.floor(top_draw[rows, first] * (heights - height + 1)).astype(np.int64)
+    left = np.floor(left_draw[rows, first] * (widths - width + 1)).astype(np.int64)
+    centred = _largest_centred(heights, widths, config.crop_ratio)
+    return _Boxes(*np.where(fits.any(axis=1), (top, left, height, width), centred))
+
+
+def _largest_centred(heights: np.ndarray, widths: np.ndarray, ratios: tuple[float, float]) -> _Boxes:
+    narrowest, widest = ratios
+    ratio = widths / heights
+    height = np.where(ratio < narrowest, np.minimum(heights, np.rint(widths / narrowest)), heights).astype(np.int64)
+    width = np.where(ratio > widest, np.minimum(widths, np.rint(heights * widest)), widths).astype(np.int64)
+    return _Boxes((heights - height) // 2, (widths - width) // 2, height, width)
 
 
 def _between(draws: np.ndarray, low: float, high: float) -> np.ndarray:
     return low + draws * (high - low)
 
 
-def _largest_centered(height: int, width: int, ratios: tuple[float, float]) -> tuple[int, int, int, int]:
-    crop_height, crop_width = height, width
-    if width / height < ratios[0]:
-        crop_height = min(height, round(width / ratios[0]))
-    elif width / height > ratios[1]:
-        crop_width = min(width, round(height * ratios[1]))
-    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
-
-
 def center_crop(height: int, width: int, image_size: int, crop_ratio: float) -> CenterCrop:
-    """Resize the short side to image_size / crop_ratio, keep the aspect ratio, crop the central square."""
+    """The centre crop of an image of `height` by `width` pixels for a network that sees `image_size` pixels.
+
+    The short side is resized to image_size / crop_ratio, the aspect ratio kept, and the central square cut out.
+    """
     short_side = max(round(image_size / crop_ratio), image_size)
     scale = short_side / min(height, width)
     resized_height = max(round(height * scale), image_size)

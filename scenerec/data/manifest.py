@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from scenerec.errors import DataError, NotFoundError
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, parse_json
 from scenerec.storage import Storage
 
 MANIFEST_KEY = "manifest.json"
@@ -48,16 +48,16 @@ class Place(Frozen):
 
 
 class Manifest(Frozen):
-    """A packed data set."""
+    """A packed data set, as its manifest.json describes it."""
 
     version: int = Field(1, ge=1, le=1)
     """Version of this format."""
     classes: tuple[str, ...] = Field(min_length=1)
     """Class names in order of class index; nested names keep their slashes (`apartment_building/outdoor`)."""
     shards: tuple[Shard, ...] = Field(min_length=1)
-    """In order of key."""
+    """The shards in order of key."""
     places: dict[str, Place] = Field(default_factory=dict)
-    """By class name, for classes of which more is known."""
+    """What is known of a class beside its name, by class name."""
     source: dict[str, str] = Field(default_factory=dict)
     """Where the images came from and how they were packed, for people."""
 
@@ -122,14 +122,7 @@ def read_manifest(storage: Storage) -> Manifest:
             f"{storage.url}: no packed data set here ({MANIFEST_KEY} is missing): "
             f"write one with `scenerec data pack SOURCE {storage.url}`"
         ) from None
-    try:
-        return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or MANIFEST_KEY
-        raise DataError(
-            f"{storage.url}/{MANIFEST_KEY}: {field}: {problem['msg'].removeprefix('Value error, ')}"
-        ) from None
+    return parse_json(Manifest, content, f"{storage.url}/{MANIFEST_KEY}", DataError)
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:

@@ -30,7 +30,7 @@ def permutation(count: int, *key: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class EpochOrder:
-    """The order of one epoch."""
+    """The order in which one epoch goes through the samples."""
 
     shard_samples: tuple[int, ...]
     """Samples of each shard, in order of the manifest."""

@@ -20,7 +20,10 @@ class Runner(Protocol):
     """Applies a function to tasks, somewhere, and yields the results as they come, in any order."""
 
     def __call__(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Raises the first exception that `function` raises; tasks that have not begun are then dropped."""
+        """Yields the results of `function` for `tasks`.
+
+        Raises the first exception that `function` raises; tasks that have not begun are then dropped.
+        """
 
 
 def process_runner(processes: int) -> Runner:

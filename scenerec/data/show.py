@@ -35,9 +35,11 @@ class Description:
     probed_images: int
     """Images behind the quantiles that follow."""
     width: dict[str, int]
-    """Pixels: the quantiles p5, p50 and p95."""
+    """Widths in pixels: the quantiles p5, p50 and p95."""
     height: dict[str, int]
+    """Heights in pixels: the same quantiles."""
     image_bytes: dict[str, int]
+    """Sizes of the encoded images in bytes: the same quantiles."""
 
 
 def describe(storage: Storage, manifest: Manifest) -> Description:

@@ -43,7 +43,7 @@ class TrainingOrder:
 
 
 def training_cursors(samples: int, order: TrainingOrder, start: Cursor = Cursor()) -> Iterator[Cursor]:
-    """Every step of the run from `start` on, for a set of `samples`."""
+    """Yields every step of the run from `start` on, for a set of `samples`."""
     steps = steps_per_epoch(samples, order.global_batch_size)
     for epoch in range(start.epoch, order.epochs):
         for step in range(start.step if epoch == start.epoch else 0, steps):
@@ -55,7 +55,7 @@ class EncodedBatch(NamedTuple):
 
     images: list[bytes]
     labels: np.ndarray
-    """int64 [n]"""
+    """Class indices, int64 [n]."""
     views: list[View] | list[CenterCrop]
     names: list[str]
     """Shard and key of each image, for messages."""
@@ -69,7 +69,7 @@ def training_batches(
     reader: int = 0,
     readers: int = 1,
 ) -> Iterator[EncodedBatch]:
-    """Reader `reader`'s share of every global batch from `start` to the end of the last epoch, across epochs."""
+    """Yields reader `reader`'s share of every global batch from `start` to the end of the last epoch."""
     shard_samples = tuple(shard.samples for shard in data.manifest.shards)
     cursors = training_cursors(data.manifest.samples, order, start)
     with ThreadPoolExecutor(_FETCH_THREADS, thread_name_prefix="fetch") as threads:
@@ -89,7 +89,10 @@ def training_batches(
 def validation_batches(
     data: PackedSet, image_size_px: int, crop_ratio: float, batch_size: int, reader: int = 0, readers: int = 1
 ) -> Iterator[EncodedBatch]:
-    """Reader `reader`'s share of the set in batches of `batch_size`, the last smaller; no sample is in two shares."""
+    """Yields reader `reader`'s share of the set in batches of `batch_size`, the last smaller.
+
+    No sample is in two shares.
+    """
     mine = validation_range(data.manifest.samples, reader, readers)
     ends = np.cumsum(data.manifest.shard_samples)
     batches = [
@@ -111,7 +114,7 @@ def _encoded(samples: list[Sample], names: list[str], views: list[View] | list[C
 
 
 def image_size(encoded: bytes, name: str) -> tuple[int, int]:
-    """(height, width) in pixels, from the header. Raises DataError that names the image."""
+    """Reads (height, width) in pixels from an image's header. Raises DataError that names the image."""
     try:
         with Image.open(BytesIO(encoded)) as image:
             return image.height, image.width
@@ -121,7 +124,7 @@ def image_size(encoded: bytes, name: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Span:
-    """Batches `first` to `last` (indices) use the shard."""
+    """The batches, from index `first` to `last`, that use a shard."""
 
     shard: int
     first: int

@@ -413,4 +413,4 @@ PLACES: dict[str, Place] = {
         "room": ("built", "home"),
     }.items()
 }
-"""Of the scenes."""
+"""What is known of each scene beside its name, by scene."""

@@ -3,12 +3,13 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 import tensorflow as tf
 
 from scenerec.config.train import DataConfig
+from scenerec.data.augment import CenterCrop, View
 from scenerec.data.packed_set import PackedSet, undecodable
 from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches, validation_batches
 from scenerec.errors import DataError, ScenerecError
@@ -17,6 +18,7 @@ from scenerec.world import World
 
 _BATCHES_AHEAD = 4  # decoded, or on their way
 _GRAY = (0.2989, 0.587, 0.114)  # torchvision's weights of R, G, B
+_VIEW_DTYPES = {int: tf.int32, bool: tf.bool, float: tf.float32}
 
 
 class Batch(NamedTuple):
@@ -25,55 +27,55 @@ class Batch(NamedTuple):
     images: tf.Tensor
     """uint8 [n, image_size, image_size, 3] (NHWC), RGB."""
     labels: tf.Tensor
-    """int64 [n]"""
+    """Class indices, int64 [n]."""
 
 
 def training_input(
     data: PackedSet, config: DataConfig, order: TrainingOrder, world: World, start: Cursor, threads: int
 ) -> Iterator[Batch]:
-    """This rank's share of every global batch from `start` to the end of the run, decoded in `threads` threads."""
+    """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads."""
 
     def encoded() -> Iterator[EncodedBatch]:
         return training_batches(data, order, config.augment, start, world.rank, world.size)
 
-    return iter(_Images(encoded, decode_training, config.image_size, (5, 3), threads))
+    return iter(_Images(encoded, View, decode_training, config.image_size, threads))
 
 
 def validation_input(
     data: PackedSet, config: DataConfig, world: World, batch_size: int, threads: int
 ) -> Iterable[Batch]:
-    """This rank's share of the validation set; iterate it once an epoch."""
+    """This rank's share of the validation set, iterated once an epoch, decoded in `threads` threads."""
     size, ratio = config.image_size, config.eval_crop_ratio
 
     def encoded() -> Iterator[EncodedBatch]:
         return validation_batches(data, size, ratio, batch_size, world.rank, world.size)
 
-    return _Images(encoded, decode_evaluation, size, (4, 0), threads)
+    return _Images(encoded, CenterCrop, decode_evaluation, size, threads)
 
 
-def decode_training(encoded: tf.Tensor, box: tf.Tensor, colors: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Decode, random resized crop (bilinear, antialiased), flip and colour jitter; uint8 [image_size, image_size, 3].
+def decode_training(encoded: tf.Tensor, view: View, image_size: int) -> tf.Tensor:
+    """Decodes an image and applies its view; uint8 [image_size, image_size, 3] (HWC).
 
-    `box` is int32 (top, left, height, width, flip), `colors` float32 (brightness, contrast, saturation).
+    In order: crop, resize (bilinear, antialiased), flip, colour. The fields of `view` are scalar tensors.
     """
-    top, left, height, width, flip = tf.unstack(box)
-    image = tf.image.crop_to_bounding_box(_decode(encoded), top, left, height, width)
-    image = _resize(image, [image_size, image_size])
-    image = tf.cond(flip > 0, lambda: tf.image.flip_left_right(image), lambda: image)
-    return tf.cond(tf.reduce_all(colors == 1), lambda: image, lambda: _jitter(image, colors))
+    image = tf.image.crop_to_bounding_box(_decode(encoded), view.top, view.left, view.height, view.width)
+    image = _resize(image, image_size, image_size)
+    image = tf.cond(view.flip, lambda: tf.image.flip_left_right(image), lambda: image)
+    colors = tf.stack([view.brightness, view.contrast, view.saturation])
+    return tf.cond(tf.reduce_all(colors == 1), lambda: image, lambda: _jitter(image, view))
 
 
-def decode_evaluation(encoded: tf.Tensor, crop: tf.Tensor, _: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Decode, resize (bilinear, antialiased) and centre crop; uint8 [image_size, image_size, 3].
+def decode_evaluation(encoded: tf.Tensor, crop: CenterCrop, image_size: int) -> tf.Tensor:
+    """Decodes, resizes (bilinear, antialiased) and centre-crops an image; uint8 [image_size, image_size, 3] (HWC).
 
-    `crop` is int32 (height, width, top, left).
+    The fields of `crop` are scalar tensors, or numbers.
     """
-    image = _resize(_decode(encoded), crop[:2])
-    return tf.image.crop_to_bounding_box(image, crop[2], crop[3], image_size, image_size)
+    image = _resize(_decode(encoded), crop.height, crop.width)
+    return tf.image.crop_to_bounding_box(image, crop.top, crop.left, image_size, image_size)
 
 
 def normalize(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """uint8 [n, h, w, 3] to `dtype` with ImageNet's mean and deviation, on the device of `images`."""
+    """Normalises uint8 [n, h, w, 3] by ImageNet's mean and deviation to `dtype`, on the device of `images`."""
     mean = tf.constant(IMAGENET_MEAN, dtype) * 255
     std = tf.constant(IMAGENET_STD, dtype) * 255
     return (tf.cast(images, dtype) - mean) / std
@@ -84,18 +86,17 @@ def _decode(encoded: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def _resize(image: tf.Tensor, size: Any) -> tf.Tensor:
-    resized = tf.image.resize(image, size, method="bilinear", antialias=True)
+def _resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+    resized = tf.image.resize(image, [height, width], method="bilinear", antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
 
 
-def _jitter(image: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
+def _jitter(image: tf.Tensor, view: View) -> tf.Tensor:
     """Brightness, contrast, saturation as torchvision defines them (tf.image's contrast and saturation are others)."""
-    brightness, contrast, saturation = tf.unstack(colors)
     image = tf.cast(image, tf.float32) / 255
-    image = tf.clip_by_value(image * brightness, 0, 1)
-    image = _blend(image, tf.reduce_mean(_grayscale(image)), contrast)
-    image = _blend(image, _grayscale(image), saturation)
+    image = tf.clip_by_value(image * view.brightness, 0, 1)
+    image = _blend(image, tf.reduce_mean(_grayscale(image)), view.contrast)
+    image = _blend(image, _grayscale(image), view.saturation)
     return tf.cast(tf.round(image * 255), tf.uint8)
 
 
@@ -113,13 +114,13 @@ class _Images:
     def __init__(
         self,
         encoded: Callable[[], Iterator[EncodedBatch]],
+        view: type[View] | type[CenterCrop],
         decode: Callable[..., tf.Tensor],
         image_size: int,
-        view_widths: tuple[int, int],
         threads: int,
     ) -> None:
-        self.encoded, self.decode, self.image_size = encoded, decode, image_size
-        self.boxes, self.colors = view_widths
+        self.encoded, self.view, self.decode, self.image_size = encoded, view, decode, image_size
+        self.view_dtypes = [_VIEW_DTYPES[kind] for kind in get_type_hints(view).values()]
         self.recent: deque[EncodedBatch] = deque(maxlen=2 * _BATCHES_AHEAD + 2)
         self.failures: list[ScenerecError] = []
         self.dataset = self._dataset(max(threads, 1))
@@ -134,8 +135,7 @@ class _Images:
     def _dataset(self, threads: int) -> tf.data.Dataset:
         signature = (
             tf.TensorSpec([None], tf.string),
-            tf.TensorSpec([None, self.boxes], tf.int32),
-            tf.TensorSpec([None, self.colors], tf.float32),
+            self.view._make(tf.TensorSpec([None], dtype) for dtype in self.view_dtypes),
             tf.TensorSpec([None], tf.int64),
         )
         dataset = tf.data.Dataset.from_generator(self._arrays, output_signature=signature)
@@ -148,19 +148,21 @@ class _Images:
         try:
             for batch in self.encoded():
                 self.recent.append(batch)
-                views = np.array(batch.views, dtype=np.float64).reshape(-1, self.boxes + self.colors)
-                boxes, colors = np.split(views, [self.boxes], axis=1)
-                yield batch.images, boxes.astype(np.int32), colors.astype(np.float32), batch.labels
+                columns = (
+                    np.array([view[field] for view in batch.views], dtype.as_numpy_dtype)
+                    for field, dtype in enumerate(self.view_dtypes)
+                )
+                yield batch.images, self.view._make(columns), batch.labels
         except ScenerecError as error:  # tf.data would make one of its own errors of it
             self.failures.append(error)
             raise
 
     def _decode_batch(
-        self, threads: int, images: tf.Tensor, boxes: tf.Tensor, colors: tf.Tensor, labels: tf.Tensor
+        self, threads: int, images: tf.Tensor, views: View | CenterCrop, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.map_fn(
             lambda one: self.decode(*one, self.image_size),
-            (images, boxes, colors),
+            (images, views),
             fn_output_signature=tf.TensorSpec([self.image_size, self.image_size, 3], tf.uint8),
             parallel_iterations=threads,
         )

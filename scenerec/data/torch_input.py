@@ -1,14 +1,15 @@
 """The torch input pipeline: encoded images to uint8 batches. Mirrors tf_input."""
 
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as F
+from typing_extensions import override
 
 from scenerec.config.train import DataConfig
 from scenerec.data.augment import CenterCrop, View
@@ -33,30 +34,40 @@ class Batch(NamedTuple):
     images: torch.Tensor
     """uint8 [n, 3, image_size, image_size] (NCHW), RGB."""
     labels: torch.Tensor
-    """int64 [n]"""
+    """Class indices, int64 [n]."""
 
 
 def training_input(
     data: PackedSet, config: DataConfig, order: TrainingOrder, world: World, start: Cursor, processes: int
 ) -> Iterator[Batch]:
-    """This rank's share of every global batch from `start` to the end of the run, decoded in `processes` processes."""
-    shares = iter(_loader(_TrainingImages(data, config, order, world, start), processes))
+    """Yields this rank's share of every global batch from `start` to the run's end, decoded in `processes` processes.
+
+    The batches are in page-locked memory where the rank's device is a GPU, so that their copies to it do not block.
+    """
+    pin_memory = _pins(world)
+    shares = iter(_loader(_TrainingImages(data, config, order, world, start), processes, pin_memory and processes <= 1))
     for cursor in training_cursors(data.manifest.samples, order, start):
         parts = _next_parts(shares, max(processes, 1))
         first = int(batch_positions(cursor.step, order.global_batch_size, world.rank, world.size)[0])
         leading = first // world.size % len(parts)  # the loader process that has the share's first position
-        yield _interleave(parts[leading:] + parts[:leading])
+        yield _interleave(parts[leading:] + parts[:leading], pin_memory)
 
 
 def validation_input(
     data: PackedSet, config: DataConfig, world: World, batch_size: int, processes: int
 ) -> Iterable[Batch]:
-    """This rank's share of the validation set; iterate it once an epoch."""
-    return _loader(_ValidationImages(data, config, world, batch_size), processes)
+    """This rank's share of the validation set, iterated once an epoch, decoded in `processes` processes.
+
+    The batches are in page-locked memory as in `training_input`.
+    """
+    return _loader(_ValidationImages(data, config, world, batch_size), processes, _pins(world))
 
 
 def decode_training(encoded: bytes, view: View, image_size: int) -> torch.Tensor:
-    """Decode, random resized crop (bilinear, antialiased), flip, colour jitter; uint8 [3, image_size, image_size]."""
+    """Decodes an image and applies its view; uint8 [3, image_size, image_size] (CHW).
+
+    In order: crop, resize (bilinear, antialiased), flip, colour.
+    """
     image = F.crop(_decode(encoded), view.top, view.left, view.height, view.width)
     image = _resize(image, image_size, image_size)
     if view.flip:
@@ -71,13 +82,13 @@ def decode_training(encoded: bytes, view: View, image_size: int) -> torch.Tensor
 
 
 def decode_evaluation(encoded: bytes, crop: CenterCrop, image_size: int) -> torch.Tensor:
-    """Decode, resize (bilinear, antialiased) and centre crop; uint8 [3, image_size, image_size]."""
+    """Decodes, resizes (bilinear, antialiased) and centre-crops an image; uint8 [3, image_size, image_size] (CHW)."""
     image = _resize(_decode(encoded), crop.height, crop.width)
     return F.crop(image, crop.top, crop.left, image_size, image_size)
 
 
 def normalize(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """uint8 [n, 3, h, w] to `dtype` with ImageNet's mean and deviation, on the device of `images`."""
+    """Normalises uint8 [n, 3, h, w] by ImageNet's mean and deviation to `dtype`, on the device of `images`."""
     mean = torch.tensor(IMAGENET_MEAN, dtype=dtype, device=images.device).view(1, 3, 1, 1).mul(255)
     std = torch.tensor(IMAGENET_STD, dtype=dtype, device=images.device).view(1, 3, 1, 1).mul(255)
     return (images.to(dtype) - mean) / std
@@ -94,7 +105,7 @@ def _resize(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _decode_batch(batch: EncodedBatch, decode: Any, image_size: int) -> Batch:
+def _decode_batch(batch: EncodedBatch, decode: Callable[..., torch.Tensor], image_size: int) -> Batch:
     images = torch.empty((len(batch.images), 3, image_size, image_size), dtype=torch.uint8)
     for index, (encoded, view) in enumerate(zip(batch.images, batch.views, strict=True)):
         try:
@@ -112,6 +123,7 @@ class _TrainingImages(IterableDataset[Batch]):
     world: World
     start: Cursor
 
+    @override
     def __iter__(self) -> Iterator[Batch]:
         reader, readers = _reader(self.world)
         for batch in training_batches(self.data, self.order, self.config.augment, self.start, reader, readers):
@@ -125,6 +137,7 @@ class _ValidationImages(IterableDataset[Batch]):
     world: World
     batch_size: int
 
+    @override
     def __iter__(self) -> Iterator[Batch]:
         reader, readers = _reader(self.world)
         size, ratio = self.config.image_size, self.config.eval_crop_ratio
@@ -139,9 +152,13 @@ def _reader(world: World) -> tuple[int, int]:
     return world.rank + world.size * process, world.size * processes
 
 
-def _loader(images: IterableDataset[Batch], processes: int) -> "DataLoader[Batch]":
+def _pins(world: World) -> bool:
+    return torch.device(world.device).type == "cuda"
+
+
+def _loader(images: IterableDataset[Batch], processes: int, pin_memory: bool) -> "DataLoader[Batch]":
     if not processes:
-        return DataLoader(images, batch_size=None)
+        return DataLoader(images, batch_size=None, pin_memory=pin_memory)
     # Not fork: the process has threads (Ray's, torch's) whose locks a fork would copy as they stand. The server that is
     # forked instead has imported torch, so that the processes need not do it each for itself; not scenerec, which a job
     # may bring along in a folder that the server does not know.
@@ -151,6 +168,7 @@ def _loader(images: IterableDataset[Batch], processes: int) -> "DataLoader[Batch
         images,
         batch_size=None,
         num_workers=processes,
+        pin_memory=pin_memory,
         multiprocessing_context=context,
         persistent_workers=True,
         worker_init_fn=_one_thread,
@@ -171,13 +189,16 @@ def _next_parts(shares: Iterator[Batch], count: int) -> list[Batch]:
         raise type(error)(message.removeprefix(f"{DataError.__module__}.{type(error).__name__}: ")) from None
 
 
-def _interleave(parts: list[Batch]) -> Batch:
-    """Puts the processes' positions back in order: the batch does not depend on how many decoded it."""
+def _interleave(parts: list[Batch], pin_memory: bool) -> Batch:
+    """Puts the processes' positions back in order: the batch does not depend on how many decoded it.
+
+    A single part is what the loader made of it; several are joined in memory of their own, page-locked if asked.
+    """
     if len(parts) == 1:
         return parts[0]
     size = sum(len(part.labels) for part in parts)
-    images = parts[0].images.new_empty((size, *parts[0].images.shape[1:]))
-    labels = parts[0].labels.new_empty(size)
+    images = torch.empty((size, *parts[0].images.shape[1:]), dtype=torch.uint8, pin_memory=pin_memory)
+    labels = torch.empty(size, dtype=torch.int64, pin_memory=pin_memory)
     for index, part in enumerate(parts):
         images[index :: len(parts)] = part.images
         labels[index :: len(parts)] = part.labels

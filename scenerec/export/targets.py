@@ -5,16 +5,18 @@ from typing import Literal
 
 from scenerec.errors import ConfigError
 
-Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "tflite-int8", "tflite-fp16"]
+_X86 = ("x86_64", "AMD64")
+_ARM = ("aarch64", "arm64")
 
 
 @dataclass(frozen=True)
 class Target:
-    """One kind of machine."""
+    """A kind of machine, and what a model for it is like. A new one is an entry in the table below."""
 
     name: str
-    precision: Precision
-    """Unless another is asked for."""
+    """What `--target` calls the machine."""
+    precision: str
+    """Export format (see `scenerec.export.formats.table`), unless another is asked for."""
     batch: int | None
     """Fixed size of the batch; None leaves it open."""
     activations: Literal["uint8", "int8"]
@@ -30,7 +32,12 @@ class Target:
     providers: tuple[str, ...]
     """Execution providers of onnxruntime in order of preference."""
     why: str
-    """One sentence."""
+    """Why the settings suit the machine, in a sentence."""
+    machines: tuple[str, ...] = ()
+    """Processors (as `platform.machine` calls them) that stand for the target: there int8 must be faster than float32.
+
+    On any other the speed is not measured.
+    """
 
 
 ANY = Target(
@@ -42,7 +49,9 @@ ANY = Target(
     offline=False,
     providers=("CPUExecutionProvider",),
     why="Plain ONNX operators in float32, which every runtime reads.",
+    machines=(*_X86, *_ARM),
 )
+"""The target of a model that may run anywhere."""
 
 _TABLE = (
     ANY,
@@ -55,6 +64,7 @@ _TABLE = (
         offline=True,
         providers=("CPUExecutionProvider",),
         why="float32 loses nothing; with --precision int8, VNNI multiplies uint8 activations by int8 weights.",
+        machines=_X86,
     ),
     Target(
         name="cpu-arm",
@@ -65,6 +75,7 @@ _TABLE = (
         offline=True,
         providers=("XnnpackExecutionProvider", "CPUExecutionProvider"),
         why="float32 for XNNPACK; with --precision int8, the dot-product instructions take int8 on both sides.",
+        machines=_ARM,
     ),
     Target(
         name="cuda",
@@ -109,10 +120,11 @@ _TABLE = (
 )
 
 TARGETS: dict[str, Target] = {target.name: target for target in _TABLE}
+"""Every target, by name."""
 
 
 def find_target(name: str) -> Target:
-    """The target of this name. Raises ConfigError where there is none."""
+    """Returns the target of this name. Raises ConfigError where there is none."""
     if name not in TARGETS:
         raise ConfigError(f"--target {name}: there are {', '.join(TARGETS)} (see `scenerec export --list-targets`)")
     return TARGETS[name]

@@ -4,7 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scenerec.errors import ModelError
 from scenerec.models.zoo import architecture
+
+
+class UnknownBlocksError(ModelError):
+    """An architecture of whose blocks this module knows nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,15 @@ _FAMILIES = (
 )
 
 
+def check_blocks(arch: str) -> None:
+    """Refuse an architecture whose blocks are not known.
+
+    Raises:
+        UnknownBlocksError: no family of this module has it.
+    """
+    _family(arch)
+
+
 def block_numbers(arch: str, names: Sequence[str]) -> dict[str, int]:
     """Number of the block that each parameter is in: from 0, what comes before the first block, up to the head's.
 
@@ -50,9 +64,9 @@ def block_numbers(arch: str, names: Sequence[str]) -> dict[str, int]:
 
     Raises:
         UnknownArchitectureError: `arch` is not in the zoo.
+        UnknownBlocksError: no family of this module has it.
     """
-    head = architecture(arch).head
-    family = next(family for family in _FAMILIES if re.fullmatch(family.names, arch))
+    head, family = architecture(arch).head, _family(arch)
     numbers: dict[str, int] = {}
     number, current = -1, ""
     for name in (name for name in names if not is_under(name, head)):
@@ -70,11 +84,23 @@ def lr_factors(arch: str, names: Sequence[str], decay: float) -> dict[str, float
     """What the learning rate of each parameter is multiplied by: `decay` once for each block above its own.
 
     Layer-wise learning-rate decay (ELECTRA, Clark et al. 2020; BEiT, Bao et al. 2022). The head has 1. `names` as for
-    `block_numbers`.
+    `block_numbers`, which is not asked where `decay` is 1.
+
+    Raises:
+        UnknownBlocksError: no family of this module has the architecture.
     """
+    if decay == 1:
+        return dict.fromkeys(names, 1.0)
     numbers = block_numbers(arch, names)
     last = max(numbers.values())
     return {name: decay ** (last - number) for name, number in numbers.items()}
+
+
+def _family(arch: str) -> _Family:
+    for family in _FAMILIES:
+        if re.fullmatch(family.names, arch):
+            return family
+    raise UnknownBlocksError(f"the blocks of {arch} are not known: add a rule for it to scenerec/models/blocks.py")
 
 
 def is_under(name: str, path: str) -> bool:

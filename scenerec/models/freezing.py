@@ -25,7 +25,7 @@ class TrainedPart:
     total: int
     """Scalars in all parameters."""
     frozen: str
-    """What is frozen, for people."""
+    """The modules that are frozen, in words."""
 
     def __str__(self) -> str:
         return f"{self.trained:,} of {self.total:,} parameters ({self.frozen} frozen)"
@@ -40,7 +40,7 @@ def frozen_names(arch: str, freeze: Freeze, names: Sequence[str]) -> set[str]:
         names: all parameters of the network.
 
     Raises:
-        FreezeError: a path that leads to no parameter, or nothing is left to train.
+        FreezeError: a path leads to no parameter, or nothing is left to train.
     """
     if freeze == "none":
         return set()

@@ -1,4 +1,4 @@
-"""TensorFlow: build a classifier, and its weights to and from the neutral state: `torch_model`'s mirror."""
+"""TensorFlow: builds a classifier, and takes its weights to and from the neutral state. Mirrors torch_model."""
 
 from scenerec.models import keras_twin, torch_model, zoo  # first: torchvision goes before tensorflow
 

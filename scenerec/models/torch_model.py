@@ -1,4 +1,4 @@
-"""PyTorch: build a classifier, and its weights to and from the neutral state."""
+"""PyTorch: builds a classifier, and takes its weights to and from the neutral state. Mirrors tf_model."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
 from scenerec.models import torch_model
 
 
 def parameter_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of the parameters of `torch_model.build(arch, classes, ...)`, in the network's order.
+    """The shape of each parameter by name, in the order of what `torch_model.build(arch, classes, ...)` makes.
 
     Raises:
         UnknownArchitectureError: `arch` is not in the zoo.
@@ -21,7 +22,7 @@ def parameter_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def state_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
-    """Key -> shape of the neutral state of `torch_model.build(arch, classes, ...)`: parameters and buffers.
+    """The shape of each tensor by key of the neutral state of `torch_model.build(arch, classes, ...)`: with buffers.
 
     Raises:
         UnknownArchitectureError: `arch` is not in the zoo.
@@ -37,6 +38,7 @@ class _WithoutStorage(TorchFunctionMode):
     With `torch.device("meta")` the arithmetic by which a RegNet finds its widths had no values either.
     """
 
+    @override
     def __torch_function__(
         self,
         function: Callable[..., Any],

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from scenerec.errors import ModelError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Of R, G, B in [0, 1]: what torchvision's weights expect."""
+"""Mean of R, G and B in [0, 1] over ImageNet: what torchvision's weights expect."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of R, G, B in [0, 1]."""
+"""Standard deviation of R, G and B in [0, 1] over ImageNet."""
 
 
 class UnknownArchitectureError(ModelError):
-    """A name that is not in the table."""
+    """A name that no architecture of the table has."""
 
 
 class ImageSizeError(ModelError):
@@ -131,7 +131,7 @@ ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in _TABLE}
 
 
 def architecture(name: str) -> Architecture:
-    """The table's entry for `name`.
+    """The table's entry for the architecture `name`.
 
     Raises:
         UnknownArchitectureError: there is none; the message suggests the nearest name.

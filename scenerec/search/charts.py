@@ -5,19 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from scenerec.config.space import describe_point
-from scenerec.config.tune import MAXIMISED, STATIC
-from scenerec.search.progress import format_value
-from scenerec.search.trial import Trial, is_value
-
-NAMES = {
-    "val_top1": "top-1",
-    "val_top5": "top-5",
-    "val_loss": "loss",
-    "parameters": "parameters",
-    "gflops": "GFLOPs",
-    "latency_ms": "latency",
-}
-"""Objectives in words."""
+from scenerec.config.tune import STATIC
+from scenerec.search.objectives import OBJECTIVES, axis_name, tick_label
+from scenerec.search.trial import Trial
 
 MOST_LINES = 300
 """So many trials are drawn, else a page of a large search would be slow."""
@@ -117,21 +107,6 @@ def log_ticks(low: float, high: float) -> list[float]:
     return found or [low, high]
 
 
-def objective_label(objective: str, spread: float) -> Callable[[float], str]:
-    """Labels of an axis on which values differ by `spread`."""
-    if objective in ("val_top1", "val_top5"):
-        digits = 0 if spread >= 0.04 else 1 if spread >= 0.004 else 2
-        return lambda value: f"{100 * value:.{digits}f}%"
-    if objective == "parameters":
-        return lambda value: f"{value / 1e6:g}M"
-    return lambda value: f"{value:g}"
-
-
-def objective_name(objective: str) -> str:
-    """Of an axis, with its unit."""
-    return "latency, ms" if objective == "latency_ms" else NAMES[objective]
-
-
 def chosen(ranked: Sequence[Trial], most: int = MOST_LINES) -> list[Trial]:
     """Of a leaderboard what is drawn: the best half of `most`, and as many evenly from the others."""
     if len(ranked) <= most:
@@ -143,8 +118,8 @@ def chosen(ranked: Sequence[Trial], most: int = MOST_LINES) -> list[Trial]:
 
 def title(trial: Trial, objectives: Sequence[str]) -> str:
     """What is said of a trial where one points at it."""
-    values = [(NAMES[each], trial.value(each), each) for each in objectives]
-    known = ", ".join(f"{name} {format_value(each, value)}" for name, value, each in values if value is not None)
+    values = [(OBJECTIVES[each], trial.value(each)) for each in objectives]
+    known = ", ".join(f"{metric.name} {metric.show(value)}" for metric, value in values if value is not None)
     return f"trial {trial.number}, {trial.state}: {known or trial.reason or 'no value'}\n{describe_point(trial.point)}"
 
 
@@ -156,17 +131,14 @@ def path(points: Iterable[tuple[float, float]]) -> str:
 def curves(ranked: Sequence[Trial], objectives: Sequence[str], best: Trial | None) -> Chart | None:
     """The first objective by epoch of each trial of a leaderboard; None where no epoch has ended."""
     key = objectives[0]
-    lines = {
-        trial.number: [(epoch["epoch"], float(epoch[key])) for epoch in trial.history if is_value(epoch.get(key))]
-        for trial in ranked
-    }
+    lines = {trial.number: [(epoch.epoch, value) for epoch, value in trial.curve(key)] for trial in ranked}
     drawn = chosen([trial for trial in ranked if lines[trial.number]])
     if not drawn:
         return None
     values = sorted(value for trial in drawn for _, value in lines[trial.number])
     last_epoch = max(epoch for trial in drawn for epoch, _ in lines[trial.number])
     x = Scale(1, max(last_epoch, 2), _FRAME[2], _FRAME[3])
-    y = _value_scale(values, _FRAME[5], _FRAME[4], is_share=key in MAXIMISED)
+    y = _value_scale(values, _FRAME[5], _FRAME[4], is_share=_is_share(key))
     marks = []
     for trial in reversed(drawn):
         points = [(x.at(epoch), y.at(value)) for epoch, value in lines[trial.number]]
@@ -177,9 +149,9 @@ def curves(ranked: Sequence[Trial], objectives: Sequence[str], best: Trial | Non
     return Chart(
         *_FRAME,
         _epoch_ticks(x),
-        y.ticks(objective_label(key, y.high - y.low)),
+        y.ticks(tick_label(key, y.high - y.low)),
         "epoch",
-        objective_name(key),
+        axis_name(key),
         tuple(sorted(marks, key=lambda mark: mark.kind == "best")),  # stable: the others stay as they are
     )
 
@@ -192,10 +164,8 @@ def pareto(
     if not drawn:
         return None
     across = sorted(values[1] for _, values in drawn)
-    x = _value_scale(across, _FRAME[2], _FRAME[3], is_share=other in MAXIMISED, may_be_log=other in STATIC)
-    y = _value_scale(
-        sorted(values[0] for _, values in drawn), _FRAME[5], _FRAME[4], is_share=objectives[0] in MAXIMISED
-    )
+    x = _value_scale(across, _FRAME[2], _FRAME[3], is_share=_is_share(other), may_be_log=other in STATIC)
+    y = _value_scale(sorted(values[0] for _, values in drawn), _FRAME[5], _FRAME[4], is_share=_is_share(objectives[0]))
     leading = {trial.number for trial in front}
     marks = []
     for trial, values in reversed(drawn):
@@ -205,10 +175,10 @@ def pareto(
         marks.append(Mark(trial.number, kind, title(trial, objectives), "", *place))
     return Chart(
         *_FRAME,
-        x.ticks(objective_label(other, x.high - x.low)),
-        y.ticks(objective_label(objectives[0], y.high - y.low)),
-        f"{objective_name(other)}, {'more' if other in MAXIMISED else 'less'} is better",
-        objective_name(objectives[0]),
+        x.ticks(tick_label(other, x.high - x.low)),
+        y.ticks(tick_label(objectives[0], y.high - y.low)),
+        f"{axis_name(other)}, {'more' if OBJECTIVES[other].is_maximised else 'less'} is better",
+        axis_name(objectives[0]),
         tuple(
             sorted(marks, key=lambda mark: ("front", "best").index(mark.kind) if mark.kind in ("front", "best") else -1)
         ),
@@ -225,6 +195,10 @@ def _staircase(marks: Sequence[Mark]) -> str:
     for x, y in corners[1:]:
         steps += [(x, steps[-1][1]), (x, y)]
     return path(steps)
+
+
+def _is_share(objective: str) -> bool:
+    return OBJECTIVES[objective].unit == "share"
 
 
 def _epoch_ticks(scale: Scale) -> tuple[Tick, ...]:

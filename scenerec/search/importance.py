@@ -8,7 +8,8 @@ from typing import Any
 
 from scenerec.config.space import Parameter
 from scenerec.config.tune import TuneConfig
-from scenerec.search.trial import Trial, towards_better
+from scenerec.search.objectives import towards_better
+from scenerec.search.trial import Trial
 
 FEWEST_TRIALS = 4
 _TRIALS_A_GROUP = 15

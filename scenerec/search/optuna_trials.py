@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scenerec.config import space
 from scenerec.config.space import Parameter, Point
-from scenerec.config.tune import MAXIMISED
+from scenerec.search.objectives import OBJECTIVES
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -20,7 +20,7 @@ def make_study(
 ) -> optuna.Study:
     """A study of these trials, in memory."""
     directions: list[Literal["minimize", "maximize"]] = [
-        "maximize" if objective in MAXIMISED else "minimize" for objective in objectives
+        "maximize" if OBJECTIVES[objective].is_maximised else "minimize" for objective in objectives
     ]
     study = optuna.create_study(directions=directions, sampler=sampler)
     study.add_trials(trials)

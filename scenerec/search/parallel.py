@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scenerec.config.space import Parameter, Space, describe_value
-from scenerec.search.charts import Mark, Scale, Tick, chosen, objective_label, objective_name, round_ticks, title
-from scenerec.search.trial import Trial, towards_better
+from scenerec.search.charts import Mark, Scale, Tick, chosen, round_ticks, title
+from scenerec.search.objectives import axis_name, tick_label, towards_better
+from scenerec.search.trial import Trial
 
 SHADES = 6
 """From the weak (q0) to the best (q5)."""
@@ -60,9 +61,9 @@ def parallel(space: Space, ranked: Sequence[Trial], objectives: Sequence[str]) -
     xs = [_LEFT + step * index for index in range(len(fields) + 1)]
     names = _short_names(fields)
     axes = [Axis(x, names[field], field, _ticks(space[field])) for x, field in zip(xs, fields, strict=False)]
-    label = objective_label(objectives[0], objective.high - objective.low)
+    label = tick_label(objectives[0], objective.high - objective.low)
     marks = objective.ticks(label) if values else ()
-    axes.append(Axis(xs[-1], objective_name(objectives[0]), objectives[0], marks))
+    axes.append(Axis(xs[-1], axis_name(objectives[0]), objectives[0], marks))
     bounds = _shade_bounds(objectives[0], list(values.values()))
     lines, has_none = [], False
     for trial in reversed(drawn):

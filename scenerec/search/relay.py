@@ -3,10 +3,10 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.tune import TuneConfig
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
 from scenerec.search.levels import Level, rung_time
 from scenerec.training.run_folder import RunFolder
@@ -30,6 +30,18 @@ class Bookmark:
     """Epochs that the search has been told of."""
 
 
+@dataclass(frozen=True)
+class RunNews:
+    """An epoch that the search is told of."""
+
+    epoch: EpochMetrics
+    """Its metrics."""
+    rung_time: int
+    """The scheduler's time at its end."""
+    is_last: bool
+    """Whether the trial has come to its end with it."""
+
+
 class Relay:
     """The news of one run: what the search has not been told yet."""
 
@@ -37,21 +49,16 @@ class Relay:
         self.tune, self.level, self.told_epochs = tune, level, told_epochs
         self.folder = RunFolder(level.config.run_url)
 
-    def news(self) -> Iterator[dict[str, Any]]:
-        """The metrics of each epoch that has ended since, with the scheduler's time; of a level that of its end alone.
-
-        `is_last` says that the trial has come to its end.
-
-        Raises StorageError.
-        """
+    def news(self) -> Iterator[RunNews]:
+        """Each epoch that has ended since; of a level the last one alone. Raises StorageError."""
         history, epochs = self.folder.read_history(), self.level.config.optimize.epochs
         for epoch in history[self.told_epochs :]:
             self.told_epochs += 1
-            is_last = self.level.is_last and epoch["epoch"] == epochs
+            is_last = self.level.is_last and epoch.epoch == epochs
             if self.tune.budget.by == "epochs":
-                yield {**epoch, "rung_time": epoch["epoch"], "is_last": is_last}
-            elif epoch["epoch"] == epochs:
-                yield {**epoch, "rung_time": rung_time(self.tune, self.level.number), "is_last": is_last}
+                yield RunNews(epoch, epoch.epoch, is_last)
+            elif epoch.epoch == epochs:
+                yield RunNews(epoch, rung_time(self.tune, self.level.number), is_last)
 
 
 def allow(folder: RunFolder, epoch: int) -> None:

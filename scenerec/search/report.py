@@ -12,9 +12,9 @@ from scenerec.job_log import format_duration
 from scenerec.search import charts
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.importance import importance
+from scenerec.search.objectives import OBJECTIVES, format_value
 from scenerec.search.parallel import parallel
 from scenerec.search.plan import SEARCHERS, describe_scheduler
-from scenerec.search.progress import format_value
 from scenerec.search.standing import leaderboard, pareto_front, savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import REPORT_FILE, SearchFolder
@@ -45,7 +45,7 @@ def render(config: TuneConfig, trials: Sequence[Trial]) -> str:
     paretos = [charts.pareto(ranked, front, objectives, other, best) for other in objectives[1:]]
     environment = html_environment("search")
     environment.filters |= {"value": describe_value}
-    environment.globals |= {"shown": format_value, "named": charts.NAMES.__getitem__}
+    environment.globals |= {"shown": format_value, "named": lambda objective: OBJECTIVES[objective].name}
     return environment.get_template(_TEMPLATE).render(
         config=config,
         trials=trials,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from scenerec.config.tune import TuneConfig
 from scenerec.search.levels import all_levels_cost, trial_levels
-from scenerec.search.trial import Trial, towards_better
+from scenerec.search.objectives import towards_better
+from scenerec.search.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import time
 
 import numpy as np
 
-from scenerec.export import torch_onnx
-from scenerec.export.graph import LOGITS, PIXELS
-from scenerec.inference.predictors.onnx_model import open_session
+from scenerec.export.conversion import torch_onnx
+from scenerec.export.graphs.network_graph import LOGITS, PIXELS
+from scenerec.inference.predictors.onnx_predictor import open_session
 from scenerec.models import torch_model
 
 _WARM_UP_CALLS = 3

@@ -1,14 +1,16 @@
 """A trial of a search: what was tried, how far it came and what it showed; pure."""
 
 from collections.abc import Sequence
-from math import isfinite
-from typing import Any, Literal
+from math import isfinite, nan
+from typing import Literal
 
 from pydantic import Field
 
 from scenerec.config.space import Point
-from scenerec.config.tune import MAXIMISED, STATIC
+from scenerec.config.tune import STATIC
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.frozen import Frozen
+from scenerec.search.objectives import epoch_metric, towards_better
 
 State = Literal["running", "paused", "finished", "stopped", "failed", "refused"]
 """`paused`: at a rung, until it is among the best there. `stopped`: early, by the scheduler or the search's end.
@@ -36,7 +38,7 @@ class Trial(Frozen):
     """What those cost, in epochs of the full resolution and data."""
     run: str | None = None
     """Folder of its newest run."""
-    history: tuple[dict[str, Any], ...] = ()
+    history: tuple[EpochMetrics, ...] = ()
     """Metrics of its epochs, in order; with levels those of the newest level, which alone compare."""
     static: dict[str, float] = Field(default_factory=dict)
     """What does not change while it trains: parameters, gflops, latency_ms."""
@@ -59,25 +61,20 @@ class Trial(Frozen):
         best = self.best_epoch(objective)
         if best is None:
             return None
-        return self.static.get(objective) if objective in STATIC else float(best[objective])
+        return self.static.get(objective) if objective in STATIC else best.validation[objective]
 
     def values(self, objectives: Sequence[str]) -> tuple[float, ...] | None:
         """Its values, None where it lacks one."""
         found = [self.value(objective) for objective in objectives]
         return None if None in found else tuple(value for value in found if value is not None)
 
-    def best_epoch(self, objective: str) -> dict[str, Any] | None:
+    def best_epoch(self, objective: str) -> EpochMetrics | None:
         """The epoch at which it stood best, the first of equal ones; by top-1 for what no epoch changes."""
-        key = "val_top1" if objective in STATIC else objective
-        known = [epoch for epoch in self.history if is_value(epoch.get(key))]
-        return max(known, key=lambda epoch: towards_better(key, epoch[key]), default=None)
+        key = epoch_metric(objective)
+        known = [epoch for epoch, _ in self.curve(key)]
+        return max(known, key=lambda epoch: towards_better(key, epoch.validation[key]), default=None)
 
-
-def is_value(value: Any) -> bool:
-    """Whether it is a number that compares: JSON has null for a loss that has left the finite numbers."""
-    return isinstance(value, (int, float)) and isfinite(value)
-
-
-def towards_better(objective: str, value: float) -> float:
-    """The value, with its sign changed where less is better: more is better then."""
-    return value if objective in MAXIMISED else -value
+    def curve(self, key: str) -> list[tuple[EpochMetrics, float]]:
+        """(epoch, value) of a validation metric, where it is a number that compares: a diverged loss is left out."""
+        values = ((epoch, epoch.validation.get(key, nan)) for epoch in self.history)
+        return [(epoch, value) for epoch, value in values if isfinite(value)]

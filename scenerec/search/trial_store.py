@@ -4,11 +4,10 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pydantic import ValidationError
-
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.tune import TuneConfig
 from scenerec.errors import CheckpointError, NotFoundError
+from scenerec.frozen import parse_json
 from scenerec.search.levels import trial_name
 from scenerec.search.trial import Trial
 from scenerec.storage import Storage, open_storage
@@ -100,12 +99,8 @@ class SearchFolder:
             self.storage.delete(info.key)
 
     def _read(self, key: str) -> Trial:
-        try:
-            return Trial.model_validate_json(self.storage.get(key))
-        except ValidationError as error:
-            raise CheckpointError(
-                f"{self.url}/{key}: is no trial of this version of scenerec ({error.errors()[0]['msg']})"
-            ) from None
+        where = f"{self.url}/{key}: is no trial of this version of scenerec"
+        return parse_json(Trial, self.storage.get(key), where, CheckpointError)
 
 
 def _difference(field: str, stored: Any, wanted: Any) -> str:

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from scenerec.checkpoint import LearnerState
 from scenerec.config.train import TrainConfig
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.stream import Cursor, TrainingOrder
-from scenerec.training.metrics import ValidationCounts
 from scenerec.training.plan import Plan
+from scenerec.training.task import CLASSIFICATION, Counts, Task
+
+Batch = TypeVar("Batch")
+"""One rank's share of a batch in the learner's framework: images and labels."""
 
 
 @dataclass(frozen=True)
@@ -17,34 +20,40 @@ class TrainingJob:
     """A plan with its data: everything that is the same on all ranks."""
 
     config: TrainConfig
+    """The whole of train.yaml."""
     plan: Plan
+    """What it was resolved to."""
     train: PackedSet
+    """The training set."""
     val: PackedSet
+    """The validation set, of the same classes."""
+    task: Task = CLASSIFICATION
+    """What the network learns."""
 
     @property
     def order(self) -> TrainingOrder:
-        """What fixes the run's sequence of global batches."""
+        """The seed, lanes, batch size and epochs that fix the run's sequence of global batches."""
         optimize = self.config.optimize
         return TrainingOrder(optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs)
 
 
-class Learner(Protocol):
+class Learner(Protocol[Batch]):
     """A network with its optimizer on one rank. What is marked collective is called on all ranks, in the same order."""
 
-    def training_batches(self, start: Cursor) -> Iterator[Any]:
+    def training_batches(self, start: Cursor) -> Iterator[Batch]:
         """This rank's shares of the global batches, from `start` to the end of the run."""
 
-    def validation_batches(self) -> Iterable[Any]:
+    def validation_batches(self) -> Iterable[Batch]:
         """This rank's share of the validation set, to iterate once an epoch."""
 
-    def train_step(self, batch: Any, learning_rate: float) -> None:
+    def train_step(self, batch: Batch, learning_rate: float) -> None:
         """One optimizer step on a global batch (collective)."""
 
     def take_loss(self) -> float:
         """Mean training loss over the samples of all ranks since the last call (collective)."""
 
-    def evaluate(self, batches: Iterable[Any]) -> ValidationCounts:
-        """Counts over all ranks' batches, by the averaged weights where they are kept (collective)."""
+    def evaluate(self, batches: Iterable[Batch]) -> Counts:
+        """The task's counts over all ranks' batches, by the averaged weights where they are kept (collective)."""
 
     def state(self) -> LearnerState:
         """A copy of everything that training changes, the same on all ranks (collective)."""

@@ -2,18 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Generic
 
-from scenerec.checkpoint import Checkpoint, CheckpointWriter, RunState, load_checkpoint
+from scenerec.checkpoint import Checkpoint, CheckpointWriter, RunState, checkpoint_name, load_checkpoint
 from scenerec.data.stream import Cursor
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError
 from scenerec.job_log import EpochSummary, Event, Note, Progress
-from scenerec.training.learner import Learner, TrainingJob
-from scenerec.training.metrics import best_epoch
+from scenerec.training.learner import Batch, Learner, TrainingJob
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
 from scenerec.training.schedules import PlateauState, learning_rate
+from scenerec.training.task import VAL_LOSS, Counts
 from scenerec.world import World
 
 _PROGRESS_LINES_PER_EPOCH = 20
@@ -40,15 +41,15 @@ class Place:
     cursor: Cursor = field(default_factory=Cursor)
     plateau: PlateauState = field(default_factory=PlateauState)
     sums: EpochSums = field(default_factory=EpochSums)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[EpochMetrics] = field(default_factory=list)
 
 
 def train(
     job: TrainingJob,
     world: World,
-    learner: Learner,
+    learner: Learner[Batch],
     say: Callable[[Event], None],
-    report: Callable[[dict[str, Any]], None],
+    report: Callable[[EpochMetrics], None],
 ) -> dict[str, Any]:
     """Trains to the last epoch, from the run's newest checkpoint where there is one; returns what result.json holds.
 
@@ -63,19 +64,19 @@ def train(
         validation = learner.validation_batches()
         for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
             run.train_epoch(place, epoch, batches)
-            metrics = run.finish_epoch(place, epoch, learner.evaluate(validation).rates())
+            metrics = run.finish_epoch(place, epoch, learner.evaluate(validation))
             report(metrics)
         return run.finish(place)
 
 
-class _Run:
+class _Run(Generic[Batch]):
     """The steps of the story, and what they share."""
 
     def __init__(
         self,
         job: TrainingJob,
         world: World,
-        learner: Learner,
+        learner: Learner[Batch],
         writer: CheckpointWriter,
         say: Callable[[Event], None],
     ) -> None:
@@ -97,7 +98,7 @@ class _Run:
             weights = self.job.plan.weights
             self.say(Note(f"training from the beginning on {self.world.size} worker(s); weights: {weights}"))
             return Place()
-        checkpoint = load_checkpoint(self.folder.checkpoints, f"step-{found - 1:09d}")
+        checkpoint = load_checkpoint(self.folder.checkpoints, checkpoint_name(found - 1))
         run = checkpoint.run
         check_identity(self.job.config.run_url, run.identity, self.identity)
         self._write_config()
@@ -122,7 +123,7 @@ class _Run:
         if self.world.is_chief:
             self.folder.write_config(self.job.config)
 
-    def train_epoch(self, place: Place, epoch: int, batches: Any) -> None:
+    def train_epoch(self, place: Place, epoch: int, batches: Iterator[Batch]) -> None:
         """The steps of an epoch that are still to do, with progress lines and checkpoints."""
         first = place.cursor.step if epoch == place.cursor.epoch else 0
         pending, started = 0, time.perf_counter()
@@ -144,43 +145,38 @@ class _Run:
             if save:
                 self._save(place, Cursor(epoch, done))
 
-    def finish_epoch(self, place: Place, epoch: int, validation: dict[str, float]) -> dict[str, Any]:
+    def finish_epoch(self, place: Place, epoch: int, counts: Counts) -> EpochMetrics:
         """Adds the epoch to the history and saves a checkpoint; returns the epoch's metrics."""
         optimize = self.job.config.optimize
-        metrics = {
-            "epoch": epoch + 1,
-            "global_step": (epoch + 1) * self.steps_per_epoch,
-            "train_loss": place.sums.loss / place.sums.steps,
-            **validation,
-            "images_per_s": place.sums.steps * optimize.global_batch_size / place.sums.seconds,
-            "lr": self.last_lr,
-            "workers": self.world.size,
-            "framework": self.job.config.framework,
-            "time_s": round(time.time(), 3),
-        }
-        place.history.append(metrics)
-        place.plateau = place.plateau.after_epoch(validation["val_loss"], optimize)
-        place.sums = EpochSums()
-        self.say(
-            EpochSummary(
-                epochs=optimize.epochs,
-                **{name: metrics[name] for name in EpochSummary.__dataclass_fields__ if name != "epochs"},  # type: ignore[arg-type]
-            )
+        metrics = EpochMetrics(
+            epoch=epoch + 1,
+            global_step=(epoch + 1) * self.steps_per_epoch,
+            train_loss=place.sums.loss / place.sums.steps,
+            validation=counts.metrics(),
+            images_per_s=place.sums.steps * optimize.global_batch_size / place.sums.seconds,
+            lr=self.last_lr,
+            workers=self.world.size,
+            framework=self.job.config.framework,
+            time_s=round(time.time(), 3),
         )
+        place.history.append(metrics)
+        place.plateau = place.plateau.after_epoch(metrics.validation[VAL_LOSS.key], optimize)
+        place.sums = EpochSums()
+        self.say(EpochSummary.of(metrics, optimize.epochs))
         self._save(place, Cursor(epoch + 1, 0), finished_epoch=True)
         return metrics
 
     def finish(self, place: Place) -> dict[str, Any]:
         """Waits for the last checkpoint, writes result.json and returns its content."""
         self.writer.wait()
-        last, best = place.history[-1], best_epoch(place.history)
+        last, best = place.history[-1], self.job.task.best_epoch(place.history)
         assert best is not None
         result = {
             "run": self.job.config.run_url,
             "framework": self.job.config.framework,
             "arch": self.job.config.model.arch,
-            "best": best,
-            "last": last,
+            "best": best.as_dict(),
+            "last": last.as_dict(),
             "best_checkpoint": self._checkpoint_url(best),
             "last_checkpoint": self._checkpoint_url(last),
         }
@@ -205,10 +201,18 @@ class _Run:
             framework=self.job.config.framework,
             labels=self.job.train.manifest.classes,
         )
-        is_best = finished_epoch and best_epoch(history) is history[-1]
-        best = {"val_top1": history[-1]["val_top1"], "epoch": history[-1]["epoch"]} if is_best else None
+        best = self._described(history[-1]) if finished_epoch and self._is_best(history) else None
         after = (lambda: self.folder.write_metrics(history)) if finished_epoch else None
         self.writer.save(Checkpoint(run, state), best, after)
+
+    def _is_best(self, history: list[EpochMetrics]) -> bool:
+        """Whether the newest epoch is the best so far."""
+        return self.job.task.best_epoch(history) is history[-1]
+
+    def _described(self, epoch: EpochMetrics) -> dict[str, float]:
+        """What best.json says of the best epoch."""
+        key = self.job.task.best.key
+        return {key: epoch.validation[key], "epoch": epoch.epoch}
 
     def _say_progress(self, place: Place, epoch: int, done: int, loss: float, steps_per_s: float) -> None:
         optimize = self.job.config.optimize
@@ -235,9 +239,9 @@ class _Run:
             "optimize.warmup_epochs, set optimize.clip_grad_norm, or use precision fp32"
         )
 
-    def _checkpoint_url(self, epoch: dict[str, Any]) -> str:
-        return f"{self.folder.checkpoints.url}/step-{epoch['global_step']:09d}"
+    def _checkpoint_url(self, epoch: EpochMetrics) -> str:
+        return f"{self.folder.checkpoints.url}/{checkpoint_name(epoch.global_step)}"
 
 
 def _silence(_: Event) -> None:
-    """What ranks other than 0 say."""
+    """Ranks other than 0 say nothing."""

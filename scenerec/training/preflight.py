@@ -13,6 +13,7 @@ from scenerec.models.freezing import TrainedPart, frozen_names
 from scenerec.training.initial import describe_weights, prepare_weights
 from scenerec.training.plan import NodeResources, Plan, resolve
 from scenerec.training.run_folder import RunFolder, check_identity, resumed_lanes, run_identity
+from scenerec.training.task import task_of
 
 _DEEP_CHECK_BYTES = 64 << 20
 
@@ -107,10 +108,11 @@ def _check_writable(folder: RunFolder) -> None:
 
 def _resume_point(folder: RunFolder, config: TrainConfig, plan: Plan, train: Manifest) -> int | None:
     if (result := folder.read_result()) is not None:
-        done, wanted = result["last"]["epoch"], config.optimize.epochs
-        if done >= wanted:
+        done, best = result["last"]["epoch"], task_of(config).best
+        if done >= config.optimize.epochs:
+            value = result["best"][best.key]
             raise CheckpointError(
-                f"{folder.url}: this run is finished ({done} epochs, top-1 {result['best']['val_top1']:.4f}): give the "
+                f"{folder.url}: this run is finished ({done} epochs, {best.name} {value:.4f}): give the "
                 "new one another name, raise optimize.epochs to go on, or start over with `scenerec submit --restart`"
             )
     name = folder.latest_checkpoint()

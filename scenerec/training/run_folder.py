@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_config, parse_job
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
+from scenerec.data.augment import AUGMENT_VERSION
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.storage import Storage, open_storage
 
-_TENSORBOARD_SCALARS = ("train_loss", "val_loss", "val_top1", "val_top5", "images_per_s", "lr")
-
 # What a checkpoint was made with that is older than the field.
-_IDENTITY_DEFAULTS = {"model.freeze": "none"}
+_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1}
 
 
 class RunFolder:
@@ -28,18 +28,18 @@ class RunFolder:
         self.checkpoints: Storage = open_storage(f"{url}/checkpoints")
 
     def write_config(self, config: TrainConfig) -> None:
-        """config.yaml, with every default filled in."""
+        """Writes config.yaml, with every default filled in."""
         self.storage.put("config.yaml", dump_config(config).encode())
 
     def read_config(self, overrides: Iterable[str] = ()) -> TrainConfig:
-        """config.yaml, with overrides such as "optimize.lr=0.1".
+        """Reads config.yaml, with overrides such as "optimize.lr=0.1".
 
         Raises CheckpointError where the folder is no run's, ConfigError where its config is none, StorageError.
         """
         return parse_config(self._config_text(), f"{self.url}/config.yaml", overrides)
 
     def read_job(self, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
-        """As `read_config`, of a run or of a search."""
+        """Reads config.yaml as `read_config` does, of a run or of a search."""
         return parse_job(self._config_text(), f"{self.url}/config.yaml", overrides)
 
     def _config_text(self) -> str:
@@ -50,31 +50,31 @@ class RunFolder:
                 f"{self.url}: has no config.yaml, so it is no run's folder: name one such as s3://scenes/runs/NAME"
             ) from None
 
-    def write_metrics(self, history: list[dict[str, Any]]) -> None:
-        """metrics.jsonl, one object a finished epoch, and the same as TensorBoard events. Both are written anew."""
-        self.storage.put("metrics.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in history).encode())
+    def write_metrics(self, history: Sequence[EpochMetrics]) -> None:
+        """Writes metrics.jsonl, one object a finished epoch, and the same as TensorBoard events, both anew."""
+        self.storage.put("metrics.jsonl", "".join(json.dumps(epoch.as_dict()) + "\n" for epoch in history).encode())
         self.storage.put("tensorboard/events.out.tfevents.scenerec", _events(history))
 
-    def read_history(self) -> list[dict[str, Any]]:
-        """metrics.jsonl: the finished epochs."""
+    def read_history(self) -> list[EpochMetrics]:
+        """Reads metrics.jsonl: the finished epochs, in order. Raises StorageError."""
         lines = self.storage.get("metrics.jsonl").decode().splitlines() if self.storage.size("metrics.jsonl") else []
-        return [json.loads(line) for line in lines]
+        return [EpochMetrics.model_validate(json.loads(line)) for line in lines]
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """result.json: the run is finished."""
+        """Writes result.json: the run is finished."""
         self.storage.put("result.json", json.dumps(result, indent=2).encode())
 
     def read_result(self) -> dict[str, Any] | None:
-        """result.json, None while the run is not finished."""
+        """Reads result.json; None while the run is not finished."""
         return json.loads(self.storage.get("result.json")) if self.storage.size("result.json") is not None else None
 
     def latest_checkpoint(self) -> str | None:
-        """Name of the newest complete checkpoint."""
+        """Name of the newest complete checkpoint, None where there is none."""
         names = list_checkpoints(self.checkpoints)
         return names[-1] if names else None
 
     def clear(self) -> None:
-        """Deletes the run's files."""
+        """Deletes all files of the run."""
         for info in list(self.storage.list()):
             self.storage.delete(info.key)
 
@@ -89,6 +89,7 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "optimize.global_batch_size": config.optimize.global_batch_size,
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,
+        "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
     }
@@ -113,13 +114,13 @@ def resumed_lanes(folder: RunFolder, lanes: int | str) -> int | None:
     return int(read_run_state(folder.checkpoints, name).identity["data.lanes"])
 
 
-def _events(history: list[dict[str, Any]]) -> bytes:
+def _events(history: Sequence[EpochMetrics]) -> bytes:
     from tensorboardX import SummaryWriter
 
     with tempfile.TemporaryDirectory() as folder:
         writer = SummaryWriter(folder)
         for epoch in history:
-            for name in _TENSORBOARD_SCALARS:
-                writer.add_scalar(name, epoch[name], epoch["global_step"], walltime=epoch["time_s"])
+            for name, value in epoch.scalars().items():
+                writer.add_scalar(name, value, epoch.global_step, walltime=epoch.time_s)
         writer.close()
         return next(Path(folder).iterdir()).read_bytes()

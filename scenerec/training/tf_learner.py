@@ -28,8 +28,9 @@ from scenerec.training.learner import (
     FP16_GROWTH_INTERVAL,
     TrainingJob,
 )
-from scenerec.training.metrics import ValidationCounts
+from scenerec.training.task import Counts
 from scenerec.training.tf_optimizers import Optimizer, clip_by_global_norm
+from scenerec.training.tf_task import tf_task
 from scenerec.world import World
 
 # In packs, which overlap, rather than in one piece: a tenth more images/s with two CPU workers and ResNet-18.
@@ -53,6 +54,7 @@ class TfLearner:
     def __init__(self, job: TrainingJob, world: World) -> None:
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
+        self.task = tf_task(job.task)
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.size > 1 else tf.distribute.get_strategy()
         names = list(torch_outline.parameter_shapes(config.model.arch, job.plan.classes))
         keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
@@ -123,13 +125,7 @@ class TfLearner:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
             logits = self.model(normalize(images, self.dtype), training=True)
-            targets = tf.one_hot(labels, logits.shape[-1], dtype=self.dtype)
-            smoothing = self.optimize.label_smoothing
-            targets = targets * (1 - smoothing) + smoothing / logits.shape[-1]
-            loss = (
-                tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
-                / self.optimize.global_batch_size
-            )
+            loss = self.task.training_loss(logits, labels, self.optimize) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
         return loss, [tf.cast(gradient, self.dtype) for gradient in gradients]
@@ -165,22 +161,18 @@ class TfLearner:
         self._loss_steps = 0
         return float(total)
 
-    def evaluate(self, batches: Iterable[Batch]) -> ValidationCounts:
+    def evaluate(self, batches: Iterable[Batch]) -> Counts:
         """See Learner."""
         self._share_running_statistics()
-        counts = ValidationCounts()
+        counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
-                loss_sum, top1, top5 = self._local_counts(batch.images, batch.labels)
-                counts += ValidationCounts(len(batch.labels), float(loss_sum), int(top1), int(top5))
-        return ValidationCounts.from_array(self._sum_over_ranks(counts.as_array()))
+                counted = self._local_counts(batch.images, batch.labels)
+                counts += self.job.task.counts(len(batch.labels), *map(float, counted))
+        return counts.from_array(self._sum_over_ranks(counts.as_array()))
 
-    def _count(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        logits = self.model(normalize(images, self.dtype), training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        ranked = tf.math.top_k(logits, min(5, logits.shape[-1])).indices == tf.cast(labels, tf.int32)[:, None]
-        hits = tf.cast(ranked, tf.int32)
-        return tf.reduce_sum(losses), tf.reduce_sum(hits[:, 0]), tf.reduce_sum(hits)
+    def _count(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return self.task.count(self.model(normalize(images, self.dtype), training=False), labels)
 
     def state(self) -> LearnerState:
         """See Learner."""

@@ -5,23 +5,22 @@ epsilon before the bias correction.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from scenerec.checkpoint import Tensors
 from scenerec.config.train import OptimizeConfig
 from scenerec.models.keras_twin.bindings import Binding
-
-SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
+from scenerec.training.update_rule import SLOTS, weight_decay
 
 
 class Optimizer:
-    """Slots for each weight, and the update. Make it in the strategy's scope, call `update` in its replica context.
+    """SGD or AdamW over named weights, with a learning rate for each: the given one times its factor.
 
-    The learning rate of each weight is multiplied by its factor. Parameters with fewer than two axes (biases,
-    normalisation) do not decay.
+    Weights with fewer than two axes (biases, normalisation) do not decay. It is made in the strategy's scope; `update`
+    is called in its replica context.
     """
 
     def __init__(self, config: OptimizeConfig, weights: Sequence[Binding], lr_factors: Mapping[str, float]) -> None:
@@ -39,13 +38,13 @@ class Optimizer:
         self.updates.assign_add(1)
         step = self._sgd if self.config.optimizer == "sgd" else self._adamw
         for index, (weight, gradient) in enumerate(zip(self.weights, gradients, strict=True)):
-            decay = self.config.weight_decay if len(weight.variable.shape) >= 2 else 0.0
+            decay = weight_decay(self.config, len(weight.variable.shape))
             slots = [variables[index] for variables in self.slots.values()]
             step(weight.variable, gradient, learning_rate * self.lr_factors[weight.key], decay, *slots)
 
     def _sgd(
         self,
-        weight: Any,
+        weight: keras.Variable,
         gradient: tf.Tensor,
         learning_rate: tf.Tensor,
         decay: float,
@@ -63,7 +62,7 @@ class Optimizer:
 
     def _adamw(
         self,
-        weight: Any,
+        weight: keras.Variable,
         gradient: tf.Tensor,
         learning_rate: tf.Tensor,
         decay: float,
@@ -91,7 +90,7 @@ class Optimizer:
             for slot, variables in self.slots.items()
         }
 
-    def load_state(self, state: dict[str, Tensors], updates: int) -> None:
+    def load_state(self, state: Mapping[str, Tensors], updates: int) -> None:
         """Sets all slots, and the number of updates made, from which AdamW corrects its bias."""
         for slot, variables in self.slots.items():
             for weight, variable in zip(self.weights, variables, strict=True):

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -24,13 +23,9 @@ from scenerec.training.learner import (
     FP16_GROWTH_INTERVAL,
     TrainingJob,
 )
-from scenerec.training.metrics import ValidationCounts
-from scenerec.training.torch_optimizers import (
-    build_optimizer,
-    load_optimizer_state,
-    optimizer_state,
-    set_learning_rate,
-)
+from scenerec.training.task import Counts
+from scenerec.training.torch_optimizers import Optimizer, clip_by_global_norm
+from scenerec.training.torch_task import torch_task
 from scenerec.world import World
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -47,6 +42,7 @@ class TorchLearner:
     def __init__(self, job: TrainingJob, world: World) -> None:
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
+        self.task = torch_task(job.task)
         self.device = torch.device(world.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # for NCCL, which otherwise takes the first
@@ -62,7 +58,7 @@ class TorchLearner:
         )
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         factors = lr_factors(config.model.arch, names, self.optimize.layer_decay)
-        self.optimizer = build_optimizer(self.optimize, self.parameters, factors)
+        self.optimizer = Optimizer(self.optimize, self.parameters, factors)
         self.scaler = torch.amp.GradScaler(
             self.device.type,
             init_scale=FP16_FIRST_LOSS_SCALE,
@@ -74,7 +70,6 @@ class TorchLearner:
         self.average = (
             {name: p.detach().clone() for name, p in self.parameters.items()} if self.optimize.ema_decay else {}
         )
-        self.updates = 0
         self.steps = 0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_steps = 0
@@ -107,25 +102,16 @@ class TorchLearner:
 
     def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         logits = self._logits(self.parallel, images)
-        loss = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.optimize.label_smoothing)
-        loss = loss / self.optimize.global_batch_size
+        loss = self.task.training_loss(logits, labels, self.optimize) / self.optimize.global_batch_size
         self._loss_sum += loss.detach()
         # DistributedDataParallel divides by the world size; the sum over ranks is the mean over the global batch.
         self.scaler.scale(loss * self.world.size).backward()
 
     def _update(self, learning_rate: float) -> None:
-        set_learning_rate(self.optimizer, learning_rate)
-        self.scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.optimizer.rule)
         if self.optimize.clip_grad_norm:
-            nn.utils.clip_grad_norm_(self.parameters.values(), self.optimize.clip_grad_norm)
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        if self.scaler.get_scale() < scale:
-            return  # fp16 overflowed: this step changed nothing
-        self.updates += 1
-        if self.average:
+            clip_by_global_norm(self.parameters, self.optimize.clip_grad_norm)
+        if self.optimizer.update(learning_rate, self.scaler) and self.average:
             with torch.no_grad():
                 parameters = [self.parameters[name] for name in self.average]
                 torch._foreach_lerp_(list(self.average.values()), parameters, 1 - self.optimize.ema_decay)
@@ -138,30 +124,26 @@ class TorchLearner:
         return float(total)
 
     @torch.no_grad()
-    def evaluate(self, batches: Iterable[Batch]) -> ValidationCounts:
+    def evaluate(self, batches: Iterable[Batch]) -> Counts:
         """See Learner."""
         self._share_running_statistics()
         self.model.eval()
-        counts = ValidationCounts()
+        counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
-                logits = self._logits(self.model, batch.images.to(self.device))
-                labels = batch.labels.to(self.device)
-                loss_sum = F.cross_entropy(logits, labels, reduction="sum")
-                ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-                counts += ValidationCounts(
-                    len(labels), float(loss_sum), int(ranked[:, 0].sum()), int(ranked.any(dim=1).sum())
-                )
-        return ValidationCounts.from_array(self._sum_over_ranks(counts.as_array()))
+                logits = self._logits(self.model, batch.images.to(self.device, non_blocking=True))
+                labels = batch.labels.to(self.device, non_blocking=True)
+                counts += self.job.task.counts(len(labels), *map(float, self.task.count(logits, labels)))
+        return counts.from_array(self._sum_over_ranks(counts.as_array()))
 
     def state(self) -> LearnerState:
         """See Learner."""
         self._share_running_statistics()
         return LearnerState(
             model=torch_model.state(self.model),
-            optimizer=optimizer_state(self.optimizer, self.optimize.optimizer, self.parameters),
+            optimizer=self.optimizer.state(),
             ema={name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in self.average.items()},
-            updates=self.updates,
+            updates=self.optimizer.updates,
             loss_scale=self.scaler.get_scale(),
             good_steps=self.scaler.state_dict().get("_growth_tracker", 0),
         )
@@ -169,10 +151,9 @@ class TorchLearner:
     def load_state(self, state: LearnerState) -> None:
         """See Learner."""
         torch_model.load_state(self.model, state.model)
-        load_optimizer_state(self.optimizer, state.optimizer, state.updates, self.parameters)
+        self.optimizer.load_state(state.optimizer, state.updates)
         for name, tensor in self.average.items():
             tensor.copy_(torch.from_numpy(state.ema[name]))
-        self.updates = state.updates
         if self.scaler.is_enabled():
             tracker = {"scale": state.loss_scale, "_growth_tracker": state.good_steps}
             self.scaler.load_state_dict(self.scaler.state_dict() | tracker)

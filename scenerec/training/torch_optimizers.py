@@ -8,21 +8,75 @@ from torch import nn
 
 from scenerec.checkpoint import Tensors
 from scenerec.config.train import OptimizeConfig
+from scenerec.training.update_rule import SLOTS, weight_decay
 
-SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
 
+class Optimizer:
+    """torch's own SGD or AdamW over named weights, with a learning rate for each: the given one times its factor.
 
-def build_optimizer(
-    config: OptimizeConfig, parameters: Mapping[str, nn.Parameter], lr_factors: Mapping[str, float]
-) -> torch.optim.Optimizer:
-    """torch's own SGD or AdamW, which multiplies the learning rate of each parameter by its factor.
-
-    Parameters with fewer than two axes (biases, normalisation) do not decay.
+    Weights with fewer than two axes (biases, normalisation) do not decay.
     """
+
+    def __init__(
+        self, config: OptimizeConfig, weights: Mapping[str, nn.Parameter], lr_factors: Mapping[str, float]
+    ) -> None:
+        self.config = config
+        self.weights = weights
+        self.rule = _build(config, weights, lr_factors)
+        """The optimizer of torch.optim; a GradScaler unscales its gradients."""
+        self.updates = 0
+
+    def update(self, learning_rate: float, scaler: torch.amp.GradScaler) -> bool:
+        """One step with the gradients that backward passes have left, which it clears.
+
+        Returns False where fp16 has overflowed: the step has then changed nothing but the loss scale.
+        """
+        for group in self.rule.param_groups:
+            group["lr"] = learning_rate * group["lr_factor"]
+        scale = scaler.get_scale()
+        scaler.step(self.rule)
+        scaler.update()
+        self.rule.zero_grad()
+        if scaler.get_scale() < scale:
+            return False
+        self.updates += 1
+        return True
+
+    def state(self) -> dict[str, Tensors]:
+        """slot -> parameter name -> float32 array in torch's layout; zeros for what has not been stepped yet."""
+        return {
+            slot: {
+                name: self._slot(slot, p).to("cpu", torch.float32, copy=True).numpy()
+                for name, p in self.weights.items()
+            }
+            for slot in SLOTS[self.config.optimizer]
+        }
+
+    def load_state(self, state: Mapping[str, Tensors], updates: int) -> None:
+        """Sets all slots, and the number of updates made, from which AdamW corrects its bias."""
+        for name, p in self.weights.items():
+            slots = {slot: torch.from_numpy(np.array(tensors[name])).to(p.device) for slot, tensors in state.items()}
+            self.rule.state[p].update(slots)
+            if self.config.optimizer == "adamw":
+                self.rule.state[p]["step"] = torch.tensor(float(updates))
+        self.updates = updates
+
+    def _slot(self, slot: str, p: nn.Parameter) -> torch.Tensor:
+        kept = self.rule.state[p].get(slot)
+        return (torch.zeros_like(p) if kept is None else kept).detach()
+
+
+def clip_by_global_norm(weights: Mapping[str, nn.Parameter], largest: float) -> None:
+    """Scales the weights' gradients by largest / (norm + 1e-6) where that is below 1; the norm is over all of them."""
+    nn.utils.clip_grad_norm_(weights.values(), largest)
+
+
+def _build(
+    config: OptimizeConfig, weights: Mapping[str, nn.Parameter], lr_factors: Mapping[str, float]
+) -> torch.optim.Optimizer:
     members: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, p in parameters.items():
-        decay = config.weight_decay if p.ndim >= 2 else 0.0
-        members.setdefault((decay, lr_factors[name]), []).append(p)
+    for name, p in weights.items():
+        members.setdefault((weight_decay(config, p.ndim), lr_factors[name]), []).append(p)
     groups = [
         {"params": params, "weight_decay": decay, "lr_factor": factor} for (decay, factor), params in members.items()
     ]
@@ -30,39 +84,3 @@ def build_optimizer(
         nesterov = config.nesterov and config.momentum > 0
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """For the next step."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group["lr_factor"]
-
-
-def optimizer_state(
-    optimizer: torch.optim.Optimizer, kind: str, parameters: Mapping[str, nn.Parameter]
-) -> dict[str, Tensors]:
-    """slot -> parameter name -> float32 array; zeros for what has not been stepped yet."""
-    return {
-        slot: {
-            name: (optimizer.state[p][slot] if optimizer.state[p].get(slot) is not None else torch.zeros_like(p))
-            .detach()
-            .to("cpu", torch.float32, copy=True)
-            .numpy()
-            for name, p in parameters.items()
-        }
-        for slot in SLOTS[kind]
-    }
-
-
-def load_optimizer_state(
-    optimizer: torch.optim.Optimizer,
-    state: dict[str, Tensors],
-    updates: int,
-    parameters: Mapping[str, nn.Parameter],
-) -> None:
-    """Sets all slots, and the number of updates made, from which AdamW corrects its bias."""
-    for name, p in parameters.items():
-        slots = {slot: torch.from_numpy(np.array(tensors[name])).to(p.device) for slot, tensors in state.items()}
-        optimizer.state[p].update(slots)
-        if isinstance(optimizer, torch.optim.AdamW):
-            optimizer.state[p]["step"] = torch.tensor(float(updates))

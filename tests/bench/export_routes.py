@@ -87,7 +87,8 @@ def measure(arch: str, timed_s: float) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from scenerec.export import optimize, tf_onnx, torch_onnx
+    from scenerec.export.conversion import tf_onnx, torch_onnx
+    from scenerec.export.graphs import optimize
     from scenerec.models import torch_model
 
     size = ARCHITECTURES[arch].image_size
@@ -145,7 +146,7 @@ def draw_state(state: dict[str, Any], generator: Any) -> dict[str, Any]:
 
 def open_session(model: bytes) -> Any:
     """One thread."""
-    from scenerec.inference.predictors.onnx_model import open_session
+    from scenerec.inference.predictors.onnx_predictor import open_session
 
     return open_session(model, threads=1)
 

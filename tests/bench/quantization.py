@@ -17,7 +17,7 @@ VNNI, milliseconds by its profile):
 MobileNetV3-large gains 1.3 times from layers of 10 000 weights on. Other runtimes were tried on the same machine:
 OpenVINO 2026.4 takes 2.6 ms in float32 and 2.5 to 3.0 ms in int8, whatever is quantised (ResNet-50: 80 ms and 21 ms).
 LiteRT takes 2.6 ms in float32; in int8 4.7 ms with an open batch axis and hard-swish as one operator, which XNNPACK
-does not take; with one image and hard-swish split up (`scenerec.export.tf_lite_worker`) it is faster than float32.
+does not take; with one image and hard-swish split up (`tf_lite_worker`) it is faster than float32.
 
 ResNet-50 on a processor without VNNI (a Zen 3 core; milliseconds of the thread, batch 1, random images):
 
@@ -45,9 +45,11 @@ from typing import Any, NamedTuple
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.synthetic import draw_scenes
-from scenerec.export import graph, int8, optimize, tflite, torch_onnx
-from scenerec.export.gates import GateError
-from scenerec.export.quantize import has_int8_dot_products
+from scenerec.export.conversion import torch_onnx
+from scenerec.export.graphs import network_graph, optimize
+from scenerec.export.quantization import int8_search, tflite_ladder
+from scenerec.export.quantization.accuracy_gate import GateError
+from scenerec.export.quantization.quantize import has_int8_dot_products
 from scenerec.export.source import Source, Stated, open_source
 from scenerec.inference.bundles.bundle import Bundle, BundleInfo, Lineage, Preprocessing
 from scenerec.inference.predictors import torch_predictor
@@ -102,7 +104,7 @@ def main() -> None:
 def _onnx_rows(source: Source, trained: bool, sets: Sets, kind: str, seconds: float) -> float:
     """The speed-up of the form that is taken, at batch 1; 0 where none is."""
     assert isinstance(source.network, ZooNetwork)
-    settings = int8.Settings(
+    settings = int8_search.Settings(
         kind="dynamic" if kind == "dynamic" else "static",
         max_top1_drop=0.5 if trained else 100.0,
         evaluation_images=10_000 if trained else 8,
@@ -111,9 +113,9 @@ def _onnx_rows(source: Source, trained: bool, sets: Sets, kind: str, seconds: fl
     )
     with tempfile.TemporaryDirectory() as folder:
         network = torch_onnx.convert(torch_predictor.build(source.network), source.preprocessing.image_size)
-        model = graph.complete(optimize.clean(network), source.preprocessing)
-        graph.save(model, Path(folder))
-        inputs, outputs = graph.contracts(model)
+        model = network_graph.complete(optimize.clean(network), source.preprocessing)
+        network_graph.save(model, Path(folder))
+        inputs, outputs = network_graph.contracts(model)
         info = BundleInfo(
             name=source.name,
             labels=source.labels,
@@ -130,7 +132,7 @@ def _onnx_rows(source: Source, trained: bool, sets: Sets, kind: str, seconds: fl
             ),
         )
         try:
-            report = int8.quantize_bundle(Bundle(Path(folder), info, source.name), *sets, settings, _say).report
+            report = int8_search.quantize_bundle(Bundle(Path(folder), info, source.name), *sets, settings, _say).report
         except GateError as error:
             _say(str(error))
             report = error.report
@@ -142,10 +144,10 @@ def _onnx_rows(source: Source, trained: bool, sets: Sets, kind: str, seconds: fl
 def _tflite_rows(source: Source, trained: bool, sets: Sets, seconds: float) -> None:
     assert isinstance(source.network, ZooNetwork)
     reference = torch_predictor.load(source.network, source.address, source.labels, source.preprocessing)
-    settings = tflite.Settings(256 if trained else 8, 0.5 if trained else 100.0, seconds=seconds)
+    settings = tflite_ladder.Settings(256 if trained else 8, 0.5 if trained else 100.0, seconds=seconds)
     for precision, train in (("int8", sets.train), ("fp16", None)):
         try:
-            made = tflite.make(
+            made = tflite_ladder.make(
                 source, "int8" if precision == "int8" else "fp16", reference, train, sets.val, settings, _say
             )
             report = made.report

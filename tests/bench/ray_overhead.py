@@ -56,7 +56,7 @@ def measure(folder: Path, framework: str, options: argparse.Namespace) -> None:
             config = write_config(folder, f"{framework}-{kind}-{number}", framework, options)
             run_ray(config) if kind == "ray" else run_bare(config, framework)
             history = RunFolder(f"s3://scenes/runs/{config.stem}").read_history()
-            rates[kind].append(statistics.mean(epoch["images_per_s"] for epoch in history[1:]))
+            rates[kind].append(statistics.mean(epoch.images_per_s for epoch in history[1:]))
             print(f"{framework} {kind:<4} {rates[kind][-1]:.1f} images/s", flush=True)
     ratios = [ray / bare for ray, bare in zip(rates["ray"], rates["bare"], strict=True)]
     figures = {
@@ -95,21 +95,29 @@ def run_ray(config: Path) -> None:
 
 
 def run_bare(config: Path, framework: str) -> None:
-    module = ["-m", "tests.bench.bare_worker", str(config)]
-    if framework == "torch":
-        run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(WORKERS), *module])
-        return
-    addresses = [f"127.0.0.1:{free_port()}" for _ in range(WORKERS)]
     ranks = []
-    for rank in range(WORKERS):
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-        env = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(WORKERS), "TF_CONFIG": json.dumps(task)}
+    for rank, (command, environment) in enumerate(zip(*bare_commands(config, framework), strict=True)):
         log = config.with_suffix(f".{rank}.log").open("w")
-        ranks.append(subprocess.Popen([sys.executable, *module], env=env, stdout=log, stderr=log))
+        ranks.append(subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log))
     exit_codes = [process.wait() for process in ranks]
     for rank, code in enumerate(exit_codes):
         if code:
             sys.exit(config.with_suffix(f".{rank}.log").read_text()[-3000:])
+
+
+def bare_commands(config: Path, framework: str) -> tuple[list[list[str]], list[dict[str, str]]]:
+    """The processes of the bare loop: their commands, and what is added to their environments."""
+    module = ["-m", "tests.bench.bare_worker", str(config)]
+    if framework == "torch":
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(WORKERS)]
+        return [[sys.executable, *torchrun, *module]], [{}]
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(WORKERS)]
+    tasks = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}} for rank in range(WORKERS)]
+    environments = [
+        {"RANK": str(rank), "WORLD_SIZE": str(WORKERS), "TF_CONFIG": json.dumps(task)}
+        for rank, task in enumerate(tasks)
+    ]
+    return [[sys.executable, *module]] * WORKERS, environments
 
 
 def run(command: list[str]) -> None:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.synthetic import SCENES, draw_scene, draw_scenes
-from scenerec.export.exporter import Options, export
+from scenerec.export.exporter import export
+from scenerec.export.options import Options
 from scenerec.export.source import Stated, open_source
 from scenerec.inference.bundles.bundle import open_bundle
 from scenerec.models import torch_model

@@ -18,8 +18,8 @@ from scenerec.cli import app
 from scenerec.config.train import TrainConfig
 from scenerec.data.packed_set import open_set
 from scenerec.errors import ModelError
-from scenerec.inference.evaluation.evaluation import Evaluation
 from scenerec.inference.evaluation.evaluator import EvaluationRequest, examine_here
+from scenerec.inference.evaluation.metrics import Evaluation
 from scenerec.storage import open_storage
 from scenerec.training import tf_learner, torch_learner
 from scenerec.training.learner import TrainingJob

@@ -15,11 +15,13 @@ from scenerec.config.train import TrainConfig
 from scenerec.data.packed_set import open_set
 from scenerec.data.synthetic import PLACES
 from scenerec.errors import ConfigError
-from scenerec.export.exporter import Options, Step, default_destination, export
+from scenerec.export.conversion.child_process import ChildLimits
+from scenerec.export.exporter import default_destination, export
+from scenerec.export.options import Options
 from scenerec.export.source import Stated, keras_source, open_source
-from scenerec.export.tf_onnx import Limits
+from scenerec.export.steps import Step
 from scenerec.inference.bundles.bundle import open_bundle, read_info
-from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import open_predictor
 from scenerec.training import tf_learner, torch_learner
 from scenerec.training.learner import Learner, TrainingJob
@@ -88,7 +90,7 @@ def test_a_torch_run_by_the_command_line(run: Callable[[str], str], tmp_path: Pa
     assert info.places == {label: PLACES[label] for label in info.labels}
     assert {each["provider"]: each["share"] for each in printed["providers"]}["TensorRT"] == 1
 
-    bundle, checkpoint = OnnxModel(open_bundle(printed["url"])), open_predictor(url)
+    bundle, checkpoint = OnnxPredictor(open_bundle(printed["url"])), open_predictor(url)
     expected = checkpoint.logits(some_images())
     np.testing.assert_allclose(bundle.logits(some_images()), expected, atol=1e-4 * np.abs(expected).max())
     assert bundle.labels == checkpoint.labels
@@ -119,7 +121,7 @@ def test_a_tensorflow_run_by_tf2onnx_and_through_its_twin(run: Callable[[str], s
     source = open_source(run("tensorflow"))
     assert source.averaged
     said: list[Step | str] = []
-    starved = Options(images=8, limits=Limits(memory_bytes=200 << 20))
+    starved = Options(images=8, limits=ChildLimits(memory_bytes=200 << 20))
     infos = [
         export(source, default_destination(source, Options()), Options(images=20)).info,
         export(source, str(tmp_path / "fallen-back"), starved, said.append).info,

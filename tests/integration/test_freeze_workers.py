@@ -54,9 +54,9 @@ def test_two_workers_train_a_probe_as_one_does(make_probe: Any, framework: str) 
     for name in ours.ema:
         np.testing.assert_allclose(ours.ema[name], theirs.ema[name], atol=2e-4, err_msg=name)
     histories = [RunFolder(config.run_url).read_history()[-1] for config in (one, two)]
-    assert histories[1]["workers"] == WORLD_SIZE
+    assert histories[1].workers == WORLD_SIZE
     for metric in ("train_loss", "val_loss"):
-        assert histories[0][metric] == pytest.approx(histories[1][metric], rel=1e-3)
+        assert histories[0].scalars()[metric] == pytest.approx(histories[1].scalars()[metric], rel=1e-3)
 
 
 def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: Any) -> None:

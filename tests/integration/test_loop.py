@@ -215,14 +215,14 @@ def test_a_run_moves_between_frameworks(make_config: Any, first: str, second: st
         learner.load_state(saved)
         state = learner.state()
         assert largest_difference(state.model, saved.model) == largest_difference(state.ema, saved.ema) == 0
-        val_loss = learner.evaluate(learner.validation_batches()).rates()["val_loss"]
+        val_loss = learner.evaluate(learner.validation_batches()).metrics()["val_loss"]
         learner.train_step(next(learner.training_batches(Cursor(1, 2))), 0.01)
         found[framework] = (val_loss, learner.take_loss())
     assert found[first] == pytest.approx(found[second], rel=2e-3)
     result, events = run(make_config(framework=second, **options))
     assert isinstance(events[0], Note)
     assert f"step 8 (epoch 2, step 2) on 1 worker(s), written by {first}" in events[0].text
-    assert [epoch["framework"] for epoch in RunFolder(result["run"]).read_history()] == [first, second]
+    assert [epoch.framework for epoch in RunFolder(result["run"]).read_history()] == [first, second]
 
 
 @pytest.mark.parametrize(("first", "second"), [("torch", "tensorflow"), ("tensorflow", "torch")])

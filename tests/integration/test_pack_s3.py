@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from cluster.local import LocalCluster
 from scenerec.commands.data import app
+from scenerec.data.integrity import check_set
 from scenerec.data.manifest import Manifest, read_manifest
 from scenerec.data.packing.pack import PackOptions, PackRequest, pack
 from scenerec.data.pool import process_runner
 from scenerec.data.synthetic import draw_scenes
-from scenerec.data.verify import verify
 from scenerec.storage import LocalStorage, open_storage
 
 
@@ -53,10 +53,10 @@ def test_an_interrupted_pack_to_s3_goes_on_to_the_same_set(
     manifest = read_manifest(storage)
     assert manifest == packed_locally
     assert {info.key for info in storage.list()} == {"manifest.json", *(shard.key for shard in manifest.shards)}
-    assert verify(storage, manifest, run=process_runner(2)).defects == ()
+    assert check_set(storage, manifest, run=process_runner(2)).defects == ()
 
     storage.delete(manifest.shards[0].key)
-    assert [defect.problem for defect in verify(storage, manifest).defects] == ["the shard is missing"]
+    assert [defect.problem for defect in check_set(storage, manifest).defects] == ["the shard is missing"]
 
 
 def test_a_pack_job_on_the_cluster_writes_the_same_set(

@@ -19,9 +19,9 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sy
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from serve.access.keys import ApiKeys, Guard, new_key
 from serve.api import Api
-from serve.keys import ApiKeys, Guard, new_key
-from serve.models import Shelf
+from serve.shelf import Shelf
 from tests.tiny_shelf import make_tiny_shelf
 
 FLAGS = (

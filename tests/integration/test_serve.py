@@ -20,7 +20,7 @@ from cluster.local import LocalCluster
 from cluster.state import load_state
 from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.bundles.registry import Registry
-from serve.key_file import add_key
+from serve.access.key_file import add_key
 from tests.served import PICTURES, replica_pids, scenerec, status, wait_until
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle

@@ -62,12 +62,6 @@ def test_a_missing_bucket_is_named(cluster: LocalCluster) -> None:
             request(S3Storage("not-there", "x"))
 
 
-def test_buckets_can_be_made_twice(cluster: LocalCluster) -> None:
-    for _ in range(2):
-        S3Storage("made-here").make_bucket()
-    assert list(S3Storage("made-here").list()) == []
-
-
 def test_listing_is_ordered_and_pages(storage: S3Storage) -> None:
     keys = sorted(f"{number % 7}/{number:04}" for number in range(1100))
     threads = [

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
-from scenerec.export import optimize, tf_onnx
-from scenerec.export.graph import check_network, module_of
-from scenerec.inference.predictors.onnx_model import open_session
+from scenerec.export.conversion import tf_onnx
+from scenerec.export.graphs import optimize
+from scenerec.export.graphs.network_graph import check_network, module_of
+from scenerec.inference.predictors.onnx_predictor import open_session
 from scenerec.models import tf_model, torch_model
 from scenerec.models.neutral import State
 

@@ -8,9 +8,10 @@ from ai_edge_litert.interpreter import Interpreter
 
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import ModelError
-from scenerec.export.gates import GateError
+from scenerec.export.conversion.tf_lite import convert
+from scenerec.export.quantization.accuracy_gate import GateError
+from scenerec.export.quantization.tflite_ladder import Settings, make
 from scenerec.export.source import KerasNetwork, Source
-from scenerec.export.tflite import Settings, convert, make
 from scenerec.inference.bundles.bundle import Preprocessing
 from tests.colour_set import CLASSES, PER_CLASS, WRONG, pack_colours
 

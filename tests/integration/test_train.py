@@ -143,9 +143,9 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     assert result["last"]["epoch"] == 12
     folder = RunFolder(f"s3://scenes/runs/{name}")
     history = folder.read_history()
-    assert [epoch["epoch"] for epoch in history] == list(range(1, 13))
-    assert [epoch["global_step"] for epoch in history] == list(range(10, 130, 10))
-    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert [epoch.epoch for epoch in history] == list(range(1, 13))
+    assert [epoch.global_step for epoch in history] == list(range(10, 130, 10))
+    assert history[-1].train_loss < history[0].train_loss
     assert not list(folder.storage.list("ray/"))
 
 
@@ -174,7 +174,7 @@ def test_an_interrupted_run_goes_on_in_the_other_framework(submit: Submit, clien
     assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=0.15)  # of 1.3 in the first epoch
     assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=0.15)
     assert ours["val_top1"] == pytest.approx(theirs["val_top1"], abs=0.17)  # 6 of 36 images
-    frameworks = [epoch["framework"] for epoch in RunFolder(run).read_history()]
+    frameworks = [epoch.framework for epoch in RunFolder(run).read_history()]
     assert (frameworks[:2], frameworks[-1]) == (["torch", "torch"], "tensorflow")
     by_name = subprocess.run(
         [sys.executable, "-m", "scenerec", "submit", "--resume", "moved"], capture_output=True, text=True, timeout=60
@@ -196,7 +196,7 @@ def test_a_run_goes_on_with_another_number_of_workers(framework: str, submit: Su
     assert second.returncode == 0, second.stderr
     assert "resumed from step 10 (epoch 2, step 0) on 2 worker(s)" in second.stderr
     history = RunFolder(json.loads(second.stdout.splitlines()[-1])["run"]).read_history()
-    assert [(epoch["workers"], epoch["global_step"]) for epoch in history] == [(1, 10), (2, 20)]
+    assert [(epoch.workers, epoch.global_step) for epoch in history] == [(1, 10), (2, 20)]
 
 
 def test_a_store_error_while_training_names_the_shard(submit: Submit, client: ClusterClient) -> None:

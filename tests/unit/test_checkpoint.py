@@ -1,5 +1,6 @@
 """Checkpoints: complete or not there, verified, pruned, and saved in the background."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ from scenerec.checkpoint import (
     CheckpointWriter,
     LearnerState,
     RunState,
+    best_checkpoint,
     list_checkpoints,
     load_checkpoint,
     prune_checkpoints,
-    read_best,
     save_checkpoint,
 )
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, StorageError
 from scenerec.storage import Storage, open_storage
 
@@ -29,7 +31,7 @@ def checkpoint(step: int) -> Checkpoint:
         global_step=step,
         identity={"model.arch": "resnet18"},
         plateau={"factor": 1.0, "best_loss": float("inf"), "bad_epochs": 0},
-        history=[{"epoch": 1, "val_top1": 0.5}],
+        history=[EpochMetrics(epoch=1, train_loss=1.25, validation={"val_top1": 0.5}, images_per_s=80.0, lr=0.1)],
         partial={"loss": 1.5, "steps": 3, "seconds": 2.0},
         config={"kind": "train"},
         framework="torch",
@@ -101,7 +103,8 @@ def test_the_writer_saves_in_order_and_names_the_best(storage: Storage) -> None:
             writer.save(checkpoint(step), best, after=lambda step=step: done.append(step))  # type: ignore[misc]
     assert done == [1, 2, 3, 4, 5]
     assert list_checkpoints(storage) == ["step-000000002", "step-000000004", "step-000000005"]
-    assert read_best(storage) == {"checkpoint": "step-000000002", "val_top1": 0.2}
+    assert json.loads(storage.get("best.json")) == {"checkpoint": "step-000000002", "val_top1": 0.2}
+    assert best_checkpoint(storage) == "step-000000002"
 
 
 def test_a_failed_save_is_not_silent(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.job_log import (
     EpochSummary,
     Failure,
     Note,
     Progress,
     RunResult,
+    SearchNews,
+    TrialNews,
     format_duration,
     format_line,
     parse_line,
@@ -20,7 +23,8 @@ from scenerec.job_log import (
 counts = st.integers(1, 10**9)
 numbers = st.floats(allow_nan=False)
 progresses = st.builds(Progress, counts, counts, counts, counts, numbers, numbers, numbers, numbers)
-epochs = st.builds(EpochSummary, counts, counts, numbers, numbers, numbers, numbers, numbers, numbers)
+metrics = st.fixed_dictionaries({"val_loss": numbers, "val_top1": numbers, "val_top5": numbers})
+epochs = st.builds(EpochSummary, counts, counts, numbers, metrics, numbers, numbers)
 prefixes = st.sampled_from(
     [
         "",
@@ -36,15 +40,23 @@ json_values = st.recursive(
 )
 
 
+TRIAL = TrialNews(3, "failed", 1, 9, "val_top1", 0.25, 0.5, "resnet18, lr 0.1", "the loss is nan: lower optimize.lr")
+SEARCH = SearchNews(2, 12, 1, 0, 0.5, "val_top1", 3.0, 27.0, math.inf)
+
+
+def values(event: Progress | EpochSummary) -> dict[str, int | float]:
+    return event.as_dict() if isinstance(event, EpochSummary) else asdict(event)
+
+
 def rounded(event: Progress | EpochSummary) -> dict[str, float]:
-    return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in asdict(event).items()}
+    return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in values(event).items()}
 
 
 @given(progresses | epochs, prefixes)
 def test_numbers_come_back_with_six_digits(event: Progress | EpochSummary, prefix: str) -> None:
     parsed = parse_line(prefix + format_line(event) + "\n")
     assert type(parsed) is type(event)
-    assert asdict(parsed) == rounded(event)
+    assert values(parsed) == rounded(event)  # type: ignore[arg-type]
 
 
 @given(st.dictionaries(st.text(), json_values), prefixes)
@@ -77,9 +89,30 @@ def test_the_format_is_the_documented_one() -> None:
     assert format_line(Progress(2, 3, 10, 17, 231.4, 1.2345, 0.1, 12)) == (
         "[progress] epoch=2/3 step=10/17 images_per_s=231.4 loss=1.2345 lr=0.1 eta_s=12"
     )
-    assert format_line(EpochSummary(1, 3, 2.5, 2.25, 0.5, 0.875, 200, 0.1)) == (
+    validation = {"val_loss": 2.25, "val_top1": 0.5, "val_top5": 0.875}
+    assert format_line(EpochSummary(1, 3, 2.5, validation, 200, 0.1)) == (
         "[epoch] epoch=1/3 train_loss=2.5 val_loss=2.25 val_top1=0.5 val_top5=0.875 images_per_s=200 lr=0.1"
     )
+
+
+@given(prefixes)
+def test_the_epoch_line_of_another_task_is_read_back(prefix: str) -> None:
+    metrics = EpochMetrics(epoch=2, train_loss=0.5, validation={"val_loss": 0.25, "val_error": 4}, images_per_s=9, lr=1)
+    line = format_line(EpochSummary.of(metrics, epochs=3))
+    assert line == "[epoch] epoch=2/3 train_loss=0.5 val_loss=0.25 val_error=4 images_per_s=9 lr=1"
+    assert parse_line(prefix + line) == EpochSummary.of(metrics, epochs=3)
+
+
+@pytest.mark.parametrize("news", [TRIAL, SEARCH, replace(TRIAL, value=None, reason=None), replace(SEARCH, eta_s=60.0)])
+def test_how_a_search_stands_comes_back(news: TrialNews | SearchNews) -> None:
+    assert parse_line(format_line(news)) == news
+
+
+def test_a_line_of_a_search_is_json() -> None:
+    tag, _, content = format_line(SEARCH).partition(" ")
+    assert tag == "[search]"
+    assert json.loads(content) == {**asdict(SEARCH), "eta_s": None}
+    assert format_line(TRIAL) == f"[trial] {json.dumps(asdict(TRIAL))}"
 
 
 def test_an_error_of_several_lines_is_several_errors() -> None:
@@ -99,6 +132,12 @@ def test_an_error_of_several_lines_is_several_errors() -> None:
         "[epoch] epoch=1/2",
         "[result] {",
         "[result] 3",
+        "[trial] {",
+        "[trial] {}",
+        '[search] {"ended": 1}',
+        "[trial]",
+        "[epoch] epoch=1/2 train_loss=1 val_loss=1 images_per_s=1 lr=1 extra=2",
+        "[other] epoch=1/2",
         "x [note] quoted",
     ],
 )

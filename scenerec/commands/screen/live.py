@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from scenerec.commands.screen.live_lines import Lines, percent, place
+from scenerec.commands.screen.live_lines import Lines, place
 from scenerec.commands.screen.live_search import SearchTable, show_search_result
 from scenerec.job_log import (
     EpochSummary,
@@ -17,11 +17,13 @@ from scenerec.job_log import (
     Note,
     Progress,
     RunResult,
+    SearchNews,
+    TrialNews,
     format_duration,
     parse_line,
     plain,
 )
-from scenerec.search.progress import SearchNews, TrialNews, parse_news
+from scenerec.training.task import scores
 
 # What Ray writes before the lines of its workers, and in its own: times, severities, process ids.
 _NOISE = re.compile(
@@ -72,8 +74,8 @@ def show_result(result: dict[str, Any], console: Console) -> None:
     ]
     for which in ("last", "best"):
         if epoch := result.get(which):
-            top1, top5 = percent(epoch["val_top1"]), percent(epoch["val_top5"])
-            rows.insert(0, (which, f"top-1 {top1}, top-5 {top5}, epoch {epoch['epoch']}"))
+            shown = [f"{metric.name} {metric.show(value)}" for metric, value in scores(epoch)]
+            rows.insert(0, (which, ", ".join([*shown, f"epoch {epoch['epoch']}"])))
     for what, value in rows:
         console.print(f"{what:<15}  {value}", markup=False, highlight=False, soft_wrap=True)
 
@@ -81,7 +83,7 @@ def show_result(result: dict[str, Any], console: Console) -> None:
 def _tell(lines: Iterable[str], screen: Lines, verbose: bool, others: bool) -> Story:
     story = Story()
     for line in lines:
-        match parse_line(line) or parse_news(line):
+        match parse_line(line):
             case Progress() as progress:
                 screen.progress(progress)
             case EpochSummary() as summary:
@@ -116,7 +118,7 @@ class _Bar(Lines):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self.top1 = ""
+        self.score = ""
         self.bar = ProgressBar(
             TimeElapsedColumn(),
             BarColumn(bar_width=None),
@@ -142,9 +144,11 @@ class _Bar(Lines):
             completed=(progress.epoch - 1) * progress.steps + progress.step,
             total=progress.epochs * progress.steps,
             description=f"{place(progress)}  {progress.images_per_s:.0f} images/s  loss {progress.loss:.3f}"
-            f"{self.top1}  {format_duration(progress.eta_s)} left",
+            f"{self.score}  {format_duration(progress.eta_s)} left",
         )
 
     def epoch(self, summary: EpochSummary) -> None:
         super().epoch(summary)
-        self.top1 = f"  top-1 {summary.val_top1:.1%}"
+        self.score = "".join(
+            f"  {metric.name} {metric.show(value, 1)}" for metric, value in scores(summary.validation)[:1]
+        )

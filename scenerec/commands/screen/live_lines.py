@@ -2,12 +2,9 @@
 
 from rich.console import Console
 
-from scenerec.job_log import EpochSummary, Progress, format_duration
-from scenerec.search.progress import SearchNews, TrialNews, format_value
-
-_EPOCH_HEADER = (
-    f"{'epoch':>9}  {'train loss':>10}  {'val loss':>9}  {'top-1':>7}  {'top-5':>7}  {'images/s':>9}  {'lr':>9}"
-)
+from scenerec.job_log import EpochSummary, Progress, SearchNews, TrialNews, format_duration
+from scenerec.search.objectives import format_value
+from scenerec.training.task import VAL_LOSS, scores
 
 
 class Lines:
@@ -38,7 +35,7 @@ class Lines:
     def epoch(self, summary: EpochSummary) -> None:
         """A finished epoch."""
         if not self.rows:
-            self.line(_EPOCH_HEADER)
+            self.line(_epoch_header(summary))
         self.rows += 1
         self.line(_epoch_row(summary))
 
@@ -80,15 +77,15 @@ def place(progress: Progress) -> str:
     return f"epoch {progress.epoch}/{progress.epochs} step {progress.step:>{width}}/{progress.steps}"
 
 
+def _epoch_header(summary: EpochSummary) -> str:
+    names = "".join(f"  {metric.name:>7}" for metric, _ in scores(summary.validation))
+    return f"{'epoch':>9}  {'train loss':>10}  {'val loss':>9}{names}  {'images/s':>9}  {'lr':>9}"
+
+
 def _epoch_row(summary: EpochSummary) -> str:
     place = f"{summary.epoch}/{summary.epochs}"
-    top1, top5 = percent(summary.val_top1), percent(summary.val_top5)
+    shown = "".join(f"  {metric.show(value):>7}" for metric, value in scores(summary.validation))
     return (
-        f"{place:>9}  {summary.train_loss:>10.4f}  {summary.val_loss:>9.4f}  {top1:>7}  {top5:>7}  "
+        f"{place:>9}  {summary.train_loss:>10.4f}  {summary.validation[VAL_LOSS.key]:>9.4f}{shown}  "
         f"{summary.images_per_s:>9.1f}  {summary.lr:>9.4g}"
     )
-
-
-def percent(share: float) -> str:
-    """`84.21%`."""
-    return f"{share:.2%}"

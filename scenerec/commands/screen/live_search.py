@@ -11,9 +11,9 @@ from rich.text import Text
 
 from scenerec.commands.screen.live_lines import Lines, place, summary, trial_line
 from scenerec.config.space import describe_point
-from scenerec.job_log import Progress, format_duration
-from scenerec.search.progress import SearchNews, TrialNews, format_value
-from scenerec.search.trial import towards_better
+from scenerec.job_log import Progress, SearchNews, TrialNews, format_duration
+from scenerec.search.objectives import format_value, towards_better
+from scenerec.training.task import scores
 
 _MOST_ROWS = 16
 STYLES = {
@@ -106,7 +106,8 @@ def show_search_result(result: Mapping[str, Any], console: Console) -> None:
         ("report", result["report"]),
     ]
     if retrained := result.get("retrained"):
-        rows.append(("retrained", f"top-1 {retrained['best']['val_top1']:.2%}: {retrained['run']}"))
+        shown = ", ".join(f"{metric.name} {metric.show(value)}" for metric, value in scores(retrained["best"])[:1])
+        rows.append(("retrained", f"{shown}: {retrained['run']}"))
         if retrained.get("bundle"):
             rows.append(("bundle", retrained["bundle"]))
     for what, value in rows:

@@ -2,13 +2,13 @@
 
 from typing import TextIO
 
-from scenerec.export.exporter import Step
+from scenerec.export.steps import Step
 
 _ERASE_LINE = "\r\x1b[K"
 
 
 class StepLines:
-    """Writes what `scenerec.export.exporter.export` says.
+    """Writes what an export says.
 
     On a terminal the last line names the step that is at work, until what comes next is written over it.
     """

@@ -23,16 +23,16 @@ class PackedImage(NamedTuple):
     suffix: str
     """`jpg` or `png`."""
     converted: bool
-    """Re-encoded because of its pixel format (CMYK, 16 bit, palette, alpha) or its EXIF orientation."""
+    """Whether it was re-encoded: for its pixel format (CMYK, 16 bit, palette, alpha) or EXIF orientation."""
     resized: bool
-    """Shrunk to the short side."""
+    """Whether it was shrunk to the short side."""
 
 
 def pack_image(content: bytes, short_side: int | None = None, quality: int = 90) -> PackedImage:
     """Decodes a JPEG or PNG completely, and makes it an upright 8-bit RGB JPEG if it is not yet plain.
 
-    An image whose short side exceeds `short_side` pixels is shrunk to it; none is enlarged. What is
-    transparent becomes white. Raises FormatError for other formats and ValueError for files that cannot be decoded.
+    An image whose short side exceeds `short_side` pixels is shrunk to it; none is enlarged. What is transparent becomes
+    white. Raises FormatError for other formats and ValueError for files that cannot be decoded.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and on big pictures

@@ -1,4 +1,4 @@
-"""How data sets lie on disk: each reader lists the images of one layout and opens none of them."""
+"""How raw data sets lie on disk: each reader lists the images of one layout and opens none of them."""
 
 import csv
 import os
@@ -16,11 +16,11 @@ PROBED_LINES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class SourceImage:
+class RawImage:
     """A file that a data set calls an image."""
 
     path: str
-    """Relative to the source's root, with forward slashes."""
+    """Path relative to the root of the set, with forward slashes."""
     class_name: str
     latitude: float | None = None
     """Degrees north."""
@@ -29,23 +29,23 @@ class SourceImage:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A listed data set."""
+class RawSet:
+    """A data set as it lies on disk before it is packed: its images, listed."""
 
     layout: str
     root: Path
     classes: tuple[str, ...]
-    """In order of class index."""
-    splits: dict[str, tuple[SourceImage, ...]]
+    """Class names in order of class index."""
+    splits: dict[str, tuple[RawImage, ...]]
     strays: tuple[str, ...] = ()
     """Files that belong to no class, relative to the root."""
 
 
-def read_source(source: Path, layout: str = "auto", split: str = "all", partition: int = 1) -> Source:
+def read_raw_set(source: Path, layout: str = "auto", split: str = "all", partition: int = 1) -> RawSet:
     """Lists the images of `split` (`train`, `val`, `test`, or `all` there are) of the data set at `source`.
 
-    `partition` chooses one of SUN397's. Raises DataError for a source that no layout fits, a split that it
-    does not have, a malformed list, and a class that has no image in a split.
+    `partition` chooses one of the ten partitions of SUN397. Raises DataError for a source that no layout fits, a split
+    that it does not have, a malformed list, and a class that has no image in a split.
     """
     name = detect(source) if layout == "auto" else layout
     if name not in READERS:
@@ -64,7 +64,7 @@ def read_source(source: Path, layout: str = "auto", split: str = "all", partitio
 
 
 def detect(source: Path) -> str:
-    """The name of the layout of `source`. Raises DataError where none fits."""
+    """Finds the name of the layout of `source`. Raises DataError where none fits."""
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     if source.is_file():
@@ -85,7 +85,7 @@ def detect(source: Path) -> str:
     )
 
 
-def _read_imagefolder(source: Path, wanted: Iterable[str], partition: int) -> Source:
+def _read_imagefolder(source: Path, wanted: Iterable[str], partition: int) -> RawSet:
     """`CLASS/IMAGE`, or that below `train/`, `val/` and `test/`. Classes may nest: `market/indoor`."""
     folders = _folders(source)
     known = [name for name in folders if name in SPLITS]
@@ -113,17 +113,17 @@ def _read_imagefolder(source: Path, wanted: Iterable[str], partition: int) -> So
     class_names = _class_names(sorted({folder for by_class in files.values() for folder in by_class}))
     splits = {
         split: tuple(
-            SourceImage("/".join(filter(None, (roots[split], folder, name))), class_names[folder])
+            RawImage("/".join(filter(None, (roots[split], folder, name))), class_names[folder])
             for folder, names in by_class.items()
             for name in names
         )
         for split, by_class in files.items()
         if split in wanted
     }
-    return Source("imagefolder", source, tuple(class_names.values()), splits, tuple(strays))
+    return RawSet("imagefolder", source, tuple(class_names.values()), splits, tuple(strays))
 
 
-def _read_places(source: Path, wanted: Iterable[str], partition: int) -> Source:
+def _read_places(source: Path, wanted: Iterable[str], partition: int) -> RawSet:
     """The Places365 devkit: lists of `/a/airfield/00000001.jpg 0`, images in data_large/, val_256/ ..."""
     names: dict[int, str] = {}
     categories = source / "categories_places365.txt"
@@ -143,12 +143,12 @@ def _read_places(source: Path, wanted: Iterable[str], partition: int) -> Source:
             index = _label(where, label)
             if index >= len(classes):
                 raise DataError(f"{where}: label {index} is out of range, there are {len(classes)} classes")
-            images.append(SourceImage(folder + image.lstrip("/"), classes[index]))
+            images.append(RawImage(folder + image.lstrip("/"), classes[index]))
         splits[split] = tuple(images)
-    return Source("places365", source, classes, splits)
+    return RawSet("places365", source, classes, splits)
 
 
-def _read_sun(source: Path, wanted: Iterable[str], partition: int) -> Source:
+def _read_sun(source: Path, wanted: Iterable[str], partition: int) -> RawSet:
     """SUN397: ClassName.txt, and Training_01.txt of `/a/abbey/sun_xxx.jpg`; Testing becomes val."""
     lists = _sun_lists(source)
     folder = next(iter(lists.values())).parent if lists else source
@@ -169,17 +169,17 @@ def _read_sun(source: Path, wanted: Iterable[str], partition: int) -> Source:
             name = image.rpartition("/")[0].lstrip("/")
             if name not in class_names:
                 raise DataError(f"{where}: class `{name}` is not in ClassName.txt")
-            images.append(SourceImage(root + image.lstrip("/"), class_names[name]))
+            images.append(RawImage(root + image.lstrip("/"), class_names[name]))
         splits[split] = tuple(images)
-    return Source("sun397", source, tuple(class_names.values()), splits)
+    return RawSet("sun397", source, tuple(class_names.values()), splits)
 
 
-def _read_csv(source: Path, wanted: Iterable[str], partition: int) -> Source:
+def _read_csv(source: Path, wanted: Iterable[str], partition: int) -> RawSet:
     """Columns path (relative to the CSV) and label, and perhaps latitude, longitude and split."""
     path = source if source.is_file() else _folder_csv(source)
     if path is None:
         raise DataError(f"{source}: no CSV file with the columns path and label: give the file itself")
-    splits: dict[str, list[SourceImage]] = {}
+    splits: dict[str, list[RawImage]] = {}
     for where, row in csv_rows(path, ("path", "label")):
         for column in ("path", "label"):
             if not row[column]:
@@ -190,15 +190,15 @@ def _read_csv(source: Path, wanted: Iterable[str], partition: int) -> Source:
         latitude, longitude = _degrees(where, row, "latitude", 90), _degrees(where, row, "longitude", 180)
         if (latitude is None) != (longitude is None):
             raise DataError(f"{where}: latitude and longitude come together or not at all")
-        splits.setdefault(split, []).append(SourceImage(row["path"], row["label"], latitude, longitude))
+        splits.setdefault(split, []).append(RawImage(row["path"], row["label"], latitude, longitude))
     if not splits:
         raise DataError(f"{path}: no rows")
     classes = tuple(sorted({image.class_name for images in splits.values() for image in images}))
     ordered = {split: tuple(splits[split]) for split in SPLITS if split in splits and split in wanted}
-    return Source("csv", path.parent, classes, ordered)
+    return RawSet("csv", path.parent, classes, ordered)
 
 
-READERS: dict[str, Callable[[Path, Iterable[str], int], Source]] = {
+READERS: dict[str, Callable[[Path, Iterable[str], int], RawSet]] = {
     "imagefolder": _read_imagefolder,
     "places365": _read_places,
     "sun397": _read_sun,

@@ -1,7 +1,7 @@
-"""Packs a listed data set into shards and a manifest: planned first, resumable, the same bytes each time.
+"""Packs a raw data set into shards and a manifest: planned first, resumable, the same bytes each time.
 
-Layout of a destination: `000000.tar` ..., `problems.jsonl` if there are any, and `manifest.json`, written
-last. While the work is under way `.pack/` holds the plan's fingerprint and a record of each finished shard.
+Layout of a destination: `000000.tar` ..., `problems.jsonl` if there are any, and `manifest.json`, written last. While
+the work is under way `.pack/` holds the plan's fingerprint and a record of each finished shard.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 import scenerec
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, read_manifest, write_manifest
 from scenerec.data.packing.intake import pack_image
-from scenerec.data.packing.layouts import Source, SourceImage, read_source
+from scenerec.data.packing.layouts import RawImage, RawSet, read_raw_set
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, plan_split
 from scenerec.data.packing.places import read_places
 from scenerec.data.packing.shard_writer import ShardRecord, ShardTask, pack_shard
@@ -46,11 +46,11 @@ class PackRequest(Frozen):
     destination: str
     """A folder or s3://BUCKET/PREFIX."""
     layout: str = "auto"
-    """See `scenerec.data.packing.layouts`."""
+    """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
     split: str = "all"
     """`train`, `val`, `test`, or `all` there are."""
     partition: int = 1
-    """SUN397's."""
+    """Which of the partitions of SUN397."""
     options: PackOptions = PackOptions()
     """What the bytes depend on."""
     overwrite: bool = False
@@ -64,7 +64,7 @@ class PackResult:
     splits: "tuple[SplitResult, ...]"
     seconds: float
     images_per_s: float
-    """Of what this run packed; an earlier run's shards do not count."""
+    """Speed of what this run packed; an earlier run's shards do not count."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class SplitResult:
     places: int
     """Classes of which more is known than their name."""
     converted: int
-    """Re-encoded because of pixel format or orientation."""
+    """Images that were re-encoded because of pixel format or orientation."""
     resized: int
     problems: dict[str, int]
     """Number of problems of each kind; `leaked` images are packed all the same."""
@@ -104,16 +104,16 @@ def pack(
     malformed, for a class without images and for a destination that holds something else (unless `overwrite`).
     """
     began_s = time.monotonic()
-    source = read_source(request.source, request.layout, request.split, request.partition)
-    if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(source.root.resolve()):
-        raise DataError(f"{request.destination}: lies in the source {source.root}: choose a folder outside of it")
-    places = read_places(source)
-    plans = make_plans(source, request.options)
+    raw = read_raw_set(request.source, request.layout, request.split, request.partition)
+    if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(raw.root.resolve()):
+        raise DataError(f"{request.destination}: lies in the source {raw.root}: choose a folder outside of it")
+    places = read_places(raw)
+    plans = make_plans(raw, request.options)
     works: dict[str, _SplitWork] = {}
     for plan, problems in plans:
         url = f"{request.destination.rstrip('/')}/{plan.split}" if len(plans) > 1 else request.destination
         storage = open_storage(url)
-        works[storage.url] = _SplitWork(source.root.absolute(), storage, plan, problems, places)
+        works[storage.url] = _SplitWork(raw.root.absolute(), storage, plan, problems, places)
     for work in works.values():
         work.look(request.overwrite)
     for work in works.values():
@@ -130,13 +130,13 @@ def pack(
     return PackResult(tuple(splits), round(seconds, 3), round((done - done_before) / seconds, 1))
 
 
-def make_plans(source: Source, options: PackOptions) -> list[tuple[PackPlan, tuple[Problem, ...]]]:
+def make_plans(raw: RawSet, options: PackOptions) -> list[tuple[PackPlan, tuple[Problem, ...]]]:
     """The plan of each split, and what is already known not to be packed."""
-    surveys = survey(source)
+    surveys = survey(raw)
     images = [image for found in surveys.values() for image in found.images]
-    share = _encoded_share(source.root, images, options) if options.short_side else 1.0
+    share = _encoded_share(raw.root, images, options) if options.short_side else 1.0
     return [
-        (plan_split(split, source.layout, source.classes, found.images, options, share), found.problems)
+        (plan_split(split, raw.layout, raw.classes, found.images, options, share), found.problems)
         for split, found in surveys.items()
     ]
 
@@ -282,7 +282,7 @@ class _SplitWork:
             self.storage.delete(key)
 
 
-def _encoded_share(root: Path, images: Sequence[tuple[SourceImage, int]], options: PackOptions) -> float:
+def _encoded_share(root: Path, images: Sequence[tuple[RawImage, int]], options: PackOptions) -> float:
     """How large shrunk images are, as a share of their files, from a few that the seed does not choose."""
     chosen = sorted(images, key=lambda entry: hashlib.blake2b(entry[0].path.encode()).digest())[:PROBED_IMAGES]
     before, after = 0, 0

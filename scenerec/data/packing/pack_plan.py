@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from scenerec.data.packing.layouts import SourceImage
+from scenerec.data.packing.layouts import RawImage
 
 TAR_BLOCK_BYTES = 512
 STEM_LENGTH = 48
@@ -25,7 +25,7 @@ class PackOptions:
     quality: int = 90
     """JPEG quality of what is re-encoded."""
     seed: int = 0
-    """Of the order of the samples."""
+    """Seed of the order of the samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def plan_split(
     split: str,
     layout: str,
     classes: Sequence[str],
-    images: Sequence[tuple[SourceImage, int]],
+    images: Sequence[tuple[RawImage, int]],
     options: PackOptions,
     encoded_share: float = 1.0,
 ) -> PackPlan:

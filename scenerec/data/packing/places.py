@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from scenerec.data.manifest import Place
-from scenerec.data.packing.layouts import Source, csv_rows, text_lines
+from scenerec.data.packing.layouts import RawSet, csv_rows, text_lines
 from scenerec.errors import DataError
 
 PLACES_FILE = "places.csv"
@@ -31,7 +31,7 @@ Entry = tuple[str, str, Place]
 """Where it stands ("FILE, line 3"), the class as the file names it, and what the file says of it."""
 
 
-def read_places(source: Source) -> dict[str, Place]:
+def read_places(raw: RawSet) -> dict[str, Place]:
     """What the files of a data set say of its classes, by class name; only classes of which they say anything.
 
     These are Places365's IO_places365.txt and its scene hierarchy as a CSV file, SUN397's hierarchy (the sheet SUN397
@@ -40,22 +40,22 @@ def read_places(source: Source) -> dict[str, Place]:
     Raises DataError for a file that is malformed, and for an entry of a class that is not in the set.
     """
     readers: list[tuple[Path, Callable[[Path], Iterator[Entry]]]] = [
-        (source.root / name, read_hierarchy if name.endswith(".csv") else read_indoor_outdoor)
+        (raw.root / name, read_hierarchy if name.endswith(".csv") else read_indoor_outdoor)
         # IO_places365.txt comes last: it decides where the hierarchy puts a class in both worlds.
-        for name in reversed(_OFFICIAL.get(source.layout, ()))
+        for name in reversed(_OFFICIAL.get(raw.layout, ()))
     ]
-    if _is_places_file(source.root / PLACES_FILE):
-        readers.append((source.root / PLACES_FILE, read_table))
+    if _is_places_file(raw.root / PLACES_FILE):
+        readers.append((raw.root / PLACES_FILE, read_table))
     places: dict[str, Place] = {}
     for path, read in readers:
         if path.is_file():
-            for name, place in _of_classes(read(path), source.classes).items():
+            for name, place in _of_classes(read(path), raw.classes).items():
                 known = places.get(name, Place())
                 places[name] = Place(
                     indoor_outdoor=place.indoor_outdoor or known.indoor_outdoor,
                     category=place.category or known.category,
                 )
-    return {name: places[name] for name in source.classes if places.get(name, Place()) != Place()}
+    return {name: places[name] for name in raw.classes if places.get(name, Place()) != Place()}
 
 
 def read_indoor_outdoor(path: Path) -> Iterator[Entry]:

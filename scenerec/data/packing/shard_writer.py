@@ -46,7 +46,7 @@ class ShardTask:
 
     @property
     def record_key(self) -> str:
-        """Key of the record that the shard is finished."""
+        """Key of the record that says that the shard is finished."""
         return f".pack/{self.number:06d}.json"
 
 

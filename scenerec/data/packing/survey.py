@@ -1,4 +1,4 @@
-"""A first look at a source's files, none of them decoded: which are there, how large, and which the same."""
+"""A first look at a raw data set's files, none of them decoded: which are there, how large, and which the same."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from scenerec.data.packing.layouts import Source, SourceImage
+from scenerec.data.packing.layouts import RawImage, RawSet
 from scenerec.errors import DataError
 from scenerec.frozen import Frozen
 
@@ -37,22 +37,22 @@ class Problem(Frozen):
 class Survey:
     """What a first look found in one split."""
 
-    images: tuple[tuple[SourceImage, int], ...]
-    """The images to pack, in the source's order, each with its size in bytes."""
+    images: tuple[tuple[RawImage, int], ...]
+    """The images to pack, in the raw set's order, each with its size in bytes."""
     problems: tuple[Problem, ...]
 
 
-def survey(source: Source) -> dict[str, Survey]:
-    """Looks at every file of a source, by split.
+def survey(raw: RawSet) -> dict[str, Survey]:
+    """Looks at every file of a raw set, by split.
 
     Raises DataError where all images that a class has in a split are missing, empty or duplicates.
     """
-    splits = {name: _present(source, images) for name, images in source.splits.items()}
-    digests = _digests(source.root, [entry for found in splits.values() for entry in found.images])
+    splits = {name: _present(raw, images) for name, images in raw.splits.items()}
+    digests = _digests(raw.root, [entry for found in splits.values() for entry in found.images])
     train: dict[str, str] = {}
     surveys = {}
     for split, found in splits.items():
-        strays = [path for path in source.strays if path.startswith(f"{split}/")]
+        strays = [path for path in raw.strays if path.startswith(f"{split}/")]
         images = []
         problems = [Problem(kind="stray", path=path, detail="in no class folder") for path in strays]
         problems += found.problems
@@ -70,16 +70,16 @@ def survey(source: Source) -> dict[str, Survey]:
         if split == "train":
             train = first
         surveys[split] = Survey(tuple(images), tuple(problems))
-        _require_all_classes(source, split, surveys[split])
+        _require_all_classes(raw, split, surveys[split])
     return surveys
 
 
-def _present(source: Source, images: Sequence[SourceImage]) -> Survey:
+def _present(raw: RawSet, images: Sequence[RawImage]) -> Survey:
     """The images whose files are there and not empty."""
 
-    def size_bytes(image: SourceImage) -> int | None:
+    def size_bytes(image: RawImage) -> int | None:
         try:
-            status = (source.root / image.path).stat()
+            status = (raw.root / image.path).stat()
         except OSError:
             return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
@@ -95,7 +95,7 @@ def _present(source: Source, images: Sequence[SourceImage]) -> Survey:
     return Survey(tuple(found), tuple(problems))
 
 
-def _digests(root: Path, images: Sequence[tuple[SourceImage, int]]) -> dict[str, str]:
+def _digests(root: Path, images: Sequence[tuple[RawImage, int]]) -> dict[str, str]:
     """SHA-256 of each file that may have a twin: first the sizes must agree, then the ends of the files."""
     by_size = _twins(images, [size for _, size in images])
     tails = _in_threads(lambda entry: _file_digest(root / entry[0].path, entry[1] - TAIL_BYTES), by_size)
@@ -128,14 +128,14 @@ def _in_threads(function: Callable[[Item], Answer], items: Sequence[Item]) -> It
             yield from answers
 
 
-def _require_all_classes(source: Source, split: str, found: Survey) -> None:
+def _require_all_classes(raw: RawSet, split: str, found: Survey) -> None:
     present = {image.class_name for image, _ in found.images}
-    lost = next((name for name in source.classes if name not in present), None)
+    lost = next((name for name in raw.classes if name not in present), None)
     if lost is None:
         return
-    paths = {image.path for image in source.splits[split] if image.class_name == lost}
+    paths = {image.path for image in raw.splits[split] if image.class_name == lost}
     problem = next(problem for problem in found.problems if problem.path in paths)
     raise DataError(
-        f"{source.root}: class `{lost}` has no usable image in {split}: {problem.path}: {problem.detail}"
+        f"{raw.root}: class `{lost}` has no usable image in {split}: {problem.path}: {problem.detail}"
         f" (one of {len(found.problems)} such files)"
     )

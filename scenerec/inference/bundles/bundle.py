@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from scenerec.data.manifest import Place
 from scenerec.errors import BundleError, NotFoundError
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, parse_json
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.storage import open_storage
 
@@ -32,6 +32,12 @@ INFO_FILE = "bundle.json"
 GOLDEN_FILE = "golden.safetensors"
 ONNX_FILE = "model.onnx"
 TFLITE_FILE = "model.tflite"
+
+Route = Literal["torch", "tf2onnx", "twin", "tflite"]
+"""How a network was converted: by torch's exporter, by tf2onnx, through the torch twin, by TensorFlow's converter."""
+
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
+"""Arithmetic of a model; in int8-dynamic the activations' scales are found at each call."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHUNK_BYTES = 1 << 20
@@ -85,7 +91,7 @@ class Lineage(Frozen):
     """Name in the zoo; none for a model that is not of it."""
     source: str
     """Checkpoint, file or import path that was exported."""
-    route: Literal["torch", "tf2onnx", "twin", "tflite"]
+    route: Route
     """How it was converted."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The training job."""
@@ -115,7 +121,7 @@ class BundleInfo(Frozen):
     """Of the model: the run's name."""
     format: Literal["onnx", "tflite"] = "onnx"
     """What the model file is."""
-    precision: Literal["fp32", "fp16", "int8", "int8-dynamic"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of the model."""
     target: str = "any"
     """What it was prepared for (`scenerec export --target`)."""
@@ -237,14 +243,7 @@ def read_info(url: str) -> BundleInfo:
         content = storage.get(INFO_FILE)
     except NotFoundError:
         raise BundleError(f"{url}: not a bundle ({INFO_FILE} is missing): make one with `scenerec export`") from None
-    try:
-        return BundleInfo.model_validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or INFO_FILE
-        raise BundleError(
-            f"{url}/{INFO_FILE}: not a bundle of this version of scenerec: {field}: {problem['msg']}"
-        ) from None
+    return parse_json(BundleInfo, content, f"{url}/{INFO_FILE}: not a bundle of this version of scenerec", BundleError)
 
 
 def open_bundle(url: str, cache: Path | None = None) -> Bundle:

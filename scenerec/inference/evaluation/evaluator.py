@@ -15,7 +15,7 @@ from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import ConfigError, DataError, ScenerecError
 from scenerec.frozen import Frozen
 from scenerec.inference.evaluation.crops import Crops
-from scenerec.inference.evaluation.evaluation import Evaluation, assess
+from scenerec.inference.evaluation.metrics import Evaluation, assess
 from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predictions, predict
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.predictor import Predictor

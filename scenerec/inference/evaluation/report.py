@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from scenerec import __version__
 from scenerec.data.packed_set import PackedSet
 from scenerec.html import html_environment
-from scenerec.inference.evaluation.evaluation import ClassAccuracy, Confusion, ReliabilityBin
 from scenerec.inference.evaluation.evaluator import Outcome
+from scenerec.inference.evaluation.metrics import ClassAccuracy, Confusion, ReliabilityBin
 from scenerec.inference.evaluation.predictions import Predictions
 from scenerec.inference.evaluation.significance import Interval, wilson_interval
 from scenerec.storage import open_storage

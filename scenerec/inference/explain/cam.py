@@ -29,7 +29,7 @@ from scenerec.errors import BundleError
 from scenerec.inference.bundles.bundle import TFLITE_FILE, Bundle
 from scenerec.inference.explain.overlay import render
 from scenerec.inference.explain.pooling import NoHeatMapError, features_model, find_pooling, head_model
-from scenerec.inference.predictors.onnx_model import network_input, open_session
+from scenerec.inference.predictors.onnx_predictor import network_input, open_session
 
 __all__ = ["ActivationMapper", "NoHeatMapError", "explains", "render"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenerec.inference.bundles.bundle import Bundle
-from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.photograph import Preparer
 
 
@@ -40,7 +40,7 @@ class Classifier:
     ) -> None:
         preprocessing = bundle.info.preprocessing
         self.labels = bundle.info.labels
-        self.model = OnnxModel(bundle, threads, providers)
+        self.model = OnnxPredictor(bundle, threads, providers)
         self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio, max_pixels)
 
     def classify(self, photographs: Sequence[bytes], top_k: int = 5) -> list[list[Guess]]:

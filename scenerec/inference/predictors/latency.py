@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from scenerec.inference.bundles.bundle import Bundle
-from scenerec.inference.predictors.onnx_model import OnnxModel, open_session
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor, open_session
 
 _WARM_UP_CALLS = 3
 _FEWEST_CALLS = 10
@@ -43,7 +43,7 @@ def measure(
     size = bundle.info.preprocessing.image_size
     rng = np.random.default_rng(0)
     for count in threads:
-        model = OnnxModel(bundle, threads=count)
+        model = OnnxPredictor(bundle, threads=count)
         raw = open_session(bundle.model_file, threads=count)
         for batch_size in batch_sizes:
             images = rng.integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
@@ -51,7 +51,7 @@ def measure(
 
 
 def _time(
-    model: OnnxModel, raw: onnxruntime.InferenceSession, images: np.ndarray, threads: int, seconds: float
+    model: OnnxPredictor, raw: onnxruntime.InferenceSession, images: np.ndarray, threads: int, seconds: float
 ) -> Timing:
     prepared = {model.input_name: model.prepared(images)}
 

@@ -56,22 +56,22 @@ def _open_tflite(target: str, threads: int) -> Predictor:
     storage = open_storage(folder)
     if storage.size(key) is None:
         raise ModelError(f"{target}: no such file")
-    from scenerec.inference.predictors.tflite_model import TfliteModel
+    from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 
     if not target.startswith("s3://"):
-        return TfliteModel(Path(target), threads)
+        return TflitePredictor(Path(target), threads)
     with tempfile.TemporaryDirectory(prefix="scenerec-tflite-") as temporary:
         file = Path(temporary) / key
         file.write_bytes(storage.get(key))
-        return TfliteModel(file, threads, name=target)  # LiteRT holds the file open
+        return TflitePredictor(file, threads, name=target)  # LiteRT holds the file open
 
 
 def predictor_of(bundle: Bundle, threads: int = 0) -> Predictor:
     """A bundle's model on the CPU. Raises BundleError where it does not load."""
     if bundle.info.format == "tflite":
-        from scenerec.inference.predictors.tflite_model import TfliteModel
+        from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 
-        return TfliteModel(bundle, threads)
-    from scenerec.inference.predictors.onnx_model import OnnxModel
+        return TflitePredictor(bundle, threads)
+    from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
-    return OnnxModel(bundle, threads)
+    return OnnxPredictor(bundle, threads)

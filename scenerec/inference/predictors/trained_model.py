@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scenerec.checkpoint import STATE_FILE, RunState, list_checkpoints, read_best, read_run_state
+from scenerec.checkpoint import STATE_FILE, RunState, best_checkpoint, list_checkpoints, read_run_state
 from scenerec.data.manifest import read_manifest
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecError
 from scenerec.inference.bundles.bundle import Preprocessing
 from scenerec.models.neutral import State
@@ -12,8 +13,6 @@ from scenerec.models.weights.files import read_weights
 from scenerec.storage import open_storage, split_url
 
 Framework = Literal["torch", "tensorflow"]
-
-_METRICS = ("val_top1", "val_top5", "val_loss")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
         preprocessing=Preprocessing(
             image_size=run.config["data"]["image_size"], eval_crop_ratio=run.config["data"]["eval_crop_ratio"]
         ),
-        metrics={key: run.history[-1][key] for key in _METRICS} if at_an_epochs_end else {},
+        metrics=_metrics(run.history[-1]) if at_an_epochs_end else {},
         config=run.config,
         dataset_fingerprint=run.identity.get("training set"),
     )
@@ -102,12 +101,12 @@ def find_checkpoint(target: str, checkpoint: str = "best") -> str:
     if checkpoint == "last":
         return f"{checkpoints.url}/{names[-1]}"
     if checkpoint == "best":
-        best = read_best(checkpoints)
+        best = best_checkpoint(checkpoints)
         if best is None:
             raise CheckpointError(
                 f"{target}: no epoch is finished, so none is best: `--checkpoint last` takes the newest"
             )
-        return f"{checkpoints.url}/{best['checkpoint']}"
+        return f"{checkpoints.url}/{best}"
     if checkpoint not in names:
         raise CheckpointError(f"{target}: has no checkpoint {checkpoint}: there are {', '.join(names)}, best and last")
     return f"{checkpoints.url}/{checkpoint}"
@@ -124,6 +123,11 @@ def read_labels(path: str) -> tuple[str, ...]:
     if not labels or len(set(labels)) != len(labels):
         raise ConfigError(f"{path}: must hold one class name a line, each once")
     return labels
+
+
+def _metrics(epoch: EpochMetrics) -> dict[str, float]:
+    """The validation metrics of an epoch, the loss last."""
+    return dict(sorted(epoch.validation.items(), key=lambda metric: metric[0] == "val_loss"))
 
 
 def _labels(run: RunState) -> tuple[str, ...]:

@@ -8,15 +8,15 @@ from torchvision.models import maxvit, swin_transformer
 
 from scenerec.models.keras_twin import attention_layers
 from scenerec.models.keras_twin.context import Context
+from scenerec.models.keras_twin.converters import converts_module
 from scenerec.models.keras_twin.layout import BATCH, Value, natural
-from scenerec.models.keras_twin.registry import converts_module
 
 
 @converts_module(nn.MultiheadAttention)
 def multihead_attention(
     ctx: Context, attention: nn.MultiheadAttention, query: Value, key: Value, value: Value, need_weights: bool = True
 ) -> tuple[Value, None]:
-    """Self-attention of a sequence, without the weights that torch can return beside."""
+    """Converts torch's MultiheadAttention of a sequence to itself, without the weights that torch can return beside."""
     plain = attention.in_proj_weight is not None and attention.in_proj_bias is not None and attention.bias_k is None
     if not (query is key is value and attention.batch_first and plain and attention.dropout == 0.0):
         raise ctx.unsupported("MultiheadAttention other than batch-first self-attention with bias, without dropout")
@@ -29,7 +29,7 @@ def multihead_attention(
 def relative_positional_attention(
     ctx: Context, attention: maxvit.RelativePositionalMultiHeadAttention, x: Value
 ) -> Value:
-    """MaxViT's."""
+    """Converts MaxViT's attention within windows, with relative position biases (Tu et al. 2022)."""
     return _attention(
         ctx, attention_layers.RelativePositionalAttention, x, heads=attention.n_heads, side=attention.size
     )
@@ -37,26 +37,26 @@ def relative_positional_attention(
 
 @converts_module(swin_transformer.ShiftedWindowAttention)
 def shifted_window_attention(ctx: Context, attention: swin_transformer.ShiftedWindowAttention, x: Value) -> Value:
-    """Swin's."""
+    """Converts Swin's attention within shifted windows (Liu et al. 2021)."""
     return _shifted_window(ctx, attention_layers.ShiftedWindowAttention, attention, x)
 
 
 @converts_module(swin_transformer.ShiftedWindowAttentionV2)
 def shifted_window_attention_v2(ctx: Context, attention: swin_transformer.ShiftedWindowAttentionV2, x: Value) -> Value:
-    """Swin V2's."""
+    """Converts Swin V2's attention within shifted windows: cosine scores, continuous biases (Liu et al. 2022)."""
     return _shifted_window(ctx, attention_layers.ShiftedWindowAttentionV2, attention, x)
 
 
 @converts_module(swin_transformer.PatchMerging)
 def patch_merging(ctx: Context, merging: swin_transformer.PatchMerging, x: Value) -> Value:
-    """Four pixels to one, normalised, then reduced."""
+    """Converts Swin's PatchMerging: four pixels become one, which is normalised, then reduced."""
     tensor = ctx.apply(attention_layers.PatchMerging, natural(ctx, x).tensor)
     return _natural_value(_reduction(ctx, merging)(_norm(ctx, merging)(tensor)))
 
 
 @converts_module(swin_transformer.PatchMergingV2)
 def patch_merging_v2(ctx: Context, merging: swin_transformer.PatchMergingV2, x: Value) -> Value:
-    """Four pixels to one, reduced, then normalised."""
+    """Converts Swin V2's PatchMerging: four pixels become one, which is reduced, then normalised."""
     tensor = ctx.apply(attention_layers.PatchMerging, natural(ctx, x).tensor)
     return _natural_value(_norm(ctx, merging)(_reduction(ctx, merging)(tensor)))
 

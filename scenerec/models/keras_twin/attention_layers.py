@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from typing_extensions import override
 
 from scenerec.models.keras_twin.layers import Shape, TwinLayer, serialisable
 
@@ -30,22 +31,23 @@ class _Attention(TwinLayer):
         self.heads = heads
         self._torch_names: dict[str, keras.Variable] = {}
 
+    @override
     def build(self, input_shape: Shape) -> None:
         """Make the projections for inputs [..., width]."""
         width: Any = input_shape[-1]
         self.qkv_weight, self.qkv_bias = self._linear(self.qkv_names, 3 * width, width)
         self.out_weight, self.out_bias = self._linear(self.out_names, width, width)
 
+    @override
     def neutral_weights(self) -> dict[str, keras.Variable]:
-        """The weights by their torch names."""
         return {f"{self.name}.{name}": variable for name, variable in self._torch_names.items()}
 
+    @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """That of the input."""
         return input_shape
 
+    @override
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "heads": self.heads}
 
     def _weight(self, name: str, shape: Sequence[int], trainable: bool = True) -> keras.Variable:
@@ -77,8 +79,9 @@ class MultiheadAttention(_Attention):
     qkv_names = ("in_proj_weight", "in_proj_bias")
     out_names = ("out_proj.weight", "out_proj.bias")
 
+    @override
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """softmax(q k' / sqrt(width / heads)) v."""
+        """Returns softmax(q k' / sqrt(width / heads)) v, projected; [batch, length, width] as the input."""
         q, k, v = self._split_heads(x, self.qkv_bias)
         scores = tf.matmul(q * q.shape[-1] ** -0.5, k, transpose_b=True)
         return self._merge_heads(tf.matmul(_softmax(scores), v), tf.shape(x))
@@ -99,20 +102,22 @@ class RelativePositionalAttention(_Attention):
         super().__init__(**kwargs)
         self.side = side
 
+    @override
     def build(self, input_shape: Shape) -> None:
         """Make the projections and the table of biases."""
         super().build(input_shape)
         self.bias_table = self._weight("relative_position_bias_table", ((2 * self.side - 1) ** 2, self.heads))
 
+    @override
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """softmax(q k' / sqrt(width) + bias) v."""
+        """Returns softmax(q k' / sqrt(width) + bias) v, projected; of the input's shape."""
         q, k, v = self._split_heads(x, self.qkv_bias)
         scores = tf.matmul(q, k * x.shape[-1] ** -0.5, transpose_b=True)
         bias = _relative_position_bias(self.bias_table, (self.side, self.side))
         return self._merge_heads(tf.matmul(_softmax(scores + bias), v), tf.shape(x))
 
+    @override
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "side": self.side}
 
 
@@ -130,13 +135,15 @@ class ShiftedWindowAttention(_Attention):
         self.window = tuple(window)
         self.shift = tuple(shift)
 
+    @override
     def build(self, input_shape: Shape) -> None:
         """Make the projections and the source of the position biases."""
         super().build(input_shape)
         self._build_position_bias()
 
+    @override
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Cut into windows (padded, rolled), attend within each, and put together again."""
+        """Cuts [batch, height, width, channels] into windows (padded, rolled), attends within each, rejoins them."""
         _, height, width, channels = x.shape
         rows, columns = self.window
         padded = (-(-height // rows) * rows, -(-width // columns) * columns)
@@ -156,8 +163,8 @@ class ShiftedWindowAttention(_Attention):
         image = tf.roll(image, shift, axis=(1, 2)) if any(shift) else image
         return image[:, :height, :width]
 
+    @override
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "window": list(self.window), "shift": list(self.shift)}
 
     def _attend(self, x: tf.Tensor, mask: np.ndarray | None) -> tf.Tensor:
@@ -184,11 +191,12 @@ class ShiftedWindowAttention(_Attention):
 
 @serialisable
 class ShiftedWindowAttentionV2(ShiftedWindowAttention):
-    """Swin V2's: scaled cosine scores, position biases from a small network, and keys without bias."""
+    """Swin V2's attention within windows: scaled cosine scores, biases from a small network, keys without bias."""
 
     _HIDDEN = 512
     _MAX_LOG_SCALE = float(np.log(100.0))
 
+    @override
     def _build_position_bias(self) -> None:
         sides = [2 * side - 1 for side in self.window]
         self.logit_scale = self._weight("logit_scale", (self.heads, 1, 1))
@@ -196,15 +204,18 @@ class ShiftedWindowAttentionV2(ShiftedWindowAttention):
         self.hidden_weight, self.hidden_bias = self._linear(("cpb_mlp.0.weight", "cpb_mlp.0.bias"), self._HIDDEN, 2)
         self.bias_weight = self._weight("cpb_mlp.2.weight", (self.heads, self._HIDDEN))
 
+    @override
     def _position_bias(self) -> tf.Tensor:
         hidden = tf.nn.relu(_project(tf.reshape(self.coordinates, (-1, 2)), self.hidden_weight, self.hidden_bias))
         table = tf.matmul(hidden, tf.convert_to_tensor(self.bias_weight), transpose_b=True)
         return 16.0 * tf.sigmoid(_relative_position_bias(table, self.window))
 
+    @override
     def _masked_qkv_bias(self) -> tf.Tensor:
         q, _, v = tf.split(tf.convert_to_tensor(self.qkv_bias), 3)
         return tf.concat([q, tf.zeros_like(q), v], axis=0)
 
+    @override
     def _scores(self, q: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
         scale = tf.exp(tf.minimum(tf.convert_to_tensor(self.logit_scale), self._MAX_LOG_SCALE))
         return tf.matmul(_unit(q), _unit(k), transpose_b=True) * scale
@@ -212,10 +223,11 @@ class ShiftedWindowAttentionV2(ShiftedWindowAttention):
 
 @serialisable
 class PatchMerging(keras.layers.Layer):
-    """Swin's: 2 by 2 pixels of [batch, height, width, channels] side by side in the channels; odd sides are padded."""
+    """The rearrangement in Swin's PatchMerging: 2 by 2 pixels side by side in the channels; odd sides are padded."""
 
+    @override
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """torchvision's order: down first, then right."""
+        """Maps [batch, height, width, channels] to half the sides, four times the channels: down first, then right."""
         x = tf.pad(x, [(0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)])
         return tf.concat([x[:, down::2, right::2] for right in (0, 1) for down in (0, 1)], axis=-1)
 

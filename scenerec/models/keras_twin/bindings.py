@@ -19,15 +19,16 @@ Convert = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Binding:
-    """One weight in both frameworks. Whatever has the weight's shape (a gradient, a momentum buffer, a moving
-    average) converts as the weight does.
+    """One weight in both frameworks.
+
+    Whatever has the weight's shape (a gradient, a momentum buffer, a moving average) converts as the weight does.
 
     Attributes:
         variable: the Keras variable.
         key: torch's `state_dict` name.
         trainable: a parameter, unless it is frozen; else a buffer.
         to_keras: from torch's layout to the variable's.
-        to_neutral: back.
+        to_neutral: from the variable's layout to torch's.
     """
 
     variable: keras.Variable
@@ -38,7 +39,7 @@ class Binding:
 
 
 def bindings(model: keras.Model) -> list[Binding]:
-    """All weights of a twin; random states and constants are not weights."""
+    """The bindings of all weights of a twin; random states and constants are not weights."""
     return [binding for layer in model.layers for binding in _layer_bindings(layer)]
 
 
@@ -63,7 +64,7 @@ def load_state(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
 
 
 def neutral_shape(binding: Binding) -> tuple[int, ...]:
-    """The shape of the weight in torch."""
+    """The shape that the weight has in torch."""
     placeholder = np.broadcast_to(np.float32(0), tuple(binding.variable.shape))
     return binding.to_neutral(placeholder).shape
 

@@ -6,11 +6,12 @@ from typing import Any
 import keras
 import torch
 from torch import fx, nn
+from typing_extensions import override
 
-from scenerec.models.keras_twin import attention, functions, layers, modules  # noqa: F401  (they fill the registry)
+from scenerec.models.keras_twin import attention, functions, layers, modules  # noqa: F401  (they fill the tables)
 from scenerec.models.keras_twin.context import Context
+from scenerec.models.keras_twin.converters import FUNCTIONS, METHODS, MODULES, Converter
 from scenerec.models.keras_twin.layout import Value, image_value, natural, parameter_value
-from scenerec.models.keras_twin.registry import FUNCTIONS, METHODS, MODULES, Converter
 
 
 def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
@@ -38,14 +39,15 @@ def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
 
 
 class _Tracer(fx.Tracer):
-    """Does not trace into modules that have a converter, nor into torch.nn's own."""
+    """A tracer that enters no module that has a converter, nor one of torch.nn's own."""
 
+    @override
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return type(m) in MODULES or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Builder(fx.Interpreter):
-    """Runs the graph on `Value`s: every operation is looked up in the registry, and makes Keras layers."""
+    """Runs the graph on `Value`s: every operation is looked up among the converters, and makes Keras layers."""
 
     def __init__(self, network: nn.Module, image: keras.KerasTensor) -> None:
         super().__init__(fx.GraphModule(network, _trace(network)))
@@ -56,8 +58,9 @@ class _Builder(fx.Interpreter):
         )
         self._ctx = Context(image, weighted)
 
+    @override
     def run_node(self, n: fx.Node) -> Any:
-        """Tell the converters where they are, then convert."""
+        """Tells the converters where they are, then converts."""
         path = _module_path(n)
         module = self._network.get_submodule(path)
         if n.op == "call_module":
@@ -66,31 +69,36 @@ class _Builder(fx.Interpreter):
             self._ctx.enter_operation(path, module, getattr(n.target, "__name__", str(n.target)))
         return super().run_node(n)
 
+    @override
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A leaf module."""
+        """Converts a leaf module."""
         converter = self._converter(MODULES, type(self._ctx.module), "module")
         return converter(self._ctx, self._ctx.module, *args, **kwargs)
 
+    @override
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A function of tensors; one of sizes is just called."""
+        """Converts a function of tensors; one of sizes is just called."""
         if not _has_value((args, kwargs)):
             return super().call_function(target, args, kwargs)
         return self._converter(FUNCTIONS, target, "function")(self._ctx, *args, **kwargs)
 
+    @override
     def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A method of a tensor."""
+        """Converts a method of a tensor."""
         return self._converter(METHODS, target, "method")(self._ctx, *args, **kwargs)
 
+    @override
     def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
-        """A parameter that the network uses without a module of its own."""
+        """Converts a parameter that the network uses without a module of its own."""
         parameter = functools.reduce(getattr, target.split("."), self._network)
         if not isinstance(parameter, nn.Parameter):
             raise self._ctx.unsupported(f"the constant {target}")
         layer = self._ctx.weighted(layers.Parameter, target, shape=tuple(parameter.shape))
         return parameter_value(layer(self._ctx.image))
 
+    @override
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> keras.KerasTensor:
-        """The logits, in the weights' precision under mixed precision too."""
+        """Returns the logits, in the weights' precision under mixed precision too."""
         logits = natural(self._ctx, args[0])
         return keras.layers.Activation("linear", dtype=_weights_dtype(), name="logits")(logits.tensor)
 

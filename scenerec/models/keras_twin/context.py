@@ -64,7 +64,7 @@ class Context:
         return self._weighted_layers[path]
 
     def unsupported(self, what: str, remedy: str = "") -> UnsupportedOperationError:
-        """The error for `what`, which this node needs and the converter has not."""
+        """The error that says that this node needs `what`, which the converter has not."""
         where = f"{self.path} ({type(self.module).__name__})" if self.path else type(self.module).__name__
         return UnsupportedOperationError(f"no Keras equivalent for {what}, used by {where}{remedy}")
 

@@ -12,19 +12,19 @@ from torch.nn import functional as F
 
 from scenerec.models.keras_twin import layers, layout, primitives
 from scenerec.models.keras_twin.context import Context
+from scenerec.models.keras_twin.converters import converts_function, converts_method
 from scenerec.models.keras_twin.layout import BATCH, Value, natural, permute, reshape, stored, swap
-from scenerec.models.keras_twin.registry import converts_function, converts_method
 
 
 @converts_function(operator.add, operator.iadd, torch.add)
 def add(ctx: Context, a: Any, b: Any) -> Value:
-    """Sum, with torch's broadcasting."""
+    """Converts a sum, with torch's broadcasting."""
     return _binary(ctx, keras.layers.Add, operator.add, a, b)
 
 
 @converts_function(operator.mul, operator.imul, torch.mul)
 def multiply(ctx: Context, a: Any, b: Any) -> Value:
-    """Product, with torch's broadcasting."""
+    """Converts a product, with torch's broadcasting."""
     return _binary(ctx, keras.layers.Multiply, operator.mul, a, b)
 
 
@@ -59,19 +59,19 @@ def _with_leading_axes(x: Value, rank: int) -> Value:
 @converts_function(F.relu, F.relu6, F.silu, F.hardswish, F.hardsigmoid, torch.relu, torch.sigmoid, torch.tanh)
 @converts_method("relu", "sigmoid", "tanh")
 def activation(ctx: Context, x: Value, inplace: bool = False) -> Value:
-    """The activations that Keras has under another name."""
+    """Converts the activations that Keras has under another name."""
     return primitives.activation(ctx, x, primitives.ACTIVATIONS[ctx.operation.strip("_")])
 
 
 @converts_function(F.dropout)
 def dropout(ctx: Context, x: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
-    """Dropout of single elements; when is Keras's to say, not the traced mode's."""
+    """Converts dropout of single elements; when it drops is Keras's to say, not the traced mode's."""
     return primitives.dropout(ctx, x, p)
 
 
 @converts_function(F.adaptive_avg_pool2d)
 def adaptive_avg_pool2d(ctx: Context, x: Value, output_size: primitives.Size) -> Value:
-    """Mean over as many windows as the output has pixels."""
+    """Converts the mean over as many windows as the output has pixels."""
     return primitives.adaptive_average_pool(ctx, x, output_size)
 
 
@@ -84,7 +84,7 @@ def avg_pool2d(
     padding: primitives.Size = 0,
     ceil_mode: bool = False,
 ) -> Value:
-    """Mean over windows, padding included."""
+    """Converts the mean over windows, padding included."""
     return primitives.average_pool(ctx, x, kernel_size, stride, padding, ceil_mode)
 
 
@@ -99,7 +99,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Value:
-    """Maximum over windows; padding never wins."""
+    """Converts the maximum over windows, in which padding never wins."""
     if primitives.pair(dilation) != (1, 1) or return_indices:
         raise ctx.unsupported("max-pooling with dilation or indices")
     return primitives.max_pool(ctx, x, kernel_size, stride, padding, ceil_mode)
@@ -108,40 +108,40 @@ def max_pool2d(
 @converts_function(torch.flatten)
 @converts_method("flatten")
 def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
-    """Merge a range of axes."""
+    """Converts the merging of a range of axes into one."""
     return primitives.flatten(ctx, x, start_dim, end_dim)
 
 
 @converts_function(torch.reshape)
 @converts_method("view", "reshape")
 def view(ctx: Context, x: Value, *shape: Any) -> Value:
-    """Another shape for the same elements."""
+    """Converts a change of shape that keeps the elements."""
     return reshape(ctx, x, _sequence(shape))
 
 
 @converts_function(torch.permute)
 @converts_method("permute")
 def permute_axes(ctx: Context, x: Value, *dims: Any) -> Value:
-    """Relabel the axes."""
+    """Converts a permutation of the axes, which only relabels them."""
     return permute(x, _sequence(dims))
 
 
 @converts_function(torch.transpose, torch.swapaxes)
 @converts_method("transpose", "swapaxes")
 def transpose(ctx: Context, x: Value, dim0: int, dim1: int) -> Value:
-    """Relabel two axes."""
+    """Converts the exchange of two axes, which only relabels them."""
     return swap(x, dim0, dim1)
 
 
 @converts_method("contiguous")
 def contiguous(ctx: Context, x: Value) -> Value:
-    """Storage is ours to choose."""
+    """Converts `contiguous` to nothing: how a twin stores its values is our choice."""
     return x
 
 
 @converts_function(torch.cat, torch.concat)
 def concatenate(ctx: Context, tensors: Sequence[Value], dim: int = 0) -> Value:
-    """Join along an axis."""
+    """Converts the joining of tensors along an axis."""
     first = tensors[0]
     axis = first.axis(dim)
     parts = [stored(ctx, x, first.order).tensor for x in tensors]
@@ -153,7 +153,7 @@ def concatenate(ctx: Context, tensors: Sequence[Value], dim: int = 0) -> Value:
 @converts_function(torch.chunk)
 @converts_method("chunk")
 def chunk(ctx: Context, x: Value, chunks: int, dim: int = 0) -> tuple[Value, ...]:
-    """Cut an axis into equal parts."""
+    """Converts the cutting of an axis into equal parts."""
     axis = x.axis(dim)
     if x.shape[axis] % chunks:
         raise ctx.unsupported(f"chunk of {x.shape[axis]} into {chunks} unequal parts")
@@ -165,7 +165,7 @@ def chunk(ctx: Context, x: Value, chunks: int, dim: int = 0) -> tuple[Value, ...
 @converts_method("mean")
 @converts_function(torch.mean)
 def mean(ctx: Context, x: Value, dim: Sequence[int], keepdim: bool = False) -> Value:
-    """Mean over all pixels."""
+    """Converts the mean over all pixels."""
     if x.rank != 4 or sorted(x.axis(d) for d in dim) != [2, 3]:
         raise ctx.unsupported(f"mean over {list(dim)}")
     return primitives.global_average_pool(ctx, x, keepdims=keepdim)
@@ -173,7 +173,7 @@ def mean(ctx: Context, x: Value, dim: Sequence[int], keepdim: bool = False) -> V
 
 @converts_function(operator.getitem)
 def getitem(ctx: Context, x: Any, index: Any) -> Any:
-    """Element of a tuple, of a list or of a shape; or x[:, i], one of the second axis of a batch."""
+    """Converts an element of a tuple, of a list or of a shape; or x[:, i], one of the second axis of a batch."""
     if not isinstance(x, Value):
         return x[index]
     match index:
@@ -187,7 +187,7 @@ def getitem(ctx: Context, x: Any, index: Any) -> Any:
 @converts_function(torch.unsqueeze)
 @converts_method("unsqueeze")
 def unsqueeze(ctx: Context, x: Value, dim: int) -> Value:
-    """A new axis of length 1; it is stored last."""
+    """Converts the adding of an axis of length 1, which is stored last."""
     axis = dim % (x.rank + 1)
     if axis == 0:
         raise ctx.unsupported("unsqueeze before the batch axis")
@@ -198,7 +198,7 @@ def unsqueeze(ctx: Context, x: Value, dim: int) -> Value:
 
 @converts_method("expand")
 def expand(ctx: Context, x: Value, *sizes: Any) -> Value:
-    """A parameter, repeated for each sample."""
+    """Converts the repetition of a parameter for each sample."""
     sizes = tuple(_sequence(sizes))
     if x.batched or x.shape[0] != 1 or sizes[0] != BATCH or set(sizes[1:]) != {-1}:
         raise ctx.unsupported(f"expansion of {x.shape} to {sizes}")
@@ -208,7 +208,7 @@ def expand(ctx: Context, x: Value, *sizes: Any) -> Value:
 
 @converts_function(getattr)
 def attribute(ctx: Context, x: Value, name: str) -> Any:
-    """The shape, or the number of axes, as torch code sees them."""
+    """Converts `shape` and `ndim` to what torch code expects of them."""
     if name not in ("shape", "ndim"):
         raise ctx.unsupported(f"tensor.{name}")
     return x.shape if name == "shape" else x.rank
@@ -216,13 +216,13 @@ def attribute(ctx: Context, x: Value, name: str) -> Any:
 
 @converts_method("size")
 def size(ctx: Context, x: Value, dim: int | None = None) -> Any:
-    """The shape, or the length of an axis, as torch code sees it."""
+    """Converts `size()` to the shape, or the length of an axis, as torch code sees it."""
     return x.shape if dim is None else x.shape[dim]
 
 
 @converts_method("dim")
 def dimensions(ctx: Context, x: Value) -> int:
-    """The number of axes."""
+    """Converts `dim()` to the number of axes."""
     return x.rank
 
 

@@ -1,7 +1,6 @@
-"""Keras layers of the twins that Keras has not, or has with other semantics than torch. No torch here: a
-saved twin (`.keras`) loads wherever Keras and this module are.
+"""Keras layers of the twins that Keras has not, or has with other semantics than torch.
 
-Weights are stored in torch's layout.
+No torch here: a saved twin (`.keras`) loads wherever Keras and this module are. Weights are stored in torch's layout.
 """
 
 import os
@@ -18,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from typing_extensions import override
 
 # Keras walks a model's graph recursively, to build it and to load it; efficientnet_v2_l is deeper than Python's limit.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
@@ -49,7 +49,7 @@ class TwinLayer(keras.layers.Layer):
     """A layer that names its weights as torch does, and keeps them in torch's layout."""
 
     def neutral_weights(self) -> dict[str, keras.Variable]:
-        """The weights by their torch names."""
+        """The weights by their names in torch."""
         return {}
 
 
@@ -74,16 +74,18 @@ class BatchNormalization(TwinLayer):
         self.momentum = momentum
         self.epsilon = epsilon
 
+    @override
     def build(self, input_shape: Shape) -> None:
-        """Make the weights, each [channels]."""
+        """Makes the weights, each [channels]."""
         shape = (input_shape[-1],)
         self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
         self.moving_mean = _replica_variable("moving_mean", shape, "zeros", self.variable_dtype)
         self.moving_variance = _replica_variable("moving_variance", shape, "ones", self.variable_dtype)
 
+    @override
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalise by the batch's statistics when training and trainable, else by the running ones."""
+        """Normalises by the batch's statistics when training and trainable, else by the running ones."""
         if not (training and self.trainable):
             return self._normalise(x, self.moving_mean, self.moving_variance, training=False)[0]
         y, mean, variance = self._normalise(x, [], [], training=True)[:3]
@@ -117,8 +119,8 @@ class BatchNormalization(TwinLayer):
     def _update(self, running: keras.Variable, batch: tf.Tensor) -> None:
         running.assign((1.0 - self.momentum) * running + self.momentum * tf.stop_gradient(batch))
 
+    @override
     def neutral_weights(self) -> dict[str, keras.Variable]:
-        """The weights by their torch names."""
         return {
             f"{self.name}.weight": self.gamma,
             f"{self.name}.bias": self.beta,
@@ -126,12 +128,12 @@ class BatchNormalization(TwinLayer):
             f"{self.name}.running_var": self.moving_variance,
         }
 
+    @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """That of the input."""
         return input_shape
 
+    @override
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
@@ -148,16 +150,18 @@ class Dropout(TwinLayer):
         self.rate = rate
         self.rows = rows
 
+    @override
     def build(self, input_shape: Shape) -> None:
-        """Make the state of the random numbers: [seed, calls so far]."""
+        """Makes the state of the random numbers: [seed, calls so far]."""
         self.random_state = _replica_variable("random_state", (2,), "zeros", "int64")
 
     def restart(self, seed: int, calls: int = 0) -> None:
-        """Continue with the numbers that follow the first `calls` draws of `seed`, in [0, 2**31)."""
+        """Continues with the numbers that follow the first `calls` draws of `seed`, in [0, 2**31)."""
         self.random_state.assign([seed, calls])
 
+    @override
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Drop at random, and scale what is kept by 1 / (1 - rate), when training."""
+        """Drops at random, and scales what is kept by 1 / (1 - rate), when training."""
         if not training or self.rate == 0.0:
             return x
         if self.rate == 1.0:
@@ -172,12 +176,12 @@ class Dropout(TwinLayer):
         shape = tf.shape(x)
         return tf.concat([shape[:1], tf.ones_like(shape[1:])], axis=0) if self.rows else shape
 
+    @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """That of the input."""
         return input_shape
 
+    @override
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "rows": self.rows}
 
 
@@ -192,12 +196,13 @@ def _shifted_replica_id(bits: int) -> tf.Tensor:
 class ExpandBatch(keras.layers.Layer):
     """A parameter [1, ...] repeated for each sample of a batch: `layer(parameter, batch)`."""
 
+    @override
     def call(self, parameter: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
-        """[batch, ...]."""
+        """Returns the parameter once for each sample: [batch, ...]."""
         return tf.repeat(parameter, tf.shape(batch)[0], axis=0)
 
+    @override
     def compute_output_shape(self, parameter_shape: Shape, batch_shape: Shape) -> Shape:
-        """The parameter's, for each sample."""
         return (batch_shape[0], *parameter_shape[1:])
 
 
@@ -213,20 +218,21 @@ class AdaptiveAveragePooling2D(keras.layers.Layer):
         super().__init__(**kwargs)
         self.output_size = tuple(output_size)
 
+    @override
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Average over the rows of each window, then over its columns."""
+        """Averages over the rows of each window, then over its columns."""
         rows, columns = (
             tf.constant(_window_means(pixels, windows), self.compute_dtype)
             for pixels, windows in zip(x.shape[1:3], self.output_size, strict=True)
         )
         return tf.einsum("bhqc,ph->bpqc", tf.einsum("bhwc,qw->bhqc", x, columns), rows)
 
+    @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """[batch, *output_size, channels]."""
         return (input_shape[0], *self.output_size, input_shape[3])
 
+    @override
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "output_size": list(self.output_size)}
 
 
@@ -251,22 +257,24 @@ class Parameter(TwinLayer):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
 
+    @override
     def build(self, input_shape: Shape) -> None:
-        """Make the parameter."""
+        """Makes the parameter."""
         self.value = self.add_weight(name="value", shape=self.shape, initializer="zeros")
 
+    @override
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """The parameter, in the compute dtype."""
+        """Returns the parameter, in the compute dtype."""
         return ops.convert_to_tensor(self.value)
 
+    @override
     def neutral_weights(self) -> dict[str, keras.Variable]:
-        """The parameter by its torch name."""
         return {self.name: self.value}
 
+    @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The parameter's."""
         return self.shape
 
+    @override
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "shape": list(self.shape)}

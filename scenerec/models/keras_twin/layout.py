@@ -1,9 +1,7 @@
-"""Lazy layout: torch code speaks of NCHW, the Keras model stores NHWC, and axes move only where an op needs
-them to.
+"""Lazy layout: torch code speaks of NCHW, the Keras model stores NHWC, and axes move only where an operation needs it.
 
-A `Value` is a Keras tensor with the shape that torch code would see and the order in which the axes are
-really stored. `permute` only relabels; `stored` moves data, by a Permute layer, or by a Reshape where only
-axes of size 1 move.
+A `Value` is a Keras tensor with the shape that torch code would see and the order in which the axes are really stored.
+`permute` only relabels; `stored` moves data, by a Permute layer, or by a Reshape where only axes of size 1 move.
 """
 
 from __future__ import annotations
@@ -47,12 +45,12 @@ class Value:
 
     @property
     def rank(self) -> int:
-        """Number of axes."""
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def batched(self) -> bool:
-        """It has a batch axis; a parameter has none."""
+        """Whether it has a batch axis; a parameter has none."""
         return self.rank > 0 and self.shape[0] == BATCH
 
     def axis(self, axis: int) -> int:
@@ -60,11 +58,11 @@ class Value:
         return axis % self.rank
 
     def position(self, axis: int) -> int:
-        """Where the torch axis `axis` is stored."""
+        """The position at which the torch axis `axis` is stored."""
         return self.order.index(self.axis(axis))
 
     def become(self, tensor: keras.KerasTensor, *, nonnegative: bool = False) -> Value:
-        """Another tensor of the same shape and order."""
+        """Another tensor as a Value of the same shape and order."""
         return replace(self, tensor=tensor, nonnegative=nonnegative)
 
 
@@ -81,7 +79,7 @@ def parameter_value(tensor: keras.KerasTensor) -> Value:
 
 
 def stored(ctx: Context, x: Value, order: Iterable[int]) -> Value:
-    """`x` with its axes stored in `order`."""
+    """Returns `x` with its axes stored in `order`."""
     order = tuple(order)
     if order == x.order:
         return x
@@ -97,19 +95,19 @@ def stored(ctx: Context, x: Value, order: Iterable[int]) -> Value:
 
 
 def natural(ctx: Context, x: Value) -> Value:
-    """`x` stored in torch's own order."""
+    """Returns `x` stored in torch's own order."""
     return stored(ctx, x, range(x.rank))
 
 
 def channels_last(ctx: Context, x: Value) -> Value:
-    """An image batch stored as NHWC, which is what Keras's image layers take."""
+    """Returns an image batch stored as NHWC, which is what Keras's image layers take."""
     if x.rank != 4:
         raise ctx.unsupported(f"input of shape {x.shape}, which is no image batch")
     return stored(ctx, x, NHWC)
 
 
 def axis_last(ctx: Context, x: Value, axis: int) -> Value:
-    """`x` with the torch axis `axis` stored last."""
+    """Returns `x` with the torch axis `axis` stored last."""
     axis = x.axis(axis)
     if x.order[-1] == axis:
         return x
@@ -117,20 +115,20 @@ def axis_last(ctx: Context, x: Value, axis: int) -> Value:
 
 
 def permute(x: Value, dims: Sequence[int]) -> Value:
-    """torch's permute; no data moves."""
+    """Permutes the axes as torch does; no data moves."""
     dims = [x.axis(dim) for dim in dims]
     return replace(x, shape=tuple(x.shape[dim] for dim in dims), order=tuple(dims.index(axis) for axis in x.order))
 
 
 def swap(x: Value, a: int, b: int) -> Value:
-    """torch's transpose of two axes; no data moves."""
+    """Exchanges two axes as torch's transpose does; no data moves."""
     dims = list(range(x.rank))
     dims[a], dims[b] = dims[b], dims[a]
     return permute(x, dims)
 
 
 def reshape(ctx: Context, x: Value, shape: Sequence[int]) -> Value:
-    """torch's reshape. Only axes that are split or merged have to be stored side by side, in order."""
+    """Reshapes as torch does. Only axes that are split or merged have to be stored side by side, in order."""
     if not x.batched:
         return parameter_value(ops.reshape(natural(ctx, x).tensor, shape))
     size = math.prod(x.shape[1:])

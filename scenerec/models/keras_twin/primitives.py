@@ -27,32 +27,32 @@ _NONNEGATIVE = {"relu", "relu6", "sigmoid", "hard_sigmoid"}
 
 
 def pair(size: Size) -> tuple[int, int]:
-    """(height, width) of what torch lets one write as a single number."""
+    """The (height, width) of what torch lets one write as a single number."""
     height, width = (size, size) if isinstance(size, int) else size
     return height, width
 
 
 def activation(ctx: Context, x: Value, name: str) -> Value:
-    """Keras's activation `name`, element by element."""
+    """Applies Keras's activation `name`, element by element."""
     tensor = ctx.apply(keras.layers.Activation, x.tensor, activation=name)
     return x.become(tensor, nonnegative=name in _NONNEGATIVE)
 
 
 def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:
-    """Dropout of elements, or of whole samples."""
+    """Drops elements, or whole samples, at `rate` in training."""
     if rate == 0.0:
         return x
     return x.become(ctx.apply(layers.Dropout, x.tensor, rate=rate, rows=rows), nonnegative=x.nonnegative)
 
 
 def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
-    """Merge the axes from `start_dim` to `end_dim`."""
+    """Merges the axes from `start_dim` to `end_dim`."""
     start, end = x.axis(start_dim), x.axis(end_dim)
     return reshape(ctx, x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
 
 
 def pad(ctx: Context, x: Value, padding: Sequence[tuple[int, int]], value: float = 0.0) -> Value:
-    """Pad an NHWC image batch by ((top, bottom), (left, right)) pixels of `value`."""
+    """Pads an NHWC image batch by ((top, bottom), (left, right)) pixels of `value`."""
     if not any(map(any, padding)):
         return x
     if value == 0.0:
@@ -63,9 +63,9 @@ def pad(ctx: Context, x: Value, padding: Sequence[tuple[int, int]], value: float
 
 
 def max_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool) -> Value:
-    """Maximum over windows; padding never wins.
+    """Takes the maximum over windows, in which padding never wins.
 
-    After a ReLU it is zeros, as int8 quantisation has no infinity; elsewhere -inf, as in torch.
+    After a ReLU the padding is zeros, as int8 quantisation has no infinity; elsewhere -inf, as in torch.
     """
     x = channels_last(ctx, x)
     window, step, sides = _windows(x, kernel, stride, padding, ceil_mode)
@@ -75,7 +75,7 @@ def max_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padding:
 
 
 def average_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool) -> Value:
-    """Mean over windows, padding included."""
+    """Takes the mean over windows, padding included."""
     x = channels_last(ctx, x)
     window, step, sides = _windows(x, kernel, stride, padding, ceil_mode)
     if any(before != after for before, after in sides):
@@ -86,7 +86,7 @@ def average_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padd
 
 
 def adaptive_average_pool(ctx: Context, x: Value, size: Size) -> Value:
-    """Mean over windows so chosen that `size` pixels come out, of one size where they divide the image."""
+    """Takes the mean over windows so chosen that `size` pixels come out, of one size where they divide the image."""
     x = channels_last(ctx, x)
     size, image = pair(size), x.shape[2:]
     if size == (1, 1):
@@ -101,7 +101,7 @@ def adaptive_average_pool(ctx: Context, x: Value, size: Size) -> Value:
 
 
 def global_average_pool(ctx: Context, x: Value, keepdims: bool) -> Value:
-    """Mean over all pixels: [batch, channels], or [batch, channels, 1, 1]."""
+    """Takes the mean over all pixels: [batch, channels], or [batch, channels, 1, 1]."""
     x = channels_last(ctx, x)
     tensor = ctx.apply(keras.layers.GlobalAveragePooling2D, x.tensor, keepdims=keepdims)
     return image_value(tensor) if keepdims else Value(tensor, x.shape[:2], (0, 1))

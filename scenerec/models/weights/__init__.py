@@ -1,1 +1,1 @@
-"""Weights of others: published names, downloads, files of both frameworks, conversions."""
+"""Weights from elsewhere: published names, downloads, the files of both frameworks, conversions."""

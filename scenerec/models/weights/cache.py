@@ -27,7 +27,7 @@ class RemoteFile:
 
     Attributes:
         url: where it is, http or https.
-        file: what it is called in the cache; ends in a suffix of `weight_files`.
+        file: what it is called in the cache; ends in a suffix that `file_format` knows.
         sha256: first hexadecimal digits of its checksum; "" where none was published.
     """
 
@@ -37,7 +37,7 @@ class RemoteFile:
 
 
 def published_file(weights: PublishedWeights) -> RemoteFile:
-    """The file of published weights, under its own name."""
+    """The file of published weights, under the name that it has on the web."""
     return RemoteFile(weights.url, weights.url.rpartition("/")[2], weights.sha256)
 
 
@@ -70,12 +70,12 @@ class WeightCache:
         self.storage = open_storage(f"{output}/{_FOLDER}")
 
     def url(self, remote: RemoteFile) -> str:
-        """Where the file is, or belongs."""
+        """The address in the cache at which the file is, or belongs."""
         return f"{self.storage.url}/{remote.file}"
 
     @contextmanager
     def fetch(self, remote: RemoteFile) -> Iterator[Path]:
-        """As `read`, but what the cache lacks is downloaded, and kept if the context ends without an error.
+        """A verified copy as in `read`; what the cache lacks is downloaded, and kept if the context ends without error.
 
         Raises:
             ModelError: it cannot be downloaded, or its checksum is not the expected one.

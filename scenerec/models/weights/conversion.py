@@ -10,16 +10,16 @@ from scenerec.models.weights.files import WeightFile, head_classes, read_weights
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was read, and what was written."""
+    """What a conversion read, and what it wrote."""
 
     source: str
     source_format: str
     arch: str
     classes: int
     image_size: int
-    """Side in pixels."""
+    """Side of the images in pixels."""
     tensors: int
-    """Written; the counters and constants of a torch file do not count."""
+    """Tensors that were written; the counters and constants of a torch file do not count."""
     left_out: tuple[str, ...]
     """Keys of the source that have no place in the network."""
     drawn: tuple[str, ...]

@@ -13,14 +13,14 @@ from scenerec import __version__
 from scenerec.errors import ModelError, StorageError
 
 ATTEMPTS = 4
-"""Tries in all; the pause before a further one doubles from half a second."""
+"""Number of tries in all; the pause before a further one doubles from half a second."""
 
 _TIMEOUT_S = 20.0  # of the connection, and of each read
 _CHUNK_BYTES = 1 << 20
 
 
 class DownloadError(ModelError):
-    """A file that cannot be had; the message is the reason alone."""
+    """A file that cannot be had; its message is the reason alone."""
 
 
 class _TransientError(Exception):
@@ -28,7 +28,7 @@ class _TransientError(Exception):
 
 
 def download(url: str, target: Path) -> None:
-    """Writes what is at `url` (http or https) to `target`, and says so on stderr, with a bar on a terminal.
+    """Writes what is at `url` (http or https) to `target`, and tells of it on stderr, with a bar on a terminal.
 
     Raises:
         DownloadError: the server cannot be reached, refuses, or breaks off again and again.

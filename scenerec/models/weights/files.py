@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from scenerec import __version__
-from scenerec.checkpoint import STATE_FILE, list_checkpoints, read_best
+from scenerec.checkpoint import STATE_FILE, best_checkpoint, list_checkpoints
 from scenerec.errors import CheckpointError, ModelError, NotFoundError
 from scenerec.models import zoo
 from scenerec.models.neutral import State
@@ -32,8 +32,6 @@ _SUFFIXES = {
     ".pth.tar": "torch",
     ".keras": "keras",
 }
-FOLDER_FORMATS = ("savedmodel", "checkpoint")
-"""Formats that are folders, which no suffix tells."""
 
 _MODEL_FILE = "model.safetensors"
 _AVERAGES_FILE = "ema.safetensors"
@@ -56,19 +54,19 @@ class WeightFile:
     """A network's weights as read from one of the formats."""
 
     state: State
-    """The neutral state (see `scenerec.models.neutral`)."""
+    """All tensors as a neutral state (see `scenerec.models.neutral`)."""
     arch: str | None
     """Name of the architecture, where the file tells one of the zoo."""
     image_size: int | None
     """Side of its images in pixels, where the file tells."""
     format: str
-    """safetensors, torch, keras, savedmodel or checkpoint."""
+    """One of safetensors, torch, keras, savedmodel and checkpoint."""
     left_out: tuple[str, ...] = ()
     """Keys of auxiliary heads that the file holds as well."""
 
 
 def file_format(url: str) -> str | None:
-    """safetensors, torch or keras, by the suffix of `url`; None for another suffix or none."""
+    """The format that the suffix of `url` tells: safetensors, torch or keras; None for another suffix or none."""
     return next((name for suffix, name in _SUFFIXES.items() if url.endswith(suffix)), None)
 
 
@@ -105,14 +103,6 @@ def read_weights(url: str, averaged: bool = False) -> WeightFile:
         from scenerec.models.weights import tf_weights
 
         return WeightFile(*tf_weights.read(path, url), format=kind)
-
-
-def check_weights(url: str) -> None:
-    """Raises ModelError or StorageError where there is nothing to read at `url`, without reading it."""
-    if file_format(url) is None:
-        _folder_format(url)
-    elif not is_there(url):
-        raise NotFoundError(f"{url}: no such file")
 
 
 def is_there(url: str) -> bool:
@@ -185,11 +175,11 @@ def _folder_format(url: str) -> str:
 
 def _best_checkpoint(run_url: str) -> str:
     checkpoints = open_storage(f"{run_url}/checkpoints")
-    best = read_best(checkpoints)
+    best = best_checkpoint(checkpoints)
     if best is None:
         newest = list_checkpoints(checkpoints)[-1]
         raise CheckpointError(f"{run_url}: the run has no best checkpoint yet: name one, as {checkpoints.url}/{newest}")
-    return best["checkpoint"]
+    return best
 
 
 def _read_checkpoint(url: str, averaged: bool) -> WeightFile:

@@ -45,7 +45,7 @@ class PublishedWeights:
 
     @property
     def fits(self) -> bool:
-        """The architecture takes images of `image_size`; else they hold a position embedding of another size."""
+        """Whether the architecture takes images of `image_size`; else the weights embed positions of another size."""
         entry = architecture(self.arch)
         return not entry.fixed_image_size or entry.image_size == self.image_size
 

@@ -4,7 +4,7 @@ import os
 
 from scenerec.inference.bundles.bundle import open_bundle
 from serve.api import Api
-from serve.models import EngineOptions, Shelf, Weighted, load_version
+from serve.shelf import EngineOptions, Shelf, Weighted, load_version
 
 
 def make() -> Api:

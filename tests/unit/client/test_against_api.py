@@ -11,8 +11,8 @@ import uvicorn
 from PIL import Image
 
 from scenerec.client import BadImageError, EndpointError, UnauthorizedError, UnknownModelError
+from serve.access.keys import ApiKeys, Guard, new_key
 from serve.api import Api
-from serve.keys import ApiKeys, Guard, new_key
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
 from tests.tiny_shelf import make_tiny_shelf
 from tests.unit.client.conftest import Ask

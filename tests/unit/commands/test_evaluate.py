@@ -85,12 +85,16 @@ def test_what_runtimes_print_is_left_out(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--data", "DATA", "--crops", 5], 2, "--crops 5: should be 1 or 10"),
-        (["--data", "DATA", "--framework", "jax"], 2, "--framework jax: should be 'torch' or 'tensorflow'"),
+        (["--data", "DATA", "--crops", 5], 2, "--crops: input should be 1 or 10, not 5"),
+        (
+            ["--data", "DATA", "--framework", "jax"],
+            2,
+            "--framework: input should be 'torch' or 'tensorflow', not 'jax'",
+        ),
         (
             ["--data", "DATA", "--compare", "MODEL", "--compare-framework", "jax"],
             2,
-            "--compare-framework jax: should be 'torch' or 'tensorflow'",
+            "--compare-framework: input should be 'torch' or 'tensorflow', not 'jax'",
         ),
         (["--data", "DATA", "--framework", "torch"], 2, "runs without a framework: leave --framework out"),
         (["--data", "nowhere"], 4, "no packed data set here"),

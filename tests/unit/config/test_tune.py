@@ -2,13 +2,11 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
 
 from scenerec.config.file import config_schema, dump_config, parse_as, parse_job
 from scenerec.config.space import Parameter
 from scenerec.config.tune import TuneConfig, searchable_fields
 from scenerec.errors import ConfigError
-from scenerec.frozen import first_problem
 from tests.tiny_search import search_document
 
 
@@ -159,12 +157,6 @@ def test_values_that_go_together_only_with_some_others_are_taken() -> None:
 def test_a_condition_may_name_what_is_not_searched() -> None:
     search = {"optimize.momentum": {"uniform": [0.5, 0.9], "when": {"optimize.optimizer": ["sgd"]}}}
     assert TuneConfig.model_validate(search_document(search=search)).search["optimize.momentum"].when
-
-
-def test_the_first_problem_alone_is_told() -> None:
-    with pytest.raises(ValidationError) as raised:
-        TuneConfig.model_validate(search_document(trials=0, seed=-1))
-    assert first_problem(raised.value) == "trials: input should be greater than or equal to 1, not 0"
 
 
 def test_the_schema_describes_every_field() -> None:

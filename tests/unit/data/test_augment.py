@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.config.train import AugmentConfig
-from scenerec.data.augment import center_crop, training_views, uniform_draws
+from scenerec.data import augment
+from scenerec.data.augment import AUGMENT_VERSION, Stream, center_crop, training_views, uniform_draws
 
 sides = st.integers(1, 2000)
 
@@ -23,6 +24,11 @@ def test_crops_lie_inside_the_image(height: int, width: int, seed: int, epoch: i
         assert view.height >= 1 and view.width >= 1
         assert 0 <= view.top <= height - view.height
         assert 0 <= view.left <= width - view.width
+
+
+def test_each_colour_has_its_own_factor() -> None:
+    drawn = np.array([view[5:] for view in views(AugmentConfig(color_jitter=0.4), 4000)])
+    assert abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.06
 
 
 def test_a_view_depends_on_its_position_only() -> None:
@@ -71,8 +77,99 @@ def test_a_narrow_image_gives_its_largest_allowed_crop() -> None:
     assert view.left == (1000 - 133) // 2
 
 
+def test_several_images_of_several_sizes_have_their_own_largest_crop() -> None:
+    config = AugmentConfig(crop_scale=(0.9, 1.0))
+    heights, widths = np.array([100, 1000, 100]), np.array([1000, 100, 120])
+    drawn = training_views(config, 0, 0, np.arange(3), heights, widths)
+    assert [(view.height, view.width) for view in drawn[:2]] == [(100, 133), (133, 100)]
+    assert drawn[1].top == (1000 - 133) // 2
+    assert drawn[2].height * drawn[2].width >= 0.89 * 100 * 120
+
+
+# If one of these changes, no run that was begun before can be resumed exactly: raise AUGMENT_VERSION.
+FROZEN_VERSION = 2
+FROZEN_DRAWS = {
+    "CROP": [0.5422155372690423, 0.8481694065319076, 0.6819892656326866, 0.18463457214883372],
+    "FLIP": [0.32857479629585173, 0.7519874253719255, 0.9847974552944287, 0.6507383680486051],
+    "BRIGHTNESS": [0.5332383581128937, 0.18574036376457348, 0.5689739554653275, 0.6730622670888495],
+    "CONTRAST": [0.41732692806312144, 0.17039682265201128, 0.4660049841888697, 0.928734377750545],
+    "SATURATION": [0.9421636998910862, 0.3135676867435928, 0.06516213245746028, 0.7932668043186628],
+}
+FROZEN_VIEWS = [
+    {"top": 46, "left": 65, "height": 238, "width": 291, "flip": True}
+    | {"brightness": 1.026590686490315, "contrast": 0.933861542450497, "saturation": 1.3537309599128688},
+    {"top": 60, "left": 15, "height": 52, "width": 60, "flip": False}
+    | {"brightness": 1.055179164372262, "contrast": 0.9728039873510956, "saturation": 0.6521297059659682},
+    {"top": 0, "left": 223, "height": 40, "width": 53, "flip": True}
+    | {"brightness": 1.347805780828327, "contrast": 0.9294579528901458, "saturation": 0.7413829278929369},
+]
+
+
+def test_the_streams_are_frozen() -> None:
+    assert AUGMENT_VERSION == FROZEN_VERSION
+    for stream, draws in FROZEN_DRAWS.items():
+        assert uniform_draws(11, 2, Stream[stream], np.array([0, 7]), 2).ravel().tolist() == draws
+    frozen_fields = tuple(FROZEN_VIEWS[0])
+    heights, widths = np.array([300, 200, 40]), np.array([400, 90, 500])
+    drawn = training_views(AugmentConfig(color_jitter=0.4), 11, 2, np.array([0, 7, 123456789]), heights, widths)
+    for view, frozen in zip(drawn, FROZEN_VIEWS, strict=True):
+        assert {field: getattr(view, field) for field in frozen_fields} == pytest.approx(frozen, rel=1e-12)
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(0, 1000), st.integers(0, 2**40), st.integers(1, 60), st.sampled_from(Stream)
+)
+def test_a_draw_does_not_depend_on_how_many_are_asked_for(
+    seed: int, epoch: int, position: int, draws: int, stream: Stream
+) -> None:
+    fewer = uniform_draws(seed, epoch, stream, np.array([position]), draws)
+    more = uniform_draws(seed, epoch, stream, np.array([position + 1, position]), draws + 4)
+    assert fewer[0].tolist() == more[1, :draws].tolist()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 1000), st.integers(1, 1000))
+def test_a_new_stream_has_numbers_of_its_own(seed: int, epoch: int, new: int) -> None:
+    positions = np.arange(20)
+    old = {number: uniform_draws(seed, epoch, number, positions, 3) for number in {*Stream} - {new}}
+    drawn = uniform_draws(seed, epoch, new, positions, 3)
+    for numbers in old.values():
+        assert not np.isin(drawn, numbers).any()
+
+
+PURPOSES = {
+    ("top", "left", "height", "width"): ({"crop_scale": (0.3, 0.4)}, {"crop_ratio": (1, 2)}),
+    ("flip",): ({"flip": False},),
+    ("brightness", "contrast", "saturation"): ({"color_jitter": 0.1},),
+}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 100), st.sampled_from(list(PURPOSES)), st.data())
+def test_what_serves_one_purpose_does_not_change_the_others(
+    seed: int, epoch: int, fields: tuple[str, ...], data: st.DataObject
+) -> None:
+    changed = {"color_jitter": 0.4} | data.draw(st.sampled_from(PURPOSES[fields]))
+    before = views(AugmentConfig(color_jitter=0.4), 20, seed=seed, epoch=epoch)
+    after = views(AugmentConfig(**changed), 20, seed=seed, epoch=epoch)
+    assert [[getattr(view, f) for f in fields] for view in before] != [[getattr(v, f) for f in fields] for v in after]
+    others = [field for field in augment.View._fields if field not in fields]
+    for old, new in zip(before, after, strict=True):
+        assert [getattr(old, field) for field in others] == [getattr(new, field) for field in others]
+
+
+def test_more_attempts_at_a_crop_change_only_crops_that_did_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = views(AugmentConfig(color_jitter=0.4), 500)
+    monkeypatch.setattr(augment, "_CROP_ATTEMPTS", 15)
+    assert views(AugmentConfig(color_jitter=0.4), 500) == before  # of a 4:3 photograph one of ten fits in any case
+    narrow = AugmentConfig(crop_scale=(0.6, 1), crop_ratio=(1, 4), color_jitter=0.4)
+    after = views(narrow, 200)
+    monkeypatch.setattr(augment, "_CROP_ATTEMPTS", 1)
+    fewer = views(narrow, 200)
+    assert 0 < sum(old[:4] == new[:4] for old, new in zip(fewer, after, strict=True)) < 200
+    assert [view[4:] for view in fewer] == [view[4:] for view in after]
+
+
 def test_draws_are_uniform_and_do_not_repeat() -> None:
-    draws = uniform_draws(3, 5, np.arange(5000), 7)
+    draws = uniform_draws(3, 5, Stream.CROP, np.arange(5000), 7)
     assert draws.shape == (5000, 7)
     assert draws.min() >= 0 and draws.max() < 1
     assert len(np.unique(draws)) == draws.size

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from scenerec.config.train import AugmentConfig, DataConfig
 from scenerec.data import tf_input, torch_input
@@ -28,16 +29,13 @@ def tf_arrays(batches: Iterable[tf_input.Batch]) -> list[tuple[np.ndarray, list[
     return [(batch.images.numpy().astype(int), batch.labels.numpy().tolist()) for batch in batches]
 
 
-def assert_equal(ours: list, theirs: list, exactly: bool = False) -> None:
+def assert_equal(ours: list, theirs: list, most: int = 1) -> None:
+    """No pixel differs by more than `most` levels, and by any only where float32 rounding decides a tie otherwise."""
     assert len(ours) == len(theirs) > 0
-    for (images, labels), (other_images, other_labels) in zip(ours, theirs, strict=True):
-        assert labels == other_labels
-        difference = np.abs(images - other_images)
-        if exactly:
-            assert difference.max() == 0
-        else:  # float32 rounding decides a tie otherwise now and then; jitter may pass it on to the three channels
-            assert difference.max() <= 2
-            assert (difference > 0).mean() < 2e-3
+    assert [labels for _, labels in ours] == [labels for _, labels in theirs]
+    differences = [np.abs(images - others) for (images, _), (others, _) in zip(ours, theirs, strict=True)]
+    assert max(difference.max() for difference in differences) <= most
+    assert np.mean([(difference > 0).mean() for difference in differences]) < 2e-3
 
 
 @pytest.mark.parametrize(
@@ -52,7 +50,8 @@ def test_training_batches_are_the_same_in_both_frameworks(scenes: Path, augment:
     data, settings = open_set(f"{scenes}/train"), config(scenes, **augment)
     ours = torch_arrays(torch_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 0))
     theirs = tf_arrays(tf_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 1))
-    assert_equal(ours, theirs)
+    # A tie of the resizing is one level, which each of three factors up to 1.4 may raise: 1.4 ** 3 = 2.7.
+    assert_equal(ours, theirs, most=3 if "color_jitter" in augment else 1)
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -69,16 +68,13 @@ def test_batches_do_not_depend_on_the_number_of_decoding_processes(scenes: Path,
     data, settings = open_set(f"{scenes}/train"), config(scenes)
     alone = torch_arrays(torch_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 0))
     shared = torch_arrays(torch_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 3))
-    assert_equal(alone, shared, exactly=True)
+    assert_equal(alone, shared, most=0)
     threads = tf_arrays(tf_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 3))
-    assert_equal(
-        tf_arrays(tf_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 1)), threads, exactly=True
-    )
+    assert_equal(tf_arrays(tf_input.training_input(data, settings, ORDER, world, Cursor(0, 1), 1)), threads, most=0)
 
 
 def test_pixels_are_normalised_alike(scenes: Path) -> None:
     import tensorflow as tf
-    import torch
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5), dtype=np.uint8)
     ours = torch_input.normalize(torch.from_numpy(pixels)).numpy()
@@ -100,6 +96,26 @@ def test_png_and_greyscale_images_become_rgb() -> None:
         picture.save(buffer, form)
         crop = center_crop(40, 50, 32, 1.0)
         ours = torch_input.decode_evaluation(buffer.getvalue(), crop, 32).permute(1, 2, 0).numpy()
-        theirs = tf_input.decode_evaluation(buffer.getvalue(), np.array(crop, np.int32), None, 32).numpy()
+        theirs = tf_input.decode_evaluation(buffer.getvalue(), crop, 32).numpy()
         assert ours.shape == (32, 32, 3)
         assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("processes", [0, 1, 2])
+def test_batches_for_a_gpu_are_asked_for_in_page_locked_memory(scenes: Path, processes: int) -> None:
+    data, settings = open_set(f"{scenes}/val"), config(scenes)
+    for device, pinned in (("cpu", False), ("cuda:0", True)):
+        loader = torch_input.validation_input(data, settings, World(device=device), 5, processes)
+        assert isinstance(loader, torch_input.DataLoader)
+        assert loader.pin_memory is pinned
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and its driver")
+@pytest.mark.parametrize("processes", [0, 1, 2])
+def test_batches_for_a_gpu_are_page_locked_and_the_same(scenes: Path, processes: int) -> None:
+    data, settings = open_set(f"{scenes}/train"), config(scenes)
+    batches = list(torch_input.training_input(data, settings, ORDER, World(device="cuda:0"), Cursor(), processes))
+    assert all(batch.images.is_pinned() and batch.labels.is_pinned() for batch in batches)
+    unpinned = torch_input.training_input(data, settings, ORDER, World(), Cursor(), 0)
+    assert_equal(torch_arrays(batches), torch_arrays(unpinned), most=0)

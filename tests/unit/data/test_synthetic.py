@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenerec.data.packing.layouts import read_source
+from scenerec.data.packing.layouts import read_raw_set
 from scenerec.data.packing.places import read_places
 from scenerec.data.synthetic import PLACES, SCENES, draw_scene, draw_scenes
 from scenerec.errors import DataError
@@ -18,7 +18,7 @@ def digests(folder: Path) -> dict[str, str]:
 def test_an_image_folder_of_the_asked_size(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     names = draw_scenes(tmp_path / "scenes", 12, 3, 2, size=40, on_progress=lambda *now: seen.append(now))
-    source = read_source(tmp_path / "scenes")
+    source = read_raw_set(tmp_path / "scenes")
     assert source.classes == names == tuple(sorted(SCENES))
     assert {split: len(images) for split, images in source.splits.items()} == {"train": 36, "val": 24}
     assert seen[-1] == (60, 60)

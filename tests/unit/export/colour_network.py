@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from scenerec.export import graph
+from scenerec.export.graphs import network_graph
 from scenerec.inference.bundles.bundle import (
     GOLDEN_FILE,
     Bundle,
@@ -49,19 +49,19 @@ def colour_network(outlier: float = 1.0) -> ModelProto:
         "unused": np.zeros(1, np.float32),
     }
     nodes = [
-        helper.make_node("Conv", [graph.PIXELS, "stem.weight"], ["a"], name="stem/Conv"),
+        helper.make_node("Conv", [network_graph.PIXELS, "stem.weight"], ["a"], name="stem/Conv"),
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("Conv", ["b", "large.weight"], ["c"], name="large/Conv"),
         helper.make_node("HardSwish", ["c"], ["d"], name="large/HardSwish"),
         helper.make_node("ReduceMean", ["d", "axes"], ["e"], name="pool/ReduceMean"),
         helper.make_node("Flatten", ["e"], ["f"], name="pool/Flatten"),
-        helper.make_node("Gemm", ["f", "head.weight", "head.bias"], [graph.LOGITS], name="head/Gemm", transB=1),
+        helper.make_node("Gemm", ["f", "head.weight", "head.bias"], [network_graph.LOGITS], name="head/Gemm", transB=1),
     ]
     body = helper.make_graph(
         nodes,
         "colours",
-        [helper.make_tensor_value_info(graph.PIXELS, TensorProto.FLOAT, [graph.BATCH, 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info(graph.LOGITS, TensorProto.FLOAT, [graph.BATCH, 3])],
+        [helper.make_tensor_value_info(network_graph.PIXELS, TensorProto.FLOAT, [network_graph.BATCH, 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info(network_graph.LOGITS, TensorProto.FLOAT, [network_graph.BATCH, 3])],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -69,12 +69,12 @@ def colour_network(outlier: float = 1.0) -> ModelProto:
 
 def colour_model(outlier: float = 1.0) -> ModelProto:
     """The whole graph of a bundle."""
-    return graph.complete(colour_network(outlier), PREPROCESSING)
+    return network_graph.complete(colour_network(outlier), PREPROCESSING)
 
 
 def write_bundle(model: ModelProto, folder: Path) -> Bundle:
     """A bundle of `colour_model`'s kind."""
-    inputs, outputs = graph.contracts(model)
+    inputs, outputs = network_graph.contracts(model)
     info = BundleInfo(
         name="colours",
         labels=CLASSES,
@@ -88,7 +88,7 @@ def write_bundle(model: ModelProto, folder: Path) -> Bundle:
     )
     golden = Golden(np.zeros((1, SIZE, SIZE, 3), np.uint8), np.zeros((1, 3), np.float32))
     folder.mkdir()
-    files = {path.name: path for path in graph.save(model, folder)}
+    files = {path.name: path for path in network_graph.save(model, folder)}
     write(str(folder / "bundle"), info, {**files, GOLDEN_FILE: golden.to_bytes()})
     return open_bundle(str(folder / "bundle"))
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from scenerec.errors import ConfigError
-from scenerec.export.exporter import Options, export
-from scenerec.export.gates import GateError
+from scenerec.export.exporter import export
+from scenerec.export.options import Options
+from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.source import Source, Stated, torch_source, with_plain_input
 from scenerec.export.targets import find_target
 from scenerec.inference.bundles.bundle import open_bundle
 from scenerec.inference.predictors.golden import check_golden
-from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 MODEL = """
 from torch import nn
@@ -59,7 +60,7 @@ def test_an_int8_bundle_says_how_it_was_made(tmp_path: Path, options: Options) -
     assert report["calibration_images"] == 16 and report["taken"]["speed"] == []
     assert any("static, all, per tensor, uint8, min-max: top-1" in str(line) for line in said)
     assert bundle.info.verification is not None and 1e-4 < bundle.info.verification.max_difference < 0.2
-    assert check_golden(OnnxModel(bundle), bundle) < 1e-5
+    assert check_golden(OnnxPredictor(bundle), bundle) < 1e-5
     assert exported.model is not None
     assert any(node.op_type == "QuantizeLinear" for node in exported.model.graph.node)
 
@@ -84,5 +85,5 @@ def test_a_plain_input_is_calibrated_on_what_it_takes(tmp_path: Path, options: O
     exported = export(with_plain_input(source()), str(tmp_path / "bundle"), options)
     bundle = open_bundle(str(tmp_path / "bundle"))
     assert (exported.info.inputs[0].name, exported.info.inputs[0].dtype) == ("pixels", "float32")
-    assert np.isfinite(OnnxModel(bundle).logits(bundle.golden.images)).all()
+    assert np.isfinite(OnnxPredictor(bundle).logits(bundle.golden.images)).all()
     assert exported.info.quantization["taken"]["snr_db"] > 20

@@ -11,13 +11,16 @@ import pytest
 from scenerec.data.packed_set import open_set
 from scenerec.data.synthetic import PLACES
 from scenerec.errors import BundleError, ConfigError, ModelError
-from scenerec.export import torch_onnx
-from scenerec.export.exporter import Options, Step, check_opset, default_destination, export
+from scenerec.export.conversion import torch_onnx
+from scenerec.export.exporter import default_destination, export
+from scenerec.export.formats.onnx_route import check_opset
+from scenerec.export.options import Options
 from scenerec.export.source import Stated, torch_source
+from scenerec.export.steps import Step
 from scenerec.export.targets import find_target
 from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundles.bundle import Preprocessing, open_bundle
-from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 LABELS = ("beach", "city", "desert", "forest")
 
@@ -72,8 +75,8 @@ def test_a_module_becomes_a_verified_bundle(tmp_path: Path, scenes: Path) -> Non
     assert info.verification.max_difference < 1e-5
     golden = bundle.golden
     assert golden.images.shape == (8, 32, 32, 3)
-    np.testing.assert_allclose(OnnxModel(bundle).logits(golden.images), golden.logits, atol=1e-6)
-    steps = ("images to verify on", "network", "ONNX graph", "clean-up", "verification", "bundle")
+    np.testing.assert_allclose(OnnxPredictor(bundle).logits(golden.images), golden.logits, atol=1e-6)
+    steps = ("libraries", "images to verify on", "network", "ONNX graph", "clean-up", "verification", "bundle")
     begun = [Step(name) for name in steps]
     assert said[::2] == begun
     assert [replace(step, seconds=None) for step in said[1::2]] == begun

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from scenerec.checkpoint import BEST_FILE, Checkpoint, LearnerState, RunState, save_checkpoint
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ConfigError, ModelError
 from scenerec.export.source import (
     KerasNetwork,
@@ -31,7 +32,10 @@ def weights(value: float) -> dict[str, np.ndarray]:
 def write_run(folder: Path, labels: tuple[str, ...] = LABELS, averages: bool = False, **data: Any) -> Path:
     """A run of two epochs, three steps each, with a checkpoint in the middle of the third."""
     storage = open_storage(f"{folder}/checkpoints")
-    epochs = [{"epoch": epoch, "val_top1": epoch / 10, "val_top5": 0.9, "val_loss": 1.0, "lr": 0.1} for epoch in (1, 2)]
+    epochs = [
+        EpochMetrics(epoch=epoch, validation={"val_loss": 1.0, "val_top1": epoch / 10, "val_top5": 0.9}, lr=0.1)
+        for epoch in (1, 2)
+    ]
     for step in (3, 6, 7):
         run = RunState(
             epoch=step // 3,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.search import charts
 from scenerec.search.charts import Scale
 from scenerec.search.parallel import parallel
@@ -66,7 +67,9 @@ def test_curves_have_the_best_on_top_and_a_dot_where_they_were_stopped() -> None
 
 def test_a_loss_that_shoots_up_does_not_press_down_the_others() -> None:
     trials = [invented(n, *[0.5, 0.6, 0.7]) for n in range(4)]
-    wild = trials[0].model_copy(update={"number": 9, "history": ({"epoch": 1, "val_top1": 0.1, "val_loss": 1e9},)})
+    wild = trials[0].model_copy(
+        update={"number": 9, "history": (EpochMetrics(epoch=1, validation={"val_top1": 0.1, "val_loss": 1e9}),)}
+    )
     chart = charts.curves([*trials, wild], ("val_loss",), trials[0])
     assert chart is not None
     ys = {at for mark in chart.marks for at in re.findall(r" ([\d.]+)", mark.path)}

@@ -13,6 +13,7 @@ from scenerec.checkpoint import (
     save_checkpoint,
 )
 from scenerec.config.tune import TuneConfig
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
 from scenerec.search.levels import judged_epochs, trial_levels
 from scenerec.search.relay import Bookmark, Relay, allow, take_over, wait_until_allowed
@@ -20,13 +21,16 @@ from scenerec.training.run_folder import RunFolder
 from tests.tiny_search import search_document
 
 
-def epochs(count: int) -> list[dict[str, float]]:
+def epochs(count: int) -> list[EpochMetrics]:
     scalars = ("train_loss", "val_loss", "val_top1", "val_top5", "images_per_s", "lr", "time_s")
-    return [{"epoch": n, "global_step": 10 * n, **dict.fromkeys(scalars, n / 10)} for n in range(1, count + 1)]
+    return [
+        EpochMetrics.model_validate({"epoch": n, "global_step": 10 * n, **dict.fromkeys(scalars, n / 10)})
+        for n in range(1, count + 1)
+    ]
 
 
 def save(folder: RunFolder, epoch: int, step: int = 0) -> str:
-    state = RunState(epoch, step, 10 * epoch + step, {}, {}, list(epochs(epoch)), {}, {}, "torch")
+    state = RunState(epoch, step, 10 * epoch + step, {}, {}, epochs(epoch), {}, {}, "torch")
     weights = {"w": np.full(3, epoch, np.float32)}
     return save_checkpoint(folder.checkpoints, Checkpoint(state, LearnerState(weights, {})))
 
@@ -41,9 +45,9 @@ def test_each_epoch_is_told_once(tune: TuneConfig) -> None:
     relay, folder = Relay(tune, level), RunFolder(level.config.run_url)
     assert not list(relay.news())
     folder.write_metrics(epochs(2))
-    assert [news["rung_time"] for news in relay.news()] == [1, 2]
+    assert [news.rung_time for news in relay.news()] == [1, 2]
     folder.write_metrics(epochs(3))
-    assert [news["epoch"] for news in relay.news()] == [3]
+    assert [news.epoch.epoch for news in relay.news()] == [3]
     assert not list(relay.news())
 
 
@@ -55,7 +59,7 @@ def test_a_level_is_told_at_its_end(tmp_path: Path) -> None:
         folder.write_metrics(epochs(8))
         assert not list(relay.news())
         folder.write_metrics(epochs(9))
-        assert [news["rung_time"] for news in relay.news()] == [rung_time]
+        assert [news.rung_time for news in relay.news()] == [rung_time]
 
 
 def test_another_trials_run_goes_on_from_the_bookmarked_epoch(tune: TuneConfig) -> None:

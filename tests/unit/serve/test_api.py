@@ -15,13 +15,12 @@ import pytest
 from PIL import Image
 
 from scenerec.data.manifest import Place
+from serve.access.admission import Load, RequestLimits
+from serve.access.key_file import add_key
+from serve.access.keys import Guard, read_keys
+from serve.access_record import AccessRecord
 from serve.api import Api
-from serve.events import Event
-from serve.key_file import add_key
-from serve.keys import Guard, read_keys
-from serve.limits import Limits
-from serve.load import Load
-from serve.models import EngineOptions, ServedVersion, Shelf, Weighted, load_version
+from serve.shelf import EngineOptions, LoadedVersion, Shelf, Weighted, load_version
 from tests.tiny_bundle import make_tiny_bundle
 
 PREDICT = "/v1/models/tiny:predict"
@@ -34,22 +33,22 @@ def picture(colour: str = "red", kind: str = "PNG", size: tuple[int, int] = (16,
 
 
 @pytest.fixture(scope="module")
-def version(tmp_path_factory: pytest.TempPathFactory) -> ServedVersion:
+def version(tmp_path_factory: pytest.TempPathFactory) -> LoadedVersion:
     places = {"blue": Place(indoor_outdoor="outdoor", category=("nature", "water"))}
     bundle = make_tiny_bundle(tmp_path_factory.mktemp("tiny"), places=places)
     return load_version("tiny", "3", bundle, EngineOptions(max_pixels=1_000_000))
 
 
 @pytest.fixture
-def events() -> list[Event]:
+def records() -> list[AccessRecord]:
     return []
 
 
 @pytest.fixture
-def api(version: ServedVersion, events: list[Event]) -> Api:
+def api(version: LoadedVersion, records: list[AccessRecord]) -> Api:
     shelf = Shelf()
     shelf.replace({"tiny": [Weighted(version, 1.0)]})
-    return Api(shelf, limits=Limits(body_bytes=100_000, images=3, timeout_s=20), observe=events.append)
+    return Api(shelf, limits=RequestLimits(body_bytes=100_000, images=3, timeout_s=20), observe=records.append)
 
 
 def ask(api: Api, method: str, path: str, **options: Any) -> httpx.Response:
@@ -215,15 +214,21 @@ def test_nothing_served_is_not_ready() -> None:
     assert (response.status_code, response.json()["status"]) == (503, "not_ready")
 
 
-def test_a_request_id_and_a_trace_come_back_and_reach_the_log(api: Api, events: list[Event]) -> None:
+def test_a_request_id_and_a_trace_come_back_and_reach_the_log(api: Api, records: list[AccessRecord]) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     response = ask(api, "POST", PREDICT, content=picture(), headers={"x-request-id": "abc", "traceparent": trace})
     assert (response.headers["x-request-id"], response.json()["request_id"]) == ("abc", "abc")
     assert response.headers["traceparent"] == trace
-    (event,) = events
-    assert (event.request_id, event.trace, event.status, event.model, event.version) == ("abc", trace, 200, "tiny", "3")
-    assert event.images == event.batch_size == 1
-    assert event.total_s >= event.inferred_s > 0
+    (record,) = records
+    assert (record.request_id, record.trace, record.status, record.model, record.version) == (
+        "abc",
+        trace,
+        200,
+        "tiny",
+        "3",
+    )
+    assert record.images == record.batch_size == 1
+    assert record.total_s >= record.inferred_s > 0
 
 
 @pytest.mark.parametrize("given", ["", "x" * 200, "a\tb"])
@@ -232,12 +237,12 @@ def test_an_odd_request_id_is_replaced(api: Api, given: str) -> None:
     assert found != given and found.isalnum()
 
 
-def test_keys_guard_the_models_and_not_the_page(version: ServedVersion, tmp_path: Path) -> None:
+def test_keys_guard_the_models_and_not_the_page(version: LoadedVersion, tmp_path: Path) -> None:
     file = str(tmp_path / "keys.yaml")
     key = add_key(file, "mobile", images_per_s=0.001, burst=2)
     shelf = Shelf()
     shelf.replace({"tiny": [Weighted(version, 1.0)]})
-    seen: list[Event] = []
+    seen: list[AccessRecord] = []
     api = Api(shelf, Guard(read_keys(file)[0]), observe=seen.append)
     for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz"):
         assert ask(api, "GET", path).status_code == 200
@@ -279,7 +284,7 @@ def test_a_body_that_never_ends_is_cut_off_and_one_that_never_comes_is_not_waite
     assert status_of(endlessly) == 413
 
 
-def test_a_caller_that_hangs_up_is_forgotten(api: Api, events: list[Event]) -> None:
+def test_a_caller_that_hangs_up_is_forgotten(api: Api, records: list[AccessRecord]) -> None:
     sent: list[Any] = []
 
     async def gone() -> dict[str, Any]:
@@ -290,11 +295,11 @@ def test_a_caller_that_hangs_up_is_forgotten(api: Api, events: list[Event]) -> N
 
     scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b""}
     asyncio.run(api(scope, gone, send))
-    assert sent == [] and events == []
+    assert sent == [] and records == []
 
 
 def test_an_error_of_the_model_tells_callers_nothing_of_the_server(
-    api: Api, version: ServedVersion, monkeypatch: pytest.MonkeyPatch
+    api: Api, version: LoadedVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(images: np.ndarray) -> np.ndarray:
         raise RuntimeError("/secret/path is missing")
@@ -326,7 +331,7 @@ def test_too_many_waiting_pictures_are_refused_at_once(tmp_path: Path) -> None:
     assert refused.headers["retry-after"] == "1"
 
 
-def test_more_requests_than_a_process_can_hold_are_refused_and_the_next_is_not(version: ServedVersion) -> None:
+def test_more_requests_than_a_process_can_hold_are_refused_and_the_next_is_not(version: LoadedVersion) -> None:
     shelf = Shelf()
     shelf.replace({"tiny": [Weighted(version, 1.0)]})
     load = Load(most=1)

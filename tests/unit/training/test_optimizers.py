@@ -32,24 +32,23 @@ def arrays(seed: int) -> dict[str, np.ndarray]:
 
 class TorchSide:
     def __init__(self, config: OptimizeConfig, start: dict[str, np.ndarray]) -> None:
-        self.config = config
         self.parameters = {name: torch.nn.Parameter(torch.from_numpy(array.copy())) for name, array in start.items()}
-        self.optimizer = torch_optimizers.build_optimizer(config, self.parameters, LR_FACTORS)
+        self.optimizer = torch_optimizers.Optimizer(config, self.parameters, LR_FACTORS)
+        self.scaler = torch.amp.GradScaler("cpu", enabled=False)
 
     def step(self, gradients: dict[str, np.ndarray], lr: float) -> None:
         for name, gradient in gradients.items():
             self.parameters[name].grad = torch.from_numpy(gradient.copy())
-        torch_optimizers.set_learning_rate(self.optimizer, lr)
-        self.optimizer.step()
+        assert self.optimizer.update(lr, self.scaler)
 
     def weights(self) -> dict[str, np.ndarray]:
         return {name: p.detach().numpy() for name, p in self.parameters.items()}
 
     def state(self) -> dict[str, dict[str, np.ndarray]]:
-        return torch_optimizers.optimizer_state(self.optimizer, self.config.optimizer, self.parameters)
+        return self.optimizer.state()
 
     def load(self, state: dict, updates: int) -> None:
-        torch_optimizers.load_optimizer_state(self.optimizer, state, updates, self.parameters)
+        self.optimizer.load_state(state, updates)
 
 
 class TfSide:
@@ -130,11 +129,11 @@ def test_a_learning_rate_is_multiplied_by_its_factor(side: Any) -> None:
 
 def test_gradients_are_clipped_alike() -> None:
     gradients = arrays(3)
-    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in SHAPES.values()]
-    for p, gradient in zip(parameters, gradients.values(), strict=True):
-        p.grad = torch.from_numpy(gradient.copy())
-    torch.nn.utils.clip_grad_norm_(parameters, 1.5)
+    parameters = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in SHAPES.items()}
+    for name, gradient in gradients.items():
+        parameters[name].grad = torch.from_numpy(gradient.copy())
+    torch_optimizers.clip_by_global_norm(parameters, 1.5)
     clipped = tf_optimizers.clip_by_global_norm([tf.constant(gradient) for gradient in gradients.values()], 1.5)
-    for p, ours in zip(parameters, clipped, strict=True):
+    for p, ours in zip(parameters.values(), clipped, strict=True):
         assert p.grad is not None
         np.testing.assert_allclose(p.grad.numpy(), ours.numpy(), rtol=1e-5)

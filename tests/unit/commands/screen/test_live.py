@@ -26,9 +26,9 @@ LOG = [
     *RAY,
     WORKER + format_line(Note("training from the beginning on 1 worker(s)")),
     WORKER + format_line(Progress(1, 2, 10, 17, 231.4, 1.2345, 0.1, 72)),
-    WORKER + format_line(EpochSummary(1, 2, 2.5, 2.25, 0.5, 0.875, 200, 0.1)),
+    WORKER + format_line(EpochSummary(1, 2, 2.5, {"val_loss": 2.25, "val_top1": 0.5, "val_top5": 0.875}, 200, 0.1)),
     "a line of somebody's own",
-    WORKER + format_line(EpochSummary(2, 2, 1.5, 1.25, 0.625, 1, 210, 0.05)),
+    WORKER + format_line(EpochSummary(2, 2, 1.5, {"val_loss": 1.25, "val_top1": 0.625, "val_top5": 1}, 210, 0.05)),
     format_line(RunResult(RESULT)),
 ]
 

@@ -6,8 +6,7 @@ from rich.console import Console
 
 from scenerec.commands.screen.live import show_result, tell
 from scenerec.commands.screen.live_search import shown_trials
-from scenerec.job_log import EpochSummary, Note, Progress, RunResult, format_line
-from scenerec.search.progress import SearchNews, TrialNews, format_news
+from scenerec.job_log import EpochSummary, Note, Progress, RunResult, SearchNews, TrialNews, format_line
 
 
 def trial(number: int, state: str, epoch: int, best: float | None, reason: str | None = None) -> TrialNews:
@@ -16,14 +15,14 @@ def trial(number: int, state: str, epoch: int, best: float | None, reason: str |
 
 LOG = [
     format_line(Note("2 trial(s) at once")),
-    format_news(trial(0, "running", 0, None)),
-    format_news(trial(0, "running", 1, 0.25)),
-    format_news(trial(0, "running", 1, 0.25)),
-    format_news(trial(1, "failed", 0, None, "the loss is nan")),
-    format_news(trial(0, "stopped", 1, 0.25)),
-    format_news(SearchNews(2, 12, 1, 0, 0.25, "val_top1", 1.0, 18.0, inf)),
+    format_line(trial(0, "running", 0, None)),
+    format_line(trial(0, "running", 1, 0.25)),
+    format_line(trial(0, "running", 1, 0.25)),
+    format_line(trial(1, "failed", 0, None, "the loss is nan")),
+    format_line(trial(0, "stopped", 1, 0.25)),
+    format_line(SearchNews(2, 12, 1, 0, 0.25, "val_top1", 1.0, 18.0, inf)),
     format_line(Progress(1, 2, 10, 17, 231.4, 1.2345, 0.1, 72)),
-    format_line(EpochSummary(1, 2, 2.5, 2.25, 0.5, 0.875, 200, 0.1)),
+    format_line(EpochSummary(1, 2, 2.5, {"val_loss": 2.25, "val_top1": 0.5, "val_top5": 0.875}, 200, 0.1)),
 ]
 RESULT: dict[str, Any] = {
     "search": "s3://scenes/runs/rooms",

@@ -3,7 +3,7 @@
 import io
 
 from scenerec.commands.screen.step_lines import StepLines
-from scenerec.export.exporter import Step
+from scenerec.export.steps import Step
 
 DONE = ["  network                   1.3 s\n", "  fp32: top-1 75%\n"]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scenerec.data.packing.layouts import Source, SourceImage, detect, read_source
+from scenerec.data.packing.layouts import RawImage, RawSet, detect, read_raw_set
 from scenerec.errors import DataError
 
 WriteTree = Callable[[Mapping[str, bytes | str]], Path]
@@ -11,12 +11,12 @@ WriteTree = Callable[[Mapping[str, bytes | str]], Path]
 
 def failure(source: Path, **options: object) -> str:
     with pytest.raises(DataError) as caught:
-        read_source(source, **options)  # type: ignore[arg-type]
+        read_raw_set(source, **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def paths(source: Source, split: str) -> list[tuple[str, str]]:
+def paths(source: RawSet, split: str) -> list[tuple[str, str]]:
     return [(image.path, image.class_name) for image in source.splits[split]]
 
 
@@ -31,7 +31,7 @@ class TestImageFolder:
                 "val/city/e.jpg": "x",
             }
         )
-        source = read_source(root)
+        source = read_raw_set(root)
         assert source.layout == "imagefolder"
         assert source.classes == ("city", "sea")
         assert paths(source, "train") == [
@@ -42,30 +42,30 @@ class TestImageFolder:
         assert paths(source, "val") == [("val/city/e.jpg", "city"), ("val/sea/d.jpg", "sea")]
 
     def test_without_split_folders_all_is_train(self, write_tree: WriteTree) -> None:
-        source = read_source(write_tree({"sea/b.jpg": "x", "city/c.jpg": "x"}))
+        source = read_raw_set(write_tree({"sea/b.jpg": "x", "city/c.jpg": "x"}))
         assert list(source.splits) == ["train"]
         assert paths(source, "train") == [("city/c.jpg", "city"), ("sea/b.jpg", "sea")]
 
     def test_nested_classes_keep_their_slashes(self, write_tree: WriteTree) -> None:
-        source = read_source(write_tree({"market/indoor/1.jpg": "x", "market/outdoor/1.jpg": "x", "sea/1.jpg": "x"}))
+        source = read_raw_set(write_tree({"market/indoor/1.jpg": "x", "market/outdoor/1.jpg": "x", "sea/1.jpg": "x"}))
         assert source.classes == ("market/indoor", "market/outdoor", "sea")
 
     def test_the_alphabetical_folder_is_dropped(self, write_tree: WriteTree) -> None:
         files = {"train/a/abbey/1.jpg": "x", "train/a/apartment_building/outdoor/1.jpg": "x", "train/s/sea/1.jpg": "x"}
-        assert read_source(write_tree(files)).classes == ("abbey", "apartment_building/outdoor", "sea")
+        assert read_raw_set(write_tree(files)).classes == ("abbey", "apartment_building/outdoor", "sea")
 
     def test_one_letter_classes_are_not_mistaken_for_it(self, write_tree: WriteTree) -> None:
-        assert read_source(write_tree({"a/abbey/1.jpg": "x", "b/1.jpg": "x"})).classes == ("a/abbey", "b")
+        assert read_raw_set(write_tree({"a/abbey/1.jpg": "x", "b/1.jpg": "x"})).classes == ("a/abbey", "b")
 
     def test_hidden_files_are_ignored_and_strays_are_listed(self, write_tree: WriteTree) -> None:
         files = {"train/sea/1.jpg": "x", "train/sea/.DS_Store": "x", "train/.cache/x.jpg": "x", "train/loose.jpg": "x"}
-        source = read_source(write_tree(files))
+        source = read_raw_set(write_tree(files))
         assert paths(source, "train") == [("train/sea/1.jpg", "sea")]
         assert source.strays == ("train/loose.jpg",)
 
     def test_one_split_has_the_classes_of_all(self, write_tree: WriteTree) -> None:
         root = write_tree({"train/city/1.jpg": "x", "train/sea/1.jpg": "x", "val/sea/1.jpg": "x"})
-        assert read_source(root, split="train").classes == ("city", "sea")
+        assert read_raw_set(root, split="train").classes == ("city", "sea")
         assert "class `city` has no image in val" in failure(root, split="val")
 
     def test_an_empty_class_is_named(self, write_tree: WriteTree) -> None:
@@ -74,7 +74,7 @@ class TestImageFolder:
         assert "class `lake` has no image in train" in failure(root)
 
     def test_a_class_may_be_called_train(self, write_tree: WriteTree) -> None:
-        assert read_source(write_tree({"train/1.jpg": "x", "bus/1.jpg": "x"})).classes == ("bus", "train")
+        assert read_raw_set(write_tree({"train/1.jpg": "x", "bus/1.jpg": "x"})).classes == ("bus", "train")
 
     def test_a_foreign_split_name(self, write_tree: WriteTree) -> None:
         message = failure(write_tree({"train/sea/1.jpg": "x", "validation/sea/1.jpg": "x"}))
@@ -102,7 +102,7 @@ class TestPlaces365:
         return write_tree(files | {name.replace("__", "."): text for name, text in changes.items()})
 
     def test_lists_and_image_folders(self, write_tree: WriteTree) -> None:
-        source = read_source(self.devkit(write_tree))
+        source = read_raw_set(self.devkit(write_tree))
         assert source.layout == "places365"
         assert source.classes == ("airfield", "apartment_building/outdoor")
         assert paths(source, "train")[1] == (
@@ -119,12 +119,12 @@ class TestPlaces365:
         write_tree(
             {"data_large/a/airfield/00000001.jpg": "x", "data_large/a/apartment_building/outdoor/00000001.jpg": "x"}
         )
-        assert paths(read_source(root), "train")[0][0] == "data_large/a/airfield/00000001.jpg"
+        assert paths(read_raw_set(root), "train")[0][0] == "data_large/a/airfield/00000001.jpg"
 
     def test_one_split_needs_no_images_of_the_other(self, write_tree: WriteTree) -> None:
         root = self.devkit(write_tree)
         (root / "val_256").rename(root.parent / "gone")
-        assert list(read_source(root, split="train").splits) == ["train"]
+        assert list(read_raw_set(root, split="train").splits) == ["train"]
         assert "unpack the images of val there" in failure(root)
 
     @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ class TestSun397:
     @pytest.mark.parametrize("folder", ["", "Partitions/"])
     def test_partitions(self, write_tree: WriteTree, folder: str) -> None:
         root = self.tree(write_tree, folder)
-        source = read_source(root)
+        source = read_raw_set(root)
         assert (source.layout, source.classes) == ("sun397", ("abbey", "apse/indoor"))
         assert paths(source, "train") == [
             ("SUN397/a/abbey/sun_1.jpg", "abbey"),
             ("SUN397/a/apse/indoor/sun_3.jpg", "apse/indoor"),
         ]
-        assert read_source(root, partition=2).splits["train"] == source.splits["val"]
+        assert read_raw_set(root, partition=2).splits["train"] == source.splits["val"]
 
     def test_a_partition_that_is_missing(self, write_tree: WriteTree) -> None:
         assert "no partition 7: Training_07.txt is missing; there: 01, 02" in failure(
@@ -191,11 +191,11 @@ class TestCsv:
                 "img/4.jpg,market/indoor,1,2,val\n"
             }
         )
-        source = read_source(root / "set.csv")
+        source = read_raw_set(root / "set.csv")
         assert (source.layout, source.classes, source.root) == ("csv", ("market/indoor", "sea"), root)
-        assert source.splits["val"][0] == SourceImage("img/1.jpg", "sea", -33.8, 151.2)
-        assert source.splits["train"][0] == SourceImage("img/2.jpg", "market/indoor")
-        assert read_source(root) == source  # the folder, where it is the only such file
+        assert source.splits["val"][0] == RawImage("img/1.jpg", "sea", -33.8, 151.2)
+        assert source.splits["train"][0] == RawImage("img/2.jpg", "market/indoor")
+        assert read_raw_set(root) == source  # the folder, where it is the only such file
 
     @pytest.mark.parametrize(
         ("text", "expected"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenerec.data.packing.layouts import SourceImage
+from scenerec.data.packing.layouts import RawImage
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, cut, plan_split
 
 SIZES = st.lists(st.integers(1, 100_000), min_size=1, max_size=200)
@@ -25,7 +25,7 @@ def test_cut_leaves_no_small_rest(sizes: list[int], target: float) -> None:
 
 
 def plan(paths: list[str], options: PackOptions, size_bytes: int = 1000) -> PackPlan:
-    images = [(SourceImage(path, f"class{index % 3}"), size_bytes) for index, path in enumerate(paths)]
+    images = [(RawImage(path, f"class{index % 3}"), size_bytes) for index, path in enumerate(paths)]
     return plan_split("train", "imagefolder", ["class0", "class1", "class2"], images, options)
 
 
@@ -72,7 +72,7 @@ def test_the_fingerprint_changes_with_all_that_the_bytes_depend_on() -> None:
 
 
 def test_shrunk_images_need_fewer_shards() -> None:
-    images = [(SourceImage(f"{index}.jpg", "sea"), 50_000) for index in range(100)]
+    images = [(RawImage(f"{index}.jpg", "sea"), 50_000) for index in range(100)]
     options = PackOptions(shard_mb=0.5)
     full = plan_split("train", "imagefolder", ["sea"], images, options)
     shrunk = plan_split("train", "imagefolder", ["sea"], images, options, encoded_share=0.1)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.data.manifest import Place
-from scenerec.data.packing.layouts import Source, read_source
+from scenerec.data.packing.layouts import RawSet, read_raw_set
 from scenerec.data.packing.places import read_hierarchy, read_places, read_table, write_places
 from scenerec.errors import DataError
 
@@ -29,19 +29,19 @@ HIERARCHY = (
 )
 
 
-def failure(source: Source) -> str:
+def failure(source: RawSet) -> str:
     with pytest.raises(DataError) as caught:
         read_places(source)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def devkit(write_tree: WriteTree, files: Mapping[str, str]) -> Source:
-    return read_source(write_tree({**DEVKIT, **files}))
+def devkit(write_tree: WriteTree, files: Mapping[str, str]) -> RawSet:
+    return read_raw_set(write_tree({**DEVKIT, **files}))
 
 
-def photos(write_tree: WriteTree, table: bytes | str) -> Source:
-    return read_source(write_tree({"train/sea/1.jpg": "x", "train/city/square/1.jpg": "x", "places.csv": table}))
+def photos(write_tree: WriteTree, table: bytes | str) -> RawSet:
+    return read_raw_set(write_tree({"train/sea/1.jpg": "x", "train/city/square/1.jpg": "x", "places.csv": table}))
 
 
 class TestPlaces365:
@@ -128,9 +128,9 @@ def test_sun397_by_its_own_sheet_alone(write_tree: WriteTree) -> None:
         "a/abbey/sun_1.jpg": "x",
         "IO_places365.txt": "/z/zoo 2\n",
     }
-    assert read_places(read_source(write_tree(files))) == {}
+    assert read_places(read_raw_set(write_tree(files))) == {}
     write_tree({"hierarchy_three_levels/three_levels.csv": HEADINGS + "'/b/beach/',0.0,1.0,0.0,0,0,1,0,0\n"})
-    assert read_places(read_source(write_tree(files))) == {
+    assert read_places(read_raw_set(write_tree(files))) == {
         "beach": Place(indoor_outdoor="outdoor", category=("outdoor, natural", "water, ice, snow"))
     }
 
@@ -169,11 +169,11 @@ class TestTable:
 
     def test_a_list_of_images_may_be_called_so(self, write_tree: WriteTree) -> None:
         root = write_tree({"places.csv": "path,label\n1.jpg,sea\n2.jpg,city\n"})
-        assert read_places(read_source(root)) == {}
+        assert read_places(read_raw_set(root)) == {}
 
     def test_beside_a_list_of_images(self, write_tree: WriteTree) -> None:
         root = write_tree({"set.csv": "path,label\n1.jpg,sea\n", "places.csv": "class,category\nsea,water\n"})
-        assert read_places(read_source(root)) == {"sea": Place(category=("water",))}
+        assert read_places(read_raw_set(root)) == {"sea": Place(category=("water",))}
 
 
 levels = st.text(st.characters(exclude_characters=">/", exclude_categories=("Cc", "Cs")), min_size=1).filter(

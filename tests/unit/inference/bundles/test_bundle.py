@@ -147,14 +147,14 @@ class Trap:
 @pytest.mark.parametrize("file", [ONNX_FILE, GOLDEN_FILE])
 def test_a_pickle_is_never_loaded(folder: Path, tmp_path: Path, file: str) -> None:
     """Even with the right checksum."""
-    from scenerec.inference.predictors.onnx_model import OnnxModel
+    from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
     info = read_info(str(folder))
     files = {name: (folder / name).read_bytes() for name in info.files}
     write_bundle(str(folder), info, {**files, file: pickle.dumps(Trap(tmp_path / "sprung"))})
     bundle = open_bundle(str(folder))
     with pytest.raises(BundleError):
-        OnnxModel(bundle) if file == ONNX_FILE else bundle.golden
+        OnnxPredictor(bundle) if file == ONNX_FILE else bundle.golden
     assert not (tmp_path / "sprung").exists()
 
 

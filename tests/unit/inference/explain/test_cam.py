@@ -13,12 +13,13 @@ from torch import nn
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
 
 from scenerec.errors import BundleError
-from scenerec.export import graph, optimize, torch_onnx
-from scenerec.export.calibration import Calibration
-from scenerec.export.quantize import OPERATORS, Recipe, prepare, quantize
+from scenerec.export.conversion import torch_onnx
+from scenerec.export.graphs import network_graph, optimize
+from scenerec.export.quantization.calibration import Calibration
+from scenerec.export.quantization.quantize import OPERATORS, Recipe, prepare, quantize
 from scenerec.inference.bundles.bundle import Bundle, Preprocessing
 from scenerec.inference.explain.cam import ActivationMapper, NoHeatMapError, explains
-from scenerec.inference.predictors.onnx_model import OnnxModel
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_network import info_of, random_images, tiny_graph
 from tests.unit.export.colour_network import colour_model
@@ -27,11 +28,11 @@ from tests.unit.export.colour_network import random_images as random_colours
 RED, GREEN, BLUE = range(3)
 
 
-def bundle_of(model: ModelProto, folder: Path, largest_bytes: int = graph.PROTOBUF_BYTES) -> Bundle:
+def bundle_of(model: ModelProto, folder: Path, largest_bytes: int = network_graph.PROTOBUF_BYTES) -> Bundle:
     """As `open_bundle` would give it."""
     folder.mkdir(exist_ok=True)
-    graph.save(model, folder, largest_bytes)
-    size, in_graph = graph.axes(model.graph.input[0])[2], model.graph.input[0].name == graph.IMAGES
+    network_graph.save(model, folder, largest_bytes)
+    size, in_graph = network_graph.axes(model.graph.input[0])[2], model.graph.input[0].name == network_graph.IMAGES
     preprocessing = Preprocessing(image_size=int(size), eval_crop_ratio=0.875, in_graph=in_graph)
     return Bundle(folder, info_of(model, in_graph).model_copy(update={"preprocessing": preprocessing}), str(folder))
 
@@ -39,7 +40,7 @@ def bundle_of(model: ModelProto, folder: Path, largest_bytes: int = graph.PROTOB
 def exported(network: nn.Module, size: int) -> ModelProto:
     """As `scenerec export` makes it."""
     cleaned = optimize.clean(torch_onnx.convert(network, size))
-    return graph.complete(cleaned, Preprocessing(image_size=size, eval_crop_ratio=0.875))
+    return network_graph.complete(cleaned, Preprocessing(image_size=size, eval_crop_ratio=0.875))
 
 
 def with_corner(size: int, colour: int) -> np.ndarray:
@@ -56,7 +57,7 @@ def with_corner(size: int, colour: int) -> np.ndarray:
 @pytest.mark.parametrize("batch", [None, 1, 3])
 def test_a_corner_lights_up_for_its_class_alone(tmp_path: Path, in_graph: bool, batch: int | None) -> None:
     model = tiny_graph(in_graph)
-    bundle = bundle_of(graph.fix_batch(model, batch) if batch else model, tmp_path)
+    bundle = bundle_of(network_graph.fix_batch(model, batch) if batch else model, tmp_path)
     assert explains(bundle.model_file)
     mapper, image = ActivationMapper(bundle), with_corner(8, GREEN)
     expected = np.zeros((8, 8), np.float32)
@@ -81,8 +82,8 @@ def linear_network(
     weights: np.ndarray, bias: np.ndarray, pool: str = "ReduceMean", kernel: int = 8, pads: int = 0
 ) -> ModelProto:
     """Squeeze-and-excitation around the colours, then the mean, then weights [classes, 3] and bias [classes]."""
-    pixels = helper.make_tensor_value_info(graph.PIXELS, TensorProto.FLOAT, [graph.BATCH, 3, 8, 8])
-    logits = helper.make_tensor_value_info(graph.LOGITS, TensorProto.FLOAT, [graph.BATCH, len(bias)])
+    pixels = helper.make_tensor_value_info(network_graph.PIXELS, TensorProto.FLOAT, [network_graph.BATCH, 3, 8, 8])
+    logits = helper.make_tensor_value_info(network_graph.LOGITS, TensorProto.FLOAT, [network_graph.BATCH, len(bias)])
     arrays = {"weights": weights, "bias": bias, "axes": np.array([-1, -2])}
     pooling = {
         "ReduceMean": helper.make_node("ReduceMean", ["features", "axes"], ["pooled"]),
@@ -92,17 +93,17 @@ def linear_network(
     if pads:
         pooling.attribute.append(helper.make_attribute("pads", [pads] * 4))
     nodes = [
-        helper.make_node("GlobalAveragePool", [graph.PIXELS], ["squeezed"]),
+        helper.make_node("GlobalAveragePool", [network_graph.PIXELS], ["squeezed"]),
         helper.make_node("HardSigmoid", ["squeezed"], ["excited"]),
-        helper.make_node("Mul", [graph.PIXELS, "excited"], ["features"]),
+        helper.make_node("Mul", [network_graph.PIXELS, "excited"], ["features"]),
         pooling,
         helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weights", "bias"], [graph.LOGITS], transB=1),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], [network_graph.LOGITS], transB=1),
     ]
     initializers = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
     body = helper.make_graph(nodes, "linear", [pixels], [logits], initializers)
     network = helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    return graph.complete(network, Preprocessing(image_size=8, eval_crop_ratio=0.875))
+    return network_graph.complete(network, Preprocessing(image_size=8, eval_crop_ratio=0.875))
 
 
 @settings(max_examples=30, deadline=None)
@@ -117,7 +118,7 @@ def test_the_mean_of_the_evidence_is_the_logit(
     image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     evidence = ActivationMapper(bundle).evidence(image)
     assert evidence.shape == (8, 8, classes)
-    logits = OnnxModel(bundle, threads=1).logits(image[None])[0]
+    logits = OnnxPredictor(bundle, threads=1).logits(image[None])[0]
     np.testing.assert_allclose(evidence.mean(axis=(0, 1)), logits, rtol=1e-4, atol=1e-4)
 
 
@@ -126,7 +127,7 @@ def test_a_pooling_that_leaves_positions_is_none(tmp_path: Path, kernel: int, pa
     side = 8 + 2 * pads - kernel + 1
     weights = np.ones((2, 3 * side * side), np.float32)
     bundle = bundle_of(linear_network(weights, np.zeros(2, np.float32), "AveragePool", kernel, pads), tmp_path)
-    assert OnnxModel(bundle).logits(random_images(2)).shape == (2, 2)
+    assert OnnxPredictor(bundle).logits(random_images(2)).shape == (2, 2)
     refused(bundle, "do not follow from the mean of a feature map")
 
 
@@ -207,7 +208,7 @@ def test_a_small_mobilenet_of_torchvision(tmp_path: Path) -> None:
     ]
     network = torchvision.models.MobileNetV3(blocks, last_channel=48, num_classes=4).eval()
     bundle = bundle_of(exported(network, 32), tmp_path, largest_bytes=0)
-    assert (tmp_path / graph.ONNX_DATA_FILE).exists(), "weights lie beside the graph"
+    assert (tmp_path / network_graph.ONNX_DATA_FILE).exists(), "weights lie beside the graph"
     assert explains(bundle.model_file)
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     found = ActivationMapper(bundle).evidence(image)

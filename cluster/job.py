@@ -1,0 +1,63 @@
+"""A job on a cluster, as the Jobs API describes it."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails
+
+_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that scenerec submitted, as it was when the cluster was asked."""
+
+    id: str
+    """Submission id: the run's name and a random suffix."""
+    name: str
+    """Name of the run."""
+    run_url: str
+    """Folder or s3:// prefix of the run."""
+    kind: str
+    """Kind of the job: train, tune, pack, evaluate."""
+    framework: str
+    """Framework that trains; "-" or empty where none does."""
+    status: str
+    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    message: str
+    """Ray's explanation of the status."""
+    exit_code: int | None
+    """Exit code of the job's process; None where it runs, or was ended by something else."""
+    started_s: float
+    """When the job was submitted, in seconds since 1970."""
+    ended_s: float | None
+    """When the job ended, in seconds since 1970; None while it has not."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in _ENDED
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the submission to the end, or to now."""
+        return (self.ended_s or time.time()) - self.started_s
+
+    @classmethod
+    def parse(cls, details: "JobDetails") -> "Job":
+        """Reads the Jobs API's description of a submission."""
+        metadata = details.metadata or {}
+        return cls(
+            id=details.submission_id,
+            name=metadata.get("name", ""),
+            run_url=metadata.get("run", ""),
+            kind=metadata.get("kind", ""),
+            framework=metadata.get("framework", ""),
+            status=str(getattr(details.status, "value", details.status)),
+            message=details.message or "",
+            exit_code=details.driver_exit_code,
+            started_s=(details.start_time or 0) / 1000,
+            ended_s=details.end_time / 1000 if details.end_time else None,
+        )

@@ -1,0 +1,19 @@
+"""Ray Train's trainer without what a run of ours does not use: what it starts and imports delays a job's first step."""
+
+from typing import Any
+
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+# Each of them is a process more, which imports Ray Train for more than a second: a manager of Ray Data's datasets, and
+# there are none; a cleaner of places whose controller has died, and they end with the job (in a search, `jobs.orphans`
+# gives them back).
+_UNUSED = (DatasetsCallback, PlacementGroupCleanerCallback)
+
+
+class LightTrainer(DataParallelTrainer):
+    """The base of both frameworks' trainers. Neither the driver nor the controller imports a framework."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, _UNUSED)]

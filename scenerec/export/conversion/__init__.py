@@ -1,0 +1,1 @@
+"""Networks of both frameworks become ONNX graphs and TFLite files."""

@@ -1,0 +1,274 @@
+"""The search for an int8 model: recipes are tried, measured, and let through two gates, accuracy and speed."""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+from scenerec.data.packed_set import PackedSet
+from scenerec.export.graphs import network_graph
+from scenerec.export.quantization import sensitivity, speed
+from scenerec.export.quantization.accuracy_gate import GateError, Score, score, top1_drop
+from scenerec.export.quantization.attempt import Attempt
+from scenerec.export.quantization.calibration import Calibration, Method
+from scenerec.export.quantization.quantize import (
+    OPERATORS,
+    Recipe,
+    Scope,
+    chosen,
+    layers,
+    prepare,
+    quantize,
+    with_float_layers,
+)
+from scenerec.export.quantization.speed import SpeedUp
+from scenerec.export.torch_samples import sample_images
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.evaluation.torch_images import Preparation, image_batches
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
+
+Say = Callable[[str], None]
+
+_SCOPES: tuple[Scope, ...] = ("all", "all-but-stem", "layers-10k", "layers-50k")
+_METHODS: tuple[Method, ...] = ("minmax", "99.999", "99.99", "99.9")
+_SENSITIVITY_IMAGES = 16
+_BATCH_SIZE = 32
+_ALIKE = 1.1  # speed-ups within this factor count as equal: then accuracy decides
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is searched, and what passes."""
+
+    kind: Literal["static", "dynamic"] = "static"
+    activations: Literal["uint8", "int8"] = "uint8"
+    per_channel: tuple[bool, ...] = (True, False)
+    """Which are tried, the first one first."""
+    calibration_images: int = 256
+    """Of the training set."""
+    evaluation_images: int = 500
+    """Of the validation set, for each recipe; what comes of the search is evaluated on the whole set."""
+    max_top1_drop: float = 0.5
+    """Largest loss of top-1 accuracy, in points (percent of the validation set)."""
+    min_speedup: float | None = 1.0
+    """Over float32 on this machine, at each batch size, must be more; None for a model that runs elsewhere."""
+    seconds: float = 1.5
+    """For which a speed is measured, at each batch size."""
+    threads: int = 0
+    """That evaluate; 0 takes all cores. Speeds are measured on one."""
+
+
+@dataclass(frozen=True)
+class _Trial(Attempt):
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An int8 model that passed the gates."""
+
+    model: ModelProto
+    report: dict[str, Any]
+    """For bundle.json."""
+
+
+def quantize_bundle(
+    bundle: Bundle, train: PackedSet, val: PackedSet, settings: Settings = Settings(), say: Say = lambda _: None
+) -> Quantized:
+    """Searches recipes for an int8 form of `bundle`, an ONNX bundle in float32 with a symbolic batch.
+
+    First the scopes are compared; on the fastest, the formats; where none passes the accuracy gate, more and more of
+    the most sensitive layers stay in float32. `say` hears of each recipe.
+
+    Raises:
+        GateError: no recipe passes both gates; it carries the report.
+        DataError, StorageError: of the sets.
+    """
+    with tempfile.TemporaryDirectory(prefix="scenerec-int8-") as folder:
+        return _Search(bundle, train, val, settings, say, Path(folder)).run()
+
+
+class _Search:
+    def __init__(
+        self, bundle: Bundle, train: PackedSet, val: PackedSet, settings: Settings, say: Say, folder: Path
+    ) -> None:
+        self.bundle, self.val, self.settings, self.say, self.folder = bundle, val, settings, say, folder
+        self.base = OnnxPredictor(bundle, settings.threads)
+        self.base_single = OnnxPredictor(bundle, threads=1)
+        preprocessing = bundle.info.preprocessing
+        images = sample_images(train, preprocessing, settings.calibration_images).images
+        self.calibration = Calibration(prepare(onnx.load(bundle.model_file)), self.base.prepared(images), OPERATORS)
+        self.few_images = images[:_SENSITIVITY_IMAGES]
+        batches = list(self._batches(min(settings.evaluation_images, val.manifest.samples)))
+        self.images = [batch for batch, _ in batches]
+        self.labels = np.concatenate([labels for _, labels in batches])
+        self.reference = self._logits(self.base)
+        self.base_score = score(self.reference, self.reference, self.labels)
+        self.trials: list[_Trial] = []
+
+    def run(self) -> Quantized:
+        self.say(f"fp32: top-1 {self.base_score.top1:.1%} on {len(self.labels)} images")
+        best = self._best_format(self._fastest_scope())
+        if not any(map(self._passes, self.trials)):
+            self._keep_sensitive_layers(best)
+        passing = sorted(filter(self._passes, self.trials), key=_preference, reverse=True)
+        if not passing:
+            raise self._inaccurate(max(filter(self._is_fast, self.trials), key=_accuracy))
+        for trial in passing:
+            model = quantize(self.calibration, trial.recipe)
+            base, whole = self._whole_set(model, trial)
+            if top1_drop(base, whole) <= self.settings.max_top1_drop:
+                return Quantized(model, self._report(trial, base, whole))
+            self.say(f"{trial.recipe}: on the whole set top-1 {whole.top1:.1%} (fp32 {base.top1:.1%}): not taken")
+        raise self._inaccurate(passing[0], base, whole)
+
+    def _fastest_scope(self) -> _Trial:
+        """Raises GateError where no scope is faster than float32."""
+        first = Recipe(
+            kind=self.settings.kind,
+            per_channel=self.settings.per_channel[0],
+            activations=self.settings.activations,
+        )
+        alternatives = _SCOPES if self.settings.kind == "static" and self.settings.min_speedup is not None else ("all",)
+        tried: list[list[str]] = []
+        for scope in alternatives:
+            recipe = replace(first, scope=scope)
+            nodes = chosen(self.calibration.model, recipe)
+            if nodes and nodes not in tried:
+                tried.append(nodes)
+                self._try(recipe)
+        if not self.trials:
+            raise GateError(f"{self.bundle.url}: there is nothing to quantise in it", self._report())
+        fast = [trial for trial in self.trials if self._is_fast(trial)]
+        if not fast:
+            best = max(self.trials, key=lambda trial: trial.speedup)
+            raise GateError(
+                f"{self.bundle.url}: no int8 bundle: it is not faster than fp32 on this machine: the fastest form "
+                f"({best.recipe}) runs at {', '.join(map(str, best.speed))} (more than {self.settings.min_speedup:g}x "
+                "is needed): stay with fp32",
+                self._report(),
+            )
+        return max(fast, key=_preference)
+
+    def _best_format(self, best: _Trial) -> _Trial:
+        """One property after the other, each on the best so far."""
+        settings = self.settings
+        changes: list[dict[str, Any]] = [{"per_channel": other} for other in settings.per_channel[1:]]
+        if settings.kind == "static":
+            changes += [{"symmetric": True}] if settings.activations == "uint8" else []
+            changes += [{"method": method} for method in _METHODS[1:]]
+        for change in changes:
+            trial = self._try(replace(best.recipe, **change))
+            if _accuracy(trial) > _accuracy(best) and self._is_fast(trial):
+                best = trial
+        return best
+
+    def _keep_sensitive_layers(self, best: _Trial) -> None:
+        """Twice as many from trial to trial, until one passes; at most half of the layers."""
+
+        def logits(model: ModelProto) -> np.ndarray:
+            return self._open(model).logits(self.few_images)
+
+        reference = self.base.logits(self.few_images)
+        ranking = sensitivity.measure(self.calibration, best.recipe, logits, reference)
+        self.say(
+            "most sensitive layers: " + ", ".join(f"{entry.layer} ({entry.snr_db:.0f} dB)" for entry in ranking[:5])
+        )
+        count = 1
+        while count <= len(ranking) // 2:
+            worst = [entry.layer for entry in ranking[:count]]
+            if self._passes(self._try(with_float_layers(best.recipe, worst))):
+                return
+            count *= 2
+
+    def _try(self, recipe: Recipe) -> _Trial:
+        model = quantize(self.calibration, recipe)
+        predictor = self._open(model)
+        size_bytes = self._written().stat().st_size
+        speeds: tuple[SpeedUp, ...] = ()
+        if self.settings.min_speedup is not None:
+            speeds = speed.compare(self.base_single, self._open(model, threads=1), self.settings.seconds)
+        trial = _Trial(
+            str(recipe), score(self._logits(predictor), self.reference, self.labels), size_bytes, speeds, recipe
+        )
+        self.trials.append(trial)
+        self.say(str(trial))
+        return trial
+
+    def _open(self, model: ModelProto, threads: int | None = None) -> OnnxPredictor:
+        network_graph.save(model, self.folder)
+        bundle = Bundle(self.folder, self.bundle.info, self.bundle.url)
+        return OnnxPredictor(bundle, self.settings.threads if threads is None else threads)
+
+    def _written(self) -> Path:
+        return Bundle(self.folder, self.bundle.info, self.bundle.url).model_file
+
+    def _logits(self, model: OnnxPredictor) -> np.ndarray:
+        return np.concatenate([model.logits(images) for images in self.images])
+
+    def _batches(self, samples: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Images and labels of the validation set's first `samples`."""
+        preprocessing = self.bundle.info.preprocessing
+        preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
+        yield from image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
+
+    def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:
+        """Of float32 and of `model`."""
+        samples = self.val.manifest.samples
+        if len(self.labels) == samples:
+            return self.base_score, trial.score
+        quantized = self._open(model)
+        answers = [
+            (labels, self.base.logits(images), quantized.logits(images)) for images, labels in self._batches(samples)
+        ]
+        labels, reference, logits = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+        return score(reference, reference, labels), score(logits, reference, labels)
+
+    def _is_fast(self, trial: _Trial) -> bool:
+        return self.settings.min_speedup is None or trial.speedup > self.settings.min_speedup
+
+    def _passes(self, trial: _Trial) -> bool:
+        return self._is_fast(trial) and top1_drop(self.base_score, trial.score) <= self.settings.max_top1_drop
+
+    def _inaccurate(self, best: _Trial, base: Score | None = None, found: Score | None = None) -> GateError:
+        base, found = base or self.base_score, found or best.score
+        return GateError(
+            f"{self.bundle.url}: no int8 bundle: the best of {len(self.trials)} recipes ({best.recipe}) loses "
+            f"{top1_drop(base, found):.1f} points of top-1 (fp32 {base.top1:.1%}, int8 {found.top1:.1%}, on "
+            f"{found.images} images): allow it with --max-top1-drop (now {self.settings.max_top1_drop:g}), or stay "
+            "with fp32",
+            self._report(),
+        )
+
+    def _report(
+        self, taken: _Trial | None = None, base: Score | None = None, whole: Score | None = None
+    ) -> dict[str, Any]:
+        report: dict[str, Any] = {
+            "kind": self.settings.kind,
+            "processor": speed.processor(),
+            "calibration_images": len(self.calibration.inputs),
+            "max_top1_drop": self.settings.max_top1_drop,
+            "min_speedup": self.settings.min_speedup,
+            "fp32": {**asdict(base or self.base_score), "size_bytes": self.bundle.model_file.stat().st_size},
+            "trials": [trial.as_dict() for trial in self.trials],
+        }
+        if taken and whole:
+            nodes = set(chosen(self.calibration.model, taken.recipe))
+            kept = [name for name in layers(self.calibration.model) if name not in nodes]
+            report |= {"taken": {**taken.as_dict(), **asdict(whole), **asdict(taken.recipe), "float_layers": kept}}
+        return report
+
+
+def _accuracy(trial: _Trial) -> tuple[float, float]:
+    return trial.score.top1, trial.score.snr_db
+
+
+def _preference(trial: _Trial) -> tuple[int, float, float]:
+    """The fastest, and of those about as fast the most accurate."""
+    return round(math.log(trial.speedup, _ALIKE)), *_accuracy(trial)

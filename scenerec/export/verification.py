@@ -1,0 +1,145 @@
+"""Does an exported model answer as the network that it was made from? The gate before a bundle is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from scenerec.data.packed_set import open_set
+from scenerec.errors import BundleError, ConfigError, DataError, StorageError
+from scenerec.export.conversion.tf_onnx import SOFTMAX_REMOVED
+from scenerec.export.options import IMAGES
+from scenerec.export.reference import open_reference
+from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source
+from scenerec.export.torch_samples import sample_images
+from scenerec.inference.bundles.bundle import Bundle, Golden, Verification
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
+from scenerec.inference.predictors.open_predictor import predictor_of
+from scenerec.inference.predictors.predictor import Predictor, logits_difference, softmax
+
+BATCH_SIZES = (1, 3, 32)
+"""Sizes of the batches that a model is verified in."""
+
+_GOLDEN_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What passes."""
+
+    difference: float
+    """Largest difference of the logits over their scale."""
+    agreement: float
+    """Smallest share of images with the same first label."""
+
+
+TOLERANCES = {
+    # Rounding alone; a first label then differs only where two logits are as good as equal.
+    "fp32": Tolerance(1e-4, 0.0),
+    # Half precision has 11 bits: 5e-4 for each operation, and dozens in a row.
+    "fp16": Tolerance(2e-2, 0.98),
+    # Eight bits move the logits; whether that costs accuracy is for the gate that made the bundle.
+    "int8": Tolerance(float("inf"), 0.9),
+    "int8-dynamic": Tolerance(float("inf"), 0.9),
+}
+
+
+def compare(
+    reference: Predictor,
+    model: Predictor,
+    images: np.ndarray,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    probabilities: bool = False,
+) -> Verification:
+    """The difference of `model` from `reference` on uint8 images [n, image_size, image_size, 3].
+
+    The model sees all images at each batch size: a batch axis that was fixed, or folded into another, shows there.
+    Where `probabilities`, the reference gives those, and the model's are compared with them.
+    """
+    expected = reference.logits(images)
+    answers = [_in_batches(model, images, size) for size in batch_sizes]
+    if probabilities:
+        answers = [softmax(answer) for answer in answers]
+    return Verification(
+        images=len(images),
+        batch_sizes=tuple(batch_sizes),
+        max_difference=max(logits_difference(expected, answer) for answer in answers),
+        top1_agreement=min(float((answer.argmax(1) == expected.argmax(1)).mean()) for answer in answers),
+    )
+
+
+def golden_of(model: Predictor, images: np.ndarray) -> Golden:
+    """Returns the first of the images, uint8 [n, image_size, image_size, 3], and the model's answers to them."""
+    few = images[:_GOLDEN_IMAGES]
+    return Golden(few, model.logits(few))
+
+
+def verification_images(source: Source, data: str | None, count: int) -> np.ndarray:
+    """Images of the packed set `data`, by default the run's validation set: uint8 [n, image_size, image_size, 3].
+
+    Raises ConfigError where there is no such set, and what a set that was named raises.
+    """
+    where = data or source.validation_set
+    if where is None:
+        raise ConfigError(f"{source.address}: no images to verify on: name a packed set with --data")
+    try:
+        return sample_images(open_set(where), source.preprocessing, count).images
+    except (DataError, StorageError) as error:
+        if data:
+            raise
+        raise ConfigError(f"the run's validation set cannot be read ({error}): name another with --data") from None
+
+
+def source_of(bundle: Bundle, address: str | None = None, import_path: str | None = None) -> Source:
+    """What a bundle was exported from, with its preprocessing; or what is at `address`, or `import_path` returns.
+
+    A bundle that was exported from code names it, but does not get it run: only its opener can, by `import_path`.
+    Raises ConfigError where neither is given for such a bundle, and as `open_source`, `torch_source`.
+    """
+    info, lineage = bundle.info, bundle.info.lineage
+    prepared = info.preprocessing
+    stated = Stated(
+        name=info.name,
+        image_size=prepared.image_size,
+        eval_crop_ratio=prepared.eval_crop_ratio,
+        mean=prepared.mean,
+        std=prepared.std,
+        labels=info.labels,
+    )
+    if import_path is not None:
+        return torch_source(import_path, stated)
+    if address is None and lineage.arch is None:
+        if lineage.route == "torch":
+            raise ConfigError(
+                f"{bundle.url}: was exported from code, which is run only if you say so: --torch {lineage.source} "
+                "(or name a network with --against)"
+            )
+        return keras_source(Path(lineage.source), stated)
+    return open_source(address or lineage.source, stated=replace(stated, arch=None if address else lineage.arch))
+
+
+def verify_bundle(bundle: Bundle, source: Source, data: str | None = None, images: int = IMAGES) -> Verification:
+    """A bundle's answers beside those of `source`'s network. Raises as `verification_images`, and ModelError."""
+    model = predictor_of(bundle)
+    softmax_removed = isinstance(model, OnnxPredictor) and SOFTMAX_REMOVED in model.metadata
+    return compare(
+        open_reference(source), model, verification_images(source, data, images), probabilities=softmax_removed
+    )
+
+
+def gate(name: str, verification: Verification, precision: str) -> None:
+    """Raises BundleError, with the figures, unless `verification` is within the precision's tolerance."""
+    allowed = TOLERANCES[precision]
+    if verification.max_difference <= allowed.difference and verification.top1_agreement >= allowed.agreement:
+        return
+    raise BundleError(
+        f"{name}: answers otherwise than the network it was made from: logits differ by "
+        f"{verification.max_difference:.1e} of their scale ({allowed.difference:.0e} is allowed at {precision}), first "
+        f"labels agree on {verification.top1_agreement:.1%} of {verification.images} images"
+        + (f" ({allowed.agreement:.0%} is needed)" if allowed.agreement else "")
+    )
+
+
+def _in_batches(model: Predictor, images: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([model.logits(images[first : first + size]) for first in range(0, len(images), size)])

@@ -1,0 +1,124 @@
+"""What a network learns, as a value: what is counted over batches and ranks, its metrics, and which of them is best.
+
+A further task NAME takes two new files and two edits:
+
+1. `training/torch_NAME.py` and `training/tf_NAME.py`, new: its arithmetic, the functions `training_loss` and `count`
+   of `torch_task.TorchTask` and `tf_task.TfTask`; classification's are the pattern.
+2. This file: a subclass of Counts, its Metrics, and a Task of them, entered in TASKS.
+3. `config/train.py`: TrainingConfig gets `task: Literal["classification", "NAME"] = "classification"`, which `task_of`
+   then reads. (Where searches shall go by its metrics, `config/tune.py` names them in Objective.)
+
+The loop, learners, checkpoints, TensorBoard, searches and screens ask the task, and need no edit.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from scenerec.config.train import TrainingConfig
+from scenerec.epoch_metrics import EpochMetrics
+from scenerec.training.metric import Metric
+
+
+@dataclass(frozen=True)
+class Counts(ABC):
+    """Sums over validation samples: they add up, whatever the batches and ranks. Whole numbers stay exact to 2**53."""
+
+    samples: float = 0.0
+    """Samples that were counted."""
+
+    def __add__(self, other: Self) -> Self:
+        return self.from_array(self.as_array() + other.as_array())
+
+    def as_array(self) -> np.ndarray:
+        """float64 [fields], for a sum over ranks."""
+        return np.array(astuple(self), dtype=np.float64)
+
+    @classmethod
+    def from_array(cls, array: np.ndarray) -> Self:
+        """The counts of such an array."""
+        return cls(*array.tolist())
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """The task's metrics by key, val_loss first."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network learns. `task.py` says how one is added."""
+
+    name: str
+    """Name of the task in a config."""
+    counts: type[Counts]
+    """What validation counts, from nothing on: `counts()`."""
+    metrics: tuple[Metric, ...]
+    """What `Counts.metrics` gives, in that order: the validation columns of the history. The first is val_loss, the
+    mean loss over the validation set, by which the plateau schedule goes."""
+    best: Metric
+    """The one of them by which the best epoch, and so the best checkpoint, is chosen."""
+    torch_module: str
+    """Module of its arithmetic in torch, a `torch_task.TorchTask`."""
+    tf_module: str
+    """Module of its arithmetic in TensorFlow, a `tf_task.TfTask`."""
+
+    def best_epoch(self, history: Sequence[EpochMetrics]) -> EpochMetrics | None:
+        """The epoch with the best value of `best`, the first of equals; None where no epoch is finished."""
+
+        def rank(epoch: EpochMetrics) -> tuple[float, int]:
+            return self.best.towards_better(epoch.validation[self.best.key]), -epoch.epoch
+
+        return max(history, key=rank, default=None)
+
+
+@dataclass(frozen=True)
+class ClassificationCounts(Counts):
+    """Sums over the samples of a classification."""
+
+    loss_sum: float = 0.0
+    """Sum of the cross-entropies, without smoothing."""
+    top1: float = 0.0
+    """Samples whose class ranked first."""
+    top5: float = 0.0
+    """Samples whose class was among the first five."""
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the samples: the loss, and the shares from 0 to 1."""
+        return {
+            VAL_LOSS.key: self.loss_sum / self.samples,
+            TOP1.key: self.top1 / self.samples,
+            TOP5.key: self.top5 / self.samples,
+        }
+
+
+VAL_LOSS = Metric("val_loss", "loss")
+TOP1 = Metric("val_top1", "top-1", "share", is_maximised=True)
+TOP5 = Metric("val_top5", "top-5", "share", is_maximised=True)
+
+CLASSIFICATION = Task(
+    name="classification",
+    counts=ClassificationCounts,
+    metrics=(VAL_LOSS, TOP1, TOP5),
+    best=TOP1,
+    torch_module="scenerec.training.torch_classification",
+    tf_module="scenerec.training.tf_classification",
+)
+
+TASKS = {task.name: task for task in (CLASSIFICATION,)}
+"""Every task, by its name."""
+
+METRICS = {metric.key: metric for task in TASKS.values() for metric in task.metrics}
+"""Every validation metric of any task, by its key."""
+
+
+def task_of(config: TrainingConfig) -> Task:
+    """The task of a training job; there is one so far, so that a config names none."""
+    return CLASSIFICATION
+
+
+def scores(values: Mapping[str, Any]) -> list[tuple[Metric, float]]:
+    """Of an epoch's values by key, what its summary shows: the known validation metrics other than the loss."""
+    return [(METRICS[key], value) for key, value in values.items() if key in METRICS and key != VAL_LOSS.key]

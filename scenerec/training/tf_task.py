@@ -1,0 +1,24 @@
+"""The arithmetic of a task in TensorFlow. Mirrors torch_task."""
+
+from importlib import import_module
+from typing import Protocol, cast
+
+import tensorflow as tf
+
+from scenerec.config.train import OptimizeConfig
+from scenerec.training.task import Task
+
+
+class TfTask(Protocol):
+    """The arithmetic of a task in TensorFlow: a module with these two functions, which are traced."""
+
+    def training_loss(self, outputs: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+        """Sum of the losses over the samples (scalar), from the network's outputs [n, classes] and int64 labels [n]."""
+
+    def count(self, outputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Scalars in the order of the task's Counts, without `samples`, from the same at validation."""
+
+
+def tf_task(task: Task) -> TfTask:
+    """Imports the arithmetic of a task."""
+    return cast(TfTask, import_module(task.tf_module))

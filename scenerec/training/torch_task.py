@@ -1,0 +1,24 @@
+"""The arithmetic of a task in torch. Mirrors tf_task."""
+
+from importlib import import_module
+from typing import Protocol, cast
+
+import torch
+
+from scenerec.config.train import OptimizeConfig
+from scenerec.training.task import Task
+
+
+class TorchTask(Protocol):
+    """The arithmetic of a task in torch: a module with these two functions."""
+
+    def training_loss(self, outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+        """Sum of the losses over the samples (scalar), from the network's outputs [n, classes] and int64 labels [n]."""
+
+    def count(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Scalars in the order of the task's Counts, without `samples`, from the same at validation."""
+
+
+def torch_task(task: Task) -> TorchTask:
+    """Imports the arithmetic of a task."""
+    return cast(TorchTask, import_module(task.torch_module))

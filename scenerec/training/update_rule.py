@@ -1,0 +1,11 @@
+"""What the optimizers of both frameworks have in common: their slots, and which weights decay. Pure."""
+
+from scenerec.config.train import OptimizeConfig
+
+SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
+"""Names of the arrays that an optimizer keeps beside each weight, by the config's `optimizer`: torch's own names."""
+
+
+def weight_decay(config: OptimizeConfig, axes: int) -> float:
+    """The decay of a weight with so many axes: none with fewer than two (biases, normalisation)."""
+    return config.weight_decay if axes >= 2 else 0.0

@@ -1,0 +1,48 @@
+"""The file of API keys, as `scenerec serve key` writes it."""
+
+from collections.abc import Callable
+
+import yaml
+
+from scenerec.errors import ConfigError
+from scenerec.storage import open_storage
+from serve.access.keys import ApiKey, ApiKeys, new_key, parse_keys, read_keys
+
+_ATTEMPTS = 10
+
+
+def add_key(location: str, name: str, images_per_s: float | None, burst: float) -> str:
+    """Adds a new key, in place of one of the same name, and returns it. Raises ConfigError, StorageError."""
+    key, entry = new_key(name, images_per_s, burst)
+    _change(location, lambda keys: (*(each for each in keys if each.name != name), entry))
+    return key
+
+
+def remove_key(location: str, name: str) -> None:
+    """Raises ConfigError where there is no key of this name; StorageError."""
+
+    def without(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+        if all(each.name != name for each in keys):
+            known = ", ".join(each.name for each in keys) or "none"
+            raise ConfigError(f"{location}: has no key of {name}; there are: {known}")
+        return tuple(each for each in keys if each.name != name)
+
+    _change(location, without)
+
+
+def check_keys(location: str) -> None:
+    """Raises ConfigError where the file is missing or wrong; StorageError."""
+    read_keys(location)
+
+
+def _change(location: str, change: Callable[[tuple[ApiKey, ...]], tuple[ApiKey, ...]]) -> None:
+    """Reads, changes and writes the file; of two who do so at once none is lost."""
+    folder, _, file = location.rpartition("/")
+    storage = open_storage(folder)
+    for _attempt in range(_ATTEMPTS):
+        found = storage.get_versioned(file)
+        keys = parse_keys(found[0], location) if found else ApiKeys()
+        document = ApiKeys(keys=change(keys.keys)).model_dump(mode="json", exclude_none=True)
+        if storage.put_if(file, yaml.safe_dump(document, sort_keys=False).encode(), found[1] if found else None):
+            return
+    raise ConfigError(f"{location}: others keep changing it: try again")

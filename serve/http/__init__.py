@@ -1,0 +1,1 @@
+"""HTTP without a framework: requests, responses, routes and their description, whatever the protocol."""

@@ -1,0 +1,93 @@
+"""Whether the server runs and has models, for load balancers and Kubernetes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from serve.http.json_body import JsonBody
+from serve.http.operation import EXAMPLE_MODEL, DescribedAnswer, Operation, curl
+from serve.http.request import HttpRequest
+from serve.http.response import HttpResponse
+from serve.http.route import Route, Tag
+from serve.metered import Metered
+from serve.shelf import Shelf
+
+ServedVersions = dict[str, list[str]]
+"""By model the numbers of the versions that are served."""
+
+
+@dataclass
+class AliveBody(JsonBody):
+    """The server runs."""
+
+    status: Literal["ok"]
+
+
+@dataclass
+class ReadyBody(JsonBody):
+    """There is something to ask."""
+
+    status: Literal["ready"]
+    models: ServedVersions
+    """By model the versions that are served."""
+
+
+@dataclass
+class NotReadyBody(JsonBody):
+    """There is nothing to ask yet."""
+
+    status: Literal["not_ready"]
+    models: ServedVersions
+    """By model the versions that are served."""
+
+
+class Health:
+    """Answers /healthz and /readyz, to whoever asks.
+
+    Args:
+        shelf: what is served.
+    """
+
+    tags: Sequence[Tag] = (Tag("health", "For load balancers and Kubernetes. These need no key."),)
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def routes(self) -> Sequence[Route]:
+        """Whether the server lives, and whether it is ready."""
+        return (
+            Route("GET", "/healthz", self._alive, _alive_operation, is_open=True),
+            Route("GET", "/readyz", self._ready, _ready_operation, is_open=True),
+        )
+
+    async def _alive(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        return HttpResponse.of(AliveBody("ok"))
+
+    async def _ready(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        models = {name: [each.version.number for each in self._shelf.weighted(name)] for name in self._shelf.names()}
+        if models:
+            return HttpResponse.of(ReadyBody("ready", models))
+        return HttpResponse.of(NotReadyBody("not_ready", models), 503)
+
+
+def _alive_operation(model: str) -> Operation:
+    return Operation(
+        "alive",
+        "health",
+        "Whether the server runs",
+        DescribedAnswer("It does.", AliveBody("ok")),
+        errors=(405,),
+        samples=curl("$URL/healthz"),
+    )
+
+
+def _ready_operation(model: str) -> Operation:
+    return Operation(
+        "ready",
+        "health",
+        "Whether there is a model to ask",
+        DescribedAnswer("There is a model to ask.", ReadyBody("ready", {EXAMPLE_MODEL: ["3"]})),
+        not_ready=DescribedAnswer("Nothing is served yet.", NotReadyBody("not_ready", {})),
+        errors=(405,),
+        samples=curl("$URL/readyz"),
+    )

@@ -1,0 +1,120 @@
+"""HTTP requests on ASGI, without a framework: what is not needed costs nothing."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import parse_qsl
+
+from serve.access.admission import RequestLimits
+from serve.errors import ErrorKind, RequestError, body_too_large
+from serve.http.asgi import Receive, Scope
+
+LONGEST_ID = 128
+"""Characters of a request id that a caller may choose."""
+_READ_ON = 4  # times the limit: what is still read, and forgotten, of a body that is too large
+
+
+def accepted_id(given: str) -> str:
+    """The id that a caller gave its request; a new one where that is empty, too long or not printable."""
+    if given.isprintable() and 0 < len(given) <= LONGEST_ID:
+        return given
+    return f"{random.getrandbits(64):016x}"  # it is no secret, and so needs no system call
+
+
+class ClientGoneError(Exception):
+    """The caller has hung up before its request was complete: there is nobody to answer."""
+
+
+@dataclass
+class HttpRequest:
+    """One HTTP request.
+
+    Attributes:
+        method: in capitals.
+        path: decoded, below the prefix that the application is mounted at.
+        headers: by lower-case name, of several of one name the last.
+        id: of `x-request-id`, or a new one.
+        parameters: what stands in the path for the names of its route, such as `model`.
+    """
+
+    method: str
+    path: str
+    query_string: bytes
+    headers: Mapping[str, str]
+    id: str
+    receive: Receive = field(repr=False)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_scope(cls, scope: Scope, receive: Receive) -> "HttpRequest":
+        """The request of an ASGI connection of type http."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        request_id = accepted_id(headers.get("x-request-id", ""))
+        return cls(scope["method"], path, scope.get("query_string", b""), headers, request_id, receive)
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """Parameters of the address after its `?`, of several of one name the last."""
+        return dict(parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def content_type(self) -> str:
+        """Media type of the body, without its parameters, in lower case; "" where none is given."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def body(self, limits: RequestLimits) -> bytes:
+        """The whole body.
+
+        Raises RequestError, for one that is too large (none of which is kept where its length is given) and for one
+        that arrives drop by drop; ClientGoneError.
+        """
+        declared = self.headers.get("content-length", "")
+        is_too_large = declared.isdecimal() and int(declared) > limits.body_bytes
+        try:
+            async with asyncio.timeout(limits.body_timeout_s):
+                if not is_too_large:
+                    return await self._body(limits.body_bytes)
+                if int(declared) <= _READ_ON * limits.body_bytes:
+                    await self._read_on(limits.body_bytes)
+                raise _too_large(limits.body_bytes)
+        except TimeoutError:
+            message = f"the body did not arrive within {limits.body_timeout_s:g} s"
+            raise RequestError(ErrorKind.BODY_TIMED_OUT, message, {"connection": "close"}) from None
+
+    async def _body(self, limit_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit_bytes:
+                parts.clear()
+                if message.get("more_body", False):
+                    await self._read_on(limit_bytes)
+                raise _too_large(limit_bytes)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _read_on(self, limit_bytes: int) -> None:
+        """Forgets what comes: many a caller reads no answer before it has sent all, and finds a closed connection."""
+        if self.headers.get("expect"):  # this one asks before it sends
+            return
+        left = _READ_ON * limit_bytes
+        while left > 0:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            if not message.get("more_body", False):
+                return
+            left -= len(message.get("body", b""))
+
+
+def _too_large(limit_bytes: int) -> RequestError:
+    return body_too_large(limit_bytes, "send a smaller image, or fewer at once", {"connection": "close"})

@@ -1,0 +1,126 @@
+"""The bodies of inference over HTTP: JSON, and tensors in binary behind it.
+
+With tensors in binary a body is a JSON document, whose length the header Inference-Header-Content-Length gives, and
+behind it the tensors that have a `binary_data_size`, in their order.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from serve.access.admission import RequestLimits
+from serve.errors import ErrorKind, RequestError
+from serve.http.response import HttpResponse
+from serve.oip.documents import HEADER_LENGTH, V2AnswerBody, V2InputBody, V2QuestionBody, V2TensorBody
+from serve.oip.inference import (
+    OUTPUTS,
+    InferRequest,
+    RequestedOutput,
+    input_spec,
+    photographs,
+    refuse_shared_memory,
+    requested_output,
+    timeout_s,
+)
+from serve.oip.tensors import Tensor, TensorSpec, bad_tensor, from_bytes, from_json
+from serve.shelf import LoadedVersion
+
+_ANY_ZLIB = zlib.MAX_WBITS | 32  # gzip's and zlib's headers are told apart
+
+
+def read_infer_request(
+    version: LoadedVersion, body: bytes, headers: Mapping[str, str], limits: RequestLimits
+) -> InferRequest:
+    """What a body with these headers asks of this version. Raises RequestError."""
+    body = decompressed(body, headers.get("content-encoding", ""), limits)
+    question, binary = _parse(body, headers.get(HEADER_LENGTH))
+    spec = input_spec(version, [each.name for each in question.inputs])
+    (given,) = question.inputs
+    limits.check_images(next(iter(given.shape), 0))
+    refuse_shared_memory(given.name, given.parameters)
+    by_default = question.parameters.get("binary_data_output", False) is True
+    outputs = [
+        requested_output(each.name, each.parameters, each.parameters.get("binary_data", by_default) is True)
+        for each in question.outputs
+    ] or [RequestedOutput(name, in_binary=by_default) for name in OUTPUTS]
+    tensor = _tensor(spec, given, binary)
+    return InferRequest(photographs(tensor), outputs, timeout_s(question.parameters), question.id)
+
+
+def write_infer_answer(version: LoadedVersion, asked: InferRequest, outputs: Sequence[Tensor]) -> HttpResponse:
+    """The outputs of this version, in the forms that were asked for."""
+    described, binary = [], []
+    for output, tensor in zip(asked.outputs, outputs, strict=True):
+        body = V2TensorBody(tensor.name, tensor.datatype, tensor.shape)
+        if output.in_binary:
+            binary.append(tensor.to_bytes())
+            body.parameters = {"binary_data_size": len(binary[-1])}
+        else:
+            body.data = tensor.to_json()
+        described.append(body)
+    answer = V2AnswerBody(version.model, version.number, described, asked.id)
+    if not binary:
+        return HttpResponse.of(answer)
+    document = answer.to_json()
+    return HttpResponse(
+        200, b"".join([document, *binary]), "application/octet-stream", headers={HEADER_LENGTH: str(len(document))}
+    )
+
+
+def decompressed(body: bytes, encoding: str, limits: RequestLimits) -> bytes:
+    """A body that is sent with this Content-Encoding.
+
+    Raises RequestError for an unknown encoding, a damaged body, and one that is too large when it is unpacked: no more
+    than that is ever unpacked.
+    """
+    if encoding.lower() in ("", "identity"):
+        return body
+    if encoding.lower() not in ("gzip", "deflate"):
+        raise RequestError(ErrorKind.BAD_PARAMETER, "content-encoding: must be gzip, deflate, or left out")
+    unpacker = zlib.decompressobj(_ANY_ZLIB)
+    try:
+        unpacked = unpacker.decompress(body, limits.body_bytes + 1)
+    except zlib.error:
+        raise RequestError(ErrorKind.BAD_PARAMETER, f"the body is not {encoding.lower()}") from None
+    if len(unpacked) > limits.body_bytes:
+        message = f"unpacked the body is larger than {limits.body_bytes / 1e6:g} MB"
+        raise RequestError(ErrorKind.BODY_TOO_LARGE, message)
+    if not unpacker.eof:
+        raise RequestError(ErrorKind.BAD_PARAMETER, "the compressed body is cut off")
+    return unpacked
+
+
+def _parse(body: bytes, header_length: str | None) -> tuple[V2QuestionBody, memoryview]:
+    """The JSON document, and what follows it."""
+    length = len(body)
+    if header_length is not None:
+        if not (header_length.isascii() and header_length.isdecimal()) or len(header_length) > 18:
+            raise RequestError(ErrorKind.BAD_PARAMETER, f"{HEADER_LENGTH}: must be a number of bytes")
+        length = int(header_length)
+        if length > len(body):
+            raise bad_tensor(f"{HEADER_LENGTH} is {length}, and the body has {len(body)} bytes: is it cut off?")
+    try:
+        question = V2QuestionBody.model_validate_json(body[:length])
+    except ValidationError as error:
+        # Not `first_problem`, which quotes what was sent: here that may be a whole tensor.
+        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, problem["loc"][:4])) or "the body"
+        raise RequestError(ErrorKind.BAD_JSON, f"{where[:80]}: {problem['msg']}") from None
+    return question, memoryview(body)[length:]
+
+
+def _tensor(spec: TensorSpec, given: V2InputBody, binary: memoryview) -> Tensor:
+    """The input, from the document or from what follows it."""
+    size = given.parameters.get("binary_data_size")
+    if size is None:
+        if len(binary):
+            raise bad_tensor(f"{len(binary)} bytes follow the JSON document, and no input has a binary_data_size")
+        return from_json(spec, given.datatype, given.shape, given.data)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise bad_tensor(f"{given.name}: binary_data_size: must be a number of bytes")
+    if given.data is not None:
+        raise bad_tensor(f"{given.name}: has both data and a binary_data_size: send one of them")
+    if size != len(binary):
+        raise bad_tensor(f"{given.name}: binary_data_size is {size}, and {len(binary)} bytes follow the JSON document")
+    return from_bytes(spec, given.datatype, given.shape, binary)

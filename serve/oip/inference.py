@@ -1,0 +1,178 @@
+"""The Open Inference Protocol v2, whatever carries it: what a server and its models say of themselves, and inference.
+
+A model takes one of two inputs: `images`, UINT8 RGB [n, image_size, image_size, 3], or `photographs`, BYTES [n], each
+an encoded JPEG, PNG or WebP. It answers with `probabilities` and `logits`, FP32 [n, classes]; either comes as BYTES
+[n, k] of "value:index:label" where its k best classes are asked for (Triton's classification extension,
+github.com/triton-inference-server/server, extension_classification.md).
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from scenerec.inference.predictors.engine import Answer
+from serve.errors import ErrorKind, RequestError
+from serve.metered import Metered
+from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, short
+from serve.shelf import LoadedVersion, Shelf
+
+SERVER = "scenerec"
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
+PLATFORM = "onnxruntime_onnx"
+"""What Triton calls a model that onnxruntime runs."""
+OUTPUTS = ("probabilities", "logits")
+
+_MICROSECONDS = 1e6
+_BATCH = -1  # the axis of any length, which is the first of every tensor
+
+
+@dataclass(frozen=True)
+class RequestedOutput:
+    """An output that a caller wants."""
+
+    name: str
+    classes: int = 0
+    """The best ones alone, as text; 0: the tensor."""
+    in_binary: bool = True
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """A decoded request."""
+
+    photographs: Sequence[bytes | np.ndarray]
+    """Encoded, or uint8 RGB [image_size, image_size, 3]."""
+    outputs: Sequence[RequestedOutput]
+    """In the order of the answer."""
+    timeout_s: float | None = None
+    """What the caller is ready to wait, where it says so."""
+    id: str = ""
+    """What the caller calls it; "" where it does not."""
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a model says of itself."""
+
+    name: str
+    versions: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Inference:
+    """What both transports do.
+
+    Args:
+        shelf: what is served.
+        draw: random numbers of [0, 1), which choose between weighted versions.
+    """
+
+    def __init__(self, shelf: Shelf, draw: Callable[[], float] = random.random) -> None:
+        self.shelf = shelf
+        self._draw = draw
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to serve."""
+        return bool(self.shelf.names())
+
+    def pick(self, model: str, number: str | None) -> LoadedVersion:
+        """The version that answers a request. Raises RequestError for an unknown model or version."""
+        return self.shelf.pick(model, self._draw(), number or None)
+
+    def describe(self, model: str, number: str | None) -> ModelDescription:
+        """A version, or without a number the one with the largest share. Raises RequestError for what is not served."""
+        weighted = self.shelf.weighted(model)
+        if number:
+            version = self.shelf.pick(model, 0.0, number)
+        else:
+            version = max(weighted, key=lambda each: each.weight).version
+        versions = (number,) if number else tuple(each.version.number for each in weighted)
+        return ModelDescription(model, versions, input_specs(version), output_specs(version))
+
+    async def infer(
+        self, version: LoadedVersion, request: InferRequest, metered: Metered
+    ) -> tuple[LoadedVersion, list[Tensor]]:
+        """The version that has answered, and the outputs. Raises what Metered.ask raises."""
+        if request.timeout_s is not None:
+            limits = replace(metered.limits, timeout_s=min(metered.limits.timeout_s, request.timeout_s))
+            metered = replace(metered, limits=limits)
+        version, answers = await metered.ask(version, request.photographs)
+        return version, [_output(version, output, answers) for output in request.outputs]
+
+
+def input_specs(version: LoadedVersion) -> tuple[TensorSpec, ...]:
+    """Of which a request has one."""
+    size = version.image_size
+    return TensorSpec("images", "UINT8", (_BATCH, size, size, 3)), TensorSpec("photographs", BYTES, (_BATCH,))
+
+
+def output_specs(version: LoadedVersion) -> tuple[TensorSpec, ...]:
+    """What a version answers."""
+    return tuple(TensorSpec(name, "FP32", (_BATCH, len(version.labels))) for name in OUTPUTS)
+
+
+def input_spec(version: LoadedVersion, names: Sequence[str]) -> TensorSpec:
+    """What the one input of a request must be, by the names of its inputs. Raises RequestError."""
+    specs = {spec.name: spec for spec in input_specs(version)}
+    known = " or ".join(specs)
+    for name in names:
+        if name not in specs:
+            raise bad_tensor(f"{version.model} has no input {short(name)}: send {known}")
+    if len(names) != 1:
+        raise bad_tensor(f"{len(names)} inputs: send one, {known}")
+    return specs[names[0]]
+
+
+def photographs(tensor: Tensor) -> Sequence[bytes | np.ndarray]:
+    """The photographs of an input. Raises RequestError where there is none."""
+    if not len(tensor.values):
+        raise bad_tensor(f"{tensor.name}: is empty: send at least one")
+    return list(tensor.values)
+
+
+def requested_output(name: str, parameters: Mapping[str, Any], in_binary: bool) -> RequestedOutput:
+    """An output as a request describes it. Raises RequestError for an unknown one, or a parameter without sense."""
+    if name not in OUTPUTS:
+        raise bad_tensor(f"no output {short(name)}: there are {' and '.join(OUTPUTS)}")
+    refuse_shared_memory(name, parameters)
+    classes = parameters.get("classification", 0)
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0:
+        raise _bad_parameter(f"{name}: classification: must be a whole number of classes")
+    return RequestedOutput(name, classes, in_binary)
+
+
+def timeout_s(parameters: Mapping[str, Any]) -> float | None:
+    """Triton's parameter `timeout`, in microseconds; 0 and none: as long as the server waits. Raises RequestError."""
+    timeout = parameters.get("timeout", 0)
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
+        raise _bad_parameter("timeout: must be a whole number of microseconds")
+    return timeout / _MICROSECONDS if timeout else None
+
+
+def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
+    """Raises RequestError for a tensor that lies in memory which client and server would have to share."""
+    if "shared_memory_region" in parameters:
+        raise _bad_parameter(f"{name}: shared memory is not supported: send the tensor itself")
+
+
+def _bad_parameter(message: str) -> RequestError:
+    return RequestError(ErrorKind.BAD_PARAMETER, message)
+
+
+def _output(version: LoadedVersion, output: RequestedOutput, answers: Sequence[Answer]) -> Tensor:
+    values = np.stack([getattr(answer, output.name) for answer in answers])
+    if not output.classes:
+        return Tensor.of_numbers(output.name, values)
+    labels = version.labels
+    best = np.argsort(-values, axis=1, kind="stable")[:, : output.classes]
+    texts = [
+        f"{row[index]:f}:{index}:{labels[index]}".encode()
+        for row, indices in zip(values, best, strict=True)
+        for index in indices
+    ]
+    return Tensor(output.name, BYTES, best.shape, texts)

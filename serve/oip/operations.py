@@ -1,0 +1,179 @@
+"""The operations of the Open Inference Protocol v2, for the OpenAPI document.
+
+Each function is given the name of a served model, for the examples.
+"""
+
+from collections.abc import Callable, Sequence
+
+from scenerec import __version__
+from serve.http.json_body import JsonBody
+from serve.http.operation import (
+    BINARY,
+    EXAMPLE_PNG,
+    DescribedAnswer,
+    Operation,
+    Part,
+    curl,
+    json_content,
+    schema_ref,
+)
+from serve.oip.documents import (
+    HEADER_LENGTH,
+    V2AnswerBody,
+    V2ConfigBody,
+    V2ConfiguredTensorBody,
+    V2LiveBody,
+    V2ModelBody,
+    V2ModelReadyBody,
+    V2QuestionBody,
+    V2ReadyBody,
+    V2ServerBody,
+    V2TensorBody,
+    V2TensorMetadataBody,
+)
+from serve.oip.inference import EXTENSIONS, PLATFORM, SERVER
+
+_INFER_ERRORS = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
+_MODEL_ERRORS = (401, 404, 405, 500)
+_SERVER_ERRORS = (401, 405)
+
+_LENGTH: Part = {"type": "integer", "minimum": 0}
+
+Describe = Callable[[str], Operation]
+
+
+def server(model: str) -> Operation:
+    """What the server is."""
+    answer = DescribedAnswer("The server.", V2ServerBody(SERVER, __version__, EXTENSIONS))
+    return _get("v2Server", "Describe the server", answer, _SERVER_ERRORS, "$URL/v2")
+
+
+def live(model: str) -> Operation:
+    """Whether the server runs."""
+    answer = DescribedAnswer("It does.", V2LiveBody(True))
+    return _get("v2Live", "Whether the server runs", answer, _SERVER_ERRORS, "$URL/v2/health/live")
+
+
+def ready(model: str) -> Operation:
+    """Whether something is served."""
+    answer = DescribedAnswer("There is one.", V2ReadyBody(True))
+    return _get("v2Ready", "Whether there is a model to ask", answer, (*_SERVER_ERRORS, 503), "$URL/v2/health/ready")
+
+
+def describe_model(name: str, summary: str, place: str = "") -> Describe:
+    """What a model, or one of its versions, takes and gives."""
+    return _of_model(name, summary, "The model.", _example_model, place)
+
+
+def model_ready(name: str, summary: str, place: str = "") -> Describe:
+    """Whether a model, or one of its versions, is served."""
+    return _of_model(name, summary, "It does.", lambda model: V2ModelReadyBody(model, True), f"{place}/ready")
+
+
+def configuration(name: str, summary: str, place: str = "") -> Describe:
+    """Triton's configuration of a model, or of one of its versions."""
+    description = "Its tensors, without the batch's axis."
+    return _of_model(name, summary, description, _example_config, f"{place}/config")
+
+
+def infer(name: str, summary: str, place: str = "") -> Describe:
+    """Inference by a model, or by one of its versions."""
+
+    def described(model: str) -> Operation:
+        tensor = V2TensorBody("probabilities", "FP32", (1, 3), data=[0.93, 0.05, 0.02])
+        url = f"$URL/v2/models/{model}{place}/infer"
+        return Operation(
+            name,
+            "v2",
+            summary,
+            DescribedAnswer(
+                "The outputs that were asked for.",
+                V2AnswerBody(model, "3", [tensor], "7"),
+                content={"application/octet-stream": BINARY},
+                headers={
+                    HEADER_LENGTH: {
+                        "description": "Length of the JSON, where tensors in binary form follow it.",
+                        "schema": _LENGTH,
+                    }
+                },
+            ),
+            errors=_INFER_ERRORS,
+            samples=curl(url, ["-H 'content-type: application/json'", "-d @question.json"]),
+            description=(
+                "Tensors as JSON; or in binary form behind the JSON, whose length `Inference-Header-Content-Length` "
+                "then tells. `photographs` takes encoded files, `images` what a caller has prepared itself."
+            ),
+            parameters=_INFER_PARAMETERS,
+            body=_INFER_BODY,
+            body_types=(V2QuestionBody,),
+        )
+
+    return described
+
+
+_INFER_PARAMETERS: tuple[Part, ...] = (
+    {
+        "name": "Inference-Header-Content-Length",
+        "in": "header",
+        "description": "Length of the JSON in bytes, where binary tensors follow it.",
+        "schema": _LENGTH,
+    },
+    {
+        "name": "Content-Encoding",
+        "in": "header",
+        "description": "How the whole body is compressed.",
+        "schema": {"type": "string", "enum": ["identity", "gzip", "deflate"]},
+    },
+)
+_INFER_BODY: Part = {
+    "required": True,
+    "content": {
+        **json_content(
+            schema_ref(V2QuestionBody),
+            example={
+                "id": "7",
+                "inputs": [{"name": "photographs", "datatype": "BYTES", "shape": [1], "data": [EXAMPLE_PNG]}],
+                "outputs": [{"name": "probabilities"}],
+            },
+        ),
+        "application/octet-stream": {"schema": BINARY},
+    },
+}
+
+
+def _get(name: str, summary: str, answer: DescribedAnswer, errors: Sequence[int], url: str) -> Operation:
+    return Operation(name, "v2", summary, answer, errors=errors, samples=curl(url))
+
+
+def _of_model(name: str, summary: str, description: str, example: Callable[[str], JsonBody], place: str) -> Describe:
+    def described(model: str) -> Operation:
+        answer = DescribedAnswer(description, example(model))
+        return _get(name, summary, answer, _MODEL_ERRORS, f"$URL/v2/models/{model}{place}")
+
+    return described
+
+
+def _example_model(model: str) -> JsonBody:
+    return V2ModelBody(
+        name=model,
+        versions=("3",),
+        platform=PLATFORM,
+        inputs=[
+            V2TensorMetadataBody("images", "UINT8", (-1, 224, 224, 3)),
+            V2TensorMetadataBody("photographs", "BYTES", (-1,)),
+        ],
+        outputs=[
+            V2TensorMetadataBody("probabilities", "FP32", (-1, 365)),
+            V2TensorMetadataBody("logits", "FP32", (-1, 365)),
+        ],
+    )
+
+
+def _example_config(model: str) -> JsonBody:
+    return V2ConfigBody(
+        name=model,
+        platform=PLATFORM,
+        max_batch_size=64,
+        input=[V2ConfiguredTensorBody("images", "TYPE_UINT8", (224, 224, 3), optional=True)],
+        output=[V2ConfiguredTensorBody("probabilities", "TYPE_FP32", (365,))],
+    )

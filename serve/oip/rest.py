@@ -1,0 +1,146 @@
+"""The Open Inference Protocol v2 over HTTP, as NVIDIA's tritonclient speaks it.
+
+The sources are the specification (github.com/kserve/open-inference-protocol, inference_rest.md) and Triton's extensions
+for tensors in binary and for the model's configuration (github.com/triton-inference-server/server, docs/protocol).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from scenerec import __version__
+from serve.errors import ErrorKind, retry_later
+from serve.http.request import HttpRequest
+from serve.http.response import HttpResponse
+from serve.http.route import Route, Tag
+from serve.metered import Metered
+from serve.oip import operations
+from serve.oip.documents import (
+    V2ConfigBody,
+    V2ConfiguredTensorBody,
+    V2LiveBody,
+    V2ModelBody,
+    V2ModelReadyBody,
+    V2ReadyBody,
+    V2ServerBody,
+    V2TensorMetadataBody,
+)
+from serve.oip.infer_body import read_infer_request, write_infer_answer
+from serve.oip.inference import EXTENSIONS, PLATFORM, SERVER, Inference, ModelDescription
+from serve.oip.tensors import Datatype, TensorSpec
+from serve.shelf import Shelf
+
+_MODEL = "/v2/models/{model}"
+_VERSION = f"{_MODEL}/versions/{{version}}"
+_EXAMPLE_VERSION = "/versions/1"
+
+_CONFIGURED: dict[Datatype, Literal["TYPE_UINT8", "TYPE_FP32", "TYPE_STRING"]] = {
+    "UINT8": "TYPE_UINT8",
+    "FP32": "TYPE_FP32",
+    "BYTES": "TYPE_STRING",
+}
+"""What a configuration calls the datatypes."""
+
+
+class InferenceProtocol:
+    """Answers what is below /v2.
+
+    Args:
+        shelf: what is served.
+        draw: random numbers of [0, 1), which choose between weighted versions.
+    """
+
+    tags: Sequence[Tag] = (Tag("v2", "The Open Inference Protocol, as NVIDIA's tritonclient speaks it."),)
+
+    def __init__(self, shelf: Shelf, draw: Callable[[], float]) -> None:
+        self._inference = Inference(shelf, draw)
+
+    def routes(self) -> Sequence[Route]:
+        """Inference, and what the server, its models and their versions say of themselves."""
+        o, here = operations, _EXAMPLE_VERSION
+        return (
+            Route("POST", f"{_MODEL}/infer", self._infer, o.infer("v2Infer", "Ask a model")),
+            Route("POST", f"{_VERSION}/infer", self._infer, o.infer("v2VersionInfer", "Ask one version", here)),
+            Route("GET", "/v2", self._server, o.server),
+            Route("GET", "/v2/health/live", self._live, o.live),
+            Route("GET", "/v2/health/ready", self._ready, o.ready),
+            Route("GET", _MODEL, self._model, o.describe_model("v2Model", "Describe a model")),
+            Route("GET", _VERSION, self._model, o.describe_model("v2Version", "Describe a version", here)),
+            Route(
+                "GET", f"{_MODEL}/ready", self._model_ready, o.model_ready("v2ModelReady", "Whether a model answers")
+            ),
+            Route(
+                "GET",
+                f"{_VERSION}/ready",
+                self._model_ready,
+                o.model_ready("v2VersionReady", "Whether a version answers", here),
+            ),
+            Route(
+                "GET",
+                f"{_MODEL}/config",
+                self._config,
+                o.configuration("v2Config", "Triton's configuration of a model"),
+            ),
+            Route(
+                "GET",
+                f"{_VERSION}/config",
+                self._config,
+                o.configuration("v2VersionConfig", "The same of a version", here),
+            ),
+        )
+
+    async def _server(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        return HttpResponse.of(V2ServerBody(SERVER, __version__, EXTENSIONS))
+
+    async def _live(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        return HttpResponse.of(V2LiveBody(True))
+
+    async def _ready(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        if not self._inference.is_ready:
+            raise retry_later(ErrorKind.NOT_READY, "no model is loaded yet")
+        return HttpResponse.of(V2ReadyBody(True))
+
+    async def _model(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        described = self._describe(request)
+        return HttpResponse.of(
+            V2ModelBody(
+                name=described.name,
+                versions=described.versions,
+                platform=PLATFORM,
+                inputs=[_metadata(spec) for spec in described.inputs],
+                outputs=[_metadata(spec) for spec in described.outputs],
+            )
+        )
+
+    async def _model_ready(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        return HttpResponse.of(V2ModelReadyBody(self._describe(request).name, True))
+
+    async def _config(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        described = self._describe(request)
+        return HttpResponse.of(
+            V2ConfigBody(
+                name=described.name,
+                platform=PLATFORM,
+                max_batch_size=metered.limits.images,
+                # Both inputs are optional to a tool that reads this: a request has one of them.
+                input=[_configured(spec, optional=True) for spec in described.inputs],
+                output=[_configured(spec) for spec in described.outputs],
+            )
+        )
+
+    async def _infer(self, request: HttpRequest, metered: Metered) -> HttpResponse:
+        version = self._inference.pick(request.parameters["model"], request.parameters.get("version"))
+        asked = read_infer_request(version, await request.body(metered.limits), request.headers, metered.limits)
+        version, outputs = await self._inference.infer(version, asked, metered)
+        return write_infer_answer(version, asked, outputs)
+
+    def _describe(self, request: HttpRequest) -> ModelDescription:
+        return self._inference.describe(request.parameters["model"], request.parameters.get("version"))
+
+
+def _metadata(spec: TensorSpec) -> V2TensorMetadataBody:
+    return V2TensorMetadataBody(spec.name, spec.datatype, spec.shape)
+
+
+def _configured(spec: TensorSpec, optional: bool = False) -> V2ConfiguredTensorBody:
+    """Without the batch's axis."""
+    return V2ConfiguredTensorBody(spec.name, _CONFIGURED[spec.datatype], spec.shape[1:], optional)

@@ -1,0 +1,1 @@
+"""Which versions an application serves: the decisions, and how replicas follow them."""

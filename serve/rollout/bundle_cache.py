@@ -1,0 +1,61 @@
+"""Bundles on this node's disk: its replicas fetch a version once, and then start without the store."""
+
+import getpass
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from scenerec.errors import BundleError
+from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, BundleInfo, open_bundle
+from scenerec.storage import open_storage
+from serve.rollout.assignment import Placement
+
+
+def cache_folder() -> Path:
+    """$SCENEREC_BUNDLE_CACHE, else a folder of this user's below the temporary one."""
+    given = os.environ.get("SCENEREC_BUNDLE_CACHE")
+    folder = Path(given) if given else Path(tempfile.gettempdir()) / f"scenerec-bundles-{getpass.getuser()}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise BundleError(f"{folder}: belongs to another user: set SCENEREC_BUNDLE_CACHE")
+    return folder
+
+
+def digest_of(url: str) -> str:
+    """SHA-256 of a bundle's bundle.json. Raises NotFoundError, StorageError."""
+    return hashlib.sha256(open_storage(url).get(INFO_FILE)).hexdigest()
+
+
+def open_placement(placement: Placement, cache: Path) -> Bundle:
+    """The bundle, verified; from the cache where it is in it, without asking the store.
+
+    Raises BundleError where it is another bundle than was meant, or damaged; StorageError.
+    """
+    folder = cache / placement.digest[:32]
+    info_file = folder / INFO_FILE
+    if info_file.is_file() and hashlib.sha256(info_file.read_bytes()).hexdigest() == placement.digest:
+        try:
+            cached = open_bundle(str(folder))
+        except BundleError:
+            info_file.unlink(missing_ok=True)  # damaged on this disk: it is fetched again
+        else:
+            return Bundle(cached.folder, cached.info, placement.url)
+    content = open_storage(placement.url).get(INFO_FILE)
+    if hashlib.sha256(content).hexdigest() != placement.digest:
+        raise BundleError(f"{placement.url}: was replaced by another bundle: versions of a registry never change")
+    info = BundleInfo.model_validate_json(content)
+    storage = open_storage(placement.url)
+    folder.mkdir(exist_ok=True)
+    for name in info.files:
+        _write(folder / name, storage.get(name))
+    _write(info_file, content)  # last: with it the folder is complete
+    cached = open_bundle(str(folder))
+    return Bundle(cached.folder, cached.info, placement.url)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """In one step: another replica may be doing the same."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)

@@ -1,0 +1,168 @@
+"""The JSON documents of the service's own protocol."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypeAliasType
+
+from scenerec.data.manifest import Place
+from serve.http.json_body import Absent, JsonBody
+from serve.http.model_name import ModelName
+from serve.http.operation import EXAMPLE_PNG
+
+DEFAULT_TOP_K = 5
+"""How many classes are named where a request does not say."""
+LARGEST_TOP_K = 1000
+"""How many classes may be asked for."""
+
+TopK = Annotated[int, Field(ge=1, le=LARGEST_TOP_K)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0)]
+
+Photograph = TypeAliasType("Photograph", Annotated[bytes, Field(description="A JPEG, PNG or WebP file.")])
+"""A file as it is."""
+
+_BASE64 = {"contentEncoding": "base64"}
+_Base64Photograph = Annotated[
+    str, Field(min_length=1, description="A JPEG, PNG or WebP file, base64.", json_schema_extra=_BASE64)
+]
+
+
+@dataclass
+class ClassBody(JsonBody):
+    """A class, and how probable the model holds it for."""
+
+    label: str
+    probability: Share
+
+
+@dataclass
+class HeatMapBody(JsonBody):
+    """Where in the image the model saw what speaks for a class."""
+
+    label: str
+    """The class that the map speaks for: the first one."""
+    png: Annotated[str, Field(json_schema_extra=_BASE64 | {"contentMediaType": "image/png"})]
+    """A transparent PNG of image_size x image_size pixels, to be laid over what the network sees: the square of
+    eval_crop_ratio times the shorter side, in the middle of the picture."""
+
+
+@dataclass
+class PredictionBody(JsonBody):
+    """What one photograph shows."""
+
+    classes: Annotated[list[ClassBody], Field(min_length=1)]
+    """The most probable ones, the first first."""
+    indoor_outdoor: Literal["indoor", "outdoor"] | Absent = None
+    """Of the first class, where it is known."""
+    category: tuple[str, ...] = ()
+    """Of the first class, where they are known; the widest first."""
+    heat_map: HeatMapBody | Absent = None
+    """Where it was asked for."""
+
+    @classmethod
+    def of(cls, classes: list[ClassBody], place: Place | None) -> "PredictionBody":
+        """These classes, and what is known of the first one's place."""
+        if place is None:
+            return cls(classes)
+        return cls(classes, place.indoor_outdoor, place.category)
+
+
+@dataclass
+class TimingsBody(JsonBody):
+    """Milliseconds."""
+
+    total: Milliseconds
+    """From the request's beginning to its answer."""
+    queued: Milliseconds
+    """Of that waiting for the network."""
+    prepared: Milliseconds
+    """Of that decoding and resizing, all images together."""
+    inferred: Milliseconds
+    """Of that computing, with whatever else was in the batch."""
+
+
+@dataclass
+class PredictionsBody(JsonBody):
+    """What the photographs of a request show."""
+
+    model: str
+    version: str
+    """The one that answered."""
+    request_id: str
+    predictions: Annotated[list[PredictionBody], Field(min_length=1)]
+    """One for each image, in order."""
+    timings_ms: TimingsBody
+
+
+@dataclass
+class PredictFormBody(JsonBody):
+    """Every part is a photograph, whatever its name; answered in their order."""
+
+    image: Annotated[list[Photograph], Field(min_length=1)]
+
+
+@dataclass
+class PredictJsonBody(JsonBody):
+    """Photographs as JSON."""
+
+    images: Annotated[list[_Base64Photograph], Field(min_length=1)]
+    """Answered in their order."""
+    top_k: TopK = DEFAULT_TOP_K
+    """Wins over the one in the address."""
+    explain: Literal["cam"] | Absent = None
+    """Wins over the one in the address."""
+
+
+@dataclass
+class VersionBody(JsonBody):
+    """A version of a model that is served."""
+
+    version: str
+    weight: Share
+    """Its share of the requests that name no version."""
+    url: str
+    """Where its bundle lies."""
+    precision: Literal["fp32", "fp16", "int8", "int8-dynamic"]
+    arch: str | None
+    """Name of the architecture, where it has one."""
+
+
+@dataclass
+class _ModelFields(JsonBody):
+    # pydantic does not read the docstrings of inherited fields.
+    name: ModelName
+    versions: Annotated[list[VersionBody], Field(min_length=1)]
+    image_size: Annotated[int, Field(ge=1, description="Side of the square that the network sees.")]
+    eval_crop_ratio: Annotated[
+        float,
+        Field(gt=0, le=1, description="Side of the square that the network sees over the picture's shorter side."),
+    ]
+    explains: Annotated[bool, Field(description="Whether it has heat maps.")]
+
+
+@dataclass
+class ModelBody(_ModelFields):
+    """A model that is served."""
+
+    labels: Annotated[int, Field(ge=1)]
+    """How many classes it tells apart."""
+
+
+@dataclass
+class ModelWithLabelsBody(_ModelFields):
+    """A model that is served, with the names of its classes."""
+
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    """By class index."""
+
+
+@dataclass
+class ModelsBody(JsonBody):
+    """All that is served."""
+
+    models: list[ModelBody]
+
+
+EXAMPLE_QUESTION = PredictJsonBody([EXAMPLE_PNG], top_k=3)

@@ -1,0 +1,38 @@
+"""From the model's answers to what a caller reads."""
+
+import asyncio
+import base64
+from collections.abc import Sequence
+
+from scenerec.inference.explain.cam import NoHeatMapError, render
+from scenerec.inference.predictors.engine import Answer
+from serve.errors import ErrorKind, RequestError
+from serve.shelf import LoadedVersion
+from serve.v1.documents import ClassBody, HeatMapBody, PredictionBody
+
+_DIGITS = 6  # of a probability: float32 has no more
+
+
+def rank_classes(version: LoadedVersion, answers: Sequence[Answer], top_k: int) -> list[PredictionBody]:
+    """For each photograph its `top_k` most probable classes."""
+    rank = version.engine.classifier.rank
+    places = version.info.places
+    predictions = []
+    for answer in answers:
+        ranked = rank(answer.probabilities, top_k)
+        classes = [ClassBody(each.label, round(each.probability, _DIGITS)) for each in ranked]
+        predictions.append(PredictionBody.of(classes, places.get(classes[0].label)))
+    return predictions
+
+
+async def add_heat_maps(
+    version: LoadedVersion, photographs: Sequence[bytes], predictions: Sequence[PredictionBody]
+) -> None:
+    """Adds to each prediction the class activation map of its first class. Raises RequestError (422)."""
+    for photograph, prediction in zip(photographs, predictions, strict=True):
+        label = prediction.classes[0].label
+        try:
+            heat = await asyncio.to_thread(version.heat_map, photograph, version.labels.index(label))
+        except NoHeatMapError as error:
+            raise RequestError(ErrorKind.NO_HEAT_MAP, f"{error}: leave out `explain`") from None
+        prediction.heat_map = HeatMapBody(label, base64.b64encode(render(heat)).decode())

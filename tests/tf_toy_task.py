@@ -1,0 +1,14 @@
+"""The toy task in TensorFlow. Mirrors torch_toy_task."""
+
+import tensorflow as tf
+
+from scenerec.config.train import OptimizeConfig
+
+
+def training_loss(outputs: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+    return tf.reduce_sum(tf.square(outputs[:, 0] - tf.cast(labels, outputs.dtype)))
+
+
+def count(outputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    errors = outputs[:, 0] - tf.cast(labels, outputs.dtype)
+    return tf.reduce_sum(tf.square(errors)), tf.reduce_sum(tf.abs(errors))

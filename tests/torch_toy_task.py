@@ -1,0 +1,14 @@
+"""The toy task in torch. Mirrors tf_toy_task."""
+
+import torch
+
+from scenerec.config.train import OptimizeConfig
+
+
+def training_loss(outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+    return (outputs[:, 0] - labels).square().sum()
+
+
+def count(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    errors = outputs[:, 0] - labels
+    return errors.square().sum(), errors.abs().sum()
