@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
@@ -54,25 +55,32 @@ def scenes(scenes_folder: Path) -> Path:
     return destination
 
 
+def small_config(scenes: Path, output: Path, **blocks: Any) -> TrainConfig:
+    """A training config over `scenes`; keywords such as `optimize={"lr": 0.1}` are merged into its blocks."""
+    document: dict[str, Any] = {
+        "kind": "train",
+        "name": "test",
+        "framework": "torch",
+        "data": {"train": f"{scenes}/train", "val": f"{scenes}/val", "image_size": 32},
+        "model": {"arch": "resnet18"},
+        "optimize": {"epochs": 2, "global_batch_size": 16, "lr": 0.02},
+        "output": str(output),
+    }
+    for name, value in blocks.items():
+        document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
+    return TrainConfig.model_validate(document)
+
+
 @pytest.fixture
 def make_config(scenes: Path, tmp_path: Path) -> MakeConfig:
-    """A small training config over `scenes`; keywords such as `optimize={"lr": 0.1}` are merged into its blocks."""
+    """`small_config` whose runs are the test's own."""
+    return partial(small_config, scenes, tmp_path / "runs")
 
-    def make(**blocks: Any) -> TrainConfig:
-        document: dict[str, Any] = {
-            "kind": "train",
-            "name": "test",
-            "framework": "torch",
-            "data": {"train": f"{scenes}/train", "val": f"{scenes}/val", "image_size": 32},
-            "model": {"arch": "resnet18"},
-            "optimize": {"epochs": 2, "global_batch_size": 16, "lr": 0.02},
-            "output": str(tmp_path / "runs"),
-        }
-        for name, value in blocks.items():
-            document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
-        return TrainConfig.model_validate(document)
 
-    return make
+@pytest.fixture(scope="session")
+def make_shared_config(scenes: Path) -> MakeConfig:
+    """`small_config` whose runs are kept for other tests, each under a name of its own."""
+    return partial(small_config, scenes, scenes.parent / "runs")
 
 
 @pytest.fixture
