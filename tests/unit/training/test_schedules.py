@@ -34,6 +34,20 @@ def test_cosine_is_torchs() -> None:
     assert rates(optimize, 7) == pytest.approx(expected, rel=1e-6)
 
 
+def test_cosine_after_the_warm_up_is_torchs_over_what_is_left() -> None:
+    optimize = config(schedule="cosine", min_lr=0.01, warmup_epochs=2)
+    expected = torch_rates(optimize, torch.optim.lr_scheduler.CosineAnnealingLR, 57, T_max=56, eta_min=0.01)
+    found = [learning_rate(step, 7, optimize) for step in range(80)]
+    assert found[:14] == pytest.approx([0.4 * (step + 1) / 14 for step in range(14)])
+    assert found[14:71] == pytest.approx(expected, rel=1e-6)
+    assert found[70:] == pytest.approx([0.01] * 10)  # at its end, and beyond
+
+
+def test_cosine_falls_in_a_single_step() -> None:
+    optimize = config(schedule="cosine", min_lr=0.01, epochs=1)
+    assert [learning_rate(step, 1, optimize) for step in range(2)] == pytest.approx([0.4, 0.01])
+
+
 def test_step_is_torchs() -> None:
     optimize = config(schedule="step", step_epochs=[3, 6])
     expected = torch_rates(optimize, torch.optim.lr_scheduler.MultiStepLR, 70, milestones=[21, 42], gamma=0.1)
