@@ -80,3 +80,9 @@ class RegistryError(ScenerecError):
     """A model, version or alias is not in the registry, or may not be changed so."""
 
     exit_code = 9
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of a library's error, without its full stop; where it says nothing, its class's name."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

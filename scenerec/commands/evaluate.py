@@ -17,14 +17,9 @@ from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.send_job import job_name, run_job
 from scenerec.errors import ConfigError
 from scenerec.frozen import find_problems
-from scenerec.inference.evaluation.evaluator import (
-    EvaluationRequest,
-    check_writable,
-    examine_here,
-    own_data,
-    run_output,
-)
+from scenerec.inference.evaluation.evaluator import check_writable, examine_here
 from scenerec.inference.evaluation.report import REPORT_FILE, render, write_outcome
+from scenerec.inference.evaluation.request import EvaluationRequest, own_data, run_output
 from scenerec.storage import open_storage
 
 app = typer.Typer()

@@ -17,7 +17,7 @@ from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.screen.step_lines import StepLines
 from scenerec.errors import ConfigError
 from scenerec.export.conversion.child_process import ChildLimits
-from scenerec.export.formats.table import FORMATS
+from scenerec.export.formats.table import FORMATS, find_format
 from scenerec.export.options import Options
 from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source, with_plain_input
 from scenerec.export.steps import Step, step
@@ -164,6 +164,7 @@ def export(
             "name one SOURCE: a run, a checkpoint or a weight file, or --keras PATH, or --torch MODULE:CALLABLE"
         )
     chosen = find_target(target)
+    wanted = find_format(precision or chosen.precision)
     destination = options.location("--output", output) if output else None
     data = options.location("--data", data) if data else None
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
@@ -179,7 +180,7 @@ def export(
         if plain_input:
             opened = with_plain_input(opened)
         settings = Options(
-            precision=precision or chosen.precision,
+            precision=wanted.name,
             target=chosen,
             route=route,
             opset=opset,
@@ -210,6 +211,7 @@ def export(
 
 def _age_s() -> float:
     """Seconds since this process was started."""
+
     return time.time() - psutil.Process().create_time()
 
 

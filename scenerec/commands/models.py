@@ -42,7 +42,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
             f"{each['parameters'] / 1e6:.1f} M",
             f"{each['gflops_224']:.2f}",
             f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
-            f"{each['imagenet_top1']:.1f}",
+            "" if each["imagenet_top1"] is None else f"{each['imagenet_top1']:.1f}",
             _difference(each["twin_difference"]),
             _difference(each["onnx_difference"]),
         )
@@ -71,15 +71,17 @@ def show(
         if not each.fits:
             typer.echo(f"  (for images of {each.image_size} px, which {arch} does not take here)")
     best = best_weights(arch)
-    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {best.name}\ndata:\n  image_size: {best.image_size}")
+    name, size = (best.name, best.image_size) if best else ("none", entry.image_size)
+    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}\ndata:\n  image_size: {size}")
 
 
 def _description(entry: Architecture, status: Status) -> dict[str, Any]:
     """What is known of an architecture, as plain JSON values."""
+    best = best_weights(entry.name)
     return {
         **asdict(entry),
         "gflops_224": entry.gflops_224 or entry.gflops,
-        "imagenet_top1": best_weights(entry.name).top1,
+        "imagenet_top1": best.top1 if best else None,
         **asdict(status),
     }
 

@@ -9,7 +9,8 @@ from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.errors import ConfigError
-from scenerec.inference.bundles.bundle import Bundle, Verification, open_bundle
+from scenerec.inference.bundles.bundle import Bundle, open_bundle
+from scenerec.inference.bundles.info import Verification
 from scenerec.inference.predictors.golden import check_golden
 from scenerec.inference.predictors.open_predictor import predictor_of
 
