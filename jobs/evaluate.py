@@ -10,9 +10,10 @@ import ray
 from jobs.log import ImageNotes, say
 from jobs.main import main
 from jobs.ray_tasks import run_tasks
-from scenerec.inference.evaluation.evaluator import EvaluationRequest, Examiner, Subject, check_writable, evaluate
+from scenerec.inference.evaluation.evaluator import Examiner, check_writable, evaluate
 from scenerec.inference.evaluation.predictions import Predictions, merge, shares
 from scenerec.inference.evaluation.report import write_outcome
+from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.job_log import Note
 from scenerec.json_object import JsonObject
 
