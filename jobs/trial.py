@@ -59,7 +59,7 @@ def run_trial(settings: JsonObject, search: JsonObject, session: str) -> None:
 
         def tell(news: RunNews, level: Level, place: Bookmark) -> None:
             told = {"rung_time": news.rung_time, "is_last": news.is_last, "level": level.number, "part": place.part}
-            _report({**news.epoch.as_dict(), **static, **told}, place if keeps_place else None)
+            _report({**news.metrics.as_dict(), **static, **told}, place if keeps_place else None)
 
         for level in _levels_left(levels, bookmark):
             _train_level(config, level, bookmark, Bookmark(level.config.run_url, trial_name(number), part, 0), tell)
@@ -80,8 +80,8 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
     def tell_news() -> None:
         for news in relay.news():
             tell(news, level, Bookmark(here.run, here.trial, here.part, relay.told_epochs))
-            if news.epoch.epoch in judged:
-                allow(relay.folder, news.epoch.epoch)
+            if news.metrics.epoch in judged:
+                allow(relay.folder, news.metrics.epoch)
 
     tell_news()  # what an earlier session has trained is judged before any more is spent
     if relay.folder.read_result() is not None:

@@ -35,8 +35,8 @@ class Bookmark:
 class RunNews:
     """An epoch that the search is told of."""
 
-    epoch: EpochMetrics
-    """The epoch's metrics."""
+    metrics: EpochMetrics
+    """What the epoch came to."""
     rung_time: int
     """The scheduler's time at its end."""
     is_last: bool

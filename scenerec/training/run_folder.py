@@ -14,9 +14,10 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.json_object import JsonObject
 from scenerec.storage import Storage, open_storage
+from scenerec.training.task import CLASSIFICATION, task_of
 
 # What a checkpoint was made with that is older than the field.
-_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1}
+_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1, "task": CLASSIFICATION.name}
 
 
 class RunFolder:
@@ -82,6 +83,7 @@ class RunFolder:
 def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str) -> JsonObject:
     """What must not change when a run is resumed. The framework and the number of workers may."""
     return {
+        "task": task_of(config).name,
         "model.arch": config.model.arch,
         "classes": classes,
         "training set": fingerprint,
