@@ -7,7 +7,8 @@ from threading import Lock
 import numpy as np
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import Bundle, BundleInfo
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import BundleInfo
 from scenerec.inference.explain.cam import ActivationMapper, explains
 from scenerec.inference.predictors.classifier import Classifier
 from scenerec.inference.predictors.engine import Engine

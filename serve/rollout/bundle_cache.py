@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, BundleInfo, open_bundle
+from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
+from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage import open_storage
 from serve.rollout.assignment import Placement
 
