@@ -21,12 +21,14 @@ from scenerec.cli import app
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
+from serve.errors import ErrorKind
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 RECIPES = {"train": "places365-resnet50.yaml", "tune": "folder-search.yaml", "serve": "serve-photos.yaml"}
 
 BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+ANY_BLOCK = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"((?:scenerec|cluster|jobs|serve|tests|docs)/[\w./-]*)(?:::([\w.]+))?")
@@ -45,7 +47,7 @@ def blocks(document: Path, *languages: str) -> Iterator[tuple[str, str]]:
 
 
 def inline_code(document: Path) -> list[str]:
-    return CODE.findall(BLOCK.sub("", document.read_text()))
+    return CODE.findall(ANY_BLOCK.sub("", document.read_text()))
 
 
 def shell_commands(script: str) -> Iterator[list[str]]:
@@ -94,7 +96,7 @@ def test_commands_are_those_of_the_command_line(document: Path) -> None:
         ("scenerec data pakc photos/ packed/", "no command"),
         ("scenerec submit train.yaml --sett optimize.lr=0.1", "No such option"),
         ("scenerec data pack photos/", "Missing parameter: dest"),
-        ("scenerec export runs/photos --precision int9", "'int9' is not one of"),
+        ("scenerec export runs/photos --opset new", "valid integer"),
     ],
 )
 def test_a_command_that_does_not_exist_is_noticed(line: str, problem: str) -> None:
@@ -131,7 +133,7 @@ def merged(base: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 @of_each_document
 def test_links_lead_somewhere(document: Path) -> None:
-    for link in LINK.findall(BLOCK.sub("", document.read_text())):
+    for link in LINK.findall(ANY_BLOCK.sub("", document.read_text())):
         if link.startswith(("http://", "https://")):
             continue
         path, _, anchor = link.partition("#")
@@ -141,7 +143,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", document.read_text()), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", ANY_BLOCK.sub("", document.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -213,3 +215,9 @@ def test_exit_codes_are_listed() -> None:
     }
     defined = {name: kind.exit_code for name, kind in vars(errors).items() if isinstance(kind, type)}
     assert defined.items() <= listed.items()
+
+
+def test_error_codes_of_the_endpoint_are_listed() -> None:
+    rows = re.findall(r"^\| (4\d\d|5\d\d) \| ([^|]*) \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    listed = {(int(status), code) for status, codes in rows for code in CODE.findall(codes)}
+    assert listed == {(kind.status, kind.code) for kind in ErrorKind}
