@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from scenerec import errors
 from scenerec.cli import app
+from scenerec.commands.lazy import LazyCommand
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
@@ -25,6 +26,7 @@ from serve.errors import ErrorKind
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DECISIONS = ROOT / "docs/decisions/README.md"
 RECIPES = {"train": "places365-resnet50.yaml", "tune": "folder-search.yaml", "serve": "serve-photos.yaml"}
 
 BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
@@ -70,7 +72,7 @@ def check_command(words: list[str], is_complete: bool) -> None:
         name = arguments.pop(0)
         command = command.get_command(context, name)
         assert command is not None, f"no command: {' '.join(words)}"
-        command = command.load() if hasattr(command, "load") else command  # it may be imported only when it is needed
+        command = command.load() if isinstance(command, LazyCommand) else command
         context = typer.Context(command, parent=context, info_name=name)
     if is_complete and not isinstance(command, TyperGroup) and "--help" not in arguments:
         command.make_context(context.info_name, arguments)
@@ -140,6 +142,13 @@ def test_links_lead_somewhere(document: Path) -> None:
         target = document.parent / path if path else document
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_in_the_index() -> None:
+    listed = {(ROOT / "docs" / link).resolve() for link in LINK.findall((ROOT / "docs/README.md").read_text())}
+    records = {path for path in DOCS if path.parent.name == "decisions" and path.name != "README.md"}
+    assert set(DOCS) - records <= listed | {ROOT / "README.md", ROOT / "docs/README.md"}
+    assert records <= {(ROOT / "docs/decisions" / link).resolve() for link in LINK.findall(DECISIONS.read_text())}
 
 
 def anchors(document: Path) -> set[str]:
