@@ -5,6 +5,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
@@ -78,6 +79,12 @@ def check_command(words: list[str], is_complete: bool) -> None:
         command.make_context(context.info_name, arguments)
     else:
         command.make_parser(context).parse_args(arguments)
+
+
+@of_each_document
+def test_blocks_are_checked_or_plain_text(document: Path) -> None:
+    languages = {info.split(" ")[0] for info, _ in BLOCK.findall(document.read_text())}
+    assert languages <= {"sh", "yaml", "python", "text"}
 
 
 @of_each_document
@@ -166,6 +173,7 @@ def test_named_files_and_what_they_define_exist(document: Path) -> None:
             assert name is None or name in definitions(ROOT / path), code
 
 
+@cache
 def definitions(file: Path) -> set[str]:
     def of(body: list[ast.stmt], prefix: str) -> Iterator[str]:
         for node in body:
