@@ -96,6 +96,9 @@ def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
     assert refused(scale={"workers": 24}) == (
         "optimize.global_batch_size: 64 is not divisible by scale.workers (24); 48 would be"
     )
+    assert "(7) x optimize.accumulate_steps (2); 56 would be" in (
+        refused(optimize={"accumulate_steps": 2}, scale={"workers": 7})
+    )
     assert refused(optimize={"accumulate_steps": 5}, scale={"workers": {"min": 7, "max": 24}}) == (
         "optimize.global_batch_size: 64 is not divisible by scale.workers (7 to 24) x optimize.accumulate_steps (5); "
         "120 would be"

@@ -89,3 +89,5 @@ def test_a_version_is_watched_from_when_it_came() -> None:
     assert state == ModelState(placed(2), placed(1), {}, 10)
     assert served(1, 5.0) == ModelState(placed(1), placed(1), {}, 5.0)
     assert ModelState().since_s == 0
+    assert judged(state, report(), report(), report(failures={("photos", "digest1"): 1}), now_s=20) is None
+    assert judged(ModelState(placed(2)), failed, now_s=0) is None  # nothing to go back to
