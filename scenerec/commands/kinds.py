@@ -3,7 +3,7 @@
 A new kind of file that `scenerec submit` takes needs two files of its own and two edits:
 
     its config     a subclass of `scenerec.config.job.JobConfig`, in a file of scenerec/config
-    its job        a module of jobs/ that reads a config.yaml, and prints the lines of `scenerec.job_log`
+    its job        a module of jobs/ with `run_file`, for `jobs.main.main`; it says events of `scenerec.job_log`
     config/file.py its config class in KINDS: reading, checking, `validate`, `schema`, run folders
     here           its FileKind in KINDS: `submit`, `--resume`, `logs`, `status`
 
@@ -24,6 +24,7 @@ from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import RetrainConfig, TuneConfig
 from scenerec.job_log import EpochSummary, Progress, SearchNews
+from scenerec.json_object import JsonObject
 
 if TYPE_CHECKING:  # see the checks below
     from scenerec.training.plan import NodeResources
@@ -52,7 +53,7 @@ class JobKind:
     _: KW_ONLY
     view: type[Lines] = RunBar
     """Shows the job's log on a terminal while it runs; elsewhere plain lines do."""
-    show_result: Callable[[Mapping[str, Any], Console], None] = show_run_result
+    show_result: Callable[[JsonObject, Console], None] = show_run_result
     """Shows the result that the job has printed."""
     reports: Mapping[type, str] = field(default_factory=lambda: {Progress: "progress", EpochSummary: "epoch"})
     """What `scenerec status` shows beside result and error: the newest of these events, each by its name."""
