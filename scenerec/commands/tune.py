@@ -13,7 +13,7 @@ from rich.text import Text
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect
-from scenerec.commands.screen.live_search import STYLES
+from scenerec.commands.screen.live_search import STYLES, retrained_words
 from scenerec.config.file import dump_config
 from scenerec.config.space import describe_point
 from scenerec.config.tune import TuneConfig
@@ -168,7 +168,7 @@ def _print_standing(
         if where := _address(folder, is_over, what):
             typer.echo(f"{what:<11} {where}")
     if retrained := (folder.read_result() or {}).get("retrained"):
-        typer.echo(f"retrained   top-1 {retrained['best']['val_top1']:.2%}: {retrained['run']}")
+        typer.echo(f"retrained   {retrained_words(retrained)}")
     if not is_over:
         typer.echo(f"best so far scenerec tune config {folder.url}")
 
