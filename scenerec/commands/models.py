@@ -2,21 +2,18 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from scenerec.commands import options
+from scenerec.models.status import Status, read_status
+from scenerec.models.weights.published import best_weights, published_weights
+from scenerec.models.zoo import Architecture, architecture
 
-if TYPE_CHECKING:
-    from scenerec.models.status import Status
-    from scenerec.models.zoo import Architecture
-
-app = typer.Typer(
-    invoke_without_command=True,
-    epilog="Example: scenerec models --json",
-    help="List the architectures, which train in either framework; `show` tells all about one.",
-)
+app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models --json")
 
 _LEGEND = """
 GFLOPS: 1e9 multiply-adds for an image of 224 px. IMAGE: the side that suits it, in pixels.
@@ -31,12 +28,6 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     """List the architectures, which train in either framework; `show` tells all about one."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    from scenerec.models.status import read_status
-    from scenerec.models.zoo import architecture
-
     found = [_description(architecture(name), status) for name, status in read_status().items()]
     if as_json:
         typer.echo(json.dumps(found))
@@ -65,10 +56,6 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Tell all about an architecture: its size, its status, its pretrained weights, and how to use them."""
-    from scenerec.models.status import read_status
-    from scenerec.models.weights.published import best_weights, published_weights
-    from scenerec.models.zoo import architecture
-
     entry = architecture(arch)
     description = _description(entry, read_status()[arch])
     weights = published_weights(arch)
@@ -88,10 +75,8 @@ def show(
     typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}\ndata:\n  image_size: {size}")
 
 
-def _description(entry: "Architecture", status: "Status") -> dict[str, Any]:
+def _description(entry: Architecture, status: Status) -> dict[str, Any]:
     """What is known of an architecture, as plain JSON values."""
-    from scenerec.models.weights.published import best_weights
-
     best = best_weights(entry.name)
     return {
         **asdict(entry),
@@ -101,7 +86,7 @@ def _description(entry: "Architecture", status: "Status") -> dict[str, Any]:
     }
 
 
-def _rows(entry: "Architecture", description: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(entry: Architecture, description: dict[str, Any]) -> list[tuple[str, str]]:
     sizes = f"{entry.image_size} px only" if entry.fixed_image_size else "of any size"
     if entry.min_image_size > 1 and not entry.fixed_image_size:
         sizes = f"of at least {entry.min_image_size} px"

@@ -19,7 +19,8 @@ from scenerec.export.source import Stated, torch_source
 from scenerec.export.steps import Step
 from scenerec.export.targets import find_target
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundles.bundle import Preprocessing, open_bundle
+from scenerec.inference.bundles.bundle import open_bundle
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 LABELS = ("beach", "city", "desert", "forest")
