@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune import schedulers
 
 from jobs.halving import HalvingScheduler
+from jobs.ray_private import recall_results
 from scenerec.config import space
 from scenerec.config.tune import TuneConfig
 from scenerec.search.halving import asynchronous, hyperband
@@ -74,7 +75,7 @@ def _median(config: TuneConfig, earlier: list[Trial]) -> schedulers.TrialSchedul
     scheduler = schedulers.MedianStoppingRule(time_attr=TIME, grace_period=first, min_samples_required=2)
     for trial in earlier:
         if told := results(config, trial):
-            scheduler._results[f"earlier-{trial.number}"] = told
+            recall_results(scheduler, f"earlier-{trial.number}", told)
     return scheduler
 
 

@@ -6,12 +6,15 @@ import sys
 from functools import partial
 from typing import Any
 
+from cluster.ray_node import TRAIN_ENVIRONMENT
+from jobs.log import say
+from jobs.main import job_id, main
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
-from scenerec.job_log import Event, Failure, RunResult, format_line
+from scenerec.job_log import Event
 from scenerec.storage import open_storage
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
@@ -24,9 +27,8 @@ _FAILURE_FILE = "error.json"
 
 # Read by Ray when it is imported, here and in the processes that it starts.
 _RAY_SETTINGS = {
+    **TRAIN_ENVIRONMENT,
     "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # or each line comes twice
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that watches for notices which the loop does not heed
 }
@@ -36,25 +38,19 @@ class Reporter:
     """What a run's workers tell the job's log and Ray. It travels to them; a search has one of its own."""
 
     def say(self, event: Event) -> None:
-        """Called on rank 0."""
+        """Tells the job's log; called on rank 0."""
         say(event)
 
     def report(self, config: TrainConfig, world: World, metrics: EpochMetrics) -> None:
-        """Called on all ranks at the end of an epoch; the run goes on when it returns."""
+        """Tells Ray of an epoch's end; called on all ranks, and the run goes on when it returns."""
         import ray.train
 
         ray.train.report(metrics.as_dict())
 
 
-def main(config_file: str) -> int:
-    """Runs the job of `config_file`; returns the exit code. Prints the lines of `scenerec.job_log`."""
-    try:
-        config = load_config(config_file)
-        say(RunResult(run(config)))
-    except ScenerecError as error:
-        say(Failure(str(error)))
-        return error.exit_code
-    return 0
+def run_file(file: str) -> dict[str, Any]:
+    """Trains by the config in `file` and returns the content of result.json. Raises ScenerecError."""
+    return run(load_config(file))
 
 
 def run(config: TrainConfig) -> dict[str, Any]:
@@ -66,7 +62,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
 
 
 def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> dict[str, Any]:
-    """As `run`, by a plan; `attempt` is unique among the attempts at this run.
+    """Trains by a plan, as `run` does; `attempt` is unique among the attempts at this run.
 
     Raises ScenerecError, also for one that a worker met.
     """
@@ -160,16 +156,6 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     return tf_learner.TfLearner(job, world)
 
 
-def say(event: Event) -> None:
-    """Prints the event's line; a worker's lines reach the job's log through Ray."""
-    print(format_line(event), flush=True)
-
-
-def job_id() -> str:
-    """The submission's id; of a run by hand, the process's."""
-    return os.environ.get("SCENEREC_JOB_ID") or f"by-hand-{os.getpid()}"
-
-
 def _failure(config: TrainConfig, attempt: str) -> dict[str, Any] | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
     folder = open_storage(config.run_url)
@@ -203,7 +189,4 @@ def _ray_storage(url: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # By its importable name: functions of __main__ would travel to the workers by value.
-    from jobs.train import main as imported_main
-
-    sys.exit(imported_main(sys.argv[1]))
+    sys.exit(main("jobs.train"))

@@ -7,12 +7,13 @@ import sys
 import tempfile
 from typing import Any
 
-from jobs.train import job_id, say
+from jobs.log import say
+from jobs.main import job_id, main
 from jobs.train import run as run_training
 from scenerec.config.file import dump_config, parse_as, read_config
 from scenerec.config.tune import TuneConfig
 from scenerec.errors import ScenerecError
-from scenerec.job_log import Failure, Note, RunResult
+from scenerec.job_log import Note
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.plan import trials_at_once
 from scenerec.search.report import write_report
@@ -40,15 +41,9 @@ _SHARE_OF_HEAD = 0.001
 _MOST_OF_HEAD = 0.9
 
 
-def main(config_file: str) -> int:
-    """Runs the search of `config_file`; returns the exit code. Prints lines of `scenerec.job_log`."""
-    try:
-        config = parse_as(TuneConfig, read_config(config_file), config_file)
-        say(RunResult(run(config)))
-    except ScenerecError as error:
-        say(Failure(str(error)))
-        return error.exit_code
-    return 0
+def run_file(file: str) -> dict[str, Any]:
+    """Runs the search of the config in `file` and returns the content of result.json. Raises ScenerecError."""
+    return run(parse_as(TuneConfig, read_config(file), file))
 
 
 def run(config: TuneConfig) -> dict[str, Any]:
@@ -182,7 +177,4 @@ def _export(run_url: str) -> str | None:
 
 
 if __name__ == "__main__":
-    # By its importable name: functions of __main__ would travel to the trials by value.
-    from jobs.tune import main as imported_main
-
-    sys.exit(imported_main(sys.argv[1]))
+    sys.exit(main("jobs.tune"))

@@ -40,7 +40,7 @@ class Metrics:
         self._tags: dict[tuple[str, str], dict[str, str]] = {}
 
     def observe(self, record: AccessRecord) -> None:
-        """Counts a request."""
+        """Counts an answered request."""
         tags = self._tags.setdefault((record.model, record.version), {"model": record.model, "version": record.version})
         self._requests.inc(1, {**tags, "status": str(record.status), "code": record.code})
         if not record.images or record.code:
@@ -53,7 +53,7 @@ class Metrics:
         self._batch.observe(record.batch_size, tags)
 
     def serving(self, before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> None:
-        """The versions in service, as (model, version), before and after a roll-out."""
+        """Notes which versions are in service, as (model, version), before and after a roll-out."""
         for model, version in {*before, *now}:
             self._serving.set(float((model, version) in now), {"model": model, "version": version})
 
@@ -71,7 +71,7 @@ class AccessLog:
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def observe(self, record: AccessRecord) -> None:
-        """Notes a request."""
+        """Notes an answered request."""
         self._lines.append(json.dumps(as_document(record, time.time())))
 
     def flush(self) -> None:

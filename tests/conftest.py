@@ -1,11 +1,14 @@
 """What the tests feed on: drawn scenes, packed into several small shards."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torchvision  # noqa: F401 - before tensorflow, whichever test imports that first
 from hypothesis import settings
 
 from scenerec.config.train import TrainConfig
@@ -15,6 +18,21 @@ from scenerec.data.synthetic import draw_scenes
 from tests.web import WebServer
 
 MakeConfig = Callable[..., TrainConfig]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several workers share the cores: threads of their own would only wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+class _TorchvisionFirst(MetaPathFinder):
+    """Imports torchvision before tensorflow, whichever test imports that first: the other way round it crashes."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "tensorflow":
+            import torchvision  # noqa: F401
+
+
+sys.meta_path.insert(0, _TorchvisionFirst())
 
 # A machine that others use as well is slow at times.
 settings.register_profile("untimed", deadline=None)
@@ -37,25 +55,32 @@ def scenes(scenes_folder: Path) -> Path:
     return destination
 
 
+def small_config(scenes: Path, output: Path, **blocks: Any) -> TrainConfig:
+    """A training config over `scenes`; keywords such as `optimize={"lr": 0.1}` are merged into its blocks."""
+    document: dict[str, Any] = {
+        "kind": "train",
+        "name": "test",
+        "framework": "torch",
+        "data": {"train": f"{scenes}/train", "val": f"{scenes}/val", "image_size": 32},
+        "model": {"arch": "resnet18"},
+        "optimize": {"epochs": 2, "global_batch_size": 16, "lr": 0.02},
+        "output": str(output),
+    }
+    for name, value in blocks.items():
+        document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
+    return TrainConfig.model_validate(document)
+
+
 @pytest.fixture
 def make_config(scenes: Path, tmp_path: Path) -> MakeConfig:
-    """A small training config over `scenes`; keywords such as `optimize={"lr": 0.1}` are merged into its blocks."""
+    """`small_config` whose runs are the test's own."""
+    return partial(small_config, scenes, tmp_path / "runs")
 
-    def make(**blocks: Any) -> TrainConfig:
-        document: dict[str, Any] = {
-            "kind": "train",
-            "name": "test",
-            "framework": "torch",
-            "data": {"train": f"{scenes}/train", "val": f"{scenes}/val", "image_size": 32},
-            "model": {"arch": "resnet18"},
-            "optimize": {"epochs": 2, "global_batch_size": 16, "lr": 0.02},
-            "output": str(tmp_path / "runs"),
-        }
-        for name, value in blocks.items():
-            document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
-        return TrainConfig.model_validate(document)
 
-    return make
+@pytest.fixture(scope="session")
+def make_shared_config(scenes: Path) -> MakeConfig:
+    """`small_config` whose runs are kept for other tests, each under a name of its own."""
+    return partial(small_config, scenes, scenes.parent / "runs")
 
 
 @pytest.fixture

@@ -10,8 +10,11 @@ from typing import Any
 
 import requests
 from PIL import Image
+from typer.testing import CliRunner
 
+from cluster import loopback
 from cluster.local import LocalCluster
+from scenerec.cli import app
 
 
 def picture(colour: str) -> bytes:
@@ -25,17 +28,37 @@ PICTURES = {label: picture(colour) for label, colour in {"red": "red", "green": 
 """By what a tiny bundle (tests.tiny_bundle) says of them."""
 
 
+PORTS = loopback.free_ports(("http", "grpc"))
+"""Of the cluster's endpoint, which all applications of the tests share."""
+URL = f"http://127.0.0.1:{PORTS['http']}"
+
+
 def scenerec(*arguments: str, code: int = 0) -> str:
-    """What the command prints, on either stream."""
+    """What the command prints, on either stream, as a user's process."""
     command = [sys.executable, "-m", "scenerec", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
+def command(*arguments: str, code: int = 0) -> str:
+    """What the command prints, on either stream, in this process: it imports nothing anew."""
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
 def status(application: str) -> dict[str, Any]:
-    """What `serve status` says of it."""
-    return json.loads(scenerec("serve", "status", application, "--json").splitlines()[-1])["applications"][0]
+    """What `serve status` says of it, by a job on the cluster."""
+    return json.loads(command("serve", "status", application, "--json").splitlines()[-1])["applications"][0]
+
+
+def status_when(application: str, condition: Callable[[dict[str, Any]], bool], patience_s: float = 150) -> Any:
+    """The first status for which it holds."""
+    ends_at = time.monotonic() + patience_s
+    while not condition(found := status(application)):
+        assert time.monotonic() < ends_at, found
+    return found
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float = 150) -> None:

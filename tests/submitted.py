@@ -8,10 +8,15 @@ from typing import Any
 import yaml
 
 
+def submit_file(file: Path, *arguments: str, timeout_s: float = 280) -> "subprocess.CompletedProcess[str]":
+    """Submits the job of a YAML file."""
+    command = [sys.executable, "-m", "scenerec", "submit", str(file), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+
+
 def submit_document(
     file: Path, document: dict[str, Any], *arguments: str, timeout_s: float = 280
 ) -> "subprocess.CompletedProcess[str]":
     """Writes the document to `file` and submits it."""
     file.write_text(yaml.safe_dump(document))
-    command = [sys.executable, "-m", "scenerec", "submit", str(file), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+    return submit_file(file, *arguments, timeout_s=timeout_s)

@@ -6,25 +6,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import psutil
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.screen.step_lines import StepLines
+from scenerec.errors import ConfigError
+from scenerec.export.conversion.child_process import ChildLimits
 from scenerec.export.formats.table import FORMATS, find_format
+from scenerec.export.options import Options
+from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source, with_plain_input
 from scenerec.export.steps import Step, step
-from scenerec.export.targets import TARGETS, find_target
+from scenerec.export.targets import TARGETS, Target, find_target
+from scenerec.inference.predictors.trained_model import read_labels
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they import torch and onnx
     from scenerec.export.exporter import Exported
     from scenerec.export.graphs.providers import Support
-    from scenerec.export.source import Source, Stated
-    from scenerec.export.targets import Target
+
+app = typer.Typer()
 
 _MODULES_SHOWN = 3
 _OPERATORS_SHOWN = 4
 
 
+@app.command()
 def export(
     source: Annotated[
         str | None,
@@ -43,11 +53,15 @@ def export(
             metavar="DEST",
             help="The bundle: a folder or s3://.",
             show_default="RUN/bundles/PRECISION",
+            rich_help_panel="Bundle",
         ),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: best, last or a name.")] = "best",
+    checkpoint: Annotated[str, typer.Option(help="Of a run: best, last or a name.", rich_help_panel="Source")] = "best",
     keras: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Any .keras file or SavedModel.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Any .keras file or SavedModel.", show_default=False, rich_help_panel="Source"
+        ),
     ] = None,
     torch: Annotated[
         str | None,
@@ -55,34 +69,60 @@ def export(
             metavar="MODULE:CALLABLE",
             help="Any torch.nn.Module: what this callable returns. Imports the module, and so runs its code.",
             show_default=False,
+            rich_help_panel="Source",
         ),
     ] = None,
-    target: Annotated[str, typer.Option(help=f"Where it will run: {', '.join(TARGETS)}.")] = "any",
-    list_targets: Annotated[bool, typer.Option("--list-targets", help="Show what each target picks, and why.")] = False,
+    target: Annotated[
+        str, typer.Option(help=f"Where it will run: {', '.join(TARGETS)}.", rich_help_panel="Bundle")
+    ] = "any",
+    list_targets: Annotated[
+        bool, typer.Option("--list-targets", help="Show what each target picks, and why.", rich_help_panel="Bundle")
+    ] = False,
     precision: Annotated[
         str | None,
         typer.Option(
-            metavar=f"[{'|'.join(FORMATS)}]",
+            metavar=options.either_of(FORMATS),
+            callback=options.check_one_of(FORMATS),
             help="Arithmetic of the model. int8 finds the scales of activations on training images; int8-dynamic (for "
             "transformers) finds them at each call.",
             show_default="the target's",
+            rich_help_panel="Bundle",
         ),
     ] = None,
     max_top1_drop: Annotated[
-        float, typer.Option(min=0, max=100, help="Top-1 that int8 and TFLite may lose on the whole set, in points.")
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Top-1 that int8 and TFLite may lose on the whole set, in points.",
+            rich_help_panel="Quantization",
+        ),
     ] = 0.5,
     calibration_data: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
+        typer.Option(
+            metavar="SET",
+            help="Packed set to calibrate int8 on.",
+            show_default="the run's training set",
+            rich_help_panel="Quantization",
+        ),
     ] = None,
-    calibration_images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 256,
+    calibration_images: Annotated[
+        int, typer.Option(min=1, help="How many of its images.", rich_help_panel="Quantization")
+    ] = 256,
     route: Annotated[
         Literal["auto", "tf2onnx", "twin"],
-        typer.Option(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
+        typer.Option(
+            help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin.",
+            rich_help_panel="Bundle",
+        ),
     ] = "auto",
-    opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 18,
+    opset: Annotated[int, typer.Option(help="ONNX operator set.", rich_help_panel="Bundle")] = 18,
     plain_input: Annotated[
-        bool, typer.Option("--plain-input", help="Take normalised float NCHW pixels, not uint8 images.")
+        bool,
+        typer.Option(
+            "--plain-input", help="Take normalised float NCHW pixels, not uint8 images.", rich_help_panel="Bundle"
+        ),
     ] = False,
     data: Annotated[
         str | None,
@@ -90,33 +130,60 @@ def export(
             metavar="SET",
             help="Packed set to verify on, and for int8 to measure the accuracy on.",
             show_default="the run's validation set",
+            rich_help_panel="Verification",
         ),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 64,
+    images: Annotated[int, typer.Option(min=1, help="How many of its images.", rich_help_panel="Verification")] = 64,
     labels: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Class names, one a line.", show_default="those of the training set"),
+        typer.Option(
+            metavar="FILE",
+            help="Class names, one a line.",
+            show_default="those of the training set",
+            rich_help_panel="Source",
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the model.", show_default="the run's")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the model.", show_default="the run's", rich_help_panel="Source")
+    ] = None,
     arch: Annotated[
-        str | None, typer.Option(help="Architecture of a weight file that does not tell.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Architecture of a weight file that does not tell.", show_default=False, rich_help_panel="Source"
+        ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the images in pixels.", show_default="as in training")
+        int | None,
+        typer.Option(
+            min=1, help="Side of the images in pixels.", show_default="as in training", rich_help_panel="Source"
+        ),
     ] = None,
     eval_crop_ratio: Annotated[
         float | None,
-        typer.Option(min=0.01, max=1, help="Share of the resized image that is kept.", show_default="as in training"),
+        typer.Option(
+            min=0.01,
+            max=1,
+            help="Share of the resized image that is kept.",
+            show_default="as in training",
+            rich_help_panel="Source",
+        ),
     ] = None,
     mean: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
+        str | None,
+        typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's", rich_help_panel="Source"),
     ] = None,
     std: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
+        str | None,
+        typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's", rich_help_panel="Source"),
     ] = None,
-    memory_gb: Annotated[float, typer.Option(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
+    memory_gb: Annotated[
+        float, typer.Option(min=1, help="That tf2onnx may take, in GiB.", rich_help_panel="Bundle")
+    ] = 4.0,
     check: Annotated[
-        bool, typer.Option("--check", help="Show for each execution provider which nodes it takes.")
+        bool,
+        typer.Option(
+            "--check", help="Show for each execution provider which nodes it takes.", rich_help_panel="Verification"
+        ),
     ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
@@ -144,9 +211,6 @@ def export(
 
         scenerec export --torch my_models:build --image-size 224 --labels classes.txt --data packed/val -o bundles/own
     """
-    from cluster.environment import use_store_environment
-    from scenerec.errors import ConfigError
-
     if list_targets:
         _print_targets(tuple(TARGETS.values()), as_json)
         return
@@ -161,10 +225,8 @@ def export(
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
     with quiet_frameworks(verbose) as terminal, StepLines(terminal) as lines:
+        # Imports torch and onnx, for which --help and --list-targets need not wait; what they greet with is unheard.
         from scenerec.export import exporter
-        from scenerec.export.conversion.child_process import ChildLimits
-        from scenerec.export.options import Options
-        from scenerec.export.source import with_plain_input
 
         stated = _stated(name, arch, image_size, eval_crop_ratio, mean, std, labels)
         lines.say(Step("start-up", _age_s()))
@@ -204,14 +266,11 @@ def export(
 
 def _age_s() -> float:
     """Seconds since this process was started."""
-    import psutil
 
     return time.time() - psutil.Process().create_time()
 
 
-def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: "Stated") -> "Source":
-    from scenerec.export.source import keras_source, open_source, torch_source
-
+def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: Stated) -> Source:
     if keras is not None:
         return keras_source(keras.expanduser(), stated)
     if torch is not None:
@@ -228,10 +287,7 @@ def _stated(
     mean: str | None,
     std: str | None,
     labels: str | None,
-) -> "Stated":
-    from scenerec.export.source import Stated
-    from scenerec.inference.predictors.trained_model import read_labels
-
+) -> Stated:
     return Stated(
         name=name,
         arch=arch,
@@ -244,8 +300,6 @@ def _stated(
 
 
 def _three(option: str, values: str | None) -> tuple[float, float, float] | None:
-    from scenerec.errors import ConfigError
-
     if values is None:
         return None
     try:
@@ -297,9 +351,6 @@ def _print_quantization(taken: dict[str, Any], fp32: dict[str, Any]) -> None:
 
 
 def _print_support(supported: tuple["Support", ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(box=None, pad_edge=False)
     for heading in ("PROVIDER", "TAKES", "FALLS BACK TO THE CPU", "NOTE"):
         table.add_column(heading)
@@ -322,10 +373,7 @@ def _fall_back(operator: str, nodes: int, modules: tuple[str, ...]) -> str:
     return f"{operator} x{nodes} ({', '.join(named[:_MODULES_SHOWN])}{more})"
 
 
-def _print_targets(targets: tuple["Target", ...], as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _print_targets(targets: tuple[Target, ...], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(target) for target in targets]))
         return

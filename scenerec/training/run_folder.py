@@ -8,8 +8,8 @@ from typing import Any
 
 from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_config, parse_job
+from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
-from scenerec.config.tune import TuneConfig
 from scenerec.data.augment import AUGMENT_VERSION
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
@@ -38,8 +38,8 @@ class RunFolder:
         """
         return parse_config(self._config_text(), f"{self.url}/config.yaml", overrides)
 
-    def read_job(self, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
-        """Reads config.yaml as `read_config` does, of a run or of a search."""
+    def read_job(self, overrides: Iterable[str] = ()) -> JobConfig:
+        """Reads config.yaml as `read_config` does, of a run of any kind that is submitted."""
         return parse_job(self._config_text(), f"{self.url}/config.yaml", overrides)
 
     def _config_text(self) -> str:

@@ -59,7 +59,7 @@ class V2TensorMetadataBody(OpenJsonBody):
     name: str
     datatype: Datatype
     shape: tuple[Annotated[int, Field(ge=-1)], ...]
-    """-1 for any length."""
+    """Lengths of its axes; -1 for any length."""
 
 
 @dataclass

@@ -17,10 +17,10 @@ from typing import Any
 from scenerec.config.serve import ServeConfig, ServedModelConfig
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.inference.bundles.registry import Registry
+from serve.loaded_version import EngineOptions, load_version
 from serve.rollout.assignment import Assignment, Placement, Report
 from serve.rollout.bundle_cache import cache_folder, digest_of, open_placement
 from serve.rollout.plan import ModelState, Placements, advance, failure, needs_proof, refuse, roll_back
-from serve.shelf import EngineOptions, load_version
 
 logger = logging.getLogger("ray.serve")
 
@@ -31,7 +31,10 @@ _HISTORY = 100
 
 
 class Rollout:
-    """See the module. Ray Serve calls `reconfigure` with a ServeConfig's document, first and when it changes."""
+    """Decides what the replicas of an application serve: it follows the registry's aliases.
+
+    Ray Serve calls `reconfigure` with a ServeConfig's document, first and when it changes.
+    """
 
     def __init__(self) -> None:
         self._config: ServeConfig
@@ -79,7 +82,7 @@ class Rollout:
         self._reports.pop(replica, None)
 
     def status(self) -> dict[str, Any]:
-        """For people: what is served, wanted and refused, by whom, and what happened."""
+        """What is served, wanted and refused, by whom, and what happened, for people."""
         return {
             "name": self._config.name,
             "config": self._config.model_dump(mode="json"),

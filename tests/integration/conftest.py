@@ -1,13 +1,30 @@
 """One embedded cluster for all integration tests: real Ray, real S3."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from cluster import local
+from scenerec.config.train import TrainConfig
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
+from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
+from tests.local_run import FINISHED_RUN, FinishedRun, train_here
+from tests.served import command
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n 2 --dist loadgroup`, one worker has the cluster and all files that use it, in their order."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    ours = [item for item in items if isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents]
+    on_cluster = {item.path for item in ours if "cluster" in item.fixturenames}
+    for item in ours:
+        item.add_marker(pytest.mark.xdist_group("cluster" if item.path in on_cluster else item.path.stem))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,3 +48,31 @@ def cluster() -> Iterator[local.LocalCluster]:
             yield started
         finally:
             local.stop(Path(home), purge=True)
+
+
+@pytest.fixture(scope="session")
+def stored_scenes(cluster: local.LocalCluster, scenes_folder: Path) -> str:
+    """The drawn scenes in the store: `train` of 100 and `val` of 36 images, each in several shards."""
+    url = "s3://scenes/drawn"
+    pack(PackRequest(source=scenes_folder, destination=url, options=PackOptions(shard_mb=0.03)))
+    return url
+
+
+@pytest.fixture(scope="session")
+def finished_run(make_shared_config: Callable[..., TrainConfig]) -> Callable[[str], FinishedRun]:
+    """The run in a framework that tests only read; trained when first asked for, without a cluster."""
+
+    @cache
+    def trained(framework: str) -> FinishedRun:
+        config = make_shared_config(name=framework, framework=framework, **FINISHED_RUN)
+        events: list[Event] = []
+        return FinishedRun(config, train_here(config, events.append), events)
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def tiny_application(cluster: local.LocalCluster) -> Iterator[None]:
+    """What several files deploy and change in turn, so that Ray Serve starts once; ended with the session."""
+    yield
+    command("serve", "stop", "tiny")

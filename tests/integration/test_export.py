@@ -12,8 +12,7 @@ from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
 from scenerec.config.train import TrainConfig
-from scenerec.data.packed_set import open_set
-from scenerec.data.synthetic import PLACES
+from scenerec.data.synthetic_scenes import PLACES
 from scenerec.errors import ConfigError
 from scenerec.export.conversion.child_process import ChildLimits
 from scenerec.export.exporter import default_destination, export
@@ -23,17 +22,9 @@ from scenerec.export.steps import Step
 from scenerec.inference.bundles.bundle import open_bundle, read_info
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import open_predictor
-from scenerec.training import tf_learner, torch_learner
-from scenerec.training.learner import Learner, TrainingJob
-from scenerec.training.loop import train
-from scenerec.training.preflight import plan_job
-from scenerec.world import World
+from tests.local_run import train_here
 
 ARCHITECTURES = {"torch": "resnet18", "tensorflow": "squeezenet1_1"}
-LEARNERS: dict[str, Callable[[TrainingJob, World], Learner]] = {
-    "torch": torch_learner.TorchLearner,
-    "tensorflow": tf_learner.TfLearner,
-}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +50,7 @@ def run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
             }
         )
         if framework not in done:
-            job = TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
-            train(job, World(), LEARNERS[framework](job, World()), lambda event: None, lambda metrics: None)
+            train_here(config)
             done.add(framework)
         return config.run_url
 

@@ -14,15 +14,11 @@ import pytest
 from scenerec.checkpoint import LearnerState, list_checkpoints, load_checkpoint
 from scenerec.config.file import dump_config
 from scenerec.config.train import TrainConfig
-from scenerec.data.packed_set import open_set
 from scenerec.models import torch_model
 from scenerec.models.freezing import frozen_names
-from scenerec.training.learner import TrainingJob
-from scenerec.training.loop import train
-from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder
-from scenerec.training.torch_learner import TorchLearner, use_threads
-from scenerec.world import World
+from scenerec.training.torch_learner import use_threads
+from tests.local_run import train_here
 
 WORLD_SIZE = 2
 
@@ -44,8 +40,7 @@ def test_two_workers_train_a_probe_as_one_does(make_probe: Any, framework: str) 
     probe = {"model": {"freeze": "backbone"}}
     one = make_probe(name="one", scale={"workers": 1}, **probe)
     use_threads(1)
-    job = TrainingJob(one, plan_job(one), open_set(one.data.train), open_set(one.data.val))
-    train(job, World(), TorchLearner(job, World()), lambda event: None, lambda metrics: None)
+    train_here(one)
     two = make_probe(name="two", framework=framework, **probe)
     run_workers(two)
     ours, theirs = last_state(one), last_state(two)

@@ -6,7 +6,6 @@ The tests share one application and change it in turn: they build on each other,
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +14,17 @@ import requests
 import tritonclient.grpc as by_grpc
 import tritonclient.http as by_http
 
-from cluster import loopback
 from cluster.local import LocalCluster
 from cluster.state import load_state
 from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.bundles.registry import Registry
 from serve.access.key_file import add_key
-from tests.served import PICTURES, replica_pids, scenerec, status, wait_until
+from tests.served import PICTURES, PORTS, URL, command, replica_pids, scenerec, status_when, wait_until
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle
 
 REGISTRY = "s3://scenes/serve-models"
 KEYS = "s3://scenes/serve-keys.yaml"
-PORTS = loopback.free_ports(("http", "grpc"))
-URL = f"http://127.0.0.1:{PORTS['http']}"
 CONFIG = f"""\
 kind: serve
 name: tiny
@@ -66,10 +62,9 @@ def config(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def deployed(config: Path) -> Iterator[str]:
+def deployed(config: Path, tiny_application: None) -> str:
     """What `serve deploy` printed."""
-    yield scenerec("serve", "deploy", str(config))
-    scenerec("serve", "stop", "tiny")
+    return scenerec("serve", "deploy", str(config))
 
 
 @pytest.mark.parametrize(
@@ -86,8 +81,11 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(
     config: Path, overrides: list[str], code: int, message: str
 ) -> None:
     settings = [part for override in overrides for part in ("--set", override)]
-    assert message in scenerec("serve", "deploy", str(config), *settings, code=code)
-    assert "no application" in scenerec("serve", "status", "tiny", code=7)
+    assert message in command("serve", "deploy", str(config), *settings, code=code)
+
+
+def test_nothing_has_started(config: Path) -> None:
+    assert "no application" in command("serve", "status", "tiny", code=7)
 
 
 def test_deploying_ends_with_the_address_and_what_is_served(deployed: str) -> None:
@@ -150,14 +148,12 @@ def test_a_version_that_fails_its_golden_images_never_answers_and_status_says_wh
 ) -> None:
     with SteadyLoad(URL, "tiny", PICTURES) as load:
         registry.move("tiny", "production", 3, "test", 2)
-        wait_until(
-            lambda: "refused" in status("tiny")["models"]["tiny"] and status("tiny")["models"]["tiny"]["refused"] != ""
-        )
+        told = status_when("tiny", lambda told: told["models"].get("tiny", {}).get("refused", "") != "")
     assert load.tally.lost == []
     assert load.tally.right.keys() == {"2"}
-    assert "does not answer its golden images" in status("tiny")["models"]["tiny"]["refused"]
+    assert "does not answer its golden images" in told["models"]["tiny"]["refused"]
     registry.move("tiny", "production", 2, "test", 3)
-    wait_until(lambda: status("tiny")["models"]["tiny"]["refused"] == "")
+    status_when("tiny", lambda told: told["models"]["tiny"]["refused"] == "")
 
 
 def test_while_the_store_is_away_requests_are_answered(
@@ -180,10 +176,10 @@ def test_while_the_store_is_away_requests_are_answered(
 
 def test_it_scales_with_its_load_and_loses_nothing(deployed: str, cluster: LocalCluster) -> None:
     with SteadyLoad(URL, "tiny", PICTURES, connections=1) as load:
-        said = scenerec("serve", "scale", "tiny", "--replicas", "1")
+        said = command("serve", "scale", "tiny", "--replicas", "1")
         assert "RUNNING" in said
         wait_until(lambda: len(replica_pids(cluster, "tiny")) == 1)
-        scenerec("serve", "scale", "tiny", "--replicas", "2")
+        command("serve", "scale", "tiny", "--replicas", "2")
         wait_until(lambda: len(replica_pids(cluster, "tiny")) == 2)
     assert load.tally.lost == []
 
@@ -192,7 +188,7 @@ def test_keys_are_asked_for_and_a_new_one_is_known_without_a_restart(
     deployed: str, config: Path, cluster: LocalCluster
 ) -> None:
     first = add_key(KEYS, "first", None, 20)
-    scenerec("serve", "deploy", str(config), "--set", f"http.api_keys={KEYS}", "--set", "scale.min_replicas=1")
+    command("serve", "deploy", str(config), "--set", f"http.api_keys={KEYS}", "--set", "scale.min_replicas=1")
     pids = replica_pids(cluster, "tiny")
     with Client(URL, retries=0) as client, pytest.raises(UnauthorizedError):
         client.predict("tiny", PICTURES["red"])
@@ -219,7 +215,7 @@ def test_it_grows_under_load_goes_to_nothing_when_idle_and_comes_back(
         "downscale_delay_s": 3,
     }
     settings = [part for key, value in scale.items() for part in ("--set", f"scale.{key}={value}")]
-    scenerec("serve", "deploy", str(config), *settings)
+    command("serve", "deploy", str(config), *settings)
     with SteadyLoad(URL, "tiny", PICTURES, connections=8) as load:
         wait_until(lambda: len(replica_pids(cluster, "tiny")) == 2)
     assert load.tally.lost == []

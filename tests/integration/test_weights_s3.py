@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,23 +11,17 @@ import torch
 
 from cluster.local import LocalCluster
 from scenerec.config.train import TrainConfig
-from scenerec.data.packed_set import open_set
 from scenerec.errors import ModelError
 from scenerec.job_log import Event, Note
 from scenerec.models import torch_model
 from scenerec.models.weights.cache import WeightCache, file_of_url
 from scenerec.storage import S3Storage
-from scenerec.training import tf_learner, torch_learner
-from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.preflight import check_job, plan_job
 from scenerec.world import World
+from tests.local_run import LEARNERS, open_job, train_here
 from tests.web import WebServer
 
-LEARNERS: dict[str, Callable[[TrainingJob, World], Learner]] = {
-    "torch": torch_learner.TorchLearner,
-    "tensorflow": tf_learner.TfLearner,
-}
 ARCH = "mobilenet_v3_small"
 HEAD = "classifier.3."
 
@@ -70,7 +64,7 @@ def test_a_fine_tune(
     web.stop()  # the cluster has no way to the internet
     assert dict(check_job(config).rows())["weights"] == words
 
-    job = TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
+    job = open_job(config)
     learner = LEARNERS[framework](job, World())
     given, drawn = torch_model.state(pretrained), torch_model.state(torch_model.build(ARCH, 4, seed=0))
     for key, array in learner.state().model.items():
@@ -114,8 +108,7 @@ def test_without_a_network_the_place_in_the_store_is_told(
 
 def test_weights_of_a_run_in_the_store(make_config: Any, output: str) -> None:
     first = make_config(name="first", model={"arch": ARCH}, optimize={"epochs": 1}, output=output)
-    job = TrainingJob(first, plan_job(first), open_set(first.data.train), open_set(first.data.val))
-    train(job, World(), torch_learner.TorchLearner(job, World()), lambda event: None, lambda metrics: None)
+    train_here(first)
     second = make_config(name="second", model={"arch": ARCH, "weights": first.run_url}, output=output)
     assert check_job(second).plan.weights == first.run_url
     with pytest.raises(ModelError, match=f"{first.run_url}: are of {ARCH}, and model.arch is resnet18"):

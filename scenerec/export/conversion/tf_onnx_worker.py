@@ -69,11 +69,12 @@ def load(request: NetworkRequest, weights: Path) -> LoadedModel:
 def _load_twin(request: NetworkRequest, weights: Path) -> LoadedModel:
     from safetensors.numpy import load_file
 
-    from scenerec.models import keras_twin, tf_model, torch_model
+    from scenerec.models import tf_model, torch_model
+    from scenerec.models.keras_twin.builder import twin
 
     assert request.arch is not None and request.classes is not None and request.image_size is not None
     network = torch_model.build(request.arch, request.classes, seed=0)
-    model = keras_twin.twin(network, request.image_size, name=request.arch)
+    model = twin(network, request.image_size, name=request.arch)
     del network
     tf_model.load_state(model, load_file(weights))
     return LoadedModel(lambda images: model(images, training=False), request.image_size, _layer_names(model), model)

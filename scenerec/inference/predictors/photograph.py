@@ -17,7 +17,7 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from scenerec.data.augment import CenterCrop, center_crop
-from scenerec.data.packing.upright import ORIENTATION_TAG, UPRIGHT, orientation_of, to_rgb
+from scenerec.data.upright import ORIENTATION_TAG, UPRIGHT, orientation_of, to_rgb
 from scenerec.errors import DataError, first_line
 
 FORMATS = ("JPEG", "PNG", "WEBP")

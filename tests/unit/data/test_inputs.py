@@ -38,14 +38,18 @@ def assert_equal(ours: list, theirs: list, most: int = 1) -> None:
     assert np.mean([(difference > 0).mean() for difference in differences]) < 2e-3
 
 
-@pytest.mark.parametrize(
-    "augment",
-    [
-        {"crop_scale": (1, 1), "crop_ratio": (1, 1), "flip": False},
-        {"crop_scale": (0.2, 1.0)},
-        {"crop_scale": (0.2, 1.0), "color_jitter": 0.4},
-    ],
-)
+AUGMENTATIONS: list[dict[str, Any]] = [
+    {"crop_scale": (1, 1), "crop_ratio": (1, 1), "flip": False},
+    {"crop_scale": (0.2, 1.0)},
+    {"crop_scale": (0.2, 1.0), "color_jitter": 0.4},
+]
+
+
+def test_every_augmentation_is_compared() -> None:
+    assert {field for augment in AUGMENTATIONS for field in augment} == set(AugmentConfig.model_fields)
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_training_batches_are_the_same_in_both_frameworks(scenes: Path, augment: dict) -> None:
     data, settings = open_set(f"{scenes}/train"), config(scenes, **augment)
     ours = torch_arrays(torch_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 0))

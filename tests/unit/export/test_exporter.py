@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scenerec.data.packed_set import open_set
-from scenerec.data.synthetic import PLACES
+from scenerec.data.synthetic_scenes import PLACES
 from scenerec.errors import BundleError, ConfigError, ModelError
 from scenerec.export.conversion import torch_onnx
 from scenerec.export.exporter import default_destination, export

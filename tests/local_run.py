@@ -1,0 +1,45 @@
+"""Training in this process, without a cluster: what many tests begin with."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import open_set
+from scenerec.job_log import Event
+from scenerec.training import tf_learner, torch_learner
+from scenerec.training.learner import Learner, TrainingJob
+from scenerec.training.loop import train
+from scenerec.training.preflight import plan_job
+from scenerec.world import World
+
+LEARNERS: dict[str, Callable[[TrainingJob, World], Learner[Any]]] = {
+    "torch": torch_learner.TorchLearner,
+    "tensorflow": tf_learner.TfLearner,
+}
+
+
+def open_job(config: TrainConfig) -> TrainingJob:
+    """What a learner is made from: the config, its plan and its two data sets."""
+    return TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
+
+
+def train_here(config: TrainConfig, say: Callable[[Event], None] = lambda event: None) -> dict[str, Any]:
+    """Trains in the config's framework, to the end; returns the content of result.json."""
+    job = open_job(config)
+    return train(job, World(), LEARNERS[config.framework](job, World()), say, lambda metrics: None)
+
+
+class FinishedRun(NamedTuple):
+    """A run that nothing has interrupted: its config, its result.json and what it said."""
+
+    config: TrainConfig
+    result: dict[str, Any]
+    events: list[Event]
+
+
+FINISHED_RUN: dict[str, Any] = {
+    "model": {"arch": "mobilenet_v3_small"},  # with BatchNorm and dropout
+    "optimize": {"optimizer": "adamw", "lr": 0.002, "ema_decay": 0.9, "warmup_epochs": 1},
+    "checkpoint": {"every_steps": 2, "keep": 2},
+}
+"""Blocks of the finished run's config, which has two epochs of six steps."""
