@@ -5,6 +5,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
@@ -18,15 +19,19 @@ from typer.testing import CliRunner
 
 from scenerec import errors
 from scenerec.cli import app
+from scenerec.commands.lazy import LazyCommand
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
+from serve.errors import ErrorKind
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DECISIONS = ROOT / "docs/decisions/README.md"
 RECIPES = {"train": "places365-resnet50.yaml", "tune": "folder-search.yaml", "serve": "serve-photos.yaml"}
 
 BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+ANY_BLOCK = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"((?:scenerec|cluster|jobs|serve|tests|docs)/[\w./-]*)(?:::([\w.]+))?")
@@ -45,7 +50,7 @@ def blocks(document: Path, *languages: str) -> Iterator[tuple[str, str]]:
 
 
 def inline_code(document: Path) -> list[str]:
-    return CODE.findall(BLOCK.sub("", document.read_text()))
+    return CODE.findall(ANY_BLOCK.sub("", document.read_text()))
 
 
 def shell_commands(script: str) -> Iterator[list[str]]:
@@ -68,12 +73,18 @@ def check_command(words: list[str], is_complete: bool) -> None:
         name = arguments.pop(0)
         command = command.get_command(context, name)
         assert command is not None, f"no command: {' '.join(words)}"
-        command = command.load() if hasattr(command, "load") else command  # it may be imported only when it is needed
+        command = command.load() if isinstance(command, LazyCommand) else command
         context = typer.Context(command, parent=context, info_name=name)
     if is_complete and not isinstance(command, TyperGroup) and "--help" not in arguments:
         command.make_context(context.info_name, arguments)
     else:
         command.make_parser(context).parse_args(arguments)
+
+
+@of_each_document
+def test_blocks_are_checked_or_plain_text(document: Path) -> None:
+    languages = {info.split(" ")[0] for info, _ in BLOCK.findall(document.read_text())}
+    assert languages <= {"sh", "yaml", "python", "text"}
 
 
 @of_each_document
@@ -94,7 +105,7 @@ def test_commands_are_those_of_the_command_line(document: Path) -> None:
         ("scenerec data pakc photos/ packed/", "no command"),
         ("scenerec submit train.yaml --sett optimize.lr=0.1", "No such option"),
         ("scenerec data pack photos/", "Missing parameter: dest"),
-        ("scenerec export runs/photos --precision int9", "'int9' is not one of"),
+        ("scenerec export runs/photos --opset new", "valid integer"),
     ],
 )
 def test_a_command_that_does_not_exist_is_noticed(line: str, problem: str) -> None:
@@ -131,7 +142,7 @@ def merged(base: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 @of_each_document
 def test_links_lead_somewhere(document: Path) -> None:
-    for link in LINK.findall(BLOCK.sub("", document.read_text())):
+    for link in LINK.findall(ANY_BLOCK.sub("", document.read_text())):
         if link.startswith(("http://", "https://")):
             continue
         path, _, anchor = link.partition("#")
@@ -140,8 +151,15 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_page_is_in_the_index() -> None:
+    listed = {(ROOT / "docs" / link).resolve() for link in LINK.findall((ROOT / "docs/README.md").read_text())}
+    records = {path for path in DOCS if path.parent.name == "decisions" and path.name != "README.md"}
+    assert set(DOCS) - records <= listed | {ROOT / "README.md", ROOT / "docs/README.md"}
+    assert records <= {(ROOT / "docs/decisions" / link).resolve() for link in LINK.findall(DECISIONS.read_text())}
+
+
 def anchors(document: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", document.read_text()), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", ANY_BLOCK.sub("", document.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -155,6 +173,7 @@ def test_named_files_and_what_they_define_exist(document: Path) -> None:
             assert name is None or name in definitions(ROOT / path), code
 
 
+@cache
 def definitions(file: Path) -> set[str]:
     def of(body: list[ast.stmt], prefix: str) -> Iterator[str]:
         for node in body:
@@ -213,3 +232,9 @@ def test_exit_codes_are_listed() -> None:
     }
     defined = {name: kind.exit_code for name, kind in vars(errors).items() if isinstance(kind, type)}
     assert defined.items() <= listed.items()
+
+
+def test_error_codes_of_the_endpoint_are_listed() -> None:
+    rows = re.findall(r"^\| (4\d\d|5\d\d) \| ([^|]*) \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    listed = {(int(status), code) for status, codes in rows for code in CODE.findall(codes)}
+    assert listed == {(kind.status, kind.code) for kind in ErrorKind}
