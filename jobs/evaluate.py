@@ -3,7 +3,7 @@
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ray
 
@@ -15,6 +15,7 @@ from scenerec.inference.evaluation.predictions import Predictions, merge, shares
 from scenerec.inference.evaluation.report import write_outcome
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.job_log import Note
+from scenerec.json_object import JsonObject
 
 SHARES_PER_WORKER = 8
 """A worker that is slow, or lost, costs the others an eighth of its part."""
@@ -28,7 +29,7 @@ class Share(NamedTuple):
     samples: range
 
 
-def run_file(file: str) -> dict[str, Any]:
+def run_file(file: str) -> JsonObject:
     """Evaluates what the request in `file` asks for; returns what the result says of it. Raises ScenerecError."""
     request = EvaluationRequest.model_validate_json(Path(file).read_bytes())
     if request.output:

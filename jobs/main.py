@@ -4,11 +4,11 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
 from jobs.log import say
 from scenerec.errors import ScenerecError
 from scenerec.job_log import Failure, RunResult
+from scenerec.json_object import JsonObject
 
 
 def main(module: str) -> int:
@@ -20,7 +20,7 @@ def main(module: str) -> int:
     return run_job(import_module(module).run_file, sys.argv[1])
 
 
-def run_job(run_file: Callable[[str], dict[str, Any]], file: str) -> int:
+def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
     """Says what `run_file` returns, as the job's result, or the ScenerecError that it raises; returns the exit code."""
     try:
         say(RunResult(run_file(file)))

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import ray
 
@@ -12,9 +11,10 @@ from jobs.log import ImageNotes
 from jobs.main import main
 from jobs.ray_tasks import Result, Task, run_tasks
 from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.json_object import JsonObject
 
 
-def run_file(file: str) -> dict[str, Any]:
+def run_file(file: str) -> JsonObject:
     """Packs what the request in `file` asks for; returns what the result says of it. Raises ScenerecError."""
     request = PackRequest.model_validate_json(Path(file).read_bytes())
     ray.init(log_to_driver=False, logging_level="ERROR")

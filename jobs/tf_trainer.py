@@ -14,7 +14,7 @@ from jobs.ray_private import free_address
 
 
 class TensorflowTrainer(LightTrainer):
-    """In place of `ray.train.tensorflow.TensorflowTrainer`.
+    """Trains in TensorFlow, in place of `ray.train.tensorflow.TensorflowTrainer`.
 
     Unpickling Ray's own config imports tensorflow before torchvision, and in this order the two abort the worker (each
     registers LLVM's options); it also asks for Keras 2.

@@ -17,7 +17,7 @@ _SHUTDOWN_PATIENCE_S = 5.0
 
 
 class TorchTrainer(LightTrainer):
-    """In place of `ray.train.torch.TorchTrainer`, which imports torch in the driver and in the controller."""
+    """Trains in torch, in place of `ray.train.torch.TorchTrainer`, which imports torch in driver and controller."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(backend_config=ProcessGroupConfig(), **settings)

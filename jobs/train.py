@@ -15,6 +15,7 @@ from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.job_log import Event
+from scenerec.json_object import JsonObject
 from scenerec.storage import open_storage
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
@@ -48,12 +49,12 @@ class Reporter:
         ray.train.report(metrics.as_dict())
 
 
-def run_file(file: str) -> dict[str, Any]:
+def run_file(file: str) -> JsonObject:
     """Trains by the config in `file` and returns the content of result.json. Raises ScenerecError."""
     return run(load_config(file))
 
 
-def run(config: TrainConfig) -> dict[str, Any]:
+def run(config: TrainConfig) -> JsonObject:
     """Trains on the workers of this cluster and returns the content of result.json.
 
     Raises ScenerecError, also for one that a worker met.
@@ -61,7 +62,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
     return fit(config, plan_job(config), job_id(), Reporter())
 
 
-def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> dict[str, Any]:
+def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> JsonObject:
     """Trains by a plan, as `run` does; `attempt` is unique among the attempts at this run.
 
     Raises ScenerecError, also for one that a worker met.
@@ -112,7 +113,7 @@ def _trainer(framework: str) -> Any:
     return TensorflowTrainer
 
 
-def train_on_worker(settings: dict[str, Any]) -> None:
+def train_on_worker(settings: JsonObject) -> None:
     """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
     import ray.train
 
@@ -156,7 +157,7 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     return tf_learner.TfLearner(job, world)
 
 
-def _failure(config: TrainConfig, attempt: str) -> dict[str, Any] | None:
+def _failure(config: TrainConfig, attempt: str) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
     folder = open_storage(config.run_url)
     failure = json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
@@ -171,7 +172,7 @@ def _raise_failure(config: TrainConfig, attempt: str) -> None:
         raise error
 
 
-def _ray_storage(url: str) -> dict[str, Any]:
+def _ray_storage(url: str) -> JsonObject:
     """Where Ray Train keeps its own notes of a run: in the run's folder, which all nodes reach."""
     if not url.startswith("s3://"):
         return {"storage_path": url}
@@ -179,7 +180,7 @@ def _ray_storage(url: str) -> dict[str, Any]:
 
     from pyarrow.fs import S3FileSystem
 
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         parts = urlsplit(endpoint)
         options = {"endpoint_override": parts.netloc, "scheme": parts.scheme}

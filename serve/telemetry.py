@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
@@ -85,9 +84,9 @@ class AccessLog:
             file.write("\n".join(lines) + "\n")
 
 
-def as_document(record: AccessRecord, now_s: float) -> dict[str, Any]:
+def as_document(record: AccessRecord, now_s: float) -> dict[str, str | float]:
     """What the access log says of a request; what does not apply is left out."""
-    document: dict[str, Any] = {
+    document: dict[str, str | float] = {
         "time": round(now_s, 3),
         "request_id": record.request_id,
         "method": record.method,

@@ -19,40 +19,24 @@ from scenerec.errors import ClusterError
 
 app = typer.Typer()
 
+_size, _store, _tls = map(options.panel, ("Size", "Store", "TLS"))
+
 
 @app.command(epilog="Example: scenerec cluster up --cpus 4 --bucket models")
 def up(
     cpus: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="CPU cores to offer; all of them by default.", show_default=False, rich_help_panel="Size"
-        ),
+        int | None, _size(min=1, help="CPU cores to offer; all of them by default.", show_default=False)
     ] = None,
-    gpus: Annotated[
-        int | None,
-        typer.Option(min=0, help="GPUs to offer; all of them by default.", show_default=False, rich_help_panel="Size"),
-    ] = None,
+    gpus: Annotated[int | None, _size(min=0, help="GPUs to offer; all of them by default.", show_default=False)] = None,
     bucket: Annotated[
-        list[str],
-        typer.Option(
-            metavar="NAME", help="A bucket to create beside `scenes`. May be repeated.", rich_help_panel="Store"
-        ),
+        list[str], _store(metavar="NAME", help="A bucket to create beside `scenes`. May be repeated.")
     ] = [],  # noqa: B006
-    object_store_mb: Annotated[
-        int, typer.Option(min=80, help="Shared memory of Ray, in MB.", rich_help_panel="Size")
-    ] = 300,
-    no_store: Annotated[
-        bool, typer.Option("--no-store", help="Use the store that the AWS variables name.", rich_help_panel="Store")
-    ] = False,
+    object_store_mb: Annotated[int, _size(min=80, help="Shared memory of Ray, in MB.")] = 300,
+    no_store: Annotated[bool, _store("--no-store", help="Use the store that the AWS variables name.")] = False,
     tls_certificate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="PEM: what is served speaks TLS alone, by this certificate.", rich_help_panel="TLS"
-        ),
+        Path | None, _tls(metavar="FILE", help="PEM: what is served speaks TLS alone, by this certificate.")
     ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="PEM: the certificate's key.", rich_help_panel="TLS")
-    ] = None,
+    tls_key: Annotated[Path | None, _tls(metavar="FILE", help="PEM: the certificate's key.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Start the cluster; what is up already is left as it is.

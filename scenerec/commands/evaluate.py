@@ -24,6 +24,10 @@ from scenerec.storage import open_storage
 
 app = typer.Typer()
 
+_images, _model, _comparison, _cluster, _results = map(
+    options.panel, ("Images", "Model", "Comparison", "Cluster", "Results")
+)
+
 _LISTED = 5
 _FRAMEWORKS = "torch or tensorflow: runs a checkpoint; by default the one that trained it."
 
@@ -38,76 +42,39 @@ def evaluate(
         str, typer.Argument(metavar="TARGET", help="A run, a checkpoint, a bundle or a .tflite file; local or s3://.")
     ],
     data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SET",
-            help="A packed set.",
-            show_default="the validation set of TARGET's training",
-            rich_help_panel="Images",
-        ),
+        str | None, _images(metavar="SET", help="A packed set.", show_default="the validation set of TARGET's training")
     ] = None,
-    framework: Annotated[
-        str | None, typer.Option(metavar="FRAMEWORK", help=_FRAMEWORKS, show_default=False, rich_help_panel="Model")
-    ] = None,
-    checkpoint: Annotated[
-        str, typer.Option(metavar="NAME", help="Of a run: best, last or a name.", rich_help_panel="Model")
-    ] = "best",
+    framework: Annotated[str | None, _model(metavar="FRAMEWORK", help=_FRAMEWORKS, show_default=False)] = None,
+    checkpoint: Annotated[str, _model(metavar="NAME", help="Of a run: best, last or a name.")] = "best",
     compare: Annotated[
         str | None,
-        typer.Option(
-            metavar="OTHER",
-            help="Evaluate OTHER as well: agreement, and whether the difference is chance.",
-            rich_help_panel="Comparison",
-        ),
+        _comparison(metavar="OTHER", help="Evaluate OTHER as well: agreement, and whether the difference is chance."),
     ] = None,
     compare_framework: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FRAMEWORK", help="As --framework, for OTHER.", show_default=False, rich_help_panel="Comparison"
-        ),
+        str | None, _comparison(metavar="FRAMEWORK", help="As --framework, for OTHER.", show_default=False)
     ] = None,
     crops: Annotated[
-        int,
-        typer.Option(
-            help="1: the centre; 10: corners, centre and their mirrors, probabilities averaged.",
-            rich_help_panel="Images",
-        ),
+        int, _images(help="1: the centre; 10: corners, centre and their mirrors, probabilities averaged.")
     ] = 1,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the set's first N images.", rich_help_panel="Images")
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images that the model is given at once.", rich_help_panel="Model")
-    ] = 32,
-    threads: Annotated[
-        int,
-        typer.Option(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.", rich_help_panel="Model"),
-    ] = 0,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", help="Share the set out to N processes of a cluster.", rich_help_panel="Cluster"
-        ),
-    ] = 0,
-    gpus_per_worker: Annotated[int, typer.Option(min=0, help="With --workers.", rich_help_panel="Cluster")] = 0,
+    limit: Annotated[int | None, _images(min=1, metavar="N", help="Only the set's first N images.")] = None,
+    batch_size: Annotated[int, _model(min=1, help="Images that the model is given at once.")] = 32,
+    threads: Annotated[int, _model(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.")] = 0,
+    workers: Annotated[int, _cluster(min=0, metavar="N", help="Share the set out to N processes of a cluster.")] = 0,
+    gpus_per_worker: Annotated[int, _cluster(min=0, help="With --workers.")] = 0,
     address: options.Address = None,
     output: Annotated[
         str | None,
-        typer.Option(
+        _results(
             "--output",
             "-o",
             metavar="URL",
             help="Folder or s3:// prefix for figures (evaluation.json), predictions and report. "
             "With --workers by default TARGET/evaluations/SET, where TARGET is a run.",
             show_default=False,
-            rich_help_panel="Results",
         ),
     ] = None,
     report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.html", help="Write the report, one file with pictures, here.", rich_help_panel="Results"
-        ),
+        Path | None, _results(metavar="FILE.html", help="Write the report, one file with pictures, here.")
     ] = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,

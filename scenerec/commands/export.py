@@ -30,6 +30,10 @@ if TYPE_CHECKING:  # they import torch and onnx
 
 app = typer.Typer()
 
+_bundle, _source, _quantization, _verification = map(
+    options.panel, ("Bundle", "Source", "Quantization", "Verification")
+)
+
 _MODULES_SHOWN = 3
 _OPERATORS_SHOWN = 4
 
@@ -47,143 +51,84 @@ def export(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(
+        _bundle(
             "--output",
             "-o",
             metavar="DEST",
             help="The bundle: a folder or s3://.",
             show_default="RUN/bundles/PRECISION",
-            rich_help_panel="Bundle",
         ),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: best, last or a name.", rich_help_panel="Source")] = "best",
+    checkpoint: Annotated[str, _source(help="Of a run: best, last or a name.")] = "best",
     keras: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH", help="Any .keras file or SavedModel.", show_default=False, rich_help_panel="Source"
-        ),
+        Path | None, _source(metavar="PATH", help="Any .keras file or SavedModel.", show_default=False)
     ] = None,
     torch: Annotated[
         str | None,
-        typer.Option(
+        _source(
             metavar="MODULE:CALLABLE",
             help="Any torch.nn.Module: what this callable returns. Imports the module, and so runs its code.",
             show_default=False,
-            rich_help_panel="Source",
         ),
     ] = None,
-    target: Annotated[
-        str, typer.Option(help=f"Where it will run: {', '.join(TARGETS)}.", rich_help_panel="Bundle")
-    ] = "any",
-    list_targets: Annotated[
-        bool, typer.Option("--list-targets", help="Show what each target picks, and why.", rich_help_panel="Bundle")
-    ] = False,
+    target: Annotated[str, _bundle(help=f"Where it will run: {', '.join(TARGETS)}.")] = "any",
+    list_targets: Annotated[bool, _bundle("--list-targets", help="Show what each target picks, and why.")] = False,
     precision: Annotated[
         str | None,
-        typer.Option(
+        _bundle(
             metavar=options.either_of(FORMATS),
             callback=options.check_one_of(FORMATS),
             help="Arithmetic of the model. int8 finds the scales of activations on training images; int8-dynamic (for "
             "transformers) finds them at each call.",
             show_default="the target's",
-            rich_help_panel="Bundle",
         ),
     ] = None,
     max_top1_drop: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=100,
-            help="Top-1 that int8 and TFLite may lose on the whole set, in points.",
-            rich_help_panel="Quantization",
-        ),
+        float, _quantization(min=0, max=100, help="Top-1 that int8 and TFLite may lose on the whole set, in points.")
     ] = 0.5,
     calibration_data: Annotated[
         str | None,
-        typer.Option(
-            metavar="SET",
-            help="Packed set to calibrate int8 on.",
-            show_default="the run's training set",
-            rich_help_panel="Quantization",
-        ),
+        _quantization(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
     ] = None,
-    calibration_images: Annotated[
-        int, typer.Option(min=1, help="How many of its images.", rich_help_panel="Quantization")
-    ] = 256,
+    calibration_images: Annotated[int, _quantization(min=1, help="How many of its images.")] = 256,
     route: Annotated[
         Literal["auto", "tf2onnx", "twin"],
-        typer.Option(
-            help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin.",
-            rich_help_panel="Bundle",
-        ),
+        _bundle(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
     ] = "auto",
-    opset: Annotated[int, typer.Option(help="ONNX operator set.", rich_help_panel="Bundle")] = 18,
+    opset: Annotated[int, _bundle(help="ONNX operator set.")] = 18,
     plain_input: Annotated[
-        bool,
-        typer.Option(
-            "--plain-input", help="Take normalised float NCHW pixels, not uint8 images.", rich_help_panel="Bundle"
-        ),
+        bool, _bundle("--plain-input", help="Take normalised float NCHW pixels, not uint8 images.")
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(
+        _verification(
             metavar="SET",
             help="Packed set to verify on, and for int8 to measure the accuracy on.",
             show_default="the run's validation set",
-            rich_help_panel="Verification",
         ),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many of its images.", rich_help_panel="Verification")] = 64,
+    images: Annotated[int, _verification(min=1, help="How many of its images.")] = 64,
     labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Class names, one a line.",
-            show_default="those of the training set",
-            rich_help_panel="Source",
-        ),
+        str | None, _source(metavar="FILE", help="Class names, one a line.", show_default="those of the training set")
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Of the model.", show_default="the run's", rich_help_panel="Source")
-    ] = None,
+    name: Annotated[str | None, _source(help="Of the model.", show_default="the run's")] = None,
     arch: Annotated[
-        str | None,
-        typer.Option(
-            help="Architecture of a weight file that does not tell.", show_default=False, rich_help_panel="Source"
-        ),
+        str | None, _source(help="Architecture of a weight file that does not tell.", show_default=False)
     ] = None,
     image_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Side of the images in pixels.", show_default="as in training", rich_help_panel="Source"
-        ),
+        int | None, _source(min=1, help="Side of the images in pixels.", show_default="as in training")
     ] = None,
     eval_crop_ratio: Annotated[
         float | None,
-        typer.Option(
-            min=0.01,
-            max=1,
-            help="Share of the resized image that is kept.",
-            show_default="as in training",
-            rich_help_panel="Source",
-        ),
+        _source(min=0.01, max=1, help="Share of the resized image that is kept.", show_default="as in training"),
     ] = None,
     mean: Annotated[
-        str | None,
-        typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's", rich_help_panel="Source"),
+        str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
     ] = None,
-    std: Annotated[
-        str | None,
-        typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's", rich_help_panel="Source"),
-    ] = None,
-    memory_gb: Annotated[
-        float, typer.Option(min=1, help="That tf2onnx may take, in GiB.", rich_help_panel="Bundle")
-    ] = 4.0,
+    std: Annotated[str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")] = None,
+    memory_gb: Annotated[float, _bundle(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
     check: Annotated[
-        bool,
-        typer.Option(
-            "--check", help="Show for each execution provider which nodes it takes.", rich_help_panel="Verification"
-        ),
+        bool, _verification("--check", help="Show for each execution provider which nodes it takes.")
     ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,

@@ -48,7 +48,7 @@ class JobKind:
     name: str
     """As the cluster's list of jobs has it."""
     module: str
-    """The job: `python -m MODULE config.yaml` in a folder with our packages and what is sent."""
+    """The job: `python -m MODULE config.yaml` in a folder with our packages, the module's own, and what is sent."""
     _: KW_ONLY
     view: type[Lines] = RunBar
     """Shows its log on a terminal while it runs; elsewhere that are plain lines."""

@@ -1,8 +1,9 @@
 """Options that several commands share."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +27,11 @@ Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file: optimize.lr=0.1. May be repeated."),
 ]
+
+
+def panel(title: str) -> Callable[..., Any]:
+    """Makes options as typer.Option does, that the help shows in a panel of this title."""
+    return partial(typer.Option, rich_help_panel=title)
 
 
 def either_of(names: Collection[str]) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # it imports onnxruntime
 
 app = typer.Typer()
 
+_endpoint = options.panel("Endpoint")
+
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
 _TIMEOUT_S = 30
@@ -49,20 +51,10 @@ def predict(
         str | None, typer.Option(envvar="SCENEREC_REGISTRY", metavar="URL", help="Where the registry is.")
     ] = None,
     endpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Ask this endpoint, such as http://localhost:8000.", rich_help_panel="Endpoint"
-        ),
+        str | None, _endpoint(metavar="URL", help="Ask this endpoint, such as http://localhost:8000.")
     ] = None,
     api_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SCENEREC_API_KEY",
-            metavar="KEY",
-            help="Of the endpoint.",
-            show_default=False,
-            rich_help_panel="Endpoint",
-        ),
+        str | None, _endpoint(envvar="SCENEREC_API_KEY", metavar="KEY", help="Of the endpoint.", show_default=False)
     ] = None,
     explain: Annotated[
         Path | None,

@@ -36,7 +36,7 @@ def send_job(
     """
     metadata = {"scenerec": __version__, "kind": kind.name, "framework": framework}
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
-        fill_working_dir(Path(folder), config)
+        fill_working_dir(Path(folder), config, kind.module)
         return client.submit(name, run_url, f"python -m {kind.module} config.yaml", Path(folder), metadata, env={})
 
 

@@ -22,6 +22,8 @@ from scenerec.training.run_folder import RunFolder
 
 app = typer.Typer()
 
+_earlier, _cluster = map(options.panel, ("Earlier results", "Cluster"))
+
 
 @app.command(
     epilog="Example: scenerec submit train.yaml --set optimize.lr=0.1\n\n"
@@ -36,29 +38,19 @@ def submit(
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     resume: Annotated[
         str | None,
-        typer.Option(
+        _earlier(
             metavar="RUN",
             help="In place of FILE: go on with this run, from its own config.yaml and its newest checkpoint. "
             "Its folder (s3:// or local), or its name where this cluster has run it.",
             show_default=False,
-            rich_help_panel="Earlier results",
         ),
     ] = None,
     address: options.Address = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
-    restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart", help="Delete what the run has written, and begin anew.", rich_help_panel="Earlier results"
-        ),
-    ] = False,
+    restart: Annotated[bool, _earlier("--restart", help="Delete what the run has written, and begin anew.")] = False,
     cluster_check: Annotated[
-        bool,
-        typer.Option(
-            help="Refuse a job that needs more than the cluster has now; off for one that grows by itself.",
-            rich_help_panel="Cluster",
-        ),
+        bool, _cluster(help="Refuse a job that needs more than the cluster has now; off for one that grows by itself.")
     ] = True,
     retrain: Annotated[
         bool,

@@ -10,6 +10,7 @@ from scenerec.inference.bundles.info import BundleInfo, Lineage, ModelFormat, Ro
 from scenerec.inference.bundles.precision import Precision
 
 Contracts = tuple[TensorContract, ...]
+"""Inputs or outputs of a model."""
 
 
 def describe(

@@ -46,7 +46,7 @@ def prepare_weights(config: TrainConfig, classes: int) -> str:
 
 
 def describe_weights(config: TrainConfig, classes: int) -> str:
-    """What `prepare_weights` says, for weights that it has prepared. Raises as `initial_state`."""
+    """Says again what `prepare_weights` has said, of weights that it has prepared. Raises ModelError, StorageError."""
     if config.model.weights == "none":
         return f"random, by optimize.seed {config.optimize.seed}"
     with _opened(config) as weights:

@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -264,7 +264,7 @@ def _tensor(spec: TensorSpec, given: pb.ModelInferRequest.InferInputTensor, raw:
     return from_uint8s(spec, given.datatype, shape, list(given.contents.uint_contents))
 
 
-def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
+def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, object]:
     """Each parameter as what it holds."""
     held = {name: parameter.WhichOneof("parameter_choice") for name, parameter in parameters.items()}
     return {name: getattr(parameters[name], kind) for name, kind in held.items() if kind}

@@ -9,7 +9,6 @@ github.com/triton-inference-server/server, extension_classification.md).
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -136,7 +135,7 @@ def photographs(tensor: Tensor) -> Sequence[bytes | np.ndarray]:
     return list(tensor.values)
 
 
-def requested_output(name: str, parameters: Mapping[str, Any], in_binary: bool) -> RequestedOutput:
+def requested_output(name: str, parameters: Mapping[str, object], in_binary: bool) -> RequestedOutput:
     """An output as a request describes it. Raises RequestError for an unknown one, or a parameter without sense."""
     if name not in OUTPUTS:
         raise bad_tensor(f"no output {short(name)}: there are {' and '.join(OUTPUTS)}")
@@ -147,7 +146,7 @@ def requested_output(name: str, parameters: Mapping[str, Any], in_binary: bool) 
     return RequestedOutput(name, classes, in_binary)
 
 
-def timeout_s(parameters: Mapping[str, Any]) -> float | None:
+def timeout_s(parameters: Mapping[str, object]) -> float | None:
     """Triton's parameter `timeout`, in microseconds; 0 and none: as long as the server waits. Raises RequestError."""
     timeout = parameters.get("timeout", 0)
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
@@ -155,7 +154,7 @@ def timeout_s(parameters: Mapping[str, Any]) -> float | None:
     return timeout / _MICROSECONDS if timeout else None
 
 
-def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
+def refuse_shared_memory(name: str, parameters: Mapping[str, object]) -> None:
     """Refuses a tensor that lies in memory which client and server would have to share. Raises RequestError."""
     if "shared_memory_region" in parameters:
         raise _bad_parameter(f"{name}: shared memory is not supported: send the tensor itself")

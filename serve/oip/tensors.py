@@ -95,7 +95,7 @@ def from_bytes(spec: TensorSpec, datatype: str, shape: Sequence[int], raw: bytes
     return Tensor(spec.name, spec.datatype, tuple(shape), np.frombuffer(raw, dtype).reshape(shape))
 
 
-def from_json(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Any) -> Tensor:
+def from_json(spec: TensorSpec, datatype: str, shape: Sequence[int], data: object) -> Tensor:
     """A tensor sent as JSON: flat, or nested by axis; strings of bytes in base64.
 
     Raises RequestError where it is not of `spec`, or `data` are not the values of such a tensor.
@@ -169,7 +169,7 @@ def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
     return flat
 
 
-def _of_base64(name: str, data: Sequence[Any]) -> list[bytes]:
+def _of_base64(name: str, data: Sequence[object]) -> list[bytes]:
     strings = []
     for index, text in enumerate(data):
         if not isinstance(text, str):

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scenerec.config.serve import ServeConfig, ServedModelConfig
@@ -30,6 +30,20 @@ _SILENCE_S = 3 * _POLL_PATIENCE_S
 _HISTORY = 100
 
 
+@dataclass(frozen=True)
+class RolloutEvent:
+    """Something that happened to a model."""
+
+    at_s: float
+    """When, in seconds since 1970."""
+    model: str
+    """Name of the model."""
+    what: str
+    """`rolled out`, `rolled back`, `refused` or `unresolved`."""
+    detail: str
+    """Which versions, or why."""
+
+
 class Rollout:
     """Decides what the replicas of an application serve: it follows the registry's aliases.
 
@@ -44,7 +58,7 @@ class Rollout:
         self._wanted: dict[str, Placements] = {}
         self._revision = 0
         self._reports: dict[str, tuple[float, Report]] = {}
-        self._events: deque[dict[str, Any]] = deque(maxlen=_HISTORY)
+        self._events: deque[RolloutEvent] = deque(maxlen=_HISTORY)
         self._store_error = ""
         self._changed = asyncio.Event()
         self._look_now = asyncio.Event()
@@ -100,7 +114,7 @@ class Rollout:
                 for report in self._live_reports()
             },
             "store_error": self._store_error,
-            "events": list(self._events),
+            "events": [asdict(event) for event in self._events],
         }
 
     async def _start(self) -> None:
@@ -207,10 +221,10 @@ class Rollout:
         return [report for _, report in self._reports.values()]
 
     def _say(self, model: str, what: str, detail: str) -> None:
-        last = self._events[-1] if self._events else {}
-        if (last.get("model"), last.get("what"), last.get("detail")) == (model, what, detail):
-            return
-        self._events.append({"at_s": time.time(), "model": model, "what": what, "detail": detail})
+        event = RolloutEvent(time.time(), model, what, detail)
+        if self._events and replace(event, at_s=self._events[-1].at_s) == self._events[-1]:
+            return  # it goes on
+        self._events.append(event)
         logger.info("%s: %s: %s", model, what, detail)
 
 

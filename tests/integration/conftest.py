@@ -17,6 +17,7 @@ from tests.local_run import FINISHED_RUN, FinishedRun, train_here
 from tests.served import command
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup`, one worker has the cluster and all files that use it, in their order."""
     if not config.pluginmanager.hasplugin("xdist"):

@@ -44,21 +44,33 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
-    heavy = ["torch", "tensorflow", "keras", "ray", "boto3", "pyarrow", "PIL", "numpy", "pydantic", "psutil"]
+def imported_by(*arguments: str, among: list[str]) -> tuple[int, str, list[str]]:
+    """Runs a command in a process of its own; its exit code, what it prints, and what of the names it has imported."""
     program = (
-        "import sys; sys.argv = ['scenerec', '--help']\n"
+        f"import sys; sys.argv = ['scenerec', *{arguments}]\n"
         "from scenerec.cli import main\n"
         "try: main()\n"
-        f"finally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+        f"finally: print('imported', *(name for name in {among} if name in sys.modules))"
     )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    shown, _, names = done.stdout.rpartition("imported")
+    return done.returncode, shown, names.split()
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    heavy = ["torch", "tensorflow", "keras", "ray", "boto3", "pyarrow", "PIL", "numpy", "pydantic", "psutil"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    exit_code, shown, imported = imported_by("--help", among=heavy)
     user_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    assert done.returncode == 0
-    assert "submit" in done.stdout
-    assert done.stderr.strip() == "[]"
+    assert (exit_code, imported) == (0, [])
+    assert "submit" in shown
     assert user_s < 0.5, "CPU time, which a busy machine does not lengthen"
+
+
+@pytest.mark.parametrize("command", ["list", "status", "logs", "stop"])
+def test_who_only_asks_the_cluster_does_not_wait_for_ray(command: str) -> None:
+    arguments = [command, *(["job"] if command in ("logs", "stop") else []), "--address", "http://127.0.0.1:1"]
+    assert imported_by(*arguments, among=["requests", "ray", "boto3"]) == (7, "", ["requests"])
 
 
 def commands(group: TyperGroup | None = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

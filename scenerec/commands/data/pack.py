@@ -19,29 +19,22 @@ from scenerec.data.pool import default_processes, process_runner
 
 app = typer.Typer()
 
+_source, _shards = map(options.panel, ("Source", "Shards"))
+
 
 @app.command()
 def pack(
     source: Annotated[Path, typer.Argument(help="Folder of images, or a CSV file.")],
     dest: Annotated[str, typer.Argument(help="Where the shards go: a folder or s3://BUCKET/PREFIX.")],
-    layout: Annotated[
-        str, typer.Option(help="auto, imagefolder, places365, sun397 or csv.", rich_help_panel="Source")
-    ] = "auto",
-    split: Annotated[str, typer.Option(help="train, val, test, or all there are.", rich_help_panel="Source")] = "all",
-    shard_mb: Annotated[
-        float, typer.Option(min=0.01, help="Size of a shard, in 10^6 bytes.", rich_help_panel="Shards")
-    ] = 48,
+    layout: Annotated[str, _source(help="auto, imagefolder, places365, sun397 or csv.")] = "auto",
+    split: Annotated[str, _source(help="train, val, test, or all there are.")] = "all",
+    shard_mb: Annotated[float, _shards(min=0.01, help="Size of a shard, in 10^6 bytes.")] = 48,
     short_side: Annotated[
-        int | None,
-        typer.Option(
-            min=16, help="Shrink images to this short side, in pixels; never enlarges.", rich_help_panel="Shards"
-        ),
+        int | None, _shards(min=16, help="Shrink images to this short side, in pixels; never enlarges.")
     ] = None,
-    quality: Annotated[
-        int, typer.Option(min=1, max=100, help="JPEG quality of what is re-encoded.", rich_help_panel="Shards")
-    ] = 90,
-    seed: Annotated[int, typer.Option(help="Seed of the order of the samples.", rich_help_panel="Shards")] = 0,
-    partition: Annotated[int, typer.Option(min=1, max=10, help="SUN397's partition.", rich_help_panel="Source")] = 1,
+    quality: Annotated[int, _shards(min=1, max=100, help="JPEG quality of what is re-encoded.")] = 90,
+    seed: Annotated[int, _shards(help="Seed of the order of the samples.")] = 0,
+    partition: Annotated[int, _source(min=1, max=10, help="SUN397's partition.")] = 1,
     processes: Processes = None,
     address: Annotated[
         str | None,

@@ -237,7 +237,7 @@ def _name_batch(model: ModelProto) -> None:
 
 
 def _forget_shapes(model: ModelProto) -> None:
-    """Of what is between input and output: who needs them infers them."""
+    """Drops the shapes of what is between input and output: who needs them infers them."""
     del model.graph.value_info[:]
 
 

@@ -141,7 +141,7 @@ def _axes(shape: tuple[int | None, ...]) -> str:
 
 
 def _layer_names(model: Any) -> frozenset[str]:
-    """Of all its layers, those of nested models included."""
+    """Names all layers of the model, those of nested models included."""
     return frozenset(layer.name for layer in model._flatten_layers(include_self=False))
 
 

@@ -223,7 +223,7 @@ class _Search:
         yield from image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
 
     def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:
-        """Of float32 and of `model`."""
+        """Scores float32 and `model` on the whole validation set."""
         samples = self.val.manifest.samples
         if len(self.labels) == samples:
             return self.base_score, trial.score

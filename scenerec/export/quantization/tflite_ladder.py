@@ -133,7 +133,7 @@ def _measure(
 
 
 def _scores(models: Sequence[Predictor], preprocessing: Preprocessing, val: PackedSet) -> list[Score]:
-    """Of all models on the whole set, against the first."""
+    """Scores all models on the whole set, against the first."""
     preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
     labels: list[np.ndarray] = []
     answers: list[list[np.ndarray]] = [[] for _ in models]

@@ -177,7 +177,7 @@ def _small_constants(graph: GraphProto) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _shapes(model: ModelProto) -> dict[str, _Shape]:
-    """Of the values in the graph, as far as they can be inferred; None for axes of any length."""
+    """Infers the shapes of the values in the graph, as far as they can be; None for axes of any length."""
     graph = model.graph
     weights = [tensor for tensor in graph.initializer if not _is_small(tensor)]
     inputs = [*graph.input, *(helper.make_tensor_value_info(each.name, each.data_type, each.dims) for each in weights)]

@@ -123,3 +123,11 @@ def test_batches_for_a_gpu_are_page_locked_and_the_same(scenes: Path, processes:
     assert all(batch.images.is_pinned() and batch.labels.is_pinned() for batch in batches)
     unpinned = torch_input.training_input(data, settings, ORDER, World(), Cursor(), 0)
     assert_equal(torch_arrays(batches), torch_arrays(unpinned), most=0)
+
+
+def test_more_decoding_processes_than_images_of_a_batch_give_the_same_batches(scenes: Path) -> None:
+    data, settings = open_set(f"{scenes}/train"), config(scenes)
+    small = TrainingOrder(seed=3, lanes=12, global_batch_size=2, epochs=1)
+    alone = torch_arrays(torch_input.training_input(data, settings, small, World(), Cursor(0, 40), 0))
+    shared = torch_arrays(torch_input.training_input(data, settings, small, World(), Cursor(0, 40), 3))
+    assert_equal(alone, shared, most=0)
