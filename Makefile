@@ -1,35 +1,55 @@
-# Everything needs only Python 3.11 to 3.13 with venv; the first target makes the environment.
+# Everything needs only Python with venv (pyproject.toml says which versions); each target makes the environment first.
 PYTHON ?= python3
+# Processes of the unit tests; each holds torch and TensorFlow, 2 GB.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # One process has the cluster; what needs none runs beside it.
 INTEGRATION := $(BIN)/pytest tests/integration -n 2 --dist loadgroup
 
-.PHONY: demo test test-all test-unit test-integration lint format bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
+.DEFAULT_GOAL := help
+.PHONY: help demo check test test-all test-unit test-integration coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
+
+help:  ## What can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
+
+check: lint test-unit  ## What every change must pass: lint and unit tests
 
 test: test-unit test-integration  ## What a change must pass: units, and one case of each row on a cluster
 
 test-all: test-unit  ## All tests, with the matrix of frameworks, architectures and options
 	$(INTEGRATION)
 
-test-unit: $(READY)  ## Without cluster or store
-	$(BIN)/pytest tests/unit
+# A file's tests stay together, for they share what the file has made once.
+test-unit: $(READY)  ## Without cluster or store, WORKERS files at a time (two minutes)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/unit
 
 test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
 	$(INTEGRATION) -m "not matrix"
 
-lint: $(READY)
+coverage: $(READY)  ## Lines and branches that the unit tests reach, and which they do not (five minutes)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing tests/unit
+
+# Their results are kept in mutants/, and only what has changed since is tried again. CI=true: always the same examples.
+mutation: $(READY)  ## Faults put into the pure modules, which the unit tests must find; pyproject.toml lists them
+	CI=true OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children $(WORKERS)
+	$(BIN)/mutmut results
+
+lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)
+format: $(READY)  ## Puts the style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: $(READY)  ## Lint before every commit from now on
+	$(BIN)/pre-commit install
 
 bench-ray: $(READY)  ## Training under Ray against the same loop in bare processes
 	$(BIN)/python -m tests.bench.ray_overhead
@@ -69,5 +89,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## Removes the environment and whatever was made
+	rm -rf $(VENV) build *.egg-info mutants .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

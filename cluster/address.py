@@ -65,6 +65,17 @@ def _remote(given: str, source: str) -> Address:
     parts = urlsplit(given)
     if parts.scheme in ("http", "https") and parts.hostname:
         option = f" --address {given}" if source == "--address" else ""
-        return Address(given.rstrip("/"), option=option)
+        return Address(given.rstrip("/"), option=option, headers=_token_headers())
     host = parts.hostname if parts.scheme == "ray" else given.partition(":")[0]
     raise ClusterError(f"{source} {given}: must be the address of the dashboard, such as http://{host or 'HOST'}:8265")
+
+
+def _token_headers() -> dict[str, str]:
+    """What a cluster asks for that wants Ray's token: where the token is, Ray's variables say, as they do to Ray."""
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        return {}
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    if not token:
+        file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+        token = file.read_text().strip() if file.is_file() else None
+    return {"Authorization": f"Bearer {token}"} if token else {}

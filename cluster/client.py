@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import requests
+
 from cluster import loopback, ray_private
 from cluster.address import Address
 from cluster.job import Job
@@ -27,6 +29,9 @@ _JOB_ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
 }
+
+
+_TIMEOUT_S = 60  # of silence
 
 
 class ClusterClient:
@@ -83,8 +88,8 @@ class ClusterClient:
 
     def jobs(self) -> list[Job]:
         """Lists all jobs that scenerec submitted, the newest first."""
-        details = self._ask(lambda client: client.list_jobs())
-        ours = [Job.parse(each) for each in details if each.submission_id and "scenerec" in (each.metadata or {})]
+        details = self._request("GET", "/api/jobs/")
+        ours = [Job.parse(each) for each in details if each["submission_id"] and "scenerec" in (each["metadata"] or {})]
         return sorted(ours, key=lambda job: job.started_s, reverse=True)
 
     def find(self, job_or_name: str) -> Job:
@@ -96,11 +101,11 @@ class ClusterClient:
 
     def job(self, job_id: str) -> Job:
         """Returns the job as it is now."""
-        return Job.parse(self._ask(lambda client: client.get_job_info(job_id)))
+        return Job.parse(self._request("GET", f"/api/jobs/{job_id}"))
 
     def logs(self, job_id: str) -> str:
         """Returns all that the job has printed so far."""
-        return self._ask(lambda client: client.get_job_logs(job_id))
+        return self._request("GET", f"/api/jobs/{job_id}/logs")["logs"]
 
     def follow(self, job_id: str) -> Iterator[str]:
         """Yields the lines of the job's log, without their ends, from the first on, until the job has ended."""
@@ -125,7 +130,7 @@ class ClusterClient:
 
     def stop(self, job_id: str, timeout_s: float = 30.0) -> Job:
         """Asks the job to end, waits until it has, and returns it."""
-        self._ask(lambda client: client.stop_job(job_id))
+        self._request("POST", f"/api/jobs/{job_id}/stop")
         deadline = time.monotonic() + timeout_s
         while not (job := self.job(job_id)).ended:
             if time.monotonic() > deadline:
@@ -167,18 +172,28 @@ class ClusterClient:
             loop.close()
 
     def _get(self, path: str) -> Any:
-        import requests
+        """Returns the data of an answer of the dashboard's own API."""
+        answer = self._request("GET", path)
+        if not isinstance(answer, dict) or "data" not in answer:
+            raise ClusterError(f"{self.address.url}: is no Ray dashboard (no data for {path})")
+        return answer["data"]
 
+    def _request(self, method: str, path: str) -> Any:
+        """Returns the JSON that the dashboard answers. Ray's client asks in the same way, and takes long to import."""
         try:
-            response = requests.get(f"{self.address.url}{path}", headers=self.address.headers, timeout=20)
+            response = requests.request(
+                method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
+            )
         except requests.RequestException as error:
             raise self._unreachable(error) from None
         if response.status_code in (401, 403):
             raise self._refused()
-        try:
-            return response.json()["data"]
-        except (ValueError, KeyError):
-            raise ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})") from None
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        if response.ok and is_json:
+            return response.json()
+        if is_json or not response.text.lstrip().startswith("<"):  # a page comes from something else
+            raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
+        raise ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
 
     def _ask(self, request: Callable[["JobSubmissionClient"], Result]) -> Result:
         from ray.exceptions import AuthenticationError

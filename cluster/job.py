@@ -1,11 +1,9 @@
 """A job on a cluster, as the Jobs API describes it."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ray.job_submission import JobDetails
+from typing import Any
 
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -46,18 +44,18 @@ class Job:
         return (self.ended_s or time.time()) - self.started_s
 
     @classmethod
-    def parse(cls, details: "JobDetails") -> "Job":
-        """Reads the Jobs API's description of a submission."""
-        metadata = details.metadata or {}
+    def parse(cls, details: Mapping[str, Any]) -> "Job":
+        """Reads the Jobs API's description (JobDetails, as JSON) of a submission."""
+        metadata = details.get("metadata") or {}
         return cls(
-            id=details.submission_id,
+            id=details["submission_id"],
             name=metadata.get("name", ""),
             run_url=metadata.get("run", ""),
             kind=metadata.get("kind", ""),
             framework=metadata.get("framework", ""),
-            status=str(getattr(details.status, "value", details.status)),
-            message=details.message or "",
-            exit_code=details.driver_exit_code,
-            started_s=(details.start_time or 0) / 1000,
-            ended_s=details.end_time / 1000 if details.end_time else None,
+            status=details["status"],
+            message=details.get("message") or "",
+            exit_code=details.get("driver_exit_code"),
+            started_s=(details.get("start_time") or 0) / 1000,
+            ended_s=end_ms / 1000 if (end_ms := details.get("end_time")) else None,
         )

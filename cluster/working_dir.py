@@ -1,6 +1,7 @@
 """The folder that a job brings along: its config, and the code of whoever submits it."""
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import scenerec
@@ -8,9 +9,15 @@ import scenerec
 _PACKAGES = ("scenerec", "jobs", "cluster", "serve")
 
 
-def fill_working_dir(folder: Path, config_yaml: str) -> None:
-    """Puts config.yaml and scenerec's packages into `folder`: the cluster runs the client's code, not its own."""
+def fill_working_dir(folder: Path, config_yaml: str, module: str = "jobs") -> None:
+    """Puts config.yaml and scenerec's packages into `folder`: the cluster runs the client's code, not its own.
+
+    `module` is what will run there. Where it lies in none of scenerec's packages, its own package comes as well.
+    """
     (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
     root = Path(scenerec.__file__).parent.parent
-    for package in _PACKAGES:
-        shutil.copytree(root / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    packages = {package: root / package for package in _PACKAGES}
+    if (package := module.partition(".")[0]) not in packages:
+        packages[package] = Path(str(import_module(package).__file__)).parent
+    for package, source in packages.items():
+        shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))

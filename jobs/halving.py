@@ -6,11 +6,13 @@ goes before a new one.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
+from typing_extensions import override
 
+from scenerec.json_object import JsonObject
 from scenerec.search.halving import Halving
 from scenerec.search.objectives import towards_better
 
@@ -30,13 +32,14 @@ class HalvingScheduler(TrialScheduler):
         """Whether there is a place for a new trial, and no other has to go on first."""
         return len(self.running) < self.most_at_once and self.halving.next() is None
 
-    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """See TrialScheduler."""
+    @override
+    def on_trial_add(self, tune_controller: TuneController, trial: TuneTrial) -> None:
         self.halving.begin(_number(trial))
         self.running.add(_number(trial))
 
-    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        """See TrialScheduler. The best epoch so far counts, as it does in the end; a last epoch is not judged."""
+    @override
+    def on_trial_result(self, tune_controller: TuneController, trial: TuneTrial, result: JsonObject) -> str:
+        """Judges a trial. The best epoch so far counts, as it does in the end; a last epoch is not judged."""
         number = _number(trial)
         value = result.get(self.objective)
         if value is not None:
@@ -47,20 +50,21 @@ class HalvingScheduler(TrialScheduler):
             self.running.discard(number)
         return _DECISIONS["go on" if result["is_last"] else verdict]
 
-    def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
-        """See TrialScheduler."""
+    @override
+    def on_trial_complete(self, tune_controller: TuneController, trial: TuneTrial, result: JsonObject) -> None:
         self._end(trial)
 
-    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """See TrialScheduler."""
+    @override
+    def on_trial_error(self, tune_controller: TuneController, trial: TuneTrial) -> None:
         self._end(trial)
 
-    def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """See TrialScheduler."""
+    @override
+    def on_trial_remove(self, tune_controller: TuneController, trial: TuneTrial) -> None:
         self._end(trial)
 
-    def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
-        """See TrialScheduler. Tune asks at every step: trials that cannot go on any more are stopped here."""
+    @override
+    def choose_trial_to_run(self, tune_controller: TuneController) -> TuneTrial | None:
+        """Tune asks at every step: trials that cannot go on any more are stopped here."""
         trials: Sequence[TuneTrial] = tune_controller.get_trials()
         if tune_controller.search_alg.is_finished():
             self.halving.close()
@@ -77,15 +81,17 @@ class HalvingScheduler(TrialScheduler):
         self.running.add(number)
         return paused[number]
 
+    @override
     def debug_string(self) -> str:
-        """See TrialScheduler."""
         return f"successive halving: {len(self.running)} running"
 
+    @override
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: a session goes on from the trials' own files."""
+        """Saves nothing: a session goes on from the trials' own files."""
 
+    @override
     def restore(self, checkpoint_path: str) -> None:
-        """See `save`."""
+        """Restores nothing, as nothing was saved."""
 
     def _end(self, trial: TuneTrial) -> None:
         self.halving.end(_number(trial))

@@ -3,13 +3,14 @@
 import random
 from collections.abc import Iterator
 from math import inf
-from typing import Any
 
 from ray.tune import schedulers
 
 from jobs.halving import HalvingScheduler
+from jobs.ray_private import recall_results
 from scenerec.config import space
 from scenerec.config.tune import TuneConfig
+from scenerec.json_object import JsonObject
 from scenerec.search.halving import asynchronous, hyperband
 from scenerec.search.levels import halving_rungs, most_epochs, rung_time, rung_times
 from scenerec.search.objectives import OBJECTIVES, towards_better
@@ -74,7 +75,7 @@ def _median(config: TuneConfig, earlier: list[Trial]) -> schedulers.TrialSchedul
     scheduler = schedulers.MedianStoppingRule(time_attr=TIME, grace_period=first, min_samples_required=2)
     for trial in earlier:
         if told := results(config, trial):
-            scheduler._results[f"earlier-{trial.number}"] = told
+            recall_results(scheduler, f"earlier-{trial.number}", told)
     return scheduler
 
 
@@ -82,7 +83,7 @@ def _pbt(config: TuneConfig) -> schedulers.TrialScheduler:
     rng = random.Random(f"{config.seed}/pbt")
     base = config.base_values
 
-    def explore(settings: dict[str, Any]) -> dict[str, Any]:
+    def explore(settings: JsonObject) -> JsonObject:
         point = space.perturb(config.search, base, settings["trial"]["point"], rng)
         return {**settings, "trial": {**settings["trial"], "point": point}}
 

@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
+from typing_extensions import override
 
 from jobs.orphans import remove_orphaned_placement_groups
 from scenerec.config.space import Point, describe_point
 from scenerec.config.tune import TuneConfig
-from scenerec.job_log import SearchNews, TrialNews
+from scenerec.job_log import Event, SearchNews, TrialNews
+from scenerec.json_object import JsonObject
 from scenerec.search.levels import most_epochs, trial_levels
 from scenerec.search.samplers import Sampler
 from scenerec.search.standing import leaderboard, savings
@@ -21,11 +22,11 @@ from scenerec.training.run_folder import RunFolder
 
 _SWEEP_EVERY_S = 5.0
 
-Say = Callable[[TrialNews | SearchNews], None]
+Say = Callable[[Event], None]
 
 
 class SearchLog(tune.Callback):
-    """Tune tells it what happens. It lives in the driver, the only writer of the search's folder."""
+    """The record that Tune's driver keeps of a search, as Tune tells it what happens; the folder's only writer."""
 
     def __init__(self, config: TuneConfig, session: str, sampler: Sampler, earlier: list[Trial], say: Say) -> None:
         self.config, self.session, self.sampler, self.say = config, session, sampler, say
@@ -44,7 +45,7 @@ class SearchLog(tune.Callback):
         return self.failures_in_a_row >= self.config.give_up_after
 
     def next_number(self) -> int:
-        """Of the next trial that is proposed."""
+        """Number of the next trial that is proposed."""
         return max(self.trials, default=-1) + 1
 
     def propose(self, number: int, point: Point) -> bool:
@@ -60,20 +61,21 @@ class SearchLog(tune.Callback):
         self._record(Trial(number=number, point=point, state="running", epochs=epochs))
         return True
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """See tune.Callback."""
+    @override
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: object) -> None:
         number = int(str(trial))
         self.started_s.setdefault(number, time.monotonic())
         self._record(self.trials[number].model_copy(update={"state": "running"}))
 
+    @override
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: JsonObject, **info: object
     ) -> None:
-        """See tune.Callback."""
         self._record(self._as_it_stands(int(str(trial)), trial, result))
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """See tune.Callback, which is not told of a pause."""
+    @override
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: object) -> None:
+        """Looks for trials that are paused: Tune does not tell of them."""
         if time.monotonic() > self.sweep_at_s:
             self.sweep_at_s = time.monotonic() + _SWEEP_EVERY_S
             remove_orphaned_placement_groups(ray.get_runtime_context().get_job_id())
@@ -82,8 +84,9 @@ class SearchLog(tune.Callback):
                 self._record(paused.model_copy(update={"state": "paused"}))
                 self.sampler.tell(self.trials[paused.number])
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """See tune.Callback: it has come to its end, or the scheduler has stopped it."""
+    @override
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: object) -> None:
+        """Records a trial that has come to its end, or that the scheduler has stopped."""
         number = int(str(trial))
         seen = self._as_it_stands(number, trial, trial.last_result or {})
         if reason := self.folder.read_failure(number, self.session):
@@ -91,8 +94,9 @@ class SearchLog(tune.Callback):
         else:
             self._end(seen.model_copy(update={"state": "finished" if seen.epochs_done >= seen.epochs else "stopped"}))
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """See tune.Callback: its driver has died more often than Tune begins it anew."""
+    @override
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: object) -> None:
+        """Records a trial whose driver has died more often than Tune begins it anew."""
         lines = str(trial.get_error() or "its driver was killed").strip().splitlines()
         number = int(str(trial))
         seen = self._as_it_stands(number, trial, trial.last_result or {})
@@ -106,8 +110,8 @@ class SearchLog(tune.Callback):
                 self._end(trial.model_copy(update={"state": state, "reason": reason}))
         return sorted(self.trials.values(), key=lambda trial: trial.number)
 
-    def _as_it_stands(self, number: int, trial: Any, result: dict[str, Any]) -> Trial:
-        """The trial as its newest run tells it."""
+    def _as_it_stands(self, number: int, trial: TuneTrial, result: JsonObject) -> Trial:
+        """The recorded trial, brought up to what its newest run tells."""
         recorded = self.trials[number]
         if "level" not in result:
             return recorded
@@ -184,7 +188,7 @@ class SearchLog(tune.Callback):
         )
 
     def _eta_s(self, trials: list[Trial], ended: int) -> float:
-        """By the trials that have ended in this session; before the first, by epochs, as if none were stopped."""
+        """Seconds to the end, by the trials that ended in this session; before the first, by epochs."""
         elapsed_s = time.monotonic() - self.began_s
         if here := ended - self.ended_before:
             return elapsed_s / here * max(0, self.config.trials - ended)

@@ -1,11 +1,12 @@
 """Where Ray Tune gets its trials from: what an earlier session left unfinished, then what the sampler proposes."""
 
 from collections.abc import Callable
-from typing import Any
 
 from ray.tune.search import Searcher
+from typing_extensions import override
 
 from jobs.search_log import SearchLog
+from scenerec.json_object import JsonObject
 from scenerec.search.trial import Trial
 
 
@@ -19,7 +20,8 @@ class TrialSource(Searcher):
         self.log, self.may_begin = log, may_begin
         self.waiting = list(unfinished)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    @override
+    def suggest(self, trial_id: str) -> JsonObject | str | None:
         """Settings of the next trial for `jobs.trial.run_trial`, FINISHED where there is none, None: ask again."""
         if self.log.gives_up:
             return Searcher.FINISHED
@@ -35,23 +37,26 @@ class TrialSource(Searcher):
                 return trial_settings(self.log.trials[number])
         return Searcher.FINISHED
 
-    def population(self) -> list[dict[str, Any]]:
+    def population(self) -> list[JsonObject]:
         """The settings of all trials at once, for a scheduler that has no searcher beside it."""
         members = []
         while isinstance(settings := self.suggest(""), dict):
             members.append(settings["trial"])
         return members
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the log tells the sampler, with the whole history."""
+    @override
+    def on_trial_complete(self, trial_id: str, result: object = None, error: bool = False) -> None:
+        """Does nothing: the log tells the sampler, with the whole history."""
 
+    @override
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: a session goes on from the trials' own files."""
+        """Saves nothing: a session goes on from the trials' own files."""
 
+    @override
     def restore(self, checkpoint_path: str) -> None:
-        """See `save`."""
+        """Restores nothing, as nothing was saved."""
 
 
-def trial_settings(trial: Trial) -> dict[str, Any]:
-    """What Tune gives to `run_trial`, and a population changes."""
+def trial_settings(trial: Trial) -> JsonObject:
+    """The settings that Tune gives to `jobs.trial.run_trial`, and that a population changes."""
     return {"trial": {"number": trial.number, "point": trial.point, "part": trial.parts}}

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray._common.network_utils import build_address
-from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
+from typing_extensions import override
 
 from jobs.light_trainer import LightTrainer
+from jobs.ray_private import free_address
 
 
 class TensorflowTrainer(LightTrainer):
-    """In place of `ray.train.tensorflow.TensorflowTrainer`.
+    """Trains in TensorFlow, in place of `ray.train.tensorflow.TensorflowTrainer`.
 
     Unpickling Ray's own config imports tensorflow before torchvision, and in this order the two abort the worker (each
     registers LLVM's options); it also asks for Keras 2.
@@ -29,26 +29,22 @@ class KerasConfig(BackendConfig):
     """Gives each worker its TF_CONFIG, from which MultiWorkerMirroredStrategy knows the others."""
 
     @property
+    @override
     def backend_cls(self) -> type[Backend]:
-        """The class that acts on this config."""
         return _KerasBackend
 
 
 class _KerasBackend(Backend):
+    @override
     def on_start(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
         """Runs in the controller, before the training function."""
-        addresses = worker_group.execute(_free_address)
+        addresses = worker_group.execute(free_address)
         ray.get(
             [
                 worker_group.execute_single_async(rank, _set_tf_config, addresses, rank)
                 for rank in range(len(worker_group))
             ]
         )
-
-
-def _free_address() -> str:
-    host, port = get_address_and_port()
-    return build_address(host, port)
 
 
 def _set_tf_config(addresses: list[str], rank: int) -> None:

@@ -6,17 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 import ray
-from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
+from typing_extensions import override
 
 from jobs.light_trainer import LightTrainer
+from jobs.ray_private import free_address_and_port
 
 _PATIENCE = timedelta(minutes=30)  # of a collective operation
 _SHUTDOWN_PATIENCE_S = 5.0
 
 
 class TorchTrainer(LightTrainer):
-    """In place of `ray.train.torch.TorchTrainer`, which imports torch in the driver and in the controller."""
+    """Trains in torch, in place of `ray.train.torch.TorchTrainer`, which imports torch in driver and controller."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(backend_config=ProcessGroupConfig(), **settings)
@@ -27,17 +28,18 @@ class ProcessGroupConfig(BackendConfig):
     """Connects the workers as a process group of torch: by NCCL where they have GPUs, else by Gloo."""
 
     @property
+    @override
     def backend_cls(self) -> type[Backend]:
-        """The class that acts on this config."""
         return _ProcessGroupBackend
 
 
 class _ProcessGroupBackend(Backend):
     share_cuda_visible_devices = True  # NCCL wants to see all GPUs of a node
 
+    @override
     def on_start(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
         """Runs in the controller, before the training function."""
-        address, port = worker_group.execute_single(0, get_address_and_port)
+        address, port = worker_group.execute_single(0, free_address_and_port)
         name = "nccl" if worker_group.get_resources_per_worker().get("GPU", 0) else "gloo"
         size = len(worker_group)
         ray.get(
@@ -47,6 +49,7 @@ class _ProcessGroupBackend(Backend):
             ]
         )
 
+    @override
     def on_shutdown(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
         """Runs in the controller, after the training function or a failure."""
         ray.wait(

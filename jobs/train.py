@@ -6,12 +6,16 @@ import sys
 from functools import partial
 from typing import Any
 
+from cluster.ray_node import TRAIN_ENVIRONMENT
+from jobs.log import say
+from jobs.main import job_id, main
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
-from scenerec.job_log import Event, Failure, RunResult, format_line
+from scenerec.job_log import Event
+from scenerec.json_object import JsonObject
 from scenerec.storage import open_storage
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
@@ -24,9 +28,8 @@ _FAILURE_FILE = "error.json"
 
 # Read by Ray when it is imported, here and in the processes that it starts.
 _RAY_SETTINGS = {
+    **TRAIN_ENVIRONMENT,
     "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # or each line comes twice
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that watches for notices which the loop does not heed
 }
@@ -36,28 +39,22 @@ class Reporter:
     """What a run's workers tell the job's log and Ray. It travels to them; a search has one of its own."""
 
     def say(self, event: Event) -> None:
-        """Called on rank 0."""
+        """Tells the job's log; called on rank 0."""
         say(event)
 
     def report(self, config: TrainConfig, world: World, metrics: EpochMetrics) -> None:
-        """Called on all ranks at the end of an epoch; the run goes on when it returns."""
+        """Tells Ray of an epoch's end; called on all ranks, and the run goes on when it returns."""
         import ray.train
 
         ray.train.report(metrics.as_dict())
 
 
-def main(config_file: str) -> int:
-    """Runs the job of `config_file`; returns the exit code. Prints the lines of `scenerec.job_log`."""
-    try:
-        config = load_config(config_file)
-        say(RunResult(run(config)))
-    except ScenerecError as error:
-        say(Failure(str(error)))
-        return error.exit_code
-    return 0
+def run_file(file: str) -> JsonObject:
+    """Trains by the config in `file` and returns the content of result.json. Raises ScenerecError."""
+    return run(load_config(file))
 
 
-def run(config: TrainConfig) -> dict[str, Any]:
+def run(config: TrainConfig) -> JsonObject:
     """Trains on the workers of this cluster and returns the content of result.json.
 
     Raises ScenerecError, also for one that a worker met.
@@ -65,8 +62,8 @@ def run(config: TrainConfig) -> dict[str, Any]:
     return fit(config, plan_job(config), job_id(), Reporter())
 
 
-def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> dict[str, Any]:
-    """As `run`, by a plan; `attempt` is unique among the attempts at this run.
+def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> JsonObject:
+    """Trains by a plan, as `run` does; `attempt` is unique among the attempts at this run.
 
     Raises ScenerecError, also for one that a worker met.
     """
@@ -116,7 +113,7 @@ def _trainer(framework: str) -> Any:
     return TensorflowTrainer
 
 
-def train_on_worker(settings: dict[str, Any]) -> None:
+def train_on_worker(settings: JsonObject) -> None:
     """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
     import ray.train
 
@@ -160,17 +157,7 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     return tf_learner.TfLearner(job, world)
 
 
-def say(event: Event) -> None:
-    """Prints the event's line; a worker's lines reach the job's log through Ray."""
-    print(format_line(event), flush=True)
-
-
-def job_id() -> str:
-    """The submission's id; of a run by hand, the process's."""
-    return os.environ.get("SCENEREC_JOB_ID") or f"by-hand-{os.getpid()}"
-
-
-def _failure(config: TrainConfig, attempt: str) -> dict[str, Any] | None:
+def _failure(config: TrainConfig, attempt: str) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
     folder = open_storage(config.run_url)
     failure = json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
@@ -185,7 +172,7 @@ def _raise_failure(config: TrainConfig, attempt: str) -> None:
         raise error
 
 
-def _ray_storage(url: str) -> dict[str, Any]:
+def _ray_storage(url: str) -> JsonObject:
     """Where Ray Train keeps its own notes of a run: in the run's folder, which all nodes reach."""
     if not url.startswith("s3://"):
         return {"storage_path": url}
@@ -193,7 +180,7 @@ def _ray_storage(url: str) -> dict[str, Any]:
 
     from pyarrow.fs import S3FileSystem
 
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         parts = urlsplit(endpoint)
         options = {"endpoint_override": parts.netloc, "scheme": parts.scheme}
@@ -203,7 +190,4 @@ def _ray_storage(url: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # By its importable name: functions of __main__ would travel to the workers by value.
-    from jobs.train import main as imported_main
-
-    sys.exit(imported_main(sys.argv[1]))
+    sys.exit(main("jobs.train"))

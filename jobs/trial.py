@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from jobs.train import Reporter, fit
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError
 from scenerec.job_log import Event
+from scenerec.json_object import JsonObject
 from scenerec.search.levels import Level, judged_epochs, trial_levels, trial_name
 from scenerec.search.relay import Bookmark, Relay, RunNews, allow, take_over, wait_until_allowed
 from scenerec.search.statics import static_values
@@ -35,7 +38,7 @@ _PAUSE_TRIALS = frozenset({"asha", "hyperband", "pbt"})  # Tune wants a checkpoi
 Tell = Callable[[RunNews, Level, Bookmark], None]
 
 
-def run_trial(settings: dict[str, Any], search: dict[str, Any], session: str) -> None:
+def run_trial(settings: JsonObject, search: JsonObject, session: str) -> None:
     """Tune's function: the trial of `settings["trial"]`, of the search `search`, in a session of its driver.
 
     An error of the user's kind ends the trial and is left in its folder: another attempt would meet it again. Others
@@ -56,7 +59,7 @@ def run_trial(settings: dict[str, Any], search: dict[str, Any], session: str) ->
 
         def tell(news: RunNews, level: Level, place: Bookmark) -> None:
             told = {"rung_time": news.rung_time, "is_last": news.is_last, "level": level.number, "part": place.part}
-            _report({**news.epoch.as_dict(), **static, **told}, place if keeps_place else None)
+            _report({**news.metrics.as_dict(), **static, **told}, place if keeps_place else None)
 
         for level in _levels_left(levels, bookmark):
             _train_level(config, level, bookmark, Bookmark(level.config.run_url, trial_name(number), part, 0), tell)
@@ -77,8 +80,8 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
     def tell_news() -> None:
         for news in relay.news():
             tell(news, level, Bookmark(here.run, here.trial, here.part, relay.told_epochs))
-            if news.epoch.epoch in judged:
-                allow(relay.folder, news.epoch.epoch)
+            if news.metrics.epoch in judged:
+                allow(relay.folder, news.metrics.epoch)
 
     tell_news()  # what an earlier session has trained is judged before any more is spent
     if relay.folder.read_result() is not None:
@@ -92,22 +95,24 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
 
 @dataclass(frozen=True)
 class TrialReporter(Reporter):
-    """Of one trial among many: its workers print nothing, and wait for the scheduler's word where it may end them."""
+    """The reporter of a trial: its workers print nothing, and wait for the scheduler's word where it may end them."""
 
     judged_epochs: tuple[int, ...]
 
+    @override
     def say(self, event: Event) -> None:
-        """Nothing: the search's log tells of each epoch."""
+        """Says nothing: the search's log tells of each epoch."""
 
+    @override
     def report(self, config: TrainConfig, world: World, metrics: EpochMetrics) -> None:
-        """Rank 0 waits for all: the others meet it in the next step."""
+        """Waits for the scheduler's word, rank 0 for all: the others meet it in the next step."""
         super().report(config, world, metrics)
         if world.is_chief and metrics.epoch in self.judged_epochs:
             wait_until_allowed(RunFolder(config.run_url), metrics.epoch)
 
 
 class _Training:
-    """The run of a level on its workers, in a thread: Tune's reports are for this one."""
+    """The run of a level on its workers, in a thread of its own: the thread of the trial reports to Tune."""
 
     def __init__(self, level: Level, judged_epochs: tuple[int, ...]) -> None:
         self.level, self.judged_epochs = level, judged_epochs
@@ -154,7 +159,7 @@ def _bookmark(checkpoint: Any) -> Bookmark | None:
 
 
 def _levels_left(levels: list[Level], bookmark: Bookmark | None) -> list[Level]:
-    """From the bookmarked one on: Tune has been told of those before it."""
+    """The levels from the bookmarked one on: Tune has been told of those before it."""
     runs = [level.config.run_url for level in levels]
     return levels[runs.index(bookmark.run) :] if bookmark is not None and bookmark.run in runs else levels
 

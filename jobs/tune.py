@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobs.train import job_id, say
+from jobs.log import say
+from jobs.main import job_id, main
 from jobs.train import run as run_training
 from scenerec.config.file import dump_config, parse_as, read_config
 from scenerec.config.tune import TuneConfig
 from scenerec.errors import ScenerecError
-from scenerec.job_log import Failure, Note, RunResult
+from scenerec.job_log import Note
+from scenerec.json_object import JsonObject
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.plan import trials_at_once
 from scenerec.search.report import write_report
@@ -23,6 +25,11 @@ from scenerec.search.trial import Trial
 from scenerec.search.trial_store import BEST_CONFIG_FILE, SearchFolder
 from scenerec.training.plan import NodeResources
 from scenerec.training.run_folder import RunFolder
+
+if TYPE_CHECKING:  # they import Ray, which reads the settings below
+    from ray.tune.experiment import Trial as TuneTrial
+
+    from jobs.search_log import SearchLog
 
 TRIAL_RESTARTS = 2
 
@@ -40,18 +47,12 @@ _SHARE_OF_HEAD = 0.001
 _MOST_OF_HEAD = 0.9
 
 
-def main(config_file: str) -> int:
-    """Runs the search of `config_file`; returns the exit code. Prints lines of `scenerec.job_log`."""
-    try:
-        config = parse_as(TuneConfig, read_config(config_file), config_file)
-        say(RunResult(run(config)))
-    except ScenerecError as error:
-        say(Failure(str(error)))
-        return error.exit_code
-    return 0
+def run_file(file: str) -> JsonObject:
+    """Runs the search of the config in `file` and returns the content of result.json. Raises ScenerecError."""
+    return run(parse_as(TuneConfig, read_config(file), file))
 
 
-def run(config: TuneConfig) -> dict[str, Any]:
+def run(config: TuneConfig) -> JsonObject:
     """Runs the trials that the search's folder has not yet, and returns the content of result.json.
 
     Raises ScenerecError where no trial came to anything.
@@ -101,7 +102,7 @@ def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
     return trials
 
 
-def _tuner(config: TuneConfig, log: Any, unfinished: list[Trial], at_once: int, notes: str) -> Any:
+def _tuner(config: TuneConfig, log: "SearchLog", unfinished: list[Trial], at_once: int, notes: str) -> Any:
     """Ray Tune with our trials, sampler, scheduler and log. Its own notes are for this session alone."""
     from ray import tune
 
@@ -115,7 +116,7 @@ def _tuner(config: TuneConfig, log: Any, unfinished: list[Trial], at_once: int, 
     scheduler = make_scheduler(config, ended, at_once)
     halves = isinstance(scheduler, HalvingScheduler)
     source = TrialSource(log, unfinished, objective, mode(objective), scheduler.may_begin if halves else lambda: True)
-    proposals: dict[str, Any] = {"search_alg": source, "num_samples": config.trials - len(ended)}
+    proposals: JsonObject = {"search_alg": source, "num_samples": config.trials - len(ended)}
     param_space, limit, share_of_head = {}, None if halves else at_once, _SHARE_OF_HEAD
     if config.scheduler.kind == "pbt":
         # Tune takes no searcher beside it: the population is all there from the start. Its limit would count those
@@ -147,7 +148,7 @@ def _tuner(config: TuneConfig, log: Any, unfinished: list[Trial], at_once: int, 
     )
 
 
-def _trial_name(trial: Any) -> str:
+def _trial_name(trial: "TuneTrial") -> str:
     return f"{trial.config['trial']['number']:04d}"
 
 
@@ -158,7 +159,7 @@ def _nodes() -> list[NodeResources]:
     return [NodeResources(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in alive]
 
 
-def _retrain(config: TuneConfig, best: Trial) -> dict[str, Any]:
+def _retrain(config: TuneConfig, best: Trial) -> JsonObject:
     """Trains the best config in full, and exports it."""
     winner = best_config(config, best)
     say(Note(f"training the best config in full: {winner.run_url}"))
@@ -182,7 +183,4 @@ def _export(run_url: str) -> str | None:
 
 
 if __name__ == "__main__":
-    # By its importable name: functions of __main__ would travel to the trials by value.
-    from jobs.tune import main as imported_main
-
-    sys.exit(imported_main(sys.argv[1]))
+    sys.exit(main("jobs.tune"))

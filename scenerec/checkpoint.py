@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,6 +17,7 @@ from safetensors.numpy import save as save_tensors
 
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ScenerecError
+from scenerec.json_object import JsonObject
 from scenerec.storage import Storage
 
 Tensors = dict[str, np.ndarray]
@@ -33,13 +33,13 @@ class LearnerState:
     model: Tensors
     """Parameters and running statistics, by torch's state_dict names."""
     optimizer: dict[str, Tensors]
-    """By slot (`momentum_buffer`; `exp_avg`, `exp_avg_sq`) and parameter name."""
+    """The optimizer's arrays by slot (`momentum_buffer`; `exp_avg`, `exp_avg_sq`) and parameter name."""
     ema: Tensors = field(default_factory=dict)
     """Moving averages of the parameters; empty where none are kept."""
     updates: int = 0
     """Optimizer updates made; behind the steps where fp16 overflowed."""
     loss_scale: float = 1.0
-    """fp16's loss scale."""
+    """Loss scale of fp16; 1 in other precisions."""
     good_steps: int = 0
     """Steps since the loss scale last changed."""
 
@@ -54,15 +54,15 @@ class RunState:
     """Next step in that epoch, from 0."""
     global_step: int
     """Steps done in the whole run."""
-    identity: dict[str, Any]
+    identity: JsonObject
     """What fixes the sequence of batches and the weights' names and shapes."""
-    plateau: dict[str, Any]
+    plateau: JsonObject
     """What the schedule reduce-on-plateau remembers: the fields of its PlateauState."""
     history: list[EpochMetrics]
     """Metrics of the finished epochs, in order."""
-    partial: dict[str, Any]
+    partial: JsonObject
     """Sums over the epoch under way: loss, steps and seconds."""
-    config: dict[str, Any]
+    config: JsonObject
     """The whole config of the training job."""
     framework: str
     """Framework that wrote it: torch or tensorflow."""
@@ -81,7 +81,7 @@ class Checkpoint:
 
 
 def checkpoint_name(global_step: int) -> str:
-    """step-000000123, so that names sort by step."""
+    """Name of the checkpoint after so many steps, such as step-000000123: names sort by step."""
     return f"step-{global_step:09d}"
 
 
@@ -228,7 +228,7 @@ def _contiguous(tensors: Tensors) -> Tensors:
     return {key: np.ascontiguousarray(array) for key, array in tensors.items()}
 
 
-def _read_state(storage: Storage, name: str) -> dict[str, Any]:
+def _read_state(storage: Storage, name: str) -> JsonObject:
     try:
         state = json.loads(storage.get(f"{name}/{STATE_FILE}"))
     except ValueError:
@@ -238,7 +238,7 @@ def _read_state(storage: Storage, name: str) -> dict[str, Any]:
     return state
 
 
-def _run_state(state: dict[str, Any]) -> RunState:
+def _run_state(state: JsonObject) -> RunState:
     known = {name: state[name] for name in RunState.__dataclass_fields__ if name in state}
     history = [EpochMetrics.model_validate(epoch) for epoch in state["history"]]
     return RunState(**{**known, "history": history, "labels": tuple(state.get("labels", ()))})

@@ -1,4 +1,4 @@
-"""The command line: wiring only. Commands import what they need when they run, so that `--help` is quick."""
+"""The command line: a table of all commands. A command's module is imported when it runs or its help is asked for."""
 
 import sys
 from typing import Annotated, Any
@@ -7,33 +7,130 @@ import typer
 from typer.core import TyperGroup
 
 from scenerec import __version__
-from scenerec.commands import (
-    bench,
-    cluster,
-    convert,
-    data,
-    demo,
-    evaluate,
-    export,
-    list_jobs,
-    logs,
-    models,
-    predict,
-    registry,
-    schema,
-    serve,
-    status,
-    stop,
-    submit,
-    tune,
-    validate,
-    verify,
-)
+from scenerec.commands.lazy import Entry, Group, lazy_commands
 from scenerec.errors import ScenerecError
+
+COMMANDS: dict[str, Entry | Group] = {
+    "submit": Entry(
+        "submit", "Run a training job, or a search for a better one, on a cluster and follow it to its end."
+    ),
+    "status": Entry(
+        "status", "Show how a job is doing: its state and its newest epoch. Without a name: the newest job."
+    ),
+    "logs": Entry("logs", "Show what a job has printed, without Ray's own lines."),
+    "list": Entry("list_jobs", "List the jobs of the cluster, the newest first."),
+    "stop": Entry("stop", "End a job. Submitted again, its run goes on from the newest checkpoint."),
+    "demo": Entry("demo", "From drawn scenes to an answered photograph, in both frameworks."),
+    "validate": Entry(
+        "validate", "Check a YAML file, without data or cluster, and print it with every default filled in."
+    ),
+    "schema": Entry("schema", "Print the JSON Schema of a file, by which editors complete and check it."),
+    "convert": Entry(
+        "convert", "Convert weights between our checkpoints, PyTorch, safetensors, .keras and SavedModel."
+    ),
+    "export": Entry("export", "Export a network to ONNX, verify it on real images, and pack it as a bundle."),
+    "verify": Entry(
+        "verify",
+        "Check a bundle: its files, its golden images, and its answers on real images against the framework's.",
+    ),
+    "evaluate": Entry("evaluate", "Measure a model on a packed set: accuracy, confusions, calibration, speed."),
+    "bench": Entry("bench", "Time a bundle on this machine, in turn with a bare onnxruntime session on the same file."),
+    "predict": Entry("predict", "Name the scene on photographs, with a bundle on this machine or by an endpoint."),
+    "tune": Group(
+        "Look at a search, and take its best config.",
+        {
+            "show": Entry(
+                "tune",
+                "Show how a search stands: leaderboard, importance of each parameter, what stopping early has saved.",
+            ),
+            "config": Entry("tune", "Print the best config, or a trial's, as a train.yaml to be submitted."),
+        },
+    ),
+    "models": Entry("models", "List the architectures, which train in either framework; `show` tells all about one."),
+    "data": Group(
+        "Make, look at and check packed data sets.",
+        {
+            "pack": Entry("data.pack", "Pack images into WebDataset shards and a manifest."),
+            "show": Entry(
+                "data.show", "Show what a packed set holds: classes, counts, sizes, and a sheet of its pictures."
+            ),
+            "verify": Entry(
+                "data.verify", "Check a packed set: checksums, counts, labels, and that every image decodes."
+            ),
+            "synthetic": Entry(
+                "data.synthetic",
+                "Draw a small ImageFolder of scenes (beach, city, forest, ...) to try everything with, "
+                "and its places.csv.",
+            ),
+        },
+    ),
+    "registry": Group(
+        "Keep models by version, and say which one is meant.",
+        {
+            "list": Entry("registry", "List the models, their versions and aliases."),
+            "show": Entry(
+                "registry",
+                "Show one version: where it comes from, what the gates measured, and where its model's aliases stood.",
+            ),
+            "push": Entry("registry", "Store a bundle as the next version of a model."),
+            "promote": Entry("registry", "Move an alias to a version, if it passes the gates."),
+            "rollback": Entry("registry", "Move an alias back to where it stood before; again, and it returns."),
+            "delete": Entry("registry", "Delete a version that no alias stands at; its number is not used again."),
+        },
+    ),
+    "serve": Group(
+        "Serve models over HTTP and gRPC, on a cluster.",
+        {
+            "deploy": Entry("serve", "Bring an application into service, or up to date, and wait until it answers."),
+            "status": Entry("serve", "Show what runs, which versions answer, and what the roll-outs did."),
+            "scale": Entry(
+                "serve", "Change how many replicas an application may have. Those that stay are not touched."
+            ),
+            "rollback": Entry(
+                "serve",
+                "Move a model's alias back to the version before; what serves the alias follows within seconds.",
+            ),
+            "stop": Entry("serve", "End an application. Requests under way are answered first."),
+            "key": Entry(
+                "serve", "Make an API key, and note its hash in a file. What serves reads the file again by itself."
+            ),
+        },
+    ),
+    "cluster": Group(
+        "The embedded cluster of this machine: a Ray node and an S3 store.",
+        {
+            "up": Entry("cluster", "Start the cluster; what is up already is left as it is."),
+            "down": Entry("cluster", "End the cluster, and nothing else. What the store holds stays."),
+            "status": Entry(
+                "cluster",
+                "Show nodes, resources, addresses and the size of the store. Exit code 1 when the cluster is down.",
+            ),
+            "env": Entry(
+                "cluster",
+                "Print the variables by which other programs reach the cluster and its store. They hold secrets.",
+            ),
+            "serve-env": Entry(
+                "cluster",
+                "Print the variables by which a node of your own cluster serves quickly and loses no request "
+                "of a killed replica.",
+            ),
+        },
+    ),
+}
+"""Every command with the first line of its docstring, in the order of `scenerec --help`."""
+
+_EXIT_CODES = (
+    "Exit codes: 0 done, 2 a wrong option, config or plan, 3 storage, 4 data, 5 checkpoint or run, "
+    "6 model, 7 cluster, 8 bundle, 9 registry, 130 interrupted or stopped, 1 anything else. "
+    "An error is a line on stderr that names the remedy."
+)
 
 
 class _Commands(TyperGroup):
     """Ends a command that meets a user's error with its lines and its exit code, never with a traceback."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": lazy_commands(COMMANDS)})
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -53,6 +150,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train scene classifiers on a cluster: the same network in PyTorch and TensorFlow, from one YAML file.",
+    epilog=_EXIT_CODES,
 )
 
 
@@ -68,48 +166,6 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None: ...
-
-
-def _reach_embedded_store() -> None:
-    from cluster.environment import use_store_environment
-
-    use_store_environment()
-
-
-app.command(
-    epilog="Example: scenerec submit train.yaml --set optimize.lr=0.1\n\n"
-    "Example: scenerec submit tune.yaml --set trials=24 --retrain\n\n"
-    "Example: scenerec submit --resume s3://scenes/runs/NAME --set framework=tensorflow"
-)(submit.submit)
-app.command(epilog="Example: scenerec status places365-resnet50")(status.status)
-app.command(epilog="Example: scenerec logs -f places365-resnet50")(logs.logs)
-app.command(name="list", epilog="Example: scenerec list --json")(list_jobs.list_jobs)
-app.command(epilog="Example: scenerec stop places365-resnet50")(stop.stop)
-app.command()(demo.demo)
-app.command(epilog="Example: scenerec validate train.yaml")(validate.validate)
-app.command(epilog="Example: scenerec schema > train.schema.json")(schema.schema)
-app.command(
-    epilog="Example: scenerec convert resnet50_places365.pth.tar resnet50.keras\n\n"
-    "Example: scenerec convert s3://scenes/runs/NAME served/ --to savedmodel --ema"
-)(convert.convert)
-app.command()(export.export)
-app.command()(verify.verify)
-app.command(
-    epilog="Example: scenerec evaluate s3://scenes/runs/photos --report photos.html\n\n"
-    "Example: scenerec evaluate photos-int8/ --data s3://scenes/val --compare s3://scenes/runs/photos\n\n"
-    "Example: scenerec evaluate s3://scenes/runs/photos --data s3://scenes/places365/val --workers 16"
-)(evaluate.evaluate)
-app.command(epilog="Example: scenerec bench s3://scenes/runs/photos/bundles/fp32 --batch 1 --batch 8")(bench.bench)
-app.command(
-    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32\n\n"
-    "Example: scenerec predict holidays/ --model photos --endpoint http://localhost:8000 --json"
-)(predict.predict)
-app.add_typer(tune.app, name="tune")
-app.add_typer(models.app, name="models")
-app.add_typer(data.app, name="data", callback=_reach_embedded_store)
-app.add_typer(registry.app, name="registry")
-app.add_typer(serve.app, name="serve")
-app.add_typer(cluster.app, name="cluster")
 
 
 def main() -> None:

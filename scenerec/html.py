@@ -4,7 +4,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def html_environment(package: str) -> Environment:
-    """Jinja's environment for the templates beside the code of `scenerec.PACKAGE`.
+    """Makes Jinja's environment for the templates beside the code of `scenerec.PACKAGE`.
 
     What they are given is escaped, and a name that they are not given is an error.
     """

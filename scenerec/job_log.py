@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from scenerec.epoch_metrics import VALIDATION_PREFIX, EpochMetrics
+from scenerec.json_object import JsonObject
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RAY_PREFIX = re.compile(r"^\([^()]*\bpid=\d+[^()]*\) ")
@@ -96,7 +97,7 @@ class Failure:
 class RunResult:
     """What the job came to; of a training the content of result.json."""
 
-    content: dict[str, Any]
+    content: JsonObject
     """JSON values by key."""
 
 
@@ -213,7 +214,7 @@ def _write_failure(event: Failure) -> str:
     return "\n".join(line for line in event.message.splitlines() if line.strip())
 
 
-def _read_object(text: str) -> dict[str, Any]:
+def _read_object(text: str) -> JsonObject:
     values = json.loads(text)
     if not isinstance(values, dict):
         raise ValueError("not an object")

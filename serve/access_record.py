@@ -13,26 +13,32 @@ class AccessRecord:
     method: str
     path: str
     started_at: float = field(default_factory=time.perf_counter)
-    """By `time.perf_counter`."""
+    """When its first byte came, in seconds of `time.perf_counter`."""
     status: int = 0
+    """HTTP status of the answer."""
     code: str = ""
-    """Of the error; "" where there was none."""
+    """Code of the error; "" where there was none."""
     model: str = ""
+    """Model that was asked; "" where none was."""
     version: str = ""
+    """Number of the version that answered."""
     caller: str = ""
-    """Name of its API key."""
+    """Name of the API key that came with it."""
     images: int = 0
+    """Photographs in it."""
     total_s: float = 0.0
+    """Seconds from its first byte to its answer."""
     queued_s: float = 0.0
-    """Waiting for the model, the longest of its images."""
+    """Seconds of waiting for the model, the longest of its images."""
     prepared_s: float = 0.0
-    """Decoding and resizing, of all its images."""
+    """Seconds of decoding and resizing, of all its images."""
     inferred_s: float = 0.0
-    """The network, of the slowest batch that its images were in."""
+    """Seconds of the network, for the slowest batch that its images were in."""
     batch_size: int = 0
-    """Images of the largest such batch, those of other requests included."""
+    """Images in the largest batch that one of its images was in, those of other requests included."""
     trace: str = ""
     """The header traceparent (W3C Trace Context)."""
 
 
 Observe = Callable[[AccessRecord], None]
+"""Is told of each answered request."""

@@ -66,7 +66,7 @@ class Api:
         self._load = load or Load()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
+        """Answers one connection (ASGI 3)."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
@@ -121,7 +121,7 @@ class Api:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """ASGI's lifespan: there is nothing to do but to say so."""
+    """Answers ASGI's lifespan events: there is nothing to do but to say so."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

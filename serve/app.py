@@ -3,7 +3,6 @@
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from ray import serve
 from ray.serve.config import AutoscalingConfig, HTTPOptions, gRPCOptions
@@ -13,14 +12,15 @@ import scenerec
 from scenerec.config.serve import ServeConfig, ServeScaleConfig
 from serve.access.admission import MOST
 from serve.http import express
+from serve.ray_private import with_version
 from serve.replica import Replica, ReplicaSettings
 from serve.rollout.rollout import Rollout
 
 ROLLOUT = "Rollout"
 REPLICA = "Replica"
 
-_NOT_SERVED = ("commands", "training", "export")
-"""Folders of sources that no replica runs: a change of them is none of an application."""
+_NOT_SERVED = ("client", "commands", "export", "search", "training")
+"""Rooms of scenerec that no replica runs: a change of them is none of an application."""
 
 
 def build(config: ServeConfig, has_room: bool) -> serve.Application:
@@ -69,7 +69,7 @@ def build(config: ServeConfig, has_room: bool) -> serve.Application:
 
 
 def autoscaling(scale: ServeScaleConfig) -> AutoscalingConfig:
-    """Ray Serve's settings for these."""
+    """Ray Serve's settings of autoscaling."""
     return AutoscalingConfig(
         min_replicas=scale.min_replicas,
         max_replicas=scale.max_replicas,
@@ -90,31 +90,31 @@ def replicas_that_fit(scale: ServeScaleConfig, cpus: float, gpus: float) -> int:
 
 
 def http_options(config: ServeConfig, default_host: str) -> HTTPOptions:
-    """Of the cluster: its first application decides."""
+    """Where the cluster's HTTP endpoint listens: its first application decides."""
     return HTTPOptions(host=config.http.host or default_host, port=config.http.port)
 
 
 def grpc_options(config: ServeConfig) -> gRPCOptions | None:
-    """Of the cluster, likewise."""
+    """Where the cluster's gRPC endpoint listens, if it has one: its first application decides."""
     if config.http.grpc_port is None:
         return None
     return gRPCOptions(port=config.http.grpc_port, grpc_servicer_functions=["serve.oip.grpc_service.add_to_server"])
 
 
-def _versioned(deployment: serve.Deployment, started_with: str = "") -> Any:
-    """By what its processes must be started anew for. Ray would take each deployment for another version."""
-    version = hashlib.sha256(f"{_code_digest()}\n{started_with}".encode()).hexdigest()[:16]
-    return deployment.options(version=version, _internal=True)
+def _versioned(deployment: serve.Deployment, started_with: str = "") -> serve.Deployment:
+    """Gives it a version by its code and its settings. Ray would take each deployment for another version."""
+    return with_version(deployment, hashlib.sha256(f"{_code_digest()}\n{started_with}".encode()).hexdigest()[:16])
 
 
 @cache
 def _code_digest() -> str:
-    """Of the sources that a replica runs."""
+    """SHA-256 of the sources that a replica runs."""
     root = Path(scenerec.__file__).parent.parent
     digest = hashlib.sha256()
     for package in ("scenerec", "serve"):
         for path in sorted((root / package).rglob("*")):
             is_source = path.is_file() and path.suffix in (".py", ".html")
-            if is_source and path.parts[-2] not in _NOT_SERVED:
-                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+            name = path.relative_to(root)
+            if is_source and name.parts[1] not in _NOT_SERVED:
+                digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

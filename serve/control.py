@@ -25,6 +25,7 @@ from scenerec.errors import ClusterError, ScenerecError
 from scenerec.frozen import Frozen
 from scenerec.job_log import Event, Failure, Note, RunResult, format_line
 from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options, replicas_that_fit
+from serve.ray_private import free_resources_by_node, serve_details
 
 _STATUS_TIMEOUT_S = 20
 _START_TIMEOUT_S = 180
@@ -35,12 +36,13 @@ class Order(Frozen):
     """What is to be done."""
 
     action: Literal["deploy", "status", "scale", "stop"]
+    """Which of the four."""
     name: str = ""
-    """Of the application; for `status` all where it is empty."""
+    """Name of the application; for `status` all of them where it is empty."""
     config: ServeConfig | None = None
-    """To deploy."""
+    """What to deploy."""
     scale: dict[str, Any] = Field(default_factory=dict)
-    """To change of the deployed config's scale."""
+    """What to change of the deployed config's scale."""
     default_host: str = "0.0.0.0"
     """Interface of the endpoint where the config names none."""
 
@@ -125,7 +127,7 @@ def _start(config: ServeConfig, default_host: str) -> None:
 
 def _has_room(scale: ServeScaleConfig) -> bool:
     """Whether the nodes could take all replicas a second time, now."""
-    nodes = ray._private.state.available_resources_per_node().values()
+    nodes = free_resources_by_node()
     room = sum(replicas_that_fit(scale, node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
     return room >= scale.max_replicas
 
@@ -158,14 +160,9 @@ def _refuse_taken_route(config: ServeConfig) -> None:
 
 
 def _applications() -> dict[str, Any]:
-    """By name, as Ray Serve describes them; none where it does not run."""
-    from ray.serve.context import _get_global_client
-
-    try:
-        client = _get_global_client()
-    except RayServeException:
-        return {}
-    return dict(client.get_serve_details()["applications"]) if client else {}
+    """The applications by name, as Ray Serve describes them; none where it does not run."""
+    details = serve_details()
+    return dict(details["applications"]) if details else {}
 
 
 def _describe(name: str, application: Any) -> dict[str, Any]:
@@ -206,11 +203,8 @@ def _handles_loop() -> asyncio.AbstractEventLoop:
 
 
 def _endpoint() -> dict[str, Any]:
-    from ray.serve.context import _get_global_client
-
-    try:
-        details = _get_global_client().get_serve_details()
-    except RayServeException:
+    details = serve_details()
+    if details is None:
         return {"http": None, "grpc_port": None, "tls": False}
     http, grpc = details["http_options"], details.get("grpc_options") or {}
     return {

@@ -9,7 +9,8 @@ from scenerec.inference.predictors.engine import Answer
 from serve.access.admission import RequestLimits
 from serve.access.keys import Caller, Guard
 from serve.access_record import AccessRecord
-from serve.shelf import LoadedVersion, Shelf
+from serve.loaded_version import LoadedVersion
+from serve.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,12 @@ class Metered:
     async def ask(
         self, version: LoadedVersion, photographs: Sequence[bytes | np.ndarray]
     ) -> tuple[LoadedVersion, list[Answer]]:
-        """As Shelf.ask. Also raises RequestError for too many images, and for a caller that asks too often."""
+        """The answers of this version, or of one in its place, to JPEG, PNG or WebP files or to prepared images.
+
+        Prepared images are uint8 RGB [image_size, image_size, 3]. Charges the caller, and notes in the record who has
+        answered and how long it took. Raises RequestError for too many images, and for a caller that asks too often;
+        what Shelf.ask raises.
+        """
         record = self.record
         record.model, record.version, record.images = version.model, version.number, len(photographs)
         self.limits.check_images(len(photographs))

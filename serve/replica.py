@@ -6,9 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import ray
 from ray import serve
-from ray.serve._private.common import RUNNING_REQUESTS_KEY
 from ray.serve.handle import DeploymentHandle
 
 from scenerec.config.serve import BatchingConfig, HttpConfig, ServeConfig
@@ -19,11 +17,13 @@ from serve.access.keys import Guard, read_keys
 from serve.access_record import AccessRecord
 from serve.api import Api
 from serve.http.express import open_way
+from serve.loaded_version import EngineOptions
 from serve.oip.grpc_service import GrpcInference
+from serve.ray_private import RUNNING_REQUESTS_KEY, node_log_folder
 from serve.rollout.assignment import Assignment, Report
 from serve.rollout.bundle_cache import cache_folder
 from serve.rollout.stock import Stock
-from serve.shelf import EngineOptions, Shelf
+from serve.shelf import Shelf
 from serve.telemetry import AccessLog, Metrics
 
 logger = logging.getLogger("ray.serve")
@@ -53,7 +53,7 @@ class ReplicaSettings(Frozen):
 
     @classmethod
     def of(cls, config: ServeConfig) -> "ReplicaSettings":
-        """Those of an application."""
+        """The settings of the replicas of an application."""
         return cls(
             application=config.name,
             http=config.http,
@@ -66,7 +66,7 @@ class ReplicaSettings(Frozen):
 
     @property
     def engine_options(self) -> EngineOptions:
-        """Of each model."""
+        """How the engine of each model computes."""
         return EngineOptions(
             threads=self.cpus,
             decoders=self.cpus - 1,
@@ -78,7 +78,7 @@ class ReplicaSettings(Frozen):
 
     @property
     def limits(self) -> RequestLimits:
-        """Of each request."""
+        """What each request may ask for."""
         return RequestLimits(int(self.http.max_body_mb * 1e6), self.http.max_images, self.http.timeout_s)
 
 
@@ -99,7 +99,7 @@ class Replica(GrpcInference):
         super().__init__(self.shelf, guard, settings.limits, self.observe, load=Load())
         self._stock = Stock(self.shelf, settings.engine_options, cache_folder())
         self._metrics = Metrics(settings.application) if http.metrics else None
-        self._log = AccessLog(_log_folder() / f"access_{self._name}.jsonl") if http.access_log else None
+        self._log = AccessLog(node_log_folder() / "serve" / f"access_{self._name}.jsonl") if http.access_log else None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __serve_build_asgi_app__(self) -> Api:
@@ -194,15 +194,10 @@ class Replica(GrpcInference):
 
 
 def _pin(cores: int) -> None:
-    """To cores of its own among the replicas of this node: its threads, of which Ray has begun some already."""
+    """Binds the replica to cores of its own on this node: all its threads, of which Ray has begun some already."""
     rank = serve.get_replica_context().rank.local_rank
     available = sorted(os.sched_getaffinity(0))
     own = {available[(rank * cores + offset) % len(available)] for offset in range(cores)}
     for thread in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # it has ended
             os.sched_setaffinity(int(thread.name), own)
-
-
-def _log_folder() -> Path:
-    """Beside Ray Serve's own logs, where the dashboard finds them."""
-    return Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"

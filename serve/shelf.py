@@ -2,110 +2,14 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from threading import Lock
+from dataclasses import dataclass
 
 import numpy as np
 
-from scenerec.errors import BundleError, ScenerecError
-from scenerec.inference.bundles.bundle import Bundle, BundleInfo
-from scenerec.inference.explain.cam import ActivationMapper, explains
-from scenerec.inference.predictors.classifier import Classifier
-from scenerec.inference.predictors.engine import Answer, ClosedError, Engine
-from scenerec.inference.predictors.golden import check_golden
+from scenerec.errors import ScenerecError
+from scenerec.inference.predictors.engine import Answer, ClosedError
 from serve.errors import NotServedError
-
-_WARM_UP_BATCHES = (1, 2)
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How a process computes."""
-
-    threads: int = 1
-    """Of the network's operators."""
-    decoders: int = 0
-    """Threads that decode photographs beside the network; with 0 its own thread decodes."""
-    max_batch: int = 8
-    """Photographs that the network takes at once."""
-    max_queue: int = 64
-    """Photographs that may wait."""
-    max_pixels: int = 50_000_000
-    """Larger pictures are refused."""
-    uses_gpu: bool = False
-    """Whether the network runs on one, where this onnxruntime can."""
-
-    @property
-    def providers(self) -> tuple[str, ...]:
-        """Execution providers in order of preference."""
-        return ("CUDAExecutionProvider", "CPUExecutionProvider") if self.uses_gpu else ("CPUExecutionProvider",)
-
-
-@dataclass(eq=False)
-class LoadedVersion:
-    """One version that has answered its golden images and is warm."""
-
-    model: str
-    """Name of the model."""
-    number: str
-    """Of the version, such as "3"."""
-    bundle: Bundle
-    engine: Engine
-    failures: int = 0
-    """Requests that this version could not answer, though they were fine."""
-    _mapper: ActivationMapper | None = field(default=None, repr=False)
-    _mapper_lock: Lock = field(default_factory=Lock, repr=False)
-
-    @property
-    def info(self) -> BundleInfo:
-        """bundle.json."""
-        return self.bundle.info
-
-    @property
-    def url(self) -> str:
-        """Where it comes from."""
-        return self.bundle.url
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Class names by class index."""
-        return self.bundle.info.labels
-
-    @property
-    def image_size(self) -> int:
-        """Side of the network's input in pixels."""
-        return self.bundle.info.preprocessing.image_size
-
-    @cached_property
-    def explains(self) -> bool:
-        """Whether its network has class activation maps."""
-        return explains(self.bundle.model_file)
-
-    def heat_map(self, photograph: bytes, class_index: int) -> np.ndarray:
-        """float32 [image_size, image_size] in [0, 1]. Slow: not for an event loop. Raises NoHeatMapError."""
-        with self._mapper_lock:  # its sessions are made by the first who asks
-            self._mapper = self._mapper or ActivationMapper(self.bundle)
-            return self._mapper.heat_map(self.engine.classifier.prepare(photograph), class_index)
-
-
-def load_version(model: str, number: str, bundle: Bundle, options: EngineOptions) -> LoadedVersion:
-    """Loads a verified bundle, lets it answer its golden images and warms it up. Takes seconds.
-
-    Raises BundleError where it does not load, or does not answer as it must.
-    """
-    if bundle.info.format != "onnx":
-        raise BundleError(f"{bundle.url}: is of format {bundle.info.format}: only bundles of format onnx are served")
-    classifier = Classifier(bundle, options.threads, options.max_pixels, options.providers)
-    check_golden(classifier.model, bundle)
-    size = bundle.info.preprocessing.image_size
-    for count in {*_WARM_UP_BATCHES, options.max_batch}:
-        classifier.model.logits(np.zeros((count, size, size, 3), np.uint8))
-    served = LoadedVersion(
-        model, number, bundle, Engine(classifier, options.max_batch, options.max_queue, options.decoders)
-    )
-    _ = served.explains  # reads the graph: not while somebody waits
-    return served
+from serve.loaded_version import LoadedVersion
 
 
 @dataclass(frozen=True)
@@ -114,7 +18,7 @@ class Weighted:
 
     version: LoadedVersion
     weight: float
-    """In (0, 1]; those of a model add up to 1."""
+    """The share, in (0, 1]; those of a model add up to 1."""
 
 
 class Shelf:
@@ -138,7 +42,7 @@ class Shelf:
         return [version for version in before if id(version) not in kept]
 
     def names(self) -> list[str]:
-        """Of the models."""
+        """Names of the models that are served."""
         return list(self._models)
 
     def weighted(self, model: str) -> tuple[Weighted, ...]:

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
@@ -40,7 +39,7 @@ class Metrics:
         self._tags: dict[tuple[str, str], dict[str, str]] = {}
 
     def observe(self, record: AccessRecord) -> None:
-        """Counts a request."""
+        """Counts an answered request."""
         tags = self._tags.setdefault((record.model, record.version), {"model": record.model, "version": record.version})
         self._requests.inc(1, {**tags, "status": str(record.status), "code": record.code})
         if not record.images or record.code:
@@ -53,7 +52,7 @@ class Metrics:
         self._batch.observe(record.batch_size, tags)
 
     def serving(self, before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> None:
-        """The versions in service, as (model, version), before and after a roll-out."""
+        """Notes which versions are in service, as (model, version), before and after a roll-out."""
         for model, version in {*before, *now}:
             self._serving.set(float((model, version) in now), {"model": model, "version": version})
 
@@ -71,7 +70,7 @@ class AccessLog:
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def observe(self, record: AccessRecord) -> None:
-        """Notes a request."""
+        """Notes an answered request."""
         self._lines.append(json.dumps(as_document(record, time.time())))
 
     def flush(self) -> None:
@@ -85,9 +84,9 @@ class AccessLog:
             file.write("\n".join(lines) + "\n")
 
 
-def as_document(record: AccessRecord, now_s: float) -> dict[str, Any]:
+def as_document(record: AccessRecord, now_s: float) -> dict[str, str | float]:
     """What the access log says of a request; what does not apply is left out."""
-    document: dict[str, Any] = {
+    document: dict[str, str | float] = {
         "time": round(now_s, 3),
         "request_id": record.request_id,
         "method": record.method,

@@ -1,12 +1,14 @@
 """What the tests feed on: drawn scenes, packed into several small shards."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torchvision  # noqa: F401 - before tensorflow, whichever test imports that first
 from hypothesis import settings
 
 from scenerec.config.train import TrainConfig
@@ -16,6 +18,21 @@ from scenerec.data.synthetic import draw_scenes
 from tests.web import WebServer
 
 MakeConfig = Callable[..., TrainConfig]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several workers share the cores: threads of their own would only wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+class _TorchvisionFirst(MetaPathFinder):
+    """Imports torchvision before tensorflow, whichever test imports that first: the other way round it crashes."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "tensorflow":
+            import torchvision  # noqa: F401
+
+
+sys.meta_path.insert(0, _TorchvisionFirst())
 
 # A machine that others use as well is slow at times.
 settings.register_profile("untimed", deadline=None)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scenerec.data.packing.upright import ORIENTATION_TAG
+from scenerec.data.upright import ORIENTATION_TAG
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")

@@ -26,8 +26,8 @@ from torch.nn import functional as F
 import keras  # isort: skip
 import tensorflow as tf
 
-from scenerec.models import keras_twin, torch_model, zoo
-from scenerec.models.keras_twin import bindings, layers
+from scenerec.models import torch_model, zoo
+from scenerec.models.keras_twin import bindings, builder, layers
 
 CLASSES = 10
 LOGITS_BATCH = 2
@@ -154,7 +154,7 @@ def make_network(arch: str, image_size: int) -> nn.Module:
 
 def make_twin(network: nn.Module, image_size: int) -> keras.Model:
     """Its twin, with its weights."""
-    twin = keras_twin.twin(network, image_size, name="twin")
+    twin = builder.twin(network, image_size, name="twin")
     switch_dropout_off(twin)
     bindings.load_state(twin, torch_model.state(network))
     return twin

@@ -7,18 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from scenerec.inference.bundles.bundle import (
-    GOLDEN_FILE,
-    ONNX_FILE,
-    Bundle,
-    BundleInfo,
-    Golden,
-    Lineage,
-    Preprocessing,
-    TensorContract,
-    open_bundle,
-    write_bundle,
-)
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, Bundle, Golden, open_bundle, write_bundle
+from scenerec.inference.bundles.info import ONNX_FILE, BundleInfo, Lineage, Preprocessing, TensorContract
 
 IMAGE_SIZE = 8
 LABELS = ("red", "green", "blue")

@@ -4,7 +4,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from scenerec.export.graphs import network_graph
-from scenerec.inference.bundles.bundle import BundleInfo, Lineage, Preprocessing
+from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = 8

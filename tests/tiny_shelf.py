@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from serve.shelf import EngineOptions, Shelf, Weighted, load_version
+from serve.loaded_version import EngineOptions, load_version
+from serve.shelf import Shelf, Weighted
 from tests.tiny_bundle import make_tiny_bundle
 
 SCALES = {"1": 0.05, "2": 0.02}

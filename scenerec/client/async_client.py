@@ -8,7 +8,16 @@ from typing import TypeVar
 import httpx
 
 from scenerec.client import call
-from scenerec.client.exchange import LIMITS, Answer, Exchange, NoAnswer, Outcome, Pause, Send, no_answer
+from scenerec.client.exchange import (
+    CONNECTION_LIMITS,
+    Attempt,
+    EndpointResponse,
+    Exchange,
+    NoResponse,
+    Outcome,
+    Pause,
+    no_response,
+)
 from scenerec.client.prediction import Prediction
 from scenerec.client.served import ServedModel
 
@@ -16,12 +25,14 @@ Result = TypeVar("Result")
 
 
 class AsyncClient:
-    """Asks an inference endpoint, again where that may help, with many requests in flight: see `Client`.
+    """Asks an inference endpoint, again where that may help, with many requests in flight.
+
+    It tries again what `Client` does.
 
     Args:
-        url: of the endpoint, such as http://localhost:8000.
-        api_key: of the endpoint's configuration; None where it has none.
-        timeout_s: of each method, all attempts and pauses together.
+        url: address of the endpoint, such as http://localhost:8000.
+        api_key: the key that the endpoint asks for; None where it asks for none.
+        timeout_s: seconds that each method may take, all attempts and pauses together.
         retries: attempts after the first.
         tls: for https, where the standard certificate authorities will not do.
 
@@ -37,7 +48,7 @@ class AsyncClient:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._exchange = Exchange(url, api_key, timeout_s, retries)
-        self._http = httpx.AsyncClient(verify=tls or True, limits=LIMITS)
+        self._http = httpx.AsyncClient(verify=tls or True, limits=CONNECTION_LIMITS)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -100,7 +111,7 @@ class AsyncClient:
             else:
                 outcome = await self._send(step)
 
-    async def _send(self, step: Send) -> Answer | NoAnswer:
+    async def _send(self, step: Attempt) -> EndpointResponse | NoResponse:
         try:
             async with (
                 asyncio.timeout(step.remaining_s),
@@ -109,6 +120,6 @@ class AsyncClient:
                 ) as response,
             ):
                 content = await response.aread()
-                return Answer(response.status_code, response.headers, content)
+                return EndpointResponse(response.status_code, response.headers, content)
         except (httpx.RequestError, TimeoutError) as error:
-            return no_answer(error)
+            return no_response(error)

@@ -4,6 +4,7 @@ FIRST_PAUSE_S = 0.1
 """The longest pause before the first retry; it doubles from one to the next."""
 
 LONGEST_PAUSE_S = 5.0
+"""No pause is longer, but for what the server asks."""
 
 _LARGEST_EXPONENT = 16  # beyond it the longest pause rules anyway, and floats would overflow at last
 
@@ -15,7 +16,7 @@ def pause_s(attempt: int, retries: int, retry_after_s: float | None, remaining_s
         attempt: how many were made before the one that has just failed: 0 after the first.
         retries: how many may follow the first.
         retry_after_s: what the server asks to wait for; the jitter comes on top, so that callers do not return at once.
-        remaining_s: until the deadline; where the pause would reach it, waiting is in vain.
+        remaining_s: seconds until the deadline; where the pause would reach it, waiting is in vain.
         draw: uniform in [0, 1).
     """
     if attempt >= retries:

@@ -23,7 +23,7 @@ Image = Path | bytes
 
 @dataclass(frozen=True)
 class Call(Generic[Result]):
-    """A request, and what makes a result of its answer's status and JSON.
+    """A request, and how its answer is read.
 
     `read` raises KeyError, TypeError or ValueError for an answer that is none of this protocol.
     """
@@ -31,11 +31,12 @@ class Call(Generic[Result]):
     method: str
     path: str
     read: Callable[[int, Any], Result]
+    """Makes the result of the status and the JSON document of an answer."""
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     answered_by: frozenset[int] = frozenset({200})
-    """Statuses that are answers; all others are errors."""
+    """Statuses of answers; all others are errors."""
 
 
 def contents(images: Iterable[Image]) -> list[bytes]:
@@ -131,7 +132,7 @@ def _served_model(found: Any) -> ServedModel:
                 weight=float(each["weight"]),
                 url=str(each["url"]),
                 precision=str(each["precision"]),
-                arch=str(each["arch"]),
+                arch=None if each["arch"] is None else str(each["arch"]),
             )
             for each in found["versions"]
         ),

@@ -8,7 +8,16 @@ from typing import TypeVar
 import httpx
 
 from scenerec.client import call
-from scenerec.client.exchange import LIMITS, Answer, Exchange, NoAnswer, Outcome, Pause, Send, no_answer
+from scenerec.client.exchange import (
+    CONNECTION_LIMITS,
+    Attempt,
+    EndpointResponse,
+    Exchange,
+    NoResponse,
+    Outcome,
+    Pause,
+    no_response,
+)
 from scenerec.client.prediction import Prediction
 from scenerec.client.served import ServedModel
 
@@ -22,9 +31,9 @@ class Client:
     doubles, with jitter, never before Retry-After, within `timeout_s`. Threads may share a client.
 
     Args:
-        url: of the endpoint, such as http://localhost:8000.
-        api_key: of the endpoint's configuration; None where it has none.
-        timeout_s: of each method, all attempts and pauses together.
+        url: address of the endpoint, such as http://localhost:8000.
+        api_key: the key that the endpoint asks for; None where it asks for none.
+        timeout_s: seconds that each method may take, all attempts and pauses together.
         retries: attempts after the first.
         tls: for https, where the standard certificate authorities will not do.
 
@@ -40,7 +49,7 @@ class Client:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._exchange = Exchange(url, api_key, timeout_s, retries)
-        self._http = httpx.Client(verify=tls or True, limits=LIMITS)
+        self._http = httpx.Client(verify=tls or True, limits=CONNECTION_LIMITS)
 
     def __enter__(self) -> "Client":
         return self
@@ -103,7 +112,7 @@ class Client:
             else:
                 outcome = self._send(step)
 
-    def _send(self, step: Send) -> Answer | NoAnswer:
+    def _send(self, step: Attempt) -> EndpointResponse | NoResponse:
         """httpx's time-outs are of single reads: a server that sends drop by drop is left after the first late one."""
         deadline = time.monotonic() + step.remaining_s
         try:
@@ -115,6 +124,6 @@ class Client:
                     content += chunk
                     if time.monotonic() > deadline:
                         raise TimeoutError
-                return Answer(response.status_code, response.headers, bytes(content))
+                return EndpointResponse(response.status_code, response.headers, bytes(content))
         except (httpx.RequestError, TimeoutError) as error:
-            return no_answer(error)
+            return no_response(error)

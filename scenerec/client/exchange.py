@@ -1,6 +1,6 @@
 """The course of a call: attempts, pauses, and the result or the error at its end. No I/O: both clients share it.
 
-`Exchange.steps` is a generator: it yields what is to be done (`Send`, `Pause`), and is sent what came of it.
+`Exchange.steps` is a generator: it yields what is to be done (`Attempt`, `Pause`), and is sent what came of it.
 """
 
 import random
@@ -25,39 +25,39 @@ Result = TypeVar("Result")
 LONGEST_CONNECT_S = 5.0
 """An address that lets connections hang is tried again after this, not awaited until the deadline."""
 
-LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-"""Of a client: further requests wait for a connection, and none is closed for being idle a moment."""
+CONNECTION_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+"""Connections of a client: further requests wait for one, and none is closed for being idle a moment."""
 
 _RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 _LONGEST_QUOTE = 200
 
 
 @dataclass(frozen=True)
-class Send:
-    """To be done: send it, and send back an Answer or NoAnswer."""
+class Attempt:
+    """A step to be done: send this request, and send back an EndpointResponse or a NoResponse."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
     remaining_s: float
-    """When the answer must be there."""
+    """Seconds until the answer must be there."""
 
     @property
     def timeout(self) -> httpx.Timeout:
-        """Of each operation. The whole is the client's to watch."""
+        """Time-outs of each operation on the connection. The whole is the client's to watch."""
         return httpx.Timeout(self.remaining_s, connect=min(self.remaining_s, LONGEST_CONNECT_S))
 
 
 @dataclass(frozen=True)
 class Pause:
-    """To be done: wait, and send back None."""
+    """A step to be done: wait, and send back None."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointResponse:
     """What the endpoint, or a proxy before it, answered."""
 
     status: int
@@ -66,27 +66,30 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class NoAnswer:
-    """Why there is none."""
+class NoResponse:
+    """Why there is no response."""
 
     reason: str
+    """What went wrong, in a few words."""
     timed_out: bool = False
+    """Whether it was the deadline."""
     may_pass: bool = True
     """Whether another attempt could fare better."""
 
 
-Outcome = Answer | NoAnswer | None
+Outcome = EndpointResponse | NoResponse | None
+"""What came of a step: None of a pause."""
 
 
-def no_answer(error: Exception) -> NoAnswer:
-    """What is made of an error of httpx, or of the deadline's TimeoutError."""
+def no_response(error: Exception) -> NoResponse:
+    """The outcome of an attempt that ended in this error of httpx, or in the deadline's TimeoutError."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-        return NoAnswer(f"cannot be reached: {_reason(error)}")
+        return NoResponse(f"cannot be reached: {_reason(error)}")
     if isinstance(error, httpx.TimeoutException | TimeoutError):
-        return NoAnswer("timed out", timed_out=True)
+        return NoResponse("timed out", timed_out=True)
     if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
-        return NoAnswer(f"the connection broke off: {_reason(error)}")
-    return NoAnswer(_reason(error), may_pass=False)
+        return NoResponse(f"the connection broke off: {_reason(error)}")
+    return NoResponse(_reason(error), may_pass=False)
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,9 @@ class Exchange:
     """An endpoint, and how patiently it is asked.
 
     Args:
-        url: of the endpoint, http or https, with the path under which a proxy may have it.
+        url: address of the endpoint, http or https, with the path under which a proxy may have it.
         api_key: sent as a bearer token; None for an endpoint without keys.
-        timeout_s: of a call, all its attempts and pauses together.
+        timeout_s: seconds that a call may take, all its attempts and pauses together.
         retries: attempts after the first, where another one may help.
 
     Raises ConfigError for an address or a key that cannot be used.
@@ -127,16 +130,16 @@ class Exchange:
         call: Call[Result],
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
-    ) -> Generator[Send | Pause, Outcome, Result]:
+    ) -> Generator[Attempt | Pause, Outcome, Result]:
         """Attempts under one request id until there is a result. Raises the error of the last one."""
         request_id = uuid.uuid4().hex
         deadline = clock() + self.timeout_s
         attempt = 0
         while True:
             outcome = yield self._send(call, request_id, deadline - clock())
-            if isinstance(outcome, Answer) and outcome.status in call.answered_by:
+            if isinstance(outcome, EndpointResponse) and outcome.status in call.answered_by:
                 return self._read(call, outcome, request_id)
-            assert outcome is not None, "a Send is answered"
+            assert outcome is not None, "a Attempt is answered"
             error = self._error(outcome, request_id)
             pause = (
                 pause_s(attempt, self.retries, error.retry_after_s, deadline - clock(), draw())
@@ -150,7 +153,7 @@ class Exchange:
                 raise error
             attempt += 1
 
-    def _send(self, call: Call[Any], request_id: str, remaining_s: float) -> Send:
+    def _send(self, call: Call[Any], request_id: str, remaining_s: float) -> Attempt:
         query = str(httpx.QueryParams(call.query))
         headers = {
             "accept": "application/json",
@@ -161,9 +164,9 @@ class Exchange:
         if self.api_key is not None:
             headers["authorization"] = f"Bearer {self.api_key}"
         url = self.url.rstrip("/") + call.path + (f"?{query}" if query else "")
-        return Send(call.method, url, headers, call.body, remaining_s)
+        return Attempt(call.method, url, headers, call.body, remaining_s)
 
-    def _read(self, call: Call[Result], answer: Answer, request_id: str) -> Result:
+    def _read(self, call: Call[Result], answer: EndpointResponse, request_id: str) -> Result:
         try:
             return call.read(answer.status, decode(answer.content))
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -174,8 +177,8 @@ class Exchange:
                 request_id=request_id,
             ) from None
 
-    def _error(self, outcome: Answer | NoAnswer, request_id: str) -> EndpointError:
-        if isinstance(outcome, NoAnswer):
+    def _error(self, outcome: EndpointResponse | NoResponse, request_id: str) -> EndpointError:
+        if isinstance(outcome, NoResponse):
             if outcome.timed_out:
                 return TimedOutError(
                     f"{self.url}: no answer in {self.timeout_s:g} s", code="timed_out", request_id=request_id
@@ -192,7 +195,7 @@ class Exchange:
             retry_after_s=retry_after_s(outcome.headers.get("retry-after"), datetime.now(UTC)),
         )
 
-    def _unexplained(self, answer: Answer) -> str:
+    def _unexplained(self, answer: EndpointResponse) -> str:
         """The message of an answer without the endpoint's JSON."""
         if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
             return f"{self.url}: redirects to {location}: give the endpoint's own address"
@@ -213,8 +216,8 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
     return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)
 
 
-def _may_pass(outcome: Answer | NoAnswer) -> bool:
-    return outcome.may_pass if isinstance(outcome, NoAnswer) else outcome.status in _RETRIED_STATUSES
+def _may_pass(outcome: EndpointResponse | NoResponse) -> bool:
+    return outcome.may_pass if isinstance(outcome, NoResponse) else outcome.status in _RETRIED_STATUSES
 
 
 def _reason(error: Exception) -> str:

@@ -19,7 +19,7 @@ class HeatMap:
 
     label: str
     png: bytes
-    """A transparent overlay, of the model's image size."""
+    """A transparent overlay in PNG, image_size x image_size pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,16 @@ class Prediction:
     classes: tuple[Guess, ...]
     """The most probable first."""
     model: str
+    """Name of the model."""
     version: str
-    """Of the model in the registry: the one that answered, which may change from call to call."""
+    """Number of the version in the registry that answered: it may change from call to call."""
     request_id: str
-    """Under which the endpoint's log has it; those of one request share it."""
+    """The id under which the endpoint's log has the request; predictions of one request share it."""
     indoor_outdoor: str | None = None
-    """Where the model's data set tells."""
+    """`indoor` or `outdoor`, where the model's data set tells."""
     category: tuple[str, ...] = ()
-    """Of the most probable class, where the model's data set tells."""
+    """Categories of the most probable class, the widest first, where the model's data set tells."""
     heat_map: HeatMap | None = None
-    """Where it was asked for."""
+    """Where the model saw the most probable class, if that was asked for."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-    """Of the whole request, by the endpoint's clock: total, queued, prepared, inferred."""
+    """Milliseconds of the whole request by the endpoint's clock, as total, queued, prepared and inferred."""

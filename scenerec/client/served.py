@@ -8,12 +8,15 @@ class ServedVersion:
     """A version of a model that takes requests."""
 
     version: str
+    """Number of the version."""
     weight: float
     """Its share of the requests, in proportion to the other versions' weights."""
     url: str
-    """Of its bundle."""
+    """Where its bundle lies."""
     precision: str
-    arch: str
+    """Arithmetic of the network, such as `fp32` or `int8`."""
+    arch: str | None
+    """Name of the architecture; None for a model that is not of the zoo."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,10 @@ class ServedModel:
 
     name: str
     versions: tuple[ServedVersion, ...]
+    """At least one."""
     label_count: int
+    """How many classes it tells apart."""
     image_size: int
-    """Pixels of a side, at which the network sees images."""
+    """Side of the square that the network sees, in pixels."""
     explains: bool
     """Whether it can draw heat maps."""

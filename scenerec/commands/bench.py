@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.errors import BundleError
+from scenerec.inference.bundles.bundle import open_bundle
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports onnxruntime
     from scenerec.inference.predictors.latency import Timing
+
+app = typer.Typer()
 
 _BATCH_SIZES = [1, 2, 4, 8, 16, 32]
 
 
+@app.command(epilog="Example: scenerec bench s3://scenes/runs/photos/bundles/fp32 --batch 1 --batch 8")
 def bench(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder or s3:// prefix of `scenerec export`.")],
     batch_sizes: Annotated[
@@ -36,10 +42,7 @@ def bench(
 
     RATIO is bare time / our time of a call, pair by pair: 1 is all that the machine gives.
     """
-    from cluster.environment import use_store_environment
-    from scenerec.errors import BundleError
-    from scenerec.inference.bundles.bundle import open_bundle
-    from scenerec.inference.predictors.latency import measure
+    from scenerec.inference.predictors.latency import measure  # onnxruntime, which the help does not need
 
     output = options.new_file("--output", output)
     use_store_environment()
@@ -68,9 +71,7 @@ def _print_row(timing: "Timing", first: bool) -> None:
 
 
 def _write_csv(path: Path, timings: "list[Timing]") -> None:
-    from scenerec.inference.predictors.latency import Timing
-
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Timing)])
+        writer = csv.DictWriter(file, [field.name for field in fields(timings[0])])
         writer.writeheader()
         writer.writerows(asdict(timing) for timing in timings)

@@ -1,48 +1,48 @@
 """`scenerec cluster`: the embedded cluster of this machine."""
 
 import json
+import os
 import shlex
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from cluster import environment, local, serve_proxy
+from cluster.client import Node
+from cluster.local import LocalCluster, store_bytes
 from scenerec.commands import options
+from scenerec.commands.connect import connect
+from scenerec.errors import ClusterError
 
-if TYPE_CHECKING:
-    from cluster.client import Node
-    from cluster.local import LocalCluster
+app = typer.Typer()
 
-app = typer.Typer(no_args_is_help=True, help="The embedded cluster of this machine: a Ray node and an S3 store.")
+_size, _store, _tls = map(options.panel, ("Size", "Store", "TLS"))
 
 
 @app.command(epilog="Example: scenerec cluster up --cpus 4 --bucket models")
 def up(
     cpus: Annotated[
-        int | None, typer.Option(min=1, help="CPU cores to offer; all of them by default.", show_default=False)
+        int | None, _size(min=1, help="CPU cores to offer; all of them by default.", show_default=False)
     ] = None,
-    gpus: Annotated[
-        int | None, typer.Option(min=0, help="GPUs to offer; all of them by default.", show_default=False)
-    ] = None,
+    gpus: Annotated[int | None, _size(min=0, help="GPUs to offer; all of them by default.", show_default=False)] = None,
     bucket: Annotated[
-        list[str], typer.Option(metavar="NAME", help="A bucket to create beside `scenes`. May be repeated.")
+        list[str], _store(metavar="NAME", help="A bucket to create beside `scenes`. May be repeated.")
     ] = [],  # noqa: B006
-    object_store_mb: Annotated[int, typer.Option(min=80, help="Shared memory of Ray, in MB.")] = 300,
-    no_store: Annotated[bool, typer.Option("--no-store", help="Use the store that the AWS variables name.")] = False,
+    object_store_mb: Annotated[int, _size(min=80, help="Shared memory of Ray, in MB.")] = 300,
+    no_store: Annotated[bool, _store("--no-store", help="Use the store that the AWS variables name.")] = False,
     tls_certificate: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="PEM: what is served speaks TLS alone, by this certificate."),
+        Path | None, _tls(metavar="FILE", help="PEM: what is served speaks TLS alone, by this certificate.")
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: the certificate's key.")] = None,
+    tls_key: Annotated[Path | None, _tls(metavar="FILE", help="PEM: the certificate's key.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Start the cluster; what is up already is left as it is.
 
     It listens on 127.0.0.1 only. Everything lies in ~/.scenerec, or where SCENEREC_HOME says.
     """
-    from cluster import environment, local
-
     _use_certificate(tls_certificate, tls_key)
     variable = environment.users_store_variable()
     if variable and not no_store:
@@ -56,7 +56,7 @@ def up(
         with_store=not (no_store or variable),
         say=lambda line: typer.echo(line, err=True),
     )
-    nodes = _nodes(cluster)
+    nodes = connect(cluster.dashboard_url).nodes()
     _show(cluster, nodes, as_json)
     typer.echo(f"up after {time.monotonic() - started:.1f} s", err=True)
     if cpus not in (None, nodes[0].cpus) or gpus not in (None, nodes[0].gpus):
@@ -69,8 +69,6 @@ def down(
     as_json: options.Json = False,
 ) -> None:
     """End the cluster, and nothing else. What the store holds stays."""
-    from cluster import local
-
     ended = local.stop(purge=purge)
     if as_json:
         typer.echo(json.dumps({"ended": ended, "purged": purge}))
@@ -86,21 +84,16 @@ def down(
 @app.command(epilog="Example: scenerec cluster status --json")
 def status(as_json: options.Json = False) -> None:
     """Show nodes, resources, addresses and the size of the store. Exit code 1 when the cluster is down."""
-    from cluster import local
-
     cluster = local.find()
     if cluster is None:
         typer.echo(json.dumps({"up": False}) if as_json else "down; start it: scenerec cluster up")
         raise typer.Exit(1)
-    _show(cluster, _nodes(cluster), as_json)
+    _show(cluster, connect(cluster.dashboard_url).nodes(), as_json)
 
 
 @app.command(epilog='Example: eval "$(scenerec cluster env)"; aws s3 ls s3://scenes')
 def env(as_json: options.Json = False) -> None:
     """Print the variables by which other programs reach the cluster and its store. They hold secrets."""
-    from cluster import local
-    from scenerec.errors import ClusterError
-
     cluster = local.find()
     if cluster is None:
         raise ClusterError("the embedded cluster is down; start it with `scenerec cluster up`")
@@ -121,8 +114,6 @@ def serve_env(
 
     They count when Ray starts, on every node. The embedded cluster has them already.
     """
-    from cluster import serve_proxy
-
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in serve_proxy.environment(folder, launcher=serve_proxy.write_launcher(folder)).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -130,11 +121,6 @@ def serve_env(
 
 def _use_certificate(certificate: Path | None, key: Path | None) -> None:
     """The node inherits it, and its proxy reads it when something is served."""
-    import os
-
-    from cluster import serve_proxy
-    from scenerec.errors import ClusterError
-
     if certificate is None and key is None:
         return
     if certificate is None or key is None:
@@ -144,18 +130,7 @@ def _use_certificate(certificate: Path | None, key: Path | None) -> None:
     os.environ[serve_proxy.KEY] = str(key.absolute())
 
 
-def _nodes(cluster: "LocalCluster") -> "list[Node]":
-    from cluster.address import find_address
-    from cluster.client import ClusterClient
-
-    return ClusterClient(find_address(cluster.dashboard_url)).nodes()
-
-
-def _show(cluster: "LocalCluster", nodes: "list[Node]", as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from cluster.local import store_bytes
-
+def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
     stored = store_bytes(cluster) if cluster.store_url else 0
     if as_json:
         facts: dict[str, Any] = {

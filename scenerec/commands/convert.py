@@ -1,18 +1,28 @@
 """`scenerec convert`: weights from one format to another."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import json
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 import typer
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
+from scenerec.errors import ConfigError, StorageError
+from scenerec.models.weights.conversion import Conversion
+from scenerec.models.weights.conversion import convert as convert_weights
+from scenerec.models.weights.files import file_format, is_there
 
-if TYPE_CHECKING:
-    from scenerec.models.weights.conversion import Conversion
+app = typer.Typer()
 
 _SHOWN = 5
 
 
+@app.command(
+    epilog="Example: scenerec convert resnet50_places365.pth.tar resnet50.keras\n\n"
+    "Example: scenerec convert s3://scenes/runs/NAME served/ --to savedmodel --ema"
+)
 def convert(
     source: Annotated[
         str,
@@ -68,13 +78,7 @@ def convert(
     A .pth loads strictly into torchvision's model. A SavedModel needs
     nothing but TensorFlow; a .keras file also scenerec.models.keras_twin.bindings.
     """
-    import dataclasses
-    import json
-
-    from cluster.environment import use_store_environment
-    from scenerec.models.weights.conversion import convert as convert_weights
-
-    source, dest = _location("SOURCE", source), _location("DEST", dest)
+    source, dest = options.location("SOURCE", source), options.location("DEST", dest)
     use_store_environment()
     kind = _destination_format(dest, to)
     if not force:
@@ -82,25 +86,12 @@ def convert(
     with quiet_frameworks(verbose):
         done = convert_weights(source, dest, kind, arch, image_size, averaged=ema, partial=partial)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(done)))
+        typer.echo(json.dumps(asdict(done)))
     else:
         _show(done)
 
 
-def _location(name: str, location: str) -> str:
-    from scenerec.config.location import expand_location
-    from scenerec.errors import ConfigError
-
-    try:
-        return expand_location(location)
-    except ValueError as error:
-        raise ConfigError(f"{name} {location}: {error}") from None
-
-
 def _destination_format(dest: str, to: str | None) -> str:
-    from scenerec.errors import ConfigError
-    from scenerec.models.weights.files import file_format
-
     kind = file_format(dest)
     if kind and to:
         raise ConfigError(f"--to {to}: this is a folder, but DEST ends as a {kind} file: {dest}")
@@ -112,14 +103,11 @@ def _destination_format(dest: str, to: str | None) -> str:
 
 
 def _refuse_overwriting(dest: str) -> None:
-    from scenerec.errors import StorageError
-    from scenerec.models.weights.files import is_there
-
     if is_there(dest):
         raise StorageError(f"{dest}: is there already: --force replaces it")
 
 
-def _show(done: "Conversion") -> None:
+def _show(done: Conversion) -> None:
     for what, value in (
         ("source", f"{done.source} ({done.source_format})"),
         ("network", f"{done.arch}, {done.classes} classes, {done.image_size} px"),

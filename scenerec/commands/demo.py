@@ -4,12 +4,18 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from cluster.loopback import free_ports
 from scenerec.errors import RegistryError
+
+app = typer.Typer()
 
 _FRAMEWORKS = ("torch", "tensorflow")
 _MODEL = "demo"
@@ -30,6 +36,7 @@ output: s3://scenes/runs
 """
 
 
+@app.command()
 def demo(
     down: Annotated[
         bool | None,
@@ -46,78 +53,93 @@ def demo(
     Example: scenerec demo
     """
     ends = not sys.stdin.isatty() if down is None else down
+    steps = Steps()
     try:
         with tempfile.TemporaryDirectory(prefix="scenerec-demo-") as folder:
-            _tour(Path(folder))
+            _tour(Path(folder), steps)
     except subprocess.CalledProcessError as error:  # the command has said why
         raise typer.Exit(error.returncode) from None
     finally:
         if ends:
-            _run("cluster", "down")
+            steps.run("cluster", "down")
+        steps.show()
     if not ends:
         typer.echo("end the cluster with `scenerec cluster down`")
 
 
-def _tour(folder: Path) -> None:
+class Steps:
+    """Runs commands as a user would type them, and keeps how long each took."""
+
+    def __init__(self) -> None:
+        self.took_s: list[tuple[str, float]] = []
+
+    def run(self, *arguments: str, may_be_refused: bool = False) -> None:
+        """Raises CalledProcessError where the command fails, unless the registry refuses and `may_be_refused`."""
+        done = self._run(arguments, None)
+        if done.returncode and not (may_be_refused and done.returncode == RegistryError.exit_code):
+            raise subprocess.CalledProcessError(done.returncode, done.args)
+
+    def output(self, *arguments: str) -> str:
+        """What the command prints on stdout; its progress, on stderr, is shown. Raises CalledProcessError."""
+        done = self._run(arguments, subprocess.PIPE)
+        done.check_returncode()
+        return done.stdout
+
+    def show(self) -> None:
+        """Shows how long each step took, and all of them."""
+        typer.secho("\nSECONDS  STEP", bold=True)
+        for step, seconds in [*self.took_s, ("in all", sum(seconds for _, seconds in self.took_s))]:
+            typer.echo(f"{seconds:7.1f}  {step}")
+
+    def _run(self, arguments: tuple[str, ...], stdout: int | None) -> "subprocess.CompletedProcess[str]":
+        typer.secho(f"\n$ scenerec {' '.join(arguments)}", bold=True)
+        began_s = time.monotonic()
+        done = subprocess.run([sys.executable, "-m", "scenerec", *arguments], stdout=stdout, text=True)
+        took_s = time.monotonic() - began_s
+        typer.secho(f"({took_s:.1f} s)", dim=True)
+        words = [word for word in arguments if not word.startswith(("-", "/"))]
+        self.took_s.append((" ".join(words[:3]), took_s))  # as many words as tell the steps apart
+        return done
+
+
+def _tour(folder: Path, steps: Steps) -> None:
     images, config = folder / "scenes", folder / "train.yaml"
     config.write_text(_CONFIG)
-    _run("cluster", "up")
-    _run("data", "synthetic", str(images), "--classes", "6", "--train-per-class", "100", "--seed", "0")
-    _run("data", "pack", str(images), "s3://scenes/demo", "--overwrite")
+    steps.run("cluster", "up")
+    steps.run("data", "synthetic", str(images), "--classes=6", "--train-per-class=100", "--seed=0")
+    steps.run("data", "pack", str(images), "s3://scenes/demo", "--overwrite")
     typer.echo(f"\n{config.name}:\n{_CONFIG}")
-    results = [_train(config, framework) for framework in _FRAMEWORKS]
+    results = [_train(steps, config, framework) for framework in _FRAMEWORKS]
     for result in results:
-        _put_into_production(result)
-    endpoint = _serve()
+        _put_into_production(steps, result)
+    endpoint = _serve(steps)
     photograph = min(images.glob("val/*/*"))
-    _run("predict", str(photograph), "--model", _MODEL, "--endpoint", endpoint, "--top", "3")
-    _show(results, endpoint, json.loads(_output("cluster", "status", "--json"))["dashboard_url"])
+    steps.run("predict", str(photograph), "--model", _MODEL, "--endpoint", endpoint, "--top", "3")
+    _show(results, endpoint, json.loads(steps.output("cluster", "status", "--json"))["dashboard_url"])
 
 
-def _train(config: Path, framework: str) -> dict[str, Any]:
+def _train(steps: Steps, config: Path, framework: str) -> dict[str, Any]:
     settings = ["--set", f"name=demo-{framework}", "--set", f"framework={framework}"]
-    return json.loads(_output("submit", str(config), *settings, "--restart", "--json").splitlines()[-1])
+    return json.loads(steps.output("submit", str(config), *settings, "--restart", "--json").splitlines()[-1])
 
 
-def _put_into_production(result: dict[str, Any]) -> None:
+def _put_into_production(steps: Steps, result: dict[str, Any]) -> None:
     """The second framework's network must not be worse than the first's, which holds the alias by then."""
-    bundle = json.loads(_output("export", result["run"], "--json"))["url"]
-    pushed = json.loads(_output("registry", "push", bundle, _MODEL, "--json"))
-    _run("registry", "promote", f"{_MODEL}:{pushed['version']}", "production", may_be_refused=True)
+    bundle = json.loads(steps.output("export", result["run"], "--json"))["url"]
+    pushed = json.loads(steps.output("registry", "push", bundle, _MODEL, "--json"))
+    steps.run("registry", "promote", f"{_MODEL}:{pushed['version']}", "production", may_be_refused=True)
 
 
-def _serve() -> str:
+def _serve(steps: Steps) -> str:
     """The address of the endpoint, on ports that nobody has."""
-    from cluster.loopback import free_ports
-
     ports = free_ports(("http", "grpc"))
     settings = ["--set", f"http.port={ports['http']}", "--set", f"http.grpc_port={ports['grpc']}"]
-    return json.loads(_output("serve", "deploy", f"{_MODEL}@production", *settings, "--json").splitlines()[-1])["url"]
-
-
-def _run(*arguments: str, may_be_refused: bool = False) -> None:
-    _announce(arguments)
-    done = subprocess.run([sys.executable, "-m", "scenerec", *arguments])
-    if done.returncode and not (may_be_refused and done.returncode == RegistryError.exit_code):
-        raise subprocess.CalledProcessError(done.returncode, done.args)
-
-
-def _output(*arguments: str) -> str:
-    """What the command prints on stdout; its progress, on stderr, is shown."""
-    _announce(arguments)
-    return subprocess.run(
-        [sys.executable, "-m", "scenerec", *arguments], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-
-
-def _announce(arguments: tuple[str, ...]) -> None:
-    typer.secho(f"\n$ scenerec {' '.join(arguments)}", bold=True)
+    return json.loads(steps.output("serve", "deploy", f"{_MODEL}@production", *settings, "--json").splitlines()[-1])[
+        "url"
+    ]
 
 
 def _show(results: list[dict[str, Any]], endpoint: str, dashboard: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table("framework", "top-1", "top-5", "images/s", title="The same network, the same batches")
     table.add_column("best checkpoint", overflow="fold")
     for result in results:

@@ -36,15 +36,15 @@ def ask_endpoint(
     read: Callable[[str], bytes],
     tell: Callable[[str, Outcome], None],
 ) -> None:
-    """Tells of each image, in their order, what the endpoint says of it or why it has no answer.
+    """Asks an endpoint about images, and tells of each, in their order, what it says or why it has no answer.
 
     Args:
-        url: of the endpoint.
-        api_key: None where it wants none.
-        model: its name there.
-        images: what `read` understands.
+        url: address of the endpoint.
+        api_key: what it asks for; None where it wants none.
+        model: name of the model there.
+        images: names of the images, which `read` understands.
         top_k: how many classes to name.
-        read: an image's content; called from threads, raises ScenerecError.
+        read: returns an image's content by its name; called from threads, raises ScenerecError.
         tell: called with an image and its prediction, or the error that concerns it alone.
 
     Raises:

@@ -2,51 +2,69 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
+from cluster.client import ClusterClient
+from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.connect import connect_or_start
+from scenerec.commands.kinds import EVALUATE
+from scenerec.commands.screen.progress_bar import ProgressBar
+from scenerec.commands.screen.quiet import quiet_frameworks
+from scenerec.commands.send_job import job_name, run_job
+from scenerec.errors import ConfigError
+from scenerec.frozen import find_problems
+from scenerec.inference.evaluation.evaluator import check_writable, examine_here
+from scenerec.inference.evaluation.report import REPORT_FILE, render, write_outcome
+from scenerec.inference.evaluation.request import EvaluationRequest, own_data, run_output
+from scenerec.storage import open_storage
 
-if TYPE_CHECKING:
-    from cluster.client import ClusterClient
-    from scenerec.inference.evaluation.evaluator import EvaluationRequest
+app = typer.Typer()
+
+_images, _model, _comparison, _cluster, _results = map(
+    options.panel, ("Images", "Model", "Comparison", "Cluster", "Results")
+)
 
 _LISTED = 5
 _FRAMEWORKS = "torch or tensorflow: runs a checkpoint; by default the one that trained it."
 
 
+@app.command(
+    epilog="Example: scenerec evaluate s3://scenes/runs/photos --report photos.html\n\n"
+    "Example: scenerec evaluate photos-int8/ --data s3://scenes/val --compare s3://scenes/runs/photos\n\n"
+    "Example: scenerec evaluate s3://scenes/runs/photos --data s3://scenes/places365/val --workers 16"
+)
 def evaluate(
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A run, a checkpoint, a bundle or a .tflite file; local or s3://.")
     ],
     data: Annotated[
-        str | None,
-        typer.Option(metavar="SET", help="A packed set.", show_default="the validation set of TARGET's training"),
+        str | None, _images(metavar="SET", help="A packed set.", show_default="the validation set of TARGET's training")
     ] = None,
-    framework: Annotated[str | None, typer.Option(metavar="FRAMEWORK", help=_FRAMEWORKS, show_default=False)] = None,
-    checkpoint: Annotated[str, typer.Option(metavar="NAME", help="Of a run: best, last or a name.")] = "best",
+    framework: Annotated[str | None, _model(metavar="FRAMEWORK", help=_FRAMEWORKS, show_default=False)] = None,
+    checkpoint: Annotated[str, _model(metavar="NAME", help="Of a run: best, last or a name.")] = "best",
     compare: Annotated[
         str | None,
-        typer.Option(metavar="OTHER", help="Evaluate OTHER as well: agreement, and whether the difference is chance."),
+        _comparison(metavar="OTHER", help="Evaluate OTHER as well: agreement, and whether the difference is chance."),
     ] = None,
     compare_framework: Annotated[
-        str | None, typer.Option(metavar="FRAMEWORK", help="As --framework, for OTHER.", show_default=False)
+        str | None, _comparison(metavar="FRAMEWORK", help="As --framework, for OTHER.", show_default=False)
     ] = None,
     crops: Annotated[
-        int, typer.Option(help="1: the centre; 10: corners, centre and their mirrors, probabilities averaged.")
+        int, _images(help="1: the centre; 10: corners, centre and their mirrors, probabilities averaged.")
     ] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the set's first N images.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images that the model is given at once.")] = 32,
-    threads: Annotated[int, typer.Option(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.")] = 0,
-    workers: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Share the set out to N processes of a cluster.")
-    ] = 0,
-    gpus_per_worker: Annotated[int, typer.Option(min=0, help="With --workers.")] = 0,
+    limit: Annotated[int | None, _images(min=1, metavar="N", help="Only the set's first N images.")] = None,
+    batch_size: Annotated[int, _model(min=1, help="Images that the model is given at once.")] = 32,
+    threads: Annotated[int, _model(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.")] = 0,
+    workers: Annotated[int, _cluster(min=0, metavar="N", help="Share the set out to N processes of a cluster.")] = 0,
+    gpus_per_worker: Annotated[int, _cluster(min=0, help="With --workers.")] = 0,
     address: options.Address = None,
     output: Annotated[
         str | None,
-        typer.Option(
+        _results(
             "--output",
             "-o",
             metavar="URL",
@@ -56,7 +74,7 @@ def evaluate(
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write the report, one file with pictures, here.")
+        Path | None, _results(metavar="FILE.html", help="Write the report, one file with pictures, here.")
     ] = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
@@ -65,10 +83,8 @@ def evaluate(
 
     Images are prepared as training prepares those that it validates on.
     """
-    from cluster.environment import use_store_environment
-
     report = options.new_file("--report", report)
-    client = _client(address) if workers else None
+    client = connect_or_start(address) if workers else None
     use_store_environment()
     request = _request(
         subject={"target": options.location("TARGET", target), "framework": framework, "checkpoint": checkpoint},
@@ -95,13 +111,7 @@ def evaluate(
             typer.echo(f"written: {place}")
 
 
-def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "EvaluationRequest":
-    from pydantic import ValidationError
-
-    from scenerec.errors import ConfigError
-    from scenerec.frozen import find_problems
-    from scenerec.inference.evaluation.evaluator import EvaluationRequest, own_data, run_output
-
+def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> EvaluationRequest:
     try:
         request = EvaluationRequest.model_validate({"subject": subject, "data": data or "", **fields})
     except ValidationError as error:
@@ -116,12 +126,7 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> "Evalu
     return request
 
 
-def _here(request: "EvaluationRequest", report: Path | None, verbose: bool) -> dict[str, Any]:
-    from scenerec.commands.screen.progress_bar import ProgressBar
-    from scenerec.commands.screen.quiet import quiet_frameworks
-    from scenerec.inference.evaluation.evaluator import check_writable, examine_here
-    from scenerec.inference.evaluation.report import render, write_outcome
-
+def _here(request: EvaluationRequest, report: Path | None, verbose: bool) -> dict[str, Any]:
     if request.output:
         check_writable(request.output)
     with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
@@ -133,29 +138,15 @@ def _here(request: "EvaluationRequest", report: Path | None, verbose: bool) -> d
     return outcome.as_dict()
 
 
-def _on_cluster(client: "ClusterClient", request: "EvaluationRequest", report: Path | None) -> dict[str, Any]:
-    import re
-
-    from scenerec.commands.run_job import run_job
-    from scenerec.errors import ConfigError
-    from scenerec.inference.evaluation.report import REPORT_FILE
-    from scenerec.storage import open_storage
-
+def _on_cluster(client: ClusterClient, request: EvaluationRequest, report: Path | None) -> dict[str, Any]:
     if report and not request.output:
         raise ConfigError("--report: with --workers and a TARGET that is no run, --output is needed as well")
-    name = "evaluate-" + re.sub("[^A-Za-z0-9._-]", "-", request.subject.target.rpartition("/")[2])[:50]
+    name = job_name("evaluate", request.subject.target)
     framework, output = request.subject.framework or "-", request.output or "-"
-    result = run_job(client, name, "jobs.evaluate", request.model_dump_json(), "evaluate", framework, output)
+    result = run_job(client, EVALUATE, name, request.model_dump_json(), output, framework)
     if report and request.output:
         report.write_bytes(open_storage(request.output).get(REPORT_FILE))
     return result
-
-
-def _client(address: str | None) -> "ClusterClient":
-    from cluster.address import find_or_start
-    from cluster.client import ClusterClient
-
-    return ClusterClient(find_or_start(address, say=lambda line: typer.echo(line, err=True)))
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -6,27 +6,39 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import psutil
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.screen.step_lines import StepLines
-from scenerec.export.formats.table import FORMATS
+from scenerec.errors import ConfigError
+from scenerec.export.conversion.child_process import ChildLimits
+from scenerec.export.formats.table import FORMATS, find_format
+from scenerec.export.options import Options
+from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source, with_plain_input
 from scenerec.export.steps import Step, step
-from scenerec.export.targets import TARGETS, find_target
+from scenerec.export.targets import TARGETS, Target, find_target
+from scenerec.inference.predictors.trained_model import read_labels
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they import torch and onnx
     from scenerec.export.exporter import Exported
     from scenerec.export.graphs.providers import Support
-    from scenerec.export.source import Source, Stated
-    from scenerec.export.targets import Target
+
+app = typer.Typer()
+
+_bundle, _source, _quantization, _verification = map(
+    options.panel, ("Bundle", "Source", "Quantization", "Verification")
+)
 
 _MODULES_SHOWN = 3
 _OPERATORS_SHOWN = 4
 
 
+@app.command()
 def export(
     source: Annotated[
         str | None,
@@ -39,7 +51,7 @@ def export(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(
+        _bundle(
             "--output",
             "-o",
             metavar="DEST",
@@ -47,78 +59,76 @@ def export(
             show_default="RUN/bundles/PRECISION",
         ),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: best, last or a name.")] = "best",
+    checkpoint: Annotated[str, _source(help="Of a run: best, last or a name.")] = "best",
     keras: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Any .keras file or SavedModel.", show_default=False)
+        Path | None, _source(metavar="PATH", help="Any .keras file or SavedModel.", show_default=False)
     ] = None,
     torch: Annotated[
         str | None,
-        typer.Option(
+        _source(
             metavar="MODULE:CALLABLE",
             help="Any torch.nn.Module: what this callable returns. Imports the module, and so runs its code.",
             show_default=False,
         ),
     ] = None,
-    target: Annotated[str, typer.Option(help=f"Where it will run: {', '.join(TARGETS)}.")] = "any",
-    list_targets: Annotated[bool, typer.Option("--list-targets", help="Show what each target picks, and why.")] = False,
+    target: Annotated[str, _bundle(help=f"Where it will run: {', '.join(TARGETS)}.")] = "any",
+    list_targets: Annotated[bool, _bundle("--list-targets", help="Show what each target picks, and why.")] = False,
     precision: Annotated[
         str | None,
-        typer.Option(
-            click_type=click.Choice(tuple(FORMATS)),
+        _bundle(
+            metavar=options.either_of(FORMATS),
+            callback=options.check_one_of(FORMATS),
             help="Arithmetic of the model. int8 finds the scales of activations on training images; int8-dynamic (for "
             "transformers) finds them at each call.",
             show_default="the target's",
         ),
     ] = None,
     max_top1_drop: Annotated[
-        float, typer.Option(min=0, max=100, help="Top-1 that int8 and TFLite may lose on the whole set, in points.")
+        float, _quantization(min=0, max=100, help="Top-1 that int8 and TFLite may lose on the whole set, in points.")
     ] = 0.5,
     calibration_data: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
+        _quantization(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
     ] = None,
-    calibration_images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 256,
+    calibration_images: Annotated[int, _quantization(min=1, help="How many of its images.")] = 256,
     route: Annotated[
         Literal["auto", "tf2onnx", "twin"],
-        typer.Option(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
+        _bundle(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
     ] = "auto",
-    opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 18,
+    opset: Annotated[int, _bundle(help="ONNX operator set.")] = 18,
     plain_input: Annotated[
-        bool, typer.Option("--plain-input", help="Take normalised float NCHW pixels, not uint8 images.")
+        bool, _bundle("--plain-input", help="Take normalised float NCHW pixels, not uint8 images.")
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(
+        _verification(
             metavar="SET",
             help="Packed set to verify on, and for int8 to measure the accuracy on.",
             show_default="the run's validation set",
         ),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 64,
+    images: Annotated[int, _verification(min=1, help="How many of its images.")] = 64,
     labels: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Class names, one a line.", show_default="those of the training set"),
+        str | None, _source(metavar="FILE", help="Class names, one a line.", show_default="those of the training set")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the model.", show_default="the run's")] = None,
+    name: Annotated[str | None, _source(help="Of the model.", show_default="the run's")] = None,
     arch: Annotated[
-        str | None, typer.Option(help="Architecture of a weight file that does not tell.", show_default=False)
+        str | None, _source(help="Architecture of a weight file that does not tell.", show_default=False)
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the images in pixels.", show_default="as in training")
+        int | None, _source(min=1, help="Side of the images in pixels.", show_default="as in training")
     ] = None,
     eval_crop_ratio: Annotated[
         float | None,
-        typer.Option(min=0.01, max=1, help="Share of the resized image that is kept.", show_default="as in training"),
+        _source(min=0.01, max=1, help="Share of the resized image that is kept.", show_default="as in training"),
     ] = None,
     mean: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
+        str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
     ] = None,
-    std: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
-    ] = None,
-    memory_gb: Annotated[float, typer.Option(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
+    std: Annotated[str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")] = None,
+    memory_gb: Annotated[float, _bundle(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
     check: Annotated[
-        bool, typer.Option("--check", help="Show for each execution provider which nodes it takes.")
+        bool, _verification("--check", help="Show for each execution provider which nodes it takes.")
     ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
@@ -146,9 +156,6 @@ def export(
 
         scenerec export --torch my_models:build --image-size 224 --labels classes.txt --data packed/val -o bundles/own
     """
-    from cluster.environment import use_store_environment
-    from scenerec.errors import ConfigError
-
     if list_targets:
         _print_targets(tuple(TARGETS.values()), as_json)
         return
@@ -157,15 +164,14 @@ def export(
             "name one SOURCE: a run, a checkpoint or a weight file, or --keras PATH, or --torch MODULE:CALLABLE"
         )
     chosen = find_target(target)
+    wanted = find_format(precision or chosen.precision)
     destination = options.location("--output", output) if output else None
     data = options.location("--data", data) if data else None
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     use_store_environment()
     with quiet_frameworks(verbose) as terminal, StepLines(terminal) as lines:
+        # Imports torch and onnx, for which --help and --list-targets need not wait; what they greet with is unheard.
         from scenerec.export import exporter
-        from scenerec.export.conversion.child_process import ChildLimits
-        from scenerec.export.options import Options
-        from scenerec.export.source import with_plain_input
 
         stated = _stated(name, arch, image_size, eval_crop_ratio, mean, std, labels)
         lines.say(Step("start-up", _age_s()))
@@ -174,7 +180,7 @@ def export(
         if plain_input:
             opened = with_plain_input(opened)
         settings = Options(
-            precision=precision or chosen.precision,
+            precision=wanted.name,
             target=chosen,
             route=route,
             opset=opset,
@@ -205,12 +211,11 @@ def export(
 
 def _age_s() -> float:
     """Seconds since this process was started."""
+
     return time.time() - psutil.Process().create_time()
 
 
-def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: "Stated") -> "Source":
-    from scenerec.export.source import keras_source, open_source, torch_source
-
+def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: Stated) -> Source:
     if keras is not None:
         return keras_source(keras.expanduser(), stated)
     if torch is not None:
@@ -227,10 +232,7 @@ def _stated(
     mean: str | None,
     std: str | None,
     labels: str | None,
-) -> "Stated":
-    from scenerec.export.source import Stated
-    from scenerec.inference.predictors.trained_model import read_labels
-
+) -> Stated:
     return Stated(
         name=name,
         arch=arch,
@@ -243,8 +245,6 @@ def _stated(
 
 
 def _three(option: str, values: str | None) -> tuple[float, float, float] | None:
-    from scenerec.errors import ConfigError
-
     if values is None:
         return None
     try:
@@ -296,9 +296,6 @@ def _print_quantization(taken: dict[str, Any], fp32: dict[str, Any]) -> None:
 
 
 def _print_support(supported: tuple["Support", ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(box=None, pad_edge=False)
     for heading in ("PROVIDER", "TAKES", "FALLS BACK TO THE CPU", "NOTE"):
         table.add_column(heading)
@@ -321,10 +318,7 @@ def _fall_back(operator: str, nodes: int, modules: tuple[str, ...]) -> str:
     return f"{operator} x{nodes} ({', '.join(named[:_MODULES_SHOWN])}{more})"
 
 
-def _print_targets(targets: tuple["Target", ...], as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _print_targets(targets: tuple[Target, ...], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(target) for target in targets]))
         return

@@ -1,42 +1,33 @@
-"""Following a job to its end: what `submit` and `logs -f` have in common."""
+"""Following a job to its end: what the commands that wait for one have in common."""
 
 import json
 import signal
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
+from rich.console import Console
 
-from scenerec.commands.screen.live import Story, show_result, tell
-
-if TYPE_CHECKING:
-    from cluster.client import ClusterClient, Job
+from cluster.client import ClusterClient, Job
+from scenerec.commands.kinds import job_kind
+from scenerec.commands.screen.live import Story, tell
 
 STOPPED_EXIT_CODE = 130
 
 
-def follow(client: "ClusterClient", job_id: str, as_json: bool, verbose: bool, others: bool = False) -> None:
+def follow(client: ClusterClient, job_id: str, as_json: bool, verbose: bool, others: bool = False) -> None:
     """Shows the job until it has ended, then its result, and leaves with the job's exit code.
 
     Ctrl-C leaves the job running.
     """
-    from rich.console import Console
-
     console = Console(stderr=as_json)
-    try:
-        kind = client.job(job_id).kind
-        story = tell(client.follow(job_id), console, verbose, others, kind)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only break off our farewell
-        where = client.address.option
-        typer.echo(
-            f"\n{job_id} goes on. Follow it: scenerec logs -f {job_id}{where}   Stop it: scenerec stop {job_id}{where}",
-            err=True,
-        )
-        raise typer.Exit(STOPPED_EXIT_CODE) from None
+    with farewell(client, job_id):
+        kind = job_kind(client.job(job_id).kind)
+        story = tell(client.follow(job_id), console, kind.view, verbose, others)
     job = client.job(job_id)
     if story.result and job.status == "SUCCEEDED":
-        show_result(story.result, console)
+        kind.show_result(story.result, console)
         if as_json:
             typer.echo(json.dumps(story.result))
     else:
@@ -44,7 +35,21 @@ def follow(client: "ClusterClient", job_id: str, as_json: bool, verbose: bool, o
     raise typer.Exit(exit_code(job))
 
 
-def exit_code(job: "Job") -> int:
+@contextmanager
+def farewell(client: ClusterClient, job_id: str) -> Iterator[None]:
+    """Leaves at Ctrl-C with what can be done with a job that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only break off our farewell
+        where = f"{job_id}{client.address.option}"
+        typer.echo(
+            f"\n{job_id} goes on. Follow it: scenerec logs -f {where}   Stop it: scenerec stop {where}", err=True
+        )
+        raise typer.Exit(STOPPED_EXIT_CODE) from None
+
+
+def exit_code(job: Job) -> int:
     """The exit code of a command that waited for the job."""
     if job.status == "SUCCEEDED":
         return 0
@@ -53,7 +58,7 @@ def exit_code(job: "Job") -> int:
     return job.exit_code if job.exit_code and 0 < job.exit_code < 128 else 1
 
 
-def _explain(job: "Job", story: Story, where: str) -> None:
+def _explain(job: Job, story: Story, where: str) -> None:
     """Why there is no result."""
     if job.status == "SUCCEEDED":
         return

@@ -13,12 +13,12 @@ from scenerec.inference.predictors.classifier import Classifier
 
 
 class HeatMaps:
-    """Writes one for each photograph.
+    """Writes a heat map for each photograph, as PNG.
 
     Args:
-        bundle: of format onnx.
-        classifier: of the same bundle.
-        folder: which is made where it is missing.
+        bundle: an ONNX bundle.
+        classifier: the classifier that runs the same bundle.
+        folder: where the files go; it is made where it is missing.
 
     Raises:
         NoHeatMapError: the architecture has none.
@@ -37,9 +37,9 @@ class HeatMaps:
             raise StorageError(f"{folder}: cannot hold heat maps: {error.strerror}") from None
 
     def write(self, image: str, content: bytes, label: str) -> Path:
-        """The photograph as the network sees it, under the heat map of a label, as PNG; returns the file.
+        """Writes the photograph as the network sees it, under the heat map of a label; returns the file.
 
-        It is called as the image, numbered where several have the same name. Raises PhotographError.
+        The file is called as the image, numbered where several have the same name. Raises PhotographError.
         """
         prepared = self.classifier.prepare(content)
         heat = self._mapper.heat_map(prepared, self.classifier.labels.index(label))

@@ -3,10 +3,18 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from scenerec.commands import options
+from scenerec.commands.connect import connect
+from scenerec.commands.follow import follow as follow_job
+from scenerec.commands.kinds import job_kind
+from scenerec.commands.screen.live import tell
+
+app = typer.Typer()
 
 
+@app.command(epilog="Example: scenerec logs -f places365-resnet50")
 def logs(
     job: options.JobName,
     follow: Annotated[
@@ -19,17 +27,11 @@ def logs(
     verbose: options.Verbose = False,
 ) -> None:
     """Show what a job has printed, without Ray's own lines."""
-    from rich.console import Console
-
-    from scenerec.commands.follow import follow as follow_job
-    from scenerec.commands.screen.job_table import client as open_client
-    from scenerec.commands.screen.live import show_result, tell
-
-    client = open_client(address)
+    client = connect(address)
     found = client.find(job)
     if follow:
         follow_job(client, found.id, as_json, verbose, others=True)
-    console = Console(force_terminal=False)
-    story = tell(client.logs(found.id).split("\n"), console, verbose, others=True, kind=found.kind)
+    console, kind = Console(force_terminal=False), job_kind(found.kind)
+    story = tell(client.logs(found.id).split("\n"), console, kind.view, verbose, others=True)
     if story.result:
-        show_result(story.result, console)
+        kind.show_result(story.result, console)

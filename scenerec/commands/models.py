@@ -2,21 +2,18 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from scenerec.commands import options
+from scenerec.models.status import Status, read_status
+from scenerec.models.weights.published import best_weights, published_weights
+from scenerec.models.zoo import Architecture, architecture
 
-if TYPE_CHECKING:
-    from scenerec.models.status import Status
-    from scenerec.models.zoo import Architecture
-
-app = typer.Typer(
-    invoke_without_command=True,
-    epilog="Example: scenerec models --json",
-    help="List the architectures, which train in either framework; `show` tells all about one.",
-)
+app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models --json")
 
 _LEGEND = """
 GFLOPS: 1e9 multiply-adds for an image of 224 px. IMAGE: the side that suits it, in pixels.
@@ -31,12 +28,6 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     """List the architectures, which train in either framework; `show` tells all about one."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    from scenerec.models.status import read_status
-    from scenerec.models.zoo import architecture
-
     found = [_description(architecture(name), status) for name, status in read_status().items()]
     if as_json:
         typer.echo(json.dumps(found))
@@ -51,7 +42,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
             f"{each['parameters'] / 1e6:.1f} M",
             f"{each['gflops_224']:.2f}",
             f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
-            f"{each['imagenet_top1']:.1f}",
+            "" if each["imagenet_top1"] is None else f"{each['imagenet_top1']:.1f}",
             _difference(each["twin_difference"]),
             _difference(each["onnx_difference"]),
         )
@@ -65,10 +56,6 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Tell all about an architecture: its size, its status, its pretrained weights, and how to use them."""
-    from scenerec.models.status import read_status
-    from scenerec.models.weights.published import best_weights, published_weights
-    from scenerec.models.zoo import architecture
-
     entry = architecture(arch)
     description = _description(entry, read_status()[arch])
     weights = published_weights(arch)
@@ -84,22 +71,22 @@ def show(
         if not each.fits:
             typer.echo(f"  (for images of {each.image_size} px, which {arch} does not take here)")
     best = best_weights(arch)
-    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {best.name}\ndata:\n  image_size: {best.image_size}")
+    name, size = (best.name, best.image_size) if best else ("none", entry.image_size)
+    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}\ndata:\n  image_size: {size}")
 
 
-def _description(entry: "Architecture", status: "Status") -> dict[str, Any]:
+def _description(entry: Architecture, status: Status) -> dict[str, Any]:
     """What is known of an architecture, as plain JSON values."""
-    from scenerec.models.weights.published import best_weights
-
+    best = best_weights(entry.name)
     return {
         **asdict(entry),
         "gflops_224": entry.gflops_224 or entry.gflops,
-        "imagenet_top1": best_weights(entry.name).top1,
+        "imagenet_top1": best.top1 if best else None,
         **asdict(status),
     }
 
 
-def _rows(entry: "Architecture", description: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(entry: Architecture, description: dict[str, Any]) -> list[tuple[str, str]]:
     sizes = f"{entry.image_size} px only" if entry.fixed_image_size else "of any size"
     if entry.min_image_size > 1 and not entry.fixed_image_size:
         sizes = f"of at least {entry.min_image_size} px"

@@ -1,9 +1,14 @@
 """Options that several commands share."""
 
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from scenerec.config.location import expand_location
+from scenerec.errors import ConfigError
 
 Address = Annotated[
     str | None,
@@ -12,6 +17,7 @@ Address = Annotated[
         help="Dashboard of the cluster, such as http://HOST:8265. "
         "Without it: RAY_ADDRESS, else the embedded cluster of this machine.",
         show_default=False,
+        rich_help_panel="Cluster",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -23,11 +29,29 @@ Overrides = Annotated[
 ]
 
 
+def panel(title: str) -> Callable[..., Any]:
+    """Makes options as typer.Option does, that the help shows in a panel of this title."""
+    return partial(typer.Option, rich_help_panel=title)
+
+
+def either_of(names: Collection[str]) -> str:
+    """The placeholder in the help of an option that takes one of some names: `<train|tune>`."""
+    return f"<{'|'.join(names)}>"
+
+
+def check_one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
+    """The callback of an option that takes one of some names, for names that are known only when the program runs."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in names:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(names)}.")
+        return value
+
+    return check
+
+
 def location(name: str, text: str) -> str:
     """A folder's or file's address as it was typed for `name`, expanded. Raises ConfigError that names it."""
-    from scenerec.config.location import expand_location
-    from scenerec.errors import ConfigError
-
     try:
         return expand_location(text)
     except ValueError as error:
@@ -41,8 +65,6 @@ def is_location(text: str) -> bool:
 
 def new_file(name: str, path: Path | None) -> Path | None:
     """A file to be written that was typed for `name`, expanded. Raises ConfigError where its folder is not there."""
-    from scenerec.errors import ConfigError
-
     if path is not None and not path.expanduser().absolute().parent.is_dir():
         raise ConfigError(f"{name} {path}: there is no folder {path.parent}")
     return path and path.expanduser()

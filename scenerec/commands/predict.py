@@ -8,19 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cluster.environment import use_store_environment
+from scenerec import client
 from scenerec.commands import options
+from scenerec.commands.endpoint import Outcome, ask_endpoint
+from scenerec.commands.registry import DEFAULT_URL
+from scenerec.errors import ConfigError, DataError, ScenerecError
+from scenerec.inference.bundles.bundle import Bundle, open_bundle
+from scenerec.inference.bundles.registry import Registry
 
-if TYPE_CHECKING:
-    from scenerec import client
-    from scenerec.commands.heat_maps import HeatMaps
-    from scenerec.inference.bundles.bundle import Bundle
-    from scenerec.inference.predictors.classifier import Classifier, Guess
+if TYPE_CHECKING:  # it imports onnxruntime
+    from scenerec.inference.predictors.classifier import Guess
+
+app = typer.Typer()
+
+_endpoint = options.panel("Endpoint")
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
 _TIMEOUT_S = 30
 
 
+@app.command(
+    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32\n\n"
+    "Example: scenerec predict holidays/ --model photos --endpoint http://localhost:8000 --json"
+)
 def predict(
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="Files, folders of images, or https:// addresses.")
@@ -39,10 +51,10 @@ def predict(
         str | None, typer.Option(envvar="SCENEREC_REGISTRY", metavar="URL", help="Where the registry is.")
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask this endpoint, such as http://localhost:8000.")
+        str | None, _endpoint(metavar="URL", help="Ask this endpoint, such as http://localhost:8000.")
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option(envvar="SCENEREC_API_KEY", metavar="KEY", help="Of the endpoint.", show_default=False)
+        str | None, _endpoint(envvar="SCENEREC_API_KEY", metavar="KEY", help="Of the endpoint.", show_default=False)
     ] = None,
     explain: Annotated[
         Path | None,
@@ -54,20 +66,23 @@ def predict(
 
     An image that cannot be read is named on standard error, and the others go on; the exit code is then 4.
     """
-    from scenerec.errors import ConfigError, DataError, ScenerecError
-
     if endpoint:
         if explain:
             raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")
-        _ask_endpoint(endpoint, api_key, model, list(_expand(images)), top_k, as_json)
-        return
+        _predict_by(endpoint, api_key, model, list(_expand(images)), top_k, as_json)
+    else:
+        _predict_here(_open(model, registry), _expand(images), top_k, explain, as_json)
+
+
+def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Path | None, as_json: bool) -> None:
+    # They import onnxruntime, which an endpoint's callers need not wait for.
+    from scenerec.commands.heat_maps import HeatMaps
     from scenerec.inference.predictors.classifier import Classifier
 
-    bundle = _open(model, registry)
     classifier = Classifier(bundle)
-    heat_maps = _heat_maps(bundle, classifier, explain)
+    heat_maps = HeatMaps(bundle, classifier, explain) if explain else None
     failed = 0
-    for image in _expand(images):
+    for image in images:
         try:
             content = _read(image)
             (guesses,) = classifier.classify([content], top_k)
@@ -83,10 +98,7 @@ def predict(
         raise typer.Exit(DataError.exit_code)
 
 
-def _ask_endpoint(url: str, api_key: str | None, model: str, images: list[str], top_k: int, as_json: bool) -> None:
-    from scenerec.commands.endpoint import Outcome, ask_endpoint
-    from scenerec.errors import DataError, ScenerecError
-
+def _predict_by(url: str, api_key: str | None, model: str, images: list[str], top_k: int, as_json: bool) -> None:
     failed = 0
 
     def tell(image: str, outcome: Outcome) -> None:
@@ -109,20 +121,7 @@ def _ask_endpoint(url: str, api_key: str | None, model: str, images: list[str], 
         raise typer.Exit(DataError.exit_code)
 
 
-def _heat_maps(bundle: "Bundle", classifier: "Classifier", folder: Path | None) -> "HeatMaps | None":
-    if folder is None:
-        return None
-    from scenerec.commands.heat_maps import HeatMaps
-
-    return HeatMaps(bundle, classifier, folder)
-
-
-def _open(model: str, registry: str | None) -> "Bundle":
-    from cluster.environment import use_store_environment
-    from scenerec.commands.registry import DEFAULT_URL
-    from scenerec.inference.bundles.bundle import open_bundle
-    from scenerec.inference.bundles.registry import Registry
-
+def _open(model: str, registry: str | None) -> Bundle:
     use_store_environment()
     is_place = model.startswith("s3://") or "/" in model or Path(model).exists()
     return open_bundle(model if is_place else Registry(registry or DEFAULT_URL).resolve(model).url)
@@ -138,12 +137,10 @@ def _expand(images: list[str]) -> Iterator[str]:
 
 
 def _read(image: str) -> bytes:
-    from scenerec.errors import DataError
-
     try:
         if not _is_url(image):
             return Path(image).read_bytes()
-        import requests
+        import requests  # few images have an address
 
         with requests.get(image, timeout=_TIMEOUT_S, stream=True) as response:
             response.raise_for_status()

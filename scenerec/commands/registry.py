@@ -3,21 +3,22 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.data.packed_set import open_set
+from scenerec.errors import RegistryError
+from scenerec.inference.bundles.bundle import Bundle, open_bundle
+from scenerec.inference.bundles.registry import Registry, Version, parse_reference
+from scenerec.inference.evaluation.predictions import ImageBatch
+from scenerec.inference.evaluation.promotion import check_promotion
+from scenerec.inference.predictors.open_predictor import predictor_of
+from scenerec.inference.predictors.predictor import Predictor
 
-if TYPE_CHECKING:
-    from scenerec.inference.bundles.bundle import Bundle
-    from scenerec.inference.bundles.registry import Registry, Version
-    from scenerec.inference.evaluation.predictions import ImageBatch
-    from scenerec.inference.predictors.predictor import Predictor
-
-app = typer.Typer(
-    no_args_is_help=True, help="Keep models by version, and say which one is meant.", rich_markup_mode="markdown"
-)
+app = typer.Typer()
 
 RegistryUrl = Annotated[
     str,
@@ -85,8 +86,6 @@ def push(
     as_json: options.Json = False,
 ) -> None:
     """Store a bundle as the next version of a model."""
-    from scenerec.inference.bundles.bundle import open_bundle
-
     opened = _open(registry)
     verified = open_bundle(options.location("BUNDLE", bundle))
     version = opened.push(verified, name or verified.info.name)
@@ -137,8 +136,6 @@ def rollback(
     as_json: options.Json = False,
 ) -> None:
     """Move an alias back to where it stood before; again, and it returns."""
-    from scenerec.errors import RegistryError
-
     opened = _open(registry)
     present = opened.alias(name, alias)
     if present is None or present.previous is None:
@@ -154,9 +151,6 @@ def delete(
     registry: RegistryUrl = DEFAULT_URL,
 ) -> None:
     """Delete a version that no alias stands at; its number is not used again."""
-    from scenerec.errors import RegistryError
-    from scenerec.inference.bundles.registry import parse_reference
-
     name, _, number = parse_reference(model)
     if number is None:
         raise RegistryError(f"{model}: name the version that goes: {name}:VERSION")
@@ -164,42 +158,26 @@ def delete(
     typer.echo(f"{name}:{number} is deleted")
 
 
-def _open(url: str) -> "Registry":
-    from cluster.environment import use_store_environment
-    from scenerec.inference.bundles.registry import Registry
-
+def _open(url: str) -> Registry:
     use_store_environment()
     return Registry(url)
 
 
 def _pass_gates(
-    registry: "Registry", version: "Version", stands_at: int | None, data: str | None, max_top1_drop: float
+    registry: Registry, version: Version, stands_at: int | None, data: str | None, max_top1_drop: float
 ) -> str:
     """The evidence in words. Raises what the gates raise."""
-    from scenerec.inference.evaluation.promotion import check_promotion
-
     candidate = registry.open(version)
     holder = registry.open(registry.version(version.model, stands_at)) if stands_at is not None else None
 
-    def open_images(model: "Predictor") -> "Iterable[ImageBatch]":
+    def open_images(model: Predictor) -> Iterable[ImageBatch]:
         return _validation_images(candidate, data, model)
 
-    return str(check_promotion(candidate, holder, _open_model, open_images, max_top1_drop))
+    return str(check_promotion(candidate, holder, predictor_of, open_images, max_top1_drop))
 
 
-def _open_model(bundle: "Bundle") -> "Predictor":
-    if bundle.info.format == "tflite":
-        from scenerec.inference.predictors.tflite_predictor import TflitePredictor
-
-        return TflitePredictor(bundle)
-    from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
-
-    return OnnxPredictor(bundle)
-
-
-def _validation_images(candidate: "Bundle", data: str | None, model: "Predictor") -> "Iterable[ImageBatch]":
-    from scenerec.data.packed_set import open_set
-    from scenerec.errors import RegistryError
+def _validation_images(candidate: Bundle, data: str | None, model: Predictor) -> Iterable[ImageBatch]:
+    # Imports torch, for which only a promotion that measures needs to wait.
     from scenerec.inference.evaluation.torch_images import Preparation, image_batches
 
     url = data or candidate.info.lineage.config.get("data", {}).get("val")
@@ -212,12 +190,12 @@ def _validation_images(candidate: "Bundle", data: str | None, model: "Predictor"
     return image_batches(validation, range(validation.manifest.samples), preparation, batch_size=16)
 
 
-def _summary(registry: "Registry", model: str) -> dict[str, Any]:
+def _summary(registry: Registry, model: str) -> dict[str, Any]:
     aliases = {alias.name: alias.version for alias in registry.aliases(model)}
     return {"model": model, "versions": registry.version_numbers(model), "aliases": aliases}
 
 
-def _version(version: "Version") -> dict[str, Any]:
+def _version(version: Version) -> dict[str, Any]:
     return {"model": version.model, "version": version.number, "url": version.url}
 
 

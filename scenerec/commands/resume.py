@@ -1,29 +1,26 @@
 """`scenerec submit --resume RUN`: the job of a run that goes on."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from cluster.client import ClusterClient
 from scenerec.commands import options
+from scenerec.commands.kinds import file_kind
+from scenerec.config.job import JobConfig
 from scenerec.errors import CheckpointError, ClusterError, ConfigError
-
-if TYPE_CHECKING:
-    from cluster.client import ClusterClient
-    from scenerec.config.train import TrainConfig
-    from scenerec.config.tune import TuneConfig
+from scenerec.training.run_folder import RunFolder
 
 
-def resumed_config(
-    run: str, overrides: Sequence[str], connect: Callable[[], "ClusterClient | None"]
-) -> "TrainConfig | TuneConfig":
-    """The run's own config.yaml with `overrides`; `run` is its folder, or its name in the cluster's list of jobs.
+def resumed_config(run: str, overrides: Sequence[str], connect: Callable[[], ClusterClient | None]) -> JobConfig:
+    """Reads the config of a run that shall go on: its own config.yaml, with overrides.
 
-    `connect` gives the cluster, None where none is up; it is not asked for a local folder.
+    Args:
+        run: its folder, or its name in the cluster's list of jobs.
+        overrides: changed values, such as "optimize.epochs=9".
+        connect: returns the cluster, None where none is up; not called for a local folder.
 
     Raises ConfigError, CheckpointError, StorageError or ClusterError where there is no such run, it has no checkpoint,
     or the overrides would make another run of it.
     """
-    from scenerec.training.run_folder import RunFolder
-
     folder = RunFolder(_run_url(run, connect))
     config = folder.read_job(overrides)
     if config.run_url != folder.url:
@@ -31,14 +28,14 @@ def resumed_config(
             f"{folder.url}: its config.yaml is that of {config.run_url}: resume that one without --set of name and "
             "output; of a run that was moved or renamed, set both to where it is now"
         )
-    if config.kind == "train" and folder.latest_checkpoint() is None:
+    if file_kind(config).resumes_from_checkpoint and folder.latest_checkpoint() is None:
         raise CheckpointError(
             f"{folder.url}: has no checkpoint to go on from: begin anew, with the run's config.yaml as FILE"
         )
     return config
 
 
-def _run_url(run: str, connect: Callable[[], "ClusterClient | None"]) -> str:
+def _run_url(run: str, connect: Callable[[], ClusterClient | None]) -> str:
     if options.is_location(run):
         url = options.location("--resume", run)
         if url.startswith("s3://"):

@@ -1,22 +1,28 @@
 """`scenerec serve`: the inference endpoint."""
 
 import json
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
+from cluster.client import ClusterClient
+from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.connect import connect, connect_or_start
+from scenerec.commands.kinds import SERVE
 from scenerec.commands.registry import DEFAULT_URL
+from scenerec.commands.registry import rollback as roll_back_alias
+from scenerec.commands.send_job import run_job
+from scenerec.config.file import dump_config, parse_as, read_config
+from scenerec.config.serve import ServeConfig
+from scenerec.errors import BundleError, ConfigError, PlanError
+from scenerec.inference.bundles.bundle import read_info
+from scenerec.inference.bundles.registry import Registry, parse_reference
 
-if TYPE_CHECKING:
-    from cluster.client import ClusterClient
-    from scenerec.config.serve import ServeConfig
-
-app = typer.Typer(
-    no_args_is_help=True, help="Serve models over HTTP and gRPC, on a cluster.", rich_markup_mode="markdown"
-)
+app = typer.Typer()
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The application.")]
 
@@ -40,12 +46,12 @@ def deploy(
     has changed comes into service once it has proven itself.
     """
     config = _load(what, overrides)
-    client = None if dry_run else _client(address)
+    client = None if dry_run else connect_or_start(address)
     if dry_run:
-        _reach_store()
+        use_store_environment()
     _check(config, client)
     if client is None:
-        typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else _dump(config), nl=as_json)
+        typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)
         return
     result = _order(client, {"action": "deploy", "name": config.name, "config": config.model_dump(mode="json")})
     _show(client, [result], result, as_json)
@@ -60,7 +66,7 @@ def status(
     as_json: options.Json = False,
 ) -> None:
     """Show what runs, which versions answer, and what the roll-outs did."""
-    client = _client_up(address)
+    client = connect(address)
     result = _order(client, {"action": "status", "name": name}, is_quiet=True)
     _show(client, result["applications"], result, as_json)
 
@@ -77,13 +83,11 @@ def scale(
     as_json: options.Json = False,
 ) -> None:
     """Change how many replicas an application may have. Those that stay are not touched."""
-    from scenerec.errors import ConfigError
-
     wanted = {"min_replicas": replicas or minimum, "max_replicas": replicas or maximum, "initial_replicas": None}
     change = {key: value for key, value in wanted.items() if value is not None or key == "initial_replicas"}
     if len(change) == 1:
         raise ConfigError("how many? give --min, --max or --replicas")
-    client = _client_up(address)
+    client = connect(address)
     result = _order(client, {"action": "scale", "name": name, "scale": change})
     _show(client, [result], result, as_json)
 
@@ -96,8 +100,6 @@ def rollback(
     ] = DEFAULT_URL,
 ) -> None:
     """Move a model's alias back to the version before; what serves the alias follows within seconds."""
-    from scenerec.commands.registry import rollback as roll_back_alias
-
     name, _, alias = model.partition("@")
     roll_back_alias(name, alias or "production", registry=registry)
 
@@ -105,7 +107,7 @@ def rollback(
 @app.command(epilog="Example: scenerec serve stop photos")
 def stop(name: Name, address: options.Address = None, as_json: options.Json = False) -> None:
     """End an application. Requests under way are answered first."""
-    client = _client_up(address)
+    client = connect(address)
     result = _order(client, {"action": "stop", "name": name}, is_quiet=True)
     typer.echo(json.dumps(result) if as_json else f"ended {result['stopped']}")
 
@@ -124,9 +126,9 @@ def key(
 
     The key is printed once, on standard output, and kept nowhere.
     """
-    from serve.access.key_file import add_key, remove_key
+    from serve.access.key_file import add_key, remove_key  # brings onnxruntime, as what answers needs it
 
-    _reach_store()
+    use_store_environment()
     place = options.location("--file", file)
     if remove:
         remove_key(place, name)
@@ -137,12 +139,8 @@ def key(
     typer.echo(made)
 
 
-def _load(what: str, overrides: list[str]) -> "ServeConfig":
+def _load(what: str, overrides: list[str]) -> ServeConfig:
     """A file, or a model of the registry as an application of its own."""
-    from scenerec.config.file import parse_as, read_config
-    from scenerec.config.serve import ServeConfig
-    from scenerec.inference.bundles.registry import parse_reference
-
     if what.endswith((".yaml", ".yml")) or Path(what).is_file():
         return parse_as(ServeConfig, read_config(what), what, overrides)
     name = parse_reference(what)[0]
@@ -150,11 +148,9 @@ def _load(what: str, overrides: list[str]) -> "ServeConfig":
     return parse_as(ServeConfig, document, what, overrides)
 
 
-def _check(config: "ServeConfig", client: "ClusterClient | None") -> None:
+def _check(config: ServeConfig, client: ClusterClient | None) -> None:
     """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
-    from scenerec.inference.bundles.bundle import read_info
-    from scenerec.inference.bundles.registry import Registry
-    from serve.access.key_file import check_keys
+    from serve.access.key_file import check_keys  # brings onnxruntime
 
     for model in config.models:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):
@@ -168,15 +164,11 @@ def _check(config: "ServeConfig", client: "ClusterClient | None") -> None:
 
 
 def _check_bundle(model: str, reference: str, bundle_format: str) -> None:
-    from scenerec.errors import BundleError
-
     if bundle_format != "onnx":
         raise BundleError(f"models: {model}: {reference} is of format {bundle_format}: only onnx is served")
 
 
-def _check_room(config: "ServeConfig", client: "ClusterClient") -> None:
-    from scenerec.errors import PlanError
-
+def _check_room(config: ServeConfig, client: ClusterClient) -> None:
     nodes, scale = client.nodes(), config.scale
     if not any(node.cpus >= scale.cpus_per_replica and node.gpus >= scale.gpus_per_replica for node in nodes):
         largest = max(nodes, key=lambda node: (node.gpus, node.cpus))
@@ -186,16 +178,14 @@ def _check_room(config: "ServeConfig", client: "ClusterClient") -> None:
         )
 
 
-def _order(client: "ClusterClient", order: dict[str, Any], is_quiet: bool = False) -> dict[str, Any]:
-    from scenerec.commands.run_job import run_job
-
+def _order(client: ClusterClient, order: dict[str, Any], is_quiet: bool = False) -> dict[str, Any]:
     host = "127.0.0.1" if client.address.embedded else "0.0.0.0"
     name = f"serve-{order['action']}" + (f"-{order['name']}" if order["name"] else "")
     request = json.dumps({**order, "default_host": host})
-    return run_job(client, name, "serve.control", request, "serve", is_quiet=is_quiet)
+    return run_job(client, SERVE, name, request, is_quiet=is_quiet)
 
 
-def _show(client: "ClusterClient", applications: list[dict[str, Any]], result: dict[str, Any], as_json: bool) -> None:
+def _show(client: ClusterClient, applications: list[dict[str, Any]], result: dict[str, Any], as_json: bool) -> None:
     for each in applications:
         each["url"] = _url(client, result, each)
     if as_json:
@@ -229,12 +219,10 @@ def _show_application(application: dict[str, Any]) -> None:
 
 
 def _when(at_s: float) -> str:
-    from datetime import datetime
-
     return datetime.fromtimestamp(at_s).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _url(client: "ClusterClient", result: dict[str, Any], application: dict[str, Any]) -> str:
+def _url(client: ClusterClient, result: dict[str, Any], application: dict[str, Any]) -> str:
     if not result["http"]:
         return "-"
     host = urlsplit(client.address.url).hostname or "127.0.0.1"
@@ -242,35 +230,8 @@ def _url(client: "ClusterClient", result: dict[str, Any], application: dict[str,
     return f"http{'s' if result['tls'] else ''}://{host}:{result['http']['port']}{prefix}"
 
 
-def _show_example(client: "ClusterClient", config: "ServeConfig", result: dict[str, Any]) -> None:
+def _show_example(client: ClusterClient, config: ServeConfig, result: dict[str, Any]) -> None:
     url, model = _url(client, result, result), config.models[0].name
     typer.echo(f"\ntry it: {url}/ in a browser, or")
     typer.echo(f"  curl --data-binary @photo.jpg '{url}/v1/models/{model}:predict?top_k=3'")
     typer.echo(f"  scenerec predict photo.jpg --model {model} --endpoint {url}")
-
-
-def _dump(config: "ServeConfig") -> str:
-    from scenerec.config.file import dump_config
-
-    return dump_config(config)
-
-
-def _client(address: str | None) -> "ClusterClient":
-    from cluster.address import find_or_start
-    from cluster.client import ClusterClient
-
-    return ClusterClient(find_or_start(address, say=lambda line: typer.echo(line, err=True)))
-
-
-def _client_up(address: str | None) -> "ClusterClient":
-    """Of a cluster that is there: what is asked about runs on it, or nowhere."""
-    from cluster.address import find_address
-    from cluster.client import ClusterClient
-
-    return ClusterClient(find_address(address))
-
-
-def _reach_store() -> None:
-    from cluster.environment import use_store_environment
-
-    use_store_environment()

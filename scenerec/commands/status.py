@@ -1,16 +1,22 @@
 """`scenerec status`: how a job is doing."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
 from scenerec.commands import options
+from scenerec.commands.connect import connect
+from scenerec.commands.kinds import job_kind
+from scenerec.commands.screen.job_table import job_json, show_jobs
+from scenerec.job_log import EpochSummary, Failure, RunResult, parse_line
 
-if TYPE_CHECKING:
-    from cluster.client import ClusterClient, Job
+app = typer.Typer()
 
 
+@app.command(epilog="Example: scenerec status places365-resnet50")
 def status(
     job: Annotated[
         str | None, typer.Argument(metavar="JOB", help="Id of a job, or name of a run.", show_default=False)
@@ -19,15 +25,12 @@ def status(
     as_json: options.Json = False,
 ) -> None:
     """Show how a job is doing: its state and its newest epoch. Without a name: the newest job."""
-    from scenerec.commands.screen.job_table import client as open_client
-    from scenerec.commands.screen.job_table import job_json, show_jobs
-
-    client = open_client(address)
-    found = client.find(job) if job else _newest(client)
+    client = connect(address)
+    found = client.find(job) if job else next(iter(client.jobs()), None)
     if found is None:
         typer.echo("null" if as_json else "no jobs yet: scenerec submit train.yaml")
         return
-    news = _news(client.logs(found.id))
+    news = newest(client.logs(found.id), job_kind(found.kind).reports)
     if as_json:
         typer.echo(json.dumps({**job_json(found), **news}))
         return
@@ -38,29 +41,17 @@ def status(
         typer.echo(f"{'error':<9} {found.message.splitlines()[0]}")
 
 
-def _newest(client: "ClusterClient") -> "Job | None":
-    return next(iter(client.jobs()), None)
-
-
-def _news(log: str) -> dict[str, Any]:
-    """The newest progress, epoch, state of a search, result and error of a job's log."""
-    from dataclasses import asdict
-
-    from scenerec.job_log import EpochSummary, Failure, Progress, RunResult, SearchNews, parse_line
-
+def newest(log: str, reports: Mapping[type, str]) -> dict[str, Any]:
+    """The newest event of a log by each name of `reports`, as plain values, and its newest `result` and `error`."""
     news: dict[str, Any] = {}
     for line in log.splitlines():
         match parse_line(line):
-            case Progress() as progress:
-                news["progress"] = asdict(progress)
-            case SearchNews() as search:
-                news["search"] = asdict(search)
-            case EpochSummary() as summary:
-                news["epoch"] = summary.as_dict()
             case RunResult(content):
                 news["result"] = content
             case Failure(message):
                 news["error"] = message
+            case event if event and type(event) in reports:
+                news[reports[type(event)]] = event.as_dict() if isinstance(event, EpochSummary) else asdict(event)
     return news
 
 

@@ -5,14 +5,16 @@ import json
 import typer
 
 from scenerec.commands import options
+from scenerec.commands.connect import connect
+from scenerec.commands.screen.job_table import job_json
+
+app = typer.Typer()
 
 
+@app.command(epilog="Example: scenerec stop places365-resnet50")
 def stop(job: options.JobName, address: options.Address = None, as_json: options.Json = False) -> None:
     """End a job. Submitted again, its run goes on from the newest checkpoint."""
-    from scenerec.commands.screen.job_table import client as open_client
-    from scenerec.commands.screen.job_table import job_json
-
-    client = open_client(address)
+    client = connect(address)
     found = client.find(job)
     ended = found if found.ended else client.stop(found.id)
     if as_json:

@@ -3,21 +3,30 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.connect import connect
+from scenerec.commands.screen.live_search import STYLES
+from scenerec.config.file import dump_config
+from scenerec.config.space import describe_point
+from scenerec.config.tune import TuneConfig
+from scenerec.errors import CheckpointError
+from scenerec.search.best import best_config, best_trial
+from scenerec.search.importance import Importance, importance
+from scenerec.search.objectives import OBJECTIVES
+from scenerec.search.report import render
+from scenerec.search.standing import leaderboard, pareto_front, savings
+from scenerec.search.trial import Trial
+from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE, SearchFolder
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from scenerec.config.tune import TuneConfig
-    from scenerec.search.importance import Importance
-    from scenerec.search.trial import Trial
-    from scenerec.search.trial_store import SearchFolder
-
-app = typer.Typer(no_args_is_help=True, help="Look at a search, and take its best config.", rich_markup_mode="markdown")
+app = typer.Typer()
 
 Run = Annotated[
     str,
@@ -43,9 +52,6 @@ def show(
 
     It may still run. Its report and its best config are in its folder when it is over.
     """
-    from scenerec.search.importance import importance
-    from scenerec.search.standing import leaderboard
-
     report = options.new_file("--report", report)
     folder = _open(run, address)
     config, trials = folder.read_config(), folder.trials()
@@ -57,8 +63,6 @@ def show(
     else:
         _print_standing(folder, config, ranked, found, is_over, top)
     if report:
-        from scenerec.search.report import render
-
         report.write_text(render(config, trials), encoding="utf-8")
         typer.echo(f"report      {report}", err=as_json)
 
@@ -77,10 +81,6 @@ def print_config(
     address: options.Address = None,
 ) -> None:
     """Print the best config, or a trial's, as a train.yaml to be submitted."""
-    from scenerec.config.file import dump_config
-    from scenerec.errors import CheckpointError
-    from scenerec.search.best import best_config, best_trial
-
     folder = _open(run, address)
     config, trials = folder.read_config(), folder.trials()
     if trial is None:
@@ -98,26 +98,18 @@ def print_config(
     typer.echo(dump_config(job), nl=False)
 
 
-def _open(run: str, address: str | None) -> "SearchFolder":
+def _open(run: str, address: str | None) -> SearchFolder:
     """The folder of `run`. Raises ConfigError, ClusterError."""
-    from cluster.environment import use_store_environment
-    from scenerec.search.trial_store import SearchFolder
-
     use_store_environment()
     if options.is_location(run):
         return SearchFolder(options.location("RUN", run))
-    from scenerec.commands.screen.job_table import client
-
-    return SearchFolder(client(address).find(run).run_url)
+    return SearchFolder(connect(address).find(run).run_url)
 
 
 def _document(
-    folder: "SearchFolder", config: "TuneConfig", ranked: "Sequence[Trial]", found: "Importance", is_over: bool
+    folder: SearchFolder, config: TuneConfig, ranked: Sequence[Trial], found: Importance, is_over: bool
 ) -> dict[str, Any]:
     """All that is known, for scripts; trials from the best on."""
-    from scenerec.search.best import best_trial
-    from scenerec.search.standing import pareto_front, savings
-
     saved, best = savings(config, ranked), best_trial(config, ranked)
     front = pareto_front(ranked, config.objective) if len(config.objective) > 1 else []
     return {
@@ -137,30 +129,24 @@ def _document(
     }
 
 
-def _trial(config: "TuneConfig", trial: "Trial") -> dict[str, Any]:
+def _trial(config: TuneConfig, trial: Trial) -> dict[str, Any]:
     known = trial.model_dump(mode="json", exclude={"history", "static"})
     return {**known, "values": {objective: trial.value(objective) for objective in config.objective}}
 
 
-def _address(folder: "SearchFolder", is_over: bool, what: str) -> str | None:
-    from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE
-
+def _address(folder: SearchFolder, is_over: bool, what: str) -> str | None:
     file = REPORT_FILE if what == "report" else BEST_CONFIG_FILE
     return f"{folder.url}/{file}" if is_over and folder.storage.size(file) is not None else None
 
 
 def _print_standing(
-    folder: "SearchFolder",
-    config: "TuneConfig",
-    ranked: "Sequence[Trial]",
-    found: "Importance",
+    folder: SearchFolder,
+    config: TuneConfig,
+    ranked: Sequence[Trial],
+    found: Importance,
     is_over: bool,
     top: int,
 ) -> None:
-    from rich.console import Console
-
-    from scenerec.search.standing import savings
-
     console = Console()
     ended = sum(trial.is_ended for trial in ranked)
     typer.echo(f"{folder.url}: {ended} of {config.trials} trials ended{', the search is over' if is_over else ''}\n")
@@ -186,15 +172,7 @@ def _print_standing(
         typer.echo(f"best so far scenerec tune config {folder.url}")
 
 
-def _leaderboard(config: "TuneConfig", ranked: "Sequence[Trial]", top: int) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    from scenerec.commands.screen.live_search import STYLES
-    from scenerec.config.space import describe_point
-    from scenerec.search.objectives import OBJECTIVES
-    from scenerec.search.standing import pareto_front
-
+def _leaderboard(config: TuneConfig, ranked: Sequence[Trial], top: int) -> Table:
     several = len(config.objective) > 1
     front = {trial.number for trial in pareto_front(ranked, config.objective)} if several else set()
     table = Table(box=None, pad_edge=False)

@@ -7,15 +7,17 @@ from typing import Annotated
 import typer
 
 from scenerec.commands import options
+from scenerec.config.file import dump_config, parse_any, read_config
+
+app = typer.Typer()
 
 
+@app.command(epilog="Example: scenerec validate train.yaml --set optimize.lr=0.1")
 def validate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="train.yaml, tune.yaml or serve.yaml.")],
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     as_json: options.Json = False,
 ) -> None:
     """Check a YAML file, without data or cluster, and print it with every default filled in."""
-    from scenerec.config.file import dump_config, parse_any, read_config
-
     config = parse_any(read_config(file), str(file), overrides)
     typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)

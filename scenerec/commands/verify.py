@@ -1,17 +1,23 @@
 """`scenerec verify`: does a bundle answer as the network that it was made from?"""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
+from scenerec.errors import ConfigError
+from scenerec.inference.bundles.bundle import Bundle, open_bundle
+from scenerec.inference.bundles.info import Verification
+from scenerec.inference.predictors.golden import check_golden
+from scenerec.inference.predictors.open_predictor import predictor_of
 
-if TYPE_CHECKING:
-    from scenerec.inference.bundles.bundle import Bundle, Verification
+app = typer.Typer()
 
 
+@app.command()
 def verify(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder or s3:// prefix of `scenerec export`.")],
     data: Annotated[
@@ -49,17 +55,10 @@ def verify(
 
         scenerec verify s3://scenes/models/photos/3 --data s3://scenes/places365/val --against s3://scenes/runs/photos
     """
-    from cluster.environment import use_store_environment
-    from scenerec.errors import ConfigError
-
     if against and torch:
         raise ConfigError("--against and --torch: each names a network: leave one out")
     use_store_environment()
     with quiet_frameworks(verbose):
-        from scenerec.inference.bundles.bundle import open_bundle
-        from scenerec.inference.predictors.golden import check_golden
-        from scenerec.inference.predictors.open_predictor import predictor_of
-
         opened = open_bundle(options.location("BUNDLE", bundle))
         golden = check_golden(predictor_of(opened), opened)
         found = None if golden_only else _against_framework(opened, against, torch, data, images)
@@ -69,21 +68,22 @@ def verify(
     else:
         _print(opened, golden, found)
     if found:
-        from scenerec.export.verification import gate
+        from scenerec.export.verification import gate  # imported by now
 
         gate(opened.url, found, opened.info.precision)
 
 
 def _against_framework(
-    bundle: "Bundle", against: str | None, torch: str | None, data: str | None, images: int
-) -> "Verification":
+    bundle: Bundle, against: str | None, torch: str | None, data: str | None, images: int
+) -> Verification:
+    # Imports torch, for which --golden need not wait; where TensorFlow greets, it is not heard.
     from scenerec.export.verification import source_of, verify_bundle
 
     source = source_of(bundle, options.location("--against", against) if against else None, torch)
     return verify_bundle(bundle, source, options.location("--data", data) if data else None, images)
 
 
-def _print(bundle: "Bundle", golden: float, found: "Verification | None") -> None:
+def _print(bundle: Bundle, golden: float, found: Verification | None) -> None:
     typer.echo(f"{bundle.url}: {len(bundle.info.files)} files are as they were written")
     typer.echo(f"golden images: logits differ by {golden:.1e} of their scale")
     if found:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from scenerec.config.job import JobConfig
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
@@ -17,10 +18,12 @@ from scenerec.frozen import Field, Frozen, Problem, find_problems
 
 Config = TypeVar("Config", bound=Frozen)
 
-KINDS: dict[str, type[Frozen]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
-"""The model of each kind of file, by its `kind`."""
-
-_COMMANDS = {"train": "scenerec submit", "tune": "scenerec submit", "serve": "scenerec serve deploy"}
+KINDS: dict[str, type[JobConfig] | type[ServeConfig]] = {
+    "train": TrainConfig,
+    "tune": TuneConfig,
+    "serve": ServeConfig,
+}
+"""The model of each kind of file, by its `kind`; `scenerec.commands.kinds` says how such a job is run and shown."""
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -31,15 +34,15 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
     return parse_config(read_config(path), str(path), overrides)
 
 
-def load_job(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
-    """Reads and checks a file that `scenerec submit` takes: a training job or a search. Raises as `load_config`."""
+def load_job(path: Path | str, overrides: Iterable[str] = ()) -> JobConfig:
+    """Reads and checks a file of any kind that `scenerec submit` takes. Raises as `load_config`."""
     return parse_job(read_config(path), str(path), overrides)
 
 
-def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
+def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> JobConfig:
     """Checks the text of a file that `scenerec submit` takes, called `name` in errors. Raises as `load_config`."""
-    is_search = _parse(text, name)[0].get("kind") == "tune"
-    return parse_as(TuneConfig, text, name, overrides) if is_search else parse_config(text, name, overrides)
+    model = _model(text, name)
+    return parse_as(model if issubclass(model, JobConfig) else TrainConfig, text, name, overrides)
 
 
 def read_config(path: Path | str) -> str:
@@ -58,8 +61,7 @@ def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainCo
 
 def parse_any(text: str, name: str, overrides: Iterable[str] = ()) -> Frozen:
     """Checks the text of a file of whichever kind it says that it is. Raises as `load_config`."""
-    kind = _parse(text, name)[0].get("kind")
-    return parse_as(KINDS.get(str(kind), TrainConfig), text, name, overrides)
+    return parse_as(_model(text, name), text, name, overrides)
 
 
 def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str] = ()) -> Config:
@@ -70,7 +72,7 @@ def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str]
     document, lines = _parse(text, name)
     kind = str(document.get("kind"))
     if kind in KINDS and not issubclass(model, KINDS[kind]):
-        raise ConfigError(f"{_where(name, ('kind',), lines)}: kind: is {kind}: use it with `{_COMMANDS[kind]}`")
+        raise ConfigError(f"{_where(name, ('kind',), lines)}: kind: is {kind}: use it with `{KINDS[kind].command}`")
     sources: dict[Field, str] = {}
     for override in overrides:
         field, value = _parse_override(override)
@@ -87,12 +89,18 @@ def dump_config(config: Frozen) -> str:
     """The config as YAML with every default filled in, as a run folder keeps it."""
     document = config.model_dump(mode="json")
     first: dict[str, Any] = {key: document.pop(key) for key in ("kind", "name") if key in document}
-    return yaml.safe_dump(first | document, sort_keys=False, allow_unicode=True)
+    last: dict[str, Any] = {key: document.pop(key) for key in ("output",) if key in document}
+    return yaml.safe_dump(first | document | last, sort_keys=False, allow_unicode=True)
 
 
 def config_schema(kind: str = "train") -> str:
     """The JSON Schema of a kind of file, for editors."""
     return json.dumps(KINDS[kind].model_json_schema(), indent=2)
+
+
+def _model(text: str, name: str) -> type[JobConfig] | type[ServeConfig]:
+    """By what the file says that it is; what is wrong with an unknown kind, a training job's config will say."""
+    return KINDS.get(str(_parse(text, name)[0].get("kind")), TrainConfig)
 
 
 def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Field, int]]:

@@ -1,6 +1,6 @@
 """serve.yaml as frozen models: what is served, to whom, and on how much of the cluster."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -112,6 +112,9 @@ class RolloutConfig(Frozen):
 
 class ServeConfig(Frozen):
     """An inference application: the whole of serve.yaml."""
+
+    command: ClassVar[str] = "scenerec serve deploy"
+    """The command that takes a file of this kind."""
 
     kind: Literal["serve"]
     """What the file describes."""

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from scenerec.config.job import JobConfig
 from scenerec.config.location import Location, expand_location
 from scenerec.errors import ModelError
 from scenerec.frozen import Frozen
@@ -272,20 +273,8 @@ class TrainingConfig(Frozen):
         return self
 
 
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-
-
-class TrainConfig(TrainingConfig):
+class TrainConfig(JobConfig, TrainingConfig):
     """A training job: the whole of train.yaml."""
 
     kind: Literal["train"]
     """What the file describes."""
-    name: RunName
-    """Name of the run; its results go to output/name."""
-    output: Location
-    """Where runs go: s3:// or a folder that all nodes share."""
-
-    @property
-    def run_url(self) -> str:
-        """The run's own folder, output/name."""
-        return f"{self.output}/{self.name}"

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from scenerec.config import space
-from scenerec.config.location import Location
+from scenerec.config.job import JobConfig, RunName
 from scenerec.config.space import Parameter, Point
-from scenerec.config.train import Fraction, RunName, TrainConfig, TrainingConfig
+from scenerec.config.train import Fraction, TrainConfig, TrainingConfig
 from scenerec.frozen import Frozen, first_problem
 
 Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", "latency_ms"]
@@ -82,7 +82,7 @@ class RetrainConfig(Frozen):
     """Export the trained network as an ONNX bundle."""
 
 
-class TuneConfig(Frozen):
+class TuneConfig(JobConfig):
     """A search: the whole of tune.yaml."""
 
     kind: Literal["tune"]
@@ -114,8 +114,6 @@ class TuneConfig(Frozen):
     """Train the best config in full when the search is over; `{}` takes the defaults."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of what is proposed; that of the trials is base.optimize.seed."""
-    output: Location
-    """Where runs go: s3:// or a folder that all nodes share."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "TuneConfig":
@@ -130,11 +128,6 @@ class TuneConfig(Frozen):
             raise ValueError("concurrent_trials: must be `auto` or at least 1")
         _check_values(self)
         return self
-
-    @property
-    def run_url(self) -> str:
-        """The search's own folder, output/name."""
-        return f"{self.output}/{self.name}"
 
     @property
     def base_values(self) -> dict[str, Any]:

@@ -121,7 +121,8 @@ def _random_crops(config: AugmentConfig, draws: np.ndarray, heights: np.ndarray,
     Of several tries of an area and a log-uniform aspect ratio the first that fits, else the largest centred crop whose
     ratio is allowed.
     """
-    area_draw, ratio_draw, top_draw, left_draw = np.moveaxis(draws.reshape(len(draws), -1, _CROP_DRAWS), 2, 0)
+    attempts = draws.shape[1] // _CROP_DRAWS
+    area_draw, ratio_draw, top_draw, left_draw = np.moveaxis(draws.reshape(-1, attempts, _CROP_DRAWS), 2, 0)
     area = (heights * widths)[:, None] * _between(area_draw, *config.crop_scale)
     ratio = np.exp(_between(ratio_draw, np.log(config.crop_ratio[0]), np.log(config.crop_ratio[1])))
     tried_widths = np.rint(np.sqrt(area * ratio)).astype(np.int64)

@@ -1,14 +1,16 @@
 """What bundle.json says of an exported model."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from scenerec import __version__
 from scenerec.export.job import ExportJob
 from scenerec.export.source import KerasNetwork, TorchNetwork
-from scenerec.inference.bundles.bundle import BundleInfo, Lineage, Precision, Route, TensorContract
+from scenerec.inference.bundles.info import BundleInfo, Lineage, ModelFormat, Route, TensorContract
+from scenerec.inference.bundles.precision import Precision
 
 Contracts = tuple[TensorContract, ...]
+"""Inputs or outputs of a model."""
 
 
 def describe(
@@ -17,7 +19,7 @@ def describe(
     inputs: Contracts,
     outputs: Contracts,
     precision: Precision,
-    model_format: Literal["onnx", "tflite"] = "onnx",
+    model_format: ModelFormat = "onnx",
     opset: int | None = None,
     quantization: dict[str, Any] | None = None,
 ) -> BundleInfo:

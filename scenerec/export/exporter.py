@@ -12,7 +12,8 @@ from scenerec.export.options import Options
 from scenerec.export.source import Source, with_places
 from scenerec.export.steps import Say
 from scenerec.export.targets import ANY
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, BundleInfo, write_bundle
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, write_bundle
+from scenerec.inference.bundles.info import BundleInfo
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -10,7 +10,8 @@ from scenerec.errors import ConfigError
 from scenerec.export.options import Options
 from scenerec.export.source import Source
 from scenerec.export.steps import Say, step
-from scenerec.inference.bundles.bundle import BundleInfo, Golden, Verification
+from scenerec.inference.bundles.bundle import Golden
+from scenerec.inference.bundles.info import BundleInfo, Verification
 
 if TYPE_CHECKING:
     from onnx import ModelProto

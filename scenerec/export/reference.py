@@ -1,11 +1,12 @@
-"""The network that an export starts from, in the framework that it is of: what the exported model must answer."""
+"""The network that an export starts from, in its own framework: what the exported model must answer."""
 
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
+from scenerec.inference.predictors.open_predictor import open_network
 from scenerec.inference.predictors.predictor import Predictor
 
 
 def open_reference(source: Source) -> Predictor:
-    """Predicts on the CPU, in float32. Raises ModelError where the network cannot be built."""
+    """Opens the network on the CPU, in float32. Raises ModelError where it cannot be built."""
     about = (source.address, source.labels, source.preprocessing)
     if isinstance(source.network, KerasNetwork):
         from scenerec.inference.predictors import tf_predictor
@@ -15,10 +16,4 @@ def open_reference(source: Source) -> Predictor:
         from scenerec.inference.predictors import torch_predictor
 
         return torch_predictor.TorchPredictor(torch_predictor.import_network(source.network.import_path), *about)
-    if source.framework == "tensorflow":
-        from scenerec.inference.predictors import tf_predictor
-
-        return tf_predictor.load(source.network, *about)
-    from scenerec.inference.predictors import torch_predictor
-
-    return torch_predictor.load(source.network, *about)
+    return open_network(source.network, source.framework or "torch", *about)

@@ -7,7 +7,7 @@ from typing import Any
 from scenerec.config.location import expand_location
 from scenerec.data.manifest import Place, read_manifest
 from scenerec.errors import ConfigError, ModelError
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
 from scenerec.models import zoo
 from scenerec.models.weights.files import file_format, read_weights
@@ -16,30 +16,38 @@ from scenerec.storage import open_storage, split_url
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """A `.keras` file or a SavedModel."""
+    """A network in a `.keras` file or a SavedModel."""
 
     path: Path
+    """File, or folder of the SavedModel."""
 
 
 @dataclass(frozen=True)
 class TorchNetwork:
-    """What a callable of a Python module returns."""
+    """A torch module that a callable of a Python module returns."""
 
     import_path: str
-    """MODULE:CALLABLE"""
+    """Import path of the callable, MODULE:CALLABLE."""
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What a user says of a model, over what it says itself."""
+    """What a user says of a model, over what the model says itself; None and () where nothing is said."""
 
     name: str | None = None
+    """Name of the model."""
     arch: str | None = None
+    """Architecture of the zoo."""
     image_size: int | None = None
+    """Side of the images in pixels."""
     eval_crop_ratio: float | None = None
+    """Share of the resized image that is kept."""
     mean: tuple[float, float, float] | None = None
+    """Mean of red, green and blue in [0, 1]."""
     std: tuple[float, float, float] | None = None
+    """Deviation of red, green and blue in [0, 1]."""
     labels: tuple[str, ...] = ()
+    """Class names in order of class index."""
 
 
 @dataclass(frozen=True)
@@ -47,36 +55,40 @@ class Source:
     """A network, and what its bundle will say of it."""
 
     name: str
-    """Of the model: the run's name."""
+    """Name of the model: the run's."""
     address: str
-    """Checkpoint, file or import path."""
+    """Checkpoint, file or import path that the network comes from."""
     network: ZooNetwork | KerasNetwork | TorchNetwork
+    """Network with its weights, or where they are."""
     framework: Framework | None
-    """That trained it; None where scenerec did not."""
+    """Framework that trained the network; None where scenerec did not train it."""
     labels: tuple[str, ...]
+    """Class names in order of class index."""
     preprocessing: Preprocessing
+    """What a photograph goes through before the network sees it."""
     averaged: bool = False
-    """The weights are the run's moving averages."""
+    """Whether the weights are the run's moving averages."""
     metrics: dict[str, float] | None = None
-    """Of the training run."""
+    """Metrics of the training run (val_top1, val_top5, val_loss)."""
     config: dict[str, Any] | None = None
-    """The training job."""
+    """Config of the training job."""
     dataset_fingerprint: str | None = None
+    """Fingerprint of the training set."""
     places: dict[str, Place] = field(default_factory=dict)
-    """What is known of the labels beside their names."""
+    """Indoors or outdoors, and categories, by label."""
     run_url: str | None = None
-    """The run's folder."""
+    """Folder or s3:// prefix of the run; None where the network is of no run."""
     validation_set: str | None = None
-    """Where the run's validation set is packed."""
+    """Address of the run's packed validation set."""
 
     @property
     def training_set(self) -> str | None:
-        """Where the run's training set is packed."""
+        """Address of the run's packed training set."""
         return (self.config or {}).get("data", {}).get("train")
 
 
 def open_source(target: str, checkpoint: str = "best", stated: Stated = Stated()) -> Source:
-    """A run (its folder), a checkpoint, or a weight file (.safetensors, .pth, .keras and such) of a zoo architecture.
+    """Opens a run (its folder), a checkpoint, or a weight file of a zoo architecture (.safetensors, .pth, .keras).
 
     Raises ConfigError for an address that is none and for what has to be stated, ModelError, CheckpointError,
     StorageError.
@@ -91,7 +103,7 @@ def open_source(target: str, checkpoint: str = "best", stated: Stated = Stated()
 
 
 def from_trained(model: TrainedModel, stated: Stated = Stated()) -> Source:
-    """The model of a run or checkpoint. Raises ConfigError where its class names cannot be found."""
+    """Takes the model of a run or checkpoint. Raises ConfigError where its class names cannot be found."""
     if stated.arch and stated.arch != model.network.arch:
         raise ConfigError(f"--arch {stated.arch}: {model.url} is a {model.network.arch}: leave --arch out")
     return Source(
@@ -111,14 +123,17 @@ def from_trained(model: TrainedModel, stated: Stated = Stated()) -> Source:
 
 
 def keras_source(path: Path, stated: Stated) -> Source:
-    """A `.keras` file or a SavedModel folder of any architecture. Raises ConfigError, ModelError."""
+    """Takes a `.keras` file or a SavedModel folder of any architecture.
+
+    Raises ModelError where there is none, and ConfigError for what has to be stated.
+    """
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
     return _foreign(KerasNetwork(path.absolute()), str(path), stated.name or path.stem, stated)
 
 
 def torch_source(import_path: str, stated: Stated) -> Source:
-    """The module that MODULE:CALLABLE returns. Raises ConfigError."""
+    """Takes the module that MODULE:CALLABLE returns. Raises ConfigError for what has to be stated."""
     module, colon, attribute = import_path.partition(":")
     if not (module and colon and attribute):
         raise ConfigError(f"--torch {import_path}: must be MODULE:CALLABLE, such as my_package.models:build")
@@ -175,11 +190,14 @@ def _stated_preprocessing(preprocessing: Preprocessing, stated: Stated) -> Prepr
 
 
 def with_plain_input(source: Source) -> Source:
-    """The same, for a graph that takes float NCHW pixels, which the caller normalises."""
+    """Returns the same source, for a graph that takes float NCHW pixels, which the caller normalises."""
     return replace(source, preprocessing=source.preprocessing.model_copy(update={"in_graph": False}))
 
 
 def with_places(source: Source, data: str) -> Source:
-    """The same, with what the manifest of the packed set `data` knows of its labels. Raises DataError, StorageError."""
+    """Returns the same source with what the manifest of the packed set `data` knows of its labels.
+
+    Raises DataError or StorageError where the manifest cannot be read.
+    """
     known = read_manifest(open_storage(data)).places
     return replace(source, places={label: known[label] for label in source.labels if label in known})

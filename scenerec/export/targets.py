@@ -9,7 +9,7 @@ _X86 = ("x86_64", "AMD64")
 _ARM = ("aarch64", "arm64")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """A kind of machine, and what a model for it is like. A new one is an entry in the table below."""
 
@@ -17,13 +17,13 @@ class Target:
     """What `--target` calls the machine."""
     precision: str
     """Export format (see `scenerec.export.formats.table`), unless another is asked for."""
-    batch: int | None
+    batch: int | None = None
     """Fixed size of the batch; None leaves it open."""
-    activations: Literal["uint8", "int8"]
+    activations: Literal["uint8", "int8"] = "uint8"
     """Type of int8 bundles' activations; their weights are int8."""
-    per_channel: bool
+    per_channel: bool = True
     """Whether int8 bundles' weights have a scale for each channel."""
-    offline: bool
+    offline: bool = False
     """Whether onnxruntime's graph optimisation of a float graph is done here and saved.
 
     Those in int8 keep their QuantizeLinear and DequantizeLinear: which integers they are fused into (int8 or uint8)
@@ -43,10 +43,6 @@ class Target:
 ANY = Target(
     name="any",
     precision="fp32",
-    batch=None,
-    activations="uint8",
-    per_channel=True,
-    offline=False,
     providers=("CPUExecutionProvider",),
     why="Plain ONNX operators in float32, which every runtime reads.",
     machines=(*_X86, *_ARM),
@@ -58,9 +54,6 @@ _TABLE = (
     Target(
         name="cpu-x86",
         precision="fp32",
-        batch=None,
-        activations="uint8",
-        per_channel=True,
         offline=True,
         providers=("CPUExecutionProvider",),
         why="float32 loses nothing; with --precision int8, VNNI multiplies uint8 activations by int8 weights.",
@@ -69,9 +62,7 @@ _TABLE = (
     Target(
         name="cpu-arm",
         precision="fp32",
-        batch=None,
         activations="int8",
-        per_channel=True,
         offline=True,
         providers=("XnnpackExecutionProvider", "CPUExecutionProvider"),
         why="float32 for XNNPACK; with --precision int8, the dot-product instructions take int8 on both sides.",
@@ -80,20 +71,14 @@ _TABLE = (
     Target(
         name="cuda",
         precision="fp16",
-        batch=None,
         activations="int8",
-        per_channel=True,
-        offline=False,
         providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
         why="Tensor cores double the speed in fp16; the fusions differ from GPU to GPU, so they are left to the start.",
     ),
     Target(
         name="tensorrt",
         precision="fp16",
-        batch=None,
         activations="int8",
-        per_channel=True,
-        offline=False,
         providers=("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
         why="TensorRT fuses plain ONNX best itself, and its int8 needs symmetric int8 activations.",
     ),
@@ -101,9 +86,7 @@ _TABLE = (
         name="npu",
         precision="int8",
         batch=1,
-        activations="uint8",
         per_channel=False,
-        offline=False,
         providers=("QNNExecutionProvider", "CPUExecutionProvider"),
         why="NPUs (Qualcomm's HTP, Intel's) compute in integers, on shapes that are fixed: one image at a time.",
     ),
@@ -112,8 +95,6 @@ _TABLE = (
         precision="tflite-int8",
         batch=1,
         activations="int8",
-        per_channel=True,
-        offline=False,
         providers=(),
         why="Phones and microcontrollers run TFLite: int8 with a scale for each channel, one image at a time.",
     ),

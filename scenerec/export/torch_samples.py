@@ -6,29 +6,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scenerec.data.augment import center_crop
-from scenerec.data.packed_set import PackedSet, undecodable
+from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
-from scenerec.data.stream import image_size
-from scenerec.data.torch_input import decode_evaluation
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.evaluation.torch_images import Preparation, prepare_sample
 
 _MOST_SHARDS = 4  # that are fetched: a set packed by scenerec is shuffled, each shard has nearly all classes
 
 
 class SampleImages(NamedTuple):
-    """Prepared images and their labels."""
+    """Prepared images of a packed set, and their labels."""
 
     images: np.ndarray
-    """uint8 RGB [n, image_size, image_size, 3]"""
+    """Images, uint8 RGB [n, image_size, image_size, 3]."""
     labels: np.ndarray
-    """int64 [n]"""
+    """Class indices, int64 [n]."""
 
 
 def sample_images(data: PackedSet, preprocessing: Preprocessing, count: int) -> SampleImages:
-    """`count` images (fewer where there are fewer), the classes in turn; always the same ones.
+    """Picks `count` images (fewer where there are fewer), the classes in turn; always the same ones.
 
-    Raises DataError, StorageError.
+    Raises DataError or StorageError where the set cannot be read.
     """
     shards = len(data.manifest.shards)
     chosen = sorted({round(at) for at in np.linspace(0, shards - 1, min(shards, _MOST_SHARDS))})
@@ -39,14 +37,6 @@ def sample_images(data: PackedSet, preprocessing: Preprocessing, count: int) -> 
             of_class[sample.label].append((name, sample))
     rounds = zip_longest(*(of_class[label] for label in sorted(of_class)))
     taken = [entry for entry in chain.from_iterable(rounds) if entry is not None][:count]
-    images = np.stack([_decode(sample, name, preprocessing) for name, sample in taken])
+    preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
+    images = np.concatenate([prepare_sample(sample, name, preparation) for name, sample in taken])
     return SampleImages(images, np.array([sample.label for _, sample in taken], dtype=np.int64))
-
-
-def _decode(sample: Sample, name: str, preprocessing: Preprocessing) -> np.ndarray:
-    size = preprocessing.image_size
-    crop = center_crop(*image_size(sample.image, name), size, preprocessing.eval_crop_ratio)
-    try:
-        return decode_evaluation(sample.image, crop, size).permute(1, 2, 0).numpy()
-    except (RuntimeError, ValueError) as error:
-        raise undecodable(name, error) from None

@@ -1,7 +1,7 @@
-"""Does an exported model answer as the network that it was made from? The gate before a bundle is written."""
+"""The gate before a bundle is written: whether an exported model answers as the network that it was made from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from scenerec.export.options import IMAGES
 from scenerec.export.reference import open_reference
 from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundles.bundle import Bundle, Golden, Verification
+from scenerec.inference.bundles.bundle import Bundle, Golden
+from scenerec.inference.bundles.info import Verification
+from scenerec.inference.bundles.precision import TOLERANCES, Precision
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.predictor import Predictor, logits_difference, softmax
@@ -24,27 +26,6 @@ BATCH_SIZES = (1, 3, 32)
 _GOLDEN_IMAGES = 8
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """What passes."""
-
-    difference: float
-    """Largest difference of the logits over their scale."""
-    agreement: float
-    """Smallest share of images with the same first label."""
-
-
-TOLERANCES = {
-    # Rounding alone; a first label then differs only where two logits are as good as equal.
-    "fp32": Tolerance(1e-4, 0.0),
-    # Half precision has 11 bits: 5e-4 for each operation, and dozens in a row.
-    "fp16": Tolerance(2e-2, 0.98),
-    # Eight bits move the logits; whether that costs accuracy is for the gate that made the bundle.
-    "int8": Tolerance(float("inf"), 0.9),
-    "int8-dynamic": Tolerance(float("inf"), 0.9),
-}
-
-
 def compare(
     reference: Predictor,
     model: Predictor,
@@ -52,7 +33,7 @@ def compare(
     batch_sizes: Sequence[int] = BATCH_SIZES,
     probabilities: bool = False,
 ) -> Verification:
-    """The difference of `model` from `reference` on uint8 images [n, image_size, image_size, 3].
+    """Measures how far `model` is from `reference` on uint8 images [n, image_size, image_size, 3].
 
     The model sees all images at each batch size: a batch axis that was fixed, or folded into another, shows there.
     Where `probabilities`, the reference gives those, and the model's are compared with them.
@@ -76,7 +57,9 @@ def golden_of(model: Predictor, images: np.ndarray) -> Golden:
 
 
 def verification_images(source: Source, data: str | None, count: int) -> np.ndarray:
-    """Images of the packed set `data`, by default the run's validation set: uint8 [n, image_size, image_size, 3].
+    """Decodes images of the packed set `data`, by default the run's validation set.
+
+    They are uint8 [n, image_size, image_size, 3].
 
     Raises ConfigError where there is no such set, and what a set that was named raises.
     """
@@ -92,7 +75,7 @@ def verification_images(source: Source, data: str | None, count: int) -> np.ndar
 
 
 def source_of(bundle: Bundle, address: str | None = None, import_path: str | None = None) -> Source:
-    """What a bundle was exported from, with its preprocessing; or what is at `address`, or `import_path` returns.
+    """Finds what a bundle was exported from, with its preprocessing; or what `address` or `import_path` name.
 
     A bundle that was exported from code names it, but does not get it run: only its opener can, by `import_path`.
     Raises ConfigError where neither is given for such a bundle, and as `open_source`, `torch_source`.
@@ -120,7 +103,10 @@ def source_of(bundle: Bundle, address: str | None = None, import_path: str | Non
 
 
 def verify_bundle(bundle: Bundle, source: Source, data: str | None = None, images: int = IMAGES) -> Verification:
-    """A bundle's answers beside those of `source`'s network. Raises as `verification_images`, and ModelError."""
+    """Compares a bundle's answers with those of `source`'s network.
+
+    Raises as `verification_images` and `open_reference` do.
+    """
     model = predictor_of(bundle)
     softmax_removed = isinstance(model, OnnxPredictor) and SOFTMAX_REMOVED in model.metadata
     return compare(
@@ -128,7 +114,7 @@ def verify_bundle(bundle: Bundle, source: Source, data: str | None = None, image
     )
 
 
-def gate(name: str, verification: Verification, precision: str) -> None:
+def gate(name: str, verification: Verification, precision: Precision) -> None:
     """Raises BundleError, with the figures, unless `verification` is within the precision's tolerance."""
     allowed = TOLERANCES[precision]
     if verification.max_difference <= allowed.difference and verification.top1_agreement >= allowed.agreement:

@@ -1,1 +1,1 @@
-"""What answers: bundles, and everything that can predict, without a training framework where none is needed."""
+"""Networks that answer: bundles, their registry, and what opens, evaluates and explains them."""

@@ -1,10 +1,11 @@
 """TensorFlow: builds a classifier, and takes its weights to and from the neutral state. Mirrors torch_model."""
 
-from scenerec.models import keras_twin, torch_model, zoo  # first: torchvision goes before tensorflow
+from scenerec.models import torch_model, zoo  # first: torchvision goes before tensorflow
 
 import keras  # isort: skip
 
 from scenerec.models.keras_twin.bindings import Binding, bindings, load_state, neutral_shape, state
+from scenerec.models.keras_twin.builder import twin
 from scenerec.models.keras_twin.layers import Dropout
 
 __all__ = ["Binding", "bindings", "build", "load_state", "neutral_shape", "restart_dropout", "state"]
@@ -26,7 +27,7 @@ def build(arch: str, classes: int, image_size: int, seed: int) -> keras.Model:
     """
     zoo.check_image_size(arch, image_size)
     network = torch_model.build(arch, classes, seed)
-    model = keras_twin.twin(network, image_size, name=arch)
+    model = twin(network, image_size, name=arch)
     load_state(model, torch_model.state(network))
     restart_dropout(model, seed)
     return model

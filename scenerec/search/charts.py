@@ -22,7 +22,9 @@ class Tick:
     """A mark of an axis."""
 
     at: float
+    """Where it lies, in units of the chart."""
     label: str
+    """What stands beside it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Mark:
     """CSS class: best, front, stopped, running, failed or other."""
     title: str
     path: str = ""
-    """Of SVG."""
+    """Its line, as an SVG path."""
     x: float | None = None
     y: float | None = None
 
@@ -108,7 +110,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def chosen(ranked: Sequence[Trial], most: int = MOST_LINES) -> list[Trial]:
-    """Of a leaderboard what is drawn: the best half of `most`, and as many evenly from the others."""
+    """The trials of a leaderboard that are drawn: the best half of `most`, and as many evenly from the others."""
     if len(ranked) <= most:
         return list(ranked)
     best, others = ranked[: most // 2], ranked[most // 2 :]
@@ -117,7 +119,7 @@ def chosen(ranked: Sequence[Trial], most: int = MOST_LINES) -> list[Trial]:
 
 
 def title(trial: Trial, objectives: Sequence[str]) -> str:
-    """What is said of a trial where one points at it."""
+    """The words that are shown where one points at a trial."""
     values = [(OBJECTIVES[each], trial.value(each)) for each in objectives]
     known = ", ".join(f"{metric.name} {metric.show(value)}" for metric, value in values if value is not None)
     return f"trial {trial.number}, {trial.state}: {known or trial.reason or 'no value'}\n{describe_point(trial.point)}"

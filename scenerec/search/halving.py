@@ -127,7 +127,7 @@ class Halving:
         self.bracket_of[trial].begin(trial)
 
     def reach(self, trial: int, time: float, value: float | None) -> Verdict:
-        """See Bracket. A trial without a value, one that diverges, is the last of all."""
+        """What becomes of a trial in its bracket (see `Bracket.reach`); without a value, diverged, it is the last."""
         return self.bracket_of[trial].reach(trial, time, -inf if value is None else value)
 
     def recall(self, trial: int, reached: Iterable[tuple[float, float | None]]) -> None:
@@ -141,24 +141,24 @@ class Halving:
         bracket.end(trial)
 
     def promote(self, trial: int) -> None:
-        """See Bracket."""
+        """Sends a trial on from the rung of its bracket where it waits."""
         self.bracket_of[trial].promote(trial)
 
     def end(self, trial: int) -> None:
-        """See Bracket."""
+        """Takes note that a trial is over; its values still compare in its bracket."""
         self.bracket_of[trial].end(trial)
 
     def close(self) -> None:
-        """No trial begins any more."""
+        """Takes note that no trial begins any more."""
         for bracket in self.brackets:
             bracket.coming = 0
 
     def next(self) -> int | None:
-        """See Bracket."""
+        """The waiting trial that should go on first: of the first bracket that has one."""
         return next((trial for bracket in self.brackets if (trial := bracket.next()) is not None), None)
 
     def lost(self) -> Iterator[int]:
-        """See Bracket."""
+        """Waiting trials of all brackets that cannot come among the best of their rung any more."""
         for bracket in self.brackets:
             yield from bracket.lost()
 

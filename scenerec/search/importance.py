@@ -22,9 +22,9 @@ class Importance:
     """Shares that sum to 1, or why there are none."""
 
     trials: int
-    """With a value."""
+    """Trials that have a value."""
     shares: dict[str, float] = field(default_factory=dict)
-    """By field, the greatest first."""
+    """Share of each field, the greatest first."""
     reason: str | None = None
     """Why `shares` is empty."""
 

@@ -16,11 +16,13 @@ class Level:
     """One run of a trial."""
 
     number: int
-    """From 1."""
+    """Number of the level, from 1."""
     config: TrainConfig
+    """The training job that the run is."""
     cost: float
-    """Of one of its epochs, in epochs of the last level."""
+    """Cost of one of its epochs, in epochs of the last level."""
     is_last: bool
+    """Whether the trial ends with it."""
 
 
 def trial_levels(tune: TuneConfig, number: int, point: Point, part: int = 0) -> list[Level]:

@@ -1,4 +1,4 @@
-"""Our trials as Optuna's: the same parameters, distributions and values, for its samplers and evaluators."""
+"""A search's trials as Optuna's, for its TPE sampler: the same parameters, distributions and values."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 def make_study(
     objectives: Sequence[str], trials: Iterable[FrozenTrial] = (), sampler: optuna.samplers.BaseSampler | None = None
 ) -> optuna.Study:
-    """A study of these trials, in memory."""
+    """An Optuna study of these trials, in memory, with the direction of each objective."""
     directions: list[Literal["minimize", "maximize"]] = [
         "maximize" if OBJECTIVES[objective].is_maximised else "minimize" for objective in objectives
     ]
@@ -28,7 +28,7 @@ def make_study(
 
 
 def tpe_sampler(seed: int, random_trials: int) -> optuna.samplers.TPESampler:
-    """The multivariate estimator; `group` is how it learns of conditional parameters."""
+    """Optuna's multivariate TPE, whose first `random_trials` are random; `group` is for conditional parameters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(
@@ -43,7 +43,7 @@ def frozen(
     values: Sequence[float] | None = None,
     reached: tuple[int, float] | None = None,
 ) -> FrozenTrial:
-    """A trial at `point`; one that was pruned has `reached` (how far it came, its value there)."""
+    """An Optuna trial at `point`; one that was pruned has `reached` (how far it came, its value there)."""
     return optuna.trial.create_trial(
         state=state,
         values=values,
@@ -54,7 +54,7 @@ def frozen(
 
 
 def suggest(trial: optuna.Trial) -> space.Choose:
-    """Asks Optuna for each value of a point."""
+    """A chooser of the values of a point, which asks Optuna for each."""
 
     def choose(field: str, parameter: Parameter) -> Any:
         distribution = _distribution(parameter)
@@ -71,7 +71,7 @@ def suggest(trial: optuna.Trial) -> space.Choose:
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
-    """Of a choice by index: its values may be lists, which Optuna does not take."""
+    """The distribution of a parameter; a choice's is over its places, as values may be lists, which Optuna refuses."""
     if parameter.choice is not None:
         return CategoricalDistribution(range(len(parameter.choice)))
     if parameter.integer:

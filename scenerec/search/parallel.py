@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scenerec.config.space import Parameter, Space, describe_value
 from scenerec.search.charts import Mark, Scale, Tick, chosen, round_ticks, title
@@ -12,7 +11,7 @@ from scenerec.search.objectives import axis_name, tick_label, towards_better
 from scenerec.search.trial import Trial
 
 SHADES = 6
-"""From the weak (q0) to the best (q5)."""
+"""Number of shades, from the weak (q0) to the best (q5)."""
 
 _TOP, _BOTTOM, _NONE = 44.0, 300.0, 332.0  # of the axes; where it is that has no value
 _LEFT, _RIGHT, _WIDTH = 100, 72, 1000  # where the first axis lies, and the last from the right
@@ -23,12 +22,16 @@ _FEW_VALUES = 8
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter, or the objective."""
+    """An axis: a parameter, or the objective."""
 
     x: float
+    """Where it stands, in units of the chart."""
     name: str
+    """Its short name, such as lr."""
     field: str
+    """Its full name, such as optimize.lr."""
     ticks: tuple[Tick, ...]
+    """Marks of its values."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,11 @@ class Parallel:
     top: float
     bottom: float
     lines: tuple[Mark, ...]
-    """Their kind is a shade, or `failed` where there is no value."""
+    """A line for each trial; its kind is a shade, or `failed` where there is no value."""
     scale: tuple[tuple[float, float, str], ...]
     """(top, height, shade) beside the last axis."""
     none_at: float | None
-    """Where lines pass that have no value on an axis; None where all have."""
+    """The height at which lines pass that have no value on an axis; None where all have one."""
 
 
 def parallel(space: Space, ranked: Sequence[Trial], objectives: Sequence[str]) -> Parallel | None:
@@ -115,8 +118,8 @@ def _ticks(parameter: Parameter) -> tuple[Tick, ...]:
     return (*ends, *(tick for tick in inner if all(abs(tick.at - end.at) > 16 for end in ends)))
 
 
-def _label(value: Any) -> str:
-    """Of an address its last part; of what is long its beginning and its end, in which architectures differ."""
+def _label(value: object) -> str:
+    """A value as a label: of an address its last part; of what is long its beginning and end, where names differ."""
     text = describe_value(value)
     if "/" in text:
         text = text.rstrip("/").rpartition("/")[2]

@@ -19,17 +19,18 @@ class SearchPlan:
     """A search that can start."""
 
     config: TuneConfig
+    """The whole of tune.yaml."""
     base: Plan
-    """Of a trial with the base's values, at the last level."""
+    """The plan of a trial with the base's values, at the last level."""
     concurrent_trials: int | None
     """Trials at once; None where the cluster was not asked."""
     room: int | None
     """Workers that the cluster holds at once."""
     ended_trials: int
-    """That the search's folder has already."""
+    """Trials that have ended, by the search's folder."""
 
     def rows(self) -> list[tuple[str, str]]:
-        """(what, value), for people."""
+        """Rows of (what, value), for people."""
         config = self.config
         points = space.size(config.search, config.base_values)
         rows = [
@@ -47,7 +48,7 @@ class SearchPlan:
         return rows
 
     def as_dict(self) -> dict[str, object]:
-        """Plain JSON values."""
+        """The plan as plain JSON values."""
         return {
             "search": self.config.run_url,
             "fields": list(self.config.search),

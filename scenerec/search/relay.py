@@ -26,6 +26,7 @@ class Bookmark:
     trial: str
     """Name of the trial whose run it is."""
     part: int
+    """Which of the trial's runs it is: the settings that a population has given it so far, from 0."""
     epoch: int
     """Epochs that the search has been told of."""
 
@@ -34,12 +35,12 @@ class Bookmark:
 class RunNews:
     """An epoch that the search is told of."""
 
-    epoch: EpochMetrics
-    """Its metrics."""
+    metrics: EpochMetrics
+    """What the epoch came to."""
     rung_time: int
     """The scheduler's time at its end."""
     is_last: bool
-    """Whether the trial has come to its end with it."""
+    """Whether the trial has come to its end with this epoch."""
 
 
 class Relay:

@@ -1,9 +1,9 @@
 """What a search came to: the content of its result.json; pure."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from scenerec.config.tune import TuneConfig
+from scenerec.json_object import JsonObject
 from scenerec.search.standing import leaderboard, pareto_front, savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE
@@ -11,7 +11,7 @@ from scenerec.search.trial_store import BEST_CONFIG_FILE, REPORT_FILE
 _LEADERS = 5
 
 
-def search_result(config: TuneConfig, trials: Sequence[Trial], best: Trial) -> dict[str, Any]:
+def search_result(config: TuneConfig, trials: Sequence[Trial], best: Trial) -> JsonObject:
     """The best trials, what was run and what that saved, and where the files are. JSON values."""
     saved = savings(config, trials)
     front = pareto_front(trials, config.objective) if len(config.objective) > 1 else []
@@ -31,7 +31,7 @@ def search_result(config: TuneConfig, trials: Sequence[Trial], best: Trial) -> d
     }
 
 
-def _summary(config: TuneConfig, trial: Trial) -> dict[str, Any]:
+def _summary(config: TuneConfig, trial: Trial) -> JsonObject:
     return {
         "trial": trial.number,
         "state": trial.state,

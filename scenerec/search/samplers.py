@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from typing_extensions import override
+
 from scenerec.config import space
 from scenerec.config.space import Point
 from scenerec.config.tune import TuneConfig
@@ -44,21 +46,22 @@ def make_sampler(config: TuneConfig, earlier: Iterable[Trial] = ()) -> Sampler:
     return sampler
 
 
-class GridSampler:
+class GridSampler(Sampler):
     """Every point of the space, in order."""
 
     def __init__(self, config: TuneConfig) -> None:
         self.config = config
 
+    @override
     def propose(self, number: int) -> Point | None:
-        """See Sampler."""
         return next(islice(space.grid(self.config.search, self.config.base_values), number, None), None)
 
+    @override
     def tell(self, trial: Trial) -> None:
-        """See Sampler: a grid does not learn."""
+        """A grid does not learn."""
 
 
-class RandomSampler:
+class RandomSampler(Sampler):
     """Each point by seed and number alone; one that was there before is drawn again."""
 
     def __init__(self, config: TuneConfig) -> None:
@@ -66,8 +69,8 @@ class RandomSampler:
         self.base = config.base_values
         self.known: set[str] = set()
 
+    @override
     def propose(self, number: int) -> Point | None:
-        """See Sampler."""
         rng = random.Random(f"{self.config.seed}/{number}")
         for _ in range(_TRIES_FOR_A_NEW_POINT):
             point = space.random_point(self.config.search, self.base, rng)
@@ -78,8 +81,8 @@ class RandomSampler:
         left = [point for point in space.grid(self.config.search, self.base) if self.is_new(point)]
         return self.take(rng.choice(left)) if left else None
 
+    @override
     def tell(self, trial: Trial) -> None:
-        """See Sampler."""
         self.take(trial.point)
 
     def is_new(self, point: Point) -> bool:
@@ -92,7 +95,7 @@ class RandomSampler:
         return point
 
 
-class TpeSampler:
+class TpeSampler(Sampler):
     """The tree-structured Parzen estimator of Optuna, multivariate and conditional (Bergstra et al. 2011).
 
     With several objectives it is the multi-objective one (Ozaki et al. 2022). Trials that were stopped early count by
@@ -105,8 +108,9 @@ class TpeSampler:
         self.at_random = RandomSampler(config)
         self.trials: dict[int, FrozenTrial] = {}
 
+    @override
     def propose(self, number: int) -> Point | None:
-        """See Sampler. Where the model has nothing new to say, chance has."""
+        """Where the model has nothing new to say, chance has."""
         point = self._model_point(number)
         if point is None:
             point = self.at_random.propose(number)
@@ -114,8 +118,8 @@ class TpeSampler:
             self.tell(Trial(number=number, point=point, state="running"))
         return point
 
+    @override
     def tell(self, trial: Trial) -> None:
-        """See Sampler."""
         self.at_random.tell(trial)
         self.trials[trial.number] = self._frozen(trial)
 

@@ -14,17 +14,17 @@ class Savings:
     """What a search cost beside the same trials run to their ends."""
 
     trials: int
-    """That have run at all."""
+    """Trials that have run at all."""
     stopped: int
-    """Of them, early."""
+    """Trials that were stopped early."""
     epochs: float
-    """That were run, in epochs of the full resolution and data."""
+    """Epochs that were run, in epochs of the full resolution and data."""
     full_epochs: float
-    """Of the same trials, had none been stopped early or begun on a lower level."""
+    """Epochs of the same trials, had none been stopped early or begun on a lower level."""
 
     @property
     def share(self) -> float:
-        """What was run, of what it would have been."""
+        """The part that was run, of what it would have been."""
         return self.epochs / self.full_epochs if self.full_epochs else 0.0
 
     def __str__(self) -> str:

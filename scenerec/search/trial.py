@@ -23,25 +23,25 @@ class Trial(Frozen):
     """One trial, as its trial.json keeps it. JSON values."""
 
     number: int
-    """From 0, in the order in which they were proposed."""
+    """Number of the trial, from 0, in the order in which they were proposed."""
     point: Point
-    """Its values, by field."""
+    """The values that it tries, by field."""
     state: State
-    """How it stands."""
+    """Whether it runs, waits, or how it has ended."""
     epochs: int = 0
     """Epochs that it would run in all, over its levels."""
     epochs_done: int = 0
     """Epochs that it has run."""
     level: int = 1
-    """Of resolution or data that `history` was seen at, from 1; only values of one level compare."""
+    """Level of resolution or data that `history` was seen at, from 1; only values of one level compare."""
     cost: float = 0.0
-    """What those cost, in epochs of the full resolution and data."""
+    """Cost of the epochs that it has run, in epochs of the full resolution and data."""
     run: str | None = None
     """Folder of its newest run."""
     history: tuple[EpochMetrics, ...] = ()
     """Metrics of its epochs, in order; with levels those of the newest level, which alone compare."""
     static: dict[str, float] = Field(default_factory=dict)
-    """What does not change while it trains: parameters, gflops, latency_ms."""
+    """Objectives that do not change while it trains: parameters, gflops, latency_ms."""
     reason: str | None = None
     """Why it failed or was refused, in one line."""
     parts: int = 0

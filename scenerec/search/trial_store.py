@@ -2,12 +2,12 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.tune import TuneConfig
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import parse_json
+from scenerec.json_object import JsonObject
 from scenerec.search.levels import trial_name
 from scenerec.search.trial import Trial
 from scenerec.storage import Storage, open_storage
@@ -85,11 +85,11 @@ class SearchFolder:
         """The search is not over, or not any more."""
         self.storage.delete(RESULT_FILE)
 
-    def write_result(self, result: dict[str, Any]) -> None:
+    def write_result(self, result: JsonObject) -> None:
         """result.json: the search is over."""
         self.storage.put(RESULT_FILE, json.dumps(result, indent=2).encode())
 
-    def read_result(self) -> dict[str, Any] | None:
+    def read_result(self) -> JsonObject | None:
         """result.json, None while the search is not over."""
         return json.loads(self.storage.get(RESULT_FILE)) if self.storage.size(RESULT_FILE) is not None else None
 
@@ -103,7 +103,7 @@ class SearchFolder:
         return parse_json(Trial, self.storage.get(key), where, CheckpointError)
 
 
-def _difference(field: str, stored: Any, wanted: Any) -> str:
+def _difference(field: str, stored: object, wanted: object) -> str:
     """The innermost field that differs: `base.optimize.lr: 0.1, now 0.2`."""
     if isinstance(stored, dict) and isinstance(wanted, dict):
         for key in [*wanted, *stored]:

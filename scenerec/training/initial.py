@@ -7,7 +7,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.errors import ModelError
 from scenerec.models.neutral import State, StateError, check_fits
 from scenerec.models.weights.cache import RemoteFile, WeightCache, file_of_url, published_file
-from scenerec.models.weights.files import WeightFile, read_weights
+from scenerec.models.weights.files import WeightFile, head_classes, read_weights
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture
 
@@ -46,7 +46,7 @@ def prepare_weights(config: TrainConfig, classes: int) -> str:
 
 
 def describe_weights(config: TrainConfig, classes: int) -> str:
-    """What `prepare_weights` says, for weights that it has prepared. Raises as `initial_state`."""
+    """Says again what `prepare_weights` has said, of weights that it has prepared. Raises ModelError, StorageError."""
     if config.model.weights == "none":
         return f"random, by optimize.seed {config.optimize.seed}"
     with _opened(config) as weights:
@@ -56,7 +56,7 @@ def describe_weights(config: TrainConfig, classes: int) -> str:
 def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
     arch, source = config.model.arch, config.model.weights
     words = f"{source} of {arch}" if is_name(source) else source
-    found = _head_classes(config, weights)
+    found = head_classes(weights.state, arch)
     if found == classes:
         return words
     head = architecture(arch).head
@@ -72,7 +72,7 @@ def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
         raise ModelError(f"model.weights: {config.model.weights}: are of {weights.arch}, and model.arch is {arch}")
     head = f"{architecture(arch).head}."
     state = weights.state
-    if _head_classes(config, weights) != shapes[f"{head}weight"][0]:
+    if head_classes(weights.state, arch) != shapes[f"{head}weight"][0]:
         state = {key: array for key, array in state.items() if not key.startswith(head)}
         shapes = {key: shape for key, shape in shapes.items() if not key.startswith(head)}
     try:
@@ -80,12 +80,6 @@ def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
     except StateError as error:
         raise StateError(f"model.weights: {config.model.weights}: {error}") from None
     return state
-
-
-def _head_classes(config: TrainConfig, weights: WeightFile) -> int | None:
-    """The first axis of the head's weight; None where the file has no head."""
-    weight = weights.state.get(f"{architecture(config.model.arch).head}.weight")
-    return None if weight is None or not weight.ndim else int(weight.shape[0])
 
 
 @contextmanager

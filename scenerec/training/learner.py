@@ -22,7 +22,7 @@ class TrainingJob:
     config: TrainConfig
     """The whole of train.yaml."""
     plan: Plan
-    """What it was resolved to."""
+    """The config resolved with data and cluster."""
     train: PackedSet
     """The training set."""
     val: PackedSet

@@ -4,13 +4,14 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic
+from typing import Generic
 
 from scenerec.checkpoint import Checkpoint, CheckpointWriter, RunState, checkpoint_name, load_checkpoint
 from scenerec.data.stream import Cursor
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError
 from scenerec.job_log import EpochSummary, Event, Note, Progress
+from scenerec.json_object import JsonObject
 from scenerec.training.learner import Batch, Learner, TrainingJob
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
 from scenerec.training.schedules import PlateauState, learning_rate
@@ -50,7 +51,7 @@ def train(
     learner: Learner[Batch],
     say: Callable[[Event], None],
     report: Callable[[EpochMetrics], None],
-) -> dict[str, Any]:
+) -> JsonObject:
     """Trains to the last epoch, from the run's newest checkpoint where there is one; returns what result.json holds.
 
     Called on all ranks; rank 0 writes the run's folder and speaks through `say`, all ranks call `report` with an
@@ -166,7 +167,7 @@ class _Run(Generic[Batch]):
         self._save(place, Cursor(epoch + 1, 0), finished_epoch=True)
         return metrics
 
-    def finish(self, place: Place) -> dict[str, Any]:
+    def finish(self, place: Place) -> JsonObject:
         """Waits for the last checkpoint, writes result.json and returns its content."""
         self.writer.wait()
         last, best = place.history[-1], self.job.task.best_epoch(place.history)

@@ -10,13 +10,13 @@ class Metric:
     """A number by which networks compare, as files name it and as people read it."""
 
     key: str
-    """Its key in metrics.jsonl, result.json and a search's `objective`; those of validation begin with val_."""
+    """Key in metrics.jsonl, result.json and a search's `objective`; those of validation begin with val_."""
     name: str
-    """Its name in words, such as top-1."""
+    """Name in words, such as top-1."""
     unit: Literal["", "share", "parameters", "ms"] = ""
     """Unit of its values; a share is from 0 to 1, and shown as a percentage."""
     is_maximised: bool = False
-    """Whether more of it is better."""
+    """Whether more of it is better; else less is."""
 
     def towards_better(self, value: float) -> float:
         """The value, with its sign changed where less is better: more is better then."""

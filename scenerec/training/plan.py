@@ -14,12 +14,14 @@ class NodeResources:
     """What one node of the cluster has in all, used or not."""
 
     cpus: float
+    """CPU cores of the node."""
     gpus: float = 0
+    """GPUs of the node."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will happen."""
+    """A training job that is resolved: what will be trained, on what, by how many workers."""
 
     run_url: str
     framework: str
@@ -34,21 +36,21 @@ class Plan:
     lanes: int
     global_batch_size: int
     batch_per_worker: int
-    """At the largest number of workers, per optimizer step."""
+    """Samples of each worker per optimizer step, at the largest number of workers."""
     steps_per_epoch: int
     total_steps: int
     dropped_per_epoch: int
-    """Samples that fill no batch; others each epoch."""
+    """Samples that fill no batch; they are others each epoch."""
     cpus_per_worker: int
     gpus_per_worker: int
     decode_processes: int
 
     def as_dict(self) -> dict[str, object]:
-        """Plain JSON values."""
+        """The plan as plain JSON values."""
         return {**asdict(self), "workers": list(self.workers)}
 
     def rows(self) -> list[tuple[str, str]]:
-        """(what, value), for people."""
+        """Rows of (what, value), for people."""
         workers = " or ".join(map(str, self.workers))
         resources = f"{self.cpus_per_worker} CPU" + (f", {self.gpus_per_worker} GPU" if self.gpus_per_worker else "")
         dropped = (

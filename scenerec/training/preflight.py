@@ -23,13 +23,14 @@ class Preflight:
     """A job that can start."""
 
     plan: Plan
+    """What will be trained, on what, by how many workers."""
     resumes_at: int | None
     """Steps that its checkpoints have already done; None for a new run."""
     trained: TrainedPart | None = None
     """What of the network is trained; None where that is all of it."""
 
     def rows(self) -> list[tuple[str, str]]:
-        """(what, value), for people."""
+        """Rows of (what, value), for people."""
         rows = self.plan.rows()
         if self.trained:
             rows.insert(2, ("trains", str(self.trained)))
@@ -38,7 +39,7 @@ class Preflight:
         return rows
 
     def as_dict(self) -> dict[str, object]:
-        """Plain JSON values."""
+        """The plan as plain JSON values."""
         trained = asdict(self.trained) if self.trained else None
         return {**self.plan.as_dict(), "resumes_at": self.resumes_at, "trained": trained}
 
@@ -62,7 +63,7 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
 
 
 def plan_job(config: TrainConfig) -> Plan:
-    """The plan alone, from the manifests and the run's checkpoints. Raises as `check_job`."""
+    """The plan alone, from the manifests and the run's checkpoints. Raises the errors of `check_job`."""
     train, val = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
     lanes = resumed_lanes(RunFolder(config.run_url), config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)

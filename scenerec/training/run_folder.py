@@ -4,19 +4,20 @@ import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_config, parse_job
+from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
-from scenerec.config.tune import TuneConfig
 from scenerec.data.augment import AUGMENT_VERSION
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
+from scenerec.json_object import JsonObject
 from scenerec.storage import Storage, open_storage
+from scenerec.training.task import CLASSIFICATION, task_of
 
 # What a checkpoint was made with that is older than the field.
-_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1}
+_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1, "task": CLASSIFICATION.name}
 
 
 class RunFolder:
@@ -38,8 +39,8 @@ class RunFolder:
         """
         return parse_config(self._config_text(), f"{self.url}/config.yaml", overrides)
 
-    def read_job(self, overrides: Iterable[str] = ()) -> TrainConfig | TuneConfig:
-        """Reads config.yaml as `read_config` does, of a run or of a search."""
+    def read_job(self, overrides: Iterable[str] = ()) -> JobConfig:
+        """Reads config.yaml as `read_config` does, of a run of any kind that is submitted."""
         return parse_job(self._config_text(), f"{self.url}/config.yaml", overrides)
 
     def _config_text(self) -> str:
@@ -60,11 +61,11 @@ class RunFolder:
         lines = self.storage.get("metrics.jsonl").decode().splitlines() if self.storage.size("metrics.jsonl") else []
         return [EpochMetrics.model_validate(json.loads(line)) for line in lines]
 
-    def write_result(self, result: dict[str, Any]) -> None:
+    def write_result(self, result: JsonObject) -> None:
         """Writes result.json: the run is finished."""
         self.storage.put("result.json", json.dumps(result, indent=2).encode())
 
-    def read_result(self) -> dict[str, Any] | None:
+    def read_result(self) -> JsonObject | None:
         """Reads result.json; None while the run is not finished."""
         return json.loads(self.storage.get("result.json")) if self.storage.size("result.json") is not None else None
 
@@ -79,9 +80,10 @@ class RunFolder:
             self.storage.delete(info.key)
 
 
-def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str) -> dict[str, Any]:
+def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str) -> JsonObject:
     """What must not change when a run is resumed. The framework and the number of workers may."""
     return {
+        "task": task_of(config).name,
         "model.arch": config.model.arch,
         "classes": classes,
         "training set": fingerprint,
@@ -95,7 +97,7 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
     }
 
 
-def check_identity(run_url: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_identity(run_url: str, stored: JsonObject, wanted: JsonObject) -> None:
     """Raises CheckpointError where a run cannot go on with `wanted`, naming the first field that differs."""
     stored = {**_IDENTITY_DEFAULTS, **stored}
     for field, value in wanted.items():

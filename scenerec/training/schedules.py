@@ -13,7 +13,9 @@ class PlateauState:
     factor: float = 1.0
     """Product of the reductions so far."""
     best_loss: float = math.inf
+    """The lowest val_loss so far."""
     bad_epochs: int = 0
+    """Epochs since then, or since the last reduction."""
 
     def after_epoch(self, val_loss: float, config: OptimizeConfig) -> "PlateauState":
         """The state after an epoch that ended with `val_loss`: torch's ReduceLROnPlateau with threshold 0."""

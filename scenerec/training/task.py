@@ -54,7 +54,7 @@ class Task:
     name: str
     """Name of the task in a config."""
     counts: type[Counts]
-    """What validation counts, from nothing on: `counts()`."""
+    """The class of what validation counts; `counts()` is a count of nothing."""
     metrics: tuple[Metric, ...]
     """What `Counts.metrics` gives, in that order: the validation columns of the history. The first is val_loss, the
     mean loss over the validation set, by which the plateau schedule goes."""
@@ -120,5 +120,8 @@ def task_of(config: TrainingConfig) -> Task:
 
 
 def scores(values: Mapping[str, Any]) -> list[tuple[Metric, float]]:
-    """Of an epoch's values by key, what its summary shows: the known validation metrics other than the loss."""
+    """The metrics that the summary of an epoch shows, with their values: all of validation but the loss.
+
+    `values` are those of the epoch by key, as in metrics.jsonl.
+    """
     return [(METRICS[key], value) for key, value in values.items() if key in METRICS and key != VAL_LOSS.key]

@@ -7,13 +7,13 @@ batches and is one replica; weights and slots are assigned in the replica, by su
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from scenerec.models import tf_freezing, tf_model, torch_outline  # first: torchvision goes before tensorflow
 
 import keras  # isort: skip
 import numpy as np
 import tensorflow as tf
+from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState, Tensors
 from scenerec.data.stream import Cursor
@@ -26,6 +26,7 @@ from scenerec.training.learner import (
     FP16_FIRST_LOSS_SCALE,
     FP16_GROWTH_FACTOR,
     FP16_GROWTH_INTERVAL,
+    Learner,
     TrainingJob,
 )
 from scenerec.training.task import Counts
@@ -48,8 +49,8 @@ def use_threads(threads: int) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
 
 
-class TfLearner:
-    """See `scenerec.training.learner.Learner`. TF_CONFIG, where the world has more than one rank, is already set."""
+class TfLearner(Learner[Batch]):
+    """A Keras network with its optimizer, on one rank. TF_CONFIG, where the world has more of them, is already set."""
 
     def __init__(self, job: TrainingJob, world: World) -> None:
         config = job.config
@@ -83,23 +84,23 @@ class TfLearner:
         self._loss_sum = tf.zeros((), tf.float64)
         self._loss_steps = 0
 
+    @override
     def training_batches(self, start: Cursor) -> Iterator[Batch]:
-        """See Learner."""
         job = self.job
         steps = start.epoch * job.plan.steps_per_epoch + start.step
         # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.
         tf_model.restart_dropout(self.model, self.optimize.seed, steps * self.optimize.accumulate_steps)
         return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
 
+    @override
     def validation_batches(self) -> Iterable[Batch]:
-        """See Learner."""
         job = self.job
         return validation_input(
             job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes
         )
 
+    @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
-        """See Learner."""
         loss = self._distributed_step(batch.images, batch.labels, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
         self._loss_steps += 1
@@ -154,15 +155,15 @@ class TfLearner:
         self.loss_scale.assign(self.loss_scale * factor)
         self.good_steps.assign(tf.where(grow, tf.zeros_like(good_steps), good_steps))
 
+    @override
     def take_loss(self) -> float:
-        """See Learner."""
         total = self._sum_over_ranks(self._loss_sum.numpy().reshape(1))[0] / self._loss_steps
         self._loss_sum = tf.zeros((), tf.float64)
         self._loss_steps = 0
         return float(total)
 
+    @override
     def evaluate(self, batches: Iterable[Batch]) -> Counts:
-        """See Learner."""
         self._share_running_statistics()
         counts = self.job.task.counts()
         with self._averaged_weights():
@@ -174,8 +175,8 @@ class TfLearner:
     def _count(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return self.task.count(self.model(normalize(images, self.dtype), training=False), labels)
 
+    @override
     def state(self) -> LearnerState:
-        """See Learner."""
         self._share_running_statistics()
         averages = zip(self.parameters, self.average, strict=False)
         return LearnerState(
@@ -187,8 +188,8 @@ class TfLearner:
             good_steps=int(self.good_steps.numpy()),
         )
 
+    @override
     def load_state(self, state: LearnerState) -> None:
-        """See Learner."""
         tf_model.load_state(self.model, state.model)
         self.optimizer.load_state(state.optimizer, state.updates)
         for binding, average in zip(self.parameters, self.average, strict=False):
@@ -197,8 +198,8 @@ class TfLearner:
             self.loss_scale.assign(state.loss_scale)
             self.good_steps.assign(state.good_steps)
 
+    @override
     def agree(self, value: int) -> int:
-        """See Learner."""
         return round(float(self._sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
 
     @contextmanager
@@ -227,7 +228,7 @@ class TfLearner:
     def _sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
         return self._reduce(tf.constant(values)).numpy() if self.world.size > 1 else values
 
-    def _run_reduce(self, values: tf.Tensor) -> Any:
+    def _run_reduce(self, values: tf.Tensor) -> tf.Tensor:
         def reduce(value: tf.Tensor) -> tf.Tensor:
             # The identity is placed on the replica's device, which all_reduce needs; a function's argument has none.
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState
 from scenerec.data.stream import Cursor
@@ -21,6 +22,7 @@ from scenerec.training.learner import (
     FP16_FIRST_LOSS_SCALE,
     FP16_GROWTH_FACTOR,
     FP16_GROWTH_INTERVAL,
+    Learner,
     TrainingJob,
 )
 from scenerec.training.task import Counts
@@ -36,8 +38,8 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-class TorchLearner:
-    """See `scenerec.training.learner.Learner`. The process group, where the world has one, is already set up."""
+class TorchLearner(Learner[Batch]):
+    """A torch network with its optimizer, on one rank. Where the world has several, their group is set up."""
 
     def __init__(self, job: TrainingJob, world: World) -> None:
         config = job.config
@@ -74,21 +76,21 @@ class TorchLearner:
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_steps = 0
 
+    @override
     def training_batches(self, start: Cursor) -> Iterator[Batch]:
-        """See Learner."""
         job = self.job
         self.steps = start.epoch * job.plan.steps_per_epoch + start.step
         return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
 
+    @override
     def validation_batches(self) -> Iterable[Batch]:
-        """See Learner."""
         job = self.job
         return validation_input(
             job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes
         )
 
+    @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
-        """See Learner."""
         torch_freezing.train_mode(self.parallel)
         self._seed_dropout()
         images = batch.images.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)
@@ -116,16 +118,16 @@ class TorchLearner:
                 parameters = [self.parameters[name] for name in self.average]
                 torch._foreach_lerp_(list(self.average.values()), parameters, 1 - self.optimize.ema_decay)
 
+    @override
     def take_loss(self) -> float:
-        """See Learner."""
         total = self._sum_over_ranks(self._loss_sum.cpu().numpy().reshape(1))[0] / self._loss_steps
         self._loss_sum.zero_()
         self._loss_steps = 0
         return float(total)
 
+    @override
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> Counts:
-        """See Learner."""
         self._share_running_statistics()
         self.model.eval()
         counts = self.job.task.counts()
@@ -136,8 +138,8 @@ class TorchLearner:
                 counts += self.job.task.counts(len(labels), *map(float, self.task.count(logits, labels)))
         return counts.from_array(self._sum_over_ranks(counts.as_array()))
 
+    @override
     def state(self) -> LearnerState:
-        """See Learner."""
         self._share_running_statistics()
         return LearnerState(
             model=torch_model.state(self.model),
@@ -148,8 +150,8 @@ class TorchLearner:
             good_steps=self.scaler.state_dict().get("_growth_tracker", 0),
         )
 
+    @override
     def load_state(self, state: LearnerState) -> None:
-        """See Learner."""
         torch_model.load_state(self.model, state.model)
         self.optimizer.load_state(state.optimizer, state.updates)
         for name, tensor in self.average.items():
@@ -158,8 +160,8 @@ class TorchLearner:
             tracker = {"scale": state.loss_scale, "_growth_tracker": state.good_steps}
             self.scaler.load_state_dict(self.scaler.state_dict() | tracker)
 
+    @override
     def agree(self, value: int) -> int:
-        """See Learner."""
         return round(float(self._sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
 
     def _logits(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ class RequestLimits:
     """How long its body may take to arrive."""
 
     def check_images(self, count: int) -> None:
-        """Raises RequestError where a request has more images. To be asked before anything is made of each."""
+        """Makes sure that a request may have so many images, before anything is made of each. Raises RequestError."""
         if count > self.images:
             raise RequestError(ErrorKind.BODY_TOO_LARGE, f"{count} images: at most {self.images} in one request")
 
@@ -41,7 +41,7 @@ class Load:
         self._most = most
 
     def check(self) -> None:
-        """Raises RequestError (503) where there are too many, this one included."""
+        """Makes sure that there are not too many, this one included. Raises RequestError (503)."""
         if self.count > self._most:
             raise retry_later(
                 ErrorKind.OVERLOADED, f"{self._most} requests are under way already: try again in a moment"

@@ -19,7 +19,7 @@ def add_key(location: str, name: str, images_per_s: float | None, burst: float) 
 
 
 def remove_key(location: str, name: str) -> None:
-    """Raises ConfigError where there is no key of this name; StorageError."""
+    """Takes the key of this name out. Raises ConfigError where there is none; StorageError."""
 
     def without(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
         if all(each.name != name for each in keys):
@@ -31,7 +31,7 @@ def remove_key(location: str, name: str) -> None:
 
 
 def check_keys(location: str) -> None:
-    """Raises ConfigError where the file is missing or wrong; StorageError."""
+    """Makes sure that the file can be used. Raises ConfigError where it is missing or wrong; StorageError."""
     read_keys(location)
 
 

@@ -3,16 +3,17 @@
 import hashlib
 import hmac
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from scenerec.errors import ConfigError
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, first_problem
 from scenerec.storage import open_storage
 from serve.access.rate import TokenBucket, take
 from serve.errors import ErrorKind, RequestError, retry_later
@@ -23,12 +24,21 @@ class ApiKey(Frozen):
 
     name: str = Field(min_length=1)
     """Who it is, for the access log."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str
     """Hash of the key, in hexadecimal: the file does not betray the keys."""
     images_per_s: float | None = Field(None, gt=0)
     """Images that it may send in a second on average, over all replicas; unlimited by default."""
     burst: float = Field(20, ge=1)
     """Images that it may send at once, over all replicas."""
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_a_hash(cls, sha256: str) -> str:
+        if not re.fullmatch(
+            r"[0-9a-f]{64}", sha256
+        ):  # a pattern of pydantic's would quote it: it may be the key itself
+            raise ValueError("must be the SHA-256 of a key in hexadecimal: let `scenerec serve key` write it")
+        return sha256
 
 
 class ApiKeys(Frozen):
@@ -45,18 +55,17 @@ def new_key(name: str, images_per_s: float | None = None, burst: float = 20) -> 
 
 
 def parse_keys(content: bytes, name: str) -> ApiKeys:
-    """A file's content. Raises ConfigError, which names the field."""
+    """The keys that a file's content lists. Raises ConfigError, which names the field."""
     try:
         return ApiKeys.model_validate(yaml.safe_load(content) or {})
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: is not YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise ConfigError(f"{name}: {'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}") from None
+        raise ConfigError(f"{name}: {first_problem(error)}") from None
 
 
 def read_keys(location: str) -> tuple[ApiKeys, str]:
-    """The file and a tag that changes with it. Raises ConfigError, StorageError."""
+    """The keys of a file, and a tag that changes with the file. Raises ConfigError, StorageError."""
     folder, _, file = location.rpartition("/")
     found = open_storage(folder).get_versioned(file)
     if found is None:
@@ -73,7 +82,7 @@ class Caller:
 
     @property
     def name(self) -> str:
-        """For the access log."""
+        """Name of the caller, for the access log."""
         return self.key.name
 
 

@@ -8,8 +8,9 @@ class TokenBucket:
     """What a caller may still do at once."""
 
     tokens: float
+    """What is left; below zero after a cost beyond the burst."""
     at_s: float
-    """When it held them."""
+    """When that was left, in seconds of the caller's clock."""
 
 
 def take(

@@ -2,11 +2,11 @@
 
 For every request Ray Serve looks for a route, fills a record and a context, enters several context managers and keeps
 its own statistics, on the event loop that all requests of the replica share: 0.3 to 0.8 ms of processor time, more than
-our interface takes itself. It lets a function name middlewares of its HTTP servers (ASGI's: applications around an
-application). Ours answers in its stead; what a replica needs of Ray Serve it gets in other ways:
+our interface takes itself. It lets a function name middlewares of its HTTP servers (ASGI applications around an
+application). Ours answers in its stead; what Ray Serve did for a replica is done in other ways:
 
 - how busy it is, for the autoscaling: `serve.replica.Replica.record_autoscaling_stats`;
-- too many requests: `serve.access.admission.RequestLimits`;
+- too many requests at once: `serve.access.admission.Load`, which refuses them;
 - requests under way when it is to go: its HTTP server waits for them by itself;
 - metrics and the access log: `serve.telemetry`. Ray Serve's own `serve_*` metrics know nothing of these requests.
 
@@ -19,17 +19,18 @@ from starlette.types import ASGIApp
 from serve.http.asgi import Receive, Scope, Send
 
 VARIABLES = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.http.express.middlewares"}
-"""In the environment of a replica. Not of a node: other programs' replicas and proxies would look for this module."""
+"""Environment variables of a replica that make Ray Serve ask `middlewares`. They are not for a node: other programs'
+replicas and proxies would look for this module."""
 
 _RAYS_OWN = "/-/"
 """Below it are probes that HAProxy sends to Ray Serve."""
 
 _middlewares: list[Middleware] = []
-"""Of this process, which is one replica."""
+"""The middlewares of this process, which is one replica."""
 
 
 class Express:
-    """A middleware.
+    """The middleware that answers what is ours, and leaves the rest to Ray Serve.
 
     Args:
         app: Ray Serve.
@@ -43,7 +44,7 @@ class Express:
         self._root = route_prefix.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
+        """Answers one connection (ASGI 3)."""
         path = scope.get("path", "")
         is_ours = path == self._root or path.startswith(f"{self._root}/")
         if is_ours and not path.startswith(_RAYS_OWN):
@@ -54,7 +55,7 @@ class Express:
 
 
 def middlewares() -> list[Middleware]:
-    """What Ray Serve calls, once the application is built and before it listens."""
+    """The middlewares of this replica; Ray Serve asks once the application is built and before it listens."""
     return _middlewares
 
 

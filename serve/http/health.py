@@ -56,8 +56,8 @@ class Health:
     def routes(self) -> Sequence[Route]:
         """Whether the server lives, and whether it is ready."""
         return (
-            Route("GET", "/healthz", self._alive, _alive_operation, is_open=True),
-            Route("GET", "/readyz", self._ready, _ready_operation, is_open=True),
+            Route("GET", "/healthz", self._alive, lambda _: _ALIVE, is_open=True),
+            Route("GET", "/readyz", self._ready, lambda _: _READY, is_open=True),
         )
 
     async def _alive(self, request: HttpRequest, metered: Metered) -> HttpResponse:
@@ -70,24 +70,20 @@ class Health:
         return HttpResponse.of(NotReadyBody("not_ready", models), 503)
 
 
-def _alive_operation(model: str) -> Operation:
-    return Operation(
-        "alive",
-        "health",
-        "Whether the server runs",
-        DescribedAnswer("It does.", AliveBody("ok")),
-        errors=(405,),
-        samples=curl("$URL/healthz"),
-    )
-
-
-def _ready_operation(model: str) -> Operation:
-    return Operation(
-        "ready",
-        "health",
-        "Whether there is a model to ask",
-        DescribedAnswer("There is a model to ask.", ReadyBody("ready", {EXAMPLE_MODEL: ["3"]})),
-        not_ready=DescribedAnswer("Nothing is served yet.", NotReadyBody("not_ready", {})),
-        errors=(405,),
-        samples=curl("$URL/readyz"),
-    )
+_ALIVE = Operation(
+    "alive",
+    "health",
+    "Whether the server runs",
+    DescribedAnswer("It does.", AliveBody("ok")),
+    errors=(405,),
+    samples=curl("$URL/healthz"),
+)
+_READY = Operation(
+    "ready",
+    "health",
+    "Whether there is a model to ask",
+    DescribedAnswer("There is a model to ask.", ReadyBody("ready", {EXAMPLE_MODEL: ["3"]})),
+    not_ready=DescribedAnswer("Nothing is served yet.", NotReadyBody("not_ready", {})),
+    errors=(405,),
+    samples=curl("$URL/readyz"),
+)

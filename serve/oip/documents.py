@@ -4,7 +4,6 @@ The source is its specification (github.com/kserve/open-inference-protocol, infe
 configuration Triton's (github.com/triton-inference-server/server, docs/protocol/extension_model_configuration.md).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -59,7 +58,7 @@ class V2TensorMetadataBody(OpenJsonBody):
     name: str
     datatype: Datatype
     shape: tuple[Annotated[int, Field(ge=-1)], ...]
-    """-1 for any length."""
+    """Lengths of its axes; -1 for any length."""
 
 
 @dataclass
@@ -113,7 +112,7 @@ class V2AnswerBody(OpenJsonBody):
     model_name: str
     model_version: str
     """The one that answered."""
-    outputs: Sequence[V2TensorBody]
+    outputs: list[V2TensorBody]
     id: str = ""
     parameters: _Parameters | Absent = None
 

@@ -7,18 +7,19 @@ that gRPC itself answers UNIMPLEMENTED.
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from scenerec import __version__
 from serve.access.admission import Load, RequestLimits
-from serve.access.keys import Caller, Guard
+from serve.access.keys import Guard
 from serve.access_record import AccessRecord, Observe
-from serve.errors import ErrorKind, NotServedError, RequestError, as_request_error
+from serve.errors import NotServedError, as_request_error, body_too_large
 from serve.http.request import accepted_id
+from serve.loaded_version import LoadedVersion
 from serve.metered import Metered
 from serve.oip.inference import (
     EXTENSIONS,
@@ -36,7 +37,7 @@ from serve.oip.inference import (
 )
 from serve.oip.proto import inference_pb2 as pb
 from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, from_bytes, from_strings, from_uint8s
-from serve.shelf import LoadedVersion, Shelf
+from serve.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ METHODS: dict[str, tuple[type[Message], type[Message]]] = {
     "ModelMetadata": (pb.ModelMetadataRequest, pb.ModelMetadataResponse),
     "ModelInfer": (pb.ModelInferRequest, pb.ModelInferResponse),
 }
-"""What the service has: by name the request and the response."""
+"""The methods of the service: the messages of request and response, by name."""
 
 _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -60,10 +61,34 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-"""By HTTP status; any other error is the caller's."""
+"""gRPC's status codes by HTTP status; any other error is the caller's."""
 
 
-def add_to_server(servicer: Any, server: grpc.aio.Server) -> None:
+Asked = TypeVar("Asked", bound=Message)
+Answered = TypeVar("Answered", bound=Message)
+
+
+class CallContext(Protocol):
+    """What is used of a call's context; grpc.aio's has it, and Ray Serve's."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str]] | None:
+        """The metadata that came with the request."""
+        ...
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Ends the call with this status."""
+        ...
+
+    def set_details(self, details: str) -> None:
+        """Says why, beside the status."""
+        ...
+
+    def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str]]) -> None:
+        """Sends metadata with the answer."""
+        ...
+
+
+def add_to_server(servicer: "GrpcInference", server: grpc.aio.Server) -> None:
     """Registers the service, as a generated `add_…Servicer_to_server` would.
 
     `servicer` is a GrpcInference, or has its methods. Ray Serve is given this function by its import path, in
@@ -112,39 +137,44 @@ class GrpcInference:
         self._observe = observe
         self.load = load or Load()
 
-    async def ServerLive(self, request: pb.ServerLiveRequest, grpc_context: Any) -> pb.ServerLiveResponse:
+    async def ServerLive(self, request: pb.ServerLiveRequest, grpc_context: CallContext) -> pb.ServerLiveResponse:
         """Whether the server runs."""
         return pb.ServerLiveResponse(live=True)
 
-    async def ServerReady(self, request: pb.ServerReadyRequest, grpc_context: Any) -> pb.ServerReadyResponse:
+    async def ServerReady(self, request: pb.ServerReadyRequest, grpc_context: CallContext) -> pb.ServerReadyResponse:
         """Whether there is something to serve."""
         return pb.ServerReadyResponse(ready=self.inference.is_ready)
 
-    async def ServerMetadata(self, request: pb.ServerMetadataRequest, grpc_context: Any) -> pb.ServerMetadataResponse:
+    async def ServerMetadata(
+        self, request: pb.ServerMetadataRequest, grpc_context: CallContext
+    ) -> pb.ServerMetadataResponse:
         """What the server is."""
-        return await self._answer(
-            "ServerMetadata", grpc_context, pb.ServerMetadataResponse, self._server_metadata, request
-        )
+        return await self._answer(request, grpc_context, self._server_metadata, pb.ServerMetadataResponse)
 
-    async def ModelReady(self, request: pb.ModelReadyRequest, grpc_context: Any) -> pb.ModelReadyResponse:
+    async def ModelReady(self, request: pb.ModelReadyRequest, grpc_context: CallContext) -> pb.ModelReadyResponse:
         """Whether a model is served, and this version of it."""
-        return await self._answer("ModelReady", grpc_context, pb.ModelReadyResponse, self._model_ready, request)
+        return await self._answer(request, grpc_context, self._model_ready, pb.ModelReadyResponse)
 
-    async def ModelMetadata(self, request: pb.ModelMetadataRequest, grpc_context: Any) -> pb.ModelMetadataResponse:
+    async def ModelMetadata(
+        self, request: pb.ModelMetadataRequest, grpc_context: CallContext
+    ) -> pb.ModelMetadataResponse:
         """What a model takes and gives."""
-        return await self._answer(
-            "ModelMetadata", grpc_context, pb.ModelMetadataResponse, self._model_metadata, request
-        )
+        return await self._answer(request, grpc_context, self._model_metadata, pb.ModelMetadataResponse)
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, grpc_context: Any) -> pb.ModelInferResponse:
+    async def ModelInfer(self, request: pb.ModelInferRequest, grpc_context: CallContext) -> pb.ModelInferResponse:
         """The model's answer to images."""
-        return await self._answer("ModelInfer", grpc_context, pb.ModelInferResponse, self._model_infer, request)
+        return await self._answer(request, grpc_context, self._model_infer, pb.ModelInferResponse)
 
     async def _answer(
-        self, method: str, context: Any, response_type: type[Any], answer: Callable[..., Any], request: Any
-    ) -> Any:
+        self,
+        request: Asked,
+        context: CallContext,
+        answer: Callable[[Asked, Metered], Awaitable[Answered]],
+        response_type: type[Answered],
+    ) -> Answered:
         """Asks `answer`, for a caller that may; an error becomes the call's status."""
         metadata = dict(context.invocation_metadata() or ())
+        method = response_type.__name__.removesuffix("Response")
         request_id = accepted_id(metadata.get("x-request-id", ""))
         record = AccessRecord(request_id, "POST", f"/{SERVICE}/{method}", trace=metadata.get("traceparent", ""))
         record.status = 200
@@ -154,7 +184,8 @@ class GrpcInference:
             record.caller = caller.name if caller else ""
             with self.load:
                 self.load.check()
-                response = await answer(request, caller, record)
+                metered = Metered(self.inference.shelf, self.guard, caller, record, self.limits)
+                response = await answer(request, metered)
         except Exception as error:
             failure = as_request_error(error)
             if failure.status == 500:
@@ -169,23 +200,17 @@ class GrpcInference:
         self._observe(record)
         return response
 
-    async def _server_metadata(
-        self, request: pb.ServerMetadataRequest, caller: Caller | None, record: AccessRecord
-    ) -> pb.ServerMetadataResponse:
+    async def _server_metadata(self, request: pb.ServerMetadataRequest, metered: Metered) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(name=SERVER, version=__version__, extensions=EXTENSIONS)
 
-    async def _model_ready(
-        self, request: pb.ModelReadyRequest, caller: Caller | None, record: AccessRecord
-    ) -> pb.ModelReadyResponse:
+    async def _model_ready(self, request: pb.ModelReadyRequest, metered: Metered) -> pb.ModelReadyResponse:
         try:
             self.inference.describe(request.name, request.version)
         except NotServedError:  # which here is an answer, to Triton's clients too
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 
-    async def _model_metadata(
-        self, request: pb.ModelMetadataRequest, caller: Caller | None, record: AccessRecord
-    ) -> pb.ModelMetadataResponse:
+    async def _model_metadata(self, request: pb.ModelMetadataRequest, metered: Metered) -> pb.ModelMetadataResponse:
         found = self.inference.describe(request.name, request.version)
         return pb.ModelMetadataResponse(
             name=found.name,
@@ -195,17 +220,11 @@ class GrpcInference:
             outputs=[_metadata(spec) for spec in found.outputs],
         )
 
-    async def _model_infer(
-        self, request: pb.ModelInferRequest, caller: Caller | None, record: AccessRecord
-    ) -> pb.ModelInferResponse:
+    async def _model_infer(self, request: pb.ModelInferRequest, metered: Metered) -> pb.ModelInferResponse:
         if request.ByteSize() > self.limits.body_bytes:
-            raise RequestError(
-                ErrorKind.BODY_TOO_LARGE,
-                f"the request is larger than {self.limits.body_bytes / 1e6:g} MB: send fewer images",
-            )
+            raise body_too_large(self.limits.body_bytes, "send fewer images")
         version = self.inference.pick(request.model_name, request.model_version)
         asked = _request(version, request, self.limits)
-        metered = Metered(self.inference.shelf, self.guard, caller, record, self.limits)
         version, outputs = await self.inference.infer(version, asked, metered)
         return pb.ModelInferResponse(
             model_name=version.model,
@@ -231,7 +250,7 @@ def _request(version: LoadedVersion, request: pb.ModelInferRequest, limits: Requ
     )
 
 
-def _tensor(spec: TensorSpec, given: Any, raw: Sequence[bytes]) -> Tensor:
+def _tensor(spec: TensorSpec, given: pb.ModelInferRequest.InferInputTensor, raw: Sequence[bytes]) -> Tensor:
     refuse_shared_memory(given.name, _values(given.parameters))
     if raw and given.HasField("contents"):
         raise bad_tensor(f"{given.name}: has both contents and raw_input_contents: send one of them")
@@ -245,7 +264,7 @@ def _tensor(spec: TensorSpec, given: Any, raw: Sequence[bytes]) -> Tensor:
     return from_uint8s(spec, given.datatype, shape, list(given.contents.uint_contents))
 
 
-def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
+def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, object]:
     """Each parameter as what it holds."""
     held = {name: parameter.WhichOneof("parameter_choice") for name, parameter in parameters.items()}
     return {name: getattr(parameters[name], kind) for name, kind in held.items() if kind}

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from serve.access.admission import RequestLimits
 from serve.errors import ErrorKind, RequestError
 from serve.http.response import HttpResponse
+from serve.loaded_version import LoadedVersion
 from serve.oip.documents import HEADER_LENGTH, V2AnswerBody, V2InputBody, V2QuestionBody, V2TensorBody
 from serve.oip.inference import (
     OUTPUTS,
@@ -24,7 +25,6 @@ from serve.oip.inference import (
     timeout_s,
 )
 from serve.oip.tensors import Tensor, TensorSpec, bad_tensor, from_bytes, from_json
-from serve.shelf import LoadedVersion
 
 _ANY_ZLIB = zlib.MAX_WBITS | 32  # gzip's and zlib's headers are told apart
 

@@ -9,15 +9,15 @@ github.com/triton-inference-server/server, extension_classification.md).
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from scenerec.inference.predictors.engine import Answer
 from serve.errors import ErrorKind, RequestError
+from serve.loaded_version import LoadedVersion
 from serve.metered import Metered
 from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, short
-from serve.shelf import LoadedVersion, Shelf
+from serve.shelf import Shelf
 
 SERVER = "scenerec"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
@@ -35,7 +35,7 @@ class RequestedOutput:
 
     name: str
     classes: int = 0
-    """The best ones alone, as text; 0: the tensor."""
+    """How many of the best classes it is to name, as text; 0 for the tensor itself."""
     in_binary: bool = True
 
 
@@ -44,9 +44,9 @@ class InferRequest:
     """A decoded request."""
 
     photographs: Sequence[bytes | np.ndarray]
-    """Encoded, or uint8 RGB [image_size, image_size, 3]."""
+    """JPEG, PNG or WebP files, or uint8 RGB [image_size, image_size, 3]."""
     outputs: Sequence[RequestedOutput]
-    """In the order of the answer."""
+    """The outputs that are wanted, in the order of the answer."""
     timeout_s: float | None = None
     """What the caller is ready to wait, where it says so."""
     id: str = ""
@@ -64,7 +64,7 @@ class ModelDescription:
 
 
 class Inference:
-    """What both transports do.
+    """What the protocol does over HTTP and gRPC alike.
 
     Args:
         shelf: what is served.
@@ -106,18 +106,18 @@ class Inference:
 
 
 def input_specs(version: LoadedVersion) -> tuple[TensorSpec, ...]:
-    """Of which a request has one."""
+    """The inputs that a version can take, of which a request has one."""
     size = version.image_size
     return TensorSpec("images", "UINT8", (_BATCH, size, size, 3)), TensorSpec("photographs", BYTES, (_BATCH,))
 
 
 def output_specs(version: LoadedVersion) -> tuple[TensorSpec, ...]:
-    """What a version answers."""
+    """The outputs that a version gives."""
     return tuple(TensorSpec(name, "FP32", (_BATCH, len(version.labels))) for name in OUTPUTS)
 
 
 def input_spec(version: LoadedVersion, names: Sequence[str]) -> TensorSpec:
-    """What the one input of a request must be, by the names of its inputs. Raises RequestError."""
+    """What the one input of a request must be, found by the names of its inputs. Raises RequestError."""
     specs = {spec.name: spec for spec in input_specs(version)}
     known = " or ".join(specs)
     for name in names:
@@ -135,7 +135,7 @@ def photographs(tensor: Tensor) -> Sequence[bytes | np.ndarray]:
     return list(tensor.values)
 
 
-def requested_output(name: str, parameters: Mapping[str, Any], in_binary: bool) -> RequestedOutput:
+def requested_output(name: str, parameters: Mapping[str, object], in_binary: bool) -> RequestedOutput:
     """An output as a request describes it. Raises RequestError for an unknown one, or a parameter without sense."""
     if name not in OUTPUTS:
         raise bad_tensor(f"no output {short(name)}: there are {' and '.join(OUTPUTS)}")
@@ -146,7 +146,7 @@ def requested_output(name: str, parameters: Mapping[str, Any], in_binary: bool) 
     return RequestedOutput(name, classes, in_binary)
 
 
-def timeout_s(parameters: Mapping[str, Any]) -> float | None:
+def timeout_s(parameters: Mapping[str, object]) -> float | None:
     """Triton's parameter `timeout`, in microseconds; 0 and none: as long as the server waits. Raises RequestError."""
     timeout = parameters.get("timeout", 0)
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
@@ -154,8 +154,8 @@ def timeout_s(parameters: Mapping[str, Any]) -> float | None:
     return timeout / _MICROSECONDS if timeout else None
 
 
-def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
-    """Raises RequestError for a tensor that lies in memory which client and server would have to share."""
+def refuse_shared_memory(name: str, parameters: Mapping[str, object]) -> None:
+    """Refuses a tensor that lies in memory which client and server would have to share. Raises RequestError."""
     if "shared_memory_region" in parameters:
         raise _bad_parameter(f"{name}: shared memory is not supported: send the tensor itself")
 

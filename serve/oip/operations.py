@@ -60,23 +60,24 @@ def ready(model: str) -> Operation:
     return _get("v2Ready", "Whether there is a model to ask", answer, (*_SERVER_ERRORS, 503), "$URL/v2/health/ready")
 
 
-def describe_model(name: str, summary: str, place: str = "") -> Describe:
-    """What a model, or one of its versions, takes and gives."""
-    return _of_model(name, summary, "The model.", _example_model, place)
+def metadata(name: str, place: str = "") -> Describe:
+    """What a model takes and gives; with the `place` of a version below the model's address, what that version does."""
+    return _of_model(name, _either("Describe a", place), "The model.", _example_model, place)
 
 
-def model_ready(name: str, summary: str, place: str = "") -> Describe:
+def model_ready(name: str, place: str = "") -> Describe:
     """Whether a model, or one of its versions, is served."""
+    summary = f"{_either('Whether a', place)} answers"
     return _of_model(name, summary, "It does.", lambda model: V2ModelReadyBody(model, True), f"{place}/ready")
 
 
-def configuration(name: str, summary: str, place: str = "") -> Describe:
+def configuration(name: str, place: str = "") -> Describe:
     """Triton's configuration of a model, or of one of its versions."""
-    description = "Its tensors, without the batch's axis."
-    return _of_model(name, summary, description, _example_config, f"{place}/config")
+    summary = "The same of a version" if place else "Triton's configuration of a model"
+    return _of_model(name, summary, "Its tensors, without the batch's axis.", _example_config, f"{place}/config")
 
 
-def infer(name: str, summary: str, place: str = "") -> Describe:
+def infer(name: str, place: str = "") -> Describe:
     """Inference by a model, or by one of its versions."""
 
     def described(model: str) -> Operation:
@@ -85,7 +86,7 @@ def infer(name: str, summary: str, place: str = "") -> Describe:
         return Operation(
             name,
             "v2",
-            summary,
+            "Ask one version" if place else "Ask a model",
             DescribedAnswer(
                 "The outputs that were asked for.",
                 V2AnswerBody(model, "3", [tensor], "7"),
@@ -139,6 +140,10 @@ _INFER_BODY: Part = {
         "application/octet-stream": {"schema": BINARY},
     },
 }
+
+
+def _either(begin: str, place: str) -> str:
+    return f"{begin} {'version' if place else 'model'}"
 
 
 def _get(name: str, summary: str, answer: DescribedAnswer, errors: Sequence[int], url: str) -> Operation:

@@ -31,7 +31,7 @@ from serve.shelf import Shelf
 
 _MODEL = "/v2/models/{model}"
 _VERSION = f"{_MODEL}/versions/{{version}}"
-_EXAMPLE_VERSION = "/versions/1"
+_EXAMPLE = "/versions/1"
 
 _CONFIGURED: dict[Datatype, Literal["TYPE_UINT8", "TYPE_FP32", "TYPE_STRING"]] = {
     "UINT8": "TYPE_UINT8",
@@ -56,36 +56,19 @@ class InferenceProtocol:
 
     def routes(self) -> Sequence[Route]:
         """Inference, and what the server, its models and their versions say of themselves."""
-        o, here = operations, _EXAMPLE_VERSION
+        infer, metadata, ready, config = self._infer, self._model, self._model_ready, self._config
         return (
-            Route("POST", f"{_MODEL}/infer", self._infer, o.infer("v2Infer", "Ask a model")),
-            Route("POST", f"{_VERSION}/infer", self._infer, o.infer("v2VersionInfer", "Ask one version", here)),
-            Route("GET", "/v2", self._server, o.server),
-            Route("GET", "/v2/health/live", self._live, o.live),
-            Route("GET", "/v2/health/ready", self._ready, o.ready),
-            Route("GET", _MODEL, self._model, o.describe_model("v2Model", "Describe a model")),
-            Route("GET", _VERSION, self._model, o.describe_model("v2Version", "Describe a version", here)),
-            Route(
-                "GET", f"{_MODEL}/ready", self._model_ready, o.model_ready("v2ModelReady", "Whether a model answers")
-            ),
-            Route(
-                "GET",
-                f"{_VERSION}/ready",
-                self._model_ready,
-                o.model_ready("v2VersionReady", "Whether a version answers", here),
-            ),
-            Route(
-                "GET",
-                f"{_MODEL}/config",
-                self._config,
-                o.configuration("v2Config", "Triton's configuration of a model"),
-            ),
-            Route(
-                "GET",
-                f"{_VERSION}/config",
-                self._config,
-                o.configuration("v2VersionConfig", "The same of a version", here),
-            ),
+            Route("POST", f"{_MODEL}/infer", infer, operations.infer("v2Infer")),
+            Route("POST", f"{_VERSION}/infer", infer, operations.infer("v2VersionInfer", _EXAMPLE)),
+            Route("GET", "/v2", self._server, operations.server),
+            Route("GET", "/v2/health/live", self._live, operations.live),
+            Route("GET", "/v2/health/ready", self._ready, operations.ready),
+            Route("GET", _MODEL, metadata, operations.metadata("v2Model")),
+            Route("GET", _VERSION, metadata, operations.metadata("v2Version", _EXAMPLE)),
+            Route("GET", f"{_MODEL}/ready", ready, operations.model_ready("v2ModelReady")),
+            Route("GET", f"{_VERSION}/ready", ready, operations.model_ready("v2VersionReady", _EXAMPLE)),
+            Route("GET", f"{_MODEL}/config", config, operations.configuration("v2Config")),
+            Route("GET", f"{_VERSION}/config", config, operations.configuration("v2VersionConfig", _EXAMPLE)),
         )
 
     async def _server(self, request: HttpRequest, metered: Metered) -> HttpResponse:

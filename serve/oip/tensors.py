@@ -36,10 +36,10 @@ class TensorSpec:
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
-    """-1 for an axis of any length."""
+    """Lengths of its axes; -1 for any length."""
 
     def check(self, datatype: str, shape: Sequence[int]) -> None:
-        """Raises RequestError where a tensor of this name is not of this datatype and shape."""
+        """Makes sure that a tensor is of this datatype and shape. Raises RequestError."""
         if datatype != self.datatype:
             raise bad_tensor(f"{self.name}: its datatype is {short(datatype)}: send {self.datatype}")
         fits = len(shape) == len(self.shape) and all(
@@ -61,18 +61,18 @@ class Tensor:
 
     @classmethod
     def of_numbers(cls, name: str, values: np.ndarray) -> "Tensor":
-        """Of uint8 or float32."""
+        """A tensor of uint8 or float32 values."""
         datatype = next(datatype for datatype, dtype in NUMBERS.items() if dtype == values.dtype)
         return cls(name, datatype, values.shape, values)
 
     def to_bytes(self) -> bytes:
-        """In binary."""
+        """The values in binary."""
         if isinstance(self.values, np.ndarray):
             return self.values.tobytes()
         return b"".join(part for value in self.values for part in (_LENGTH.pack(len(value)), value))
 
     def to_json(self) -> list[Any]:
-        """Flat, in row-major order; strings as text, which what is sent in this way must be."""
+        """The values in a flat list, in row-major order; strings as text, which what is sent in this way must be."""
         if isinstance(self.values, np.ndarray):
             return self.values.ravel().tolist()
         return [value.decode() for value in self.values]
@@ -95,7 +95,7 @@ def from_bytes(spec: TensorSpec, datatype: str, shape: Sequence[int], raw: bytes
     return Tensor(spec.name, spec.datatype, tuple(shape), np.frombuffer(raw, dtype).reshape(shape))
 
 
-def from_json(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Any) -> Tensor:
+def from_json(spec: TensorSpec, datatype: str, shape: Sequence[int], data: object) -> Tensor:
     """A tensor sent as JSON: flat, or nested by axis; strings of bytes in base64.
 
     Raises RequestError where it is not of `spec`, or `data` are not the values of such a tensor.
@@ -127,12 +127,12 @@ def from_strings(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Se
 
 
 def bad_tensor(message: str) -> RequestError:
-    """A tensor that is not what its description or the model says."""
+    """The error of a tensor that is not what its description or the model says."""
     return RequestError(ErrorKind.BAD_TENSOR, message)
 
 
 def short(text: str) -> str:
-    """What a caller sent, for an error message."""
+    """What a caller sent, quoted and cut, for an error message."""
     return repr(text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…")
 
 
@@ -169,7 +169,7 @@ def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
     return flat
 
 
-def _of_base64(name: str, data: Sequence[Any]) -> list[bytes]:
+def _of_base64(name: str, data: Sequence[object]) -> list[bytes]:
     strings = []
     for index, text in enumerate(data):
         if not isinstance(text, str):

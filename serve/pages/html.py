@@ -37,8 +37,8 @@ def _read(name: str) -> bytes:
 
 
 INDEX_HTML = _read("index.html")
-"""Show the models a picture, see what they answer. Lies at `/`."""
+"""The page at `/`: show the models a picture, see what they answer."""
 DOCS_HTML = _read("docs.html")
-"""Reads /openapi.json to people. Lies at `/docs`."""
+"""The page at `/docs`: it reads /openapi.json to people."""
 CONTENT_SECURITY_POLICY = content_security_policy((INDEX_HTML, DOCS_HTML))
-"""For both."""
+"""The header of that name for both pages."""

@@ -10,8 +10,9 @@ class Placement:
 
     model: str
     number: str
-    """Of the version; for a bundle that is of no registry a part of its checksum."""
+    """Number of the version; for a bundle that is of no registry a part of its checksum."""
     url: str
+    """Where its bundle lies."""
     digest: str
     """SHA-256 of its bundle.json, which lists the checksums of its files: this very bundle and no other."""
     weight: float = 1.0
@@ -33,8 +34,9 @@ class Assignment:
     revision: int
     """Rises with each change."""
     placements: tuple[Placement, ...]
+    """The versions to serve."""
     replicas: int = 1
-    """That share the work, and the callers' rates."""
+    """How many replicas share the work, and the callers' rates."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,12 @@ class Report:
     """What one replica says, each time it asks what to serve."""
 
     replica: str
+    """Name of the replica in Ray Serve."""
     revision: int
-    """Of the assignment that it serves; -1 before the first."""
+    """Revision of the assignment that it serves; -1 before the first."""
     placements: tuple[Placement, ...] = ()
-    """That it serves."""
+    """The versions that it serves."""
     refused: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """By key of a placement: why it does not serve it."""
+    """Why it does not serve a placement, by the placement's key."""
     failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """By key of a placement: requests that it could not answer, though they were fine."""
+    """How many requests a placement could not answer, though they were fine, by its key."""

@@ -7,13 +7,17 @@ import tempfile
 from pathlib import Path
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, BundleInfo, open_bundle
+from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
+from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage import open_storage
 from serve.rollout.assignment import Placement
 
 
 def cache_folder() -> Path:
-    """$SCENEREC_BUNDLE_CACHE, else a folder of this user's below the temporary one."""
+    """The folder of bundles on this node: $SCENEREC_BUNDLE_CACHE, else one of this user's below the temporary folder.
+
+    Raises BundleError where it belongs to another user.
+    """
     given = os.environ.get("SCENEREC_BUNDLE_CACHE")
     folder = Path(given) if given else Path(tempfile.gettempdir()) / f"scenerec-bundles-{getpass.getuser()}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -28,7 +32,7 @@ def digest_of(url: str) -> str:
 
 
 def open_placement(placement: Placement, cache: Path) -> Bundle:
-    """The bundle, verified; from the cache where it is in it, without asking the store.
+    """The bundle of a placement, verified; from the cache where it is in it, without asking the store.
 
     Raises BundleError where it is another bundle than was meant, or damaged; StorageError.
     """
@@ -55,7 +59,7 @@ def open_placement(placement: Placement, cache: Path) -> Bundle:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """In one step: another replica may be doing the same."""
+    """Writes the file in one step: another replica may be doing the same."""
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     Path(file.name).replace(path)

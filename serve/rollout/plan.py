@@ -10,20 +10,21 @@ from dataclasses import dataclass, field, replace
 from serve.rollout.assignment import Placement, Report
 
 Placements = tuple[Placement, ...]
+"""The versions of one model, with their shares."""
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """One model in a roll-out."""
+    """What is known of one model in a roll-out."""
 
     current: Placements = ()
-    """In service."""
+    """What is in service."""
     previous: Placements = ()
-    """In service before: what a failure goes back to."""
+    """What was in service before: a failure goes back to it."""
     refused: Mapping[Placements, str] = field(default_factory=dict)
     """What is not taken into service again, and why."""
     since_s: float = 0.0
-    """When `current` came into service."""
+    """When `current` came into service, in seconds of a monotonic clock."""
 
 
 def needs_proof(state: ModelState, wanted: Placements) -> bool:

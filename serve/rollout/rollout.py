@@ -11,16 +11,16 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scenerec.config.serve import ServeConfig, ServedModelConfig
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.inference.bundles.registry import Registry
+from serve.loaded_version import EngineOptions, load_version
 from serve.rollout.assignment import Assignment, Placement, Report
 from serve.rollout.bundle_cache import cache_folder, digest_of, open_placement
 from serve.rollout.plan import ModelState, Placements, advance, failure, needs_proof, refuse, roll_back
-from serve.shelf import EngineOptions, load_version
 
 logger = logging.getLogger("ray.serve")
 
@@ -30,8 +30,25 @@ _SILENCE_S = 3 * _POLL_PATIENCE_S
 _HISTORY = 100
 
 
+@dataclass(frozen=True)
+class RolloutEvent:
+    """Something that happened to a model."""
+
+    at_s: float
+    """When, in seconds since 1970."""
+    model: str
+    """Name of the model."""
+    what: str
+    """`rolled out`, `rolled back`, `refused` or `unresolved`."""
+    detail: str
+    """Which versions, or why."""
+
+
 class Rollout:
-    """See the module. Ray Serve calls `reconfigure` with a ServeConfig's document, first and when it changes."""
+    """Decides what the replicas of an application serve: it follows the registry's aliases.
+
+    Ray Serve calls `reconfigure` with a ServeConfig's document, first and when it changes.
+    """
 
     def __init__(self) -> None:
         self._config: ServeConfig
@@ -41,7 +58,7 @@ class Rollout:
         self._wanted: dict[str, Placements] = {}
         self._revision = 0
         self._reports: dict[str, tuple[float, Report]] = {}
-        self._events: deque[dict[str, Any]] = deque(maxlen=_HISTORY)
+        self._events: deque[RolloutEvent] = deque(maxlen=_HISTORY)
         self._store_error = ""
         self._changed = asyncio.Event()
         self._look_now = asyncio.Event()
@@ -79,7 +96,7 @@ class Rollout:
         self._reports.pop(replica, None)
 
     def status(self) -> dict[str, Any]:
-        """For people: what is served, wanted and refused, by whom, and what happened."""
+        """What is served, wanted and refused, by whom, and what happened, for people."""
         return {
             "name": self._config.name,
             "config": self._config.model_dump(mode="json"),
@@ -97,7 +114,7 @@ class Rollout:
                 for report in self._live_reports()
             },
             "store_error": self._store_error,
-            "events": list(self._events),
+            "events": [asdict(event) for event in self._events],
         }
 
     async def _start(self) -> None:
@@ -204,10 +221,10 @@ class Rollout:
         return [report for _, report in self._reports.values()]
 
     def _say(self, model: str, what: str, detail: str) -> None:
-        last = self._events[-1] if self._events else {}
-        if (last.get("model"), last.get("what"), last.get("detail")) == (model, what, detail):
-            return
-        self._events.append({"at_s": time.time(), "model": model, "what": what, "detail": detail})
+        event = RolloutEvent(time.time(), model, what, detail)
+        if self._events and replace(event, at_s=self._events[-1].at_s) == self._events[-1]:
+            return  # it goes on
+        self._events.append(event)
         logger.info("%s: %s: %s", model, what, detail)
 
 

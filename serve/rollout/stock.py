@@ -4,9 +4,10 @@ import threading
 from pathlib import Path
 
 from scenerec.errors import ScenerecError, StorageError
+from serve.loaded_version import EngineOptions, LoadedVersion, load_version
 from serve.rollout.assignment import Assignment, Placement
 from serve.rollout.bundle_cache import open_placement
-from serve.shelf import EngineOptions, LoadedVersion, Shelf, Weighted, load_version
+from serve.shelf import Shelf, Weighted
 
 
 class Stock:
@@ -16,15 +17,15 @@ class Stock:
     its successor fails to answer, and is back at once if that is taken back.
 
     Args:
-        shelf: to fill.
-        options: of the engines.
+        shelf: what is filled.
+        options: how the engines compute.
         cache: folder of bundles on this node.
     """
 
     def __init__(self, shelf: Shelf, options: EngineOptions, cache: Path) -> None:
         self.shelf = shelf
         self.refused: dict[tuple[str, str], str] = {}
-        """By key of a placement: why it is not served."""
+        """Why a placement is not served, by its key."""
         self._options = options
         self._cache = cache
         self._placements: tuple[Placement, ...] = ()
@@ -77,7 +78,7 @@ class Stock:
 
     @property
     def failures(self) -> dict[tuple[str, str], int]:
-        """By key of a placement: requests that it could not answer."""
+        """How many requests a placement could not answer, by its key."""
         return {key: version.failures for key, version in self._loaded.items() if version.failures}
 
     def _load(self, placement: Placement) -> LoadedVersion:
@@ -94,7 +95,7 @@ class Stock:
                 self.refused[placement.key] = reason
 
     def _close(self, versions: list[LoadedVersion]) -> None:
-        """Its queue is answered first; who asks it in this very moment is sent to what is served."""
+        """Ends their engines. What waits is answered first; who asks in this very moment is sent to what is served."""
         for version in versions:
             for key in [key for key, loaded in self._loaded.items() if loaded is version]:
                 del self._loaded[key]

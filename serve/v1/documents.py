@@ -55,11 +55,11 @@ class PredictionBody(JsonBody):
     classes: Annotated[list[ClassBody], Field(min_length=1)]
     """The most probable ones, the first first."""
     indoor_outdoor: Literal["indoor", "outdoor"] | Absent = None
-    """Of the first class, where it is known."""
+    """Whether the first class is found indoors or outdoors, where that is known."""
     category: tuple[str, ...] = ()
-    """Of the first class, where they are known; the widest first."""
+    """Categories of the first class, where they are known; the widest first."""
     heat_map: HeatMapBody | Absent = None
-    """Where it was asked for."""
+    """Where the network sees the first class, if it was asked for."""
 
     @classmethod
     def of(cls, classes: list[ClassBody], place: Place | None) -> "PredictionBody":
@@ -76,11 +76,11 @@ class TimingsBody(JsonBody):
     total: Milliseconds
     """From the request's beginning to its answer."""
     queued: Milliseconds
-    """Of that waiting for the network."""
+    """The part of the total that was waiting for the network."""
     prepared: Milliseconds
-    """Of that decoding and resizing, all images together."""
+    """The part of the total that was decoding and resizing, all images together."""
     inferred: Milliseconds
-    """Of that computing, with whatever else was in the batch."""
+    """The part of the total that was computing, with whatever else was in the batch."""
 
 
 @dataclass
@@ -155,7 +155,7 @@ class ModelWithLabelsBody(_ModelFields):
     """A model that is served, with the names of its classes."""
 
     labels: Annotated[tuple[str, ...], Field(min_length=1)]
-    """By class index."""
+    """Class names by class index."""
 
 
 @dataclass

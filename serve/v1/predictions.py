@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scenerec.inference.explain.cam import NoHeatMapError, render
 from scenerec.inference.predictors.engine import Answer
 from serve.errors import ErrorKind, RequestError
-from serve.shelf import LoadedVersion
+from serve.loaded_version import LoadedVersion
 from serve.v1.documents import ClassBody, HeatMapBody, PredictionBody
 
 _DIGITS = 6  # of a probability: float32 has no more

@@ -51,7 +51,8 @@ from scenerec.export.quantization import int8_search, tflite_ladder
 from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.quantization.quantize import has_int8_dot_products
 from scenerec.export.source import Source, Stated, open_source
-from scenerec.inference.bundles.bundle import Bundle, BundleInfo, Lineage, Preprocessing
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
 from scenerec.inference.predictors import torch_predictor
 from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_model

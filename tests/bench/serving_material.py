@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from scenerec.data.packing.pack import PackRequest, pack
-from scenerec.data.synthetic import SCENES, draw_scene, draw_scenes
+from scenerec.data.synthetic import draw_scene, draw_scenes
+from scenerec.data.synthetic_scenes import SCENES
 from scenerec.export.exporter import export
 from scenerec.export.options import Options
 from scenerec.export.source import Stated, open_source

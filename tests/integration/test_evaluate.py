@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from cluster.local import LocalCluster
 from scenerec.cli import app
 from scenerec.errors import ModelError
-from scenerec.inference.evaluation.evaluator import EvaluationRequest, examine_here
+from scenerec.inference.evaluation.evaluator import examine_here
 from scenerec.inference.evaluation.metrics import Evaluation
+from scenerec.inference.evaluation.request import EvaluationRequest
 from scenerec.storage import open_storage
 from tests.colour_set import CLASSES, PER_CLASS, pack_colours
 from tests.tiny_bundle import make_tiny_bundle

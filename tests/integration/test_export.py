@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
 from scenerec.config.train import TrainConfig
-from scenerec.data.synthetic import PLACES
+from scenerec.data.synthetic_scenes import PLACES
 from scenerec.errors import ConfigError
 from scenerec.export.conversion.child_process import ChildLimits
 from scenerec.export.exporter import default_destination, export

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cluster.local import LocalCluster
-from scenerec.commands.data import app
+from scenerec.cli import app
 from scenerec.data.integrity import check_set
 from scenerec.data.manifest import Manifest, read_manifest
 from scenerec.data.packing.pack import PackOptions, PackRequest, pack
@@ -63,7 +63,8 @@ def test_a_pack_job_on_the_cluster_writes_the_same_set(
     cluster: LocalCluster, scenes: Path, packed_locally: Manifest
 ) -> None:
     url = f"s3://scenes/packed-{time.monotonic_ns()}"
-    arguments = ["pack", str(scenes), url, "--split", "train", "--shard-mb", "0.03", "--address", cluster.dashboard_url]
+    arguments = ["data", "pack", str(scenes), url, "--split", "train", "--shard-mb", "0.03"]
+    arguments += ["--address", cluster.dashboard_url]
     result = CliRunner().invoke(app, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout.splitlines()[-1])["splits"][0]["samples"] == 60

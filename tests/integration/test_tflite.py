@@ -12,7 +12,7 @@ from scenerec.export.conversion.tf_lite import convert
 from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.quantization.tflite_ladder import Settings, make
 from scenerec.export.source import KerasNetwork, Source
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from tests.colour_set import CLASSES, PER_CLASS, WRONG, pack_colours
 
 import keras  # isort: skip  (after torchvision)

@@ -1,14 +1,20 @@
 import json
+import re
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
+from typer.core import TyperGroup
 from typer.testing import CliRunner, Result
 
-from scenerec import __version__
+from scenerec import __version__, errors
 from scenerec.cli import app
+from scenerec.commands.lazy import LazyCommand
 
 JOB = """\
 kind: train
@@ -38,39 +44,91 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
-    heavy = ["torch", "tensorflow", "keras", "ray", "boto3", "pyarrow", "PIL", "numpy", "pydantic", "psutil"]
+def imported_by(*arguments: str, among: list[str]) -> tuple[int, str, list[str]]:
+    """Runs a command in a process of its own; its exit code, what it prints, and what of the names it has imported."""
     program = (
-        "import sys; sys.argv = ['scenerec', '--help']\n"
+        f"import sys; sys.argv = ['scenerec', *{arguments}]\n"
         "from scenerec.cli import main\n"
         "try: main()\n"
-        f"finally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+        f"finally: print('imported', *(name for name in {among} if name in sys.modules))"
     )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    shown, _, names = done.stdout.rpartition("imported")
+    return done.returncode, shown, names.split()
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    heavy = ["torch", "tensorflow", "keras", "ray", "boto3", "pyarrow", "PIL", "numpy", "pydantic", "psutil"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    exit_code, shown, imported = imported_by("--help", among=heavy)
     user_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    assert done.returncode == 0
-    assert "submit" in done.stdout
-    assert done.stderr.strip() == "[]"
+    assert (exit_code, imported) == (0, [])
+    assert "submit" in shown
     assert user_s < 0.5, "CPU time, which a busy machine does not lengthen"
 
 
-def test_every_command_explains_itself_with_an_example() -> None:
-    import typer.main
+@pytest.mark.parametrize("command", ["list", "status", "logs", "stop"])
+def test_who_only_asks_the_cluster_does_not_wait_for_ray(command: str) -> None:
+    arguments = [command, *(["job"] if command in ("logs", "stop") else []), "--address", "http://127.0.0.1:1"]
+    assert imported_by(*arguments, among=["requests", "ray", "boto3"]) == (7, "", ["requests"])
 
-    pending = [([], typer.main.get_command(app))]
-    leaves = 0
+
+def commands(group: TyperGroup | None = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its path; those that are imported when they are needed as they stand in the listing."""
+    for name, command in (group or typer.main.get_command(app)).commands.items():  # type: ignore[attr-defined]
+        if isinstance(command, TyperGroup):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+            if isinstance(command, LazyCommand) and isinstance(loaded := command.load(), TyperGroup):
+                yield from commands(loaded, (*path, name))
+
+
+EVERY_COMMAND = dict(commands())
+
+
+@pytest.mark.parametrize("path", EVERY_COMMAND, ids=" ".join)
+def test_every_command_explains_itself_with_an_example(path: tuple[str, ...]) -> None:
+    shown = run(*path, "--help")
+    assert shown.exit_code == 0, shown.output
+    assert EVERY_COMMAND[path].help
+    assert "Example" in shown.stdout
+
+
+def test_a_listing_has_the_first_line_of_each_command() -> None:
+    lazy = {path: command for path, command in EVERY_COMMAND.items() if isinstance(command, LazyCommand)}
+    assert len(lazy) > 30
+    for path, command in lazy.items():
+        loaded = command.load()
+        assert loaded.name == path[-1] or isinstance(loaded, TyperGroup)
+        assert command.help == str(loaded.help).partition("\n")[0], path
+
+
+def test_no_help_imports_anything_that_takes_seconds() -> None:
+    heavy = ["torch", "torchvision", "tensorflow", "keras", "ray", "onnx", "onnxruntime", "boto3", "pyarrow", "optuna"]
+    program = (
+        "import sys\n"
+        "from tests.unit.test_cli import EVERY_COMMAND\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_exit_codes_are_those_that_are_documented() -> None:
+    pending, codes = [errors.ScenerecError], {}
     while pending:
-        path, command = pending.pop()
-        if children := getattr(command, "commands", None):
-            pending += [([*path, name], child) for name, child in children.items()]
-            continue
-        leaves += 1
-        shown = run(*path, "--help")
-        assert shown.exit_code == 0
-        assert command.help
-        assert "Example" in shown.stdout, path
-    assert leaves > 10
+        error = pending.pop()
+        pending += error.__subclasses__() if error.__module__ == errors.__name__ else []
+        if error.__module__ == errors.__name__:
+            codes[error.__name__] = error.exit_code
+    documented = re.findall(r"^ +(\d+) +(\w+Error) ", str(errors.__doc__), re.MULTILINE)
+    assert {name: int(code) for code, name in documented} == codes
+    assert [int(code) for code, _ in documented] == sorted(codes.values())
+    shown = " ".join(run("--help").stdout.split())
+    assert {int(code) for code in re.findall(r"\b(\d+) [a-z]", shown.partition("Exit codes:")[2])} >= set(
+        codes.values()
+    )
 
 
 def test_version() -> None:
@@ -136,7 +194,7 @@ def test_interrupted_is_130(monkeypatch: pytest.MonkeyPatch, file: Path) -> None
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scenerec.config.file.parse_any", interrupt)
+    monkeypatch.setattr("scenerec.commands.validate.parse_any", interrupt)
     shown = run("validate", file)
     assert shown.exit_code == 130
     assert shown.stderr.strip() == "interrupted"

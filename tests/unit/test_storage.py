@@ -1,6 +1,7 @@
 import os
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.errors import NotFoundError, StorageError
-from scenerec.storage import LocalStorage, ObjectInfo, S3Storage, open_storage, split_url
+from scenerec.storage import LocalStorage, ObjectInfo, S3Storage, Storage, open_storage, split_url
+from tests.web import Answer, WebServer
 
 
 @pytest.fixture
@@ -161,3 +163,34 @@ def test_of_many_conditional_writers_one_wins(storage: LocalStorage) -> None:
     for thread in threads:
         thread.join()
     assert [int(storage.get("number"))] == won
+
+
+CONTENT = bytes(range(100))
+WHOLE = Answer(CONTENT, headers={"ETag": '"version"'})
+SHORT = Answer(CONTENT, headers={"ETag": '"version"'}, sent_bytes=60)
+READS: dict[str, Callable[[Storage], object]] = {
+    "get": lambda storage: storage.get("object"),
+    "get_range": lambda storage: storage.get_range("object", 0, len(CONTENT)),
+    "get_versioned": lambda storage: (storage.get_versioned("object") or (None,))[0],
+}
+
+
+@pytest.fixture
+def store(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
+    """A bucket at a server whose answers a test decides."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", web.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    return S3Storage("bucket")
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_short_body_never_passes_for_the_object(store: S3Storage, web: WebServer, read: str) -> None:
+    store.attempts = 2
+    web.serve("/bucket/object", SHORT, WHOLE)
+    assert READS[read](store) == CONTENT
+    assert len(web.requests) == 2
+    store.attempts = 1
+    web.serve("/bucket/object", SHORT)
+    with pytest.raises(StorageError, match=r"^s3://bucket/object: "):
+        READS[read](store)

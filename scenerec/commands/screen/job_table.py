@@ -3,31 +3,21 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
-if TYPE_CHECKING:
-    from cluster.client import ClusterClient, Job
+from cluster.client import Job
+from scenerec.job_log import format_duration
 
 
-def client(address: str | None) -> "ClusterClient":
-    """The jobs of the cluster that is named, else of the embedded one."""
-    from cluster.address import find_address
-    from cluster.client import ClusterClient
-
-    return ClusterClient(find_address(address))
-
-
-def job_json(job: "Job") -> dict[str, Any]:
-    """The job as plain JSON values."""
+def job_json(job: Job) -> dict[str, Any]:
+    """Returns the job as plain JSON values."""
     return {**asdict(job), "duration_s": round(job.duration_s, 1)}
 
 
-def show_jobs(jobs: Sequence["Job"]) -> None:
-    """A row for each job, of any width: nothing is cut."""
-    from scenerec.job_log import format_duration
-
+def show_jobs(jobs: Sequence[Job]) -> None:
+    """Prints a row for each job, of any width: nothing is cut."""
     rows = [("JOB", "STATUS", "STARTED", "TOOK", "FRAMEWORK", "RUN")]
     for job in jobs:
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.started_s))

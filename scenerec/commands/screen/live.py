@@ -1,16 +1,16 @@
 """A job's log as people want to see it: where it is, a row for each epoch, and what came of it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
+from typing_extensions import override
 
 from scenerec.commands.screen.live_lines import Lines, place
-from scenerec.commands.screen.live_search import SearchTable, show_search_result
 from scenerec.job_log import (
     EpochSummary,
     Failure,
@@ -46,14 +46,18 @@ class Story:
 
 
 def tell(
-    lines: Iterable[str], console: Console, verbose: bool = False, others: bool = False, kind: str = "train"
+    lines: Iterable[str], console: Console, view: type[Lines], verbose: bool = False, others: bool = False
 ) -> Story:
-    """Shows the log of a job of this kind while it comes: a live bar or table on a terminal, plain lines elsewhere.
+    """Shows a job's log while it comes: in a live view on a terminal, in plain lines elsewhere.
 
-    `others` shows lines that are neither progress nor Ray's noise as well; `verbose` shows all.
+    Args:
+        lines: of the log.
+        console: where they are shown.
+        view: for a terminal, such as RunBar.
+        verbose: shows all lines.
+        others: shows lines that are neither progress nor Ray's noise as well.
     """
-    live = SearchTable if kind == "tune" else _Bar
-    with live(console) if console.is_terminal else Lines(console) as screen:
+    with view(console) if console.is_terminal else Lines(console) as screen:
         return _tell(lines, screen, verbose, others)
 
 
@@ -62,11 +66,8 @@ def is_noise(line: str) -> bool:
     return bool(_NOISE.match(plain(line)))
 
 
-def show_result(result: dict[str, Any], console: Console) -> None:
-    """The result as a table."""
-    if "search" in result:
-        show_search_result(result, console)
-        return
+def show_run_result(result: Mapping[str, Any], console: Console) -> None:
+    """Shows what a training came to, as a table: its epochs and checkpoints, as far as the result has them."""
     rows = [
         (key.replace("_", " "), str(result[key]))
         for key in ("best_checkpoint", "last_checkpoint", "run")
@@ -113,8 +114,8 @@ def _other(line: str, story: Story, screen: Lines, verbose: bool, others: bool) 
         screen.line(plain(line))
 
 
-class _Bar(Lines):
-    """A bar over the whole run below the lines, for terminals."""
+class RunBar(Lines):
+    """The view of a training on a terminal: a bar over the whole run below the lines."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -129,14 +130,17 @@ class _Bar(Lines):
         )
         self.task: TaskID | None = None
 
-    def __enter__(self) -> "_Bar":
+    @override
+    def __enter__(self) -> "RunBar":
         self.bar.start()
         self.task = self.bar.add_task("waiting for the workers", total=None)
         return self
 
+    @override
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
+    @override
     def progress(self, progress: Progress) -> None:
         assert self.task is not None
         self.bar.update(
@@ -147,6 +151,7 @@ class _Bar(Lines):
             f"{self.score}  {format_duration(progress.eta_s)} left",
         )
 
+    @override
     def epoch(self, summary: EpochSummary) -> None:
         super().epoch(summary)
         self.score = "".join(

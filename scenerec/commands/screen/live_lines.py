@@ -8,7 +8,7 @@ from scenerec.training.task import VAL_LOSS, scores
 
 
 class Lines:
-    """Where the story is told: here line by line."""
+    """Shows a job's events line by line, for files and pipes. Base of the views for terminals, which redraw."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -22,38 +22,38 @@ class Lines:
     def __exit__(self, *_: object) -> None: ...
 
     def line(self, text: str) -> None:
-        """One line that stays."""
+        """Shows a line that stays."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, progress: Progress) -> None:
-        """Where a training is."""
+        """Shows where a training is."""
         self.line(
             f"{place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
             f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
         )
 
     def epoch(self, summary: EpochSummary) -> None:
-        """A finished epoch."""
+        """Shows a finished epoch."""
         if not self.rows:
             self.line(_epoch_header(summary))
         self.rows += 1
         self.line(_epoch_row(summary))
 
     def trial(self, news: TrialNews) -> None:
-        """How a trial stands; a line where that is new."""
+        """Shows how a trial stands, where that is new."""
         if news != self.trials.get(news.number):
             self.line(trial_line(news))
         self.trials[news.number] = news
 
     def search(self, news: SearchNews) -> None:
-        """How the search stands; a line where another trial has ended."""
+        """Shows how the search stands, where another trial has ended."""
         if news.ended > self.ended:
             self.line(f"  {summary(news)}")
         self.ended = news.ended
 
 
 def trial_line(news: TrialNews) -> str:
-    """A trial's state, place, value and settings."""
+    """Says a trial's state, epoch, value and settings in a line."""
     now, best = (format_value(news.objective, value) for value in (news.value, news.best))
     reason = f": {news.reason}" if news.reason else ""
     return (
@@ -63,7 +63,7 @@ def trial_line(news: TrialNews) -> str:
 
 
 def summary(news: SearchNews) -> str:
-    """`5 of 12 trials, 2 running, best val_top1 84.21% (trial 3), 31 epochs run (60 without stopping), 4m10s left`."""
+    """Says how a search stands: `5 of 12 trials, 2 running, best val_top1 84.21% (trial 3), ..., 4m10s left`."""
     best = f", best {news.objective} {format_value(news.objective, news.best)} (trial {news.best_trial})"
     return (
         f"{news.ended} of {news.trials} trials, {news.running} running{best if news.best is not None else ''}, "
@@ -72,7 +72,7 @@ def summary(news: SearchNews) -> str:
 
 
 def place(progress: Progress) -> str:
-    """`epoch 2/3 step 4/9`."""
+    """Says where a training is: `epoch 2/3 step 4/9`."""
     width = len(str(progress.steps))
     return f"epoch {progress.epoch}/{progress.epochs} step {progress.step:>{width}}/{progress.steps}"
 

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from scenerec.commands.screen.live_lines import Lines, place, summary, trial_line
 from scenerec.config.space import describe_point
@@ -24,38 +25,42 @@ STYLES = {
     "failed": "red",
     "refused": "red",
 }
-"""Of rich, by a trial's state."""
+"""The style (of rich) in which a trial is shown, by its state."""
 
 
 class SearchTable(Lines):
-    """A table that is drawn anew, for terminals: the trials that run, then the best of those that have ended."""
+    """The view of a search on a terminal, drawn anew with each news: running trials, then the best that have ended."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.below: SearchNews | Progress | None = None
         self.live = Live(self._render(), console=console, transient=True, refresh_per_second=4)
 
+    @override
     def __enter__(self) -> "SearchTable":
         self.live.start()
         return self
 
+    @override
     def __exit__(self, *_: object) -> None:
         self.live.stop()
 
+    @override
     def trial(self, news: TrialNews) -> None:
-        """See Lines; what has ended badly stays as a line."""
+        """Update the trial's row. One that has ended badly stays as a line as well."""
         if news.state in ("failed", "refused") and news != self.trials.get(news.number):
             self.line(trial_line(news))
         self.trials[news.number] = news
         self.live.update(self._render())
 
+    @override
     def search(self, news: SearchNews) -> None:
-        """See Lines."""
         self.below = news
         self.live.update(self._render())
 
+    @override
     def progress(self, progress: Progress) -> None:
-        """See Lines: the best config is trained in full."""
+        """Show how far the training of the best config in full is, in place of how the search stands."""
         self.below = progress
         self.live.update(self._render())
 
@@ -85,7 +90,7 @@ _RIGHT = ("TRIAL", "EPOCH", "NOW", "BEST")
 
 
 def shown_trials(seen: list[TrialNews], most: int = _MOST_ROWS) -> list[TrialNews]:
-    """The running ones, then the others, the best first, as many as there is place for."""
+    """Chooses the trials for which the table has rows: the running ones, then the others, the best first."""
     running = [news for news in seen if news.state == "running"]
     others = [news for news in seen if news.state != "running"]
     valued = [(towards_better(news.objective, news.best), news) for news in others if news.best is not None]
@@ -94,7 +99,7 @@ def shown_trials(seen: list[TrialNews], most: int = _MOST_ROWS) -> list[TrialNew
 
 
 def show_search_result(result: Mapping[str, Any], console: Console) -> None:
-    """What a search came to, as a table."""
+    """Shows what a search came to, as a table."""
     best, counts = result["best"], result["trials"]
     rows = [
         ("best", f"trial {best['trial']}: {_values(best)}, {best['epochs']} epochs"),

@@ -45,7 +45,10 @@ class ProgressBar:
             self.bar.stop()
 
     def show(self, done: int, total: int) -> None:
-        """What is done at the first call, as by an earlier run, does not count as speed."""
+        """Shows how many images of how many are done.
+
+        What is done at the first call, as by an earlier run, does not count as speed.
+        """
         if not self.total:
             self.began_s, self.done_before = time.monotonic(), done
             self.bar.reset(self.task, total=total, completed=done, description=self.title)

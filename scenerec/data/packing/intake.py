@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from scenerec.data.packing.upright import UPRIGHT, orientation_of, to_rgb
+from scenerec.data.upright import UPRIGHT, orientation_of, to_rgb
 
 PNG_BIT_DEPTH_AT, PNG_COLOR_TYPE_AT = 24, 25
 PNG_GREY, PNG_RGB = 0, 2

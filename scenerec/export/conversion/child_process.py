@@ -1,4 +1,4 @@
-"""A module as a Python process of its own, under a cap of memory and of time, which ends with the work."""
+"""A Python module as a process of its own, under a cap of memory and of time, which ends with the work."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ _WATCH_EVERY_S = 0.05
 
 @dataclass(frozen=True)
 class ChildLimits:
-    """What the process may take."""
+    """What the process may take before it is ended."""
 
     memory_bytes: int = 4 * 2**30
-    """Resident memory; TensorFlow takes 1.2 GiB of it without a model."""
+    """Most resident memory; TensorFlow takes 1.2 GiB of it without a model."""
     time_s: float = 1800.0
-    """Wall-clock time."""
+    """Longest wall-clock time."""
 
 
 DEFAULT_LIMITS = ChildLimits()
@@ -27,15 +27,18 @@ DEFAULT_LIMITS = ChildLimits()
 
 
 class ChildError(Exception):
-    """The process did not succeed; the message says how it ended."""
+    """A process that did not succeed; the message says how it ended."""
 
 
 class LimitError(ChildError):
-    """It was ended as it went beyond a limit."""
+    """A process that was ended as it went beyond a limit."""
 
 
 def run(module: str, folder: Path, limits: ChildLimits) -> None:
-    """`python -m module folder`, without a GPU; what it writes to stderr goes to folder/stderr. Raises ChildError."""
+    """Runs `python -m module folder`, without a GPU; what the process writes to stderr goes to folder/stderr.
+
+    Raises ChildError where it does not succeed, LimitError where it goes beyond a limit.
+    """
     root = str(Path(__file__).parents[2])
     environment = {
         **os.environ,

@@ -7,7 +7,6 @@ TensorFlow's variables straight into the file.
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from tf2onnx import utils as tf2onnx_utils
 from tf2onnx.graph import Graph as Tf2OnnxGraph
 from tf2onnx.graph import Node as Tf2OnnxNode
 
+from scenerec.errors import first_line
 from scenerec.export.conversion.tf_onnx import SOFTMAX_REMOVED, ConversionError, UnsupportedOperatorsError
-from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS
+from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, NodeNames
 
 _OPSET = 18  # the newest that tf2onnx writes
 _IN_GRAPH_RANK = 1
@@ -32,13 +32,13 @@ _KEPT_APART = {"_noinline", "_XlaMustCompile"}
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
 
 Weights = dict[str, tf.Tensor]
-"""Name of a placeholder's tensor -> handle of the variable that it stands for."""
+"""Maps the name of a placeholder's tensor to the handle of the variable that it stands for."""
 
 
 def convert(
     call: Callable[[Any], Any], image_size: int, layers: Collection[str], opset: int, destination: Path
 ) -> None:
-    """Write the network graph of a TensorFlow function, its kernels in DESTINATION.data beside it.
+    """Writes the network graph of a TensorFlow function, its kernels in DESTINATION.data beside it.
 
     Args:
         call: float32 [batch, image_size, image_size, 3] -> float32 [batch, classes].
@@ -69,7 +69,7 @@ def convert(
 
 
 def hollow(function: Any) -> tuple[tf.compat.v1.GraphDef, Weights]:
-    """The graph of a concrete function, in which placeholders stand for variables of rank 2 and more."""
+    """Freezes the graph of a concrete function, with placeholders in place of variables of rank 2 and more."""
     captured = {placeholder.op.name: handle for handle, placeholder in function.graph.captures}
     graph_def = _inlinable(function.graph.as_graph_def())
     graph_def = _grappler(graph_def, [tensor.name for tensor in function.inputs], function)
@@ -129,8 +129,7 @@ def _run_tf2onnx(
                     tensors_to_rename={pixels: PIXELS, logits: LOGITS},
                 )
     except Exception as error:  # tf2onnx has no class of its own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConversionError(f"tf2onnx fails: {reason[0]}") from None
+        raise ConversionError(f"tf2onnx fails: {first_line(error)}") from None
     _check_supported(converted, layers)
     _widen_scalars(converted)
     return optimizer.optimize_graph(converted, catch_errors=True)
@@ -201,13 +200,10 @@ def _rename(model: ModelProto, weights: Weights, layers: Collection[str]) -> Wei
 
     A node that tf2onnx made itself goes by its output, or by its weights.
     """
-    taken: Counter[str] = Counter()
+    node_names = NodeNames()
 
     def name(paths: Sequence[str], kind: str) -> str:
-        layer = next(filter(None, (_layer(path, layers) for path in paths)), "")
-        wanted = f"{layer}/{kind}" if layer else kind
-        taken[wanted] += 1
-        return f"{wanted}_{taken[wanted]}" if taken[wanted] > 1 else wanted
+        return node_names.take(next(filter(None, (_layer(path, layers) for path in paths)), ""), kind)
 
     renamed = {old: name([old], "kernel") for old in weights}
     for value in model.graph.input:
@@ -241,7 +237,7 @@ def _name_batch(model: ModelProto) -> None:
 
 
 def _forget_shapes(model: ModelProto) -> None:
-    """Of what is between input and output: who needs them infers them."""
+    """Drops the shapes of what is between input and output: who needs them infers them."""
     del model.graph.value_info[:]
 
 

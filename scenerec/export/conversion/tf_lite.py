@@ -29,10 +29,10 @@ FAILURE_FILE = "failure.txt"
 """The child's explanation in one line, in its folder, where it gives no model."""
 
 
-class Request(Frozen):
+class TfLiteRequest(Frozen):
     """What the child is asked; the weights and the calibration images lie beside it."""
 
-    network: tf_onnx.Request
+    network: tf_onnx.NetworkRequest
     """Network to convert; its operator set says nothing here."""
     mean: tuple[float, float, float]
     """Mean of red, green and blue in [0, 1], which the model subtracts."""
@@ -58,7 +58,7 @@ def convert(
     """
     asked = _request(source)
     mean, std = source.preprocessing.mean, source.preprocessing.std
-    request = Request(network=asked, mean=mean, std=std, forms=tuple(forms))
+    request = TfLiteRequest(network=asked, mean=mean, std=std, forms=tuple(forms))
     state = None if isinstance(source.network, KerasNetwork | TorchNetwork) else source.network.state
     with tempfile.TemporaryDirectory(prefix="scenerec-tflite-") as temporary:
         folder = Path(temporary)
@@ -74,15 +74,17 @@ def convert(
         return {form: (folder / f"{form}.tflite").read_bytes() for form in forms}
 
 
-def _request(source: Source) -> tf_onnx.Request:
+def _request(source: Source) -> tf_onnx.NetworkRequest:
     size, network = source.preprocessing.image_size, source.network
     if isinstance(network, TorchNetwork):
         raise ModelError(f"{source.address}: TFLite is made from Keras, and only the zoo's networks have a Keras twin")
     if not isinstance(network, KerasNetwork):
-        return tf_onnx.Request(arch=network.arch, classes=network.classes, image_size=size, opset=tf_onnx.OPSETS[0])
+        return tf_onnx.NetworkRequest(
+            arch=network.arch, classes=network.classes, image_size=size, opset=tf_onnx.OPSETS[0]
+        )
     if network.path.is_dir():
         raise ModelError(f"{source.address}: TFLite is made from Keras models: save it as a .keras file")
-    return tf_onnx.Request(path=str(network.path.absolute()), image_size=size, opset=tf_onnx.OPSETS[0])
+    return tf_onnx.NetworkRequest(path=str(network.path.absolute()), image_size=size, opset=tf_onnx.OPSETS[0])
 
 
 def _with_extremes(images: np.ndarray) -> np.ndarray:

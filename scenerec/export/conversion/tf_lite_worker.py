@@ -1,4 +1,4 @@
-"""The child process of `tflite`: loads a network as a Keras model and writes it in the forms that are asked for.
+"""The child process of `tf_lite`: loads a network as a Keras model and writes it in the forms that are asked for.
 
 `python -m scenerec.export.conversion.tf_lite_worker FOLDER`: reads FOLDER/request.json and what lies beside it; writes
 FORM.tflite for each, or failure.txt.
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scenerec.errors import ModelError, ScenerecError
-from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, FAILURE_FILE, Form, Request
+from scenerec.errors import ModelError, ScenerecError, first_line
+from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, FAILURE_FILE, Form, TfLiteRequest
 from scenerec.export.conversion.tf_onnx import REQUEST_FILE, WEIGHTS_FILE
 from scenerec.export.conversion.tf_onnx_worker import load
 
@@ -20,8 +20,11 @@ import tensorflow as tf
 
 
 def main(folder: Path) -> int:
-    """Exit code 0, or 1 with FAILURE_FILE for what can be explained in one line."""
-    request = Request.model_validate_json((folder / REQUEST_FILE).read_text())
+    """Does what the request in `folder` asks for; returns the exit code.
+
+    The code is 0, or 1 with FAILURE_FILE for what can be explained in one line.
+    """
+    request = TfLiteRequest.model_validate_json((folder / REQUEST_FILE).read_text())
     try:
         network = load(request.network, folder / WEIGHTS_FILE).model
         if _ends_with_softmax(network):
@@ -34,8 +37,11 @@ def main(folder: Path) -> int:
     return 0
 
 
-def convert(network: keras.Model, request: Request, form: Form, calibration: Path) -> bytes:
-    """A TFLite file of `network`, which takes normalised float32 [batch, height, width, 3]. Raises ModelError."""
+def convert(network: keras.Model, request: TfLiteRequest, form: Form, calibration: Path) -> bytes:
+    """Converts `network`, which takes normalised float32 [batch, height, width, 3], to the content of a TFLite file.
+
+    Raises ModelError where the converter fails.
+    """
     size = network.inputs[0].shape[1] or request.network.image_size
     mean, std = np.array(request.mean) * 255, np.array(request.std) * 255
     # An integer network's input gets its type from the converter.
@@ -55,22 +61,19 @@ def convert(network: keras.Model, request: Request, form: Form, calibration: Pat
     try:
         return converter.convert()
     except Exception as error:  # of several classes
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ModelError(
-            f"TensorFlow's converter fails at {form}: {lines[0] if lines else type(error).__name__}"
-        ) from None
+        raise ModelError(f"TensorFlow's converter fails at {form}: {first_line(error)}") from None
 
 
 @keras.saving.register_keras_serializable("scenerec")
 class SplitHardSwish(keras.layers.Layer):
-    """x relu6(x + 3) / 6 in additions and multiplications.
+    """Computes x relu6(x + 3) / 6 in additions and multiplications.
 
     XNNPACK has no hard-swish in int8: with it MobileNetV3 falls into 21 pieces between slower kernels, and takes 1.4
     times as long. The divisor is a hair off 6, or the converter would put the operator together again.
     """
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """The same shape."""
+        """Returns the function of every element of `x`."""
         return tf.nn.relu6(x + 3.0) * (x * 0.16665)
 
 

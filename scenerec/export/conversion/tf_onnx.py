@@ -1,4 +1,4 @@
-"""TensorFlow to ONNX, by tf2onnx in a child process: a model becomes a network graph. Mirrors torch_onnx.
+"""TensorFlow to ONNX, by tf2onnx in a child process. torch_onnx is the counterpart for torch.
 
 No TensorFlow here: the child (`tf_onnx_worker`) imports it, under a cap of memory and of time, and ends with it.
 """
@@ -21,40 +21,51 @@ from scenerec.frozen import Frozen
 from scenerec.models import zoo
 
 OPSETS = range(18, 24)
-"""tf2onnx writes 18; onnx's own converter goes on from there."""
+"""Operator sets that can be asked for: tf2onnx writes 18; onnx's own converter goes on from there."""
 
 SOFTMAX_REMOVED = "scenerec.softmax_removed"
 """Key in the metadata of a network whose model ended with a softmax: its logits are what that was applied to."""
 
 REQUEST_FILE = "request.json"
+"""What the child is asked, in its folder."""
 WEIGHTS_FILE = "weights.safetensors"
+"""Weights of a twin, by their neutral names, in the child's folder."""
 NETWORK_FILE = "network.onnx"
+"""The network graph that the child writes, in its folder."""
 FAILURE_FILE = "failure.json"
+"""The child's explanation, in its folder, where it writes no graph."""
 
 
 class ConversionError(ModelError):
-    """tf2onnx cannot convert a model, or not within its limits."""
+    """A model that tf2onnx cannot convert, or not within its limits."""
 
 
 class UnsupportedOperatorsError(ConversionError):
     """Operators that tf2onnx has no equivalent of."""
 
 
-class Request(Frozen):
+class NetworkRequest(Frozen):
     """What the child is asked: a zoo's twin with the weights beside it, or a model's path."""
 
     arch: str | None = None
+    """Architecture of a zoo's twin."""
     classes: int | None = None
+    """Classes of the twin's head."""
     path: str | None = None
+    """File or folder of a model that is no twin."""
     image_size: int | None = None
+    """Side of the images in pixels; None where the model itself fixes it."""
     opset: int
+    """Operator set of the graph."""
 
 
 class Failure(Frozen):
     """What the child answers where there is no network."""
 
     message: str
+    """What went wrong, in a line."""
     unsupported: bool = False
+    """Whether operators are the reason that tf2onnx has no equivalent of."""
 
 
 def convert_twin(
@@ -65,7 +76,7 @@ def convert_twin(
     opset: int = 18,
     limits: ChildLimits = DEFAULT_LIMITS,
 ) -> ModelProto:
-    """The network graph (see `scenerec.export.graphs.network_graph`) of an architecture's Keras twin.
+    """Converts the Keras twin of an architecture to a network graph (see `network_graph`).
 
     Args:
         arch: name in the zoo.
@@ -81,13 +92,13 @@ def convert_twin(
         ModelError: `arch`, `image_size` or `state` do not fit together.
     """
     zoo.check_image_size(arch, image_size)
-    return _convert(Request(arch=arch, classes=classes, image_size=image_size, opset=opset), arch, state, limits)
+    return _convert(NetworkRequest(arch=arch, classes=classes, image_size=image_size, opset=opset), arch, state, limits)
 
 
 def convert_keras(
     path: Path, image_size: int | None, opset: int = 18, limits: ChildLimits = DEFAULT_LIMITS
 ) -> ModelProto:
-    """The network graph of any image classifier: a `.keras` file, or the folder of a SavedModel.
+    """Converts any image classifier to a network graph: a `.keras` file, or the folder of a SavedModel.
 
     The model takes one float32 [batch, height, width, 3] and gives one [batch, classes]. A softmax at its end is cut
     off, and SOFTMAX_REMOVED set in the metadata; any other output is taken for logits as it is. Normalisation that
@@ -106,7 +117,9 @@ def convert_keras(
     """
     if not path.exists():
         raise ModelError(f"{path}: does not exist: give a .keras file or the folder of a SavedModel")
-    return _convert(Request(path=str(path.absolute()), image_size=image_size, opset=opset), str(path), None, limits)
+    return _convert(
+        NetworkRequest(path=str(path.absolute()), image_size=image_size, opset=opset), str(path), None, limits
+    )
 
 
 def write_request(folder: Path, request: Frozen, state: Mapping[str, np.ndarray] | None) -> None:
@@ -116,7 +129,9 @@ def write_request(folder: Path, request: Frozen, state: Mapping[str, np.ndarray]
         save_file({key: np.ascontiguousarray(array) for key, array in state.items()}, folder / WEIGHTS_FILE)
 
 
-def _convert(request: Request, name: str, state: Mapping[str, np.ndarray] | None, limits: ChildLimits) -> ModelProto:
+def _convert(
+    request: NetworkRequest, name: str, state: Mapping[str, np.ndarray] | None, limits: ChildLimits
+) -> ModelProto:
     if request.opset not in OPSETS:
         raise ModelError(f"opset {request.opset}: tf2onnx writes {OPSETS[0]} to {OPSETS[-1]}")
     with tempfile.TemporaryDirectory(prefix="scenerec-tf2onnx-") as temporary:

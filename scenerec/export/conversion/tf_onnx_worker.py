@@ -10,35 +10,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenerec.errors import ModelError, ScenerecError
+from scenerec.errors import ModelError, ScenerecError, first_line
 from scenerec.export.conversion.tf_onnx import (
     FAILURE_FILE,
     NETWORK_FILE,
     REQUEST_FILE,
     WEIGHTS_FILE,
     Failure,
-    Request,
+    NetworkRequest,
     UnsupportedOperatorsError,
 )
 
 
 @dataclass(frozen=True)
-class Source:
+class LoadedModel:
     """A model in TensorFlow."""
 
     call: Callable[[Any], Any]
-    """float32 [batch, height, width, 3] -> [batch, classes], traceable."""
+    """Function of the model, traceable: float32 [batch, height, width, 3] -> [batch, classes]."""
     image_size: int
-    """In pixels."""
+    """Side of the images, in pixels."""
     layers: frozenset[str]
-    """Names of its layers, where it knows them."""
+    """Names of the model's layers; empty where it does not know them."""
     model: Any
-    """What the variables live with."""
+    """Object that the variables live with."""
 
 
 def main(folder: Path) -> int:
-    """Exit code 0, or 1 with FAILURE_FILE for what can be explained in one line."""
-    request = Request.model_validate_json((folder / REQUEST_FILE).read_text())
+    """Does what the request in `folder` asks for; returns the exit code.
+
+    The code is 0, or 1 with FAILURE_FILE for what can be explained in one line.
+    """
+    request = NetworkRequest.model_validate_json((folder / REQUEST_FILE).read_text())
     try:
         source = load(request, folder / WEIGHTS_FILE)
         from scenerec.export.conversion import tf_hollow
@@ -51,8 +54,11 @@ def main(folder: Path) -> int:
     return 0
 
 
-def load(request: Request, weights: Path) -> Source:
-    """Raises ModelError."""
+def load(request: NetworkRequest, weights: Path) -> LoadedModel:
+    """Loads the model of a request, whose weights are in a file.
+
+    Raises ModelError where it is no classifier of images.
+    """
     if request.arch is not None:
         return _load_twin(request, weights)
     assert request.path is not None
@@ -60,39 +66,40 @@ def load(request: Request, weights: Path) -> Source:
     return (_load_saved_model if path.is_dir() else _load_keras)(path, request.image_size)
 
 
-def _load_twin(request: Request, weights: Path) -> Source:
+def _load_twin(request: NetworkRequest, weights: Path) -> LoadedModel:
     from safetensors.numpy import load_file
 
-    from scenerec.models import keras_twin, tf_model, torch_model
+    from scenerec.models import tf_model, torch_model
+    from scenerec.models.keras_twin.builder import twin
 
     assert request.arch is not None and request.classes is not None and request.image_size is not None
     network = torch_model.build(request.arch, request.classes, seed=0)
-    model = keras_twin.twin(network, request.image_size, name=request.arch)
+    model = twin(network, request.image_size, name=request.arch)
     del network
     tf_model.load_state(model, load_file(weights))
-    return Source(lambda images: model(images, training=False), request.image_size, _layer_names(model), model)
+    return LoadedModel(lambda images: model(images, training=False), request.image_size, _layer_names(model), model)
 
 
-def _load_keras(path: Path, image_size: int | None) -> Source:
+def _load_keras(path: Path, image_size: int | None) -> LoadedModel:
     import keras
 
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras has no class of its own
-        raise ModelError(f"Keras does not load it: {_first_line(error)}") from None
+        raise ModelError(f"Keras does not load it: {first_line(error)}") from None
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     dtypes = [tensor.dtype for tensor in model.inputs]
     size = _image_size(shapes, dtypes, [tuple(tensor.shape) for tensor in model.outputs], image_size)
-    return Source(lambda images: model(images, training=False), size, _layer_names(model), model)
+    return LoadedModel(lambda images: model(images, training=False), size, _layer_names(model), model)
 
 
-def _load_saved_model(path: Path, image_size: int | None) -> Source:
+def _load_saved_model(path: Path, image_size: int | None) -> LoadedModel:
     import tensorflow as tf
 
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # of several classes
-        raise ModelError(f"TensorFlow does not load it: {_first_line(error)}") from None
+        raise ModelError(f"TensorFlow does not load it: {first_line(error)}") from None
     if "serving_default" not in loaded.signatures:
         found = ", ".join(loaded.signatures) or "none"
         raise ModelError(f"the SavedModel has no signature serving_default, but {found}: save it with model.export")
@@ -105,7 +112,7 @@ def _load_saved_model(path: Path, image_size: int | None) -> Source:
         image_size,
     )
     (input_name,), (output_name,) = inputs, outputs
-    return Source(lambda images: signature(**{input_name: images})[output_name], size, frozenset(), loaded)
+    return LoadedModel(lambda images: signature(**{input_name: images})[output_name], size, frozenset(), loaded)
 
 
 def _image_size(
@@ -134,13 +141,8 @@ def _axes(shape: tuple[int | None, ...]) -> str:
 
 
 def _layer_names(model: Any) -> frozenset[str]:
-    """Of all its layers, those of nested models included."""
+    """Names all layers of the model, those of nested models included."""
     return frozenset(layer.name for layer in model._flatten_layers(include_self=False))
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 if __name__ == "__main__":

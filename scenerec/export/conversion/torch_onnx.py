@@ -1,10 +1,9 @@
-"""PyTorch to ONNX, by torch.export: a module becomes a network graph. Mirrors tf_onnx."""
+"""Torch to ONNX, by torch.export. tf_onnx is the counterpart for TensorFlow."""
 
 import io
 import logging
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
@@ -13,11 +12,11 @@ from onnx import ModelProto, ValueInfoProto
 from torch import nn
 from torch.onnx.errors import OnnxExporterError
 
-from scenerec.errors import ModelError
-from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, check_network
+from scenerec.errors import ModelError, first_line
+from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, NodeNames, check_network
 
 OPSETS = range(18, 24)
-"""What torch's exporter writes."""
+"""Operator sets that torch's exporter writes."""
 
 _TRACED_BATCH = 2  # torch.export takes 0 and 1 for constants
 _AXES = ({0: torch.export.Dim(BATCH)},)
@@ -30,7 +29,7 @@ class UnsupportedOperatorsError(ModelError):
 
 
 def convert(network: nn.Module, image_size: int, opset: int = 18) -> ModelProto:
-    """The network graph (see `scenerec.export.graphs.network_graph`) of a module.
+    """Converts a module to a network graph (see `network_graph`).
 
     Nodes are named MODULE/OPERATOR and weights by their `state_dict` names, so that the same module always gives the
     same bytes. BatchNorm is folded into convolutions. The module is left in evaluation mode.
@@ -68,7 +67,10 @@ def convert(network: nn.Module, image_size: int, opset: int = 18) -> ModelProto:
 
 
 def trace(network: nn.Module, image_size: int) -> torch.export.ExportedProgram:
-    """The module's operators in evaluation mode, for any batch size. Raises ModelError where it cannot be traced."""
+    """Traces the module's operators in evaluation mode, for any batch size.
+
+    Raises ModelError where the module cannot be traced.
+    """
     network.eval()
     example = torch.zeros(_TRACED_BATCH, 3, image_size, image_size)
     with _silence():
@@ -77,7 +79,7 @@ def trace(network: nn.Module, image_size: int) -> torch.export.ExportedProgram:
         except Exception as error:  # torch.export has no class of its own, and the module runs code of anyone
             raise ModelError(
                 f"{type(network).__name__} cannot be traced for [batch, 3, {image_size}, {image_size}]: "
-                f"{_first_line(error)}: make its forward free of branches on values and of fixed batch sizes"
+                f"{first_line(error)}: make its forward free of branches on values and of fixed batch sizes"
             ) from None
 
 
@@ -88,7 +90,7 @@ def _explain(program: torch.export.ExportedProgram, error: OnnxExporterError) ->
         reason = reason.__cause__
     found = _MISSING_OPERATOR.search(str(reason))
     if not found:
-        return ModelError(f"torch.onnx.export failed: {_first_line(reason)}")
+        return ModelError(f"torch.onnx.export failed: {first_line(reason)}")
     operator = ".".join(found.groups())
     users = sorted({_module_path(node) for node in _nodes_of(program, operator)})
     where = f" (in {', '.join(users)})" if users else ""
@@ -115,15 +117,13 @@ def _module_path(node: torch.fx.Node) -> str:
 def _name_nodes(model: ModelProto) -> None:
     """MODULE/OPERATOR, numbered where a module has several: torch's own names hold counters of the whole process."""
     weights = {tensor.name for tensor in model.graph.initializer}
-    taken: Counter[str] = Counter()
+    names = NodeNames()
     for node in model.graph.node:
         owners = [name.rpartition(".")[0] for name in node.input if name in weights and "." in name]
         scopes = next((entry.value for entry in node.metadata_props if entry.key.endswith("name_scopes")), "")
         # The weight tells the convolution that BatchNorm was folded into; the scope would name the BatchNorm.
         module = owners[0] if owners else _innermost(scopes)
-        name = f"{module}/{node.op_type}" if module else node.op_type
-        taken[name] += 1
-        node.name = f"{name}_{taken[name]}" if taken[name] > 1 else name
+        node.name = names.take(module, node.op_type)
 
 
 def _innermost(scopes: str) -> str:
@@ -155,8 +155,3 @@ def _silence() -> Iterator[None]:
     finally:
         for name, before in disabled.items():
             logging.getLogger(name).disabled = before
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -13,7 +13,9 @@ from scenerec.export.graphs import network_graph, optimize
 from scenerec.export.job import ExportJob, Product
 from scenerec.export.reference import open_reference
 from scenerec.export.verification import compare, gate, golden_of, verification_images
-from scenerec.inference.bundles.bundle import Bundle, BundleInfo, Precision, Route
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import BundleInfo, Route
+from scenerec.inference.bundles.precision import Precision
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.predictor import Predictor
 

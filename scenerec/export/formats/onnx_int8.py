@@ -9,7 +9,8 @@ from scenerec.export.job import ExportJob, Product
 from scenerec.export.options import Options
 from scenerec.export.quantization import int8_search
 from scenerec.export.verification import gate
-from scenerec.inference.bundles.bundle import Bundle, Precision
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.precision import Precision
 
 _KINDS: dict[str, Literal["static", "dynamic"]] = {"int8": "static", "int8-dynamic": "dynamic"}
 

@@ -10,7 +10,7 @@ from scenerec.export.conversion import tf_onnx, torch_onnx
 from scenerec.export.job import ExportJob
 from scenerec.export.options import Options, RouteChoice
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
-from scenerec.inference.bundles.bundle import Route
+from scenerec.inference.bundles.info import Route
 from scenerec.inference.predictors.onnx_predictor import open_session
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.torch_predictor import TorchPredictor, build

@@ -9,7 +9,8 @@ from scenerec.export.job import ExportJob, Product
 from scenerec.export.quantization import tflite_ladder
 from scenerec.export.reference import open_reference
 from scenerec.export.verification import compare, golden_of, verification_images
-from scenerec.inference.bundles.bundle import TFLITE_FILE, Bundle, BundleInfo, TensorContract
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import TFLITE_FILE, BundleInfo, TensorContract
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 
 

@@ -10,70 +10,81 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 from onnxscript import ir
-from onnxscript.rewriter import pattern, rewrite
+from onnxscript.rewriter import rewrite
+from onnxscript.rewriter.pattern import OpsetPatternBuilder, RewriteRule, RewriteRuleSet, Var
 
 _RELATIVE_TOLERANCE = 1e-5
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 class HardSigmoid:
-    """clip(x + 3, 0, 6) / 6."""
+    """Finds clip(x + 3, 0, 6) / 6, and makes it HardSigmoid."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, three: Any, low: Any, high: Any, sixth: Any) -> Any:
-        """As Keras computes it."""
+    def pattern(
+        op: OpsetPatternBuilder,
+        x: Var,
+        three: Var,
+        low: Var,
+        high: Var,
+        sixth: Var,
+    ) -> object:
+        """Spells the function as Keras computes it."""
         return op.Mul(op.Clip(op.Add(x, three), low, high), sixth, _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, three: Any, low: Any, high: Any, sixth: Any, **_: Any) -> bool:
-        """The constants."""
+    def check(context: object, three: ir.Value, low: ir.Value, high: ir.Value, sixth: ir.Value, **_: object) -> bool:
+        """Whether the constants are those of the function."""
         return _is(three, 3) and _is(low, 0) and _is(high, 6) and _is(sixth, 1 / 6)
 
     @staticmethod
-    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
-        """One operator."""
+    def rewrite(op: Any, x: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
+        """Computes the same by one operator."""
         return op.HardSigmoid(x, alpha=1 / 6, beta=0.5, _name=_name(fused, "HardSigmoid"))
 
 
 class HardSwish:
-    """x HardSigmoid(x); onnxruntime takes it apart again, other runtimes have it as one operator."""
+    """Finds x HardSigmoid(x), and makes it HardSwish.
+
+    onnxruntime takes it apart again; other runtimes have it as one operator.
+    """
 
     @staticmethod
-    def pattern(op: Any, x: Any) -> Any:
-        """HardSigmoid is fused already."""
+    def pattern(op: OpsetPatternBuilder, x: Var) -> object:
+        """Spells the function with HardSigmoid fused already."""
         return op.Mul(x, op.HardSigmoid(x, _allow_other_attributes=True, _outputs=["gate"]), _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, gate: ir.Value, **_: Any) -> bool:
-        """The slope and offset of HardSwish."""
+    def check(context: object, gate: ir.Value, **_: object) -> bool:
+        """Whether HardSigmoid has the slope and offset that HardSwish has."""
         node = gate.producer()
         assert node is not None
         slope, offset = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
         return math.isclose(slope, 1 / 6, rel_tol=_RELATIVE_TOLERANCE) and offset == 0.5
 
     @staticmethod
-    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
-        """One operator."""
+    def rewrite(op: Any, x: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
+        """Computes the same by one operator."""
         return op.HardSwish(x, _name=_name(fused, "HardSwish"))
 
 
 class Gelu:
-    """0.5 x (1 - erf(-x √0.5)), which is Keras's exact GELU with its erfc spelt out."""
+    """Finds Keras's exact GELU, 0.5 x (1 - erf(-x √0.5)), and makes it the form that runtimes know."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, half: Any, one: Any, root: Any) -> Any:
-        """As Keras computes it."""
+    def pattern(op: OpsetPatternBuilder, x: Var, half: Var, one: Var, root: Var) -> object:
+        """Spells the function as Keras computes it."""
         erfc = op.Sub(one, op.Erf(op.Mul(op.Neg(x), root)))
         return op.Mul(op.Mul(half, x), erfc, _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, half: Any, one: Any, root: Any, **_: Any) -> bool:
-        """The constants."""
+    def check(context: object, half: ir.Value, one: ir.Value, root: ir.Value, **_: object) -> bool:
+        """Whether the constants are those of the function."""
         return _is(half, 0.5) and _is(one, 1) and _is(root, math.sqrt(0.5))
 
     @staticmethod
-    def rewrite(op: Any, x: Any, fused: ir.Value, **_: Any) -> Any:
-        """x (1 + erf(x / √2)) 0.5: the form that runtimes know; the operator itself is of opset 20."""
+    def rewrite(op: Any, x: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
+        """Computes x (1 + erf(x / √2)) 0.5, which runtimes fuse themselves: the operator itself is of opset 20."""
         name = _name(fused, "Gelu")
         erf = op.Erf(op.Div(x, op.Constant(value_float=math.sqrt(2)), _name=name), _name=name)
         raised = op.Add(erf, op.Constant(value_float=1.0), _name=name)
@@ -84,13 +95,15 @@ class _LayerNormalization:
     """With s = scale / √(variance + ε): x s + (bias - mean s), over the last axis, or over the channels of images."""
 
     @staticmethod
-    def check(context: Any, axis: Any, epsilon: Any, **arrays: Any) -> bool:
+    def check(context: object, axis: ir.Value, epsilon: ir.Value, **arrays: ir.Value) -> bool:
         """One scale and one bias for each element of the axis."""
         vectors = [_along(arrays[name], axis) for name in ("scale", "bias") if name in arrays]
         return _scalar(epsilon) is not None and all(vector is not None for vector in vectors)
 
     @staticmethod
-    def rewrite(op: Any, x: Any, axis: Any, epsilon: Any, fused: ir.Value, **arrays: Any) -> Any:
+    def rewrite(
+        op: Any, x: ir.Value, axis: ir.Value, epsilon: ir.Value, fused: ir.Value, **arrays: ir.Value
+    ) -> ir.Value:
         """One operator; channels go to the end and back, by transposes that meet others."""
         vectors = [
             op.Constant(value=ir.tensor(_along(arrays[name], axis))) for name in ("scale", "bias") if name in arrays
@@ -103,7 +116,7 @@ class _LayerNormalization:
         )
 
 
-def _scaled(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> tuple[Any, Any]:
+def _scaled(op: OpsetPatternBuilder, x: Var, axis: Var, epsilon: Var, scale: Var) -> tuple[Var, Var]:
     """x s, and -mean s."""
     mean = op.ReduceMean(x, axis, _allow_other_attributes=True)
     deviation = op.Sub(x, mean)
@@ -113,44 +126,51 @@ def _scaled(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> tuple[Any, 
 
 
 class LayerNormalization(_LayerNormalization):
-    """x s + (bias - mean s)."""
+    """Finds a layer normalisation, x s + (bias - mean s), and makes it one operator."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any, bias: Any) -> Any:
-        """As Keras computes it."""
+    def pattern(
+        op: OpsetPatternBuilder,
+        x: Var,
+        axis: Var,
+        epsilon: Var,
+        scale: Var,
+        bias: Var,
+    ) -> object:
+        """Spells the function as Keras computes it."""
         scaled, offset = _scaled(op, x, axis, epsilon, scale)
         return op.Add(scaled, op.Add(offset, bias), _outputs=["fused"])
 
 
 class UnbiasedLayerNormalization(_LayerNormalization):
-    """x s - mean s: TensorFlow drops a bias that is zero."""
+    """Finds a layer normalisation without its bias, x s - mean s: TensorFlow drops one that is zero."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, axis: Any, epsilon: Any, scale: Any) -> Any:
-        """As Keras computes it."""
+    def pattern(op: OpsetPatternBuilder, x: Var, axis: Var, epsilon: Var, scale: Var) -> object:
+        """Spells the function as Keras computes it."""
         scaled, offset = _scaled(op, x, axis, epsilon, scale)
         return op.Add(scaled, offset, _outputs=["fused"])
 
 
 class ChannelShuffle:
-    """ShuffleNet's permutation of channels, between NHWC reshapes: to NCHW ones."""
+    """Finds ShuffleNet's permutation of channels between NHWC reshapes, and makes them NCHW ones."""
 
     @staticmethod
-    def pattern(op: Any, x: Any, split: Any, merged: Any) -> Any:
-        """[n, c, h, w] -> [n, h, w, c]; groups split, swapped, merged."""
+    def pattern(op: OpsetPatternBuilder, x: Var, split: Var, merged: Var) -> object:
+        """Spells the permutation: [n, c, h, w] to [n, h, w, c]; groups split, swapped, merged."""
         nhwc = op.Transpose(x, perm=_TO_NHWC)
         swapped = op.Transpose(op.Reshape(nhwc, split), perm=(0, 1, 2, 4, 3))
         return op.Reshape(swapped, merged, _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, split: Any, merged: Any, **_: Any) -> bool:
-        """The channels alone are split."""
+    def check(context: object, split: ir.Value, merged: ir.Value, **_: object) -> bool:
+        """Whether the channels alone are split."""
         axes, whole = _integers(split), _integers(merged)
         return len(axes) == 5 and len(whole) == 4 and axes[:3] == whole[:3] and axes[3] * axes[4] == whole[3]
 
     @staticmethod
-    def rewrite(op: Any, x: Any, split: Any, fused: ir.Value, **_: Any) -> Any:
-        """The same on [n, c, h, w], then one transpose, which meets its inverse further down."""
+    def rewrite(op: Any, x: ir.Value, split: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
+        """Computes the same on [n, c, h, w], then transposes, which meets its inverse further down."""
         name = _name(fused, "ChannelShuffle")
         batch, height, width, groups, channels = _integers(split)
         shape = op.Constant(value_ints=[batch, groups, channels, height, width])
@@ -160,17 +180,20 @@ class ChannelShuffle:
 
 
 class PaddedMaxPool:
-    """The maximum over windows of what is padded with zeros and nowhere negative: zeros do not win, as -∞ would not."""
+    """Finds a maximum over windows of what is padded with zeros and nowhere negative, and lets the pool pad.
+
+    Zeros do not win there, as -∞ would not.
+    """
 
     @staticmethod
-    def pattern(op: Any, x: Any, amounts: Any) -> Any:
-        """A pad apart, which the pool has itself in ONNX."""
+    def pattern(op: OpsetPatternBuilder, x: Var, amounts: Var) -> object:
+        """Spells a pad apart from the pool."""
         padded = op.Pad(x, amounts, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["padded"])
         return op.MaxPool(padded, _allow_other_attributes=True, _outputs=["fused"])
 
     @staticmethod
-    def check(context: Any, x: ir.Value, amounts: ir.Value, padded: ir.Value, fused: ir.Value) -> bool:
-        """Constant zeros, on the sides of the image alone, and fewer than a window has pixels."""
+    def check(context: object, x: ir.Value, amounts: ir.Value, padded: ir.Value, fused: ir.Value) -> bool:
+        """Whether constant zeros are added on the sides of the image alone, and fewer than a window has pixels."""
         pad, pool = padded.producer(), fused.producer()
         assert pad is not None and pool is not None
         sides, window = _integers(amounts), pool.attributes.get_ints("kernel_shape") or ()
@@ -188,8 +211,8 @@ class PaddedMaxPool:
         )
 
     @staticmethod
-    def rewrite(op: Any, x: ir.Value, amounts: ir.Value, fused: ir.Value, **_: Any) -> Any:
-        """The pool pads."""
+    def rewrite(op: Any, x: ir.Value, amounts: ir.Value, fused: ir.Value, **_: object) -> ir.Value:
+        """Computes the same by a pool that pads."""
         pool = fused.producer()
         assert pool is not None
         sides = _integers(amounts)
@@ -206,14 +229,17 @@ _FUSIONS = (
     ChannelShuffle,
     PaddedMaxPool,
 )
-_RULES = pattern.RewriteRuleSet(
-    [pattern.RewriteRule(fusion.pattern, fusion.rewrite, fusion.check, name=fusion.__name__) for fusion in _FUSIONS],
+_RULES = RewriteRuleSet(
+    [RewriteRule(fusion.pattern, fusion.rewrite, fusion.check, name=fusion.__name__) for fusion in _FUSIONS],
     commute=True,
 )
 
 
 def fuse(model: ModelProto) -> ModelProto:
-    """A copy with all patterns replaced; new nodes are named MODULE/OPERATOR after the last of what they replace."""
+    """Copies a model with all patterns replaced.
+
+    New nodes are named MODULE/OPERATOR after the last of what they replace.
+    """
     return rewrite(model, _RULES)
 
 

@@ -4,6 +4,7 @@ A *network graph* is an ONNX model with one input, `pixels`: float32 [batch, 3, 
 output, `logits`: float32 [batch, classes]; `batch` is symbolic.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +12,37 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from scenerec.errors import ModelError
-from scenerec.inference.bundles.bundle import ONNX_FILE, Preprocessing, TensorContract
+from scenerec.inference.bundles.info import ONNX_FILE, Preprocessing, TensorContract
 
 BATCH = "batch"
+"""Name of the axis that counts images."""
 PIXELS = "pixels"
+"""Name of a network graph's input: normalised pixels."""
 IMAGES = "images"
+"""Name of a complete graph's input: photographs in bytes."""
 LOGITS = "logits"
+"""Name of the output with logits."""
 PROBABILITIES = "probabilities"
+"""Name of the output with probabilities."""
 
 OWN_PREFIX = "scenerec."
-"""Of the names of the nodes and values that `complete` adds."""
+"""Beginning of the names of the nodes and values that `complete` adds."""
 
 ONNX_DATA_FILE = "model.onnx.data"
+"""Name of the file with the weights that do not fit into the model's."""
 PROTOBUF_BYTES = 2_000_000_000
-"""Of weights that go into one protobuf message, whose limit is 2 GiB."""
+"""Most bytes of weights that go into one protobuf message, whose limit is 2 GiB."""
 _EXTERNAL_FROM_BYTES = 1024
 
 
 def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
-    """A copy of a network graph that answers with probabilities and logits, in this order.
+    """Copies a network graph, and lets the copy answer with probabilities and logits, in this order.
 
     Where `preprocessing.in_graph`, its input is `images`: uint8 RGB [batch, height, width, 3], which it normalises;
     else it stays `pixels`. Raises ModelError where `network` is not a network graph.
     """
     check_network(network)
-    model = ModelProto()
-    model.CopyFrom(network)
+    model = copy_of(network)
     graph = model.graph
     size, classes = preprocessing.image_size, axes(graph.output[0])[1]
     if preprocessing.in_graph:
@@ -100,26 +106,32 @@ def check_network(network: ModelProto) -> None:
 
 
 def contracts(model: ModelProto) -> tuple[tuple[TensorContract, ...], tuple[TensorContract, ...]]:
-    """Inputs and outputs of a graph, in its order."""
+    """Describes the inputs and the outputs of a graph, each in its order."""
     inputs, outputs = model.graph.input, model.graph.output
     return tuple(_contract(value) for value in inputs), tuple(_contract(value) for value in outputs)
 
 
 def axes(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
-    """The shape of an input or output: lengths, or names of axes of any length ("?" for one without a name)."""
+    """Returns the shape of an input or output: lengths, or names of axes of any length ("?" for one without a name)."""
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
 
 
 def fix_batch(model: ModelProto, batch: int) -> ModelProto:
-    """A copy with `batch` in place of the symbolic axis, for runtimes that take fixed shapes only."""
-    fixed = ModelProto()
-    fixed.CopyFrom(model)
+    """Copies a model with `batch` in place of the symbolic axis, for runtimes that take fixed shapes only."""
+    fixed = copy_of(model)
     for value in (*fixed.graph.input, *fixed.graph.output, *fixed.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param == BATCH:
                 dim.dim_value = batch
     return fixed
+
+
+def copy_of(model: ModelProto) -> ModelProto:
+    """Returns a copy that can be changed without changing `model`."""
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    return copied
 
 
 def save(model: ModelProto, folder: Path, largest_bytes: int = PROTOBUF_BYTES) -> list[Path]:
@@ -136,18 +148,31 @@ def save(model: ModelProto, folder: Path, largest_bytes: int = PROTOBUF_BYTES) -
 
 
 def weight_bytes(model: ModelProto) -> int:
-    """Size of the initializers' data, which is nearly all of a model."""
+    """Counts the bytes of the initializers' data, which is nearly all of a model."""
     return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
 
 
 def opset_of(model: ModelProto) -> int:
-    """Version of the standard operator set that the model uses."""
+    """Returns the version of the standard operator set that the model uses."""
     return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
 
 
 def module_of(node: NodeProto) -> str:
-    """Path of the module that a node comes from: node names are MODULE/OPERATOR; "" for none."""
+    """Returns the path of the module that a node comes from, as its name MODULE/OPERATOR tells; "" for none."""
     return node.name.rpartition("/")[0]
+
+
+class NodeNames:
+    """Names for the nodes of one graph: MODULE/OPERATOR, numbered from the second on where a module has several."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def take(self, module: str, operator: str) -> str:
+        """Returns the next name for an operator of a module; "" is no module."""
+        name = f"{module}/{operator}" if module else operator
+        self._taken[name] += 1
+        return f"{name}_{self._taken[name]}" if self._taken[name] > 1 else name
 
 
 def _contract(value: onnx.ValueInfoProto) -> TensorContract:

@@ -16,11 +16,11 @@ from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
 from onnxruntime import GraphOptimizationLevel
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxscript import ir
-from onnxscript.rewriter import pattern
+from onnxscript.rewriter.pattern import OpsetPatternBuilder, RewriteRule, RewriteRuleSet, Var
 
-from scenerec.errors import ModelError
+from scenerec.errors import ModelError, first_line
 from scenerec.export.graphs.fusions import fuse
-from scenerec.export.graphs.network_graph import OWN_PREFIX, module_of
+from scenerec.export.graphs.network_graph import OWN_PREFIX, NodeNames, copy_of, module_of
 
 _ROUNDS = 4
 _FLOAT16_MAX = 65504.0
@@ -29,15 +29,13 @@ _KEPT_FLOAT = ("Softmax", "LayerNormalization")
 
 
 def clean(network: ModelProto) -> ModelProto:
-    """The same graph in fewer operators of the standard set, so that any runtime gains.
+    """Rewrites a network graph in fewer operators of the standard set, so that any runtime gains.
 
     Constants are folded (kernels into their final layout, shapes), BatchNorm and padding go into the convolutions,
     transposes meet and cancel (onnxruntime's basic level, onnxslim); see `fusions` for the rest. Nodes
     keep names of the form MODULE/OPERATOR.
     """
-    model = ModelProto()
-    model.CopyFrom(network)
-    model = onnxslim.slim(_optimized(model, GraphOptimizationLevel.ORT_ENABLE_BASIC))
+    model = onnxslim.slim(_optimized(copy_of(network), GraphOptimizationLevel.ORT_ENABLE_BASIC))
     for _ in range(_ROUNDS):  # fusions let transposes meet, and the other way round
         before = _operators(model)
         model = _optimized(fuse(model), GraphOptimizationLevel.ORT_ENABLE_BASIC)
@@ -49,14 +47,12 @@ def clean(network: ModelProto) -> ModelProto:
 
 
 def half(model: ModelProto) -> ModelProto:
-    """A copy that computes in float16: half the size, and fast on GPUs (a CPU computes it in float32).
+    """Copies a model so that it computes in float16: half the size, and fast on GPUs (a CPU computes in float32).
 
     Inputs and outputs keep their types. Softmax, LayerNormalization, and what `graph.complete` added stay in float32.
     """
-    copied = ModelProto()
-    copied.CopyFrom(model)
     converted = convert_float_to_float16(
-        copied,
+        copy_of(model),
         max_finite_val=_FLOAT16_MAX,
         keep_io_types=True,
         op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_KEPT_FLOAT],
@@ -67,15 +63,13 @@ def half(model: ModelProto) -> ModelProto:
 
 
 def offline(model: ModelProto, this_machine: bool = False) -> ModelProto:
-    """The graph as onnxruntime's CPU provider optimises it, so that a session opens without doing so again.
+    """Optimises a graph as onnxruntime's CPU provider does, so that a session opens without doing so again.
 
     It holds operators of onnxruntime's own (such as FusedConv), which no other runtime knows. With `this_machine` also
     layouts made for this machine's vector instructions, which run nowhere else as fast, or at all.
     """
-    copied = ModelProto()
-    copied.CopyFrom(model)
     level = GraphOptimizationLevel.ORT_ENABLE_ALL if this_machine else GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    return _optimized(copied, level)
+    return _optimized(copy_of(model), level)
 
 
 def _optimized(model: ModelProto, level: GraphOptimizationLevel) -> ModelProto:
@@ -92,23 +86,23 @@ def _optimized(model: ModelProto, level: GraphOptimizationLevel) -> ModelProto:
         try:
             onnxruntime.InferenceSession(before, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an error class for each of its codes
-            raise ModelError(f"onnxruntime does not load the graph: {str(error).strip().splitlines()[0]}") from None
+            raise ModelError(f"onnxruntime does not load the graph: {first_line(error)}") from None
         optimized = onnx.load(after)
     _keep_used_domains(optimized)
     onnx.helper.set_model_props(optimized, properties)
     return optimized
 
 
-def _round_trip(op: Any, x: Any) -> Any:
+def _round_trip(op: OpsetPatternBuilder, x: Var) -> object:
     """What the conversion leaves between two operators that stay in float32."""
     return op.Cast(op.Cast(x, to=TensorProto.FLOAT16), to=TensorProto.FLOAT)
 
 
-def _unrounded(op: Any, x: Any) -> Any:
+def _unrounded(op: Any, x: ir.Value) -> ir.Value:
     return op.Identity(x)
 
 
-_ROUND_TRIPS = pattern.RewriteRuleSet([pattern.RewriteRule(_round_trip, _unrounded, remove_nodes=False)])
+_ROUND_TRIPS = RewriteRuleSet([RewriteRule(_round_trip, _unrounded, remove_nodes=False)])
 
 
 def _without_round_trips(model: ModelProto) -> ModelProto:
@@ -136,11 +130,9 @@ def _operators(model: ModelProto) -> Counter[str]:
 def _name_nodes(model: ModelProto, network: ModelProto) -> None:
     """MODULE/OPERATOR, after the modules of `network`: by the name of the node, else of what it computes."""
     modules = {output: module_of(node) for node in network.graph.node for output in node.output}
-    known, taken = set(modules.values()), Counter[str]()
+    known, names = set(modules.values()), NodeNames()
     for node in model.graph.node:
         module = module_of(node)
         if not module or module not in known:
             module = modules.get(node.output[0], "")
-        name = f"{module}/{node.op_type}" if module else node.op_type
-        taken[name] += 1
-        node.name = f"{name}_{taken[name]}" if taken[name] > 1 else name
+        node.name = names.take(module, node.op_type)

@@ -1,4 +1,4 @@
-"""Which nodes of a graph each execution provider of onnxruntime takes, and which fall back to the CPU.
+"""Which nodes of a graph each execution provider of onnxruntime takes, and which ones fall back to the CPU.
 
 An estimate from the documented tables, without the hardware. Sources, as of October 2026:
 CUDA: docs/OperatorKernels.md of microsoft/onnxruntime. TensorRT: docs/operators.md of onnx/onnx-tensorrt (TensorRT 10).
@@ -18,20 +18,20 @@ from scenerec.export.graphs.network_graph import BATCH, axes, module_of
 
 @dataclass(frozen=True)
 class Provider:
-    """One execution provider."""
+    """An execution provider of onnxruntime, and what it takes."""
 
     name: str
-    """As onnxruntime calls it, without ExecutionProvider."""
+    """Name of the provider in onnxruntime, without ExecutionProvider."""
     operators: frozenset[str] | None
-    """Standard operators that it takes; None for all."""
+    """Standard operators that the provider takes; None for all."""
     contrib: frozenset[str] = frozenset()
-    """Operators of the domain com.microsoft that it takes."""
+    """Operators of the domain com.microsoft that the provider takes."""
     fixed_shapes: bool = False
-    """It takes nothing of a graph with an open batch axis."""
+    """Whether the provider takes nothing of a graph with an open batch axis."""
     bytes_in: bool = True
-    """It takes nodes whose input is the uint8 image."""
+    """Whether the provider takes nodes whose input is the uint8 image."""
     note: str = ""
-    """What else decides."""
+    """What else decides, for people."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ class FallBack:
     """Nodes of one operator that a provider leaves to the CPU."""
 
     operator: str
+    """Name of the operator."""
     nodes: int
+    """How many of the operator's nodes fall back."""
     modules: tuple[str, ...]
-    """Paths of the modules that they come from, in order."""
+    """Paths of the modules that the nodes come from, in order."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,24 @@ class Support:
     """What a provider makes of a graph."""
 
     provider: str
+    """Name of the provider."""
     nodes: int
+    """How many nodes the graph has, constants left out."""
     taken: int
+    """How many of the nodes the provider takes."""
     fall_back: tuple[FallBack, ...]
-    """The most frequent first."""
+    """Nodes that the provider leaves to the CPU, the most frequent operator first."""
     note: str
+    """What else decides, for people."""
 
     @property
     def share(self) -> float:
-        """Of the nodes that it takes."""
+        """Share of the nodes that the provider takes."""
         return self.taken / self.nodes if self.nodes else 1.0
 
 
 def support(model: ModelProto) -> tuple[Support, ...]:
-    """What each provider makes of `model`."""
+    """Estimates what each provider makes of `model`."""
     return tuple(_support(provider, model) for provider in PROVIDERS)
 
 
@@ -179,3 +185,4 @@ PROVIDERS = (
         note="takes the heavy ones; ReLU and Clip are fused into convolutions",
     ),
 )
+"""Every provider that is estimated."""

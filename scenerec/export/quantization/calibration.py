@@ -15,14 +15,17 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import CalibraterBase, HistogramCalibrater, TensorsData, create_calibrator
 
 Method = Literal["minmax", "99.9", "99.99", "99.999"]
-"""The whole range, or the middle so many percent of the values. onnxruntime's entropy method gives minmax's scales."""
+"""How ranges are found: the whole range, or the middle so many percent of the values.
+
+onnxruntime's entropy method gives minmax's scales.
+"""
 
 # The calibrators keep every activation of what they are given at once: ResNet-50's are 90 MB an image.
 _IMAGES_AT_ONCE = 2
 
 
 class Calibration:
-    """One graph over calibration images; each method reads them once, at its first use.
+    """Activations of one graph over calibration images; each method reads them once, at its first use.
 
     Args:
         model: a graph in float32, its shapes inferred.
@@ -34,7 +37,7 @@ class Calibration:
         self.model, self.inputs, self.op_types = model, inputs, op_types
 
     def ranges(self, method: Method) -> TensorsData:
-        """Lowest and highest value of every tensor, by `method`."""
+        """Returns the lowest and the highest value of every tensor, by `method`."""
         if method == "minmax":
             return self._minmax
         collector = self._histograms.collector

@@ -34,6 +34,7 @@ from scenerec.inference.evaluation.torch_images import Preparation, image_batche
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 Say = Callable[[str], None]
+"""Hears of each recipe in a line."""
 
 _SCOPES: tuple[Scope, ...] = ("all", "all-but-stem", "layers-10k", "layers-50k")
 _METHODS: tuple[Method, ...] = ("minmax", "99.999", "99.99", "99.9")
@@ -47,21 +48,23 @@ class Settings:
     """What is searched, and what passes."""
 
     kind: Literal["static", "dynamic"] = "static"
+    """Whether activations' ranges are calibrated, or found anew at each call."""
     activations: Literal["uint8", "int8"] = "uint8"
+    """Type of the activations."""
     per_channel: tuple[bool, ...] = (True, False)
-    """Which are tried, the first one first."""
+    """Whether weights have a scale for each channel: what is tried, the first one first."""
     calibration_images: int = 256
-    """Of the training set."""
+    """Images of the training set that ranges are measured on."""
     evaluation_images: int = 500
-    """Of the validation set, for each recipe; what comes of the search is evaluated on the whole set."""
+    """Images of the validation set for each recipe; what comes of the search is evaluated on the whole set."""
     max_top1_drop: float = 0.5
     """Largest loss of top-1 accuracy, in points (percent of the validation set)."""
     min_speedup: float | None = 1.0
-    """Over float32 on this machine, at each batch size, must be more; None for a model that runs elsewhere."""
+    """Speed over float32 on this machine that each batch size must exceed; None for a model that runs elsewhere."""
     seconds: float = 1.5
-    """For which a speed is measured, at each batch size."""
+    """How long a speed is measured at each batch size, in seconds."""
     threads: int = 0
-    """That evaluate; 0 takes all cores. Speeds are measured on one."""
+    """Threads that evaluate; 0 takes all cores. Speeds are measured on one."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class Quantized:
     """An int8 model that passed the gates."""
 
     model: ModelProto
+    """Graph in int8, with a symbolic batch."""
     report: dict[str, Any]
-    """For bundle.json."""
+    """What was tried, what it gave and what was taken, for bundle.json."""
 
 
 def quantize_bundle(
@@ -219,7 +223,7 @@ class _Search:
         yield from image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
 
     def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:
-        """Of float32 and of `model`."""
+        """Scores float32 and `model` on the whole validation set."""
         samples = self.val.manifest.samples
         if len(self.labels) == samples:
             return self.base_score, trial.score

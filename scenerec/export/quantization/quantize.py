@@ -42,21 +42,23 @@ class Recipe:
     """How a graph is quantised. Weights are int8 and symmetric."""
 
     kind: Literal["static", "dynamic"] = "static"
-    """Dynamic finds the activations' ranges anew at each call, and is for layers only."""
+    """Whether activations' ranges are calibrated (static), or found anew at each call (dynamic: for layers only)."""
     scope: Scope = "all"
+    """Which operators are quantised."""
     per_channel: bool = True
-    """Each output channel's weights have a scale of their own."""
+    """Whether each output channel's weights have a scale of their own."""
     activations: Literal["uint8", "int8"] = "uint8"
+    """Type of the activations."""
     symmetric: bool = False
-    """The activations' zero point is the middle of their range. (int8 always.)"""
+    """Whether the activations' zero point is the middle of their range; for int8 it always is."""
     method: Method = "minmax"
-    """From which the activations' ranges come."""
+    """How the activations' ranges are found."""
     float_layers: tuple[str, ...] = ()
     """Names of layers that stay in float32."""
 
     @property
     def is_symmetric(self) -> bool:
-        """Of the activations."""
+        """Whether the activations' zero point is the middle of their range."""
         return self.symmetric or self.activations == "int8"
 
     def __str__(self) -> str:
@@ -70,7 +72,7 @@ class Recipe:
 
 
 def prepare(model: ModelProto) -> ModelProto:
-    """A copy for `quantize`: every node named, shapes inferred, means over an image's pixels written as pooling."""
+    """Copies a model for `quantize`: nodes are named, shapes inferred, means over an image written as pooling."""
     prepared = shape_inference.infer_shapes(model)
     initializers = {tensor.name: tensor for tensor in prepared.graph.initializer}
     images = {value.name for value in prepared.graph.value_info if len(value.type.tensor_type.shape.dim) == 4}
@@ -85,7 +87,7 @@ def prepare(model: ModelProto) -> ModelProto:
 
 
 def layers(model: ModelProto) -> dict[str, int]:
-    """Name of each layer with constant weights, in order, and how many it has."""
+    """Counts the weights of each layer whose weights are constant, by name and in order."""
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
     return {
         node.name: sizes[node.input[1]]
@@ -95,7 +97,7 @@ def layers(model: ModelProto) -> dict[str, int]:
 
 
 def chosen(model: ModelProto, recipe: Recipe) -> list[str]:
-    """Names of the nodes that the recipe quantises."""
+    """Names the nodes that the recipe quantises."""
     weights = layers(model)
     if recipe.kind == "dynamic" or recipe.scope in _FEWEST_WEIGHTS:
         fewest = _FEWEST_WEIGHTS.get(recipe.scope, 0)
@@ -113,7 +115,7 @@ def chosen(model: ModelProto, recipe: Recipe) -> list[str]:
 
 
 def quantize(calibration: Calibration, recipe: Recipe, only: Collection[str] | None = None) -> ModelProto:
-    """The calibration's graph, which `prepare` made, in int8 by `recipe`.
+    """Quantises the calibration's graph, which `prepare` made, by `recipe`.
 
     Args:
         calibration: the graph, and images for a static recipe.
@@ -133,7 +135,7 @@ def quantize(calibration: Calibration, recipe: Recipe, only: Collection[str] | N
 
 
 def with_float_layers(recipe: Recipe, names: Collection[str]) -> Recipe:
-    """The same recipe, but these layers stay in float32."""
+    """Returns the same recipe, but these layers stay in float32."""
     return replace(recipe, float_layers=tuple(names))
 
 

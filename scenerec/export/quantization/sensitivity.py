@@ -13,10 +13,10 @@ from scenerec.export.quantization.quantize import Recipe, chosen, layers, quanti
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Of one layer."""
+    """What quantising one layer costs."""
 
     layer: str
-    """Name of its node."""
+    """Name of the layer's node."""
     snr_db: float
     """Power of the logits over that of their error, in decibels: the lower, the more is lost."""
 
@@ -24,7 +24,7 @@ class Sensitivity:
 def measure(
     calibration: Calibration, recipe: Recipe, logits: Callable[[ModelProto], np.ndarray], reference: np.ndarray
 ) -> list[Sensitivity]:
-    """Of every layer that the recipe quantises, the most sensitive first.
+    """Measures every layer that the recipe quantises; the most sensitive comes first.
 
     Args:
         calibration: the graph.

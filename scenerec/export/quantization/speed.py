@@ -13,26 +13,28 @@ from scenerec.inference.predictors.latency import interleaved
 from scenerec.inference.predictors.predictor import Predictor
 
 BATCH_SIZES = (1, 8)
+"""Batch sizes at which speeds are compared."""
 
 
 @dataclass(frozen=True)
 class SpeedUp:
-    """Of a model over a base, at one batch size, on one thread.
+    """The speed of a model over a base, at one batch size, on one thread.
 
     Times are those the thread computed: the wall-clock ones of a machine that does nothing else.
     """
 
     batch_size: int
+    """Images in a call."""
     base_ms: float
-    """Median time of a call of the base."""
+    """Median time of a call of the base, in milliseconds."""
     ms: float
-    """Median time of a call of the model."""
+    """Median time of a call of the model, in milliseconds."""
     ratio: float
-    """Median over the pairs of base time / model time."""
+    """Median over pairs of calls of the base's time / the model's time."""
     low: float
-    """First quartile of these."""
+    """First quartile of the pairs' ratios."""
     high: float
-    """Third quartile."""
+    """Third quartile of the pairs' ratios."""
 
     def __str__(self) -> str:
         return f"{self.ratio:.2f}x at batch {self.batch_size}"
@@ -55,7 +57,7 @@ def _compare(base: Predictor, model: Predictor, seconds: float, batch_size: int)
 
 
 def processor() -> str:
-    """What Linux calls this machine's processor."""
+    """Names this machine's processor, as Linux calls it."""
     try:
         description = Path("/proc/cpuinfo").read_text()
     except OSError:

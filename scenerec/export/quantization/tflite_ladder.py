@@ -16,7 +16,7 @@ from scenerec.export.quantization.accuracy_gate import GateError, Score, score, 
 from scenerec.export.quantization.attempt import Attempt
 from scenerec.export.source import Source
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.evaluation.torch_images import Preparation, image_batches
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
@@ -27,6 +27,7 @@ LADDERS: dict[str, tuple[Form, ...]] = {"int8": ("int8", "int8-weights"), "fp16"
 _BATCH_SIZE = 32
 
 Say = Callable[[str], None]
+"""Hears of each form in a line."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _measure(
 
 
 def _scores(models: Sequence[Predictor], preprocessing: Preprocessing, val: PackedSet) -> list[Score]:
-    """Of all models on the whole set, against the first."""
+    """Scores all models on the whole set, against the first."""
     preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
     labels: list[np.ndarray] = []
     answers: list[list[np.ndarray]] = [[] for _ in models]

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from scenerec.errors import RegistryError
-from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, BundleInfo, open_bundle, read_info
+from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle, read_info
+from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage import Storage, open_storage
 
 CLAIM_FILE = "claim.json"
+"""Name of the file that takes a number before the bundle's files go up."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _REFERENCE = re.compile(rf"(?P<name>{_NAME.pattern})(?:@(?P<alias>{_NAME.pattern})|:(?P<version>[1-9][0-9]*))?")
@@ -26,11 +28,12 @@ _ATTEMPTS = 20  # to take a number while others do
 
 @dataclass(frozen=True)
 class Move:
-    """An alias came to stand at a version."""
+    """A step of an alias: it came to stand at a version."""
 
     version: int
+    """Number of the version."""
     moved_at: str
-    """UTC, ISO 8601."""
+    """When the alias was moved: UTC, ISO 8601."""
     reason: str
     """What the gates said, or who overruled them."""
 
@@ -40,73 +43,81 @@ class Alias:
     """A name for whichever version is meant at the time: `production`."""
 
     name: str
+    """Name of the alias."""
     moves: tuple[Move, ...]
-    """Oldest first; the last one holds."""
+    """Where the alias has stood, oldest first; the last move holds."""
 
     @property
     def version(self) -> int:
-        """The version that it stands at."""
+        """Number of the version that the alias stands at."""
         return self.moves[-1].version
 
     @property
     def previous(self) -> int | None:
-        """The version that it stood at last before the present one."""
+        """Number of the version that the alias stood at before the present one; None where there is none."""
         return next((move.version for move in reversed(self.moves) if move.version != self.version), None)
 
 
 @dataclass(frozen=True)
 class Version:
-    """One bundle of a model."""
+    """A bundle of a model in the registry."""
 
     model: str
+    """Name of the model."""
     number: int
+    """Number of the version, from 1 on."""
     url: str
+    """Address of the bundle."""
     info: BundleInfo
+    """Content of the bundle's bundle.json."""
 
 
 class Registry:
-    """The models below a folder or s3:// prefix."""
+    """The models below a folder or s3:// prefix, by name, version and alias."""
 
     def __init__(self, url: str) -> None:
         self.storage: Storage = open_storage(url)
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Folder or s3:// prefix of the registry."""
         return self.storage.url
 
     def models(self) -> list[str]:
-        """Names of the models that have a version."""
+        """Lists the names of the models that have a version."""
         return sorted({key.split("/")[0] for key in self._keys("") if key.endswith(f"/{INFO_FILE}")})
 
     def version_numbers(self, model: str) -> list[int]:
-        """The complete versions of a model, oldest first."""
+        """Lists the complete versions of a model, oldest first."""
         keys = (key.split("/") for key in self._keys(f"{model}/"))
         return sorted(int(parts[1]) for parts in keys if len(parts) == 3 and parts[2] == INFO_FILE)
 
     def version(self, model: str, number: int) -> Version:
-        """Raises RegistryError where there is no such version."""
+        """Looks a version up. Raises RegistryError where there is no such version."""
         if number not in self.version_numbers(model):
             raise RegistryError(f"{self.url}: {model} has no version {number}{self._hint(model)}")
         url = f"{self.url}/{model}/{number}"
         return Version(model, number, url, read_info(url))
 
     def aliases(self, model: str) -> list[Alias]:
-        """A model's aliases, by name."""
+        """Lists a model's aliases, by name."""
         keys = [key for key in self._keys(f"{model}/aliases/") if key.endswith(".json")]
         return [alias for key in keys if (alias := self.alias(model, key.split("/")[-1].removesuffix(".json")))]
 
     def alias(self, model: str, name: str) -> Alias | None:
-        """One alias, None if it was never set."""
+        """Looks an alias up; None if it was never set."""
         found = self.storage.get_versioned(_alias_key(model, name))
         return _parse_alias(name, found[0]) if found else None
 
     def resolve(self, reference: str) -> Version:
-        """The version that `NAME@ALIAS`, `NAME:NUMBER` or `NAME` (the newest) means. Raises RegistryError."""
+        """Looks up the version that `NAME@ALIAS`, `NAME:NUMBER` or `NAME` (the newest) means.
+
+        Raises RegistryError where there is none.
+        """
         return self.version(*self.locate(reference))
 
     def locate(self, reference: str) -> tuple[str, int]:
-        """Model and number of what `resolve` returns; of an alias or a number by one request at most."""
+        """Returns model and number of what `resolve` finds; for an alias or a number by one request at most."""
         model, alias_name, number = parse_reference(reference)
         if alias_name:
             alias = self.alias(model, alias_name)
@@ -124,7 +135,10 @@ class Registry:
         raise RegistryError(f"{self.url}: no model {model} (there are: {known}): `scenerec registry push BUNDLE`")
 
     def push(self, bundle: Bundle, model: str) -> Version:
-        """Stores a verified bundle as the model's next version. Raises RegistryError, StorageError."""
+        """Stores a verified bundle as the model's next version.
+
+        Raises RegistryError where no number can be taken, StorageError where the store does not answer.
+        """
         check_name(model)
         number = self._claim(model, bundle)
         folder = f"{model}/{number}"
@@ -134,7 +148,7 @@ class Registry:
         return self.version(model, number)
 
     def open(self, version: Version) -> Bundle:
-        """Fetches and verifies a version. Raises BundleError, StorageError."""
+        """Fetches and verifies a version. Raises BundleError where it is damaged, StorageError."""
         return open_bundle(version.url)
 
     def move(self, model: str, alias_name: str, number: int, reason: str, expected: int | None) -> Alias:
@@ -189,7 +203,10 @@ class Registry:
 
 
 def parse_reference(reference: str) -> tuple[str, str | None, int | None]:
-    """(model, alias, version number) of `NAME`, `NAME@ALIAS` or `NAME:NUMBER`. Raises RegistryError."""
+    """Splits `NAME`, `NAME@ALIAS` or `NAME:NUMBER` into model, alias and version number.
+
+    Raises RegistryError for what is none of these.
+    """
     match = _REFERENCE.fullmatch(reference)
     if not match:
         raise RegistryError(f"{reference!r} is no reference: write NAME, NAME@ALIAS or NAME:VERSION")

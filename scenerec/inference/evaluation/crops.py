@@ -1,4 +1,4 @@
-"""Which parts of an image are evaluated: its centre, or ten crops (Krizhevsky et al. 2012, section 4.1)."""
+"""The parts of an image that are evaluated: its centre, or ten crops (Krizhevsky et al. 2012, section 4.1)."""
 
 from typing import Literal
 
@@ -7,10 +7,11 @@ import numpy as np
 from scenerec.data.augment import CenterCrop, center_crop
 
 Crops = Literal[1, 10]
+"""How many crops of an image are evaluated."""
 
 
 def evaluation_crops(height: int, width: int, image_size: int, crop_ratio: float, crops: Crops) -> list[CenterCrop]:
-    """The crops of an image of height x width pixels: its centre; of ten also the four corners, unmirrored."""
+    """Places the crops of an image of height x width pixels: its centre; of ten also the four corners, unmirrored."""
     center = center_crop(height, width, image_size, crop_ratio)
     if crops == 1:
         return [center]
@@ -20,12 +21,12 @@ def evaluation_crops(height: int, width: int, image_size: int, crop_ratio: float
 
 
 def with_mirrors(images: np.ndarray) -> np.ndarray:
-    """uint8 [n, h, w, 3] -> [2 n, h, w, 3]: the images, then each mirrored left to right."""
+    """Adds to uint8 images [n, h, w, 3] each one mirrored left to right: [2 n, h, w, 3]."""
     return np.concatenate([images, images[:, :, ::-1]])
 
 
 def average_crops(logits: np.ndarray, crops: int) -> np.ndarray:
-    """Logits of the mean of the crops' probabilities: its logarithm.
+    """Averages the probabilities of an image's crops, and returns the logarithms of the means.
 
     Args:
         logits: float32 [n * crops, classes], the crops of an image in a row.
@@ -45,6 +46,6 @@ def average_crops(logits: np.ndarray, crops: int) -> np.ndarray:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithms of the probabilities, float64 [n, classes]."""
+    """Turns logits [n, classes] into the logarithms of their probabilities, float64 [n, classes]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

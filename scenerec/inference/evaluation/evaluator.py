@@ -1,114 +1,41 @@
-"""The story of an evaluation: what is asked for, predictions of one model or two, their figures, the files."""
+"""The story of an evaluation: predictions of one model or two over a set, their figures, their comparison."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Literal
-
-import yaml
-from pydantic import Field
+from typing import Any
 
 from scenerec import __version__
 from scenerec.data.packed_set import PackedSet, open_set
-from scenerec.errors import ConfigError, DataError, ScenerecError
-from scenerec.frozen import Frozen
-from scenerec.inference.evaluation.crops import Crops
+from scenerec.errors import DataError, ScenerecError
 from scenerec.inference.evaluation.metrics import Evaluation, assess
 from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predictions, predict
+from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.storage import open_storage
 
-_DEFAULT_BATCH_SIZE = 32
-
-
-class Subject(Frozen):
-    """What is evaluated."""
-
-    target: str
-    """A run, a checkpoint, a bundle or a .tflite file: a folder, file or s3:// address."""
-    framework: Literal["torch", "tensorflow"] | None = None
-    """Which runs a checkpoint; by default the one that trained it."""
-    checkpoint: str = "best"
-    """Of a run: `best`, `last` or a name."""
-
-
-class EvaluationRequest(Frozen):
-    """An evaluation to be made."""
-
-    subject: Subject
-    """The model."""
-    other: Subject | None = None
-    """The model to compare it with."""
-    data: str
-    """A packed set."""
-    crops: Crops = 1
-    """1: the centre; 10: the corners, the centre and their mirrors."""
-    limit: int | None = Field(None, ge=1)
-    """Evaluate the set's first samples only."""
-    batch_size: int = Field(_DEFAULT_BATCH_SIZE, ge=1)
-    """Images that the model is given at once; of ten crops, each counts."""
-    threads: int = Field(0, ge=0)
-    """Of the model, and as many that decode; 0: one a core."""
-    workers: int = Field(0, ge=0)
-    """Processes on a cluster; 0: none but this one."""
-    gpus_per_worker: int = Field(0, ge=0)
-    """On a cluster."""
-    output: str | None = None
-    """Folder or s3:// prefix for what comes of it."""
-
-    @property
-    def images_per_batch(self) -> int:
-        """Images whose crops make a batch."""
-        return max(1, self.batch_size // self.crops)
-
-    def samples_of(self, data: PackedSet) -> int:
-        """How many of the set's samples are evaluated."""
-        return min(self.limit or data.manifest.samples, data.manifest.samples)
-
-    @property
-    def subjects(self) -> list[Subject]:
-        """The model, and the one it is compared with."""
-        return [self.subject, *([self.other] if self.other else [])]
-
-    @property
-    def command(self) -> str:
-        """The command that asks for the same."""
-        options: dict[str, object] = {
-            "--framework": self.subject.framework,
-            "--checkpoint": self.subject.checkpoint if self.subject.checkpoint != "best" else None,
-            "--data": self.data,
-            "--crops": self.crops if self.crops != 1 else None,
-            "--limit": self.limit,
-            "--batch-size": self.batch_size if self.batch_size != _DEFAULT_BATCH_SIZE else None,
-            "--threads": self.threads or None,
-            "--compare": self.other.target if self.other else None,
-            "--compare-framework": self.other.framework if self.other else None,
-            "--workers": self.workers or None,
-            "--gpus-per-worker": self.gpus_per_worker or None,
-            "--output": self.output,
-        }
-        given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
-        return shlex.join(["scenerec", "evaluate", self.subject.target, *given])
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished evaluation."""
+    """A finished evaluation, alone or beside another."""
 
     request: EvaluationRequest
+    """What was asked for."""
     data: PackedSet
+    """Packed set that was evaluated on."""
     predictions: list[Predictions]
-    """Of the model, and of the one it is compared with."""
+    """Answers of the model, and of the one that it is compared with."""
     evaluations: list[Evaluation]
+    """Figures of the model, and of the one that it is compared with."""
     comparison: Comparison | None
+    """Comparison of both models; None where there is one only."""
     finished_at: str
-    """UTC, ISO 8601, to the second."""
+    """When the evaluation was done: UTC, ISO 8601, to the second."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values: evaluation.json."""
+        """Returns plain JSON values: the content of evaluation.json."""
         manifest = self.data.manifest
         others = self.evaluations[1:]
         comparison = self.comparison
@@ -151,7 +78,7 @@ def evaluate(request: EvaluationRequest, predict_all: Callable[[Subject, int], P
 
 
 class Examiner:
-    """One model over shares of a set. Opens both at their first use."""
+    """One model over shares of a set. Both are opened when they are first needed."""
 
     def __init__(self, request: EvaluationRequest, subject: Subject) -> None:
         self.request, self.subject = request, subject
@@ -159,7 +86,7 @@ class Examiner:
     def predict(self, samples: range, on_batch: Callable[[int], None] = lambda images: None) -> Predictions:
         """Answers for `samples`; `on_batch` is called with the number of images after each batch.
 
-        Raises ScenerecError.
+        Raises ScenerecError where the model or the set does not open, or they do not fit.
         """
         from scenerec.inference.evaluation.torch_images import (  # torchvision: before tensorflow
             Preparation,
@@ -175,12 +102,12 @@ class Examiner:
 
     @cached_property
     def data(self) -> PackedSet:
-        """The set."""
+        """Packed set of the request."""
         return open_set(self.request.data)
 
     @cached_property
     def model(self) -> Predictor:
-        """The model, whose labels are the set's classes."""
+        """Model whose labels are the set's classes. Raises ScenerecError where it does not open or does not fit."""
         from scenerec.inference.predictors.open_predictor import open_predictor
 
         subject = self.subject
@@ -230,43 +157,3 @@ def check_writable(url: str) -> None:
     storage = open_storage(url)
     storage.put(".writable", b"")
     storage.delete(".writable")
-
-
-_DESCRIPTIONS: dict[str, tuple[str, ...]] = {
-    "config.yaml": (),
-    "state.json": ("config",),
-    "bundle.json": ("lineage", "config"),
-}
-"""File of a run, a checkpoint or a bundle -> where in it the training's config is."""
-
-
-def own_data(target: str) -> str:
-    """The validation set of the training job that a run, checkpoint or bundle carries with it.
-
-    Raises ConfigError where the target names none, or is not there.
-    """
-    if not target.endswith((".tflite", ".onnx")):
-        storage = open_storage(target)
-        described = [(file, keys) for file, keys in _DESCRIPTIONS.items() if storage.size(file) is not None]
-        if not described:
-            raise ConfigError(f"{target}: no run, checkpoint or bundle is there")
-        for file, keys in described:
-            found: Any = yaml.safe_load(storage.get(file))  # JSON is YAML
-            for key in (*keys, "data", "val"):
-                found = found.get(key) if isinstance(found, dict) else None
-            if found:
-                return str(found)
-    raise ConfigError(f"{target}: does not name a validation set: give one with --data SET")
-
-
-def run_output(request: EvaluationRequest) -> str | None:
-    """Where an evaluation of a run goes: RUN/evaluations/SET-FINGERPRINT; None where the target is no run.
-
-    Raises DataError, StorageError where the set does not open.
-    """
-    target = request.subject.target
-    if target.endswith(".tflite") or open_storage(target).size("config.yaml") is None:
-        return None
-    fingerprint = open_set(request.data).manifest.fingerprint
-    crops = "-10crops" if request.crops == 10 else ""
-    return f"{target}/evaluations/{request.data.rpartition('/')[2]}-{fingerprint[:8]}{crops}"

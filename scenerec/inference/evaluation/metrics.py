@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, confusions, calibration. Pure functions of labels, rankings and probabilities."""
+"""How good predictions are: accuracy, confusions, calibration, as functions of labels, rankings and probabilities."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,25 @@ from scenerec.inference.evaluation.predictions import Predictions
 from scenerec.inference.evaluation.significance import Interval, wilson_interval
 
 CALIBRATION_BINS = 15
-"""As Guo et al. 2017."""
+"""Bins of the calibration error, as many as Guo et al. 2017 take."""
 LISTED_CONFUSIONS = 50
+"""Most pairs of classes that an evaluation lists."""
 
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """One class."""
+    """How good the predictions for one class are."""
 
     name: str
+    """Name of the class."""
     samples: int
+    """How many samples the class has."""
     correct: int
-    """Of its samples."""
+    """How many of its samples rank the class first."""
     predicted: int
-    """How many samples of any class were taken for it."""
+    """How many samples of any class rank this class first."""
     accuracy: float | None
-    """Share of its samples whose label ranked first; None where it has none."""
+    """Share of its samples that rank the class first; None where the class has none."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,13 @@ class Confusion:
     """Samples of one class that were taken for another."""
 
     label: str
+    """Class of the samples."""
     predicted: str
+    """Class that they were taken for."""
     count: int
+    """How many samples were taken for it."""
     share: float
-    """Of the samples of `label`."""
+    """Share of the samples of `label`."""
 
 
 @dataclass(frozen=True)
@@ -42,47 +48,53 @@ class ReliabilityBin:
     """Samples whose confidence is in (low, high]."""
 
     low: float
+    """Lowest confidence, which the bin does not include."""
     high: float
+    """Highest confidence, which the bin includes."""
     samples: int
+    """How many samples are in the bin."""
     confidence: float
-    """Mean; 0 without samples."""
+    """Mean confidence of the samples; 0 where there are none."""
     accuracy: float
-    """Share that was right; 0 without samples."""
+    """Share of the samples that are right; 0 where there are none."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What predictions are worth. Accuracies and errors are fractions."""
+    """Figures of a model's predictions. Accuracies and errors are fractions."""
 
     predictor: str
-    """What predicted."""
+    """Name of the model."""
     samples: int
+    """How many samples were evaluated."""
     top1: float
+    """Share of the samples whose label ranks first."""
     top1_interval: Interval
-    """Wilson's, 95 %."""
+    """Wilson's 95 % interval of the top-1 accuracy."""
     top5: float
-    """With fewer than five classes, the label is always among the first five."""
+    """Share of the samples whose label is among the first five; with fewer than five classes, all."""
     mean_class_accuracy: float
-    """Mean over the classes that have samples."""
+    """Mean accuracy of the classes that have samples."""
     loss: float
     """Mean negative log-likelihood of the labels, in nats."""
     calibration_error: float
-    """Expected calibration error (see `calibration_error`)."""
+    """Expected calibration error (see the function of this name)."""
     mean_confidence: float
-    """Above top1, the model is too sure of itself."""
+    """Mean probability of the class that ranks first; above top1, the model is too sure of itself."""
     images_per_s: float
-    """With reading and decoding, over all workers."""
+    """Images per second with reading and decoding, over all workers."""
     model_images_per_s: float | None
-    """The model alone, after its first batch, on one worker; None where one batch was all."""
+    """Images per second of the model alone, after its first batch, on one worker; None where one batch was all."""
     classes: tuple[ClassAccuracy, ...]
-    """In order of class index."""
+    """Accuracy of each class, in order of class index."""
     confusions: tuple[Confusion, ...]
-    """The most frequent first, at most LISTED_CONFUSIONS."""
+    """Pairs of classes that were confused, the most frequent first, at most LISTED_CONFUSIONS."""
     reliability: tuple[ReliabilityBin, ...]
+    """Samples by confidence."""
 
 
 def assess(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
-    """All figures of `predictions` over `classes`."""
+    """Computes all figures of `predictions` over `classes`."""
     labels, ranked = predictions.labels, predictions.ranked
     correct, clock = int(predictions.correct.sum()), predictions.clock
     counts = confusion_counts(labels, predictions.predicted, len(classes))
@@ -106,7 +118,7 @@ def assess(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
 
 
 def top_k_accuracy(labels: np.ndarray, ranked: np.ndarray, k: int) -> float:
-    """Share of samples whose label is among the first k of their ranking.
+    """Returns the share of samples whose label is among the first k of their ranking.
 
     labels: int [n]; ranked: int [n, at least k, or all classes].
     """
@@ -114,13 +126,13 @@ def top_k_accuracy(labels: np.ndarray, ranked: np.ndarray, k: int) -> float:
 
 
 def confusion_counts(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """How many samples of class i were taken for class j, int64 [classes, classes]."""
+    """Counts how many samples of class i were taken for class j, int64 [classes, classes]."""
     pairs = labels.astype(np.int64) * classes + predicted
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def class_accuracies(counts: np.ndarray, classes: tuple[str, ...]) -> tuple[ClassAccuracy, ...]:
-    """Each class's, from confusion counts."""
+    """Computes each class's accuracy from confusion counts, int64 [classes, classes]."""
     columns = (column.tolist() for column in (counts.sum(axis=1), counts.diagonal(), counts.sum(axis=0)))
     return tuple(
         ClassAccuracy(name, samples, correct, predicted, correct / samples if samples else None)
@@ -129,14 +141,17 @@ def class_accuracies(counts: np.ndarray, classes: tuple[str, ...]) -> tuple[Clas
 
 
 def mean_class_accuracy(counts: np.ndarray) -> float:
-    """Mean of the classes' accuracies, over those with samples: each class counts the same."""
+    """Averages the accuracies of the classes that have samples: each class counts the same."""
     samples = counts.sum(axis=1)
     present = samples > 0
     return float((counts.diagonal()[present] / samples[present]).mean())
 
 
 def confusions(counts: np.ndarray, classes: tuple[str, ...]) -> tuple[Confusion, ...]:
-    """The pairs that occur, the most frequent first; of equals, the larger share of its class, then the lower index."""
+    """Lists the pairs that occur in confusion counts, the most frequent first.
+
+    Of equals, the larger share of its class comes first, then the lower index.
+    """
     wrong = counts - np.diag(counts.diagonal())
     labels, predicted = np.nonzero(wrong)
     count = wrong[labels, predicted]
@@ -150,7 +165,10 @@ def confusions(counts: np.ndarray, classes: tuple[str, ...]) -> tuple[Confusion,
 def reliability_bins(
     confidence: np.ndarray, correct: np.ndarray, bins: int = CALIBRATION_BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """Samples by confidence, in bins of equal width over (0, 1] (Guo et al. 2017, section 2)."""
+    """Sorts samples by confidence into bins of equal width over (0, 1] (Guo et al. 2017, section 2).
+
+    confidence: float32 [n]; correct: bool [n].
+    """
     of_bin = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
     samples = np.bincount(of_bin, minlength=bins)
     divisor = np.maximum(samples, 1)
@@ -163,7 +181,7 @@ def reliability_bins(
 
 
 def calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
-    """Expected calibration error: mean distance of confidence and accuracy over bins, weighted by their samples.
+    """Returns the mean distance of confidence and accuracy over bins, weighted by their samples.
 
     Naeini, Cooper, Hauskrecht: Obtaining Well Calibrated Probabilities Using Bayesian Binning (AAAI 2015); Guo et al.:
     On Calibration of Modern Neural Networks (ICML 2017), equation 3.

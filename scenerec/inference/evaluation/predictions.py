@@ -1,4 +1,4 @@
-"""What a model answered for the samples of a set, in order of the manifest: made in shares, merged, written, read."""
+"""A model's answers for the samples of a set, in order of the manifest: made in shares, merged, written."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -15,18 +15,18 @@ from scenerec.inference.evaluation.crops import average_crops, log_softmax
 from scenerec.inference.predictors.predictor import Predictor
 
 RANKED = 5
-"""Classes that are kept of each sample's ranking."""
+"""How many classes are kept of each sample's ranking."""
 KEPT_LOGITS_BYTES = 256 << 20
-"""Beyond it only rankings and probabilities are kept: Places365's validation set fits, its training set does not."""
+"""Most bytes of logits that are kept: those of Places365's validation set fit, of its training set not."""
 
 
 class ImageBatch(NamedTuple):
-    """Prepared images and their labels."""
+    """Prepared images of a packed set, and their labels."""
 
     images: np.ndarray
-    """uint8 RGB [n * crops, image_size, image_size, 3], the crops of an image in a row."""
+    """Images, uint8 RGB [n * crops, image_size, image_size, 3], the crops of an image in a row."""
     labels: np.ndarray
-    """int64 [n]"""
+    """Class indices, int64 [n]."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,13 @@ class Clock:
     """When the predictions were made, and how long the model itself took."""
 
     began_s: float
-    """Seconds since 1970."""
+    """When the first batch was asked for, in seconds since 1970."""
     ended_s: float
+    """When the last answer came, in seconds since 1970."""
     model_images: int
     """Images (of ten crops each, where there are ten) that the model was timed with: all but the first batch's."""
     model_s: float
-    """What they took, over all workers."""
+    """Seconds that the model took for them, over all workers."""
 
     def __add__(self, other: "Clock") -> "Clock":
         return Clock(
@@ -52,22 +53,24 @@ class Clock:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers for the samples `first`, `first` + 1, ... of a set."""
+    """A model's answers for the samples `first`, `first` + 1, ... of a set."""
 
     predictor: str
-    """Name of what answered."""
+    """Name of the model."""
     first: int
+    """Index of the first sample."""
     labels: np.ndarray
-    """int64 [n]"""
+    """Labels of the samples, int64 [n]."""
     ranked: np.ndarray
-    """int32 [n, k]: classes by falling logit, the lower index first among equals; k = min(5, classes)."""
+    """Classes by falling logit, the lower index first among equals: int32 [n, k], k = min(5, classes)."""
     log_probabilities: np.ndarray
-    """float32 [n, k]: of the ranked classes."""
+    """Logarithms of the ranked classes' probabilities, float32 [n, k]."""
     label_log_probabilities: np.ndarray
-    """float32 [n]: of the label."""
+    """Logarithms of the labels' probabilities, float32 [n]."""
     logits: np.ndarray | None
-    """float32 [n, classes]; None where they would take more than KEPT_LOGITS_BYTES."""
+    """Logits, float32 [n, classes]; None where they would take more than KEPT_LOGITS_BYTES."""
     clock: Clock
+    """How long the answers took."""
 
     @property
     def samples(self) -> range:
@@ -76,12 +79,12 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The class that ranks first, int32 [n]."""
+        """Class that ranks first, int32 [n]."""
         return self.ranked[:, 0]
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether it is the label, bool [n]."""
+        """Whether the class that ranks first is the label, bool [n]."""
         return self.predicted == self.labels
 
     @property
@@ -90,7 +93,7 @@ class Predictions:
         return np.exp(self.log_probabilities[:, 0])
 
     def to_bytes(self, metadata: dict[str, str]) -> bytes:
-        """As safetensors, with `metadata` in its header."""
+        """Returns the content of a safetensors file, with `metadata` in its header."""
         tensors = {
             "labels": self.labels,
             "ranked": self.ranked,
@@ -146,7 +149,7 @@ def predict(
 def from_logits(
     predictor: str, first: int, labels: np.ndarray, logits: np.ndarray, keep_logits: bool, clock: Clock
 ) -> Predictions:
-    """Predictions from float32 logits [n, classes]."""
+    """Ranks the classes of float32 logits [n, classes]."""
     ranked = np.argsort(-logits, axis=1, kind="stable")[:, :RANKED]
     log_probabilities = log_softmax(logits)
     return Predictions(
@@ -170,7 +173,7 @@ def shares(samples: int, batch_size: int, count: int) -> list[range]:
 
 
 def merge(parts: Iterable[Predictions]) -> Predictions:
-    """The predictions of all parts, in order of the samples.
+    """Joins the predictions of all parts, in order of the samples.
 
     Raises ScenerecError where samples are missing or there twice, and where several models answered.
     """

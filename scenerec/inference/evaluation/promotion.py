@@ -11,19 +11,21 @@ from scenerec.inference.predictors.golden import check_golden
 from scenerec.inference.predictors.predictor import Predictor
 
 OpenModel = Callable[[Bundle], Predictor]
+"""Opens a bundle's model."""
 OpenImages = Callable[[Predictor], Iterable[ImageBatch]]
+"""Yields the images that a model is compared on, prepared for it."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gates measured."""
+    """What the gates of a promotion measured."""
 
     golden_difference: float
-    """Over the logits' scale."""
+    """Largest difference of the golden images' logits over their scale."""
     comparison: Comparison | None = None
-    """Of the candidate (A) with the version that holds the alias (B); None where nothing holds it."""
+    """Comparison of the candidate (A) with the version that holds the alias (B); None where nothing holds it."""
     top1: tuple[float, float] | None = None
-    """Of both, as fractions."""
+    """Top-1 accuracies of the candidate and of the holder, as fractions."""
 
     def __str__(self) -> str:
         golden = f"answers its golden images (difference {self.golden_difference:.0e})"

@@ -22,9 +22,13 @@ from scenerec.inference.evaluation.significance import Interval, wilson_interval
 from scenerec.storage import open_storage
 
 EVALUATION_FILE = "evaluation.json"
+"""Name of the file with the figures."""
 REPORT_FILE = "report.html"
+"""Name of the report."""
 PREDICTIONS_FILE = "predictions.safetensors"
+"""Name of the file with the model's predictions."""
 OTHER_PREDICTIONS_FILE = "predictions-b.safetensors"
+"""Name of the file with the predictions of the model that it is compared with."""
 
 _TEMPLATE = "report.html.j2"
 
@@ -40,31 +44,39 @@ _WORST_CLASSES, _BEST_CLASSES = 20, 10
 
 @dataclass(frozen=True)
 class Picture:
-    """A sample and what the model says of it."""
+    """A sample that the report shows, and what the model says of it."""
 
     index: int
+    """Index of the sample in the set."""
     label: str
+    """Class of the sample."""
     predicted: str
+    """Class that ranks first."""
     confidence: float
-    """Probability of `predicted`."""
+    """Probability of the class that ranks first."""
     label_probability: float
+    """Probability of the sample's class."""
 
 
 @dataclass(frozen=True)
 class ConfusionStory:
-    """A pair of classes with pictures."""
+    """A pair of classes that are confused, with pictures."""
 
     pair: Confusion
+    """The classes, and how often they are confused."""
     wrong: list[Picture]
-    """The most confident mistakes."""
+    """Samples that are taken for the other class, the most confident first."""
     of_label: Picture | None
-    """What the class looks like: the most confident right answer."""
+    """Picture of the class: the most confident right answer."""
     of_predicted: Picture | None
-    """What the other class looks like."""
+    """Picture of the class that it is taken for."""
 
 
 def write_outcome(outcome: Outcome, url: str) -> None:
-    """evaluation.json, report.html and the predictions, to a folder or s3:// prefix. Raises StorageError, DataError."""
+    """Writes evaluation.json, report.html and the predictions to a folder or s3:// prefix.
+
+    Raises StorageError where they cannot be written, DataError where the report's pictures cannot be read.
+    """
     storage = open_storage(url)
     for file, answers in zip((PREDICTIONS_FILE, OTHER_PREDICTIONS_FILE), outcome.predictions, strict=False):
         metadata = {
@@ -80,7 +92,10 @@ def write_outcome(outcome: Outcome, url: str) -> None:
 
 
 def render(outcome: Outcome) -> str:
-    """The report as HTML. Reads the shards that hold its pictures. Raises DataError, StorageError."""
+    """Renders the report as HTML, for which it reads the shards that hold its pictures.
+
+    Raises DataError or StorageError where these cannot be read.
+    """
     evaluation, predictions = outcome.evaluations[0], outcome.predictions[0]
     classes = outcome.data.manifest.classes
     stories = [_story(pair, predictions, classes) for pair in evaluation.confusions[:_CONFUSIONS]]
@@ -114,13 +129,13 @@ def render(outcome: Outcome) -> str:
 
 
 def confident_errors(predictions: Predictions) -> list[int]:
-    """Places of the wrong answers, the most confident first."""
+    """Lists the places of the wrong answers, the most confident first."""
     wrong = np.flatnonzero(~predictions.correct)
     return wrong[np.argsort(-predictions.log_probabilities[wrong, 0], kind="stable")].tolist()
 
 
 def extreme_classes(classes: Iterable[ClassAccuracy]) -> tuple[list[ClassAccuracy], list[ClassAccuracy]]:
-    """(the worst, the best, both from bad to good); where there are few classes all are in the first."""
+    """Returns the worst classes and the best ones, both from bad to good; where there are few, all are the worst."""
     ranked = sorted(
         (each for each in classes if each.samples), key=lambda each: (each.correct / each.samples, -each.samples)
     )
@@ -130,7 +145,10 @@ def extreme_classes(classes: Iterable[ClassAccuracy]) -> tuple[list[ClassAccurac
 
 
 def thumbnails(data: PackedSet, indices: Iterable[int]) -> dict[int, str]:
-    """JPEGs in base64 of the samples' central squares, by index. Raises DataError, StorageError."""
+    """Draws the central squares of samples, and returns JPEGs in base64 by index.
+
+    Raises DataError or StorageError where the samples cannot be read.
+    """
     ends = np.cumsum(data.manifest.shard_samples)
     of_shard: dict[int, list[int]] = defaultdict(list)
     for index in indices:

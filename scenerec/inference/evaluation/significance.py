@@ -1,4 +1,4 @@
-"""What of a measured accuracy, or of the difference of two over the same images, may be chance."""
+"""How much of a measured accuracy, or of the difference of two over the same images, may be chance."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,18 @@ from typing import NamedTuple
 import numpy as np
 
 Z_95 = 1.959963984540054
-"""Of the standard normal distribution, 95 % are within this of its mean."""
+"""Distance from the mean within which 95 % of the standard normal distribution lie."""
 SIGNIFICANT = 0.05
+"""Probability below which a difference is more than chance."""
 
 
 class Interval(NamedTuple):
     """A 95 % confidence interval."""
 
     low: float
+    """Lower bound."""
     high: float
+    """Upper bound."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +26,23 @@ class Comparison:
     """Two models over the same images; shares and differences are fractions."""
 
     samples: int
+    """How many images both models saw."""
     agreement: float
     """Share of images for which both rank the same class first, right or wrong."""
     both_right: int
+    """How many images both models get right."""
     only_a: int
-    """A is right, B is wrong."""
+    """How many images A gets right, and B wrong."""
     only_b: int
+    """How many images B gets right, and A wrong."""
     both_wrong: int
+    """How many images both models get wrong."""
     difference: float
-    """Top-1 of A minus that of B."""
+    """Top-1 accuracy of A minus that of B."""
     difference_interval: Interval
-    """See `paired_interval`."""
+    """95 % interval of the difference (see `paired_interval`)."""
     p_value: float
-    """See `mcnemar_p`."""
+    """How probable so uneven a result is for models that are equally good (see `mcnemar_p`)."""
 
     @property
     def sentence(self) -> str:
@@ -69,7 +76,7 @@ def compare(labels: np.ndarray, predicted_a: np.ndarray, predicted_b: np.ndarray
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """McNemar's exact test, two-sided: how probable so uneven a split of the images is that one model alone gets right.
+    """Returns the p-value of McNemar's exact test, two-sided, for the images that one model alone gets right.
 
     Where both models are equally good, each such image falls to either with probability 1/2 (McNemar 1947; exact
     binomial form: Dietterich 1998).
@@ -89,7 +96,7 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """Of a share (Wilson 1927): good for small numbers and for shares near 0 and 1; trials >= 1."""
+    """Returns the interval of a share (Wilson 1927): good for small numbers, and near 0 and 1; trials >= 1."""
     share, z2 = successes / trials, Z_95**2
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z_95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
@@ -97,7 +104,7 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def paired_interval(only_a: int, only_b: int, samples: int) -> Interval:
-    """Of the difference of two shares over the same samples.
+    """Returns the interval of the difference of two shares over the same samples.
 
     Agresti and Min: Simple Improved Confidence Intervals for Comparing Matched Proportions (2005): Wald's, with 1/2
     added to each of the four cells.

@@ -20,19 +20,20 @@ _BATCHES_AHEAD = 2  # decoded, or on their way, while the model works
 
 
 class Preparation(NamedTuple):
-    """From an encoded image to what the network sees."""
+    """How an encoded image becomes what the network sees."""
 
     image_size: int
-    """Side of the square, in pixels."""
+    """Side of the square that the network sees, in pixels."""
     crop_ratio: float
-    """Resize the short side to image_size / crop_ratio before cropping."""
+    """Share that the crop keeps: the short side is resized to image_size / crop_ratio before."""
     crops: Crops = 1
+    """How many crops are taken of each image."""
 
 
 def image_batches(
     data: PackedSet, samples: range, preparation: Preparation, batch_size: int, threads: int = 0
 ) -> Iterator[ImageBatch]:
-    """The images of `samples` (indices, in order of the manifest) in batches of `batch_size`, the last smaller.
+    """Yields the images of `samples` (indices, in order of the manifest) by `batch_size`, the last batch smaller.
 
     Decoding runs ahead in `threads` threads; 0 takes one a core. Raises DataError, StorageError.
     """
@@ -41,7 +42,7 @@ def image_batches(
         pending: deque[list[tuple[int, Future[np.ndarray]]]] = deque()
         try:
             for batch in _batched(read_samples(data, samples), batch_size):
-                pending.append([(s.label, pool.submit(_prepare, s, name, preparation)) for name, s in batch])
+                pending.append([(s.label, pool.submit(prepare_sample, s, name, preparation)) for name, s in batch])
                 if len(pending) > _BATCHES_AHEAD:
                     yield _collect(pending.popleft())
             while pending:
@@ -51,7 +52,7 @@ def image_batches(
 
 
 def read_samples(data: PackedSet, samples: range) -> Iterator[tuple[str, Sample]]:
-    """(name for messages, sample) of `samples`, shard by shard, the next one fetched meanwhile.
+    """Yields a name for messages and the sample, shard by shard, the next one fetched meanwhile.
 
     Raises DataError, StorageError.
     """
@@ -69,8 +70,11 @@ def read_samples(data: PackedSet, samples: range) -> Iterator[tuple[str, Sample]
                 yield f"{where}: {sample.key}", sample
 
 
-def _prepare(sample: Sample, name: str, preparation: Preparation) -> np.ndarray:
-    """uint8 [crops, image_size, image_size, 3]"""
+def prepare_sample(sample: Sample, name: str, preparation: Preparation) -> np.ndarray:
+    """Decodes a sample, whose `name` is for messages: uint8 RGB [crops, image_size, image_size, 3].
+
+    Raises DataError where the image does not decode.
+    """
     size = preparation.image_size
     crops = evaluation_crops(*image_size(sample.image, name), size, preparation.crop_ratio, preparation.crops)
     try:

@@ -1,1 +1,1 @@
-"""What in an image speaks for an answer: class activation maps."""
+"""The parts of an image that speak for an answer: class activation maps."""

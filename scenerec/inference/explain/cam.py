@@ -26,7 +26,8 @@ from onnx import ModelProto, TensorProto
 from PIL import Image
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import TFLITE_FILE, Bundle
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import TFLITE_FILE
 from scenerec.inference.explain.overlay import render
 from scenerec.inference.explain.pooling import NoHeatMapError, features_model, find_pooling, head_model
 from scenerec.inference.predictors.onnx_predictor import network_input, open_session
@@ -46,7 +47,7 @@ def explains(model_file: Path) -> bool:
 
 
 class ActivationMapper:
-    """Heat maps of one model, from any thread.
+    """Draws heat maps of one model, from any thread.
 
     It holds the weights a second time, in a session that ends at the feature map.
 
@@ -75,7 +76,7 @@ class ActivationMapper:
         self._head = open_session(behind.SerializeToString(), threads, weights_folder=bundle.folder)
 
     def heat_map(self, image: np.ndarray, class_index: int) -> np.ndarray:
-        """How much each place in a prepared image speaks for a class, against the image's other places.
+        """Shows how much each place in a prepared image speaks for a class, against the image's other places.
 
         Args:
             image: uint8 RGB [image_size, image_size, 3].
@@ -93,7 +94,9 @@ class ActivationMapper:
         return (smooth - lowest) / (highest - lowest)
 
     def evidence(self, image: np.ndarray) -> np.ndarray:
-        """The logits of each position in the feature map: image as above -> float32 [rows, columns, classes].
+        """Computes the logits of each position in the feature map: float32 [rows, columns, classes].
+
+        The image is as `heat_map` takes it.
 
         For a linear head, their mean over the positions is the image's logits.
         """

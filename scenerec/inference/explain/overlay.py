@@ -30,7 +30,7 @@ _CONES_TO_RGB = np.array(
 
 
 def render(heat: np.ndarray) -> bytes:
-    """A heat map, float32 [rows, columns] in [0, 1], as a PNG of a palette with transparency."""
+    """Draws a heat map, float32 [rows, columns] in [0, 1], as a PNG of a palette with transparency."""
     picture = Image.fromarray(_levels(heat))  # of palette indices
     picture.putpalette(color_table()[:, :3].tobytes())
     file = io.BytesIO()
@@ -39,7 +39,7 @@ def render(heat: np.ndarray) -> bytes:
 
 
 def blend(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """What `render`'s picture looks like over the image: uint8 RGB [rows, columns, 3], both of the same size."""
+    """Lays `render`'s picture over an image, uint8 RGB [rows, columns, 3], both of the same size."""
     colors = color_table()[_levels(heat)].astype(np.float32)
     opacity = colors[..., 3:] / 255
     return np.round(image * (1 - opacity) + colors[..., :3] * opacity).astype(np.uint8)
@@ -47,7 +47,7 @@ def blend(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 @cache
 def color_table() -> np.ndarray:
-    """uint8 [256, 4]: red, green, blue and opacity, from the coldest to the hottest."""
+    """Returns red, green, blue and opacity from the coldest to the hottest, uint8 [256, 4]."""
     heat = np.linspace(0, 1, _LEVELS)
     lightness, hue = np.interp(heat, (0, 1), _LIGHTNESS), np.radians(np.interp(heat, (0, 1), _HUE_DEGREES))
     lab = np.stack([lightness, _CHROMA * np.cos(hue), _CHROMA * np.sin(hue)], axis=1)

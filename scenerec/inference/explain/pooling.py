@@ -1,4 +1,4 @@
-"""Where a network's features lose their positions: the global average pooling of an ONNX graph, found and cut out.
+"""The global average pooling of an ONNX graph, where features lose their positions: found and cut out.
 
 In most convolutional networks, and in Swin, the classes follow from the mean of the last feature map over its
 positions. Before that pooling features know where they are; behind it there are no positions left.
@@ -23,6 +23,7 @@ class NoHeatMapError(ScenerecError):
     """A network whose classes cannot be traced to places in the image."""
 
     exit_code = 6
+    """Exit code of the command line."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Pooling:
 
 
 def find_pooling(model: ModelProto) -> Pooling:
-    """The last one on the way to the logits.
+    """Finds the last pooling on the way to the logits.
 
     Those inside of squeeze-and-excitation are passed by (the features that they weight go beside them).
 
@@ -71,13 +72,13 @@ def find_pooling(model: ModelProto) -> Pooling:
 
 
 def features_model(model: ModelProto, pooling: Pooling) -> ModelProto:
-    """From the model's input to the feature map. Weights outside of the file stay there."""
+    """Cuts the model from its input to the feature map. Weights outside of the file stay there."""
     nodes, _ = _needed(model.graph, set(), pooling.features)
     return _part(model, nodes, list(model.graph.input), pooling.features)
 
 
 def head_model(model: ModelProto, pooling: Pooling, element_type: int) -> ModelProto:
-    """From the pooled features, of any batch size, to the logits, in float arithmetic between the layers.
+    """Cuts the model from the pooled features, of any batch size, to the logits, in float between the layers.
 
     The rounding of an int8 model is left out: its range is that of means, and single positions lie beyond it.
 
@@ -176,7 +177,7 @@ def _small_constants(graph: GraphProto) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _shapes(model: ModelProto) -> dict[str, _Shape]:
-    """Of the values in the graph, as far as they can be inferred; None for axes of any length."""
+    """Infers the shapes of the values in the graph, as far as they can be; None for axes of any length."""
     graph = model.graph
     weights = [tensor for tensor in graph.initializer if not _is_small(tensor)]
     inputs = [*graph.input, *(helper.make_tensor_value_info(each.name, each.data_type, each.dims) for each in weights)]

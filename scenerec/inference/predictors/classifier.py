@@ -12,10 +12,12 @@ from scenerec.inference.predictors.photograph import Preparer
 
 @dataclass(frozen=True)
 class Guess:
-    """One class, and how probable the model thinks it."""
+    """A class, and how probable the model thinks it."""
 
     label: str
+    """Name of the class."""
     probability: float
+    """Probability of the class."""
 
 
 class Classifier:
@@ -44,7 +46,7 @@ class Classifier:
         self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio, max_pixels)
 
     def classify(self, photographs: Sequence[bytes], top_k: int = 5) -> list[list[Guess]]:
-        """The `top_k` most probable classes of each JPEG, PNG or WebP file, the most probable first.
+        """Ranks the `top_k` most probable classes of each JPEG, PNG or WebP file, the most probable first.
 
         Raises PhotographError for one that is not an image, or damaged, or too large.
         """
@@ -52,6 +54,6 @@ class Classifier:
         return [self.rank(probabilities, top_k) for probabilities in self.model.probabilities(images)]
 
     def rank(self, probabilities: np.ndarray, top_k: int) -> list[Guess]:
-        """float32 [classes] -> the `top_k` most probable, the lower index first among equals."""
+        """Ranks the `top_k` most probable of float32 probabilities [classes], the lower index first among equals."""
         order = np.argsort(-probabilities, kind="stable")[:top_k]
         return [Guess(self.labels[index], float(probabilities[index])) for index in order]

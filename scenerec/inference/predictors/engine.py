@@ -20,15 +20,15 @@ from scenerec.inference.predictors.predictor import softmax
 
 
 class OverloadedError(ScenerecError):
-    """More requests wait than the engine takes."""
+    """A request that is refused, as more wait than the engine takes."""
 
 
 class ExpiredError(ScenerecError):
-    """A request waited for longer than its caller does."""
+    """A request that waited for longer than its caller does."""
 
 
 class ClosedError(ScenerecError):
-    """The engine was closed: another version has taken over."""
+    """A request to an engine that was closed: another version has taken over."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Answer:
     """What the model says of one photograph, and how long it took."""
 
     probabilities: np.ndarray
-    """float32 [classes]"""
+    """Probabilities, float32 [classes]."""
     logits: np.ndarray
-    """float32 [classes]"""
+    """Logits, float32 [classes]."""
     queued_s: float
-    """Waiting for the model to be free."""
+    """Seconds of waiting for the model to be free."""
     prepared_s: float
-    """Decoding and resizing this photograph; 0 for one that came prepared."""
+    """Seconds of decoding and resizing this photograph; 0 for one that came prepared."""
     inferred_s: float
-    """The network, on the whole batch."""
+    """Seconds of the network, on the whole batch."""
     batch_size: int
     """Photographs that were answered together."""
 
@@ -85,13 +85,8 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
-    @property
-    def queue_length(self) -> int:
-        """Photographs that wait now."""
-        return self._accepted
-
     async def ask(self, photograph: bytes | np.ndarray, timeout_s: float = 30.0) -> Answer:
-        """The answer to an encoded photograph, or to a prepared one: uint8 RGB [image_size, image_size, 3].
+        """Answers an encoded photograph, or a prepared one: uint8 RGB [image_size, image_size, 3].
 
         Raises PhotographError for what is no image, OverloadedError at once where too many wait, ExpiredError after
         `timeout_s`, ClosedError where the engine closes.
@@ -100,7 +95,7 @@ class Engine:
         return answer
 
     async def ask_all(self, photographs: Sequence[bytes | np.ndarray], timeout_s: float = 30.0) -> list[Answer]:
-        """The answers to several, all or none: the first error is raised. Raises as `ask`."""
+        """Answers several photographs, all or none: the first error is raised. Raises as `ask` does."""
         loop, now = asyncio.get_running_loop(), time.perf_counter()
         requests = [_Request(each, now, now + timeout_s, loop.create_future()) for each in photographs]
         with self._changed:

@@ -2,20 +2,17 @@
 
 from scenerec.errors import BundleError
 from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.precision import TOLERANCES
 from scenerec.inference.predictors.predictor import Predictor, logits_difference
-
-TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-dynamic": 0.1}
-"""Largest difference over the logits' scale, by precision: int8 kernels round otherwise on other processors."""
-
-
-def golden_difference(predictor: Predictor, bundle: Bundle) -> float:
-    """Largest difference of the golden images' logits over their scale (the largest magnitude); inf for no numbers."""
-    return logits_difference(bundle.golden.logits, predictor.logits(bundle.golden.images))
 
 
 def check_golden(predictor: Predictor, bundle: Bundle) -> float:
-    """The difference. Raises BundleError where it is beyond the tolerance of the bundle's precision."""
-    difference, allowed = golden_difference(predictor, bundle), TOLERANCES[bundle.info.precision]
+    """Returns the largest difference of the golden images' logits over their scale; infinite where some are no numbers.
+
+    Raises BundleError where the difference is beyond the tolerance of the bundle's precision.
+    """
+    difference = logits_difference(bundle.golden.logits, predictor.logits(bundle.golden.images))
+    allowed = TOLERANCES[bundle.info.precision].golden
     if difference > allowed:
         raise BundleError(
             f"{bundle.url}: does not answer its golden images: logits differ by {difference:.1e} of their scale, "

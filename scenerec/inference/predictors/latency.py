@@ -17,29 +17,30 @@ _FEWEST_CALLS = 10
 
 @dataclass(frozen=True)
 class Timing:
-    """One batch size at one number of threads."""
+    """How fast a model answers at one batch size, with one number of threads."""
 
     batch_size: int
+    """Images in a call."""
     threads: int
-    """Of the operators, in one session."""
+    """Threads of the operators, in one session."""
     calls: int
-    """That were timed, of each of the two."""
+    """Calls that were timed, of the model and of the bare session each."""
     p50_ms: float
-    """Median time of a call."""
+    """Median time of a call, in milliseconds."""
     p99_ms: float
-    """Time that 99 of 100 calls keep."""
+    """Time that 99 of 100 calls keep, in milliseconds."""
     images_per_s: float
-    """By the median."""
+    """Images per second, by the median time."""
     raw_p50_ms: float
-    """The same for a bare `InferenceSession.run` on the same file, called in turn with it."""
+    """Median time of a bare `InferenceSession.run` on the same file, called in turn with the model."""
     ratio: float
-    """Median over the pairs of raw time / our time: 1 is the physical limit."""
+    """Median over pairs of calls of the bare time / the model's time: 1 is the physical limit."""
 
 
 def measure(
     bundle: Bundle, batch_sizes: Sequence[int], threads: Sequence[int], seconds_each: float = 2.0
 ) -> Iterator[Timing]:
-    """Times a bundle of format onnx, one `Timing` after the other. Raises BundleError."""
+    """Times a bundle of format onnx, and yields a `Timing` after the other. Raises BundleError."""
     size = bundle.info.preprocessing.image_size
     rng = np.random.default_rng(0)
     for count in threads:
@@ -82,9 +83,11 @@ def interleaved(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[tuple[float, float]]:
-    """Seconds of each call of both, in turn, for about `seconds` in all: what disturbs one disturbs the other.
+    """Times two calls in turn, for about `seconds` in all, so that what disturbs one disturbs the other.
 
-    They are `clock`'s seconds: with `time.thread_time` those that this thread computed, whoever else was computing.
+    Returns the seconds of each pair of calls. They are `clock`'s: with `time.thread_time` those that this thread
+    computed,
+    whoever else was computing.
     """
     for _ in range(_WARM_UP_CALLS):
         first()
@@ -101,7 +104,7 @@ def interleaved(
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile: the smallest of the ordered values that `share` of them do not exceed."""
+    """Returns the nearest-rank percentile: the smallest of ordered values that `share` of them do not exceed."""
     rank = max(int(np.ceil(share * len(ordered))), 1)
     return ordered[rank - 1]
 

@@ -1,16 +1,20 @@
-"""ONNX models in onnxruntime."""
+"""Bundles' ONNX models that answer, in onnxruntime."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from typing_extensions import override
 
-from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import Bundle, Preprocessing
+from scenerec.errors import BundleError, first_line
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.predictors.predictor import Predictor, in_batches_of
 
 
-class OnnxPredictor:
-    """A bundle's model as a `Predictor`.
+class OnnxPredictor(Predictor):
+    """A bundle's ONNX model in onnxruntime.
 
     Args:
         bundle: of format onnx.
@@ -34,30 +38,27 @@ class OnnxPredictor:
         batch = self.session.get_inputs()[0].shape[0]
         self._fixed_batch = batch if isinstance(batch, int) else None
 
+    @override
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """See Predictor."""
         return self._answer("logits", images)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """uint8 RGB [n, image_size, image_size, 3] -> float32 [n, classes], from the graph's own softmax."""
+        """Computes the probabilities of images as `logits` takes them, float32 [n, classes], by the graph's softmax."""
         return self._answer("probabilities", images)
 
     def prepared(self, images: np.ndarray) -> np.ndarray:
-        """uint8 RGB [n, image_size, image_size, 3] -> the graph's input."""
+        """Turns uint8 RGB images [n, image_size, image_size, 3] into the graph's input."""
         return network_input(images, self.preprocessing)
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the graph says of itself."""
+        """Notes that the graph carries with it, by key."""
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def _answer(self, output: str, images: np.ndarray) -> np.ndarray:
         if self._fixed_batch is None:
             return self._run(output, images)
-        # Batches of the one size that the graph takes, the last filled up with black images.
-        size, count = self._fixed_batch, len(images)
-        filled = np.concatenate([images, np.zeros((-count % size, *images.shape[1:]), images.dtype)])
-        return np.concatenate([self._run(output, filled[at : at + size]) for at in range(0, count, size)])[:count]
+        return in_batches_of(self._fixed_batch, partial(self._run, output), images)
 
     def _run(self, output: str, images: np.ndarray) -> np.ndarray:
         (answer,) = self.session.run([output], {self.input_name: self.prepared(images)})
@@ -65,7 +66,10 @@ class OnnxPredictor:
 
 
 def network_input(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """uint8 RGB [n, size, size, 3] -> the same, or float32 [n, 3, size, size] where the graph does not normalise."""
+    """Turns uint8 RGB images [n, size, size, 3] into what a bundle's graph takes.
+
+    These are the images themselves or, where the graph does not normalise, float32 [n, 3, size, size].
+    """
     if preprocessing.in_graph:
         return images
     mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
@@ -78,10 +82,16 @@ def open_session(
     providers: tuple[str, ...] = ("CPUExecutionProvider",),
     weights_folder: Path | None = None,
 ) -> onnxruntime.InferenceSession:
-    """An onnxruntime session with all graph optimisations.
+    """Opens an onnxruntime session with all graph optimisations.
 
-    `weights_folder` holds the files of weights that a model given as bytes refers to. Raises BundleError where the
-    model does not load.
+    Args:
+        model: a file, or the content of one.
+        threads: of the operators; 0 leaves the choice to onnxruntime.
+        providers: execution providers in order of preference.
+        weights_folder: holds the files of weights that a model given as bytes refers to.
+
+    Raises:
+        BundleError: the model does not load.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -94,6 +104,5 @@ def open_session(
             model if isinstance(model, bytes) else str(model), options, providers=list(providers)
         )
     except Exception as error:  # onnxruntime has an error class for each of its codes
-        reason = str(error).strip().splitlines()[0]
         where = "the model" if isinstance(model, bytes) else str(model)
-        raise BundleError(f"{where}: onnxruntime does not load it: {reason}") from None
+        raise BundleError(f"{where}: onnxruntime does not load it: {first_line(error)}") from None

@@ -1,13 +1,15 @@
-"""Anything that predicts, from its address: runs, checkpoints, bundles, TFLite files."""
+"""Any network that answers, opened by its address: runs, checkpoints, bundles, TFLite files."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from scenerec.config.location import expand_location
 from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
+from scenerec.inference.bundles.info import ModelFormat, Preprocessing
 from scenerec.inference.predictors.predictor import Predictor
-from scenerec.inference.predictors.trained_model import Framework, load_trained
+from scenerec.inference.predictors.trained_model import Framework, ZooNetwork, load_trained
 from scenerec.storage import open_storage, split_url
 
 
@@ -41,14 +43,41 @@ def open_predictor(
     if is_bundle:
         return predictor_of(open_bundle(target), threads)
     model = load_trained(target, checkpoint)
-    if (framework or model.framework) == "tensorflow":
+    about = (model.url, model.labels, model.preprocessing)
+    return open_network(model.network, framework or model.framework, *about, threads, device=None)
+
+
+def open_network(
+    network: ZooNetwork,
+    framework: Framework,
+    name: str,
+    labels: tuple[str, ...],
+    preprocessing: Preprocessing,
+    threads: int = 0,
+    device: str | None = "cpu",
+) -> Predictor:
+    """Builds a network of the zoo in one of the frameworks, which only then is imported.
+
+    Args:
+        network: architecture and weights.
+        framework: computes it.
+        name: name for people.
+        labels: class names, or none.
+        preprocessing: what the network expects.
+        threads: that compute; 0 leaves the choice to the framework.
+        device: where torch computes; None takes the GPU where there is one. TensorFlow chooses for itself.
+
+    Raises:
+        StateError: the weights do not fit the architecture.
+    """
+    if framework == "tensorflow":
         from scenerec.inference.predictors import tf_predictor
 
-        return tf_predictor.load(model.network, model.url, model.labels, model.preprocessing, threads)
+        return tf_predictor.load(network, name, labels, preprocessing, threads)
     from scenerec.inference.predictors import torch_predictor
 
-    device = torch_predictor.default_device()
-    return torch_predictor.load(model.network, model.url, model.labels, model.preprocessing, threads, device)
+    device = device or torch_predictor.default_device()
+    return torch_predictor.load(network, name, labels, preprocessing, threads, device)
 
 
 def _open_tflite(target: str, threads: int) -> Predictor:
@@ -67,11 +96,26 @@ def _open_tflite(target: str, threads: int) -> Predictor:
 
 
 def predictor_of(bundle: Bundle, threads: int = 0) -> Predictor:
-    """A bundle's model on the CPU. Raises BundleError where it does not load."""
-    if bundle.info.format == "tflite":
-        from scenerec.inference.predictors.tflite_predictor import TflitePredictor
+    """Opens a bundle's model on the CPU; 0 threads leave their number to the runtime.
 
-        return TflitePredictor(bundle, threads)
+    Raises BundleError where the model does not load.
+    """
+    return _RUNTIMES[bundle.info.format](bundle, threads)
+
+
+# A runtime takes a second to import: each is imported where it is first needed.
+
+
+def _in_onnxruntime(bundle: Bundle, threads: int) -> Predictor:
     from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
     return OnnxPredictor(bundle, threads)
+
+
+def _in_litert(bundle: Bundle, threads: int) -> Predictor:
+    from scenerec.inference.predictors.tflite_predictor import TflitePredictor
+
+    return TflitePredictor(bundle, threads)
+
+
+_RUNTIMES: dict[ModelFormat, Callable[[Bundle, int], Predictor]] = {"onnx": _in_onnxruntime, "tflite": _in_litert}

@@ -17,12 +17,13 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from scenerec.data.augment import CenterCrop, center_crop
-from scenerec.data.packing.upright import ORIENTATION_TAG, UPRIGHT, orientation_of, to_rgb
-from scenerec.errors import DataError
+from scenerec.data.upright import ORIENTATION_TAG, UPRIGHT, orientation_of, to_rgb
+from scenerec.errors import DataError, first_line
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+"""Formats that are decoded, by Pillow's names."""
 MAX_SCANS = 32
-"""Of a JPEG. Encoders write about ten; each one more costs a pass over all pixels, and takes but a few bytes."""
+"""Most scans of a JPEG: encoders write about ten, and each one costs a pass over all pixels for a few bytes."""
 _DECODED_OVER_RESIZED = 2  # of what a reduced decoding must leave
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither an escaped 255 of the data, nor a restart
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
@@ -34,15 +35,15 @@ class PhotographError(DataError):
 
 
 class UnknownFormatError(PhotographError):
-    """Neither a JPEG, a PNG nor a WebP."""
+    """Bytes that are neither a JPEG, a PNG nor a WebP."""
 
 
 class TooManyPixelsError(PhotographError):
-    """More pixels than are decoded for one caller."""
+    """A picture of more pixels than are decoded for one caller."""
 
 
 class DamagedImageError(PhotographError):
-    """It begins as an image, and does not decode."""
+    """Bytes that begin as an image, and do not decode."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ class Preparer:
         except Image.UnidentifiedImageError:
             raise UnknownFormatError("not a JPEG, PNG or WebP image") from None
         except Exception as error:  # on damaged files the decoders raise nearly anything
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise DamagedImageError(f"cannot be decoded: {reason}") from None
+            raise DamagedImageError(f"cannot be decoded: {first_line(error)}") from None
 
     def _prepare(self, header: Image.Image, content: bytes) -> np.ndarray:
         orientation = orientation_of(header)

@@ -1,34 +1,58 @@
-"""What all things that predict have in common: checkpoints of either framework, bundles, TFLite files."""
+"""What all networks that answer have in common: checkpoints of either framework, bundles, TFLite files."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 
 class Predictor(Protocol):
-    """Prepared images in, logits out."""
+    """A network that takes prepared images and gives logits."""
 
     name: str
-    """What it is, for people: its address."""
+    """Name for people: the network's address."""
     labels: tuple[str, ...]
-    """Class names in order of class index; empty where it does not know them."""
+    """Class names in order of class index; empty where the network does not know them."""
     image_size: int
-    """Side of the images that it takes, in pixels."""
+    """Side of the images that the network takes, in pixels."""
     eval_crop_ratio: float
-    """How much of the resized image evaluation crops."""
+    """Share of the resized image that evaluation crops."""
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """uint8 RGB [n, image_size, image_size, 3] -> float32 [n, classes]; any n >= 1."""
+        """Computes the logits of any number of images.
+
+        Args:
+            images: uint8 RGB [n, image_size, image_size, 3], n >= 1.
+
+        Returns:
+            float32 [n, classes]
+        """
+
+
+def in_batches_of(size: int, answer: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Asks a model that takes `size` images at once, no more and no fewer, for any number of images.
+
+    Args:
+        size: images that the model takes.
+        answer: the model: [size, ...] -> [size, classes].
+        images: [n, ...], n >= 1; the last batch is filled up with zeros.
+
+    Returns:
+        The answers, [n, classes].
+    """
+    count = len(images)
+    filled = np.concatenate([images, np.zeros((-count % size, *images.shape[1:]), images.dtype)])
+    return np.concatenate([answer(filled[at : at + size]) for at in range(0, len(filled), size)])[:count]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities, float32 [n, classes]."""
+    """Turns logits, float32 [n, classes], into probabilities of the same shape and type."""
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def logits_difference(expected: np.ndarray, found: np.ndarray) -> float:
-    """Largest difference of logits [n, classes] over their scale, the largest magnitude of those expected.
+    """Returns the largest difference of logits [n, classes] over their scale, the largest magnitude of those expected.
 
     Infinite where the shapes differ or where there is something else than numbers.
     """

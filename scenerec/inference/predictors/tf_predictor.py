@@ -1,4 +1,4 @@
-"""Keras networks as predictors. Mirrors torch_predictor."""
+"""Keras networks that answer. torch_predictor is the counterpart in torch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +8,20 @@ from scenerec.models import tf_model  # first: torchvision goes before tensorflo
 import keras  # isort: skip
 import numpy as np
 import tensorflow as tf
+from typing_extensions import override
 
-from scenerec.errors import ModelError
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.errors import ModelError, first_line
+from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.trained_model import ZooNetwork
 
 
-class TfPredictor:
-    """A Keras network, or a SavedModel's signature, as a `Predictor`; on a GPU where TensorFlow has one.
+class TfPredictor(Predictor):
+    """A Keras network, or a SavedModel's signature, that answers; on a GPU where TensorFlow has one.
 
     Args:
         network: normalised float32 [n, image_size, image_size, 3] -> logits [n, classes].
-        name: for people.
+        name: name for people.
         labels: class names, or none.
         preprocessing: what the network expects.
     """
@@ -41,15 +43,15 @@ class TfPredictor:
 
         self._logits = logits
 
+    @override
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """See Predictor."""
         return self._logits(np.ascontiguousarray(images)).numpy()
 
 
 def load(
     network: ZooNetwork, name: str, labels: tuple[str, ...], preprocessing: Preprocessing, threads: int = 0
 ) -> TfPredictor:
-    """A network of the zoo in TensorFlow; `threads` of this process compute (0: as many as TensorFlow chooses).
+    """Builds a network of the zoo in TensorFlow; `threads` of this process compute (0: as many as TensorFlow chooses).
 
     Raises StateError where the weights do not fit the architecture.
     """
@@ -60,7 +62,7 @@ def load(
 
 
 def load_keras(path: Path, labels: tuple[str, ...], preprocessing: Preprocessing, threads: int = 0) -> TfPredictor:
-    """A `.keras` file, or a SavedModel's signature `serving_default`, that need not be of the zoo.
+    """Opens a `.keras` file, or a SavedModel's signature `serving_default`, that need not be of the zoo.
 
     A `.keras` file is read in Keras's safe mode: code in it is refused. Raises ModelError where it does not load.
     """
@@ -68,7 +70,7 @@ def load_keras(path: Path, labels: tuple[str, ...], preprocessing: Preprocessing
     try:
         network = _signature(path) if path.is_dir() else _keras_file(path)
     except Exception as error:  # damaged or foreign content can break the reader anywhere
-        raise ModelError(f"{path}: cannot be read by Keras: {str(error).strip().partition(chr(10))[0]}") from None
+        raise ModelError(f"{path}: cannot be read by Keras: {first_line(error)}") from None
     return TfPredictor(network, str(path), labels, preprocessing)
 
 

@@ -1,4 +1,4 @@
-"""TFLite models in the LiteRT interpreter."""
+"""TFLite models that answer, in the LiteRT interpreter."""
 
 import os
 from pathlib import Path
@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from typing_extensions import override
 
-from scenerec.errors import BundleError
+from scenerec.errors import BundleError, first_line
 from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.predictors.predictor import Predictor, in_batches_of
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 _CROP_RATIO = 0.875
 
 
-class TflitePredictor:
-    """A bundle's model, or a bare `.tflite` file, as a `Predictor`.
+class TflitePredictor(Predictor):
+    """A bundle's model, or a bare `.tflite` file, in the LiteRT interpreter.
 
     A bundle's input takes pixel values from 0 to 255, and so does an integer input of a bare file (quantised by the
     input's parameters, where it has some); a float input of a bare file takes pixels normalised by ImageNet's mean and
@@ -23,8 +25,8 @@ class TflitePredictor:
 
     Args:
         source: a bundle of format tflite, or a file.
-        threads: 0 takes all cores.
-        name: of the predictor; by default the source's address.
+        threads: of the operators; 0 takes all cores.
+        name: name for people; by default the source's address.
 
     Raises:
         BundleError: LiteRT does not load the model, or it is no classifier of square images.
@@ -55,14 +57,12 @@ class TflitePredictor:
             self.eval_crop_ratio = source.info.preprocessing.eval_crop_ratio
         self._mean, self._std = (np.array(values, np.float32) * 255 for values in (mean, std))
 
+    @override
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """See Predictor."""
         pixels = self._prepared(images)
         if self._fixed_batch is None:
             return self._run(pixels)
-        size, count = self._fixed_batch, len(pixels)
-        filled = np.concatenate([pixels, np.zeros((-count % size, *pixels.shape[1:]), pixels.dtype)])
-        return np.concatenate([self._run(filled[first : first + size]) for first in range(0, count, size)])[:count]
+        return in_batches_of(self._fixed_batch, self._run, pixels)
 
     def _prepared(self, images: np.ndarray) -> np.ndarray:
         """In the type and units of the input."""
@@ -91,7 +91,7 @@ def _load(path: Path, threads: int) -> Interpreter:
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise BundleError(f"{path}: LiteRT does not load it: {str(error).strip().partition(chr(10))[0]}") from None
+        raise BundleError(f"{path}: LiteRT does not load it: {first_line(error)}") from None
     return interpreter
 
 

@@ -1,4 +1,4 @@
-"""Torch networks as predictors. Mirrors tf_predictor."""
+"""Torch networks that answer. tf_predictor is the counterpart in TensorFlow."""
 
 import importlib
 import sys
@@ -7,19 +7,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from typing_extensions import override
 
-from scenerec.errors import ModelError
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.errors import ModelError, first_line
+from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_model
 
 
-class TorchPredictor:
-    """A module as a `Predictor`.
+class TorchPredictor(Predictor):
+    """A torch module that answers.
 
     Args:
         network: normalised float32 [n, 3, image_size, image_size] -> logits [n, classes]; it is put in evaluation mode.
-        name: for people.
+        name: name for people.
         labels: class names, or none.
         preprocessing: what the network expects.
         device: where it computes, such as cpu or cuda.
@@ -42,9 +44,9 @@ class TorchPredictor:
             for values in (preprocessing.mean, preprocessing.std)
         )
 
+    @override
     @torch.no_grad()
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """See Predictor."""
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self._device).permute(0, 3, 1, 2).float()
         return self.network((pixels - self._mean) / self._std).float().cpu().numpy()
 
@@ -57,7 +59,7 @@ def load(
     threads: int = 0,
     device: str = "cpu",
 ) -> TorchPredictor:
-    """A network of the zoo in torch; `threads` of this process compute (0: as many as torch chooses).
+    """Builds a network of the zoo in torch; `threads` of this process compute (0: as many as torch chooses).
 
     Raises StateError where the weights do not fit the architecture.
     """
@@ -67,14 +69,17 @@ def load(
 
 
 def build(network: ZooNetwork) -> nn.Module:
-    """The network with its weights, in evaluation mode on the CPU. Raises StateError."""
+    """Builds the network with its weights, in evaluation mode on the CPU.
+
+    Raises StateError where the weights do not fit the architecture.
+    """
     built = torch_model.build(network.arch, network.classes, seed=0).eval()
     torch_model.load_state(built, network.state)
     return built
 
 
 def import_network(import_path: str) -> nn.Module:
-    """What MODULE:CALLABLE returns, called without arguments; this runs the module's code.
+    """Returns what MODULE:CALLABLE gives, called without arguments; this runs the module's code.
 
     The current folder is searched first, as by `python -m`. Raises ModelError where there is no such callable, where
     it fails, and where it returns something else than a module.
@@ -85,12 +90,12 @@ def import_network(import_path: str) -> nn.Module:
     try:
         network = getattr(importlib.import_module(module), attribute)()
     except Exception as error:  # anyone's code
-        raise ModelError(f"{import_path}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}") from None
+        raise ModelError(f"{import_path}: {type(error).__name__}: {first_line(error)}") from None
     if not isinstance(network, nn.Module):
         raise ModelError(f"{import_path}: returns {type(network).__name__}, not a torch.nn.Module")
     return network.cpu().eval()
 
 
 def default_device() -> str:
-    """The GPU where torch can use one, else the CPU."""
+    """Names the GPU where torch can use one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""What a run has trained, with all that one needs to use it: weights, class names, preprocessing, and its results."""
+"""A run's network with all that one needs to use it: weights, class names, preprocessing, and its results."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,22 +7,25 @@ from scenerec.checkpoint import STATE_FILE, RunState, best_checkpoint, list_chec
 from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecError
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import read_weights
 from scenerec.storage import open_storage, split_url
 
 Framework = Literal["torch", "tensorflow"]
+"""Framework of a network."""
 
 
 @dataclass(frozen=True)
 class ZooNetwork:
-    """An architecture of the zoo with weights."""
+    """An architecture of the zoo, with weights."""
 
     arch: str
+    """Name in the zoo."""
     classes: int
+    """Classes of the head."""
     state: State
-    """Neutral."""
+    """Weights by their neutral names."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +33,29 @@ class TrainedModel:
     """A run's network, as a checkpoint keeps it."""
 
     name: str
-    """Of the run."""
+    """Name of the run."""
     url: str
-    """The checkpoint's address."""
+    """Address of the checkpoint."""
     framework: Framework
-    """Which wrote the checkpoint."""
+    """Framework that wrote the checkpoint."""
     network: ZooNetwork
-    """With the averages in place of the parameters where the run keeps them, as they are what it validates."""
+    """Network; the averages stand for the parameters where the run keeps them, as they are what it validates."""
     averaged: bool
-    """Whether the run keeps them."""
+    """Whether the run keeps averages of its parameters."""
     labels: tuple[str, ...]
     """Class names in order of class index; empty where they are not known."""
     preprocessing: Preprocessing
+    """What a photograph goes through before the network sees it."""
     metrics: dict[str, float]
-    """Of the epoch that ended with the checkpoint (val_top1, val_top5, val_loss); empty in the middle of one."""
+    """Metrics (val_top1, val_top5, val_loss) of the epoch that ended with the checkpoint; empty in mid-epoch."""
     config: dict[str, Any]
-    """The training job."""
+    """Config of the training job."""
     dataset_fingerprint: str | None
-    """Of the training set."""
+    """Fingerprint of the training set."""
 
     @property
     def validation_set(self) -> str | None:
-        """Where the run's validation set is packed."""
+        """Address of the run's packed validation set."""
         return self.config.get("data", {}).get("val")
 
 
@@ -90,7 +94,7 @@ def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
 
 
 def find_checkpoint(target: str, checkpoint: str = "best") -> str:
-    """Address of the checkpoint that `target` is, or of a run's. Raises as `load_trained`."""
+    """Returns the address of the checkpoint that `target` is, or of a run's. Raises as `load_trained` does."""
     target = target.rstrip("/")
     if open_storage(target).size(STATE_FILE) is not None:
         return target
@@ -113,7 +117,10 @@ def find_checkpoint(target: str, checkpoint: str = "best") -> str:
 
 
 def read_labels(path: str) -> tuple[str, ...]:
-    """Class names from a text file, one a line in order of class index. Raises ConfigError, StorageError."""
+    """Reads class names from a text file, one a line in order of class index.
+
+    Raises ConfigError where the file is no such list, StorageError where it cannot be read.
+    """
     folder, key = split_url(path)
     try:
         lines = open_storage(folder).get(key).decode().splitlines()

@@ -1,10 +1,5 @@
 """Attention layers of the twins, each the whole of one torch or torchvision module. No torch here."""
 
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,10 +1,5 @@
 """Which Keras variable is which torch tensor, and how their layouts differ. No torch here."""
 
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +7,7 @@ import keras
 import numpy as np
 
 from scenerec.models import neutral
+from scenerec.models.keras_twin import attention_layers  # noqa: F401  (so that its layers can be loaded)
 from scenerec.models.keras_twin.layers import TwinLayer
 
 Convert = Callable[[np.ndarray], np.ndarray]

@@ -1,7 +1,13 @@
 """Walks the torch.fx graph of a network and builds its Keras twin."""
 
 import functools
+import sys
 from typing import Any
+
+if "tensorflow" in sys.modules and "torchvision" not in sys.modules:
+    raise ImportError("import torchvision before tensorflow: the other order aborts the process (both register LLVM)")
+
+import torchvision  # noqa: F401, I001  (before Keras, which imports tensorflow)
 
 import keras
 import torch

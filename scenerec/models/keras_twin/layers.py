@@ -3,13 +3,8 @@
 No torch here: a saved twin (`.keras`) loads wherever Keras and this module are. Weights are stored in torch's layout.
 """
 
-import os
 import sys
 import zlib
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from collections.abc import Sequence
 from typing import Any
 

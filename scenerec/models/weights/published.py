@@ -70,6 +70,8 @@ def find_weights(arch: str, name: str) -> PublishedWeights:
     known = published_weights(arch)
     names = [entry.name for entry in known if entry.fits]
     found = next((entry for entry in known if entry.name == name or (entry.default and name == "DEFAULT")), None)
+    if found is None and not names:
+        raise UnknownWeightsError(f"nothing was published for {arch}: take `none`, or the path or URL of a file")
     if found is None:
         nearest = difflib.get_close_matches(name.upper(), names, n=1)
         hint = f"did you mean {nearest[0]}? " if nearest else ""
@@ -85,9 +87,11 @@ def find_weights(arch: str, name: str) -> PublishedWeights:
     return found
 
 
-def best_weights(arch: str) -> PublishedWeights:
-    """Of those that `arch` takes, the weights of the highest published top-1 accuracy."""
-    return max((entry for entry in published_weights(arch) if entry.fits), key=lambda entry: entry.top1 or 0)
+def best_weights(arch: str) -> PublishedWeights | None:
+    """The weights of the highest published top-1 accuracy among those that `arch` takes; None where there are none."""
+    return max(
+        (entry for entry in published_weights(arch) if entry.fits), key=lambda entry: entry.top1 or 0, default=None
+    )
 
 
 @cache

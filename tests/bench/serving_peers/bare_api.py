@@ -4,7 +4,8 @@ import os
 
 from scenerec.inference.bundles.bundle import open_bundle
 from serve.api import Api
-from serve.shelf import EngineOptions, Shelf, Weighted, load_version
+from serve.loaded_version import EngineOptions, load_version
+from serve.shelf import Shelf, Weighted
 
 
 def make() -> Api:

@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 from scenerec.cli import app
 from scenerec.commands.evaluate import _print as print_figures
-from scenerec.inference.evaluation import evaluator
 from scenerec.inference.evaluation.evaluator import examine_here
 from tests.colour_set import CLASSES, pack_colours
 from tests.tiny_bundle import make_tiny_bundle
@@ -76,7 +75,7 @@ def test_what_runtimes_print_is_left_out(
         os.write(2, b"INFO: Created a delegate")
         return examine_here(*arguments)
 
-    monkeypatch.setattr(evaluator, "examine_here", greet)
+    monkeypatch.setattr("scenerec.commands.evaluate.examine_here", greet)
     for extra, printed in (((), ""), (("--verbose",), "INFO: Created a delegate")):
         assert run(model, "--data", colours, "--limit", 3, *extra).exit_code == 0
         assert capfd.readouterr().err == printed

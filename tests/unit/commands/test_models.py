@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
+from scenerec.commands import models
 from scenerec.config.train import ModelConfig
-from scenerec.models import status
 from scenerec.models.status import Status
 from scenerec.models.zoo import ARCHITECTURES
 
@@ -17,7 +17,7 @@ from scenerec.models.zoo import ARCHITECTURES
 @pytest.fixture(autouse=True)
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {name: Status() for name in ARCHITECTURES} | {"resnet50": Status(twin_difference=2.2e-6)}
-    monkeypatch.setattr(status, "read_status", lambda: found)
+    monkeypatch.setattr(models, "read_status", lambda: found)
 
 
 def run(*arguments: str) -> Result:

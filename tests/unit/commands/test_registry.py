@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
-from scenerec.inference.bundles.bundle import Verification
+from scenerec.inference.bundles.info import Verification
 from tests.tiny_bundle import make_tiny_bundle
 
 

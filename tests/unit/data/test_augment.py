@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scenerec.config.train import AugmentConfig
 from scenerec.data import augment
-from scenerec.data.augment import AUGMENT_VERSION, Stream, center_crop, training_views, uniform_draws
+from scenerec.data.augment import AUGMENT_VERSION, Stream, View, center_crop, training_views, uniform_draws
 
 sides = st.integers(1, 2000)
 
@@ -26,9 +26,14 @@ def test_crops_lie_inside_the_image(height: int, width: int, seed: int, epoch: i
         assert 0 <= view.left <= width - view.width
 
 
+def test_a_reader_without_a_share_of_the_batch_has_no_views() -> None:
+    assert views(AugmentConfig(), 0) == []
+
+
 def test_each_colour_has_its_own_factor() -> None:
-    drawn = np.array([view[5:] for view in views(AugmentConfig(color_jitter=0.4), 4000)])
-    assert abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.06
+    drawn = views(AugmentConfig(color_jitter=0.4), 4000)
+    colors = np.array([(view.brightness, view.contrast, view.saturation) for view in drawn])
+    assert abs(np.corrcoef(colors.T) - np.eye(3)).max() < 0.06
 
 
 def test_a_view_depends_on_its_position_only() -> None:
@@ -61,14 +66,15 @@ def test_the_crop_has_the_distribution_of_torchvision() -> None:
 def test_half_of_the_images_are_flipped_and_colours_stay_in_range() -> None:
     drawn = views(AugmentConfig(color_jitter=0.4), 4000)
     assert 0.46 < np.mean([view.flip for view in drawn]) < 0.54
-    colors = np.array([view[5:] for view in drawn])
+    colors = np.array([(view.brightness, view.contrast, view.saturation) for view in drawn])
     assert colors.min() >= 0.6 and colors.max() <= 1.4
     np.testing.assert_allclose(colors.mean(0), 1.0, atol=0.02)
 
 
 def test_all_can_be_turned_off() -> None:
     config = AugmentConfig(crop_scale=(1, 1), crop_ratio=(1, 1), flip=False)
-    assert {tuple(view) for view in views(config, 20, 256, 256)} == {(0, 0, 256, 256, False, 1.0, 1.0, 1.0)}
+    unchanged = View(0, 0, 256, 256, flip=False, brightness=1, contrast=1, saturation=1)
+    assert set(views(config, 20, 256, 256)) == {unchanged}
 
 
 def test_a_narrow_image_gives_its_largest_allowed_crop() -> None:
@@ -143,6 +149,10 @@ PURPOSES = {
 }
 
 
+def test_every_field_of_a_view_has_its_purpose() -> None:
+    assert [field for fields in PURPOSES for field in fields] == list(View._fields)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(0, 100), st.sampled_from(list(PURPOSES)), st.data())
 def test_what_serves_one_purpose_does_not_change_the_others(
     seed: int, epoch: int, fields: tuple[str, ...], data: st.DataObject
@@ -151,7 +161,7 @@ def test_what_serves_one_purpose_does_not_change_the_others(
     before = views(AugmentConfig(color_jitter=0.4), 20, seed=seed, epoch=epoch)
     after = views(AugmentConfig(**changed), 20, seed=seed, epoch=epoch)
     assert [[getattr(view, f) for f in fields] for view in before] != [[getattr(v, f) for f in fields] for v in after]
-    others = [field for field in augment.View._fields if field not in fields]
+    others = [field for field in View._fields if field not in fields]
     for old, new in zip(before, after, strict=True):
         assert [getattr(old, field) for field in others] == [getattr(new, field) for field in others]
 

@@ -38,14 +38,18 @@ def assert_equal(ours: list, theirs: list, most: int = 1) -> None:
     assert np.mean([(difference > 0).mean() for difference in differences]) < 2e-3
 
 
-@pytest.mark.parametrize(
-    "augment",
-    [
-        {"crop_scale": (1, 1), "crop_ratio": (1, 1), "flip": False},
-        {"crop_scale": (0.2, 1.0)},
-        {"crop_scale": (0.2, 1.0), "color_jitter": 0.4},
-    ],
-)
+AUGMENTATIONS: list[dict[str, Any]] = [
+    {"crop_scale": (1, 1), "crop_ratio": (1, 1), "flip": False},
+    {"crop_scale": (0.2, 1.0)},
+    {"crop_scale": (0.2, 1.0), "color_jitter": 0.4},
+]
+
+
+def test_every_augmentation_is_compared() -> None:
+    assert {field for augment in AUGMENTATIONS for field in augment} == set(AugmentConfig.model_fields)
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_training_batches_are_the_same_in_both_frameworks(scenes: Path, augment: dict) -> None:
     data, settings = open_set(f"{scenes}/train"), config(scenes, **augment)
     ours = torch_arrays(torch_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 0))
@@ -119,3 +123,11 @@ def test_batches_for_a_gpu_are_page_locked_and_the_same(scenes: Path, processes:
     assert all(batch.images.is_pinned() and batch.labels.is_pinned() for batch in batches)
     unpinned = torch_input.training_input(data, settings, ORDER, World(), Cursor(), 0)
     assert_equal(torch_arrays(batches), torch_arrays(unpinned), most=0)
+
+
+def test_more_decoding_processes_than_images_of_a_batch_give_the_same_batches(scenes: Path) -> None:
+    data, settings = open_set(f"{scenes}/train"), config(scenes)
+    small = TrainingOrder(seed=3, lanes=12, global_batch_size=2, epochs=1)
+    alone = torch_arrays(torch_input.training_input(data, settings, small, World(), Cursor(0, 40), 0))
+    shared = torch_arrays(torch_input.training_input(data, settings, small, World(), Cursor(0, 40), 3))
+    assert_equal(alone, shared, most=0)

@@ -57,6 +57,16 @@ def test_shares_of_a_batch_differ_by_one_at_most(step: int, batch: int, workers:
     assert max(sizes) - min(sizes) <= (batch % workers > 0)
 
 
+@given(st.integers(0, 1000), st.integers(1, 200), st.integers(1, 40))
+def test_a_worker_takes_the_positions_of_its_rank(step: int, batch: int, workers: int) -> None:
+    """Those that leave its rank when divided by the number of workers, in every batch: a lane keeps its reader."""
+    positions = range(step * batch, (step + 1) * batch)
+    assert batch_positions(step, batch).tolist() == list(positions)
+    for rank in range(workers):
+        expected = [position for position in positions if position % workers == rank]
+        assert batch_positions(step, batch, rank, workers).tolist() == expected
+
+
 @given(orders())
 def test_workers_that_divide_the_lanes_read_whole_lanes(order: EpochOrder) -> None:
     for workers in [w for w in range(1, order.lanes + 1) if order.lanes % w == 0]:
@@ -93,7 +103,19 @@ def test_validation_covers_each_sample_once(samples: int, workers: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "lanes"), [([1], 12), ([2], 12), ([8], 24), ([32], 96), ([8, 16, 32], 96), ([5], 60)]
+    ("workers", "lanes"),
+    [
+        ([1], 12),
+        ([2], 12),
+        ([8], 24),
+        ([32], 96),
+        ([8, 16, 32], 96),
+        ([5], 60),
+        ([5, 6], 60),
+        ([5, 7, 8], 168),  # 8 before 5, with which they would be 840
+        ([16, 21], 336),  # 16 for each of 21 at most
+        ([17, 24], 24),  # not 408, 17 for each of 24
+    ],
 )
 def test_lanes(workers: list[int], lanes: int) -> None:
     assert choose_lanes(workers, 10**6) == lanes

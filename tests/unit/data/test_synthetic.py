@@ -7,7 +7,8 @@ from PIL import Image
 
 from scenerec.data.packing.layouts import read_raw_set
 from scenerec.data.packing.places import read_places
-from scenerec.data.synthetic import PLACES, SCENES, draw_scene, draw_scenes
+from scenerec.data.synthetic import draw_scene, draw_scenes
+from scenerec.data.synthetic_scenes import PLACES, SCENES
 from scenerec.errors import DataError
 
 

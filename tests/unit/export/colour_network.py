@@ -7,16 +7,9 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from scenerec.export.graphs import network_graph
-from scenerec.inference.bundles.bundle import (
-    GOLDEN_FILE,
-    Bundle,
-    BundleInfo,
-    Golden,
-    Lineage,
-    Preprocessing,
-    open_bundle,
-)
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, Bundle, Golden, open_bundle
 from scenerec.inference.bundles.bundle import write_bundle as write
+from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
 from tests.colour_set import CLASSES
 
 SIZE = 8

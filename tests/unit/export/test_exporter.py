@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scenerec.data.packed_set import open_set
-from scenerec.data.synthetic import PLACES
+from scenerec.data.synthetic_scenes import PLACES
 from scenerec.errors import BundleError, ConfigError, ModelError
 from scenerec.export.conversion import torch_onnx
 from scenerec.export.exporter import default_destination, export
@@ -19,7 +19,8 @@ from scenerec.export.source import Stated, torch_source
 from scenerec.export.steps import Step
 from scenerec.export.targets import find_target
 from scenerec.export.torch_samples import sample_images
-from scenerec.inference.bundles.bundle import Preprocessing, open_bundle
+from scenerec.inference.bundles.bundle import open_bundle
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 LABELS = ("beach", "city", "desert", "forest")

@@ -16,7 +16,8 @@ from scenerec.inference.bundles.bundle import read_info
 TOY = """
 from scenerec.export.description import describe
 from scenerec.export.job import ExportJob, Product
-from scenerec.inference.bundles.bundle import Golden, TensorContract
+from scenerec.inference.bundles.bundle import Golden
+from scenerec.inference.bundles.info import TensorContract
 import numpy as np
 
 def make(job: ExportJob) -> Product:

@@ -35,3 +35,10 @@ def test_settings_fit_together() -> None:
 def test_an_unknown_target_is_refused_with_the_list() -> None:
     with pytest.raises(ConfigError, match=r"--target tpu: there are any, cpu-x86, .*--list-targets"):
         find_target("tpu")
+
+
+def test_int8_is_timed_where_the_machine_stands_for_the_target() -> None:
+    x86, arm = find_target("cpu-x86").machines, find_target("cpu-arm").machines
+    assert "x86_64" in x86 and "aarch64" in arm and not set(x86) & set(arm)
+    assert set(ANY.machines) == {*x86, *arm}
+    assert not any(target.machines for target in TARGETS.values() if target.name not in ("any", "cpu-x86", "cpu-arm"))

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scenerec.errors import BundleError, ConfigError
 from scenerec.export.source import TorchNetwork
 from scenerec.export.verification import compare, gate, source_of
-from scenerec.inference.bundles.bundle import Lineage, Verification
+from scenerec.inference.bundles.info import Lineage, Verification
 from scenerec.inference.predictors.predictor import logits_difference, softmax
 from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_network import expected_logits, random_images

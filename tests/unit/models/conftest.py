@@ -15,8 +15,8 @@ from torchvision.models.swin_transformer import (
 
 import keras  # isort: skip
 
-from scenerec.models import keras_twin, torch_model
-from scenerec.models.keras_twin import bindings
+from scenerec.models import torch_model
+from scenerec.models.keras_twin import bindings, builder
 
 Pair = tuple[nn.Module, keras.Model]
 
@@ -31,7 +31,7 @@ def twin_of() -> Callable[[nn.Module, int], keras.Model]:
     """(torch network, image size) -> its twin with its weights."""
 
     def make(network: nn.Module, image_size: int) -> keras.Model:
-        twin = keras_twin.twin(network, image_size, name="twin")
+        twin = builder.twin(network, image_size, name="twin")
         bindings.load_state(twin, torch_model.state(network))
         return twin
 

@@ -14,8 +14,9 @@ from torchvision.models import GoogLeNet, ResNet
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import StochasticDepth
 
-from scenerec.models import keras_twin, torch_model
-from scenerec.models.keras_twin import bindings
+from scenerec.models import torch_model
+from scenerec.models.keras_twin import bindings, builder
+from scenerec.models.keras_twin.context import UnsupportedOperationError
 
 ARCHITECTURES = ["resnet18", "mobilenet_v3_small"]
 """One with plain and one with most other layers; more in tests/integration/test_twin_parity.py, all in tests/bench."""
@@ -51,7 +52,7 @@ class OwnNormalisation(nn.Module):
 def test_an_input_is_converted_channel_by_channel_without_moving_data(rng: np.random.Generator):
     network = nn.Sequential(OwnNormalisation(), nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert_twin(network.eval(), rng.normal(size=(2, 12, 12, 3)).astype("float32"))
-    twin = keras_twin.twin(network, 12, name="twin")
+    twin = builder.twin(network, 12, name="twin")
     assert not any(isinstance(layer, keras.layers.Permute) for layer in twin.layers)
 
 
@@ -123,7 +124,7 @@ def training_gradients(twin: keras.Model, images: np.ndarray, labels: np.ndarray
 
 def test_layers_are_called_as_the_modules():
     network = torch_model.build("resnet18", 5, seed=0)
-    twin = keras_twin.twin(network, 64, name="resnet18")
+    twin = builder.twin(network, 64, name="resnet18")
     names = [layer.name for layer in twin.layers]
     assert {"conv1", "layer1.0.bn1", "layer2.0.downsample.0", "fc", "logits"} <= set(names)
     assert {"layer1.0.relu", "layer1.0.relu_1", "layer1.0.add", "conv1.pad"} <= set(names)
@@ -134,7 +135,7 @@ def test_building_leaves_the_network_in_its_mode():
     network = torch_model.build("squeezenet1_1", 5, seed=0)
     network.features.eval()
     modes = [module.training for module in network.modules()]
-    keras_twin.twin(network, 64, name="twin")
+    builder.twin(network, 64, name="twin")
     assert [module.training for module in network.modules()] == modes
 
 
@@ -186,7 +187,7 @@ def test_an_operation_is_torchs(name: str, rng: np.random.Generator):
 
 
 def assert_twin(network: nn.Module, images: np.ndarray) -> None:
-    twin = keras_twin.twin(network, images.shape[1], name="twin")
+    twin = builder.twin(network, images.shape[1], name="twin")
     bindings.load_state(twin, torch_model.state(network))
     with torch.no_grad():
         expected = network(nchw(images)).numpy()
@@ -225,21 +226,21 @@ def test_any_permutation_and_reshape_is_torchs(program: list[tuple[str, list[int
 
 def test_stochastic_depth_drops_whole_samples_and_layers_draw_apart():
     network = nn.Sequential(StochasticDepth(0.5, "row"), StochasticDepth(0.5, "row"))
-    y = keras_twin.twin(network, 4, name="twin")(np.ones((200, 4, 4, 3), "float32"), training=True).numpy()
+    y = builder.twin(network, 4, name="twin")(np.ones((200, 4, 4, 3), "float32"), training=True).numpy()
     assert set(np.unique(y.reshape(200, -1).sum(axis=1))) == {0.0, 4 * 4 * 3 * 4.0}
     assert 0.15 < (y > 0).mean() < 0.35
 
 
 def test_a_permutation_moves_no_data():
     channels_last = Lambda(lambda x: F.relu(x.permute(0, 2, 3, 1)))
-    twin = keras_twin.twin(channels_last, 8, name="twin")
+    twin = builder.twin(channels_last, 8, name="twin")
     assert [type(layer).__name__ for layer in twin.layers] == ["InputLayer", "Activation", "Activation"]
 
 
 def test_an_unsupported_function_names_itself_its_module_and_the_remedy():
     network = nn.Sequential(nn.Identity(), Lambda(lambda x: torch.roll(x, 1)))
-    with pytest.raises(keras_twin.UnsupportedOperationError) as error:
-        keras_twin.twin(network, 8, name="twin")
+    with pytest.raises(UnsupportedOperationError) as error:
+        builder.twin(network, 8, name="twin")
     assert str(error.value) == (
         "no Keras equivalent for the function roll, used by 1 (Lambda); to add it, register a converter with "
         "@converts_function in scenerec.models.keras_twin"
@@ -263,5 +264,5 @@ def test_an_unsupported_function_names_itself_its_module_and_the_remedy():
     ],
 )
 def test_what_is_unsupported_is_named(network: nn.Module, message: str):
-    with pytest.raises(keras_twin.UnsupportedOperationError, match=message):
-        keras_twin.twin(network, 8, name="twin")
+    with pytest.raises(UnsupportedOperationError, match=message):
+        builder.twin(network, 8, name="twin")

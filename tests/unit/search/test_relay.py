@@ -47,7 +47,7 @@ def test_each_epoch_is_told_once(tune: TuneConfig) -> None:
     folder.write_metrics(epochs(2))
     assert [news.rung_time for news in relay.news()] == [1, 2]
     folder.write_metrics(epochs(3))
-    assert [news.epoch.epoch for news in relay.news()] == [3]
+    assert [news.metrics.epoch for news in relay.news()] == [3]
     assert not list(relay.news())
 
 

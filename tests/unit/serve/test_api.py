@@ -20,7 +20,8 @@ from serve.access.key_file import add_key
 from serve.access.keys import Guard, read_keys
 from serve.access_record import AccessRecord
 from serve.api import Api
-from serve.shelf import EngineOptions, LoadedVersion, Shelf, Weighted, load_version
+from serve.loaded_version import EngineOptions, LoadedVersion, load_version
+from serve.shelf import Shelf, Weighted
 from tests.tiny_bundle import make_tiny_bundle
 
 PREDICT = "/v1/models/tiny:predict"

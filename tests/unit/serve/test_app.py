@@ -1,7 +1,11 @@
+import pkgutil
+
 import pytest
 
-from scenerec.config.serve import ServeScaleConfig
-from serve.app import autoscaling, replicas_that_fit
+from scenerec.config.serve import ServeConfig, ServeScaleConfig
+from serve.app import autoscaling, grpc_options, replicas_that_fit
+from serve.http import express
+from serve.oip.grpc_service import add_to_server
 
 
 @pytest.mark.parametrize(
@@ -18,3 +22,13 @@ def test_a_node_takes_as_many_replicas_as_its_scarcest_resource_allows(
 def test_an_application_that_may_shrink_to_nothing_begins_with_one_replica() -> None:
     settings = autoscaling(ServeScaleConfig(min_replicas=0, max_replicas=4))
     assert (settings.min_replicas, settings.initial_replicas, settings.max_replicas) == (0, 1, 4)
+
+
+def test_what_ray_serve_is_told_by_name_is_there() -> None:
+    config = ServeConfig.model_validate(
+        {"kind": "serve", "name": "a", "models": [{"name": "a", "version": "a@b"}], "http": {"grpc_port": 9000}}
+    )
+    options = grpc_options(config)
+    assert options is not None
+    assert [pkgutil.resolve_name(name) for name in options.grpc_servicer_functions] == [add_to_server]
+    assert [pkgutil.resolve_name(name) for name in express.VARIABLES.values()] == [express.middlewares]

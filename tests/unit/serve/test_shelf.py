@@ -7,7 +7,8 @@ import pytest
 
 from scenerec.errors import BundleError
 from serve.errors import NotServedError
-from serve.shelf import EngineOptions, LoadedVersion, Shelf, Weighted, load_version
+from serve.loaded_version import EngineOptions, LoadedVersion, load_version
+from serve.shelf import Shelf, Weighted
 from tests.tiny_bundle import IMAGE_SIZE, make_tiny_bundle
 
 RED = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8) + np.array([255, 0, 0], np.uint8)

@@ -25,7 +25,7 @@ def test_a_run_goes_on_with_another_layer_decay_but_not_with_another_freeze(make
 
 def test_a_checkpoint_from_before_there_was_freezing_goes_on_unfrozen(make_config: Any) -> None:
     stored = identity(make_config)
-    del stored["model.freeze"]
+    del stored["model.freeze"], stored["task"]
     check_identity("runs/x", stored, identity(make_config))
     with pytest.raises(CheckpointError, match=r"another model\.freeze \('none', now 'backbone'\)"):
         check_identity("runs/x", stored, identity(make_config, model={"freeze": "backbone"}))
@@ -37,6 +37,11 @@ def test_a_run_that_began_with_other_draws_of_the_augmentation_is_refused(make_c
     del stored["augmentation version"]  # as checkpoints of version 1 are
     with pytest.raises(CheckpointError, match=r"another augmentation version \(1, now 2\): give the run another name"):
         check_identity("runs/x", stored, identity(make_config))
+
+
+def test_a_run_does_not_go_on_with_another_task(make_config: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"another task \('ranking', now 'classification'\)"):
+        check_identity("runs/x", identity(make_config) | {"task": "ranking"}, identity(make_config))
 
 
 def test_the_config_comes_back_with_overrides(make_config: Any) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from scenerec.commands.screen.live import Story, is_noise, show_result, tell
+from scenerec.commands.screen.live import RunBar, Story, is_noise, show_run_result, tell
 from scenerec.job_log import EpochSummary, Failure, Note, Progress, RunResult, format_line
 
 RAY = [
@@ -36,7 +36,7 @@ LOG = [
 def shown(lines: list[str], terminal: bool = False, **options: bool) -> tuple[str, Story]:
     output = io.StringIO()
     console = Console(file=output, force_terminal=terminal, width=80, color_system=None, _environ={"TERM": "xterm"})
-    story = tell(lines, console, **options)
+    story = tell(lines, console, RunBar, **options)
     return output.getvalue(), story
 
 
@@ -94,7 +94,7 @@ def test_brackets_are_no_markup() -> None:
 
 def test_the_result() -> None:
     output = io.StringIO()
-    show_result(RESULT, Console(file=output, width=40))
+    show_run_result(RESULT, Console(file=output, width=40))
     assert output.getvalue().splitlines() == [
         "best             top-1 50.00%, top-5 75.00%, epoch 1",
         "last             top-1 25.00%, top-5 50.00%, epoch 2",

@@ -4,8 +4,8 @@ from typing import Any
 
 from rich.console import Console
 
-from scenerec.commands.screen.live import show_result, tell
-from scenerec.commands.screen.live_search import shown_trials
+from scenerec.commands.screen.live import tell
+from scenerec.commands.screen.live_search import SearchTable, show_search_result, shown_trials
 from scenerec.job_log import EpochSummary, Note, Progress, RunResult, SearchNews, TrialNews, format_line
 
 
@@ -38,7 +38,7 @@ RESULT: dict[str, Any] = {
 def told(lines: list[str], terminal: bool) -> str:
     output = io.StringIO()
     console = Console(file=output, force_terminal=terminal, width=110, color_system=None, _environ={"TERM": "xterm"})
-    tell(lines, console, kind="tune")
+    tell(lines, console, SearchTable)
     return output.getvalue()
 
 
@@ -75,7 +75,9 @@ def test_running_trials_come_first_then_the_best() -> None:
 def test_the_result_says_what_to_do_with_it() -> None:
     output = io.StringIO()
     console = Console(file=output, width=110, color_system=None)
-    show_result({**RESULT, "retrained": {"run": "s3://r", "best": {"val_top1": 0.8}, "bundle": "s3://b"}}, console)
+    show_search_result(
+        {**RESULT, "retrained": {"run": "s3://r", "best": {"val_top1": 0.8}, "bundle": "s3://b"}}, console
+    )
     text = output.getvalue()
     for words in ("trial 4: val_top1 75.00%, 9 epochs", "resnet18", "3 finished, 8 stopped, 1 failed", "63% saved"):
         assert words in text
@@ -84,4 +86,4 @@ def test_the_result_says_what_to_do_with_it() -> None:
 
 def test_the_result_is_kept_for_scripts() -> None:
     console = Console(file=io.StringIO(), width=110)
-    assert tell([*LOG, format_line(RunResult(RESULT))], console, kind="tune").result == RESULT
+    assert tell([*LOG, format_line(RunResult(RESULT))], console, SearchTable).result == RESULT

@@ -11,14 +11,13 @@ from scenerec.export.conversion.tf_lite import (
     CALIBRATION_FILE,
     FAILURE_FILE,
     Form,
-    Request,
+    TfLiteRequest,
     convert,
 )
-from scenerec.export.conversion.tf_onnx import REQUEST_FILE
-from scenerec.export.conversion.tf_onnx import Request as Network
+from scenerec.export.conversion.tf_onnx import REQUEST_FILE, NetworkRequest
 from scenerec.export.quantization.tflite_ladder import LADDERS
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 
 import keras  # isort: skip  (after torchvision)
@@ -38,9 +37,9 @@ def network(*last: keras.layers.Layer) -> keras.Model:
     return keras.Model(pixels, x)
 
 
-def request(*forms: Form, path: Path | None = None) -> Request:
-    asked = Network(path=str(path), image_size=SIZE, opset=18)
-    return Request(network=asked, mean=PREPROCESSING.mean, std=PREPROCESSING.std, forms=forms)
+def request(*forms: Form, path: Path | None = None) -> TfLiteRequest:
+    asked = NetworkRequest(path=str(path), image_size=SIZE, opset=18)
+    return TfLiteRequest(network=asked, mean=PREPROCESSING.mean, std=PREPROCESSING.std, forms=forms)
 
 
 def logits(model: keras.Model) -> np.ndarray:

@@ -15,7 +15,8 @@ from onnx import ModelProto
 
 from scenerec.errors import ModelError
 from scenerec.export.conversion import tf_onnx, tf_onnx_worker
-from scenerec.export.conversion.tf_onnx import ChildLimits, ConversionError, Request, UnsupportedOperatorsError
+from scenerec.export.conversion.child_process import ChildLimits
+from scenerec.export.conversion.tf_onnx import ConversionError, NetworkRequest, UnsupportedOperatorsError
 from scenerec.export.graphs import optimize
 from scenerec.export.graphs.network_graph import check_network, module_of
 from scenerec.inference.predictors.onnx_predictor import open_session
@@ -73,7 +74,7 @@ def make_model(final: str | None = "softmax", size: int | None = 16) -> keras.Mo
 def in_this_process(folder: Path, path: Path, image_size: int | None = None, opset: int = 18) -> ModelProto:
     """What the child does. Raises what it reports."""
     folder.mkdir()
-    request = Request(path=str(path), image_size=image_size, opset=opset)
+    request = NetworkRequest(path=str(path), image_size=image_size, opset=opset)
     (folder / tf_onnx.REQUEST_FILE).write_text(request.model_dump_json())
     if tf_onnx_worker.main(folder):
         raise tf_onnx._failure(folder, path.name, 1)

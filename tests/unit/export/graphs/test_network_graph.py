@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from scenerec.errors import ModelError
 from scenerec.export.graphs import network_graph
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.onnx_predictor import open_session
 from scenerec.inference.predictors.predictor import softmax
 from tests.tiny_network import SIZE, expected_logits, random_images, tiny_graph, tiny_network

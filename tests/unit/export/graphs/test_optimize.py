@@ -12,7 +12,7 @@ from torch import nn
 from scenerec.export.conversion import torch_onnx
 from scenerec.export.graphs import optimize
 from scenerec.export.graphs.network_graph import check_network, complete, module_of
-from scenerec.inference.bundles.bundle import Preprocessing
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.onnx_predictor import open_session
 
 SIZE = 16

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, INFO_FILE, ONNX_FILE, open_bundle, read_info, write_bundle
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, INFO_FILE, open_bundle, read_info, write_bundle
+from scenerec.inference.bundles.info import ONNX_FILE
 from tests.tiny_bundle import LABELS, make_tiny_bundle, tiny_model
 
 Damage = Callable[[Path], object]

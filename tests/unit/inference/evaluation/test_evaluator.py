@@ -7,20 +7,11 @@ import pytest
 from safetensors.numpy import load
 
 from scenerec.errors import ConfigError, DataError, ScenerecError
-from scenerec.inference.bundles.bundle import Lineage
-from scenerec.inference.evaluation.evaluator import (
-    EvaluationRequest,
-    Examiner,
-    Outcome,
-    Subject,
-    check_writable,
-    evaluate,
-    examine_here,
-    own_data,
-    run_output,
-)
+from scenerec.inference.bundles.info import Lineage
+from scenerec.inference.evaluation.evaluator import Examiner, Outcome, check_writable, evaluate, examine_here
 from scenerec.inference.evaluation.predictions import Predictions, merge, shares
 from scenerec.inference.evaluation.report import write_outcome
+from scenerec.inference.evaluation.request import EvaluationRequest, Subject, own_data, run_output
 from scenerec.storage import open_storage
 from tests.colour_set import CLASSES, PER_CLASS, WRONG, pack_colours
 from tests.tiny_bundle import make_tiny_bundle

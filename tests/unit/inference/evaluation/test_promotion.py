@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scenerec.errors import BundleError, RegistryError
-from scenerec.inference.bundles.bundle import Verification
+from scenerec.inference.bundles.info import Verification
 from scenerec.inference.evaluation.predictions import ImageBatch
 from scenerec.inference.evaluation.promotion import check_promotion
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor

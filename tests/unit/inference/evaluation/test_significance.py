@@ -26,7 +26,7 @@ def test_mcnemar_is_the_binomial_tail(only_a: int, only_b: int) -> None:
 @pytest.mark.parametrize(
     ("only_a", "only_b", "p"),
     # The first: the worked example of Fagerland, Lydersen, Laake (2013), BMC Medical Research Methodology 13:91.
-    [(1, 7, 0.0703125), (0, 0, 1.0), (0, 10, 2 / 1024), (5, 5, 1.0)],
+    [(1, 7, 0.0703125), (0, 0, 1.0), (0, 10, 2 / 1024), (5, 5, 1.0), (2, 4, 44 / 64)],
 )
 def test_mcnemar_on_known_cases(only_a: int, only_b: int, p: float) -> None:
     assert mcnemar_p(only_a, only_b) == pytest.approx(p)
@@ -38,10 +38,19 @@ def test_mcnemar_copes_with_many_images() -> None:
     assert mcnemar_p(900_000, 100_000) == 0.0
 
 
+def test_mcnemar_is_a_probability() -> None:
+    """Where the sides differ by one the tail is a half, but for rounding."""
+    found = [mcnemar_p(half, half + 1) for half in range(1000)]
+    assert max(found) <= 1
+    assert found == pytest.approx([1.0] * 1000)
+
+
 def test_intervals_on_known_cases() -> None:
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe 1998, table I
     assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
     assert wilson_interval(20, 20)[1] == 1.0
+    # By hand: 3.5 and 0.5 of 12, so 1/4 with a standard error of sqrt(4 - 9/12) / 12.
+    assert paired_interval(3, 0, 10) == pytest.approx((-0.04445, 0.54445), abs=1e-5)
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -17,7 +17,8 @@ from scenerec.export.conversion import torch_onnx
 from scenerec.export.graphs import network_graph, optimize
 from scenerec.export.quantization.calibration import Calibration
 from scenerec.export.quantization.quantize import OPERATORS, Recipe, prepare, quantize
-from scenerec.inference.bundles.bundle import Bundle, Preprocessing
+from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.explain.cam import ActivationMapper, NoHeatMapError, explains
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from tests.tiny_bundle import make_tiny_bundle

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from scenerec.data.augment import center_crop
-from scenerec.data.packing.upright import ORIENTATION_TAG
 from scenerec.data.torch_input import decode_evaluation
+from scenerec.data.upright import ORIENTATION_TAG
 from scenerec.inference.predictors.photograph import (
     MAX_SCANS,
     DamagedImageError,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, TFLITE_FILE, Golden, open_bundle, write_bundle
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, Golden, open_bundle, write_bundle
+from scenerec.inference.bundles.info import TFLITE_FILE
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from tests.tiny_bundle import IMAGE_SIZE, LABELS, make_tiny_bundle

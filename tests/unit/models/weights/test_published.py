@@ -42,6 +42,13 @@ def test_the_places365_projects_networks():
     assert entries[2].url == "http://places2.csail.mit.edu/models_places365/resnet18_places365.pth.tar"
 
 
+def test_an_architecture_may_have_no_published_weights(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(zoo.ARCHITECTURES, "lenet", zoo.Architecture("lenet", "fc", 60_000, 224, 0.001))
+    assert published.best_weights("lenet") is None
+    with pytest.raises(UnknownWeightsError, match="nothing was published for lenet: take `none`, or the path or URL"):
+        find_weights("lenet", "DEFAULT")
+
+
 def test_every_architecture_has_weights_that_it_can_take_and_files_have_names_of_their_own():
     entries = [entry for arch in zoo.ARCHITECTURES for entry in published_weights(arch)]
     assert {entry.arch for entry in entries if entry.fits} == set(zoo.ARCHITECTURES)

@@ -73,15 +73,23 @@ def test_rates_are_shared_among_replicas_and_outlive_a_reload() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"keys: [{name: a}]", "keys.0.sha256: Field required"),
-        (b"keys: [{name: a, sha256: xyz}]", "keys.0.sha256"),
-        (b"kees: []", "kees: Extra inputs"),
+        (b"keys: [{name: a}]", "keys.0.sha256: is missing"),
+        (b"keys: [{name: a, sha256: xyz}]", "keys.0.sha256: must be the SHA-256"),
+        (b"kees: []", "kees: unknown key"),
         (b"keys: [", "is not YAML"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_the_field(content: bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_keys(content, "keys.yaml")
+
+
+def test_a_key_that_stands_in_the_file_itself_is_not_repeated() -> None:
+    key = new_key("a")[0]
+    for entry in (f"sha256: {key}", f"key: {key}"):
+        with pytest.raises(ConfigError, match=r"keys\.0") as refusal:
+            parse_keys(f"keys: [{{name: a, {entry}}}]".encode(), "keys.yaml")
+        assert key not in str(refusal.value)
 
 
 def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:

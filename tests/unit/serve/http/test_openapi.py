@@ -24,7 +24,8 @@ from serve.access.keys import ApiKeys, Guard, new_key
 from serve.api import Api
 from serve.errors import STATUSES, ErrorKind
 from serve.http.openapi import openapi
-from serve.shelf import EngineOptions, Shelf
+from serve.loaded_version import EngineOptions
+from serve.shelf import Shelf
 from tests.tiny_shelf import make_tiny_shelf
 
 METHODS = ("get", "post")

@@ -13,9 +13,10 @@ from serve.access.admission import RequestLimits
 from serve.access.keys import ApiKeys, Guard, new_key
 from serve.access_record import AccessRecord
 from serve.errors import ErrorKind, RequestError, retry_later
+from serve.loaded_version import EngineOptions
 from serve.oip.grpc_service import METHODS, SERVICE, GrpcInference, add_to_server
 from serve.oip.proto import inference_pb2 as pb
-from serve.shelf import EngineOptions, Shelf
+from serve.shelf import Shelf
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
 from tests.tiny_shelf import make_tiny_shelf
 

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 
 from scenerec.errors import BundleError, StorageError
+from serve.loaded_version import EngineOptions
 from serve.rollout.assignment import Assignment, Placement
 from serve.rollout.bundle_cache import digest_of, open_placement
 from serve.rollout.stock import Stock
-from serve.shelf import EngineOptions, Shelf
+from serve.shelf import Shelf
 from tests.tiny_bundle import make_tiny_bundle
 
 

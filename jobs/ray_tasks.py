@@ -12,13 +12,15 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 MAX_RETRIES = 3
-"""Of a task whose process or node was lost."""
+"""How often a task is run again whose process or node was lost."""
 
 
 def run_tasks(
     function: Callable[[Task], Result], tasks: Iterable[Task], in_flight: int, cpus: float = 1, gpus: float = 0
 ) -> Iterator[Result]:
     """Yields function(task) for each task, in order of completion, with `in_flight` submitted at any time.
+
+    `cpus` and `gpus` are those of each task.
 
     A process runs task after task, so what `function` keeps in its module stays. Raises what a task raised, and
     ClusterError where one was lost too often.

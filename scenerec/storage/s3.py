@@ -1,204 +1,21 @@
-"""Folders of objects, local or in S3, behind one small interface: relative keys, atomic puts, one-line errors."""
+"""Prefixes of S3 buckets as storage: retried requests, and errors that say what to do."""
 
-import fcntl
-import hashlib
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from typing_extensions import override
 
 from scenerec.errors import NotFoundError, StorageError
+from scenerec.storage.protocol import ObjectInfo, Storage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 Result = TypeVar("Result")
-
-_UNFINISHED = ".unfinished"  # of a local file that is being written
-
-
-@dataclass(frozen=True)
-class ObjectInfo:
-    """One object, as a listing tells of it."""
-
-    key: str
-    """Key, relative to the storage it was listed from."""
-    size_bytes: int
-
-
-class Storage(Protocol):
-    """A folder of objects. All methods raise StorageError; those that need an object raise NotFoundError."""
-
-    @property
-    def url(self) -> str:
-        """Address of the folder, without a trailing slash."""
-
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Objects whose key begins with `prefix`, by key. A missing folder is empty; a missing bucket an error."""
-
-    def get(self, key: str) -> bytes:
-        """The content of the whole object."""
-
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        """`length` bytes from `start`, fewer at the end of the object."""
-
-    def put(self, key: str, content: bytes | Path) -> None:
-        """Writes bytes or a file: readers see the old object or the whole new one."""
-
-    def get_versioned(self, key: str) -> tuple[bytes, str] | None:
-        """The whole object and its version, None if there is none."""
-
-    def put_if(self, key: str, content: bytes, version: str | None) -> bool:
-        """Writes only where the object is still at `version` (None: where there is none); returns whether it did.
-
-        Of several writers one wins, if what they write differs.
-        """
-
-    def delete(self, key: str) -> None:
-        """Removes the object; one that is not there is no error."""
-
-    def size(self, key: str) -> int | None:
-        """Size in bytes, None if there is no such object."""
-
-
-def open_storage(url: str) -> Storage:
-    """The storage at `s3://bucket/prefix` or at a local path. Opens no connection yet."""
-    if url.startswith("s3://"):
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        return S3Storage(bucket, prefix.strip("/"))
-    return LocalStorage(Path(url.removeprefix("file://")))
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """An object's address as (folder, key): "s3://b/runs/a.bin" -> ("s3://b/runs", "a.bin")."""
-    folder, _, key = url.rstrip("/").rpartition("/")
-    return folder or ".", key
-
-
-class LocalStorage(Storage):
-    """A folder of the file system; an object's version is its SHA-256."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
-
-    @property
-    @override
-    def url(self) -> str:
-        """The absolute path of the folder."""
-        return str(self.root)
-
-    @override
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        base = self.root / prefix.rpartition("/")[0]
-        with _local_errors(str(base)):
-            files = [path for path in base.rglob("*") if path.suffix != _UNFINISHED and path.is_file()]
-            keys = {path.relative_to(self.root).as_posix(): path for path in files}
-        for key in sorted(keys):  # as S3 does: "a-b" before "a/b"
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                if key.startswith(prefix):
-                    yield ObjectInfo(key, keys[key].stat().st_size)
-
-    @override
-    def get(self, key: str) -> bytes:
-        with _local_errors(self._path(key)):
-            try:
-                return (self.root / key).read_bytes()
-            except NotADirectoryError:  # the root is a file; `size` says too that there is no such object
-                raise FileNotFoundError from None
-
-    @override
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        with _local_errors(self._path(key)), (self.root / key).open("rb") as file:
-            file.seek(start)
-            return file.read(length)
-
-    @override
-    def put(self, key: str, content: bytes | Path) -> None:
-        """Writes beside the object's place, then renames."""
-        target = self.root / key
-        with _local_errors(self._path(key)):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    if isinstance(content, Path):
-                        with content.open("rb") as source:
-                            shutil.copyfileobj(source, file, 1 << 20)
-                    else:
-                        file.write(content)
-                Path(temporary).chmod(0o644)
-                Path(temporary).replace(target)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-
-    @override
-    def get_versioned(self, key: str) -> tuple[bytes, str] | None:
-        try:
-            content = self.get(key)
-        except NotFoundError:
-            return None
-        return content, hashlib.sha256(content).hexdigest()
-
-    @override
-    def put_if(self, key: str, content: bytes, version: str | None) -> bool:
-        """Writers of this folder, on one machine, take turns."""
-        parent = (self.root / key).parent
-        with _local_errors(self._path(key)):
-            parent.mkdir(parents=True, exist_ok=True)
-            turn = os.open(parent, os.O_RDONLY)
-        try:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            found = self.get_versioned(key)
-            if (found and found[1]) != version:
-                return False
-            self.put(key, content)
-            return True
-        finally:
-            os.close(turn)
-
-    @override
-    def delete(self, key: str) -> None:
-        """Removes the object, and folders that become empty."""
-        with _local_errors(self._path(key)):
-            (self.root / key).unlink(missing_ok=True)
-            with suppress(OSError):
-                for parent in (self.root / key).parents:
-                    if parent == self.root:
-                        break
-                    parent.rmdir()
-
-    @override
-    def size(self, key: str) -> int | None:
-        with _local_errors(self._path(key)):
-            path = self.root / key
-            return path.stat().st_size if path.is_file() else None
-
-    def _path(self, key: str) -> str:
-        return str(self.root / key)
-
-
-class _local_errors:  # noqa: N801 - reads as a context manager
-    """Turns OSError into StorageError that names the path."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError):
-            raise NotFoundError(f"{self.path}: no such file") from None
-        if isinstance(error, OSError):
-            raise StorageError(f"{self.path}: {error.strerror or error}") from None
 
 
 class S3Storage(Storage):
@@ -320,10 +137,7 @@ class S3Storage(Storage):
     def _read(self, key: str, **request: str) -> tuple[bytes, str]:
         """The content and its version."""
         response = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **request)  # type: ignore[arg-type]
-        body = response["Body"].read()
-        if len(body) != response["ContentLength"]:
-            raise ConnectionError(f"{len(body)} of {response['ContentLength']} bytes arrived")
-        return body, response["ETag"]
+        return response["Body"].read(), response["ETag"]  # a body that is shorter than announced is botocore's error
 
     def _retry(self, key: str, request: Callable[[], Result]) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError

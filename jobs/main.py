@@ -1,0 +1,35 @@
+"""What every job's process does: its work on the file that the command line names, its result said, its exit code."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from jobs.log import say
+from scenerec.errors import ScenerecError
+from scenerec.job_log import Failure, RunResult
+from scenerec.json_object import JsonObject
+
+
+def main(module: str) -> int:
+    """Runs the job of a module, its function `run_file`, on the file that the command line names.
+
+    The module is imported by its name: functions of __main__ would travel to the workers by value, and each worker
+    would have modules of its own for them.
+    """
+    return run_job(import_module(module).run_file, sys.argv[1])
+
+
+def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
+    """Says what `run_file` returns, as the job's result, or the ScenerecError that it raises; returns the exit code."""
+    try:
+        say(RunResult(run_file(file)))
+    except ScenerecError as error:
+        say(Failure(str(error)))
+        return error.exit_code
+    return 0
+
+
+def job_id() -> str:
+    """Id of this job's submission; of a run by hand, one with the process's."""
+    return os.environ.get("SCENEREC_JOB_ID") or f"by-hand-{os.getpid()}"

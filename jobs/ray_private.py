@@ -1,0 +1,53 @@
+"""What the jobs use of Ray that is not of its public interface: what to look at first when Ray is upgraded.
+
+The callbacks that `jobs.light_trainer` leaves out are not public either.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ray._common.network_utils import build_address
+from ray._private.state import state as cluster_state
+from ray._raylet import PlacementGroupID
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+from ray.train._internal.utils import get_address_and_port
+from ray.util.placement_group import PlacementGroup
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import MedianStoppingRule  # takes a second to import, and trainings need no Tune
+
+_NO_ACTOR = 0xFF  # all bytes of the id, where a driver has made the placement group
+
+
+def actors_placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]:
+    """The placement groups of a Ray job (its id in hex) that actors have made and that end with them.
+
+    Each comes with its actor's id in hex: Ray's public tables do not name it, the one of its head does.
+    """
+    for content in cluster_state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(content)
+        if group.state == PlacementGroupTableData.PlacementGroupState.REMOVED or group.is_detached:
+            continue
+        if group.creator_job_id.hex() == job_id and set(group.creator_actor_id) != {_NO_ACTOR}:
+            yield PlacementGroup(PlacementGroupID(group.placement_group_id)), group.creator_actor_id.hex()
+
+
+def is_actor_dead(actor_id: str) -> bool:
+    """Whether an actor (its id in hex) has ended."""
+    return cluster_state.actor_table(actor_id).get("State") == "DEAD"
+
+
+def free_address_and_port() -> tuple[str, int]:
+    """Address of this process's node, and a port that is free there now."""
+    address, port = get_address_and_port()
+    return address, port
+
+
+def free_address() -> str:
+    """The same as `host:port`, with brackets round an IPv6 address."""
+    return build_address(*free_address_and_port())
+
+
+def recall_results(scheduler: "MedianStoppingRule", trial: str, results: list[dict[str, float]]) -> None:
+    """Lets the median rule compare with what a trial of an earlier session has reported."""
+    scheduler._results[trial] = results

@@ -1,0 +1,1 @@
+"""`scenerec data`: make, look at and check packed data sets."""

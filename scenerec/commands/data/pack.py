@@ -1,0 +1,127 @@
+"""`scenerec data pack`: images become shards."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter
+
+from cluster.environment import use_store_environment
+from scenerec.commands import options
+from scenerec.commands.connect import connect
+from scenerec.commands.data.packed import Processes, print_json
+from scenerec.commands.kinds import PACK
+from scenerec.commands.screen.progress_bar import ProgressBar
+from scenerec.commands.send_job import job_name, run_job
+from scenerec.data.packing.pack import PackOptions, PackRequest, PackResult, SplitResult
+from scenerec.data.packing.pack import pack as pack_source
+from scenerec.data.pool import default_processes, process_runner
+
+app = typer.Typer()
+
+_source, _shards = map(options.panel, ("Source", "Shards"))
+
+
+@app.command()
+def pack(
+    source: Annotated[Path, typer.Argument(help="Folder of images, or a CSV file.")],
+    dest: Annotated[str, typer.Argument(help="Where the shards go: a folder or s3://BUCKET/PREFIX.")],
+    layout: Annotated[str, _source(help="auto, imagefolder, places365, sun397 or csv.")] = "auto",
+    split: Annotated[str, _source(help="train, val, test, or all there are.")] = "all",
+    shard_mb: Annotated[float, _shards(min=0.01, help="Size of a shard, in 10^6 bytes.")] = 48,
+    short_side: Annotated[
+        int | None, _shards(min=16, help="Shrink images to this short side, in pixels; never enlarges.")
+    ] = None,
+    quality: Annotated[int, _shards(min=1, max=100, help="JPEG quality of what is re-encoded.")] = 90,
+    seed: Annotated[int, _shards(help="Seed of the order of the samples.")] = 0,
+    partition: Annotated[int, _source(min=1, max=10, help="SUN397's partition.")] = 1,
+    processes: Processes = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Pack on this cluster (its dashboard's address); the nodes must see SOURCE."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier pack left at DEST.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Pack images into WebDataset shards and a manifest.
+
+    SOURCE is an ImageFolder (CLASS/IMAGE, or that below train/ and val/), the Places365 devkit, SUN397 or a CSV file
+    (path,label and perhaps latitude,longitude,split). One split goes to DEST, several go to DEST/train, DEST/val.
+    Plain JPEGs and PNGs are kept byte for byte. Unreadable files and duplicates are left out, counted and listed in
+    DEST/problems.jsonl. A pack that was stopped is continued by the same command.
+
+    Whether a class is indoors or outdoors, and its categories, go into the manifest, from there into bundles, and so
+    into answers: from Places365's IO_places365.txt and its scene hierarchy (the project's spreadsheet, exported as
+    scene_hierarchy_places365.csv), from SUN397's (the sheet SUN397 of three_levels.xlsx, saved as three_levels.csv),
+    and in any layout from a places.csv with the columns class,indoor_outdoor,category beside the folders of images:
+
+        beach,outdoor,nature > water
+
+    A category has any number of levels, with > or / between them. What has changed in these files since a set was
+    packed comes into its manifest by the same command, and no image is packed again.
+
+    Examples:
+
+        scenerec data pack photos/ packed/
+
+        scenerec data pack places365/ s3://scenes/places365 --short-side 256 --processes 16
+
+        scenerec data pack /shared/places365 s3://scenes/places365 --address http://HOST:8265
+    """
+    use_store_environment()
+    request = PackRequest(
+        source=source.expanduser().absolute(),
+        destination=options.location("DEST", dest),
+        layout=layout,
+        split=split,
+        partition=partition,
+        options=PackOptions(shard_mb=shard_mb, short_side=short_side, quality=quality, seed=seed),
+        overwrite=overwrite,
+    )
+    result = _pack_on_cluster(request, address) if address else _pack_here(request, processes)
+    for split_result in result.splits:
+        _print_packed(split_result)
+    if result.images_per_s:
+        typer.echo(f"{result.seconds:.1f} s, {result.images_per_s:.0f} images/s")
+    if as_json:
+        print_json(result)
+
+
+def _pack_here(request: PackRequest, processes: int | None) -> PackResult:
+    with ProgressBar("packing") as progress:
+        try:
+            return pack_source(request, process_runner(processes or default_processes()), progress.show)
+        except KeyboardInterrupt:
+            where = f"at {progress.done} of {progress.total} images" if progress.total else "before the first image"
+            typer.echo(f"stopped {where}: the same command goes on from there", err=True)
+            raise typer.Exit(130) from None
+
+
+def _pack_on_cluster(request: PackRequest, address: str) -> PackResult:
+    name = job_name("pack", request.destination)
+    result = run_job(connect(address), PACK, name, request.model_dump_json(), run_url=request.destination)
+    return TypeAdapter(PackResult).validate_python(result)
+
+
+def _print_packed(result: SplitResult) -> None:
+    typer.echo(
+        f"{result.split}: {result.samples} images of {result.classes} classes in {result.shards} shards, "
+        f"{result.size_bytes / 1e6:.1f} MB: {result.url}"
+        + (" (was complete already)" if result.complete_before else "")
+    )
+    if result.places:
+        typer.echo(f"  indoors or outdoors, or categories, are known of {result.places} classes")
+    if result.resumed_shards:
+        typer.echo(f"  {result.resumed_shards} shards were there from an earlier run")
+    if result.converted:
+        typer.echo(f"  {result.converted} were not plain 8-bit RGB or grey, or not upright: re-encoded")
+    if result.resized:
+        typer.echo(f"  {result.resized} were shrunk")
+    left_out = {kind: count for kind, count in result.problems.items() if kind != "leaked"}
+    if left_out:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.items())
+        typer.echo(f"  left out: {kinds} (listed in {result.url}/problems.jsonl)")
+    if leaked := result.problems.get("leaked"):
+        typer.echo(f"  warning: {leaked} images stand in train too (listed in {result.url}/problems.jsonl)", err=True)
+    if result.empty_classes:
+        typer.echo(f"  warning: no image could be decoded of {', '.join(result.empty_classes)}", err=True)

@@ -1,0 +1,39 @@
+"""`scenerec data synthetic`: drawn scenes to try everything with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenerec.commands import options
+from scenerec.commands.data.packed import print_json
+from scenerec.commands.screen.progress_bar import ProgressBar
+from scenerec.data.synthetic import draw_scenes
+
+app = typer.Typer()
+
+
+@app.command()
+def synthetic(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    classes: Annotated[int, typer.Option(min=2, max=12, help="Kinds of scenes.")] = 6,
+    train_per_class: Annotated[int, typer.Option(min=1, help="Training images of each.")] = 120,
+    val_per_class: Annotated[int, typer.Option(min=1, help="Validation images of each.")] = 30,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the images, in pixels.")] = 96,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same bytes.")] = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Draw a small ImageFolder of scenes (beach, city, forest, ...) to try everything with, and its places.csv.
+
+    Examples:
+
+        scenerec data synthetic scenes/ --classes 8
+
+        scenerec data pack scenes/ packed/
+    """
+    with ProgressBar("drawing") as progress:
+        names = draw_scenes(folder.expanduser(), classes, train_per_class, val_per_class, size, seed, progress.show)
+    typer.echo(f"{folder}: {progress.total} images of {', '.join(names)}.")
+    if as_json:
+        counts = {"train": classes * train_per_class, "val": classes * val_per_class}
+        print_json({"folder": str(folder), "classes": names, **counts})

@@ -1,0 +1,137 @@
+"""The kinds of jobs: how each is checked, run on a cluster, and shown.
+
+A new kind of file that `scenerec submit` takes needs two files of its own and two edits:
+
+    its config     a subclass of `scenerec.config.job.JobConfig`, in a file of scenerec/config
+    its job        a module of jobs/ that reads a config.yaml, and prints the lines of `scenerec.job_log`
+    config/file.py its config class in KINDS: reading, checking, `validate`, `schema`, run folders
+    here           its FileKind in KINDS: `submit`, `--resume`, `logs`, `status`
+
+Where the bar and the table of a training do not suit it, a view (a subclass of `screen.live_lines.Lines`) and a
+function that shows its result come to that, in a file of `screen`. Nothing else asks what kind a job is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from rich.console import Console
+
+from scenerec.commands.screen.live import RunBar, show_run_result
+from scenerec.commands.screen.live_lines import Lines
+from scenerec.commands.screen.live_search import SearchTable, show_search_result
+from scenerec.config.job import JobConfig
+from scenerec.config.train import TrainConfig
+from scenerec.config.tune import RetrainConfig, TuneConfig
+from scenerec.job_log import EpochSummary, Progress, SearchNews
+
+if TYPE_CHECKING:
+    from scenerec.training.plan import NodeResources
+
+Config = TypeVar("Config", bound=JobConfig)
+
+
+class Plan(Protocol):
+    """A job that has been checked: what will happen."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(what, value), for people."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """A kind of job of the cluster, sent by any command."""
+
+    name: str
+    """As the cluster's list of jobs has it."""
+    module: str
+    """The job: `python -m MODULE config.yaml` in a folder with our packages, the module's own, and what is sent."""
+    _: KW_ONLY
+    view: type[Lines] = RunBar
+    """Shows its log on a terminal while it runs; elsewhere that are plain lines."""
+    show_result: Callable[[Mapping[str, Any], Console], None] = show_run_result
+    """Shows the content of its result."""
+    reports: Mapping[type, str] = field(default_factory=lambda: {Progress: "progress", EpochSummary: "epoch"})
+    """What `scenerec status` shows, beside result and error: the newest of these events of its log, and their names."""
+
+
+@dataclass(frozen=True)
+class FileKind(JobKind, Generic[Config]):
+    """A kind of job that a file describes, for `scenerec submit`."""
+
+    _: KW_ONLY
+    check: Callable[[Config, "Sequence[NodeResources] | None", bool], Plan]
+    """Checks a config against its data, its earlier results (not with the third argument, restart) and the cluster's
+    nodes (None: not those). Raises PlanError, DataError, StorageError, CheckpointError or ModelError, in one line."""
+    framework: Callable[[Config], str]
+    """What the column FRAMEWORK of `scenerec list` says."""
+    resumes_from_checkpoint: bool = True
+    """Whether `--resume` needs a checkpoint in the run's folder."""
+    with_retraining: Callable[[Config], Config] | None = None
+    """The config with `--retrain`; None where the kind knows no such thing."""
+
+
+def job_kind(name: str) -> JobKind:
+    """The kind of a job of the cluster's list, which another version may have sent: then one that suits most."""
+    return KINDS.get(name) or JobKind(name, "")
+
+
+def file_kind(config: JobConfig) -> FileKind[Any]:
+    """The kind of job that a file's config describes."""
+    kind = KINDS[config.kind]
+    assert isinstance(kind, FileKind), f"{config.kind}: is in config.file.KINDS, but not as a FileKind in kinds.KINDS"
+    return kind
+
+
+# The checks are imported when something is submitted: they bring numpy and more, and `status` shall be quick.
+
+
+def _check_training(config: TrainConfig, nodes: "Sequence[NodeResources] | None", restart: bool) -> Plan:
+    from scenerec.training.preflight import check_job
+
+    return check_job(config, nodes, restart)
+
+
+def _check_search(config: TuneConfig, nodes: "Sequence[NodeResources] | None", restart: bool) -> Plan:
+    from scenerec.search.plan import check_search
+
+    return check_search(config, nodes, restart)
+
+
+def _searched_frameworks(config: TuneConfig) -> str:
+    searched = config.search["framework"].choice if "framework" in config.search else None
+    return " or ".join(searched or (config.base.framework,))
+
+
+def _with_retraining(config: TuneConfig) -> TuneConfig:
+    return config if config.retrain else config.model_copy(update={"retrain": RetrainConfig()})
+
+
+TRAIN = FileKind[TrainConfig](
+    "train",
+    "jobs.train",
+    check=_check_training,
+    framework=lambda config: config.framework,
+)
+TUNE = FileKind[TuneConfig](
+    "tune",
+    "jobs.tune",
+    view=SearchTable,
+    show_result=show_search_result,
+    reports={Progress: "progress", SearchNews: "search", EpochSummary: "epoch"},
+    check=_check_search,
+    framework=_searched_frameworks,
+    resumes_from_checkpoint=False,  # the trials that have ended are its state
+    with_retraining=_with_retraining,
+)
+
+# Jobs without a file of their own: other commands send them, and show what comes of them.
+PACK = JobKind("pack", "jobs.pack")
+EVALUATE = JobKind("evaluate", "jobs.evaluate")
+SERVE = JobKind("serve", "serve.control")
+
+KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, TUNE, PACK, EVALUATE, SERVE)}
+"""All kinds by name."""

@@ -1,0 +1,66 @@
+"""Sending a job to the cluster, and waiting for what comes of it."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from cluster.client import ClusterClient
+from cluster.working_dir import fill_working_dir
+from scenerec import __version__
+from scenerec.commands.follow import exit_code, farewell
+from scenerec.commands.kinds import JobKind
+from scenerec.commands.screen.live import tell
+
+
+def job_name(act: str, url: str) -> str:
+    """The name of a job that does something to what lies at `url`: `pack-places365`."""
+    return f"{act}-" + re.sub("[^A-Za-z0-9._-]", "-", url.rpartition("/")[2])[:50]
+
+
+def send_job(
+    client: ClusterClient, kind: JobKind, name: str, config: str, run_url: str = "-", framework: str = "-"
+) -> str:
+    """Starts a job on the cluster and returns its id.
+
+    Args:
+        client: the cluster.
+        kind: says which module runs.
+        name: of the run; the id is made from it.
+        config: the content of its config.yaml, or of whatever file the module reads.
+        run_url: the run's folder, for the cluster's list of jobs.
+        framework: as the list shall show it.
+    """
+    metadata = {"scenerec": __version__, "kind": kind.name, "framework": framework}
+    with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
+        fill_working_dir(Path(folder), config, kind.module)
+        return client.submit(name, run_url, f"python -m {kind.module} config.yaml", Path(folder), metadata, env={})
+
+
+def run_job(
+    client: ClusterClient,
+    kind: JobKind,
+    name: str,
+    config: str,
+    run_url: str = "-",
+    framework: str = "-",
+    is_quiet: bool = False,
+) -> dict[str, Any]:
+    """Starts a job as `send_job` does, follows it to its end, and returns the result that it prints.
+
+    Without a result it prints why, and leaves with the job's exit code. Ctrl-C leaves the job running.
+    """
+    job_id = send_job(client, kind, name, config, run_url, framework)
+    if not is_quiet:
+        typer.echo(f"job {job_id}, dashboard {client.address.url}", err=True)
+    with farewell(client, job_id):
+        story = tell(client.follow(job_id), Console(stderr=True, quiet=is_quiet), kind.view)
+    if story.result is None:
+        for message in story.errors or [f"{job_id} ended without a result"]:
+            typer.echo(f"error: {message}", err=True)
+        typer.echo(f"the whole log: scenerec logs --verbose {job_id}{client.address.option}", err=True)
+        raise typer.Exit(exit_code(client.job(job_id)) or 1)
+    return story.result

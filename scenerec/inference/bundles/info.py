@@ -1,0 +1,155 @@
+"""What bundle.json says of a model: how photographs are prepared, what goes in and out, where the model comes from."""
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from scenerec.data.manifest import Place
+from scenerec.frozen import Frozen
+from scenerec.inference.bundles.precision import Precision
+from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+
+ONNX_FILE = "model.onnx"
+"""Name of an ONNX model."""
+TFLITE_FILE = "model.tflite"
+"""Name of a TFLite model."""
+
+ModelFormat = Literal["onnx", "tflite"]
+"""Kind of a model file."""
+
+MODEL_FILES: dict[ModelFormat, str] = {"onnx": ONNX_FILE, "tflite": TFLITE_FILE}
+"""Maps the format of a model to the name of its file in the bundle."""
+
+Route = Literal["torch", "tf2onnx", "twin", "tflite"]
+"""How a network was converted: by torch's exporter, by tf2onnx, through the torch twin, by TensorFlow's converter."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Preprocessing(Frozen):
+    """What a photograph goes through before the model sees it."""
+
+    image_size: int = Field(ge=1)
+    """Side of the square that the network sees, in pixels."""
+    eval_crop_ratio: float = Field(gt=0, le=1)
+    """Share that the crop keeps: the short side is resized to image_size / eval_crop_ratio (bilinear, antialiased)."""
+    in_graph: bool = True
+    """Whether the graph takes uint8 RGB NHWC and normalises itself; else the caller gives normalised float32 NCHW."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Mean of red, green and blue in [0, 1], which is subtracted."""
+    std: tuple[float, float, float] = IMAGENET_STD
+    """Deviation of red, green and blue in [0, 1], which is divided by."""
+
+
+class TensorContract(Frozen):
+    """Name, type and shape of an input or output of the graph."""
+
+    name: str
+    """Name in the graph."""
+    dtype: str
+    """Type of the elements, by numpy's name."""
+    shape: tuple[int | str, ...]
+    """Length of each axis; a name for an axis of any length."""
+
+
+class Verification(Frozen):
+    """How far the exported model is from the framework's, on real images."""
+
+    images: int
+    """How many images were compared."""
+    batch_sizes: tuple[int, ...]
+    """Batch sizes that were tried."""
+    max_difference: float
+    """Largest difference of logits over their scale (the largest magnitude of a reference logit)."""
+    top1_agreement: float
+    """Smallest share, over the batch sizes, of images with the same first label."""
+
+
+class Lineage(Frozen):
+    """Where the model comes from."""
+
+    framework: Literal["torch", "tensorflow"] | None
+    """Framework that trained the model; none where scenerec did not train it."""
+    arch: str | None
+    """Architecture of the zoo; none for a model that is not of it."""
+    source: str
+    """Checkpoint, file or import path that was exported."""
+    route: Route
+    """How the network was converted."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Config of the training job."""
+    dataset_fingerprint: str | None = None
+    """Fingerprint of the training set."""
+    scenerec: str
+    """Version of scenerec that exported the model."""
+    exported_at: str
+    """When the model was exported: UTC, ISO 8601."""
+
+
+class FileInfo(Frozen):
+    """Size and checksum of a file of the bundle."""
+
+    size_bytes: int
+    """Size of the file."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the file, in hexadecimal."""
+
+
+class BundleInfo(Frozen):
+    """Content of bundle.json."""
+
+    version: Literal[1] = 1
+    """Version of the bundle format."""
+    name: str
+    """Name of the model: the run's."""
+    format: ModelFormat = "onnx"
+    """What the model file is."""
+    precision: Precision = "fp32"
+    """Arithmetic of the model."""
+    target: str = "any"
+    """Machine that the model was made for (`scenerec export --target`)."""
+    labels: tuple[str, ...]
+    """Class names in order of class index."""
+    places: dict[str, Place] = Field(default_factory=dict)
+    """Indoors or outdoors, and categories, by class name, where the training set's manifest tells."""
+    preprocessing: Preprocessing
+    """What a photograph goes through before the model sees it."""
+    inputs: tuple[TensorContract, ...]
+    """Inputs of the model: one, the images."""
+    outputs: tuple[TensorContract, ...]
+    """Outputs of the model: `probabilities` and `logits` (TFLite: logits alone), each [batch, classes]."""
+    opset: int | None = None
+    """Version of ONNX's operator set; none for another format."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Metrics of the training run (val_top1, val_top5, val_loss), and what later gates measured."""
+    verification: Verification | None = None
+    """Comparison with the framework, before the bundle was written."""
+    quantization: dict[str, Any] = Field(default_factory=dict)
+    """How an int8 model was made, and what the gates measured."""
+    lineage: Lineage
+    """Where the model comes from."""
+    files: dict[str, FileInfo] = Field(default_factory=dict)
+    """Size and checksum of every file but bundle.json, by name."""
+
+    @field_validator("files")
+    @classmethod
+    def _lie_in_the_folder(cls, files: dict[str, FileInfo]) -> dict[str, FileInfo]:
+        for name in files:
+            if not _PLAIN_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a plain file name")
+        return files
+
+    @model_validator(mode="after")
+    def _describe_one_model(self) -> "BundleInfo":
+        """Labels that do not fit the outputs would name scenes wrongly, and nothing else would tell."""
+        for output in self.outputs:
+            if output.shape[-1:] != (len(self.labels),):
+                raise ValueError(f"{len(self.labels)} labels do not fit the output {output.name} {list(output.shape)}")
+        for images in self.inputs:
+            if self.preprocessing.image_size not in images.shape:
+                raise ValueError(
+                    f"images of {self.preprocessing.image_size} px do not fit the input {images.name} "
+                    f"{list(images.shape)}"
+                )
+        return self
