@@ -59,9 +59,9 @@ images = np.load(folder / "images.npy")
 served = tf.saved_model.load(str(folder / "twin")).signatures["serving_default"]
 np.save(folder / "twin.npy", served(images=tf.constant(images))["logits"].numpy())
 assert not any(name.partition(".")[0] == "scenerec" for name in sys.modules)
-from scenerec.models import keras_bindings
+from scenerec.models.keras_twin import bindings
 import keras
 model = keras.models.load_model(folder / "twin.keras")
 np.save(folder / "twin.keras.npy", model(images, training=False).numpy())
-np.savez(folder / "state.npz", **keras_bindings.state(model))
+np.savez(folder / "state.npz", **bindings.state(model))
 """
