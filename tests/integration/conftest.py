@@ -14,7 +14,6 @@ from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from tests.local_run import FINISHED_RUN, FinishedRun, train_here
-from tests.served import command
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
@@ -69,10 +68,3 @@ def finished_run(make_shared_config: Callable[..., TrainConfig]) -> Callable[[st
         return FinishedRun(config, train_here(config, events.append), events)
 
     return trained
-
-
-@pytest.fixture(scope="session")
-def tiny_application(cluster: local.LocalCluster) -> Iterator[None]:
-    """What several files deploy and change in turn, so that Ray Serve starts once; ended with the session."""
-    yield
-    command("serve", "stop", "tiny")
