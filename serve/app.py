@@ -111,10 +111,13 @@ def _code_digest() -> str:
     """SHA-256 of the sources that a replica runs."""
     root = Path(scenerec.__file__).parent.parent
     digest = hashlib.sha256()
-    for package in ("scenerec", "serve"):
-        for path in sorted((root / package).rglob("*")):
-            is_source = path.is_file() and path.suffix in (".py", ".html")
-            name = path.relative_to(root)
-            if is_source and name.parts[1] not in _NOT_SERVED:
-                digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
+    for name in served_sources(root):
+        digest.update(name.encode() + b"\0" + (root / name).read_bytes())
     return digest.hexdigest()
+
+
+def served_sources(root: Path) -> list[str]:
+    """The files below `root` that a replica runs, by their path from there."""
+    found = (path for package in ("scenerec", "serve") for path in (root / package).rglob("*"))
+    names = (path.relative_to(root) for path in found if path.suffix in (".py", ".html"))
+    return sorted(name.as_posix() for name in names if name.parts[1] not in _NOT_SERVED)

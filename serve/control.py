@@ -20,10 +20,13 @@ from ray import serve
 from ray.serve.exceptions import RayServeException
 
 from cluster.serve_proxy import CERTIFICATE
+from jobs.log import say
+from jobs.main import main
 from scenerec.config.serve import ServeConfig, ServeScaleConfig
 from scenerec.errors import ClusterError, ScenerecError
 from scenerec.frozen import Frozen
-from scenerec.job_log import Event, Failure, Note, RunResult, format_line
+from scenerec.job_log import Note
+from scenerec.json_object import JsonObject
 from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options, replicas_that_fit
 from serve.ray_private import free_resources_by_node, serve_details
 
@@ -41,32 +44,27 @@ class Order(Frozen):
     """Name of the application; for `status` all of them where it is empty."""
     config: ServeConfig | None = None
     """What to deploy."""
-    scale: dict[str, Any] = Field(default_factory=dict)
+    scale: JsonObject = Field(default_factory=dict)
     """What to change of the deployed config's scale."""
     default_host: str = "0.0.0.0"
     """Interface of the endpoint where the config names none."""
 
 
-def main(order_file: str) -> int:
-    """Does what the file says; returns the exit code."""
-    try:
-        order = Order.model_validate_json(Path(order_file).read_bytes())
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-        _say(RunResult(_ACTIONS[order.action](order)))
-    except ScenerecError as error:
-        _say(Failure(str(error)))
-        return error.exit_code
-    return 0
+def run_file(file: str) -> JsonObject:
+    """Does what the order in `file` says; returns what the result says of it. Raises ClusterError."""
+    order = Order.model_validate_json(Path(file).read_bytes())
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    return _ACTIONS[order.action](order)
 
 
-def deploy(order: Order) -> dict[str, Any]:
+def deploy(order: Order) -> JsonObject:
     """Brings an application into service, or up to date, and waits until it answers."""
     assert order.config is not None
     return _run(order.config, order.default_host)
 
 
-def scale(order: Order) -> dict[str, Any]:
+def scale(order: Order) -> JsonObject:
     """Deploys an application anew with another scale; its processes stay."""
     deployed = ServeConfig.model_validate(_rollout_status(order.name)["config"])
     changed = deployed.model_dump(mode="json")
@@ -74,7 +72,7 @@ def scale(order: Order) -> dict[str, Any]:
     return _run(ServeConfig.model_validate(changed), order.default_host)
 
 
-def status(order: Order) -> dict[str, Any]:
+def status(order: Order) -> JsonObject:
     """What runs, and what it serves."""
     applications = _applications()
     if order.name and order.name not in applications:
@@ -83,7 +81,7 @@ def status(order: Order) -> dict[str, Any]:
     return {"applications": [_describe(name, applications[name]) for name in names], **_endpoint()}
 
 
-def stop(order: Order) -> dict[str, Any]:
+def stop(order: Order) -> JsonObject:
     """Ends an application; the last one takes Ray Serve along, so that the next may listen elsewhere."""
     applications = _applications()
     if order.name not in applications:
@@ -98,10 +96,10 @@ def stop(order: Order) -> dict[str, Any]:
 _ACTIONS = {"deploy": deploy, "scale": scale, "status": status, "stop": stop}
 
 
-def _run(config: ServeConfig, default_host: str) -> dict[str, Any]:
+def _run(config: ServeConfig, default_host: str) -> JsonObject:
     _refuse_taken_route(config)
     _start(config, default_host)
-    _say(Note(f"deploying {config.name}: {', '.join(model.name for model in config.models)}"))
+    say(Note(f"deploying {config.name}: {', '.join(model.name for model in config.models)}"))
     target = serve.RunTarget(
         build(config, _has_room(config.scale)), name=config.name, route_prefix=config.http.route_prefix
     )
@@ -144,7 +142,7 @@ def _await_running(name: str) -> None:
         waiting = next((each["message"] for each in application["deployments"].values() if each["message"]), "")
         if waiting and waiting != told:
             told = waiting
-            _say(Note(waiting.splitlines()[0]))
+            say(Note(waiting.splitlines()[0]))
         if time.monotonic() > deadline:
             raise ClusterError(f"{name}: is not up after {_RUNNING_TIMEOUT_S / 60:g} min: {told or 'nothing says why'}")
         time.sleep(0.5)
@@ -159,13 +157,13 @@ def _refuse_taken_route(config: ServeConfig) -> None:
             )
 
 
-def _applications() -> dict[str, Any]:
+def _applications() -> JsonObject:
     """The applications by name, as Ray Serve describes them; none where it does not run."""
     details = serve_details()
     return dict(details["applications"]) if details else {}
 
 
-def _describe(name: str, application: Any) -> dict[str, Any]:
+def _describe(name: str, application: Any) -> JsonObject:
     replicas = application["deployments"].get(REPLICA, {}).get("replicas", [])
     found = {
         "name": name,
@@ -180,12 +178,12 @@ def _describe(name: str, application: Any) -> dict[str, Any]:
         return {**found, "rollout": str(error)}
 
 
-def _rollout_status(name: str) -> dict[str, Any]:
+def _rollout_status(name: str) -> JsonObject:
     applications = _applications()
     if name not in applications:
         raise _unknown(name, applications)
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> JsonObject:
         return await serve.get_deployment_handle(ROLLOUT, name).status.remote()
 
     try:
@@ -202,7 +200,7 @@ def _handles_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _endpoint() -> dict[str, Any]:
+def _endpoint() -> JsonObject:
     details = serve_details()
     if details is None:
         return {"http": None, "grpc_port": None, "tls": False}
@@ -214,7 +212,7 @@ def _endpoint() -> dict[str, Any]:
     }
 
 
-def _why_not(application: dict[str, Any]) -> str:
+def _why_not(application: JsonObject) -> str:
     """What was raised, of all that Ray Serve says of an application that does not start."""
     messages = [deployment["message"] for deployment in application["deployments"].values()]
     message = next(filter(None, messages), application["message"])
@@ -223,17 +221,10 @@ def _why_not(application: dict[str, Any]) -> str:
     return (reasons or lines or ["did not start, and nothing says why"])[-1].partition("Error: ")[2] or lines[-1]
 
 
-def _unknown(name: str, applications: dict[str, Any]) -> ClusterError:
+def _unknown(name: str, applications: JsonObject) -> ClusterError:
     known = ", ".join(applications) or "none: start one with `scenerec serve deploy`"
     return ClusterError(f"no application {name} on this cluster; there are: {known}")
 
 
-def _say(event: Event) -> None:
-    print(format_line(event), flush=True)
-
-
 if __name__ == "__main__":
-    # By its importable name: what is deployed must not be of __main__, which would travel by value.
-    from serve.control import main as imported_main
-
-    sys.exit(imported_main(sys.argv[1]))
+    sys.exit(main("serve.control"))

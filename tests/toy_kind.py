@@ -1,19 +1,22 @@
 """A kind of job as somebody would add it: it counts to a number. `python -m tests.toy_kind config.yaml` is its job."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 from rich.console import Console
 
+from jobs.log import say
+from jobs.main import main
 from scenerec.commands.kinds import FileKind
 from scenerec.commands.screen.live_lines import Lines
 from scenerec.config.file import parse_as, read_config
 from scenerec.config.job import JobConfig
 from scenerec.errors import PlanError
-from scenerec.job_log import Note, Progress, RunResult, format_line
+from scenerec.job_log import Note, Progress
+from scenerec.json_object import JsonObject
 from scenerec.training.plan import NodeResources
 
 
@@ -56,7 +59,7 @@ def check(config: ToyConfig, nodes: Sequence[NodeResources] | None, restart: boo
     return ToyPlan(config)
 
 
-def show_result(result: Mapping[str, Any], console: Console) -> None:
+def show_result(result: JsonObject, console: Console) -> None:
     """Shows what it came to."""
     console.print(f"counted to {result['counted_to']}")
 
@@ -73,14 +76,14 @@ TOY = FileKind[ToyConfig](
 )
 
 
-def main(config_file: str) -> None:
-    """The job."""
-    config = parse_as(ToyConfig, read_config(config_file), config_file)
-    print(format_line(Note(f"counting to {config.count_to}")))
+def run_file(file: str) -> JsonObject:
+    """Counts as the file says, and returns the result."""
+    config = parse_as(ToyConfig, read_config(file), file)
+    say(Note(f"counting to {config.count_to}"))
     for number in range(1, config.count_to + 1):
-        print(format_line(Progress(1, 1, number, config.count_to, 1.0, 0.0, 0.0, 0.0)))
-    print(format_line(RunResult({"counted_to": config.count_to})))
+        say(Progress(1, 1, number, config.count_to, 1.0, 0.0, 0.0, 0.0))
+    return {"counted_to": config.count_to}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main("tests.toy_kind"))

@@ -10,12 +10,12 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
-    Attempt,
     EndpointResponse,
     Exchange,
     NoResponse,
     Outcome,
-    Pause,
+    PauseStep,
+    SendStep,
     no_response,
 )
 from scenerec.client.prediction import Prediction
@@ -105,13 +105,13 @@ class AsyncClient:
                 step = steps.send(outcome)
             except StopIteration as end:
                 return end.value
-            if isinstance(step, Pause):
+            if isinstance(step, PauseStep):
                 await asyncio.sleep(step.seconds)
                 outcome = None
             else:
                 outcome = await self._send(step)
 
-    async def _send(self, step: Attempt) -> EndpointResponse | NoResponse:
+    async def _send(self, step: SendStep) -> EndpointResponse | NoResponse:
         try:
             async with (
                 asyncio.timeout(step.remaining_s),

@@ -10,12 +10,12 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
-    Attempt,
     EndpointResponse,
     Exchange,
     NoResponse,
     Outcome,
-    Pause,
+    PauseStep,
+    SendStep,
     no_response,
 )
 from scenerec.client.prediction import Prediction
@@ -106,13 +106,13 @@ class Client:
                 step = steps.send(outcome)
             except StopIteration as end:
                 return end.value
-            if isinstance(step, Pause):
+            if isinstance(step, PauseStep):
                 time.sleep(step.seconds)
                 outcome = None
             else:
                 outcome = self._send(step)
 
-    def _send(self, step: Attempt) -> EndpointResponse | NoResponse:
+    def _send(self, step: SendStep) -> EndpointResponse | NoResponse:
         """httpx's time-outs are of single reads: a server that sends drop by drop is left after the first late one."""
         deadline = time.monotonic() + step.remaining_s
         try:

@@ -1,6 +1,6 @@
 """The course of a call: attempts, pauses, and the result or the error at its end. No I/O: both clients share it.
 
-`Exchange.steps` is a generator: it yields what is to be done (`Attempt`, `Pause`), and is sent what came of it.
+`Exchange.steps` is a generator: it yields what is to be done (`SendStep`, `PauseStep`), and is sent what came of it.
 """
 
 import random
@@ -33,7 +33,7 @@ _LONGEST_QUOTE = 200
 
 
 @dataclass(frozen=True)
-class Attempt:
+class SendStep:
     """A step to be done: send this request, and send back an EndpointResponse or a NoResponse."""
 
     method: str
@@ -50,7 +50,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Pause:
+class PauseStep:
     """A step to be done: wait, and send back None."""
 
     seconds: float
@@ -130,7 +130,7 @@ class Exchange:
         call: Call[Result],
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
-    ) -> Generator[Attempt | Pause, Outcome, Result]:
+    ) -> Generator[SendStep | PauseStep, Outcome, Result]:
         """Attempts under one request id until there is a result. Raises the error of the last one."""
         request_id = uuid.uuid4().hex
         deadline = clock() + self.timeout_s
@@ -139,7 +139,7 @@ class Exchange:
             outcome = yield self._send(call, request_id, deadline - clock())
             if isinstance(outcome, EndpointResponse) and outcome.status in call.answered_by:
                 return self._read(call, outcome, request_id)
-            assert outcome is not None, "a Attempt is answered"
+            assert outcome is not None, "a SendStep is answered"
             error = self._error(outcome, request_id)
             pause = (
                 pause_s(attempt, self.retries, error.retry_after_s, deadline - clock(), draw())
@@ -148,12 +148,12 @@ class Exchange:
             )
             if pause is None:
                 raise error
-            yield Pause(pause)
+            yield PauseStep(pause)
             if clock() >= deadline:  # the pause took longer than it should have
                 raise error
             attempt += 1
 
-    def _send(self, call: Call[Any], request_id: str, remaining_s: float) -> Attempt:
+    def _send(self, call: Call[Any], request_id: str, remaining_s: float) -> SendStep:
         query = str(httpx.QueryParams(call.query))
         headers = {
             "accept": "application/json",
@@ -164,7 +164,7 @@ class Exchange:
         if self.api_key is not None:
             headers["authorization"] = f"Bearer {self.api_key}"
         url = self.url.rstrip("/") + call.path + (f"?{query}" if query else "")
-        return Attempt(call.method, url, headers, call.body, remaining_s)
+        return SendStep(call.method, url, headers, call.body, remaining_s)
 
     def _read(self, call: Call[Result], answer: EndpointResponse, request_id: str) -> Result:
         try:

@@ -6,7 +6,7 @@ import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from cluster.local import LocalCluster, store_bytes
 from scenerec.commands import options
 from scenerec.commands.connect import connect
 from scenerec.errors import ClusterError
+from scenerec.json_object import JsonObject
 
 app = typer.Typer()
 
@@ -133,7 +134,7 @@ def _use_certificate(certificate: Path | None, key: Path | None) -> None:
 def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
     stored = store_bytes(cluster) if cluster.store_url else 0
     if as_json:
-        facts: dict[str, Any] = {
+        facts: JsonObject = {
             "up": True,
             "home": str(cluster.home),
             "dashboard_url": cluster.dashboard_url,

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from cluster.loopback import free_ports
 from scenerec.errors import RegistryError
+from scenerec.json_object import JsonObject
 
 app = typer.Typer()
 
@@ -118,12 +119,12 @@ def _tour(folder: Path, steps: Steps) -> None:
     _show(results, endpoint, json.loads(steps.output("cluster", "status", "--json"))["dashboard_url"])
 
 
-def _train(steps: Steps, config: Path, framework: str) -> dict[str, Any]:
+def _train(steps: Steps, config: Path, framework: str) -> JsonObject:
     settings = ["--set", f"name=demo-{framework}", "--set", f"framework={framework}"]
     return json.loads(steps.output("submit", str(config), *settings, "--restart", "--json").splitlines()[-1])
 
 
-def _put_into_production(steps: Steps, result: dict[str, Any]) -> None:
+def _put_into_production(steps: Steps, result: JsonObject) -> None:
     """The second framework's network must not be worse than the first's, which holds the alias by then."""
     bundle = json.loads(steps.output("export", result["run"], "--json"))["url"]
     pushed = json.loads(steps.output("registry", "push", bundle, _MODEL, "--json"))
@@ -139,7 +140,7 @@ def _serve(steps: Steps) -> str:
     ]
 
 
-def _show(results: list[dict[str, Any]], endpoint: str, dashboard: str) -> None:
+def _show(results: list[JsonObject], endpoint: str, dashboard: str) -> None:
     table = Table("framework", "top-1", "top-5", "images/s", title="The same network, the same batches")
     table.add_column("best checkpoint", overflow="fold")
     for result in results:

@@ -20,6 +20,7 @@ from scenerec.frozen import find_problems
 from scenerec.inference.evaluation.evaluator import check_writable, examine_here
 from scenerec.inference.evaluation.report import REPORT_FILE, render, write_outcome
 from scenerec.inference.evaluation.request import EvaluationRequest, own_data, run_output
+from scenerec.json_object import JsonObject
 from scenerec.storage import open_storage
 
 app = typer.Typer()
@@ -111,7 +112,7 @@ def evaluate(
             typer.echo(f"written: {place}")
 
 
-def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> EvaluationRequest:
+def _request(subject: JsonObject, data: str | None, **fields: Any) -> EvaluationRequest:
     try:
         request = EvaluationRequest.model_validate({"subject": subject, "data": data or "", **fields})
     except ValidationError as error:
@@ -126,7 +127,7 @@ def _request(subject: dict[str, Any], data: str | None, **fields: Any) -> Evalua
     return request
 
 
-def _here(request: EvaluationRequest, report: Path | None, verbose: bool) -> dict[str, Any]:
+def _here(request: EvaluationRequest, report: Path | None, verbose: bool) -> JsonObject:
     if request.output:
         check_writable(request.output)
     with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
@@ -138,7 +139,7 @@ def _here(request: EvaluationRequest, report: Path | None, verbose: bool) -> dic
     return outcome.as_dict()
 
 
-def _on_cluster(client: ClusterClient, request: EvaluationRequest, report: Path | None) -> dict[str, Any]:
+def _on_cluster(client: ClusterClient, request: EvaluationRequest, report: Path | None) -> JsonObject:
     if report and not request.output:
         raise ConfigError("--report: with --workers and a TARGET that is no run, --output is needed as well")
     name = job_name("evaluate", request.subject.target)
@@ -149,7 +150,7 @@ def _on_cluster(client: ClusterClient, request: EvaluationRequest, report: Path 
     return result
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: JsonObject) -> None:
     models = [each for each in (result["evaluation"], result["other"]) if each]
     set_ = result["data"]
     typer.echo(f"{models[0]['samples']} of {set_['samples']} images of {set_['classes']} classes, {set_['url']}")
@@ -166,7 +167,7 @@ def _print(result: dict[str, Any]) -> None:
         _print_comparison(result["comparison"])
 
 
-def _rows(models: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+def _rows(models: list[JsonObject]) -> list[tuple[str, list[str]]]:
     shares = {
         "top-1": "top1",
         "top-5": "top5",
@@ -183,7 +184,7 @@ def _rows(models: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     return [("", list("AB")), *rows] if len(models) > 1 else rows
 
 
-def _print_weak_points(model: dict[str, Any]) -> None:
+def _print_weak_points(model: JsonObject) -> None:
     present = [each for each in model["classes"] if each["samples"]]
     hardest = sorted(present, key=lambda each: each["accuracy"])[:_LISTED]
     typer.echo("\nhardest classes")
@@ -195,7 +196,7 @@ def _print_weak_points(model: dict[str, Any]) -> None:
         typer.echo(f"{pair['count']:>9}  {pair['label']} -> {pair['predicted']} ({pair['share']:.0%} of its class)")
 
 
-def _print_comparison(comparison: dict[str, Any]) -> None:
+def _print_comparison(comparison: JsonObject) -> None:
     typer.echo(f"\nagreement            {_percent(comparison['agreement']):>12}")
     counts = {
         "both right": "both_right",

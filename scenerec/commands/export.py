@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import psutil
 import typer
@@ -23,6 +23,7 @@ from scenerec.export.source import Source, Stated, keras_source, open_source, to
 from scenerec.export.steps import Step, step
 from scenerec.export.targets import TARGETS, Target, find_target
 from scenerec.inference.predictors.trained_model import read_labels
+from scenerec.json_object import JsonObject
 
 if TYPE_CHECKING:  # they import torch and onnx
     from scenerec.export.exporter import Exported
@@ -282,7 +283,7 @@ def _print_exported(exported: "Exported") -> None:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
 
 
-def _print_quantization(taken: dict[str, Any], fp32: dict[str, Any]) -> None:
+def _print_quantization(taken: JsonObject, fp32: JsonObject) -> None:
     typer.echo(f"form      {taken['form']}")
     typer.echo(
         f"accuracy  top-1 {taken['top1']:.2%} (fp32 {fp32['top1']:.2%}) on {taken['images']} images, agrees with fp32 "

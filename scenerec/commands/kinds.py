@@ -3,7 +3,7 @@
 A new kind of file that `scenerec submit` takes needs two files of its own and two edits:
 
     its config     a subclass of `scenerec.config.job.JobConfig`, in a file of scenerec/config
-    its job        a module of jobs/ that reads a config.yaml, and prints the lines of `scenerec.job_log`
+    its job        a module of jobs/ with `run_file`, for `jobs.main.main`; it says events of `scenerec.job_log`
     config/file.py its config class in KINDS: reading, checking, `validate`, `schema`, run folders
     here           its FileKind in KINDS: `submit`, `--resume`, `logs`, `status`
 
@@ -24,8 +24,9 @@ from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import RetrainConfig, TuneConfig
 from scenerec.job_log import EpochSummary, Progress, SearchNews
+from scenerec.json_object import JsonObject
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # see the checks below
     from scenerec.training.plan import NodeResources
 
 Config = TypeVar("Config", bound=JobConfig)
@@ -46,16 +47,16 @@ class JobKind:
     """A kind of job of the cluster, sent by any command."""
 
     name: str
-    """As the cluster's list of jobs has it."""
+    """Name of the kind in a file, and in the cluster's list of jobs."""
     module: str
-    """The job: `python -m MODULE config.yaml` in a folder with our packages, the module's own, and what is sent."""
+    """What runs: `python -m MODULE config.yaml`, in a folder with our packages, the module's own, and what is sent."""
     _: KW_ONLY
     view: type[Lines] = RunBar
-    """Shows its log on a terminal while it runs; elsewhere that are plain lines."""
-    show_result: Callable[[Mapping[str, Any], Console], None] = show_run_result
-    """Shows the content of its result."""
+    """Shows the job's log on a terminal while it runs; elsewhere plain lines do."""
+    show_result: Callable[[JsonObject, Console], None] = show_run_result
+    """Shows the result that the job has printed."""
     reports: Mapping[type, str] = field(default_factory=lambda: {Progress: "progress", EpochSummary: "epoch"})
-    """What `scenerec status` shows, beside result and error: the newest of these events of its log, and their names."""
+    """What `scenerec status` shows beside result and error: the newest of these events, each by its name."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +65,30 @@ class FileKind(JobKind, Generic[Config]):
 
     _: KW_ONLY
     check: Callable[[Config, "Sequence[NodeResources] | None", bool], Plan]
-    """Checks a config against its data, its earlier results (not with the third argument, restart) and the cluster's
-    nodes (None: not those). Raises PlanError, DataError, StorageError, CheckpointError or ModelError, in one line."""
+    """Checks a config against its data, the cluster's nodes (None: unknown, or not to be checked) and, unless the third
+    argument, restart, is true, the results that its run has. Raises PlanError, DataError, StorageError, CheckpointError
+    or ModelError, in one line."""
     framework: Callable[[Config], str]
-    """What the column FRAMEWORK of `scenerec list` says."""
+    """Says what stands under FRAMEWORK in `scenerec list`."""
     resumes_from_checkpoint: bool = True
     """Whether `--resume` needs a checkpoint in the run's folder."""
     with_retraining: Callable[[Config], Config] | None = None
-    """The config with `--retrain`; None where the kind knows no such thing."""
+    """Makes the config that `--retrain` asks for; None where the kind knows no such thing."""
 
 
 def job_kind(name: str) -> JobKind:
-    """The kind of a job of the cluster's list, which another version may have sent: then one that suits most."""
+    """Finds the kind of a job in the cluster's list. Another version may have sent it: then one that suits most."""
     return KINDS.get(name) or JobKind(name, "")
 
 
 def file_kind(config: JobConfig) -> FileKind[Any]:
-    """The kind of job that a file's config describes."""
+    """Finds the kind of job that a file's config describes."""
     kind = KINDS[config.kind]
     assert isinstance(kind, FileKind), f"{config.kind}: is in config.file.KINDS, but not as a FileKind in kinds.KINDS"
     return kind
 
 
-# The checks are imported when something is submitted: they bring numpy and more, and `status` shall be quick.
+# The checks are imported when something is submitted: what they bring would take a fifth of the time of `status`.
 
 
 def _check_training(config: TrainConfig, nodes: "Sequence[NodeResources] | None", restart: bool) -> Plan:

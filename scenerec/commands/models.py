@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from scenerec.commands import options
+from scenerec.json_object import JsonObject
 from scenerec.models.status import Status, read_status
 from scenerec.models.weights.published import best_weights, published_weights
 from scenerec.models.zoo import Architecture, architecture
@@ -75,7 +76,7 @@ def show(
     typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}\ndata:\n  image_size: {size}")
 
 
-def _description(entry: Architecture, status: Status) -> dict[str, Any]:
+def _description(entry: Architecture, status: Status) -> JsonObject:
     """What is known of an architecture, as plain JSON values."""
     best = best_weights(entry.name)
     return {
@@ -86,7 +87,7 @@ def _description(entry: Architecture, status: Status) -> dict[str, Any]:
     }
 
 
-def _rows(entry: Architecture, description: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(entry: Architecture, description: JsonObject) -> list[tuple[str, str]]:
     sizes = f"{entry.image_size} px only" if entry.fixed_image_size else "of any size"
     if entry.min_image_size > 1 and not entry.fixed_image_size:
         sizes = f"of at least {entry.min_image_size} px"

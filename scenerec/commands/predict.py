@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from scenerec.commands.registry import DEFAULT_URL
 from scenerec.errors import ConfigError, DataError, ScenerecError
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
 from scenerec.inference.bundles.registry import Registry
+from scenerec.json_object import JsonObject
 
 if TYPE_CHECKING:  # it imports onnxruntime
     from scenerec.inference.predictors.classifier import Guess
@@ -161,7 +162,7 @@ def _complain(image: str, error: Exception) -> None:
     print(f"error: {image}: {error}", file=sys.stderr, flush=True)
 
 
-def _print(image: str, guesses: "Sequence[Guess | client.Guess]", as_json: bool, further: Mapping[str, Any]) -> None:
+def _print(image: str, guesses: "Sequence[Guess | client.Guess]", as_json: bool, further: JsonObject) -> None:
     """`further`: keys beside the classes, among them the first class's `indoor_outdoor` and `category` if known."""
     if as_json:
         found = [{"label": guess.label, "probability": guess.probability} for guess in guesses]

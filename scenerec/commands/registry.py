@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from scenerec.inference.evaluation.predictions import ImageBatch
 from scenerec.inference.evaluation.promotion import check_promotion
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.predictor import Predictor
+from scenerec.json_object import JsonObject
 
 app = typer.Typer()
 
@@ -190,12 +191,12 @@ def _validation_images(candidate: Bundle, data: str | None, model: Predictor) ->
     return image_batches(validation, range(validation.manifest.samples), preparation, batch_size=16)
 
 
-def _summary(registry: Registry, model: str) -> dict[str, Any]:
+def _summary(registry: Registry, model: str) -> JsonObject:
     aliases = {alias.name: alias.version for alias in registry.aliases(model)}
     return {"model": model, "versions": registry.version_numbers(model), "aliases": aliases}
 
 
-def _version(version: Version) -> dict[str, Any]:
+def _version(version: Version) -> JsonObject:
     return {"model": version.model, "version": version.number, "url": version.url}
 
 

@@ -3,7 +3,6 @@
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -14,6 +13,7 @@ from scenerec import __version__
 from scenerec.commands.follow import exit_code, farewell
 from scenerec.commands.kinds import JobKind
 from scenerec.commands.screen.live import tell
+from scenerec.json_object import JsonObject
 
 
 def job_name(act: str, url: str) -> str:
@@ -48,7 +48,7 @@ def run_job(
     run_url: str = "-",
     framework: str = "-",
     is_quiet: bool = False,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Starts a job as `send_job` does, follows it to its end, and returns the result that it prints.
 
     Without a result it prints why, and leaves with the job's exit code. Ctrl-C leaves the job running.

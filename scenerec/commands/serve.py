@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -21,6 +21,7 @@ from scenerec.config.serve import ServeConfig
 from scenerec.errors import BundleError, ConfigError, PlanError
 from scenerec.inference.bundles.bundle import read_info
 from scenerec.inference.bundles.registry import Registry, parse_reference
+from scenerec.json_object import JsonObject
 
 app = typer.Typer()
 
@@ -178,14 +179,14 @@ def _check_room(config: ServeConfig, client: ClusterClient) -> None:
         )
 
 
-def _order(client: ClusterClient, order: dict[str, Any], is_quiet: bool = False) -> dict[str, Any]:
+def _order(client: ClusterClient, order: JsonObject, is_quiet: bool = False) -> JsonObject:
     host = "127.0.0.1" if client.address.embedded else "0.0.0.0"
     name = f"serve-{order['action']}" + (f"-{order['name']}" if order["name"] else "")
     request = json.dumps({**order, "default_host": host})
     return run_job(client, SERVE, name, request, is_quiet=is_quiet)
 
 
-def _show(client: ClusterClient, applications: list[dict[str, Any]], result: dict[str, Any], as_json: bool) -> None:
+def _show(client: ClusterClient, applications: list[JsonObject], result: JsonObject, as_json: bool) -> None:
     for each in applications:
         each["url"] = _url(client, result, each)
     if as_json:
@@ -197,7 +198,7 @@ def _show(client: ClusterClient, applications: list[dict[str, Any]], result: dic
         _show_application(each)
 
 
-def _show_application(application: dict[str, Any]) -> None:
+def _show_application(application: JsonObject) -> None:
     replicas = ", ".join(f"{count} {state.lower()}" for state, count in application["replicas"].items()) or "none"
     typer.echo(f"{application['name']}  {application['status']}  {application['url']}  replicas: {replicas}")
     if application["message"]:
@@ -222,7 +223,7 @@ def _when(at_s: float) -> str:
     return datetime.fromtimestamp(at_s).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _url(client: ClusterClient, result: dict[str, Any], application: dict[str, Any]) -> str:
+def _url(client: ClusterClient, result: JsonObject, application: JsonObject) -> str:
     if not result["http"]:
         return "-"
     host = urlsplit(client.address.url).hostname or "127.0.0.1"
@@ -230,7 +231,7 @@ def _url(client: ClusterClient, result: dict[str, Any], application: dict[str, A
     return f"http{'s' if result['tls'] else ''}://{host}:{result['http']['port']}{prefix}"
 
 
-def _show_example(client: ClusterClient, config: ServeConfig, result: dict[str, Any]) -> None:
+def _show_example(client: ClusterClient, config: ServeConfig, result: JsonObject) -> None:
     url, model = _url(client, result, result), config.models[0].name
     typer.echo(f"\ntry it: {url}/ in a browser, or")
     typer.echo(f"  curl --data-binary @photo.jpg '{url}/v1/models/{model}:predict?top_k=3'")

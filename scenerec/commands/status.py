@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from scenerec.commands.connect import connect
 from scenerec.commands.kinds import job_kind
 from scenerec.commands.screen.job_table import job_json, show_jobs
 from scenerec.job_log import EpochSummary, Failure, RunResult, parse_line
+from scenerec.json_object import JsonObject
 
 app = typer.Typer()
 
@@ -41,9 +42,9 @@ def status(
         typer.echo(f"{'error':<9} {found.message.splitlines()[0]}")
 
 
-def newest(log: str, reports: Mapping[type, str]) -> dict[str, Any]:
+def newest(log: str, reports: Mapping[type, str]) -> JsonObject:
     """The newest event of a log by each name of `reports`, as plain values, and its newest `result` and `error`."""
-    news: dict[str, Any] = {}
+    news: JsonObject = {}
     for line in log.splitlines():
         match parse_line(line):
             case RunResult(content):
@@ -55,5 +56,5 @@ def newest(log: str, reports: Mapping[type, str]) -> dict[str, Any]:
     return news
 
 
-def _flat(value: dict[str, Any]) -> str:
+def _flat(value: JsonObject) -> str:
     return "  ".join(f"{key} {each:.6g}" if isinstance(each, float) else f"{key} {each}" for key, each in value.items())

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,11 +13,12 @@ from rich.text import Text
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect
-from scenerec.commands.screen.live_search import STYLES
+from scenerec.commands.screen.live_search import STYLES, retrained_words
 from scenerec.config.file import dump_config
 from scenerec.config.space import describe_point
 from scenerec.config.tune import TuneConfig
 from scenerec.errors import CheckpointError
+from scenerec.json_object import JsonObject
 from scenerec.search.best import best_config, best_trial
 from scenerec.search.importance import Importance, importance
 from scenerec.search.objectives import OBJECTIVES
@@ -108,7 +109,7 @@ def _open(run: str, address: str | None) -> SearchFolder:
 
 def _document(
     folder: SearchFolder, config: TuneConfig, ranked: Sequence[Trial], found: Importance, is_over: bool
-) -> dict[str, Any]:
+) -> JsonObject:
     """All that is known, for scripts; trials from the best on."""
     saved, best = savings(config, ranked), best_trial(config, ranked)
     front = pareto_front(ranked, config.objective) if len(config.objective) > 1 else []
@@ -129,7 +130,7 @@ def _document(
     }
 
 
-def _trial(config: TuneConfig, trial: Trial) -> dict[str, Any]:
+def _trial(config: TuneConfig, trial: Trial) -> JsonObject:
     known = trial.model_dump(mode="json", exclude={"history", "static"})
     return {**known, "values": {objective: trial.value(objective) for objective in config.objective}}
 
@@ -167,7 +168,7 @@ def _print_standing(
         if where := _address(folder, is_over, what):
             typer.echo(f"{what:<11} {where}")
     if retrained := (folder.read_result() or {}).get("retrained"):
-        typer.echo(f"retrained   top-1 {retrained['best']['val_top1']:.2%}: {retrained['run']}")
+        typer.echo(f"retrained   {retrained_words(retrained)}")
     if not is_over:
         typer.echo(f"best so far scenerec tune config {folder.url}")
 

@@ -140,8 +140,8 @@ def _random_crops(config: AugmentConfig, draws: np.ndarray, heights: np.ndarray,
 def _largest_centred(heights: np.ndarray, widths: np.ndarray, ratios: tuple[float, float]) -> _Boxes:
     narrowest, widest = ratios
     ratio = widths / heights
-    height = np.where(ratio < narrowest, np.minimum(heights, np.rint(widths / narrowest)), heights).astype(np.int64)
-    width = np.where(ratio > widest, np.minimum(widths, np.rint(heights * widest)), widths).astype(np.int64)
+    height = np.where(ratio < narrowest, np.rint(widths / narrowest), heights).astype(np.int64)
+    width = np.where(ratio > widest, np.rint(heights * widest), widths).astype(np.int64)
     return _Boxes((heights - height) // 2, (widths - width) // 2, height, width)
 
 

@@ -137,7 +137,9 @@ class S3Storage(Storage):
     def _read(self, key: str, **request: str) -> tuple[bytes, str]:
         """The content and its version."""
         response = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **request)  # type: ignore[arg-type]
-        return response["Body"].read(), response["ETag"]  # a body that is shorter than announced is botocore's error
+        return response["Body"].read(), response.get(
+            "ETag", ""
+        )  # a body that is shorter than announced is botocore's error
 
     def _retry(self, key: str, request: Callable[[], Result]) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError

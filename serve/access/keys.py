@@ -34,9 +34,8 @@ class ApiKey(Frozen):
     @field_validator("sha256")
     @classmethod
     def _is_a_hash(cls, sha256: str) -> str:
-        if not re.fullmatch(
-            r"[0-9a-f]{64}", sha256
-        ):  # a pattern of pydantic's would quote it: it may be the key itself
+        # A pattern in the field would be told with what does not match it: that may be the key itself.
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise ValueError("must be the SHA-256 of a key in hexadecimal: let `scenerec serve key` write it")
         return sha256
 

@@ -53,7 +53,7 @@ class HttpProtocol(Protocol):
     """What the API is given to serve."""
 
     tags: Sequence[Tag]
-    """Groups of its operations."""
+    """The groups of its operations."""
 
     def routes(self) -> Sequence[Route]:
         """All that it answers; the one that is asked most comes first."""

@@ -1,7 +1,4 @@
-"""The operations of the Open Inference Protocol v2, for the OpenAPI document.
-
-Each function is given the name of a served model, for the examples.
-"""
+"""The operations of the Open Inference Protocol v2, for the OpenAPI document."""
 
 from collections.abc import Callable, Sequence
 
@@ -40,6 +37,7 @@ _SERVER_ERRORS = (401, 405)
 _LENGTH: Part = {"type": "integer", "minimum": 0}
 
 Describe = Callable[[str], Operation]
+"""Describes a route, for examples with the model of this name."""
 
 
 def server(model: str) -> Operation:

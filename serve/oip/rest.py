@@ -32,6 +32,7 @@ from serve.shelf import Shelf
 _MODEL = "/v2/models/{model}"
 _VERSION = f"{_MODEL}/versions/{{version}}"
 _EXAMPLE = "/versions/1"
+"""Where a version is below its model's address, in examples."""
 
 _CONFIGURED: dict[Datatype, Literal["TYPE_UINT8", "TYPE_FP32", "TYPE_STRING"]] = {
     "UINT8": "TYPE_UINT8",

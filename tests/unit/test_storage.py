@@ -194,3 +194,8 @@ def test_a_short_body_never_passes_for_the_object(store: S3Storage, web: WebServ
     web.serve("/bucket/object", SHORT)
     with pytest.raises(StorageError, match=r"^s3://bucket/object: "):
         READS[read](store)
+
+
+def test_an_object_without_a_version_can_be_read(store: S3Storage, web: WebServer) -> None:
+    web.serve("/bucket/object", CONTENT)
+    assert store.get("object") == store.get_range("object", 0, len(CONTENT)) == CONTENT

@@ -3,15 +3,15 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import typer
 
 from cluster.client import Job
 from scenerec.job_log import format_duration
+from scenerec.json_object import JsonObject
 
 
-def job_json(job: Job) -> dict[str, Any]:
+def job_json(job: Job) -> JsonObject:
     """Returns the job as plain JSON values."""
     return {**asdict(job), "duration_s": round(job.duration_s, 1)}
 

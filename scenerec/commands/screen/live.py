@@ -1,9 +1,8 @@
 """A job's log as people want to see it: where it is, a row for each epoch, and what came of it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -23,6 +22,7 @@ from scenerec.job_log import (
     parse_line,
     plain,
 )
+from scenerec.json_object import JsonObject
 from scenerec.training.task import scores
 
 # What Ray writes before the lines of its workers, and in its own: times, severities, process ids.
@@ -37,7 +37,7 @@ _NOISE = re.compile(
 class Story:
     """What a log has told so far."""
 
-    result: dict[str, Any] | None = None
+    result: JsonObject | None = None
     """The run's result, when it has come to its end."""
     errors: list[str] = field(default_factory=list)
     """Errors of the user's kind."""
@@ -66,7 +66,7 @@ def is_noise(line: str) -> bool:
     return bool(_NOISE.match(plain(line)))
 
 
-def show_run_result(result: Mapping[str, Any], console: Console) -> None:
+def show_run_result(result: JsonObject, console: Console) -> None:
     """Shows what a training came to, as a table: its epochs and checkpoints, as far as the result has them."""
     rows = [
         (key.replace("_", " "), str(result[key]))

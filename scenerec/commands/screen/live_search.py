@@ -1,8 +1,5 @@
 """A search on a terminal: a table of its trials while it runs, and what came of it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -13,6 +10,7 @@ from typing_extensions import override
 from scenerec.commands.screen.live_lines import Lines, place, summary, trial_line
 from scenerec.config.space import describe_point
 from scenerec.job_log import Progress, SearchNews, TrialNews, format_duration
+from scenerec.json_object import JsonObject
 from scenerec.search.objectives import format_value, towards_better
 from scenerec.training.task import scores
 
@@ -98,7 +96,7 @@ def shown_trials(seen: list[TrialNews], most: int = _MOST_ROWS) -> list[TrialNew
     return [*running, *best_first, *(news for news in others if news.best is None)][:most]
 
 
-def show_search_result(result: Mapping[str, Any], console: Console) -> None:
+def show_search_result(result: JsonObject, console: Console) -> None:
     """Shows what a search came to, as a table."""
     best, counts = result["best"], result["trials"]
     rows = [
@@ -111,13 +109,18 @@ def show_search_result(result: Mapping[str, Any], console: Console) -> None:
         ("report", result["report"]),
     ]
     if retrained := result.get("retrained"):
-        shown = ", ".join(f"{metric.name} {metric.show(value)}" for metric, value in scores(retrained["best"])[:1])
-        rows.append(("retrained", f"{shown}: {retrained['run']}"))
+        rows.append(("retrained", retrained_words(retrained)))
         if retrained.get("bundle"):
             rows.append(("bundle", retrained["bundle"]))
     for what, value in rows:
         console.print(f"{what:<10} {value}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _values(trial: Mapping[str, Any]) -> str:
+def retrained_words(retrained: JsonObject) -> str:
+    """`top-1 84.21%: s3://scenes/runs/rooms-best`: what training the best config in full came to."""
+    shown = ", ".join(f"{metric.name} {metric.show(value)}" for metric, value in scores(retrained["best"])[:1])
+    return f"{shown}: {retrained['run']}"
+
+
+def _values(trial: JsonObject) -> str:
     return ", ".join(f"{name} {format_value(name, value)}" for name, value in trial["values"].items())

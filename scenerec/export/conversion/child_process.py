@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+import scenerec
+
 _WATCH_EVERY_S = 0.05
 
 
@@ -39,7 +41,7 @@ def run(module: str, folder: Path, limits: ChildLimits) -> None:
 
     Raises ChildError where it does not succeed, LimitError where it goes beyond a limit.
     """
-    root = str(Path(__file__).parents[2])
+    root = str(Path(scenerec.__file__).parents[1])
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),

@@ -10,9 +10,10 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from scenerec.client import BadImageError, EndpointError, UnauthorizedError, UnknownModelError
+from scenerec.client import BadImageError, EndpointError, UnauthorizedError, UnknownModelError, errors
 from serve.access.keys import ApiKeys, Guard, new_key
 from serve.api import Api
+from serve.errors import ErrorKind
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
 from tests.tiny_shelf import make_tiny_shelf
 from tests.unit.client.conftest import Ask
@@ -82,6 +83,11 @@ def test_a_bad_image(url: str, ask: Ask, content: bytes, status: int) -> None:
     with pytest.raises(BadImageError) as caught:
         ask(url, "predict", "tiny", content, api_key=KEY)
     assert (caught.value.status, len(caught.value.request_id)) == (status, 32)
+
+
+def test_the_client_knows_no_code_that_the_server_does_not() -> None:
+    assert errors._OF_CODE.keys() <= {kind.code for kind in ErrorKind}
+    assert errors._OF_STATUS.keys() - {kind.status for kind in ErrorKind} == {403}, "a proxy's"
 
 
 def test_what_else_is_refused(url: str, ask: Ask) -> None:

@@ -178,6 +178,18 @@ def test_more_attempts_at_a_crop_change_only_crops_that_did_not_fit(monkeypatch:
     assert [view[4:] for view in fewer] == [view[4:] for view in after]
 
 
+@pytest.mark.parametrize(("ratio", "size"), [(4 / 3, (75, 100)), (3 / 4, (100, 75))])
+def test_a_crop_may_be_as_wide_or_as_high_as_the_image(ratio: float, size: tuple[int, int]) -> None:
+    drawn = views(AugmentConfig(crop_scale=(0.75, 0.75), crop_ratio=(ratio, ratio)), 50, 100, 100)
+    assert {(view.height, view.width) for view in drawn} == {size}
+    assert len({(view.top, view.left) for view in drawn}) > 10  # where the largest centred crop would be in one place
+
+
+def test_crops_of_tiny_images_have_a_pixel_at_least() -> None:
+    drawn = views(AugmentConfig(crop_scale=(0.02, 0.3), crop_ratio=(0.2, 5)), 500, 3, 3)
+    assert {view.height for view in drawn} == {view.width for view in drawn} == {1, 2, 3}
+
+
 def test_draws_are_uniform_and_do_not_repeat() -> None:
     draws = uniform_draws(3, 5, Stream.CROP, np.arange(5000), 7)
     assert draws.shape == (5000, 7)

@@ -1,9 +1,11 @@
 import pkgutil
+from pathlib import Path
 
 import pytest
 
+import scenerec
 from scenerec.config.serve import ServeConfig, ServeScaleConfig
-from serve.app import autoscaling, grpc_options, replicas_that_fit
+from serve.app import autoscaling, grpc_options, replicas_that_fit, served_sources
 from serve.http import express
 from serve.oip.grpc_service import add_to_server
 
@@ -32,3 +34,13 @@ def test_what_ray_serve_is_told_by_name_is_there() -> None:
     assert options is not None
     assert [pkgutil.resolve_name(name) for name in options.grpc_servicer_functions] == [add_to_server]
     assert [pkgutil.resolve_name(name) for name in express.VARIABLES.values()] == [express.middlewares]
+
+
+def test_a_change_of_what_no_replica_runs_starts_none_anew() -> None:
+    root = Path(scenerec.__file__).parents[1]
+    sources = served_sources(root)
+    assert {"serve/api.py", "serve/pages/docs.html", "scenerec/errors.py", "scenerec/inference/bundles/bundle.py"} <= {
+        *sources
+    }
+    assert (root / "scenerec/commands/screen").is_dir()
+    assert not [name for name in sources if name.startswith(("scenerec/commands/", "scenerec/training/"))]

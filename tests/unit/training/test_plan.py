@@ -1,5 +1,6 @@
 """The plan: what a config, its data and a cluster come to, and what is refused."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -47,7 +48,74 @@ def test_it_says_what_will_happen() -> None:
         40,
     )
     assert (found.workers, found.lanes, found.decode_processes) == ((8,), 24, 3)
-    assert dict(found.rows())["batch"] == "64 = 8 on each of 8 worker(s)"
+    assert found.rows() == [
+        ("run", "/runs/test"),
+        ("model", "resnet50, 2 classes, in torch"),
+        ("weights", "none"),
+        ("data", "1,000 training samples, 100 for validation, 24 lanes"),
+        ("workers", "8, each 4 CPU, 3 decoding"),
+        ("batch", "64 = 8 on each of 8 worker(s)"),
+        ("steps", "15 an epoch, 45 in all (40 samples fill no batch and wait for another epoch)"),
+        ("results", "/runs/test/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
+    ]
+    assert found.as_dict() | {"workers": (8,)} == asdict(found)
+    assert found.as_dict()["workers"] == [8]
+
+
+def test_it_says_what_an_elastic_job_on_gpus_takes() -> None:
+    rows = dict(
+        plan(
+            optimize={"global_batch_size": 50},
+            scale={"workers": {"min": 1, "max": 2}, "cpus_per_worker": 1, "gpus_per_worker": 1},
+            data={"decode_processes": 5},
+        ).rows()
+    )
+    assert rows["workers"] == "1 or 2, each 1 CPU, 1 GPU, 5 decoding"
+    assert rows["batch"] == "50 = 25 on each of 2 worker(s)"
+    assert rows["steps"] == "20 an epoch, 60 in all"
+
+
+def refused(*data: Manifest, nodes: list[NodeResources] | None = None, **blocks: Any) -> str:
+    with pytest.raises(PlanError) as raised:
+        resolve(config(**blocks), *(data or (manifest(), manifest(100))), nodes)
+    return str(raised.value)
+
+
+def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
+    classes = ("a", *(f"c{i}" for i in range(300)))
+    assert refused(manifest(), manifest(classes=("forest", "beach"))) == (
+        "data.val: its classes are not those of data.train (the order differs): pack both from the same class list"
+    )
+    assert refused(manifest(200, classes), manifest(400, classes)) == (
+        "data.train: class 'c0' has no image in /train: add some, or remove the class and pack again"
+    )
+    assert refused(manifest(200, classes), manifest(400, classes), data={"train_share": 0.5}) == (
+        "data.train: class 'c0' has no image in /train: raise data.train_share (0.5), or pack with smaller shards"
+    )
+    assert refused(manifest(10), manifest()) == "optimize.global_batch_size: 64 exceeds the 10 samples of /train"
+    assert refused(scale={"workers": 24}) == (
+        "optimize.global_batch_size: 64 is not divisible by scale.workers (24); 48 would be"
+    )
+    assert refused(optimize={"accumulate_steps": 5}, scale={"workers": {"min": 7, "max": 24}}) == (
+        "optimize.global_batch_size: 64 is not divisible by scale.workers (7 to 24) x optimize.accumulate_steps (5); "
+        "120 would be"
+    )
+    assert refused(scale={"workers": 4}, data={"lanes": 3}) == (
+        "scale.workers: 4 workers need at least as many lanes, and there are 3 "
+        "(data.lanes, at most the 1000 training samples)"
+    )
+    assert refused(data={"lanes": 2000}) == "data.lanes: 2000 lanes exceed the 1000 samples of /train"
+    scale = {"workers": 4, "cpus_per_worker": 3, "gpus_per_worker": 1}
+    assert refused(nodes=[NodeResources(8.5, 2), NodeResources(2, 1)], scale=scale) == (
+        "scale.workers: 4 workers of 3 CPU and 1 GPU each: the cluster has room for 2 (10.5 CPU, 3 GPU on 2 node(s)): "
+        "lower scale.workers or cpus_per_worker, or, where the cluster grows by itself, --no-cluster-check"
+    )
+
+
+def test_what_just_fits_is_taken() -> None:
+    just_full = resolve(config(data={"lanes": 64}), manifest(64), manifest(100), [NodeResources(cpus=1)])
+    assert (just_full.steps_per_epoch, just_full.lanes, just_full.gpus_per_worker) == (1, 64, 0)
+    assert resolve(config(scale={"workers": 4}, data={"lanes": 4}), manifest(), manifest(100)).lanes == 4
 
 
 @given(st.integers(1, 200), st.integers(1, 16), st.integers(1, 4))

@@ -76,3 +76,16 @@ def test_whatever_happens_something_that_was_proven_is_served(moves: list[tuple[
             state = roll_back(state, "no", 0)
             assert state.current == before
         assert state.current in proven
+
+
+def test_a_version_is_watched_from_when_it_came() -> None:
+    """From then for `watch_s`, its end included; one failure fewer is borne."""
+    state = advance(served(1), placed(2), 10)
+    failed = report(failures={("photos", "digest2"): 3})
+    assert judged(state, failed, now_s=70) == "it failed to answer 3 requests, which other versions answered"
+    assert judged(state, failed, now_s=70.5) is None
+    assert roll_back(state, "no", 11) == ModelState(placed(1), placed(1), {placed(2): "no"}, 11)
+    assert refuse(state, placed(3), "wrong") == ModelState(placed(2), placed(1), {placed(3): "wrong"}, 10)
+    assert state == ModelState(placed(2), placed(1), {}, 10)
+    assert served(1, 5.0) == ModelState(placed(1), placed(1), {}, 5.0)
+    assert ModelState().since_s == 0
