@@ -5,11 +5,11 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# One process has the cluster; what needs none runs beside it.
-INTEGRATION := $(BIN)/pytest tests/integration -n 2 --dist loadgroup
+# Of the integration tests' matrix, one case of each row; with CASES= all.
+CASES ?= and not matrix
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,14 +22,20 @@ check: lint test-unit  ## What every change must pass: lint and unit tests
 test: test-unit test-integration  ## What a change must pass: units, and one case of each row on a cluster
 
 test-all: test-unit  ## All tests, with the matrix of frameworks, architectures and options
-	$(INTEGRATION)
+	$(MAKE) test-integration CASES=
 
 # A file's tests stay together, for they share what the file has made once.
 test-unit: $(READY)  ## Without cluster or store, WORKERS files at a time (two minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/unit
 
 test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
-	$(INTEGRATION) -m "not matrix"
+	$(MAKE) -j 2 test-cluster test-without-cluster
+
+test-cluster: $(READY)
+	$(BIN)/pytest tests/integration -m "cluster $(CASES)"
+
+test-without-cluster: $(READY)
+	$(BIN)/pytest tests/integration -m "not cluster $(CASES)"
 
 coverage: $(READY)  ## Lines and branches that the unit tests reach, and which they do not (five minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing tests/unit

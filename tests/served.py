@@ -12,7 +12,6 @@ import requests
 from PIL import Image
 from typer.testing import CliRunner
 
-from cluster import loopback
 from cluster.local import LocalCluster
 from scenerec.cli import app
 
@@ -26,11 +25,6 @@ def picture(colour: str) -> bytes:
 
 PICTURES = {label: picture(colour) for label, colour in {"red": "red", "green": "lime", "blue": "blue"}.items()}
 """By what a tiny bundle (tests.tiny_bundle) says of them."""
-
-
-PORTS = loopback.free_ports(("http", "grpc"))
-"""Of the cluster's endpoint, which all applications of the tests share."""
-URL = f"http://127.0.0.1:{PORTS['http']}"
 
 
 def scenerec(*arguments: str, code: int = 0) -> str:

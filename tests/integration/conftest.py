@@ -14,18 +14,16 @@ from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from tests.local_run import FINISHED_RUN, FinishedRun, train_here
-from tests.served import command
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup`, one worker has the cluster and all files that use it, in their order."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks all tests of a file that uses the cluster."""
     ours = [item for item in items if isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents]
     on_cluster = {item.path for item in ours if "cluster" in item.fixturenames}
     for item in ours:
-        item.add_marker(pytest.mark.xdist_group("cluster" if item.path in on_cluster else item.path.stem))
+        if item.path in on_cluster:
+            item.add_marker(pytest.mark.cluster)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -70,10 +68,3 @@ def finished_run(make_shared_config: Callable[..., TrainConfig]) -> Callable[[st
         return FinishedRun(config, train_here(config, events.append), events)
 
     return trained
-
-
-@pytest.fixture(scope="session")
-def tiny_application(cluster: local.LocalCluster) -> Iterator[None]:
-    """What several files deploy and change in turn, so that Ray Serve starts once; ended with the session."""
-    yield
-    command("serve", "stop", "tiny")

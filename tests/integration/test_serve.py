@@ -6,6 +6,7 @@ The tests share one application and change it in turn: they build on each other,
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,20 @@ import requests
 import tritonclient.grpc as by_grpc
 import tritonclient.http as by_http
 
+from cluster import loopback
 from cluster.local import LocalCluster
 from cluster.state import load_state
 from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.bundles.registry import Registry
 from serve.access.key_file import add_key
-from tests.served import PICTURES, PORTS, URL, command, replica_pids, scenerec, status_when, wait_until
+from tests.served import PICTURES, command, replica_pids, scenerec, status_when, wait_until
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle
 
 REGISTRY = "s3://scenes/serve-models"
 KEYS = "s3://scenes/serve-keys.yaml"
+PORTS = loopback.free_ports(("http", "grpc"))
+URL = f"http://127.0.0.1:{PORTS['http']}"
 CONFIG = f"""\
 kind: serve
 name: tiny
@@ -62,9 +66,10 @@ def config(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def deployed(config: Path, tiny_application: None) -> str:
-    """What `serve deploy` printed."""
-    return scenerec("serve", "deploy", str(config))
+def deployed(config: Path) -> Iterator[str]:
+    """What `serve deploy` printed; ended after the file's tests, for it takes both CPUs."""
+    yield scenerec("serve", "deploy", str(config))
+    command("serve", "stop", "tiny")
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,34 @@
 """New versions on trial on a real cluster: one that fails at requests, one with a share of them; and pinned cores.
 
-The tests share one application, also with test_serve.py, and change it in turn.
+The tests share one application and change it in turn.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from cluster import loopback
 from cluster.local import LocalCluster
 from scenerec.inference.bundles.registry import Registry
-from tests.served import PICTURES, PORTS, URL, command, replica_pids, status_when, wait_until
+from tests.served import PICTURES, command, replica_pids, status_when, wait_until
 from tests.steady_load import SteadyLoad
 from tests.tiny_bundle import make_tiny_bundle
 
 REGISTRY = "s3://scenes/trial-models"
+PORT = loopback.free_ports(("http",))["http"]
+URL = f"http://127.0.0.1:{PORT}"
 CONFIG = f"""\
 kind: serve
-name: tiny
+name: trial
 registry: {REGISTRY}
 models:
   - name: tiny
     version: tiny@production
-http: {{port: {PORTS["http"]}, grpc_port: {PORTS["grpc"]}}}
+http: {{port: {PORT}, grpc_port: null}}
 scale: {{min_replicas: 2, max_replicas: 2, pin_cpus: true}}
 rollout: {{poll_s: 0.5, max_failures: 3}}
 """
@@ -45,16 +49,17 @@ def registry(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def config(registry: Registry, tiny_application: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Deployed, in place of what another file has deployed."""
+def config(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Deployed; ended after the file's tests, for it takes both CPUs."""
     file = tmp_path_factory.mktemp("config") / "serve.yaml"
     file.write_text(CONFIG)
     command("serve", "deploy", str(file))
-    return file
+    yield file
+    command("serve", "stop", "trial")
 
 
 def test_pinned_replicas_have_a_core_each(config: Path, cluster: LocalCluster) -> None:
-    cores = [os.sched_getaffinity(pid) for pid in replica_pids(cluster, "tiny")]
+    cores = [os.sched_getaffinity(pid) for pid in replica_pids(cluster, "trial")]
     assert [len(each) for each in cores] == [1, 1]
     assert len(set.union(*cores)) == min(2, os.cpu_count() or 1)
 
@@ -68,7 +73,7 @@ def test_a_version_that_fails_at_requests_is_rolled_back_and_none_is_lost(config
     with SteadyLoad(URL, "tiny", PICTURES) as load:
         wait_until(lambda: load.tally.answered > 20)
         registry.move("tiny", "production", 3, "test", 1)
-        told = status_when("tiny", lambda told: told["models"]["tiny"]["refused"] != "" and settled(told))
+        told = status_when("trial", lambda told: told["models"]["tiny"]["refused"] != "" and settled(told))
         ones = load.tally.right["1"]
         wait_until(lambda: load.tally.right["1"] > ones + 50)
     assert load.tally.lost == []
@@ -96,7 +101,7 @@ def test_a_canary_gets_its_share(config: Path) -> None:
 def test_a_replica_of_two_cores_decodes_in_one_of_them(config: Path, cluster: LocalCluster) -> None:
     settings = ("scale.min_replicas=1", "scale.max_replicas=1", "scale.cpus_per_replica=2")
     command("serve", "deploy", str(config), *(part for setting in settings for part in ("--set", setting)))
-    (pid,) = replica_pids(cluster, "tiny")
+    (pid,) = replica_pids(cluster, "trial")
     assert len(os.sched_getaffinity(pid)) == min(2, os.cpu_count() or 1)
     with SteadyLoad(URL, "tiny", PICTURES, connections=8) as load:
         wait_until(lambda: load.tally.answered > 200)
