@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from typing_extensions import override
+
+from jobs.ray_private import DatasetsCallback, PlacementGroupCleanerCallback
 
 # Each of them is a process more, which imports Ray Train for more than a second: a manager of Ray Data's datasets, and
 # there are none; a cleaner of places whose controller has died, and they end with the job (in a search, `jobs.orphans`
@@ -15,5 +16,6 @@ _UNUSED = (DatasetsCallback, PlacementGroupCleanerCallback)
 class LightTrainer(DataParallelTrainer):
     """The base of both frameworks' trainers. Neither the driver nor the controller imports a framework."""
 
+    @override
     def _create_default_callbacks(self) -> list[Any]:
         return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, _UNUSED)]

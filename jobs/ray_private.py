@@ -1,6 +1,6 @@
 """What the jobs use of Ray that is not of its public interface: what to look at first when Ray is upgraded.
 
-The callbacks that `jobs.light_trainer` leaves out are not public either.
+`jobs.light_trainer` also overrides a method of Ray's trainer that is not public.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,22 @@ from ray._private.state import state as cluster_state
 from ray._raylet import PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.train._internal.utils import get_address_and_port
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.util.placement_group import PlacementGroup
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import MedianStoppingRule  # takes a second to import, and trainings need no Tune
+
+__all__ = [
+    "DatasetsCallback",
+    "PlacementGroupCleanerCallback",
+    "actors_placement_groups",
+    "free_address",
+    "free_address_and_port",
+    "is_actor_dead",
+    "recall_results",
+]
 
 _NO_ACTOR = 0xFF  # all bytes of the id, where a driver has made the placement group
 

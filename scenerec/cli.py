@@ -121,7 +121,7 @@ COMMANDS: dict[str, Entry | Group] = {
 
 _EXIT_CODES = (
     "Exit codes: 0 done, 2 a wrong option, config or plan, 3 storage, 4 data, 5 checkpoint or run, "
-    "6 model, 7 cluster, 8 bundle, 9 registry, 130 interrupted or stopped, 1 anything else. "
+    "6 model, 7 cluster, 8 bundle, 9 registry, 10 endpoint, 130 interrupted or stopped, 1 anything else. "
     "An error is a line on stderr that names the remedy."
 )
 

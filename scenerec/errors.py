@@ -14,6 +14,7 @@ A command that meets one prints its message on stderr, a line a problem, and end
     7    ClusterError        a cluster that cannot be reached, or lacks what a job asks for
     8    BundleError         a bundle that is damaged, or does not pass a gate
     9    RegistryError       a model, version or alias that is not there, or may not be changed so
+    10   EndpointError       an endpoint that refuses, fails or does not answer (scenerec.client.errors)
     130  interrupted by Ctrl-C, or a followed job was stopped
 """
 
