@@ -55,7 +55,7 @@ def scenes(scenes_folder: Path) -> Path:
     return destination
 
 
-def small_config(scenes: Path, output: Path, **blocks: Any) -> TrainConfig:
+def small_config(scenes: Path, output: Path, /, **blocks: Any) -> TrainConfig:
     """A training config over `scenes`; keywords such as `optimize={"lr": 0.1}` are merged into its blocks."""
     document: dict[str, Any] = {
         "kind": "train",
