@@ -48,7 +48,9 @@ class RayNode(Server):
         *("object_manager", "client", "autoscaler_metrics", "dashboard_metrics"),
         *serve_proxy.PORT_NAMES,
     )
-    stop_patience_s = 15.0  # Ray drains its node and ends the workers within some four seconds
+    # Ray drains its node and ends the workers within some four seconds. It would wait longer for replicas of Ray Serve,
+    # whom nobody can ask any more: their proxy is the first to go.
+    stop_patience_s = 6.0
 
     @override
     def command(self, ports: dict[str, int]) -> list[str]:
