@@ -39,6 +39,10 @@ class ClusterState(Frozen):
     services: dict[str, Service] = Field(default_factory=dict)
     """Servers that were started, by name: ray, store."""
 
+    def mark(self, service: str) -> str:
+        """Returns the mark of a service's processes."""
+        return f"{self.id}-{service}"
+
     def with_service(self, name: str, service: Service) -> "ClusterState":
         """Returns this state with one service more."""
         return self.model_copy(update={"services": {**self.services, name: service}})

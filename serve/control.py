@@ -28,7 +28,7 @@ from scenerec.frozen import Frozen
 from scenerec.job_log import Note
 from scenerec.json_object import JsonObject
 from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options, replicas_that_fit
-from serve.ray_private import free_resources_by_node, serve_details
+from serve.ray_private import LISTENING_RUNTIME_ENV, free_resources_by_node, serve_details
 
 _STATUS_TIMEOUT_S = 20
 _START_TIMEOUT_S = 180
@@ -54,7 +54,7 @@ def run_file(file: str) -> JsonObject:
     """Does what the order in `file` says; returns what the result says of it. Raises ClusterError."""
     order = Order.model_validate_json(Path(file).read_bytes())
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    ray.init(address="auto", runtime_env=LISTENING_RUNTIME_ENV, log_to_driver=False, logging_level="ERROR")
     return _ACTIONS[order.action](order)
 
 

@@ -17,6 +17,7 @@ from cluster.processes import members
 from cluster.state import load_state
 from scenerec.errors import ClusterError
 from scenerec.storage import open_storage
+from tests.served import assert_loopback_only
 
 SCRIPT = """
 import os, sys, time
@@ -61,17 +62,7 @@ def test_up_again_changes_nothing(cluster: local.LocalCluster) -> None:
 
 
 def test_it_listens_on_loopback_only(cluster: local.LocalCluster) -> None:
-    state = load_state(cluster.home)
-    assert state
-    listening = [
-        connection.laddr.ip.removeprefix("::ffff:")
-        for name, service in state.services.items()
-        for process in members(service.pid, f"{state.id}-{name}")
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    ]
-    assert len(listening) > 10
-    assert set(listening) == {"127.0.0.1"}
+    assert_loopback_only(cluster)
 
 
 def test_credentials_are_the_owners_alone(cluster: local.LocalCluster) -> None:
@@ -158,7 +149,7 @@ def test_the_store_survives_what_may_happen(other_home: Path, monkeypatch: pytes
     assert set(ended) == {"ray", "store"}
     assert local.stop(other_home) == {}
     for name, service in state.services.items():
-        assert members(service.pid, f"{state.id}-{name}") == []
+        assert members(service.pid, state.mark(name)) == []
 
 
 def use(cluster: local.LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:

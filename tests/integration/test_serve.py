@@ -21,7 +21,7 @@ from cluster.state import load_state
 from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.bundles.registry import Registry
 from serve.access.key_file import add_key
-from tests.served import PICTURES, command, replica_pids, scenerec, status_when, wait_until
+from tests.served import PICTURES, assert_loopback_only, command, replica_pids, scenerec, status_when, wait_until
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -96,6 +96,11 @@ def test_nothing_has_started(config: Path) -> None:
 def test_deploying_ends_with_the_address_and_what_is_served(deployed: str) -> None:
     assert f"tiny  RUNNING  {URL}  replicas: 2 running" in deployed
     assert "serves tiny:1" in deployed
+
+
+def test_nothing_listens_beyond_loopback(deployed: str, cluster: LocalCluster) -> None:
+    """Neither Ray's servers, nor those of the proxy, the replicas and the roll-out."""
+    assert_loopback_only(cluster, "gcs_server", "raylet", "haproxy", "ray::ProxyActor", "ray::ServeReplica")
 
 
 def test_our_client_is_answered(deployed: str) -> None:
