@@ -18,6 +18,7 @@ import pytest
 
 from cluster import loopback, serve_proxy
 from serve.oip.grpc_service import SERVICE
+from tests.tls import make_certificate
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,15 +93,6 @@ def proxy(folder: Path, port: int, server: int, more: str = "", **environment: s
             yield
         finally:
             process.terminate()
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    )
-    subprocess.run([*command.split(), "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
-    return certificate, key
 
 
 def test_with_a_certificate_the_endpoint_speaks_tls_alone(tmp_path: Path) -> None:
