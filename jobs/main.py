@@ -2,10 +2,12 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 
 from jobs.log import say
+from jobs.record import recorded
 from scenerec.errors import ScenerecError
 from scenerec.job_log import Failure, RunResult
 from scenerec.json_object import JsonObject
@@ -17,16 +19,22 @@ def main(module: str) -> int:
     The module is imported by its name: functions of __main__ would travel to the workers by value, and each worker
     would have modules of its own for them.
     """
-    return run_job(import_module(module).run_file, sys.argv[1])
+    return run_job(lambda file: import_module(module).run_file(file), sys.argv[1])
 
 
 def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
     """Says what `run_file` returns, as the job's result, or the ScenerecError that it raises; returns the exit code."""
-    try:
-        say(RunResult(run_file(file)))
-    except ScenerecError as error:
-        say(Failure(str(error)))
-        return error.exit_code
+    with recorded() as record:
+        try:
+            say(RunResult(run_file(file)))
+        except ScenerecError as error:
+            say(Failure(str(error)))
+            record.end("FAILED", str(error), error.exit_code)
+            return error.exit_code
+        except Exception as error:
+            traceback.print_exc()  # before the log is kept
+            record.end("FAILED", f"{type(error).__name__}: {error}", exit_code=1)
+            return 1
     return 0
 
 

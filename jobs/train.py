@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from typing import Any
 
+from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
 from jobs.log import say
 from jobs.main import job_id, main
@@ -99,8 +100,14 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
         _raise_failure(config, attempt)
-        reason = str(error).strip().splitlines()
-        raise ScenerecError(f"the workers failed: {reason[-1] if reason else type(error).__name__}") from None
+        lines = str(error).strip().splitlines()
+        reason = lines[-1] if lines else type(error).__name__
+        if out_of_memory(str(error)):
+            reason = (
+                "their node ran out of memory: give them fewer images at once (optimize.global_batch_size, "
+                "optimize.accumulate_steps), or start fewer (scale.workers)"
+            )
+        raise ScenerecError(f"the workers failed: {reason}") from None
 
 
 def _trainer(framework: str) -> Any:

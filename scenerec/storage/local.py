@@ -41,6 +41,12 @@ class LocalStorage(Storage):
                     yield ObjectInfo(key, keys[key].stat().st_size)
 
     @override
+    def folders(self) -> Iterator[str]:
+        if self.root.is_dir():
+            with _named_errors(str(self.root)):
+                yield from sorted(path.name for path in self.root.iterdir() if path.is_dir())
+
+    @override
     def get(self, key: str) -> bytes:
         with _named_errors(self._path(key)):
             try:

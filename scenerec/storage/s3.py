@@ -14,6 +14,7 @@ from scenerec.storage.protocol import ObjectInfo, Storage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 Result = TypeVar("Result")
 
@@ -41,14 +42,15 @@ class S3Storage(Storage):
 
     @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        request = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
-        while True:
-            page = self._retry("", partial(self.client.list_objects_v2, **request))  # type: ignore[arg-type]
+        for page in self._pages(Prefix=self.prefix + prefix):
             for entry in page.get("Contents", []):
                 yield ObjectInfo(entry["Key"].removeprefix(self.prefix), entry["Size"])
-            if not page.get("IsTruncated"):
-                return
-            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    @override
+    def folders(self) -> Iterator[str]:
+        for page in self._pages(Prefix=self.prefix, Delimiter="/"):
+            for entry in page.get("CommonPrefixes", []):
+                yield entry["Prefix"].removeprefix(self.prefix).rstrip("/")
 
     @override
     def get(self, key: str) -> bytes:
@@ -130,6 +132,15 @@ class S3Storage(Storage):
             self._client = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
             self._client_pid = os.getpid()
         return self._client
+
+    def _pages(self, **request: str) -> "Iterator[ListObjectsV2OutputTypeDef]":
+        """The parts of a listing."""
+        while True:
+            page = self._retry("", partial(self.client.list_objects_v2, Bucket=self.bucket, **request))  # type: ignore[arg-type]
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_client": None}

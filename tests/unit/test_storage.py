@@ -58,6 +58,13 @@ def test_listing_is_ordered_by_key_and_begins_with_the_prefix(storage: LocalStor
         assert [info.key for info in storage.list(prefix)] == sorted(k for k in keys if k.startswith(prefix))
 
 
+def test_folders_are_those_right_below(storage: LocalStorage) -> None:
+    for key in ("b/x", "b/c/y", "a/z", "file"):
+        storage.put(key, b"1")
+    assert list(storage.folders()) == ["a", "b"]
+    assert list(LocalStorage(storage.root / "nothing-here").folders()) == []
+
+
 def test_a_folder_that_is_not_there_is_empty(storage: LocalStorage) -> None:
     assert list(storage.list()) == []
     assert storage.size("key") is None
