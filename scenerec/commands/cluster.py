@@ -126,9 +126,11 @@ def _use_certificate(certificate: Path | None, key: Path | None) -> None:
         return
     if certificate is None or key is None:
         raise ClusterError("--tls-certificate and --tls-key go together: give both")
+    certificate = Path(options.location("--tls-certificate", str(certificate)))
+    key = Path(options.location("--tls-key", str(key)))
     serve_proxy.check_certificate(certificate, key)
-    os.environ[serve_proxy.CERTIFICATE] = str(certificate.absolute())
-    os.environ[serve_proxy.KEY] = str(key.absolute())
+    os.environ[serve_proxy.CERTIFICATE] = str(certificate)
+    os.environ[serve_proxy.KEY] = str(key)
 
 
 def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:

@@ -131,6 +131,7 @@ def _open(model: str, registry: str | None) -> Bundle:
 def _expand(images: list[str]) -> Iterator[str]:
     """Folders become the images in them, in order of name."""
     for image in images:
+        image = options.location("IMAGE", image) if image.startswith("~") else image
         if not _is_url(image) and Path(image).is_dir():
             yield from (str(path) for path in sorted(Path(image).rglob("*")) if path.suffix.lower() in _SUFFIXES)
         else:

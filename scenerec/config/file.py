@@ -48,10 +48,11 @@ def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> JobConfig:
 def read_config(path: Path | str) -> str:
     """Reads the text of a file. Raises ConfigError."""
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: cannot be read: not a text file") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME of nobody
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
 def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
