@@ -163,7 +163,7 @@ def delete(
 
 def _open(url: str) -> Registry:
     use_store_environment()
-    return Registry(url)
+    return Registry(options.location("--registry", url))
 
 
 def _pass_gates(
