@@ -18,6 +18,7 @@ from scenerec.inference.evaluation.promotion import check_promotion
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.json_object import JsonObject
+from scenerec.storage.writable import check_writable
 
 app = typer.Typer()
 
@@ -124,6 +125,7 @@ def promote(
     if stands_at == version.number:
         _say_moved(version.model, alias, stands_at, version.number, "it stood there already", as_json)
         return
+    check_writable(opened.url)
     reason = "forced" if force else _pass_gates(opened, version, stands_at, data, max_top1_drop)
     opened.move(version.model, alias, version.number, reason, stands_at)
     _say_moved(version.model, alias, stands_at, version.number, reason, as_json)
@@ -161,7 +163,7 @@ def delete(
 
 def _open(url: str) -> Registry:
     use_store_environment()
-    return Registry(url)
+    return Registry(options.location("--registry", url))
 
 
 def _pass_gates(

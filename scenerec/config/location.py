@@ -22,7 +22,11 @@ def expand_location(location: str) -> str:
         return expanded.rstrip("/")
     if "://" in expanded and not expanded.startswith("file://"):
         raise ValueError("only s3:// addresses and local paths are understood")
-    return str(Path(expanded.removeprefix("file://")).expanduser().absolute())
+    path = Path(expanded.removeprefix("file://"))
+    try:
+        return str(path.expanduser().absolute())
+    except RuntimeError:
+        raise ValueError(f"nobody is known whose home {path.parts[0]} could be") from None
 
 
 Location = Annotated[str, Field(min_length=1), AfterValidator(expand_location)]

@@ -90,7 +90,8 @@ class S3Storage(Storage):
             try:
                 self.client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content, **condition)  # type: ignore[arg-type]
             except ClientError as error:
-                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (404, 409, 412):
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+                if status not in (404, 409, 412) or error.response.get("Error", {}).get("Code") == "NoSuchBucket":
                     raise
                 # It may be ours: an answer that was lost is asked for again.
                 found = self.get_versioned(key)

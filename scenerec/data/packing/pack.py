@@ -25,6 +25,7 @@ from scenerec.data.pool import Runner, process_runner
 from scenerec.errors import DataError
 from scenerec.frozen import Frozen
 from scenerec.storage import Storage, open_storage
+from scenerec.storage.writable import check_writable
 
 PLAN_KEY = ".pack/plan.json"
 PROBLEMS_KEY = "problems.jsonl"
@@ -107,6 +108,7 @@ def pack(
     raw = read_raw_set(request.source, request.layout, request.split, request.partition)
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(raw.root.resolve()):
         raise DataError(f"{request.destination}: lies in the source {raw.root}: choose a folder outside of it")
+    check_writable(request.destination)
     places = read_places(raw)
     plans = make_plans(raw, request.options)
     works: dict[str, _SplitWork] = {}
