@@ -1,5 +1,6 @@
 """The command line: a table of all commands. A command's module is imported when it runs or its help is asked for."""
 
+import io
 import sys
 from typing import Annotated, Any
 
@@ -170,4 +171,7 @@ def _options(
 
 def main() -> None:
     """The console script `scenerec`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that the terminal cannot show are escaped
     app()

@@ -55,6 +55,18 @@ def parse_class_list(text: str) -> dict[str, str]:
     return dict(zip(paths, names, strict=True))
 
 
+def check_order(labels: Sequence[str], classes: Sequence[str], where: str) -> None:
+    """Raises ValueError where the labels are the classes of `where`, but in another order.
+
+    Other names are no fault: they may be translated.
+    """
+    places = {clean(name): index for index, name in enumerate(classes)}
+    if places.keys() == set(map(clean, labels)):
+        for index, label in enumerate(map(clean, labels)):
+            if places[label] != index:
+                raise ValueError(f"label {index} is {label!r}, which is class {places[label]} of {where}")
+
+
 def _in_order_of_index(lines: Sequence[str]) -> list[str]:
     """The lines without their class indices, sorted by them; the lines as they are where they have none."""
     for form in (_INDEX_LAST, _INDEX_FIRST):

@@ -21,6 +21,7 @@ from scenerec.data.packing.raw_set import PACKED_ALL_THE_SAME
 from scenerec.data.pool import default_processes, process_runner
 from scenerec.data.splits import split_of
 from scenerec.errors import ConfigError
+from scenerec.inference.predictors.trained_model import read_labels
 from scenerec.names import printable
 
 app = typer.Typer()
@@ -55,6 +56,14 @@ def pack(
             help="What of a folder in a folder is the class: of market/indoor the path, of beach/2019 the first (an "
             "album in a class), of 2019/beach the last.",
             show_default="by their names",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        _source(
+            metavar="FILE",
+            help="The class names, one a line in order of class index.",
+            show_default="in alphabetical order, or as the layout lists them",
         ),
     ] = None,
     strict: Annotated[
@@ -108,6 +117,7 @@ def pack(
         partition=partition,
         nested=nested,
         splits=_parsed_splits(splits),
+        classes=read_labels(options.location("--classes", classes)) if classes else (),
         strict=strict,
         options=PackOptions(shard_mb=shard_mb, short_side=short_side, quality=quality, seed=seed),
         overwrite=overwrite,

@@ -20,6 +20,9 @@ class Choices:
     splits: Mapping[str, str] | None = None
     """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
 
+    classes: tuple[str, ...] = ()
+    """Class names in order of class index; empty where they are to be in the order of the layout."""
+
     def wants(self, split: str) -> bool:
         """Whether this split is to be read."""
         return self.split in ("all", split)

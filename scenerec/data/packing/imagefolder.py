@@ -21,6 +21,8 @@ class _Branch(NamedTuple):
     """The class that the whole folder belongs to, where splits lie within classes."""
 
 
+_SHOWN_SKIPPED = 8
+
 Branches = dict[str, list[_Branch]]
 """By split, in the order of SPLITS."""
 
@@ -30,7 +32,7 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
 
     Raises DataError where it is not certain which folders are splits, and which are classes.
     """
-    top = _unwrapped(source, choices)
+    top = _unwrapped(source, choices).as_root()
     branches, remarks = _find_branches(top, choices)
     files: dict[str, list[tuple[str, Folder]]] = {}
     problems: dict[str, list[Problem]] = {}
@@ -49,7 +51,7 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
         )
     names = name_classes(paths, choices.nested, where)
     try:
-        check_names(set(names.values()))
+        check_names(sorted(set(names.values())))
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
     splits = {
@@ -57,9 +59,10 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
         for split, found in files.items()
         if choices.wants(split)
     }
-    if skipped := skipped_below(top):
-        named = ", ".join(f"{printable(name)} ({count})" for name, count in skipped.most_common(5))
-        remarks.append(f"skipped, as programs leave it behind: {named}{', ...' if len(skipped) > 5 else ''}")
+    if skipped := sorted(skipped_below(source).items(), key=lambda item: (-item[1], item[0])):
+        named = ", ".join(f"{printable(name)} ({count})" for name, count in skipped[:_SHOWN_SKIPPED])
+        more = ", ..." if len(skipped) > _SHOWN_SKIPPED else ""
+        remarks.append(f"skipped, as programs leave it behind: {named}{more}")
     return RawSet(
         "imagefolder",
         top.location,

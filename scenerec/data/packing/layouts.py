@@ -1,6 +1,7 @@
 """How raw data sets lie on disk: finds the layout of one, and lists its images without opening any."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from scenerec.data.packing.choices import Choices
@@ -36,6 +37,10 @@ def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOI
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     found = _read_file(source, layout, choices) if not source.is_dir() else _read_folder(source, layout, choices)
+    if choices.classes:
+        if unknown := set(found.classes) - set(choices.classes):
+            raise DataError(f"{source}: class `{min(unknown)}` is not in --classes: add it, or remove its images")
+        found = replace(found, classes=choices.classes)
     if choices.split != "all" and choices.split not in found.splits:
         raise DataError(
             f"{source}: there is no split `{choices.split}` in this {found.layout} data set: choose another --split"

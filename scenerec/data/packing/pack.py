@@ -59,6 +59,8 @@ class PackRequest(Frozen):
     """What of a nested folder's path names the class; None where the names are to tell."""
     splits: dict[str, str] | None = None
     """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
+    classes: tuple[str, ...] = ()
+    """Class names in order of class index; empty where they are to be in the order of the layout."""
     strict: bool = False
     """Refuse a picture that stands under two labels, or in train and in another split."""
     options: PackOptions = PackOptions()
@@ -69,7 +71,7 @@ class PackRequest(Frozen):
     @property
     def choices(self) -> Choices:
         """What is said of the source."""
-        return Choices(self.split, self.partition, self.nested, self.splits)
+        return Choices(self.split, self.partition, self.nested, self.splits, self.classes)
 
 
 @dataclass(frozen=True)

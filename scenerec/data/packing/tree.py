@@ -85,6 +85,10 @@ class Folder:
         found = next((folder for folder in self.folders if folder.name == name), None)
         return found.find(rest) if found and rest else found
 
+    def as_root(self) -> "Folder":
+        """The same folder, with paths that begin in it."""
+        return Folder(self.location, "", self._above) if self.path else self
+
     def join(self, name: str) -> str:
         """The path of what is called so in this folder, relative to the root."""
         return f"{self.path}/{name}" if self.path else name
@@ -101,7 +105,7 @@ class Folder:
         chain = self._above | {(status.st_dev, status.st_ino)}
         for entry in entries:
             if entry.name.startswith(".") or _LEFT_BY_PROGRAMS.fullmatch(entry.name):
-                skipped.append(entry.name)
+                skipped.append("._*" if entry.name.startswith("._") else entry.name)
             elif trap := _trap(entry, chain):
                 traps.append((entry.name, trap))
             elif entry.is_dir():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenerec.data.class_names import check_names, parse_class_list
+from scenerec.data.class_names import check_names, check_order, parse_class_list
 from scenerec.names import clean, printable, same_names
 
 
@@ -71,3 +71,12 @@ def test_what_is_printable_is_one_line_of_utf_8(text: str) -> None:
 def test_what_is_escaped_is_recognised() -> None:
     assert printable("caf\udce9\n.jpg") == "caf\\xe9\\n.jpg"
     assert printable("café 1.jpg") == "café 1.jpg"
+
+
+def test_the_order_of_labels_is_checked_where_they_are_the_same_names() -> None:
+    classes = ("beach", "café", "forest")
+    check_order((" beach", "cafe\u0301", "forest"), classes, "SET")
+    check_order(("Strand", "beach", "forest"), classes, "SET")
+    check_order((), classes, "SET")
+    with pytest.raises(ValueError, match="^label 0 is 'forest', which is class 2 of SET$"):
+        check_order(("forest", "beach", "cafe\u0301"), classes, "SET")
