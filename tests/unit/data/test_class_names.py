@@ -78,5 +78,5 @@ def test_the_order_of_labels_is_checked_where_they_are_the_same_names() -> None:
     check_order((" beach", "cafe\u0301", "forest"), classes, "SET")
     check_order(("Strand", "beach", "forest"), classes, "SET")
     check_order((), classes, "SET")
-    with pytest.raises(ValueError, match="^label 0 is 'forest', which is class 2 of SET$"):
+    with pytest.raises(ValueError, match=r"^label 0 is 'forest', which is class 2 of SET$"):
         check_order(("forest", "beach", "cafe\u0301"), classes, "SET")

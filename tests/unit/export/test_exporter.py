@@ -146,8 +146,8 @@ def test_labels_in_another_order_than_the_sets_are_refused_before_anything_is_do
     refused = CliRunner().invoke(app, command)
     assert refused.exit_code == 2
     assert refused.stderr.splitlines()[-1] == (
-        f"error: exported_models:build: label 0 is '{classes[-1]}', which is class 3 of {scenes}/val: put the labels in "
-        "its order, or pack the set in theirs with `scenerec data pack --classes FILE`"
+        f"error: exported_models:build: label 0 is '{classes[-1]}', which is class 3 of {scenes}/val: put the labels "
+        "in its order, or pack the set in theirs with `scenerec data pack --classes FILE`"
     )
     (tmp_path / "labels.txt").write_text("".join(f"/{name[0]}/{name} {index}\n" for index, name in enumerate(classes)))
     done = CliRunner().invoke(app, command)
