@@ -97,8 +97,8 @@ def load_version(model: str, number: str, bundle: Bundle, options: EngineOptions
 
     Raises BundleError where it does not load, or does not answer as it must.
     """
-    if bundle.info.format != "onnx":
-        raise BundleError(f"{bundle.url}: is of format {bundle.info.format}: only bundles of format onnx are served")
+    if not bundle.info.can_be_served:
+        raise BundleError(f"{bundle.url}: is of format {bundle.info.format}, which is not served")
     classifier = Classifier(bundle, options.threads, options.max_pixels, options.providers)
     check_golden(classifier.model, bundle)
     size = bundle.info.preprocessing.image_size

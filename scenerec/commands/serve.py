@@ -101,8 +101,7 @@ def rollback(
     ] = DEFAULT_URL,
 ) -> None:
     """Move a model's alias back to the version before; what serves the alias follows within seconds."""
-    name, _, alias = model.partition("@")
-    roll_back_alias(name, alias or "production", registry=registry)
+    roll_back_alias(model, registry=registry)
 
 
 @app.command(epilog="Example: scenerec serve stop photos")
@@ -157,16 +156,15 @@ def _check(config: ServeConfig, client: ClusterClient | None) -> None:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):
             is_place = reference.startswith("s3://") or "/" in reference
             info = read_info(reference) if is_place else Registry(config.registry).resolve(reference).info
-            _check_bundle(model.name, reference, info.format)
+            if not info.can_be_served:
+                raise BundleError(
+                    f"models: {model.name}: {reference} is a bundle of format {info.format}, which no endpoint serves: "
+                    "export one of format onnx"
+                )
     if config.http.api_keys:
         check_keys(config.http.api_keys)
     if client:
         _check_room(config, client)
-
-
-def _check_bundle(model: str, reference: str, bundle_format: str) -> None:
-    if bundle_format != "onnx":
-        raise BundleError(f"models: {model}: {reference} is of format {bundle_format}: only onnx is served")
 
 
 def _check_room(config: ServeConfig, client: ClusterClient) -> None:
