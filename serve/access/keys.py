@@ -142,6 +142,14 @@ class Guard:
             raise _unauthorized("this API key is not known here")
         return found
 
+    def admits(self, authorization: str, api_key: str) -> bool:
+        """Whether `identify` lets who sends these headers in."""
+        try:
+            self.identify(authorization, api_key)
+        except RequestError:
+            return False
+        return True
+
     def charge(self, caller: Caller | None, images: int) -> None:
         """Takes `images` from the caller's rate. Raises RequestError (429) with the seconds to wait."""
         if caller is None or caller.key.images_per_s is None:

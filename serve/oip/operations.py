@@ -33,6 +33,7 @@ from serve.oip.inference import EXTENSIONS, PLATFORM, SERVER
 _INFER_ERRORS = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 _MODEL_ERRORS = (401, 404, 405, 500)
 _SERVER_ERRORS = (401, 405)
+_HEALTH_ERRORS = (405,)
 
 _LENGTH: Part = {"type": "integer", "minimum": 0}
 
@@ -49,13 +50,13 @@ def server(model: str) -> Operation:
 def live(model: str) -> Operation:
     """Whether the server runs."""
     answer = DescribedAnswer("It does.", V2LiveBody(True))
-    return _get("v2Live", "Whether the server runs", answer, _SERVER_ERRORS, "$URL/v2/health/live")
+    return _get("v2Live", "Whether the server runs", answer, _HEALTH_ERRORS, "$URL/v2/health/live")
 
 
 def ready(model: str) -> Operation:
     """Whether something is served."""
     answer = DescribedAnswer("There is one.", V2ReadyBody(True))
-    return _get("v2Ready", "Whether there is a model to ask", answer, (*_SERVER_ERRORS, 503), "$URL/v2/health/ready")
+    return _get("v2Ready", "Whether there is a model to ask", answer, (*_HEALTH_ERRORS, 503), "$URL/v2/health/ready")
 
 
 def metadata(name: str, place: str = "") -> Describe:
