@@ -14,7 +14,8 @@ from serve.access.keys import ApiKeys, Guard, new_key
 from serve.access_record import AccessRecord
 from serve.errors import ErrorKind, RequestError, retry_later
 from serve.loaded_version import EngineOptions
-from serve.oip.grpc_service import METHODS, SERVICE, GrpcInference, add_to_server
+from serve.oip.grpc_methods import METHODS, SERVICE, add_to_server
+from serve.oip.grpc_service import GrpcInference
 from serve.oip.proto import inference_pb2 as pb
 from serve.shelf import Shelf
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
@@ -80,7 +81,7 @@ def black(count: int = 1, **entries: Any) -> pb.ModelInferRequest:
 def test_every_method_of_the_protocol_is_served(shelf):
     async def conversation(call: Call) -> list[Any]:
         named = {"name": "tiny"}
-        requests = {"ModelReady": named, "ModelMetadata": named}
+        requests = {"ModelReady": named, "ModelMetadata": named, "ModelConfig": named}
         answers = [
             await call(method, request(**requests.get(method, {})))
             for method, (request, _) in METHODS.items()
@@ -88,10 +89,18 @@ def test_every_method_of_the_protocol_is_served(shelf):
         ]
         return [*answers, await call("ModelInfer", black())]
 
-    live, ready, model_ready, server, model, answer = talk(GrpcInference(shelf), conversation)
+    live, ready, model_ready, server, model, config, statistics, index, answer = talk(
+        GrpcInference(shelf), conversation
+    )
     assert live.live and ready.ready and model_ready.ready
     assert server.name == "scenerec"
     assert list(model.versions) == ["2", "1"]
+    assert (config.config.name, config.config.max_batch_size) == ("tiny", 64)
+    assert [(each.name, each.version) for each in statistics.model_stats] == [("tiny", "2"), ("tiny", "1")]
+    assert [(each.name, each.version, each.state) for each in index.models] == [
+        ("tiny", "2", "READY"),
+        ("tiny", "1", "READY"),
+    ]
     assert [output.name for output in answer.outputs] == ["probabilities", "logits"]
 
 
