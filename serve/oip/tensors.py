@@ -38,9 +38,14 @@ class TensorSpec:
     """Lengths of its axes; -1 for any length."""
 
     def check(self, datatype: str, shape: Sequence[int]) -> None:
-        """Makes sure that a tensor is of this datatype and shape. Raises RequestError."""
+        """Makes sure that a tensor is of this datatype and shape. Raises RequestError.
+
+        Strings may have further axes of length 1: Triton's own models take them as [batch, 1].
+        """
         if datatype != self.datatype:
             raise bad_tensor(f"{self.name}: its datatype is {short(datatype)}: send {self.datatype}")
+        while self.datatype == BYTES and len(shape) > len(self.shape) and shape[-1] == 1:
+            shape = shape[:-1]
         fits = len(shape) == len(self.shape) and all(
             given >= 0 and wanted in (-1, given) for wanted, given in zip(self.shape, shape, strict=False)
         )
@@ -103,7 +108,7 @@ def from_json(spec: TensorSpec, datatype: str, shape: Sequence[int], data: objec
     if not isinstance(data, list):
         raise bad_tensor(f"{spec.name}: data must be a list of its values")
     if spec.datatype == BYTES:
-        return from_strings(spec, datatype, shape, _of_base64(spec.name, data))
+        return from_strings(spec, datatype, shape, _of_base64(spec.name, _flat(spec.name, data, shape)))
     return from_uint8s(spec, datatype, shape, _flat(spec.name, data, shape))
 
 

@@ -470,7 +470,7 @@ def test_nvidias_client_of_ensembles_that_decode(triton, pictures):
     """ensemble_image_client.py sends files as they are to the one input, whatever its datatype."""
     metadata = triton.metadata()
     (given,) = metadata["inputs"]
-    files = np.array([path.read_bytes() for path in pictures], dtype=np.object_)
+    files = np.array([[path.read_bytes()] for path in pictures], dtype=np.object_)
     outputs = [triton.module.InferRequestedOutput(each["name"], class_count=1) for each in metadata["outputs"]]
     answer = triton.client.infer("tiny", [triton.input(given["name"], files, "BYTES")], outputs=outputs)
     texts = answer.as_numpy("probabilities")
