@@ -15,7 +15,7 @@ import grpc
 import httpx
 
 from cluster import loopback, serve_proxy
-from serve.oip.grpc_service import SERVICE
+from serve.oip.grpc_methods import SERVICE
 
 ROOT = Path(__file__).parents[2]
 
