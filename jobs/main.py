@@ -8,7 +8,7 @@ from importlib import import_module
 
 from jobs.log import say
 from jobs.record import recorded
-from scenerec.errors import ScenerecError
+from scenerec.errors import ScenerecError, first_line
 from scenerec.job_log import Failure, RunResult
 from scenerec.json_object import JsonObject
 
@@ -23,19 +23,23 @@ def main(module: str) -> int:
 
 
 def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
-    """Says what `run_file` returns, as the job's result, or the ScenerecError that it raises; returns the exit code."""
+    """Says what `run_file` returns, as the job's result, or what it raises; returns the exit code.
+
+    Of an error that nobody has foreseen the log has the traceback as well.
+    """
     with recorded() as record:
         try:
             say(RunResult(run_file(file)))
+            return 0
         except ScenerecError as error:
-            say(Failure(str(error)))
-            record.end("FAILED", str(error), error.exit_code)
-            return error.exit_code
+            message, exit_code = str(error), error.exit_code
         except Exception as error:
-            traceback.print_exc()  # before the log is kept
-            record.end("FAILED", f"{type(error).__name__}: {error}", exit_code=1)
-            return 1
-    return 0
+            traceback.print_exc()
+            message = f"met what nobody has foreseen ({type(error).__name__}: {first_line(error)})"
+            exit_code = ScenerecError.exit_code
+        say(Failure(message))
+        record.end("FAILED", message, exit_code)
+        return exit_code
 
 
 def job_id() -> str:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from cluster import loopback, serve_proxy
-from serve.oip.grpc_service import SERVICE
+from serve.oip.grpc_methods import SERVICE
 from tests.tls import make_certificate
 
 ROOT = Path(__file__).parents[2]

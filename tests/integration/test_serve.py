@@ -9,12 +9,16 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import requests
 import tritonclient.grpc as by_grpc
 import tritonclient.http as by_http
+from tritonclient.utils import InferenceServerException
 
 from cluster import loopback
 from cluster.local import LocalCluster
@@ -22,6 +26,7 @@ from cluster.state import load_state
 from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.bundles.registry import Registry
 from serve.access.key_file import add_key
+from serve.oip.grpc_methods import SERVICE
 from tests.served import PICTURES, assert_loopback_only, command, replica_pids, scenerec, status_when, wait_until
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle
@@ -137,7 +142,32 @@ def test_tritonclient_is_answered_by_http_and_grpc(deployed: str, registry: Regi
         images.set_data_from_numpy(golden.images)
         found = client.infer("tiny", [images]).as_numpy("logits")
         np.testing.assert_allclose(found, golden.logits, rtol=1e-5)
+        assert client.get_model_config("tiny") and client.get_model_repository_index()
+        assert client.get_inference_statistics("tiny")
         client.close()
+
+
+def test_streams_and_what_there_is_not_come_through_the_proxy(deployed: str, registry: Registry) -> None:
+    golden = registry.open(registry.version("tiny", 1)).golden
+    arrived: Queue[tuple[Any, Any]] = Queue()
+    with by_grpc.InferenceServerClient(f"127.0.0.1:{PORTS['grpc']}") as client:
+        images = by_grpc.InferInput("images", list(golden.images.shape), "UINT8")
+        images.set_data_from_numpy(golden.images)
+        client.start_stream(lambda result, error: arrived.put((result, error)))
+        for model in ("tiny", "other", "tiny"):
+            client.async_stream_infer(model, [images])
+        client.stop_stream()
+        answers = [arrived.get_nowait() for _ in range(3)]
+        for result, error in (answers[0], answers[2]):
+            assert error is None
+            np.testing.assert_allclose(result.as_numpy("logits"), golden.logits, rtol=1e-5)
+        assert "no model 'other' is served" in answers[1][1].message()
+        with pytest.raises(InferenceServerException, match="send the tensor itself") as refused:
+            client.get_cuda_shared_memory_status()
+        assert refused.value.status() == "StatusCode.UNIMPLEMENTED"
+    with grpc.insecure_channel(f"127.0.0.1:{PORTS['grpc']}") as channel, pytest.raises(grpc.RpcError) as odd:
+        channel.unary_unary(f"/{SERVICE}/ModelInfer")(b"\xff\xff", timeout=20)
+    assert odd.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

