@@ -16,7 +16,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.job_log import Event
 from scenerec.json_object import JsonObject
-from scenerec.storage import open_storage
+from scenerec.storage import open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.plan import Plan
@@ -160,7 +160,7 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
 def _failure(config: TrainConfig, attempt: str) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
     folder = open_storage(config.run_url)
-    failure = json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
+    failure = read_json(folder, _FAILURE_FILE, "attempt", "message", "exit_code")
     return failure if failure and failure["attempt"] == attempt else None
 
 

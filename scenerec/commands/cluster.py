@@ -15,6 +15,7 @@ from cluster.client import Node
 from cluster.local import LocalCluster, store_bytes
 from scenerec.commands import options
 from scenerec.commands.connect import connect
+from scenerec.commands.results import result_folder
 from scenerec.errors import ClusterError
 from scenerec.json_object import JsonObject
 
@@ -115,6 +116,7 @@ def serve_env(
 
     They count when Ray starts, on every node. The embedded cluster has them already.
     """
+    folder = Path(result_folder("--folder", str(folder)))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in serve_proxy.environment(folder, launcher=serve_proxy.write_launcher(folder)).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -126,9 +128,11 @@ def _use_certificate(certificate: Path | None, key: Path | None) -> None:
         return
     if certificate is None or key is None:
         raise ClusterError("--tls-certificate and --tls-key go together: give both")
+    certificate = Path(options.location("--tls-certificate", str(certificate)))
+    key = Path(options.location("--tls-key", str(key)))
     serve_proxy.check_certificate(certificate, key)
-    os.environ[serve_proxy.CERTIFICATE] = str(certificate.absolute())
-    os.environ[serve_proxy.KEY] = str(key.absolute())
+    os.environ[serve_proxy.CERTIFICATE] = str(certificate)
+    os.environ[serve_proxy.KEY] = str(key)
 
 
 def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:

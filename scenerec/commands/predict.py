@@ -124,12 +124,15 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
 def _open(model: str, registry: str | None) -> Bundle:
     use_store_environment()
     is_place = model.startswith("s3://") or "/" in model or Path(model).exists()
-    return open_bundle(model if is_place else Registry(registry or DEFAULT_URL).resolve(model).url)
+    if is_place:
+        return open_bundle(options.location("--model", model))
+    return open_bundle(Registry(options.location("--registry", registry or DEFAULT_URL)).resolve(model).url)
 
 
 def _expand(images: list[str]) -> Iterator[str]:
     """Folders become the images in them, in order of name."""
     for image in images:
+        image = options.location("IMAGE", image) if image.startswith("~") else image
         if not is_url(image) and Path(image).is_dir():
             yield from (str(path) for path in sorted(Path(image).rglob("*")) if path.suffix.lower() in _SUFFIXES)
         else:

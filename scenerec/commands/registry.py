@@ -18,6 +18,8 @@ from scenerec.inference.evaluation.promotion import check_promotion
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.json_object import JsonObject
+from scenerec.names import same_names
+from scenerec.storage.writable import check_writable
 
 app = typer.Typer()
 
@@ -124,6 +126,7 @@ def promote(
     if stands_at == version.number:
         _say_moved(version.model, alias, stands_at, version.number, "it stood there already", as_json)
         return
+    check_writable(opened.url)
     reason = "forced" if force else _pass_gates(opened, version, stands_at, data, max_top1_drop)
     opened.move(version.model, alias, version.number, reason, stands_at)
     _say_moved(version.model, alias, stands_at, version.number, reason, as_json)
@@ -161,7 +164,7 @@ def delete(
 
 def _open(url: str) -> Registry:
     use_store_environment()
-    return Registry(url)
+    return Registry(options.location("--registry", url))
 
 
 def _pass_gates(
@@ -185,7 +188,7 @@ def _validation_images(candidate: Bundle, data: str | None, model: Predictor) ->
     if url is None:
         raise RegistryError(f"{candidate.url}: does not say on what it was validated: name a packed set with --data")
     validation = open_set(url)
-    if validation.manifest.classes != candidate.info.labels:
+    if not same_names(validation.manifest.classes, candidate.info.labels):
         raise RegistryError(f"{url}: its classes are not the labels of {candidate.url}: name another set with --data")
     preparation = Preparation(model.image_size, model.eval_crop_ratio)
     return image_batches(validation, range(validation.manifest.samples), preparation, batch_size=16)

@@ -9,6 +9,7 @@ from scenerec.inference.evaluation.predictions import ImageBatch, Predictions, p
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.golden import check_golden
 from scenerec.inference.predictors.predictor import Predictor
+from scenerec.names import same_names
 
 OpenModel = Callable[[Bundle], Predictor]
 """Opens a bundle's model."""
@@ -55,7 +56,7 @@ def check_promotion(
     evidence = Evidence(check_golden(model, candidate))
     if holder is None:
         return evidence
-    if candidate.info.labels != holder.info.labels:
+    if not same_names(candidate.info.labels, holder.info.labels):
         raise RegistryError(
             f"{candidate.url}: has other labels than {holder.url}: what calls the alias would read wrong names "
             "(--force overrules)"
