@@ -17,7 +17,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.job_log import Event
 from scenerec.json_object import JsonObject
-from scenerec.storage import open_storage
+from scenerec.storage import open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.plan import Plan
@@ -80,6 +80,8 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
     os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+    from jobs.ray_storage import ray_storage  # imports Arrow
+
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
@@ -93,7 +95,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         run_config=RunConfig(
             name=attempt,
             failure_config=FailureConfig(max_failures=scale.max_restarts),
-            **_ray_storage(f"{config.run_url}/ray"),
+            **ray_storage(f"{config.run_url}/ray"),
         ),
     )
     try:
@@ -167,7 +169,7 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
 def _failure(config: TrainConfig, attempt: str) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
     folder = open_storage(config.run_url)
-    failure = json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
+    failure = read_json(folder, _FAILURE_FILE, "attempt", "message", "exit_code")
     return failure if failure and failure["attempt"] == attempt else None
 
 
@@ -177,23 +179,6 @@ def _raise_failure(config: TrainConfig, attempt: str) -> None:
         error = ScenerecError(failure["message"])
         error.exit_code = failure["exit_code"]
         raise error
-
-
-def _ray_storage(url: str) -> JsonObject:
-    """Where Ray Train keeps its own notes of a run: in the run's folder, which all nodes reach."""
-    if not url.startswith("s3://"):
-        return {"storage_path": url}
-    from urllib.parse import urlsplit
-
-    from pyarrow.fs import S3FileSystem
-
-    options: JsonObject = {}
-    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
-        parts = urlsplit(endpoint)
-        options = {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-    if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
-        options["region"] = region
-    return {"storage_path": url.removeprefix("s3://"), "storage_filesystem": S3FileSystem(**options)}
 
 
 if __name__ == "__main__":

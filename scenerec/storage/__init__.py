@@ -2,11 +2,12 @@
 
 from scenerec.errors import StorageError
 from scenerec.storage.address import local_path, split_s3
+from scenerec.storage.json_file import read_json
 from scenerec.storage.local import LocalStorage
 from scenerec.storage.protocol import ObjectInfo, Storage
 from scenerec.storage.s3 import S3Storage
 
-__all__ = ["LocalStorage", "ObjectInfo", "S3Storage", "Storage", "open_storage", "split_url"]
+__all__ = ["LocalStorage", "ObjectInfo", "S3Storage", "Storage", "open_storage", "read_json", "split_url"]
 
 
 def open_storage(url: str) -> Storage:

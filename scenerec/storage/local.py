@@ -46,7 +46,7 @@ class LocalStorage(Storage):
         """Keys of the files below a folder, and their bytes. Raises OSError for a folder that may not be read."""
 
         def note(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):  # the folder was deleted meanwhile
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):  # there is none, or not any more
                 raise error
 
         for folder, _, names in os.walk(base, onerror=note):
@@ -146,8 +146,8 @@ def _named_errors(path: Path) -> Iterator[None]:
         reason = f"is a link to {missing.readlink()}, which is not there" if missing.is_symlink() else "no such file"
         raise NotFoundError(f"{missing}: {reason}") from None
     except (FileExistsError, NotADirectoryError) as error:  # what was to be a folder
-        blocks = error.filename if error.filename not in (None, str(path)) else ""
-        raise StorageError(f"{path}: {blocks}{' ' if blocks else ''}is no folder") from None
+        what = f": {error.filename}" if error.filename not in (None, str(path)) else ""
+        raise StorageError(f"{path}: Not a directory{what}") from None
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from None
     except ValueError as error:

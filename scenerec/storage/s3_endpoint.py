@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set holds
-_CHECKSUMS = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+
+
+CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
+"""Name of the variable by which the AWS libraries send checksums in headers, or leave them out (when_required)."""
 
 
 class ForeignAnswerError(Exception):
@@ -53,7 +56,7 @@ def _of_other_stores() -> "Config":
     """Buckets in the path; no checksums in headers, which are newer than many stores, unless the user asks for them."""
     from botocore.config import Config
 
-    asked = any(os.environ.get(name) for name in _CHECKSUMS)
+    asked = os.environ.get(CHECKSUM_VARIABLE, "").lower() == "when_supported"
     required = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     return Config(s3={"addressing_style": "path"}, **({} if asked else required))  # type: ignore[arg-type]
 

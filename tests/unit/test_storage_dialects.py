@@ -106,11 +106,16 @@ def test_a_bundle_goes_to_a_folder_that_a_console_made(store: OddStore, bundle: 
     assert "models/tiny/1/bundle.json" in store.objects
 
 
-def test_a_store_that_refuses_checksums(store: OddStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_refuses_checksums(store: OddStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.habits = frozenset({"no-checksums"})
+    storage = S3Storage("bucket")
     for name in ("put", "put a file", "put_if"):
-        REQUESTS[name](S3Storage("bucket"))
-    assert set(store.objects) == {"key"}
+        REQUESTS[name](storage)
+    content = bytes(range(256)) * (9 << 12)  # 9 MiB, which go in parts
+    (tmp_path / "large").write_bytes(content)
+    storage.put("large", tmp_path / "large")
+    assert set(store.objects) == {"key", "large"}
+    assert store.objects["large"] == content
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")  # the user's own word
     told = refused(REQUESTS["put"], S3Storage("bucket"))
     assert "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required" in told
