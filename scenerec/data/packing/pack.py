@@ -128,7 +128,7 @@ def pack(
     folder = request.source if request.source.is_dir() else raw.root
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
-    places = read_places(raw, request.source)
+    places = read_places(raw)
     surveys = survey(raw)
     for line in summary(raw, surveys):
         say(line)
