@@ -130,7 +130,7 @@ def pack(
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
     check_writable(request.destination)
-    places = read_places(raw, request.source)
+    places = read_places(raw)
     surveys = survey(raw)
     for line in summary(raw, surveys):
         say(line)
