@@ -7,6 +7,7 @@ from scenerec.config.train import ScaleConfig, TrainConfig, WorkerRange
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import choose_lanes, steps_per_epoch
 from scenerec.errors import PlanError
+from scenerec.names import clean, same_names
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
 
 
@@ -139,11 +140,17 @@ def resolve(
 
 
 def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
-    if train.classes != val.classes:
-        odd = sorted(set(train.classes) ^ set(val.classes))
+    if not same_names(train.classes, val.classes):
+        odd = sorted(set(map(clean, train.classes)) ^ set(map(clean, val.classes)))
         what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
         raise PlanError(
             f"data.val: its classes are not those of data.train ({what}): pack both from the same class list"
+        )
+    if shared := {shard.sha256 for shard in train.shards} & {shard.sha256 for shard in val.shards}:
+        what = "the same set as" if len(shared) == len(val.shards) else f"{len(shared)} shards in common with"
+        raise PlanError(
+            f"data.val: {config.data.val} is {what} data.train: what is trained on cannot validate: "
+            "name another split, such as .../val"
         )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
     if empty:
