@@ -116,6 +116,8 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
         where = f"{name}:{mark.line + 1}" if mark else name
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{where}: is not YAML: {problem}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: is nested too deeply") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{name}:1: must be a mapping of keys such as kind, name, data; see jobs/recipes")
     return document, lines

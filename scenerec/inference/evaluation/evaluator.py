@@ -14,6 +14,7 @@ from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predict
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.predictor import Predictor
+from scenerec.names import clean
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,6 @@ def check_labels(model: Predictor, data: PackedSet) -> None:
         problem = f"{len(model.labels)} labels, and {where} has {len(classes)} classes"
         raise DataError(f"{model.name}: has {problem}: evaluate it on a set of its own classes")
     for index, (ours, theirs) in enumerate(zip(model.labels, classes, strict=True)):
-        if ours != theirs:
+        if clean(ours) != clean(theirs):
             problem = f"label {index} is {ours!r}, and class {index} of {where} is {theirs!r}"
             raise DataError(f"{model.name}: {problem}: evaluate it on a set of its own classes")
