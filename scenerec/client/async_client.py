@@ -10,6 +10,9 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
+    HTTP_ERRORS,
+    LARGEST_ANSWER_BYTES,
+    TOO_LARGE,
     EndpointResponse,
     Exchange,
     NoResponse,
@@ -119,7 +122,11 @@ class AsyncClient:
                     step.method, step.url, headers=step.headers, content=step.body, timeout=step.timeout
                 ) as response,
             ):
-                content = await response.aread()
-                return EndpointResponse(response.status_code, response.headers, content)
-        except (httpx.RequestError, TimeoutError) as error:
+                content = bytearray()
+                async for chunk in response.aiter_bytes():
+                    content += chunk
+                    if len(content) > LARGEST_ANSWER_BYTES:
+                        return TOO_LARGE
+                return EndpointResponse(response.status_code, response.headers, bytes(content))
+        except (*HTTP_ERRORS, TimeoutError) as error:
             return no_response(error)

@@ -10,6 +10,9 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
+    HTTP_ERRORS,
+    LARGEST_ANSWER_BYTES,
+    TOO_LARGE,
     EndpointResponse,
     Exchange,
     NoResponse,
@@ -122,8 +125,10 @@ class Client:
                 content = bytearray()
                 for chunk in response.iter_bytes():
                     content += chunk
+                    if len(content) > LARGEST_ANSWER_BYTES:
+                        return TOO_LARGE
                     if time.monotonic() > deadline:
                         raise TimeoutError
                 return EndpointResponse(response.status_code, response.headers, bytes(content))
-        except (httpx.RequestError, TimeoutError) as error:
+        except (*HTTP_ERRORS, TimeoutError) as error:
             return no_response(error)

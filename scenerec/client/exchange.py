@@ -22,14 +22,21 @@ from scenerec.errors import ConfigError
 
 Result = TypeVar("Result")
 
+LARGEST_ANSWER_BYTES = 256 << 20
+"""More is no answer of an endpoint: some bytes that are compressed well become as many as there is memory."""
+
 LONGEST_CONNECT_S = 5.0
 """An address that lets connections hang is tried again after this, not awaited until the deadline."""
 
 CONNECTION_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 """Connections of a client: further requests wait for one, and none is closed for being idle a moment."""
 
+HTTP_ERRORS = (httpx.RequestError, httpx.InvalidURL)
+"""What httpx raises for requests; the latter also for an answer that redirects to no address."""
+
 _RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 _LONGEST_QUOTE = 200
+_LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,9 @@ class NoResponse:
     may_pass: bool = True
     """Whether another attempt could fare better."""
 
+
+TOO_LARGE = NoResponse(f"answers with more than {LARGEST_ANSWER_BYTES >> 20} MB", may_pass=False)
+"""The outcome of an attempt whose answer was too large to be read."""
 
 Outcome = EndpointResponse | NoResponse | None
 """What came of a step: None of a pause."""
@@ -169,7 +179,7 @@ class Exchange:
     def _read(self, call: Call[Result], answer: EndpointResponse, request_id: str) -> Result:
         try:
             return call.read(answer.status, decode(answer.content))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise EndpointError(
                 f"{self.url}: answers what no scenerec endpoint would: {_quoted(answer.content)}",
                 status=answer.status,
@@ -188,7 +198,7 @@ class Exchange:
         told = document if isinstance(document, dict) and "error" in document else {}
         code = str(told.get("code") or f"http_{outcome.status}")
         return error_class(outcome.status, code)(
-            str(told.get("error") or self._unexplained(outcome)),
+            one_line(str(told.get("error") or "")) or self._unexplained(outcome),
             status=outcome.status,
             code=code,
             request_id=str(told.get("request_id") or request_id),
@@ -198,7 +208,7 @@ class Exchange:
     def _unexplained(self, answer: EndpointResponse) -> str:
         """The message of an answer without the endpoint's JSON."""
         if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
-            return f"{self.url}: redirects to {location}: give the endpoint's own address"
+            return f"{self.url}: redirects to {one_line(location)}: give the endpoint's own address"
         phrase = httpx.codes.get_reason_phrase(answer.status)
         return f"{self.url}: {answer.status} {phrase}".rstrip()
 
@@ -211,7 +221,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         return float(header)
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)
 
@@ -227,9 +237,14 @@ def _reason(error: Exception) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return str(error) or type(error).__name__
+    return one_line(str(error))[:_LONGEST_QUOTE] or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """Whatever an endpoint says, or a proxy before it: one line, without what a terminal would obey."""
+    kept = "".join(each if each.isprintable() else " " for each in text[:_LONGEST_MESSAGE])
+    return " ".join(kept.split())
 
 
 def _quoted(content: bytes) -> str:
-    text = " ".join(content[:_LONGEST_QUOTE].decode("utf-8", "replace").split())
-    return text or "nothing"
+    return one_line(content[:_LONGEST_QUOTE].decode("utf-8", "replace")) or "nothing"
