@@ -2,11 +2,12 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 
 from jobs.log import say
-from scenerec.errors import ScenerecError
+from scenerec.errors import ScenerecError, first_line
 from scenerec.job_log import Failure, RunResult
 from scenerec.json_object import JsonObject
 
@@ -21,12 +22,19 @@ def main(module: str) -> int:
 
 
 def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
-    """Says what `run_file` returns, as the job's result, or the ScenerecError that it raises; returns the exit code."""
+    """Says what `run_file` returns, as the job's result, or what it raises; returns the exit code.
+
+    Of an error that nobody has foreseen the log has the traceback as well.
+    """
     try:
         say(RunResult(run_file(file)))
     except ScenerecError as error:
         say(Failure(str(error)))
         return error.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        say(Failure(f"met what nobody has foreseen ({type(error).__name__}: {first_line(error)})"))
+        return ScenerecError.exit_code
     return 0
 
 

@@ -10,8 +10,8 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
-    HTTP_ERRORS,
     LARGEST_ANSWER_BYTES,
+    SEND_ERRORS,
     TOO_LARGE,
     EndpointResponse,
     Exchange,
@@ -20,6 +20,7 @@ from scenerec.client.exchange import (
     PauseStep,
     SendStep,
     no_response,
+    settings_errors,
 )
 from scenerec.client.prediction import Prediction
 from scenerec.client.served import ServedModel
@@ -51,7 +52,8 @@ class AsyncClient:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._exchange = Exchange(url, api_key, timeout_s, retries)
-        self._http = httpx.AsyncClient(verify=tls or True, limits=CONNECTION_LIMITS)
+        with settings_errors():
+            self._http = httpx.AsyncClient(verify=tls or True, limits=CONNECTION_LIMITS)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -128,5 +130,5 @@ class AsyncClient:
                     if len(content) > LARGEST_ANSWER_BYTES:
                         return TOO_LARGE
                 return EndpointResponse(response.status_code, response.headers, bytes(content))
-        except (*HTTP_ERRORS, TimeoutError) as error:
+        except SEND_ERRORS as error:
             return no_response(error)

@@ -13,7 +13,7 @@ import httpx
 
 from scenerec.client.prediction import Guess, HeatMap, Prediction
 from scenerec.client.served import ServedModel, ServedVersion
-from scenerec.errors import DataError
+from scenerec.errors import DataError, system_reason
 
 Result = TypeVar("Result")
 
@@ -25,7 +25,7 @@ Image = Path | bytes
 class Call(Generic[Result]):
     """A request, and how its answer is read.
 
-    `read` raises KeyError, TypeError, ValueError, AttributeError or OverflowError for an answer that is none of this
+    `read` raises LookupError, TypeError, ValueError, AttributeError or OverflowError for an answer that is none of this
     protocol.
     """
 
@@ -91,8 +91,8 @@ def _content(image: Image) -> bytes:
         return image
     try:
         return image.read_bytes()
-    except OSError as error:
-        raise DataError(f"{image}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # the latter for a name with a NUL byte
+        raise DataError(f"{image}: cannot be read: {system_reason(error)}") from None
 
 
 def _multipart(images: Sequence[bytes]) -> tuple[str, bytes]:

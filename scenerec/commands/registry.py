@@ -19,6 +19,8 @@ from scenerec.inference.evaluation.promotion import Evidence, check_promotion
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.json_object import JsonObject
+from scenerec.names import same_names
+from scenerec.storage.writable import check_writable
 
 app = typer.Typer()
 
@@ -127,6 +129,7 @@ def promote(
     if stands_at == version.number:
         _say_moved(version.model, alias, stands_at, version.number, "it stood there already", as_json)
         return
+    check_writable(opened.url)
     opened.check_serving(version, present)
     reason, baseline = "forced", version.number
     if not force:
@@ -172,7 +175,7 @@ def delete(
 
 def _open(url: str) -> Registry:
     use_store_environment()
-    return Registry(url)
+    return Registry(options.location("--registry", url))
 
 
 def _pass_gates(
@@ -200,7 +203,7 @@ def _validation_images(candidate: Bundle, data: str | None, model: Predictor) ->
     if url is None:
         raise RegistryError(f"{candidate.url}: does not say on what it was validated: name a packed set with --data")
     validation = open_set(url)
-    if validation.manifest.classes != candidate.info.labels:
+    if not same_names(validation.manifest.classes, candidate.info.labels):
         raise RegistryError(f"{url}: its classes are not the labels of {candidate.url}: name another set with --data")
     preparation = Preparation(model.image_size, model.eval_crop_ratio)
     return image_batches(validation, range(validation.manifest.samples), preparation, batch_size=16)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from cluster.applications import find_endpoint
 from cluster.client import ClusterClient
 from cluster.environment import use_store_environment
 from scenerec.commands import options
@@ -19,10 +20,11 @@ from scenerec.commands.registry import rollback as roll_back_alias
 from scenerec.commands.send_job import run_job
 from scenerec.config.file import dump_config, parse_as, read_config
 from scenerec.config.serve import ServeConfig
-from scenerec.errors import BundleError, ConfigError, PlanError
+from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError
 from scenerec.inference.bundles.bundle import read_info
 from scenerec.inference.bundles.registry import Registry, parse_reference
 from scenerec.json_object import JsonObject
+from serve.endpoint import check_ports
 
 app = typer.Typer()
 
@@ -169,6 +171,7 @@ def _check(config: ServeConfig, client: ClusterClient | None) -> None:
         check_keys(config.http.api_keys)
     if client:
         _check_room(config, client)
+        _check_endpoint(config, client)
 
 
 def _check_room(config: ServeConfig, client: ClusterClient) -> None:
@@ -179,6 +182,22 @@ def _check_room(config: ServeConfig, client: ClusterClient) -> None:
             f"scale: a replica of {scale.cpus_per_replica} CPUs and {scale.gpus_per_replica:g} GPUs fits no node: "
             f"the largest has {largest.cpus:g} CPUs and {largest.gpus:g} GPUs"
         )
+
+
+def _check_endpoint(config: ServeConfig, client: ClusterClient) -> None:
+    """The endpoint can be where the file says. On another machine than this the job itself looks who has its ports."""
+    http, endpoint = config.http, find_endpoint(client)
+    if endpoint is None:
+        if client.address.embedded:
+            check_ports(http, http.host or "127.0.0.1")
+        return
+    for field in sorted(http.model_fields_set & {"host", "port", "grpc_port"}):
+        wanted, found = getattr(http, field), getattr(endpoint, field)
+        if wanted != found:
+            raise ClusterError(
+                f"http.{field}: {wanted}: the endpoint of this cluster has {found}, as its first application asked: "
+                "leave it out, or end all that is served first (`scenerec serve stop NAME`)"
+            )
 
 
 def _order(client: ClusterClient, order: JsonObject, is_quiet: bool = False) -> JsonObject:

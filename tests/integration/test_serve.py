@@ -5,6 +5,7 @@ The tests share one application and change it in turn: they build on each other,
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.bundles.registry import Registry
 from serve.access.key_file import add_key
 from serve.oip.grpc_methods import SERVICE
-from tests.served import PICTURES, command, replica_pids, scenerec, status_when, wait_until
+from tests.served import PICTURES, assert_loopback_only, command, replica_pids, scenerec, status_when, wait_until
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -94,6 +95,15 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(
     assert message in command("serve", "deploy", str(config), *settings, code=code)
 
 
+@pytest.mark.parametrize("field", ["port", "grpc_port"])
+def test_a_port_that_another_program_has_is_refused_with_its_name(config: Path, field: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = command("serve", "deploy", str(config), "--set", f"http.{field}={port}", code=7)
+    assert f"http.{field}: {port}: " in said
+    assert f"(process {os.getpid()}) listens there already" in said and f"--set http.{field}=" in said
+
+
 def test_nothing_has_started(config: Path) -> None:
     assert "no application" in command("serve", "status", "tiny", code=7)
 
@@ -101,6 +111,16 @@ def test_nothing_has_started(config: Path) -> None:
 def test_deploying_ends_with_the_address_and_what_is_served(deployed: str) -> None:
     assert f"tiny  RUNNING  {URL}  replicas: 2 running" in deployed
     assert "serves tiny:1" in deployed
+
+
+def test_another_port_than_that_of_the_endpoint_is_refused(deployed: str, config: Path) -> None:
+    said = command("serve", "deploy", str(config), "--set", "http.port=1", code=7)
+    assert f"http.port: 1: the endpoint of this cluster has {PORTS['http']}" in said
+
+
+def test_nothing_listens_beyond_loopback(deployed: str, cluster: LocalCluster) -> None:
+    """Neither Ray's servers, nor those of the proxy, the replicas and the roll-out."""
+    assert_loopback_only(cluster, "gcs_server", "raylet", "haproxy", "ray::ProxyActor", "ray::ServeReplica")
 
 
 def test_our_client_is_answered(deployed: str) -> None:

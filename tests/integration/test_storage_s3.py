@@ -56,6 +56,20 @@ def test_what_is_missing(storage: S3Storage) -> None:
     storage.delete("nothing")
 
 
+def test_markers_of_folders_are_no_objects(storage: S3Storage) -> None:
+    for key in ("", "assets.extra/", "full/"):
+        storage.client.put_object(Bucket="scenes", Key=storage.prefix + key)
+    storage.put("full/object", b"1")
+    assert list(storage.list()) == [ObjectInfo("full/object", 1)]
+    for key in ("assets.extra/", "full/", ""):
+        storage.delete(key)
+
+
+def test_a_range_behind_the_end_is_empty(storage: S3Storage) -> None:
+    storage.put("object", b"content")
+    assert storage.get_range("object", 50, 10) == b""
+
+
 def test_a_missing_bucket_is_named(cluster: LocalCluster) -> None:
     for request in (lambda s: s.get("key"), lambda s: list(s.list())):
         with pytest.raises(NotFoundError, match="no bucket `not-there`"):

@@ -77,6 +77,18 @@ class Bundle:
             raise BundleError(f"{self.url}/{GOLDEN_FILE}: {error}") from None
 
 
+def check_place(url: str) -> list[str]:
+    """Lists the files of the bundle that one written to `url` replaces, bundle.json first; none where it is empty.
+
+    Raises BundleError where something else than a bundle is there, StorageError.
+    """
+    storage = open_storage(url)
+    replaced = [INFO_FILE, *read_info(url).files] if storage.size(INFO_FILE) is not None else []
+    if present := next((info for info in storage.list() if info.key not in replaced), None):
+        raise BundleError(f"{url}: holds {present.key}, which is of no bundle: export to another place")
+    return replaced
+
+
 def write_bundle(url: str, info: BundleInfo, files: Mapping[str, bytes | Path]) -> BundleInfo:
     """Writes a bundle to a folder or s3:// prefix, in place of one that is there.
 
@@ -84,13 +96,8 @@ def write_bundle(url: str, info: BundleInfo, files: Mapping[str, bytes | Path]) 
     StorageError.
     """
     storage = open_storage(url)
-    if storage.size(INFO_FILE) is not None:
-        replaced = read_info(url).files
-        storage.delete(INFO_FILE)  # while its files change it is no bundle
-        for name in replaced:
-            storage.delete(name)
-    if present := next(storage.list(), None):
-        raise BundleError(f"{url}: holds {present.key}, which is of no bundle: export to another place")
+    for name in check_place(url):  # bundle.json first: while its files change it is no bundle
+        storage.delete(name)
     described = {name: _describe(content) for name, content in files.items()}
     for name, content in files.items():
         storage.put(name, content)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from scenerec.data.manifest import Place
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, Sha256
 from scenerec.inference.bundles.precision import Precision
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
@@ -95,7 +95,7 @@ class FileInfo(Frozen):
 
     size_bytes: int
     """Size of the file."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     """SHA-256 of the file, in hexadecimal."""
 
 

@@ -14,6 +14,7 @@ from scenerec.inference.evaluation.predictions import ImageBatch, Predictions, p
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.golden import check_golden
 from scenerec.inference.predictors.predictor import Predictor
+from scenerec.names import same_names
 
 TOO_MUCH_FOR_CHANCE = 10.0
 """Points of top-1 whose loss no set excuses: what so few images cannot tell from chance is not let through."""
@@ -76,7 +77,7 @@ def check_promotion(
     evidence = Evidence(check_golden(model, candidate))
     if baseline is None:
         return evidence
-    if candidate.info.labels != baseline.info.labels:
+    if not same_names(candidate.info.labels, baseline.info.labels):
         raise RegistryError(
             f"{candidate.url}: has other labels than {baseline.url}: what calls the alias would read wrong names "
             "(--force overrules)"

