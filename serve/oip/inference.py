@@ -33,6 +33,7 @@ READY = "READY"
 OUTPUTS = ("probabilities", "logits")
 
 _MICROSECONDS = 1e6
+_LONGEST_TIMEOUT = 1 << 62  # of a sender's number, which may have thousands of digits
 _BATCH = -1  # the axis of any length, which is the first of every tensor
 
 
@@ -209,7 +210,7 @@ def timeout_s(parameters: Mapping[str, object]) -> float | None:
     timeout = parameters.get("timeout", 0)
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
         raise _bad_parameter("timeout: must be a whole number of microseconds")
-    return timeout / _MICROSECONDS if timeout else None
+    return min(timeout, _LONGEST_TIMEOUT) / _MICROSECONDS if timeout else None
 
 
 def refuse_shared_memory(name: str, parameters: Mapping[str, object]) -> None:

@@ -4,6 +4,7 @@ Each function is given the name of a served model, for the examples.
 """
 
 from serve.http.operation import (
+    CONTENT_ENCODING,
     EXAMPLE_ID,
     DescribedAnswer,
     Operation,
@@ -66,6 +67,7 @@ _PARAMETERS: tuple[Part, ...] = (
         ),
         "schema": {"type": "string"},
     },
+    CONTENT_ENCODING,
 )
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -300,6 +302,23 @@ def test_a_caller_that_hangs_up_is_forgotten(api: Api, records: list[AccessRecor
     scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b""}
     asyncio.run(api(scope, gone, send))
     assert sent == [] and records == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress)]
+)
+def test_a_compressed_picture_is_unpacked(api: Api, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    headers = {"content-encoding": encoding}
+    assert labels(ask(api, "POST", PREDICT, content=pack(picture()), headers=headers)) == ["red"]
+    assert error(ask(api, "POST", PREDICT, content=picture(), headers=headers)) == (400, "bad_parameter")
+    assert error(ask(api, "POST", PREDICT, content=pack(picture())[:-3], headers=headers)) == (400, "bad_parameter")
+    assert error(ask(api, "POST", PREDICT, content=pack(bytes(30_000_000)), headers=headers)) == (413, "body_too_large")
+
+
+def test_a_length_of_any_number_of_digits_is_too_large(api: Api) -> None:
+    """A server before the application need not refuse it."""
+    headers = {"content-length": "9" * 5000}
+    assert error(ask(api, "POST", PREDICT, content=picture(), headers=headers)) == (413, "body_too_large")
 
 
 def test_an_error_of_the_model_tells_callers_nothing_of_the_server(
