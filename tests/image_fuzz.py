@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scenerec.inference.predictors.photograph import PhotographError, Preparer
+from scenerec.data.picture import PictureError
+from scenerec.inference.predictors.photograph import Preparer
 from tests.mutated_images import Mutated, mutate, seeds
 
 MEMORY_BYTES = 2 << 30
@@ -90,7 +91,7 @@ def _outcome(prepare: Preparer, content: bytes) -> tuple[str, str]:
     """The kind of the outcome, and what is wrong with it."""
     try:
         image = prepare(content)
-    except PhotographError as error:
+    except PictureError as error:
         message = str(error)
         is_well_put = message.isprintable() and len(message) < 300 and "MemoryError" not in message
         return type(error).__name__, "" if is_well_put else f"says {message!r}"

@@ -48,7 +48,7 @@ class Classifier:
     def classify(self, photographs: Sequence[bytes], top_k: int = 5) -> list[list[Guess]]:
         """Ranks the `top_k` most probable classes of each JPEG, PNG or WebP file, the most probable first.
 
-        Raises PhotographError for one that is not an image, or damaged, or too large.
+        Raises PictureError for one that is not an image, or damaged, or too large.
         """
         images = np.stack([self.prepare(content) for content in photographs])
         return [self.rank(probabilities, top_k) for probabilities in self.model.probabilities(images)]
