@@ -1,6 +1,7 @@
-"""A few minutes of fuzzing: damaged pictures, alone and by HTTP, and what the OpenAPI document allows and forbids.
+"""A few minutes of fuzzing: damaged pictures, at every door and by HTTP, and what OpenAPI allows and forbids.
 
-python -m tests.fuzz [--seed SEED] [--images COUNT] [--posts COUNT] [--bodies COUNT] [--schema-s SECONDS]
+python -m tests.fuzz [--seed SEED] [--images COUNT] [--doors COUNT] [--posts COUNT] [--bodies COUNT]
+    [--schema-s SECONDS]
 
 Also: make fuzz. Prints what was tried and what came out; ends with 1 where something should not have come out. Another
 seed tries other inputs.
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.door_fuzz import fuzz_doors
 from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
 from tests.image_fuzz import Outcome, fuzz_images
 from tests.schema_fuzz import fuzz_schema
@@ -22,12 +24,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzzes the decoder and the server.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--images", type=int, default=20_000, help="damaged pictures for the decoder")
+    parser.add_argument("--doors", type=int, default=10_000, help="damaged pictures for all that decodes pictures")
     parser.add_argument("--posts", type=int, default=3000, help="damaged pictures for the server")
     parser.add_argument("--bodies", type=int, default=10_000, help="damaged forms, JSON and tensors for the server")
     parser.add_argument("--schema-s", type=int, default=90, help="seconds of schemathesis")
     given = parser.parse_args()
     images = fuzz_images(given.images, given.seed)
     _tell("damaged pictures, decoder", images)
+    doors = fuzz_doors(given.doors, given.seed + 2)
+    _tell("damaged pictures, packing, both frameworks and predicting", doors)
     with tempfile.TemporaryDirectory() as folder, tiny_server(Path(folder)) as address:
         posts = fuzz_pictures(address, given.posts, given.seed + 1)
         _tell("damaged pictures, HTTP", posts)
@@ -38,7 +43,7 @@ def main() -> int:
         if not schema.passed:
             print(schema.report)
         print(f"afterwards the server says of a blue picture: {first_class(address, 'blue')}")
-    return 0 if schema.passed and not (images.wrong or posts.wrong or bodies.wrong) else 1
+    return 0 if schema.passed and not (images.wrong or doors.wrong or posts.wrong or bodies.wrong) else 1
 
 
 def _tell(what: str, found: Outcome) -> None:

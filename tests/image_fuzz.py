@@ -22,7 +22,7 @@ from tests.mutated_images import Mutated, mutate, seeds
 MEMORY_BYTES = 2 << 30
 """That decoding may take: beyond what the process has mapped before."""
 _SIZE = 64
-_MOST_TOLD = 20
+MOST_TOLD = 20
 
 
 @dataclass
@@ -78,7 +78,7 @@ def _fuzz(count: int, seed: int) -> Outcome:
         outcome, problem = _outcome(prepare, mutated.content)
         took_s = time.perf_counter() - started
         outcomes[outcome] += 1
-        if problem and len(found.wrong) < _MOST_TOLD:
+        if problem and len(found.wrong) < MOST_TOLD:
             found.wrong.append(f"{name}: {problem}")
         if took_s > found.slowest_s:
             found.slowest_s, found.slowest = round(took_s, 3), f"{name}: {outcome}"

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torch  # noqa: F401  before TensorFlow
+import torchvision.transforms.v2  # noqa: F401  before TensorFlow
 from PIL import Image
 
 from scenerec.data import tf_input, torch_input

@@ -23,7 +23,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """Formats that are decoded, by Pillow's names."""
 FORMAT_NAMES = "JPEG, PNG, WebP, GIF or BMP"
 """The same for people."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
 """How files of these formats are called. What counts is their content."""
 MAX_PIXELS = 50_000_000
 """Pixels of the largest picture that is taken, unless its caller says otherwise."""

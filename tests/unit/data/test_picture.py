@@ -7,7 +7,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch  # noqa: F401  before TensorFlow
 from PIL import Image
 
 from scenerec.data import packed_image, tf_input, torch_input
