@@ -13,6 +13,8 @@ from scenerec.errors import ConfigError, StorageError
 from scenerec.models.weights.conversion import Conversion
 from scenerec.models.weights.conversion import convert as convert_weights
 from scenerec.models.weights.files import file_format, is_there
+from scenerec.storage import split_url
+from scenerec.storage.writable import check_writable
 
 app = typer.Typer()
 
@@ -83,6 +85,7 @@ def convert(
     kind = _destination_format(dest, to)
     if not force:
         _refuse_overwriting(dest)
+    check_writable(dest if kind == to else split_url(dest)[0])
     with quiet_frameworks(verbose):
         done = convert_weights(source, dest, kind, arch, image_size, averaged=ema, partial=partial)
     if as_json:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from scenerec.data.splits import SPLITS
 from scenerec.errors import DataError, NotFoundError
-from scenerec.frozen import Frozen, parse_json
+from scenerec.frozen import Frozen, Sha256, parse_json
 from scenerec.storage import Storage
 
 MANIFEST_KEY = "manifest.json"
@@ -23,7 +23,7 @@ class Shard(Frozen):
     """Object key, relative to the manifest."""
     size_bytes: int = Field(ge=1)
     """Size of the tar."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     """Checksum of the tar."""
     samples: int = Field(ge=1)
     """Number of samples."""

@@ -12,8 +12,9 @@ from scenerec.export.options import Options
 from scenerec.export.source import Source, check_labels, with_places
 from scenerec.export.steps import Say
 from scenerec.export.targets import ANY
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, write_bundle
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, check_place, write_bundle
 from scenerec.inference.bundles.info import BundleInfo
+from scenerec.storage.writable import check_writable
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -45,6 +46,8 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
         DataError, StorageError: the images cannot be read, or the bundle not be written.
     """
     export_format = find_format(options.precision)
+    check_writable(destination)
+    check_place(destination)
     for named in filter(None, (options.data, options.calibration_data)):
         check_labels(source, named)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:

@@ -8,6 +8,7 @@ from scenerec.data.manifest import Manifest
 from scenerec.data.order import choose_lanes, steps_per_epoch
 from scenerec.errors import PlanError
 from scenerec.names import clean, same_names
+from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Plan:
     cpus_per_worker: int
     gpus_per_worker: int
     decode_processes: int
+    batchnorm: PreciseBatchNorm | None = None
+    """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
@@ -59,7 +62,7 @@ class Plan:
             if self.dropped_per_epoch
             else ""
         )
-        return [
+        rows = [
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.classes} classes, in {self.framework}"),
             ("weights", self.weights),
@@ -75,6 +78,9 @@ class Plan:
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
         ]
+        if self.batchnorm:
+            rows.insert(-1, ("BatchNorm", str(self.batchnorm)))
+        return rows
 
 
 def resolve(
@@ -129,6 +135,7 @@ def resolve(
         cpus_per_worker=config.scale.cpus_per_worker,
         gpus_per_worker=config.scale.gpus_per_worker,
         decode_processes=_decode_processes(config),
+        batchnorm=plan_precise_batchnorm(config, train.samples, steps),
     )
 
 

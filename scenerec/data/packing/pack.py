@@ -29,6 +29,7 @@ from scenerec.data.pool import Runner, process_runner
 from scenerec.errors import DataError
 from scenerec.frozen import Frozen
 from scenerec.storage import Storage, open_storage
+from scenerec.storage.writable import check_writable
 
 PLAN_KEY = ".pack/plan.json"
 PROBLEMS_KEY = "problems.jsonl"
@@ -128,6 +129,7 @@ def pack(
     folder = request.source if request.source.is_dir() else raw.root
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
+    check_writable(request.destination)
     places = read_places(raw)
     surveys = survey(raw)
     for line in summary(raw, surveys):

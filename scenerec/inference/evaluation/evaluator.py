@@ -15,7 +15,6 @@ from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.names import clean
-from scenerec.storage import open_storage
 
 
 @dataclass(frozen=True)
@@ -151,10 +150,3 @@ def check_labels(model: Predictor, data: PackedSet) -> None:
         if clean(ours) != clean(theirs):
             problem = f"label {index} is {ours!r}, and class {index} of {where} is {theirs!r}"
             raise DataError(f"{model.name}: {problem}: evaluate it on a set of its own classes")
-
-
-def check_writable(url: str) -> None:
-    """Raises StorageError where nothing can be written at `url`: better before the work than after it."""
-    storage = open_storage(url)
-    storage.put(".writable", b"")
-    storage.delete(".writable")

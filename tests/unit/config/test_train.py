@@ -168,7 +168,7 @@ def test_the_last_override_counts(file: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimize.lr=fast", "--set optimize.lr=fast: optimize.lr: input should be a valid number"),
+        ("optimize.lr=fast", "--set optimize.lr=fast: optimize.lr: must be a number, not 'fast'"),
         ("optimize.lrr=1", "--set optimize.lrr=1: optimize.lrr: unknown key; did you mean `lr`?"),
         ("optimize", "--set optimize: must be KEY=VALUE"),
         ("=1", "--set =1: must be KEY=VALUE"),
