@@ -40,7 +40,8 @@ def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOI
     found = _read_file(source, layout, choices) if not source.is_dir() else _read_folder(source, layout, choices)
     if choices.classes:
         if unknown := set(found.classes) - set(choices.classes):
-            raise DataError(f"{source}: class `{printable(min(unknown))}` is not in --classes: add it, or remove its images")
+            problem = f"class `{printable(min(unknown))}` is not in --classes"
+            raise DataError(f"{source}: {problem}: add it, or remove its images")
         found = replace(found, classes=choices.classes)
     if choices.split != "all" and choices.split not in found.splits:
         raise DataError(
