@@ -1,6 +1,7 @@
-"""A few minutes of fuzzing: damaged pictures, alone and by HTTP, and what the OpenAPI document allows and forbids.
+"""A few minutes of fuzzing: damaged pictures, odd folders and lists, and what the OpenAPI document allows and forbids.
 
-python -m tests.fuzz [--seed SEED] [--images COUNT] [--posts COUNT] [--bodies COUNT] [--schema-s SECONDS]
+python -m tests.fuzz [--seed SEED] [--images COUNT] [--folders COUNT] [--labels COUNT] [--posts COUNT] [--bodies COUNT]
+    [--schema-s SECONDS]
 
 Also: make fuzz. Prints what was tried and what came out; ends with 1 where something should not have come out. Another
 seed tries other inputs.
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.folder_fuzz import fuzz_folders, fuzz_labels
 from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
 from tests.image_fuzz import Outcome, fuzz_images
 from tests.schema_fuzz import fuzz_schema
@@ -22,12 +24,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzzes the decoder and the server.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--images", type=int, default=20_000, help="damaged pictures for the decoder")
+    parser.add_argument("--folders", type=int, default=3000, help="odd folders and lists of images to pack")
+    parser.add_argument("--labels", type=int, default=3000, help="odd files of class names")
     parser.add_argument("--posts", type=int, default=3000, help="damaged pictures for the server")
     parser.add_argument("--bodies", type=int, default=10_000, help="damaged forms, JSON and tensors for the server")
     parser.add_argument("--schema-s", type=int, default=90, help="seconds of schemathesis")
     given = parser.parse_args()
     images = fuzz_images(given.images, given.seed)
     _tell("damaged pictures, decoder", images)
+    folders = fuzz_folders(given.folders, given.seed)
+    _tell("odd folders and lists, packing", folders)
+    labels = fuzz_labels(given.labels, given.seed)
+    _tell("odd files of class names", labels)
     with tempfile.TemporaryDirectory() as folder, tiny_server(Path(folder)) as address:
         posts = fuzz_pictures(address, given.posts, given.seed + 1)
         _tell("damaged pictures, HTTP", posts)
@@ -38,7 +46,7 @@ def main() -> int:
         if not schema.passed:
             print(schema.report)
         print(f"afterwards the server says of a blue picture: {first_class(address, 'blue')}")
-    return 0 if schema.passed and not (images.wrong or posts.wrong or bodies.wrong) else 1
+    return 0 if schema.passed and not any(found.wrong for found in (images, folders, labels, posts, bodies)) else 1
 
 
 def _tell(what: str, found: Outcome) -> None:
