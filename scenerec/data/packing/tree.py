@@ -102,7 +102,7 @@ class Folder:
             raise DataError(f"{printable(str(self.location))}: {error.strerror}") from None
         chain = self._above | {(status.st_dev, status.st_ino)}
         for entry in entries:
-            if entry.name.startswith(".") or _LEFT_BY_PROGRAMS.fullmatch(entry.name):
+            if is_left_behind(entry.name):
                 skipped.append("._*" if entry.name.startswith("._") else entry.name)
             elif trap := _trap(entry, chain):
                 traps.append((entry.name, trap))
@@ -111,6 +111,11 @@ class Folder:
             else:
                 files.append(entry.name)
         return files, folders, traps, skipped
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether a file or folder is hidden, or of those that programs leave behind."""
+    return name.startswith(".") or _LEFT_BY_PROGRAMS.fullmatch(name) is not None
 
 
 def skipped_below(folder: Folder) -> Counter[str]:

@@ -28,6 +28,9 @@ def photographs(tmp_path: Path) -> Path:
     for name, colour in (("a.jpg", (250, 10, 10)), ("b.png", (10, 250, 10)), ("c.webp", (10, 10, 250))):
         Image.new("RGB", (40, 30), colour).save(folder / name)
     (folder / "notes.txt").write_text("not an image")
+    (folder / "._a.png").write_text("what macOS leaves")
+    (folder / "@eaDir" / "a.png").mkdir(parents=True)
+    (folder / "@eaDir" / "a.png" / "SYNOPHOTO_THUMB_M.jpg").write_text("what a NAS leaves")
     return folder
 
 
