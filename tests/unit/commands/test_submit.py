@@ -57,7 +57,7 @@ def test_the_plan_says_from_how_many_images_statistics_come(dry_run: Callable) -
         "BatchNorm statistics from 96 training images, at each validation and checkpoint before step 110\n"
     ) in shown.stdout
     plan = json.loads(dry_run("none", "--set", "model.arch=resnet18", "--json").stdout)
-    assert plan["batchnorm"] == {"images": 96, "batch_size": 32, "until_step": 110, "passes": 1}
+    assert plan["precise_batchnorm"] == {"images": 96, "batch_size": 32, "until_step": 110, "passes": 1}
     for other in ("model.arch=squeezenet1_1", "optimize.precise_batchnorm=never"):
         shown = dry_run("none", "--set", "model.arch=resnet18", "--set", other)
         assert shown.exit_code == 0 and "BatchNorm" not in shown.stdout
