@@ -85,10 +85,6 @@ class Folder:
         found = next((folder for folder in self.folders if folder.name == name), None)
         return found.find(rest) if found and rest else found
 
-    def as_root(self) -> "Folder":
-        """The same folder, with paths that begin in it."""
-        return Folder(self.location, "", self._above) if self.path else self
-
     def join(self, name: str) -> str:
         """The path of what is called so in this folder, relative to the root."""
         return f"{self.path}/{name}" if self.path else name
