@@ -19,9 +19,7 @@ def result_file(option: str, typed: Path | None) -> Path | None:
     """
     if typed is None:
         return None
-    if "://" in str(typed) or str(typed).startswith("s3:/"):
-        raise ConfigError(f"{option} {typed}: must be a file of this machine")
-    path = Path(options.location(option, str(typed)))
+    path = options.local_path(option, typed)
     if path.is_dir():
         raise ConfigError(f"{option} {typed}: is a folder: name a file in it")
     if not path.parent.is_dir():
@@ -41,6 +39,13 @@ def result_folder(option: str, typed: str) -> str:
     url = options.location(option, typed)
     check_writable(url)
     return url
+
+
+def local_folder(option: str, typed: Path) -> Path:
+    """As `result_folder`, of this machine alone."""
+    path = options.local_path(option, typed)
+    check_writable(str(path))
+    return path
 
 
 def write_result(path: Path, content: str | bytes) -> None:
