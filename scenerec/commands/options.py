@@ -53,6 +53,8 @@ def check_one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
 
 def location(name: str, text: str) -> str:
     """A folder's or file's address as it was typed for `name`, expanded. Raises ConfigError that names it."""
+    if not text:
+        raise ConfigError(f"{name}: is empty: is a variable of the shell not set?")
     try:
         return expand_location(text)
     except ValueError as error:

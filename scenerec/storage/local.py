@@ -46,7 +46,8 @@ class LocalStorage(Storage):
         """Keys of the files below a folder, and their bytes. Raises OSError for a folder that may not be read."""
 
         def note(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):  # the folder was deleted meanwhile
+            # The folder was deleted meanwhile, or lies below a file: neither is there.
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise error
 
         for folder, _, names in os.walk(base, onerror=note):
