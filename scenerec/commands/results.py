@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scenerec.commands import options
 from scenerec.errors import ConfigError, StorageError
+from scenerec.storage import LocalStorage
 from scenerec.storage.writable import check_writable
 
 _PROBE = b"\0" * 65536  # a full disk takes an empty file
@@ -49,11 +50,16 @@ def local_folder(option: str, typed: Path) -> Path:
 
 
 def write_result(path: Path, content: str | bytes) -> None:
-    """Writes a file that `result_file` has checked. Raises StorageError where the disk is full by now."""
-    try:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
+    """Writes a file that `result_file` has checked: all of it, else the one before stays.
+
+    Raises StorageError where the disk is full by now.
+    """
+    encoded = content.encode() if isinstance(content, str) else content
+    if path.exists() and not path.is_file():  # a device, such as /dev/stdout, which must stay what it is
+        path.write_bytes(encoded)
+    else:
+        target = path.resolve()
+        LocalStorage(target.parent).put(target.name, encoded)
 
 
 def _try_to_write(path: Path) -> None:

@@ -135,19 +135,21 @@ def test_a_bucket_that_cannot_be_written_is_named_before_the_work(
 def test_what_was_found_is_shown_although_the_report_fails(
     given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a disk that fills up meanwhile: here the folder goes while the model is evaluated."""
+    """As on a disk that fills up meanwhile: here a file takes the folder's place while the model is evaluated."""
     report = tmp_path / "reports/report.html"
     report.parent.mkdir()
 
     def examine(*arguments: Any) -> Any:
         report.parent.rmdir()
+        report.parent.write_text("")
         return examine_here(*arguments)
 
     monkeypatch.setattr("scenerec.commands.evaluate.examine_here", examine)
     shown = run(["evaluate", "BUNDLE", "--data", "SET", "--report", "PLACE"], given, str(report))
     assert shown.exit_code == 3
     assert "top-1" in shown.stdout
-    assert shown.stderr == f"error: {report}: cannot be written: No such file or directory\n"
+    (line,) = shown.stderr.splitlines()
+    assert line.startswith(f"error: {report}: ")
 
 
 def test_a_place_that_is_fine_is_left_as_it_is(given: dict[str, str], tmp_path: Path) -> None:
