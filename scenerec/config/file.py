@@ -51,6 +51,9 @@ def read_config(path: Path | str) -> str:
         return Path(path).expanduser().read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: cannot be read: not a text file") from None
+    except FileNotFoundError:
+        remedy = "fetch it to this machine first" if ":/" in str(path) else "No such file or directory"
+        raise ConfigError(f"{path}: cannot be read: {remedy}") from None
     except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME of nobody
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
 

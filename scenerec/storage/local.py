@@ -52,7 +52,8 @@ class LocalStorage(Storage):
         """Keys of the files below a folder, and their bytes. Raises OSError for a folder that may not be read."""
 
         def note(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError | NotADirectoryError):  # there is none, or not any more
+            # The folder was deleted meanwhile, or lies below a file: neither is there.
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise error
 
         for folder, _, names in os.walk(base, onerror=note):

@@ -61,6 +61,13 @@ def test_ranges_are_slices(tmp_path_factory: pytest.TempPathFactory, content: by
     assert storage.get_range("object", start, length) == content[start : start + length]
 
 
+def test_nothing_lies_below_a_file(storage: LocalStorage) -> None:
+    storage.put("notes.txt", b"")
+    assert list(LocalStorage(storage.root / "notes.txt/checkpoints").list()) == []
+    with pytest.raises(StorageError, match="is no folder"):
+        list(LocalStorage(storage.root / "notes.txt").list())
+
+
 def test_listing_is_ordered_by_key_and_begins_with_the_prefix(storage: LocalStorage) -> None:
     keys = ["a-b", "a/b", "a/c/d", "ab", "b", "a.b"]
     for key in keys:

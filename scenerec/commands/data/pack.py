@@ -111,7 +111,7 @@ def pack(
     """
     use_store_environment()
     request = PackRequest(
-        source=Path(options.location("SOURCE", str(source))),
+        source=options.local_path("SOURCE", source),
         destination=options.location("DEST", dest),
         layout=layout,
         split=split_of(split) or split,
