@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set holds
 _ENDPOINT = re.compile(rb"<Endpoint>([^<]+)</Endpoint>")  # of a bucket in another region
+_PLAIN_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_PROFILE")
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
@@ -39,6 +40,10 @@ def connect() -> "S3Client":
     from botocore.config import Config
 
     variable, url = endpoint_variable()
+    for name in (variable, *_PLAIN_VARIABLES):
+        value = os.environ.get(name, "")
+        if value != value.strip() or not (value.isascii() and value.isprintable()):  # it may be a secret
+            raise StorageError(f"{name}: has spaces or line breaks around it, or letters of no such name: set it anew")
     if url:
         _check_endpoint(variable, url)
     session = boto3.session.Session()
@@ -66,8 +71,6 @@ def _of_other_stores() -> "Config":
 def _check_endpoint(variable: str, url: str) -> None:
     """Raises StorageError for what would fail later, or reach another place than meant."""
     wrong = f"{variable}={url!r}: "
-    if url != url.strip():
-        raise StorageError(f"{wrong}has spaces or line breaks around it: set it without them")
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname

@@ -54,7 +54,9 @@ def explain(where: str, error: BaseException) -> tuple[StorageError, bool]:
         case boto.SSLError():
             return StorageError(f"{place}: no safe connection ({_tls_reason(error)})"), False
         case boto.ProxyConnectionError():
-            return StorageError(f"{place}: the proxy does not answer: are HTTPS_PROXY and NO_PROXY right?"), True
+            return StorageError(
+                f"{place}: the proxy does not answer: are HTTP_PROXY, HTTPS_PROXY and NO_PROXY right?"
+            ), True
         case boto.EndpointConnectionError() | boto.ConnectTimeoutError() | boto.ConnectionClosedError():
             remedy = f"is the store up, and {variable} right?"
             return StorageError(f"{where}: cannot reach {value or 'Amazon S3'}: {remedy}"), True
@@ -112,6 +114,8 @@ def _tls_reason(error: Exception) -> str:
     text = str(error)
     if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
         return "the port speaks no TLS: http:// instead of https:// ?"
+    if "No such file" in text:
+        return "AWS_CA_BUNDLE names a file that is not there"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not trusted: AWS_CA_BUNDLE names a file with the authority's"
     return first_line(error)

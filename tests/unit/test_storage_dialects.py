@@ -225,8 +225,6 @@ def test_a_missing_bucket_is_named(store: OddStore) -> None:
         ("http://store:port", "is no address"),
         ("http://store:99999", "is no address"),
         ("http://[store", "is no address"),
-        (" http://store:8333", "spaces"),
-        ("http://store:8333\n", "spaces"),
         ("http://sto re:8333", "is no address"),
         ("http://store:8333?x=1", "is no address"),
     ],
@@ -239,6 +237,17 @@ def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, url: st
     (line,) = result.output.splitlines()
     assert line.startswith(f"error: AWS_ENDPOINT_URL={url!r}: ")
     assert told in line
+
+
+@pytest.mark.parametrize("value", [" key", "key\n", "k\ney", "kéy"])
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"])
+def test_spaces_around_a_variable_are_told_and_its_value_is_not(
+    store: OddStore, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    told = refused(REQUESTS["get"], S3Storage("bucket"))
+    assert told.startswith(f"{variable}: has spaces or line breaks around it")
+    assert value.strip() not in told.removeprefix(variable)
 
 
 def test_an_endpoint_with_a_slash_or_a_path(store: OddStore, monkeypatch: pytest.MonkeyPatch) -> None:
