@@ -1,14 +1,39 @@
 """The content of an image that was named on the command line: a file, or what is at an address."""
 
+import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from scenerec.commands import options
 from scenerec.errors import DataError, first_line, system_reason
 
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
 _TIMEOUT_S = 30  # of the connection, and of each read
 _PATIENCE_S = 300  # of the whole
 _CHUNK_BYTES = 1 << 16
+
+
+def named_images(images: Iterable[str]) -> Iterator[str]:
+    """Yields what was named; in place of a folder the images in it, in order of name.
+
+    A folder that may not be read is yielded itself, so that who reads it is told why.
+    """
+    for image in images:
+        image = options.location("IMAGE", image) if image.startswith("~") else image
+        if is_url(image) or not os.path.isdir(image):  # noqa: PTH112 - Path's raises where it may not look
+            yield image
+        else:
+            yield from _images_below(image)
+
+
+def _images_below(folder: str) -> list[str]:
+    from scenerec.data.picture import SUFFIXES  # it imports numpy and Pillow
+
+    closed: list[str] = []
+    walk = os.walk(folder, onerror=lambda error: closed.append(str(error.filename)))
+    paths = [Path(below) / name for below, _, names in walk for name in names]
+    return [str(path) for path in sorted([*map(Path, closed), *(p for p in paths if p.suffix.lower() in SUFFIXES)])]
 
 
 def is_url(image: str) -> bool:

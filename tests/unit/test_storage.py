@@ -2,8 +2,7 @@ import os
 import pickle
 import resource
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,8 @@ from hypothesis import strategies as st
 from scenerec.config.location import expand_location
 from scenerec.errors import NotFoundError, StorageError
 from scenerec.storage import LocalStorage, ObjectInfo, S3Storage, Storage, open_storage, read_json, split_url
+from scenerec.storage.writable import check_writable
+from tests.unprivileged import unprivileged
 from tests.web import Answer, WebServer
 
 
@@ -124,34 +125,12 @@ def test_a_folder_that_may_not_be_read_is_no_empty_one(storage: LocalStorage, tm
             "/closed": lambda: list(LocalStorage(tmp_path / "root/closed").list()),
             "/closed/object": lambda: storage.size("closed/object"),
             "/closed/other": lambda: storage.put("closed/other", b""),
+            "/closed/results": lambda: check_writable(str(tmp_path / "root/closed/results")),
             "/closed/new/other": lambda: storage.put_if("closed/new/other", b"", None),
         }
         for where, request in requests.items():
             with pytest.raises(StorageError, match=f"^{tmp_path}/root{where}.*: Permission denied$"):
                 request()
-
-
-@contextmanager
-def unprivileged(folder: Path) -> Iterator[None]:
-    """As a user who owns what is below `folder`, where the tests run as root, to whom everything is permitted."""
-    if os.geteuid():
-        yield
-        return
-    below = [folder, *folder.rglob("*")]
-    for path in below:
-        os.chown(path, 65534, 65534)
-    parents = {path: path.stat().st_mode for path in folder.parents if path.stat().st_mode & 0o055 != 0o055}
-    for path, mode in parents.items():
-        path.chmod(mode | 0o055)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        for path, mode in parents.items():
-            path.chmod(mode)
-        for path in below:
-            path.chmod(0o755)
 
 
 def test_a_disk_that_is_full_leaves_the_old_object_and_nothing_else(storage: LocalStorage, tmp_path: Path) -> None:
