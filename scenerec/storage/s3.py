@@ -96,6 +96,10 @@ class S3Storage(Storage):
         """Writes by S3's conditional requests. Raises StorageError at a store that lacks them, before it writes."""
         from botocore.exceptions import ClientError
 
+        if version == "":
+            raise StorageError(
+                f"{self.url}/{key}: the store tells no version (ETag) of it: it cannot be changed safely"
+            )
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         self._ask(key, self._check_conditions)
 

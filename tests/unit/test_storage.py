@@ -123,13 +123,14 @@ def test_a_folder_that_may_not_be_read_is_no_empty_one(storage: LocalStorage, tm
         requests = {
             "": lambda: list(storage.list()),
             "/closed": lambda: list(LocalStorage(tmp_path / "root/closed").list()),
+            "/closed/": lambda: list(LocalStorage(tmp_path / "root/closed").folders()),
             "/closed/object": lambda: storage.size("closed/object"),
             "/closed/other": lambda: storage.put("closed/other", b""),
             "/closed/results": lambda: check_writable(str(tmp_path / "root/closed/results")),
             "/closed/new/other": lambda: storage.put_if("closed/new/other", b"", None),
         }
         for where, request in requests.items():
-            with pytest.raises(StorageError, match=f"^{tmp_path}/root{where}.*: Permission denied$"):
+            with pytest.raises(StorageError, match=f"^{tmp_path}/root{where.rstrip('/')}.*: Permission denied$"):
                 request()
 
 
@@ -335,3 +336,6 @@ def test_a_short_body_never_passes_for_the_object(store: S3Storage, web: WebServ
 def test_an_object_without_a_version_can_be_read(store: S3Storage, web: WebServer) -> None:
     web.serve("/bucket/object", CONTENT)
     assert store.get("object") == store.get_range("object", 0, len(CONTENT)) == CONTENT
+    _, version = store.get_versioned("object") or (b"", None)
+    with pytest.raises(StorageError, match=r"tells no version \(ETag\)"):
+        store.put_if("object", b"new", version)
