@@ -239,6 +239,13 @@ def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, url: st
     assert told in line
 
 
+def test_a_password_in_the_address_is_not_told(store: OddStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.url.replace("://", "://me:hidden@"))
+    told = refused(REQUESTS["get"], S3Storage("bucket"))
+    assert told.startswith("AWS_ENDPOINT_URL: holds a name or a password")
+    assert "hidden" not in told
+
+
 @pytest.mark.parametrize("value", [" key", "key\n", "k\ney", "kéy"])
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"])
 def test_spaces_around_a_variable_are_told_and_its_value_is_not(
