@@ -64,9 +64,9 @@ class LocalStorage(Storage):
 
     @override
     def folders(self) -> Iterator[str]:
-        if self.root.is_dir():
-            with _named_errors(str(self.root)):
-                yield from sorted(path.name for path in self.root.iterdir() if path.is_dir())
+        with _named_errors(self.root):
+            names = sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
+        yield from names
 
     @override
     def get(self, key: str) -> bytes:
