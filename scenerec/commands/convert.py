@@ -12,7 +12,8 @@ from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.errors import ConfigError, StorageError
 from scenerec.models.weights.conversion import Conversion
 from scenerec.models.weights.conversion import convert as convert_weights
-from scenerec.models.weights.files import file_format, is_there
+from scenerec.models.weights.files import is_there
+from scenerec.models.weights.formats import SUFFIXES, file_format, written_format
 
 app = typer.Typer()
 
@@ -29,7 +30,7 @@ def convert(
         typer.Argument(
             metavar="SOURCE",
             help="A run's folder (its best checkpoint), a checkpoint, a SavedModel that this command wrote, or a "
-            ".safetensors, .pth, .pt, .pth.tar or .keras file; a path or s3://.",
+            f"{SUFFIXES} file; a path or s3://.",
         ),
     ],
     dest: Annotated[
@@ -92,9 +93,9 @@ def convert(
 
 
 def _destination_format(dest: str, to: str | None) -> str:
-    kind = file_format(dest)
-    if kind and to:
+    if to and (kind := file_format(dest)):
         raise ConfigError(f"--to {to}: this is a folder, but DEST ends as a {kind} file: {dest}")
+    kind = written_format(dest)
     if kind is None and to is None:
         raise ConfigError(
             f"DEST {dest}: must end in .safetensors, .pth or .keras, or be a folder: add --to savedmodel or checkpoint"
@@ -111,6 +112,7 @@ def _show(done: Conversion) -> None:
     for what, value in (
         ("source", f"{done.source} ({done.source_format})"),
         ("network", f"{done.arch}, {done.classes} classes, {done.image_size} px"),
+        ("removed", ", ".join(f"`{prefix}` before the keys" for prefix in done.removed)),
         ("left out", _few(done.left_out)),
         ("drawn", _few(done.drawn)),
         ("written", f"{done.destination} ({done.destination_format}): {done.tensors} tensors, {done.size_bytes} bytes"),

@@ -114,6 +114,8 @@ class ModelConfig(Frozen):
     """`none` (random, by optimize.seed); a published name such as IMAGENET1K_V2, DEFAULT or places365 (`scenerec models
     show ARCH` lists them); the URL of a .safetensors, .pth or .keras file, which may end in #sha256=DIGITS; or path or
     s3:// of such a file, of a SavedModel, a checkpoint or a run. The head is replaced where the classes differ."""
+    weights_ema: bool = False
+    """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
     freeze: Freeze = "none"
     """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
     modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
@@ -128,6 +130,13 @@ class ModelConfig(Frozen):
             return find_weights(others.data["arch"], weights).name
         except ModelError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _averages_are_of_a_file(self) -> "ModelConfig":
+        if self.weights_ema and is_name(self.weights):
+            what = "there are no weights" if self.weights == "none" else f"{self.weights} has no averages beside it"
+            raise ValueError(f"weights_ema: {what}: name a file, a checkpoint or a run in weights, or leave it out")
+        return self
 
 
 class OptimizeConfig(Frozen):

@@ -10,7 +10,8 @@ from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
 from scenerec.models import zoo
-from scenerec.models.weights.files import file_format, read_weights
+from scenerec.models.weights.files import read_weights
+from scenerec.models.weights.formats import file_format
 from scenerec.storage import open_storage, split_url
 
 
@@ -146,6 +147,10 @@ def _from_weight_file(url: str, stated: Stated) -> Source:
     if arch is None:
         raise ConfigError(f"{url}: does not tell its architecture: name it, such as --arch resnet50")
     entry = zoo.architecture(arch)
+    if f"{entry.head}.weight" not in weights.state:  # a prefix stands before it, or it is not there
+        from scenerec.models.torch_outline import state_shapes
+
+        weights = weights.for_network(state_shapes(arch, classes=1), url)
     head = weights.state.get(f"{entry.head}.weight")
     if head is None:
         raise ModelError(f"{url}: the weights do not fit {arch}: {entry.head}.weight is missing")

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 from scenerec.errors import ModelError, NotFoundError
 from scenerec.models.weights.download import DownloadError, download
-from scenerec.models.weights.files import file_format
+from scenerec.models.weights.formats import SUFFIXES, file_format
 from scenerec.models.weights.published import PublishedWeights
 from scenerec.storage import LocalStorage, open_storage
 
@@ -52,7 +52,7 @@ def file_of_url(url: str) -> RemoteFile:
     address, fragment = urldefrag(url)
     name = PurePosixPath(unquote(urlsplit(address).path)).name
     if file_format(name) is None:
-        raise ModelError(f"model.weights: {address}: must end in the name of a .safetensors, .pth, .pt or .keras file")
+        raise ModelError(f"model.weights: {address}: must end in the name of a {SUFFIXES} file")
     digits = fragment.removeprefix("sha256=").lower()
     if fragment and not (fragment.startswith("sha256=") and _DIGITS.fullmatch(digits)):
         raise ModelError(f"model.weights: {url}: #{fragment} is no checksum such as #sha256=11ad3fa6")
