@@ -76,7 +76,12 @@ def _names_a_type(part: str | int) -> bool:
     """Whether it is no field: where a value may be of several types, pydantic adds the type that it tried."""
     if isinstance(part, int):
         return False
-    is_model = any(model.__name__ == part for model in Frozen.__subclasses__())
-    return (
-        is_model or part == "int" or part.startswith("constrained-") or "[" in part
-    )  # function-after[...], tuple[...]
+    return part in ("int", "str", "float") or part in _models() or part.startswith("constrained-") or "[" in part
+
+
+def _models() -> dict[str, type[BaseModel]]:
+    """All models by name."""
+    found: list[type[BaseModel]] = [Frozen]
+    for model in found:
+        found.extend(model.__subclasses__())
+    return {model.__name__: model for model in found}

@@ -4,13 +4,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from scenerec.config.block import Block
 from scenerec.config.location import Location
-from scenerec.frozen import Frozen
 
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
-class JobConfig(Frozen):
+class JobConfig(Block):
     """A job: base of the whole of a file that is submitted. A subclass says its kind by a Literal."""
 
     command: ClassVar[str] = "scenerec submit"

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from scenerec.config import space
+from scenerec.config.block import Block
 from scenerec.config.job import JobConfig, RunName
 from scenerec.config.space import Parameter, Point
 from scenerec.config.train import Fraction, TrainConfig, TrainingConfig
-from scenerec.frozen import Frozen, first_problem
+from scenerec.frozen import first_problem
 
 Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", "latency_ms"]
 
@@ -19,6 +20,7 @@ STATIC = frozenset({"parameters", "gflops", "latency_ms"})
 """Objectives that a network has before it has learned anything."""
 
 _TRIES = 200
+_IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be expected
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
 _NOT_SEARCHED = ("scale.", "checkpoint.", "data.train", "data.val", "data.lanes", "data.decode_processes")
@@ -38,7 +40,7 @@ def _alone(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class SchedulerConfig(Frozen):
+class SchedulerConfig(Block):
     """Which trials go on. A name alone, such as `scheduler: asha`, takes the defaults."""
 
     kind: Literal["none", "asha", "hyperband", "median", "pbt"] = "asha"
@@ -57,7 +59,7 @@ class SchedulerConfig(Frozen):
     """`pbt`: share of the population that is replaced by copies of as many at the top."""
 
 
-class BudgetConfig(Frozen):
+class BudgetConfig(Block):
     """What a trial's first rungs save."""
 
     by: Literal["epochs", "resolution", "data"] = "epochs"
@@ -73,7 +75,7 @@ class BudgetConfig(Frozen):
         return self
 
 
-class RetrainConfig(Frozen):
+class RetrainConfig(Block):
     """What becomes of the best config."""
 
     epochs: int | None = Field(None, ge=1)
@@ -203,10 +205,16 @@ def _check_values(config: TuneConfig) -> None:
     """Every value must be possible somewhere in the space: one that never is was a mistake, found before any cost."""
     base = config.base_values
     for field, parameter in config.search.items():
-        for value in parameter.samples:
+        met: dict[str, Any] = {}  # by what a trial makes of it: 0.1 and 1e-1 are one value, as DEFAULT and its name are
+        midst = () if parameter.values is not None else (parameter.at(_IN_THE_MIDST),)
+        for value in (*parameter.samples, *midst):
             point = {**_conditions(config.search, field), field: value}
             reason = _refusal(config, point)
             if reason is None:
+                trial = config.trial_config(point, "trial", config.output).model_dump_json()
+                if parameter.choice is not None and trial in met:
+                    raise ValueError(f"search.{field}: {met[trial]!r} and {value!r} are the same: leave one out")
+                met[trial] = value
                 _check_retrain(config, point)
                 continue
             rng = random.Random(f"{config.seed}/{field}")

@@ -32,6 +32,7 @@ class Architecture:
         min_image_size: smallest side in pixels that it takes.
         fixed_image_size: it takes images of `image_size` only.
         gflops_224: as `gflops`, for an image of 224 px; None where that is `image_size`.
+        batch_norm: it has BatchNorm, whose statistics are those of a worker's images.
     """
 
     name: str
@@ -42,14 +43,15 @@ class Architecture:
     min_image_size: int = 1
     fixed_image_size: bool = False
     gflops_224: float | None = None
+    batch_norm: bool = True
 
 
 _TABLE = (
-    Architecture("alexnet", "classifier.6", 61_100_840, 224, 0.714, 63),
-    Architecture("convnext_base", "classifier.2", 88_591_464, 224, 15.355, 32),
-    Architecture("convnext_large", "classifier.2", 197_767_336, 224, 34.361, 32),
-    Architecture("convnext_small", "classifier.2", 50_223_688, 224, 8.684, 32),
-    Architecture("convnext_tiny", "classifier.2", 28_589_128, 224, 4.456, 32),
+    Architecture("alexnet", "classifier.6", 61_100_840, 224, 0.714, 63, batch_norm=False),
+    Architecture("convnext_base", "classifier.2", 88_591_464, 224, 15.355, 32, batch_norm=False),
+    Architecture("convnext_large", "classifier.2", 197_767_336, 224, 34.361, 32, batch_norm=False),
+    Architecture("convnext_small", "classifier.2", 50_223_688, 224, 8.684, 32, batch_norm=False),
+    Architecture("convnext_tiny", "classifier.2", 28_589_128, 224, 4.456, 32, batch_norm=False),
     Architecture("densenet121", "classifier", 7_978_856, 224, 2.834, 29),
     Architecture("densenet161", "classifier", 28_681_000, 224, 7.728, 29),
     Architecture("densenet169", "classifier", 14_149_480, 224, 3.36, 29),
@@ -102,27 +104,27 @@ _TABLE = (
     Architecture("shufflenet_v2_x1_0", "fc", 2_278_604, 224, 0.145),
     Architecture("shufflenet_v2_x1_5", "fc", 3_503_624, 224, 0.296),
     Architecture("shufflenet_v2_x2_0", "fc", 7_393_996, 224, 0.583),
-    Architecture("squeezenet1_0", "classifier.1", 1_248_424, 224, 0.819, 21),
-    Architecture("squeezenet1_1", "classifier.1", 1_235_496, 224, 0.349, 17),
-    Architecture("swin_b", "head", 87_768_224, 224, 15.431, 4),
-    Architecture("swin_s", "head", 49_606_258, 224, 8.741, 4),
-    Architecture("swin_t", "head", 28_288_354, 224, 4.491, 4),
-    Architecture("swin_v2_b", "head", 87_930_848, 256, 20.325, 4, gflops_224=17.048),
-    Architecture("swin_v2_s", "head", 49_737_442, 256, 11.546, 4, gflops_224=9.695),
-    Architecture("swin_v2_t", "head", 28_351_570, 256, 5.94, 4, gflops_224=4.938),
-    Architecture("vgg11", "classifier.6", 132_863_336, 224, 7.609, 32),
+    Architecture("squeezenet1_0", "classifier.1", 1_248_424, 224, 0.819, 21, batch_norm=False),
+    Architecture("squeezenet1_1", "classifier.1", 1_235_496, 224, 0.349, 17, batch_norm=False),
+    Architecture("swin_b", "head", 87_768_224, 224, 15.431, 4, batch_norm=False),
+    Architecture("swin_s", "head", 49_606_258, 224, 8.741, 4, batch_norm=False),
+    Architecture("swin_t", "head", 28_288_354, 224, 4.491, 4, batch_norm=False),
+    Architecture("swin_v2_b", "head", 87_930_848, 256, 20.325, 4, gflops_224=17.048, batch_norm=False),
+    Architecture("swin_v2_s", "head", 49_737_442, 256, 11.546, 4, gflops_224=9.695, batch_norm=False),
+    Architecture("swin_v2_t", "head", 28_351_570, 256, 5.94, 4, gflops_224=4.938, batch_norm=False),
+    Architecture("vgg11", "classifier.6", 132_863_336, 224, 7.609, 32, batch_norm=False),
     Architecture("vgg11_bn", "classifier.6", 132_868_840, 224, 7.609, 32),
-    Architecture("vgg13", "classifier.6", 133_047_848, 224, 11.308, 32),
+    Architecture("vgg13", "classifier.6", 133_047_848, 224, 11.308, 32, batch_norm=False),
     Architecture("vgg13_bn", "classifier.6", 133_053_736, 224, 11.308, 32),
-    Architecture("vgg16", "classifier.6", 138_357_544, 224, 15.47, 32),
+    Architecture("vgg16", "classifier.6", 138_357_544, 224, 15.47, 32, batch_norm=False),
     Architecture("vgg16_bn", "classifier.6", 138_365_992, 224, 15.47, 32),
-    Architecture("vgg19", "classifier.6", 143_667_240, 224, 19.632, 32),
+    Architecture("vgg19", "classifier.6", 143_667_240, 224, 19.632, 32, batch_norm=False),
     Architecture("vgg19_bn", "classifier.6", 143_678_248, 224, 19.632, 32),
-    Architecture("vit_b_16", "heads.head", 86_567_656, 224, 17.564, 224, True),
-    Architecture("vit_b_32", "heads.head", 88_224_232, 224, 4.409, 224, True),
-    Architecture("vit_h_14", "heads.head", 632_045_800, 224, 167.295, 224, True),
-    Architecture("vit_l_16", "heads.head", 304_326_632, 224, 61.555, 224, True),
-    Architecture("vit_l_32", "heads.head", 306_535_400, 224, 15.378, 224, True),
+    Architecture("vit_b_16", "heads.head", 86_567_656, 224, 17.564, 224, True, batch_norm=False),
+    Architecture("vit_b_32", "heads.head", 88_224_232, 224, 4.409, 224, True, batch_norm=False),
+    Architecture("vit_h_14", "heads.head", 632_045_800, 224, 167.295, 224, True, batch_norm=False),
+    Architecture("vit_l_16", "heads.head", 304_326_632, 224, 61.555, 224, True, batch_norm=False),
+    Architecture("vit_l_32", "heads.head", 306_535_400, 224, 15.378, 224, True, batch_norm=False),
     Architecture("wide_resnet101_2", "fc", 126_886_696, 224, 22.753),
     Architecture("wide_resnet50_2", "fc", 68_883_240, 224, 11.398),
 )

@@ -138,6 +138,11 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
         raise PlanError(
             f"data.val: its classes are not those of data.train ({what}): pack both from the same class list"
         )
+    if config.data.train == config.data.val or train.fingerprint == val.fingerprint:
+        raise PlanError(
+            f"data.val: {config.data.val} is the training set itself, which tells nothing of pictures that the network "
+            "has not seen: pack other pictures for it"
+        )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
     if empty:
         remedy = "add some, or remove the class and pack again"
