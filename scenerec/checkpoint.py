@@ -8,22 +8,25 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ScenerecError
-from scenerec.json_object import JsonObject
+from scenerec.frozen import first_problem
+from scenerec.json_object import JsonObject, parse_object, require_keys
 from scenerec.storage import Storage
 
 Tensors = dict[str, np.ndarray]
 
 STATE_FILE = "state.json"
 BEST_FILE = "best.json"
+_MODEL_FILE, _OPTIMIZER_FILE, _AVERAGES_FILE = "model.safetensors", "optimizer.safetensors", "ema.safetensors"
 
 
 @dataclass
@@ -70,6 +73,12 @@ class RunState:
     """Class names in order of class index; empty in checkpoints that are older than the field."""
 
 
+_STATE_KEYS = (
+    *(each.name for each in fields(RunState) if each.default is MISSING),
+    *("updates", "loss_scale", "good_steps", "files"),
+)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A place to resume from."""
@@ -90,9 +99,9 @@ def save_checkpoint(storage: Storage, checkpoint: Checkpoint) -> str:
     name = checkpoint_name(checkpoint.run.global_step)
     learner = checkpoint.learner
     slots = {f"{slot}/{key}": array for slot, tensors in learner.optimizer.items() for key, array in tensors.items()}
-    files = {"model.safetensors": learner.model, "optimizer.safetensors": slots}
+    files = {_MODEL_FILE: learner.model, _OPTIMIZER_FILE: slots}
     if learner.ema:
-        files["ema.safetensors"] = learner.ema
+        files[_AVERAGES_FILE] = learner.ema
     contents = {file: save_tensors(_contiguous(tensors)) for file, tensors in files.items()}
     for file, content in contents.items():
         storage.put(f"{name}/{file}", content)
@@ -119,7 +128,7 @@ def list_checkpoints(storage: Storage) -> list[str]:
 
 def read_run_state(storage: Storage, name: str) -> RunState:
     """A checkpoint's run state, without its arrays. Raises CheckpointError, StorageError."""
-    return _run_state(_read_state(storage, name))
+    return _run_state(_read_state(storage, name), f"{storage.url}/{name}")
 
 
 def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
@@ -136,24 +145,27 @@ def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
             tensors[file] = load_tensors(content)
         except SafetensorError as error:
             raise CheckpointError(f"{storage.url}/{name}/{file}: {error}") from None
+    require_keys(tensors, f"{storage.url}/{name}", (_MODEL_FILE, _OPTIMIZER_FILE))
     optimizer: dict[str, Tensors] = {}
-    for slot_and_key, array in tensors["optimizer.safetensors"].items():
+    for slot_and_key, array in tensors[_OPTIMIZER_FILE].items():
         slot, _, key = slot_and_key.partition("/")
         optimizer.setdefault(slot, {})[key] = array
     learner = LearnerState(
-        model=tensors["model.safetensors"],
+        model=tensors[_MODEL_FILE],
         optimizer=optimizer,
-        ema=tensors.get("ema.safetensors", {}),
+        ema=tensors.get(_AVERAGES_FILE, {}),
         updates=state["updates"],
         loss_scale=state["loss_scale"],
         good_steps=state["good_steps"],
     )
-    return Checkpoint(_run_state(state), learner)
+    return Checkpoint(_run_state(state, f"{storage.url}/{name}"), learner)
 
 
 def best_checkpoint(storage: Storage) -> str | None:
     """Name of the best checkpoint, None where none is named yet. Raises StorageError."""
-    return str(json.loads(storage.get(BEST_FILE))["checkpoint"]) if storage.size(BEST_FILE) is not None else None
+    if storage.size(BEST_FILE) is None:
+        return None
+    return str(parse_object(storage.get(BEST_FILE), f"{storage.url}/{BEST_FILE}", ["checkpoint"])["checkpoint"])
 
 
 def prune_checkpoints(storage: Storage, keep: int) -> list[str]:
@@ -229,16 +241,18 @@ def _contiguous(tensors: Tensors) -> Tensors:
 
 
 def _read_state(storage: Storage, name: str) -> JsonObject:
-    try:
-        state = json.loads(storage.get(f"{name}/{STATE_FILE}"))
-    except ValueError:
-        raise CheckpointError(f"{storage.url}/{name}/{STATE_FILE}: is not JSON") from None
-    if not isinstance(state, dict) or state.get("version") != 1:
-        raise CheckpointError(f"{storage.url}/{name}/{STATE_FILE}: not a checkpoint of this version of scenerec")
+    where = f"{storage.url}/{name}/{STATE_FILE}"
+    state = parse_object(storage.get(f"{name}/{STATE_FILE}"), where)
+    if state.get("version") != 1:
+        raise CheckpointError(f"{where}: not a checkpoint of this version of scenerec")
+    require_keys(state, where, _STATE_KEYS)
     return state
 
 
-def _run_state(state: JsonObject) -> RunState:
+def _run_state(state: JsonObject, where: str) -> RunState:
     known = {name: state[name] for name in RunState.__dataclass_fields__ if name in state}
-    history = [EpochMetrics.model_validate(epoch) for epoch in state["history"]]
+    try:
+        history = [EpochMetrics.model_validate(epoch) for epoch in state["history"]]
+    except ValidationError as error:
+        raise CheckpointError(f"{where}/{STATE_FILE}: history: {first_problem(error)}") from None
     return RunState(**{**known, "history": history, "labels": tuple(state.get("labels", ()))})

@@ -55,8 +55,10 @@ def parse_json(model: type[Model], content: bytes | str, where: str, error: type
 
 
 def _describe(problem: Any) -> Problem:
-    field = tuple(part for part in problem["loc"] if not _names_a_type(part))
     kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
+    loc = problem["loc"]
+    unknown = loc[-1:] if kind == "extra_forbidden" else ()  # whatever a user has called it
+    field = (*(part for part in loc[: len(loc) - len(unknown)] if not _names_a_type(part)), *unknown)
     if kind == "value_error":
         key, colon, rest = message.partition(": ")
         if colon and all(part.isidentifier() for part in key.split(".")):

@@ -1,6 +1,7 @@
-"""A few minutes of fuzzing: damaged pictures, alone and by HTTP, and what the OpenAPI document allows and forbids.
+"""Some minutes of fuzzing: odd weight files and YAML, damaged pictures, alone and by HTTP, and the OpenAPI document.
 
-python -m tests.fuzz [--seed SEED] [--images COUNT] [--posts COUNT] [--bodies COUNT] [--schema-s SECONDS]
+python -m tests.fuzz [--seed SEED] [--weights COUNT] [--yaml COUNT] [--images COUNT] [--posts COUNT] [--bodies COUNT]
+                     [--schema-s SECONDS]
 
 Also: make fuzz. Prints what was tried and what came out; ends with 1 where something should not have come out. Another
 seed tries other inputs.
@@ -15,17 +16,28 @@ from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
 from tests.image_fuzz import Outcome, fuzz_images
 from tests.schema_fuzz import fuzz_schema
 from tests.tiny_server import tiny_server
+from tests.weight_fuzz import fuzz_weights
+from tests.yaml_fuzz import fuzz_yaml
 
 
 def main() -> int:
     """The exit status."""
-    parser = argparse.ArgumentParser(description="Fuzzes the decoder and the server.")
+    parser = argparse.ArgumentParser(description="Fuzzes what reads weights, configs and pictures, and the server.")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--weights", type=int, default=4000, help="odd files each of torch and safetensors")
+    parser.add_argument("--keras", type=int, default=100, help="odd files of Keras, of which each takes a second")
+    parser.add_argument("--yaml", type=int, default=10_000, help="odd configs")
     parser.add_argument("--images", type=int, default=20_000, help="damaged pictures for the decoder")
     parser.add_argument("--posts", type=int, default=3000, help="damaged pictures for the server")
     parser.add_argument("--bodies", type=int, default=10_000, help="damaged forms, JSON and tensors for the server")
     parser.add_argument("--schema-s", type=int, default=90, help="seconds of schemathesis")
     given = parser.parse_args()
+    weights = fuzz_weights(given.weights, given.seed, ("torch", "safetensors"))
+    _tell("odd weight files", weights)
+    keras = fuzz_weights(given.keras, given.seed, ("keras",))
+    _tell("odd weight files of Keras", keras)
+    configs = fuzz_yaml(given.yaml, given.seed)
+    _tell("odd configs", configs)
     images = fuzz_images(given.images, given.seed)
     _tell("damaged pictures, decoder", images)
     with tempfile.TemporaryDirectory() as folder, tiny_server(Path(folder)) as address:
@@ -38,7 +50,8 @@ def main() -> int:
         if not schema.passed:
             print(schema.report)
         print(f"afterwards the server says of a blue picture: {first_class(address, 'blue')}")
-    return 0 if schema.passed and not (images.wrong or posts.wrong or bodies.wrong) else 1
+    is_wrong = any(found.wrong for found in (weights, keras, configs, images, posts, bodies))
+    return 0 if schema.passed and not is_wrong else 1
 
 
 def _tell(what: str, found: Outcome) -> None:

@@ -10,6 +10,7 @@ from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.errors import ConfigError, StorageError
+from scenerec.models.neutral import shown_key
 from scenerec.models.weights.conversion import Conversion
 from scenerec.models.weights.conversion import convert as convert_weights
 from scenerec.models.weights.files import is_there
@@ -112,7 +113,7 @@ def _show(done: Conversion) -> None:
     for what, value in (
         ("source", f"{done.source} ({done.source_format})"),
         ("network", f"{done.arch}, {done.classes} classes, {done.image_size} px"),
-        ("removed", ", ".join(f"`{prefix}` before the keys" for prefix in done.removed)),
+        ("removed", ", ".join(f"`{shown_key(prefix)}` before the keys" for prefix in done.removed)),
         ("left out", _few(done.left_out)),
         ("drawn", _few(done.drawn)),
         ("written", f"{done.destination} ({done.destination_format}): {done.tensors} tensors, {done.size_bytes} bytes"),
@@ -123,4 +124,4 @@ def _show(done: Conversion) -> None:
 
 def _few(keys: tuple[str, ...]) -> str:
     more = f" and {len(keys) - _SHOWN} more (--json lists them)" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more
+    return ", ".join(map(shown_key, keys[:_SHOWN])) + more

@@ -40,14 +40,27 @@ class _LineError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values alone."""
+    """Plain values alone, of a bounded depth."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    @override
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _LineError(self.peek_event().start_mark.line + 1, "is nested too deeply")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     @override
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Makes a value. Raises a _LineError where PyYAML lets through what int(), float() or its own tags meet."""
         try:
             return super().construct_object(node, deep)
-        except (yaml.YAMLError, RecursionError, _LineError):
+        except (yaml.YAMLError, _LineError):
             raise
         except Exception:
             kind = node.tag.rpartition(":")[2]
@@ -94,10 +107,15 @@ def read_text(path: Path | str) -> str:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"{path}: cannot be read: it is larger than {_MOST_BYTES >> 20} MB: not a file of settings")
+    return decode(content, str(path))
+
+
+def decode(content: bytes, name: str) -> str:
+    """The text of a file called `name`. Raises ConfigError."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: cannot be read: not a text file in UTF-8") from None
+        raise ConfigError(f"{name}: cannot be read: not a text file in UTF-8") from None
 
 
 def load_value(text: str) -> Any:
@@ -144,8 +162,6 @@ def _load(text: str) -> tuple[Any, dict[Field, int]]:
         mark = getattr(error, "problem_mark", None)
         reason = f"is not YAML: {getattr(error, 'problem', None) or first_line(error)}"
         raise (_LineError(mark.line + 1, reason) if mark else ValueError(reason)) from None
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
 
 
 class _Walk:
@@ -164,8 +180,6 @@ class _Walk:
             if known is None:
                 raise _LineError(line, f"{_dotted(field)}: leads back into itself by an alias")
             return known
-        if len(field) > _DEEPEST:
-            raise _LineError(line, "is nested too deeply")
         self._values[id(node)] = None
         values = 1 + sum(self.visit(child, path) for child, path in self._children(node, field))
         if values > _MOST_VALUES:
@@ -181,7 +195,7 @@ class _Walk:
         children: dict[str, tuple[yaml.Node, Field]] = {}
         for key, value in node.value:
             line = _line(key)
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or not key.value.isprintable():
                 raise _LineError(line, f"{_dotted(field)}: a key must be a word")
             path = (*field, key.value)
             if key.value in children:

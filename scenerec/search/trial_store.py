@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.tune import TuneConfig
+from scenerec.config.yaml_text import decode
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import parse_json
-from scenerec.json_object import JsonObject
+from scenerec.json_object import JsonObject, parse_object
 from scenerec.search.levels import trial_name
 from scenerec.search.trial import Trial
 from scenerec.storage import Storage, open_storage
@@ -52,7 +53,7 @@ class SearchFolder:
         key = f"trials/{trial_name(number)}/{_FAILURE_FILE}"
         if self.storage.size(key) is None:
             return None
-        failure = json.loads(self.storage.get(key))
+        failure = parse_object(self.storage.get(key), f"{self.url}/{key}", ["session", "reason"])
         return failure["reason"] if failure["session"] == session else None
 
     def write_config(self, config: TuneConfig) -> None:
@@ -62,7 +63,7 @@ class SearchFolder:
     def read_config(self) -> TuneConfig:
         """config.yaml. Raises CheckpointError where the folder is no search's, ConfigError, StorageError."""
         try:
-            text = self.storage.get("config.yaml").decode()
+            text = decode(self.storage.get("config.yaml"), f"{self.url}/config.yaml")
         except NotFoundError:
             raise CheckpointError(
                 f"{self.url}: has no config.yaml, so it is no search's folder: name one such as s3://scenes/runs/NAME"
@@ -91,7 +92,9 @@ class SearchFolder:
 
     def read_result(self) -> JsonObject | None:
         """result.json, None while the search is not over."""
-        return json.loads(self.storage.get(RESULT_FILE)) if self.storage.size(RESULT_FILE) is not None else None
+        if self.storage.size(RESULT_FILE) is None:
+            return None
+        return parse_object(self.storage.get(RESULT_FILE), f"{self.url}/{RESULT_FILE}")
 
     def clear(self) -> None:
         """Deletes the search's files, its trials' included."""

@@ -46,8 +46,8 @@ def download(url: str, target: Path) -> None:
 
 def _transfer(url: str, target: Path) -> None:
     with _open(url) as response:
-        length = response.headers.get("Content-Length")
-        total_bytes = int(length) if length else None
+        length = response.headers.get("Content-Length", "")
+        total_bytes = int(length) if length.isdecimal() else None
         with _file(target) as write, _bar(url, total_bytes) as advance:
             received_bytes = 0
             while chunk := _read(response):

@@ -4,22 +4,21 @@ Files of a framework are left to its own module, which is imported only when one
 """
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
 from scenerec import __version__
 from scenerec.checkpoint import STATE_FILE, best_checkpoint, list_checkpoints
-from scenerec.errors import CheckpointError, ModelError, NotFoundError, StorageError
+from scenerec.errors import CheckpointError, ModelError, NotFoundError, StorageError, first_line
+from scenerec.json_object import JsonObject, parse_object, require_keys
 from scenerec.models import zoo
-from scenerec.models.neutral import State, StateError
+from scenerec.models.neutral import State, StateError, shown_key
 from scenerec.models.weights import safetensors_weights
 from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_content
 from scenerec.models.weights.names import clash, current_name, likely_prefixes, wrappers
@@ -58,7 +57,7 @@ class WeightFile:
         """
         prefixes = likely_prefixes(self.state, expected)
         if len(prefixes) > 1:
-            several = " and ".join(prefix or "no prefix" for prefix in prefixes[:3])
+            several = " and ".join(shown_key(prefix) if prefix else "no prefix" for prefix in prefixes[:3])
             raise StateError(f"{where}: there are several networks in it, at {several}: save one of them alone")
         prefix = prefixes[0] if prefixes else ""
         state = {key.removeprefix(prefix): array for key, array in self.state.items()}
@@ -143,21 +142,24 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
         return len(content)
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         path = Path(folder) / split_url(url)[1]
-        if kind == "torch":
-            from scenerec.models.weights import torch_weights
+        try:
+            if kind == "torch":
+                from scenerec.models.weights import torch_weights
 
-            torch_weights.write(path, state, arch, classes)
-        else:
-            from scenerec.models.weights import tf_weights
+                torch_weights.write(path, state, arch, classes)
+            else:
+                from scenerec.models.weights import tf_weights
 
-            tf_weights.write(path, kind, state, arch, classes, image_size)
+                tf_weights.write(path, kind, state, arch, classes, image_size)
+        except (OSError, RuntimeError) as error:  # torch says of a full disk that its writer failed
+            raise StorageError(f"{path}: {first_line(error)} (TMPDIR names another place for it)") from None
         return _upload(path, url)
 
 
 def head_classes(state: Mapping[str, np.ndarray], arch: str) -> int | None:
     """Number of classes, the first axis of the head's weight; None where the state has no head of `arch`."""
     weight = state.get(f"{zoo.architecture(arch).head}.weight")
-    return None if weight is None or not weight.ndim else int(weight.shape[0])
+    return None if weight is None or not weight.ndim or not weight.size else int(weight.shape[0])
 
 
 def _folder_format(url: str) -> str:
@@ -195,19 +197,18 @@ def _read_checkpoint(url: str, averaged: bool) -> WeightFile:
     return replace(weights, format="checkpoint")
 
 
-def _read_state_file(storage: Storage) -> dict[str, Any]:
+def _read_state_file(storage: Storage) -> JsonObject:
     if storage.size(STATE_FILE) is None:
         return {"files": {}}
-    try:
-        state = json.loads(storage.get(STATE_FILE))
-    except ValueError:
-        state = None
-    if not isinstance(state, dict) or state.get("version") != 1 or not isinstance(state.get("files"), dict):
-        raise CheckpointError(f"{storage.url}/{STATE_FILE}: not a checkpoint of this version of scenerec")
+    where = f"{storage.url}/{STATE_FILE}"
+    state = parse_object(storage.get(STATE_FILE), where, ["version"])
+    if state["version"] != 1:
+        raise CheckpointError(f"{where}: not a checkpoint of this version of scenerec")
+    require_keys(state, where, ["files"])
     return state
 
 
-def _read_checkpoint_file(storage: Storage, file: str, run: dict[str, Any]) -> WeightFile:
+def _read_checkpoint_file(storage: Storage, file: str, run: JsonObject) -> WeightFile:
     url = f"{storage.url}/{file}"
     with _local_copy(url) as path:
         if file in run["files"]:
@@ -244,10 +245,13 @@ def _weight_file(
     """Finite floating-point tensors of any width, under torch's names of any time."""
     names = {key: current_name(key) for key in tensors}
     if twice := clash(names):
-        raise ModelError(f"{url}: {twice[0]} and {twice[1]} are the same tensor of a network: save one of them alone")
+        keys = " and ".join(map(shown_key, twice))
+        raise ModelError(f"{url}: {keys} are the same tensor of a network: save one of them alone")
     named = {names[key]: array.astype(np.float32, copy=False) for key, array in tensors.items()}
-    if odd := next((key for key, array in named.items() if not np.isfinite(array).all()), None):
-        raise ModelError(f"{url}: {odd} holds values that are no finite float32 numbers: take weights from before that")
+    odd = next((key for key, array in named.items() if not np.isfinite(array).all()), None)
+    if odd is not None:
+        what = "holds values that are no finite float32 numbers: take weights from before that"
+        raise ModelError(f"{url}: {shown_key(odd)} {what}")
     left_out = tuple(key for key in named if key.startswith(_AUXILIARY_HEADS))
     state = {key: array for key, array in named.items() if key not in left_out}
     known = arch if arch in zoo.ARCHITECTURES else None

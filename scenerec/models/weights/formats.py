@@ -59,7 +59,7 @@ def foreign_content(path: Path) -> str | None:
             return "is a compressed archive: unpack it first"
         if head.startswith(b"GGUF"):
             return "is a GGUF file: save the network's state_dict(), or its safetensors"
-        if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(file):
+        if head.startswith(b"PK\x03\x04") and not _has_end(file):
             return f"is cut off: its end is missing after {size_bytes} bytes: download or copy it again"
     return None
 
@@ -77,11 +77,19 @@ def other_format(path: Path) -> str | None:
     return None
 
 
+def _has_end(file: io.BufferedReader) -> bool:
+    """Whether a zip archive's directory, which stands at its end, is there, be it damaged."""
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:
+        return True
+
+
 def _zip_format(file: io.BufferedReader) -> str | None:
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
+    except Exception:  # damaged bytes can break zipfile anywhere
         return None
     if "config.json" in names and any(name.endswith(".weights.h5") for name in names):
         return "a .keras file"

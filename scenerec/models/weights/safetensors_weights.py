@@ -8,6 +8,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from scenerec.errors import ModelError, first_line
+from scenerec.models.neutral import shown_key
 from scenerec.models.weights.formats import other_format
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -31,7 +32,7 @@ def read(path: Path, url: str) -> tuple[dict[str, np.ndarray], Mapping[str, str]
             )
             if odd is not None:
                 reason = "which has no exact float32 without its scales: save bfloat16 or float32"
-                raise ModelError(f"{url}: {odd} is {_name(kinds[odd])}, {reason}")
+                raise ModelError(f"{url}: {shown_key(odd)} is {_name(kinds[odd])}, {reason}")
             tensors = {key: file.get_tensor(key) for key, kind in kinds.items() if kind in _FLOATS}
             return tensors, file.metadata() or {}
     except ModelError:

@@ -12,7 +12,7 @@ import torch
 
 from scenerec.errors import ModelError
 from scenerec.models import torch_model
-from scenerec.models.neutral import State
+from scenerec.models.neutral import State, shown_key
 from scenerec.models.weights.formats import other_format
 
 # Under what a training script may have saved the weights, beside its optimizer and its epoch.
@@ -21,7 +21,6 @@ _WRAPPERS = (
     *("model_weights", "net_state_dict", "network_state_dict", "state"),
 )
 _AVERAGED_WRAPPERS = ("model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema")
-_SHOWN_KEY = 80
 
 
 class _Beside:
@@ -94,7 +93,7 @@ def _load(path: Path, url: str) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
     except pickle.UnpicklingError as error:
         if needed := re.search(r"GLOBAL (\S+)", str(error)):
-            what = f"it needs {needed.group(1)[:_SHOWN_KEY]!a}, and pickle can run any code".replace("'", "")
+            what = f"it needs {shown_key(needed.group(1))}, and pickle can run any code"
             raise ModelError(
                 f"{url}: cannot be loaded safely ({what}): save the network's state_dict() alone, and name that file"
             ) from None
@@ -127,12 +126,12 @@ def _floating(state_dict: Mapping[Any, Any], url: str) -> dict[str, np.ndarray]:
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             continue
         if problem := _problem(value):
-            raise ModelError(f"{url}: {_shown(key)} is {problem}")
+            raise ModelError(f"{url}: {shown_key(key)} is {problem}")
         if value.is_floating_point():
             try:
                 tensors[key] = value.detach().float().contiguous().numpy()
             except Exception as error:  # a damaged file's tensors may be of any kind
-                raise ModelError(f"{url}: {_shown(key)} cannot be read ({type(error).__name__})") from None
+                raise ModelError(f"{url}: {shown_key(key)} cannot be read ({type(error).__name__})") from None
     return tensors
 
 
@@ -152,12 +151,8 @@ def _problem(tensor: torch.Tensor) -> str | None:
     return None
 
 
-def _shown(key: object) -> str:
-    return str(key).encode("unicode_escape").decode()[:_SHOWN_KEY]
-
-
 def _description(loaded: Any) -> str:
     if isinstance(loaded, Mapping):
-        keys = [_shown(key) for key in list(loaded)[:5]]
+        keys = [shown_key(key) for key in list(loaded)[:5]]
         return f"its keys are {', '.join(keys)}{', ...' if len(loaded) > len(keys) else ''}" if keys else "it is empty"
     return f"it is of type {type(loaded).__name__}"
