@@ -88,24 +88,17 @@ class ClusterClient:
 
     def jobs(self) -> list[Job]:
         """Lists all jobs that scenerec submitted, the newest first."""
-        details = self._request("GET", "/api/jobs/")
+        details = self.request("GET", "/api/jobs/")
         ours = [Job.parse(each) for each in details if each["submission_id"] and "scenerec" in (each["metadata"] or {})]
         return sorted(ours, key=lambda job: job.started_s, reverse=True)
 
-    def find(self, job_or_name: str) -> Job:
-        """Returns the job of this id, else the newest job of the run of this name."""
-        jobs = self.jobs()
-        for job in [job for job in jobs if job.id == job_or_name] or [job for job in jobs if job.name == job_or_name]:
-            return job
-        raise ClusterError(f"{job_or_name}: no job or run of this name on {self.address.url}; see `scenerec list`")
-
     def job(self, job_id: str) -> Job:
         """Returns the job as it is now."""
-        return Job.parse(self._request("GET", f"/api/jobs/{job_id}"))
+        return Job.parse(self.request("GET", f"/api/jobs/{job_id}"))
 
     def logs(self, job_id: str) -> str:
         """Returns all that the job has printed so far."""
-        return self._request("GET", f"/api/jobs/{job_id}/logs")["logs"]
+        return self.request("GET", f"/api/jobs/{job_id}/logs")["logs"]
 
     def follow(self, job_id: str) -> Iterator[str]:
         """Yields the lines of the job's log, without their ends, from the first on, until the job has ended."""
@@ -130,13 +123,30 @@ class ClusterClient:
 
     def stop(self, job_id: str, timeout_s: float = 30.0) -> Job:
         """Asks the job to end, waits until it has, and returns it."""
-        self._request("POST", f"/api/jobs/{job_id}/stop")
+        self.request("POST", f"/api/jobs/{job_id}/stop")
         deadline = time.monotonic() + timeout_s
         while not (job := self.job(job_id)).ended:
             if time.monotonic() > deadline:
                 raise ClusterError(f"{job_id}: has not ended within {timeout_s:g} s of being asked to; ask again")
             time.sleep(0.3)
         return job
+
+    def request(self, method: str, path: str) -> Any:
+        """Returns the JSON that the dashboard answers. Ray's client asks in the same way, and takes long to import."""
+        try:
+            response = requests.request(
+                method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(error) from None
+        if response.status_code in (401, 403):
+            raise self._refused()
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        if response.ok and is_json:
+            return response.json()
+        if is_json or not response.text.lstrip().startswith("<"):  # a page comes from something else
+            raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
+        raise ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
 
     def _stream(self, job_id: str, skip: int) -> Iterator[str]:
         """Lines of the log after the first `skip`, for as long as the stream holds and says something."""
@@ -173,27 +183,10 @@ class ClusterClient:
 
     def _get(self, path: str) -> Any:
         """Returns the data of an answer of the dashboard's own API."""
-        answer = self._request("GET", path)
+        answer = self.request("GET", path)
         if not isinstance(answer, dict) or "data" not in answer:
             raise ClusterError(f"{self.address.url}: is no Ray dashboard (no data for {path})")
         return answer["data"]
-
-    def _request(self, method: str, path: str) -> Any:
-        """Returns the JSON that the dashboard answers. Ray's client asks in the same way, and takes long to import."""
-        try:
-            response = requests.request(
-                method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
-            )
-        except requests.RequestException as error:
-            raise self._unreachable(error) from None
-        if response.status_code in (401, 403):
-            raise self._refused()
-        is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        if response.ok and is_json:
-            return response.json()
-        if is_json or not response.text.lstrip().startswith("<"):  # a page comes from something else
-            raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
-        raise ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
 
     def _ask(self, request: Callable[["JobSubmissionClient"], Result]) -> Result:
         from ray.exceptions import AuthenticationError

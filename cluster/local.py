@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cluster import loopback, server
 from cluster.ray_node import RayNode
-from cluster.state import ClusterState, cluster_home, load_state, locked, save_state
+from cluster.serve_proxy import CERTIFICATE, KEY
+from cluster.state import ClusterState, NodeOptions, cluster_home, load_state, locked, save_state
 from cluster.store import Store
 from scenerec.errors import ClusterError
 
@@ -30,6 +31,8 @@ class LocalCluster:
     """Address of the embedded S3 server; None where the cluster uses the user's own store."""
     environment: dict[str, str] = field(repr=False)
     """Variables by which a program reaches node and store. They hold secrets."""
+    options: NodeOptions = field(default_factory=NodeOptions)
+    """What the node was started with."""
 
 
 def start(
@@ -37,7 +40,7 @@ def start(
     cpus: int | None = None,
     gpus: int | None = None,
     buckets: tuple[str, ...] = ("scenes",),
-    object_store_mb: int = 300,
+    object_store_mb: int | None = None,
     with_store: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> LocalCluster:
@@ -48,8 +51,9 @@ def start(
         cpus: CPU cores that the node offers, by default those of the machine.
         gpus: GPUs that the node offers, by default those of the machine.
         buckets: buckets that must exist in the embedded store.
-        object_store_mb: size of Ray's shared memory.
-        with_store: whether to run the embedded store; else workers use the AWS variables of this process.
+        object_store_mb: size of Ray's shared memory, by default 300 MB.
+        with_store: whether to run the embedded store; else workers use the AWS variables of this process. A node that
+            is up without it stays so.
         say: is told what happens.
 
     Raises:
@@ -60,6 +64,8 @@ def start(
         _make_temp_folder(home)
         state = load_state(home) or ClusterState()
         store = _store(home, state)
+        if "store" not in state.services and server.is_up(_ray_node(home, state), state):
+            with_store = False
         if with_store and not server.is_up(store, state):
             # The workers know the store by its address, which changes.
             server.end(_ray_node(home, state), state)
@@ -68,10 +74,17 @@ def start(
             state = server.launch(store, home, state.without_service("ray"))
         elif not with_store and not server.is_up(store, state):
             state = state.without_service("store")
-        ray_node = _ray_node(home, state, cpus, gpus, object_store_mb)
+        ray_node = _ray_node(home, state, cpus, gpus)
         if not server.is_up(ray_node, state):
             server.end(ray_node, state)
             say("starting Ray")
+            options = NodeOptions(
+                object_store_mb=object_store_mb or NodeOptions().object_store_mb,
+                tls_certificate=os.environ.get(CERTIFICATE) or None,
+                tls_key=os.environ.get(KEY) or None,
+            )
+            state = state.model_copy(update={"options": options})
+            ray_node = _ray_node(home, state, cpus, gpus)
             state = server.launch(ray_node, home, state)
         if with_store:
             server.await_ready(store, home, state)
@@ -129,11 +142,12 @@ def _ray_node(
     state: ClusterState,
     cpus: int | None = None,
     gpus: int | None = None,
-    object_store_mb: int = 300,
 ) -> RayNode:
     service = state.services.get("store")
     store_environment = _store(home, state).client_environment(service.ports) if service else {}
-    return RayNode(_temp_folder(home) / "ray", state.token, store_environment, cpus, gpus, object_store_mb)
+    return RayNode(
+        _temp_folder(home) / "ray", state.token, store_environment, cpus, gpus, state.options.object_store_mb
+    )
 
 
 def _describe(home: Path, state: ClusterState) -> LocalCluster:
@@ -146,6 +160,7 @@ def _describe(home: Path, state: ClusterState) -> LocalCluster:
         ray_address=f"127.0.0.1:{ports['gcs']}",
         store_url=_store(home, state).url(store.ports) if store else None,
         environment={**ray_node.client_environment(), **ray_node.store_environment, **loopback.no_proxy()},
+        options=state.options,
     )
 
 

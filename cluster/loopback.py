@@ -1,11 +1,14 @@
 """Servers of this machine: free ports for them, and requests to them."""
 
+import errno
 import http.client
 import os
 import random
 import socket
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+
+import psutil
 
 # Below the ranges from which Linux (32768 up) and macOS (49152 up) take the ports of outgoing connections:
 # a port found free stays free until the server that it is for has started.
@@ -24,6 +27,19 @@ def free_ports(names: tuple[str, ...]) -> dict[str, int]:
         return ports
 
 
+def why_taken(host: str, port: int) -> str | None:
+    """Says why no server can listen at a port of this machine, such as which program does; None where one can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not count
+        try:
+            candidate.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"{_listener(port)} listens there already"
+            return f"{host} cannot be listened on: {error.strerror}"
+    return None
+
+
 def get(url: str, headers: dict[str, str] | None = None) -> bytes | None:
     """Fetches the body at an address of this machine, past any proxy of the environment; None without an answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -40,6 +56,15 @@ def no_proxy() -> dict[str, str]:
     missing = [host for host in ("127.0.0.1", "localhost") if host not in hosts.split(",")]
     value = ",".join([*([hosts] if hosts else []), *missing])
     return {"NO_PROXY": value, "no_proxy": value}
+
+
+def _listener(port: int) -> str:
+    """The program that listens at a port, by name and process id; of other users' the system does not say it."""
+    with suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return "a program of another user"
 
 
 def _bind(candidate: socket.socket, port: int) -> bool:

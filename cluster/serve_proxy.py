@@ -133,7 +133,7 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
     Args:
         config: haproxy.cfg.
         folder: holds the files of `error_files`.
-        certificate: PEM of the certificate and its key: the HTTP endpoint then speaks TLS alone.
+        certificate: PEM of the certificate and its key: the endpoints of HTTP and gRPC then speak TLS alone.
     """
     endpoint = re.search(rf"^{_ENDPOINT}\n(?:.*\n)*?[ \t]+bind (\S*):\d+", config, re.MULTILINE)
     host = endpoint[1] if endpoint else "*"
@@ -142,14 +142,13 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
         section = line.strip() if line and not line[0].isspace() else section
         indent, word, argument = re.fullmatch(r"(\s*)(\S*)\s*(.*)", line).groups()  # type: ignore[union-attr]
         if word == "bind" and section == _ENDPOINT:
-            tls = f" ssl crt {certificate} alpn h2,http/1.1" if certificate else ""
-            lines += [f"{line}{tls}", f"{indent}option http-buffer-request"]
+            lines += [f"{line}{_tls(certificate, 'h2,http/1.1')}", f"{indent}option http-buffer-request"]
             lines += [f"{indent}{setting}" for setting in _ENDPOINT_SETTINGS]
             lines += [f"{indent}timeout http-request {_REQUEST_TIMEOUT_S}s"]
             lines += [f"{indent}errorfile 408 {_error_file(folder, 408)}"]  # Ray has none of its own
         elif word == "bind" and section == _GRPC_ENDPOINT:
             wait = f"http-request wait-for-body time {_REQUEST_TIMEOUT_S}s if {{ path {_GRPC_INFER} }}"
-            lines += [line, f"{indent}{wait}"]
+            lines += [f"{line}{_tls(certificate, 'h2')}", f"{indent}{wait}"]
         elif word == "server" and section.startswith(_REPLICAS) and "backup" not in argument.split():
             name, backend = argument.split()[0], section.removeprefix("backend ")
             lines += [f"{indent}use-server {name} if {{ srv_conn({backend}/{name}) eq 0 }}", line]
@@ -196,6 +195,11 @@ def check_certificate(certificate: Path, key: Path) -> None:
     except OSError as error:  # ssl's errors are such too
         reason = error.strerror or error
         raise ClusterError(f"{certificate}, {key}: not a certificate and its key in PEM: {reason}") from None
+
+
+def _tls(certificate: Path | None, protocols: str) -> str:
+    """What makes a `bind` speak TLS, with these protocols of HTTP; nothing without a certificate."""
+    return f" ssl crt {certificate} alpn {protocols}" if certificate else ""
 
 
 def _certificate(folder: Path) -> Path | None:

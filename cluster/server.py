@@ -44,7 +44,7 @@ def launch(server: Server, home: Path, state: ClusterState) -> ClusterState:
     ports = loopback.free_ports(server.port_names)
     command = server.command(ports)
     save_state(home, state)  # the id comes first: by it the process is found if we are killed before the next line
-    pid = spawn(command, server.environment(ports), _mark(server, state), log_path(server, home))
+    pid = spawn(command, server.environment(ports), state.mark(server.name), log_path(server, home))
     state = state.with_service(server.name, Service(pid=pid, ports=ports))
     save_state(home, state)
     return state
@@ -57,7 +57,7 @@ def await_ready(server: Server, home: Path, state: ClusterState, attempts: int =
     log where it does not answer then; the server is ended.
     """
     service = state.services[server.name]
-    mark = _mark(server, state)
+    mark = state.mark(server.name)
     if wait_until(lambda: server.is_ready(service.ports), lambda: is_running(service.pid, mark), _START_TIMEOUT_S):
         return state
     gave_up = not is_running(service.pid, mark)
@@ -73,13 +73,13 @@ def await_ready(server: Server, home: Path, state: ClusterState, attempts: int =
 def is_up(server: Server, state: ClusterState) -> bool:
     """Whether the recorded process is running and answers."""
     service = state.services.get(server.name)
-    return service is not None and is_running(service.pid, _mark(server, state)) and server.is_ready(service.ports)
+    return service is not None and is_running(service.pid, state.mark(server.name)) and server.is_ready(service.ports)
 
 
 def end(server: Server, state: ClusterState) -> int:
     """Ends the server and all that it started, also what is left of one that died; counts the processes."""
     service = state.services.get(server.name)
-    ended = terminate(service.pid if service else None, _mark(server, state), server.stop_patience_s)
+    ended = terminate(service.pid if service else None, state.mark(server.name), server.stop_patience_s)
     if service:
         server.clean_up(service.ports)
     return len(ended)
@@ -88,7 +88,3 @@ def end(server: Server, state: ClusterState) -> int:
 def log_path(server: Server, home: Path) -> Path:
     """Returns the file that the server's output goes to."""
     return home / "logs" / f"{server.name}.log"
-
-
-def _mark(server: Server, state: ClusterState) -> str:
-    return f"{state.id}-{server.name}"

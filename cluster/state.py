@@ -25,6 +25,17 @@ class Service(Frozen):
     """Ports that the server listens on, by name."""
 
 
+class NodeOptions(Frozen):
+    """What the Ray node was started with, and keeps until it ends."""
+
+    object_store_mb: int = 300
+    """Size of Ray's shared memory, in megabytes."""
+    tls_certificate: str | None = None
+    """The endpoint's certificate, a file in PEM."""
+    tls_key: str | None = None
+    """The certificate's key, a file in PEM."""
+
+
 class ClusterState(Frozen):
     """The content of cluster.json. It outlives the processes: the store keeps its credentials."""
 
@@ -38,6 +49,13 @@ class ClusterState(Frozen):
     """Password of the store's user."""
     services: dict[str, Service] = Field(default_factory=dict)
     """Servers that were started, by name: ray, store."""
+
+    options: NodeOptions = NodeOptions()
+    """What the Ray node was started with."""
+
+    def mark(self, service: str) -> str:
+        """Returns the mark of a service's processes."""
+        return f"{self.id}-{service}"
 
     def with_service(self, name: str, service: Service) -> "ClusterState":
         """Returns this state with one service more."""

@@ -10,12 +10,13 @@ import ray
 from jobs.log import ImageNotes, say
 from jobs.main import main
 from jobs.ray_tasks import run_tasks
-from scenerec.inference.evaluation.evaluator import Examiner, check_writable, evaluate
+from scenerec.inference.evaluation.evaluator import Examiner, evaluate
 from scenerec.inference.evaluation.predictions import Predictions, merge, shares
 from scenerec.inference.evaluation.report import write_outcome
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.job_log import Note
 from scenerec.json_object import JsonObject
+from scenerec.storage.writable import check_writable
 
 SHARES_PER_WORKER = 8
 """A worker that is slow, or lost, costs the others an eighth of its part."""

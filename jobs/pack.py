@@ -7,10 +7,11 @@ from pathlib import Path
 
 import ray
 
-from jobs.log import ImageNotes
+from jobs.log import ImageNotes, say
 from jobs.main import main
 from jobs.ray_tasks import Result, Task, run_tasks
 from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.job_log import Note
 from scenerec.json_object import JsonObject
 
 
@@ -18,7 +19,7 @@ def run_file(file: str) -> JsonObject:
     """Packs what the request in `file` asks for; returns what the result says of it. Raises ScenerecError."""
     request = PackRequest.model_validate_json(Path(file).read_bytes())
     ray.init(log_to_driver=False, logging_level="ERROR")
-    return asdict(pack(request, run_on_cluster, ImageNotes()))
+    return asdict(pack(request, run_on_cluster, ImageNotes(), lambda line: say(Note(line))))
 
 
 def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from math import inf
 
 from ray.tune import schedulers
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial as TuneTrial
+from typing_extensions import override
 
 from jobs.halving import HalvingScheduler
 from jobs.ray_private import recall_results
@@ -17,6 +20,20 @@ from scenerec.search.objectives import OBJECTIVES, towards_better
 from scenerec.search.trial import Trial
 
 TIME = "rung_time"
+
+
+class _Population(schedulers.PopulationBasedTraining):
+    """Population based training that leaves a trial alone at its end.
+
+    Ray's own gives changed settings to a trial that was among the worst at its last epoch, too: it ended with settings
+    that nothing was trained with.
+    """
+
+    @override
+    def on_trial_result(self, tune_controller: TuneController, trial: TuneTrial, result: JsonObject) -> str:
+        if result["is_last"]:
+            return schedulers.TrialScheduler.CONTINUE
+        return super().on_trial_result(tune_controller, trial, result)
 
 
 def make_scheduler(config: TuneConfig, earlier: list[Trial], at_once: int) -> schedulers.TrialScheduler:
@@ -87,7 +104,7 @@ def _pbt(config: TuneConfig) -> schedulers.TrialScheduler:
         point = space.perturb(config.search, base, settings["trial"]["point"], rng)
         return {**settings, "trial": {**settings["trial"], "point": point}}
 
-    return schedulers.PopulationBasedTraining(
+    return _Population(
         time_attr=TIME,
         perturbation_interval=config.scheduler.grace_epochs,
         quantile_fraction=config.scheduler.quantile,

@@ -19,14 +19,13 @@ from safetensors.numpy import save as save_tensors
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ScenerecError
 from scenerec.frozen import first_problem
-from scenerec.json_object import JsonObject, parse_object, require_keys
-from scenerec.storage import Storage
+from scenerec.json_object import JsonObject
+from scenerec.storage import Storage, read_json
 
 Tensors = dict[str, np.ndarray]
 
 STATE_FILE = "state.json"
 BEST_FILE = "best.json"
-_MODEL_FILE, _OPTIMIZER_FILE, _AVERAGES_FILE = "model.safetensors", "optimizer.safetensors", "ema.safetensors"
 
 
 @dataclass
@@ -99,9 +98,9 @@ def save_checkpoint(storage: Storage, checkpoint: Checkpoint) -> str:
     name = checkpoint_name(checkpoint.run.global_step)
     learner = checkpoint.learner
     slots = {f"{slot}/{key}": array for slot, tensors in learner.optimizer.items() for key, array in tensors.items()}
-    files = {_MODEL_FILE: learner.model, _OPTIMIZER_FILE: slots}
+    files = {"model.safetensors": learner.model, "optimizer.safetensors": slots}
     if learner.ema:
-        files[_AVERAGES_FILE] = learner.ema
+        files["ema.safetensors"] = learner.ema
     contents = {file: save_tensors(_contiguous(tensors)) for file, tensors in files.items()}
     for file, content in contents.items():
         storage.put(f"{name}/{file}", content)
@@ -145,15 +144,14 @@ def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
             tensors[file] = load_tensors(content)
         except SafetensorError as error:
             raise CheckpointError(f"{storage.url}/{name}/{file}: {error}") from None
-    require_keys(tensors, f"{storage.url}/{name}", (_MODEL_FILE, _OPTIMIZER_FILE))
     optimizer: dict[str, Tensors] = {}
-    for slot_and_key, array in tensors[_OPTIMIZER_FILE].items():
+    for slot_and_key, array in tensors["optimizer.safetensors"].items():
         slot, _, key = slot_and_key.partition("/")
         optimizer.setdefault(slot, {})[key] = array
     learner = LearnerState(
-        model=tensors[_MODEL_FILE],
+        model=tensors["model.safetensors"],
         optimizer=optimizer,
-        ema=tensors.get(_AVERAGES_FILE, {}),
+        ema=tensors.get("ema.safetensors", {}),
         updates=state["updates"],
         loss_scale=state["loss_scale"],
         good_steps=state["good_steps"],
@@ -163,9 +161,8 @@ def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
 
 def best_checkpoint(storage: Storage) -> str | None:
     """Name of the best checkpoint, None where none is named yet. Raises StorageError."""
-    if storage.size(BEST_FILE) is None:
-        return None
-    return str(parse_object(storage.get(BEST_FILE), f"{storage.url}/{BEST_FILE}", ["checkpoint"])["checkpoint"])
+    best = read_json(storage, BEST_FILE, "checkpoint")
+    return str(best["checkpoint"]) if best else None
 
 
 def prune_checkpoints(storage: Storage, keep: int) -> list[str]:
@@ -242,10 +239,14 @@ def _contiguous(tensors: Tensors) -> Tensors:
 
 def _read_state(storage: Storage, name: str) -> JsonObject:
     where = f"{storage.url}/{name}/{STATE_FILE}"
-    state = parse_object(storage.get(f"{name}/{STATE_FILE}"), where)
-    if state.get("version") != 1:
+    try:
+        state = json.loads(storage.get(f"{name}/{STATE_FILE}"))
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{where}: is not JSON: it is damaged") from None
+    if not isinstance(state, dict) or state.get("version") != 1:
         raise CheckpointError(f"{where}: not a checkpoint of this version of scenerec")
-    require_keys(state, where, _STATE_KEYS)
+    if lacking := next((key for key in _STATE_KEYS if key not in state), None):
+        raise CheckpointError(f"{where}: has no {lacking}: it is damaged")
     return state
 
 

@@ -1,13 +1,16 @@
 """The command line: a table of all commands. A command's module is imported when it runs or its help is asked for."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from scenerec import __version__
 from scenerec.commands.lazy import Entry, Group, lazy_commands
+from scenerec.commands.standard_streams import close_streams, complain, open_streams
 from scenerec.errors import ScenerecError
 
 COMMANDS: dict[str, Entry | Group] = {
@@ -15,10 +18,11 @@ COMMANDS: dict[str, Entry | Group] = {
         "submit", "Run a training job, or a search for a better one, on a cluster and follow it to its end."
     ),
     "status": Entry(
-        "status", "Show how a job is doing: its state and its newest epoch. Without a name: the newest job."
+        "status",
+        "Show how a job is doing: its state, its newest epoch, what came of it. Without a name: the newest run.",
     ),
     "logs": Entry("logs", "Show what a job has printed, without Ray's own lines."),
-    "list": Entry("list_jobs", "List the jobs of the cluster, the newest first."),
+    "list": Entry("list_jobs", "List the jobs of the cluster and the runs in the stores, the newest first."),
     "stop": Entry("stop", "End a job. Submitted again, its run goes on from the newest checkpoint."),
     "demo": Entry("demo", "From drawn scenes to an answered photograph, in both frameworks."),
     "validate": Entry(
@@ -126,22 +130,35 @@ _EXIT_CODES = (
 )
 
 
+_OF_TYPER = (typer.Exit, typer.Abort, TyperException)  # the normal end, and usage errors
+
+
 class _Commands(TyperGroup):
-    """Ends a command that meets a user's error with its lines and its exit code, never with a traceback."""
+    """Ends a command with its error's lines and its exit code, never with a traceback."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "commands": lazy_commands(COMMANDS)})
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta["words"] = list(args)  # as they were typed: parsing takes them apart
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except _OF_TYPER:
+            raise
         except ScenerecError as error:
             for line in str(error).splitlines():
-                print(f"error: {line}", file=sys.stderr)
+                complain(f"error: {line}")
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            complain("interrupted")
             raise typer.Exit(130) from None
+        except Exception as error:
+            from scenerec.commands.unforeseen import explain  # which few ever need
+
+            raise typer.Exit(explain(error, _command(ctx.meta["words"]), ctx.meta["words"])) from None
 
 
 app = typer.Typer(
@@ -165,9 +182,23 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Of an error that nobody has foreseen, show the traceback.")
+    ] = False,
 ) -> None: ...
+
+
+def _command(words: Sequence[str]) -> str:
+    """The name of the command that was typed: `submit`, `data pack`."""
+    named = [word for word in words if not word.startswith("-")]
+    return " ".join(named[: 2 if isinstance(COMMANDS.get(named[0]), Group) else 1])
 
 
 def main() -> None:
     """The console script `scenerec`."""
-    app()
+    open_streams()
+    try:
+        app()
+    finally:
+        if code := close_streams():
+            sys.exit(code)

@@ -87,3 +87,13 @@ def first_line(error: BaseException) -> str:
     """Returns the first line of a library's error, without its full stop; where it says nothing, its class's name."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def system_reason(error: BaseException) -> str:
+    """Returns the operating system's words, which lie below a library's error, where it has any; else `first_line`."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error)

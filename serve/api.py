@@ -15,7 +15,6 @@ from serve.errors import as_request_error
 from serve.http.asgi import Receive, Scope, Send
 from serve.http.health import Health
 from serve.http.openapi import openapi
-from serve.http.operation import Part
 from serve.http.request import ClientGoneError, HttpRequest
 from serve.http.response import HttpResponse
 from serve.http.route import HttpProtocol, Router
@@ -58,7 +57,7 @@ class Api:
             SceneProtocol(shelf, draw),
             Health(shelf),
             InferenceProtocol(shelf, draw),
-            Pages(self.openapi),
+            Pages(lambda names: openapi(self.protocols, names), shelf),
         )
         self._router = Router(route for protocol in self.protocols for route in protocol.routes())
         self._observe = observe
@@ -75,10 +74,6 @@ class Api:
             return
         with self._load:
             await self._serve(HttpRequest.from_scope(scope, receive), send)
-
-    def openapi(self) -> Part:
-        """The OpenAPI document of what is served now."""
-        return openapi(self.protocols, self.shelf.names())
 
     async def _serve(self, request: HttpRequest, send: Send) -> None:
         record = AccessRecord(request.id, request.method, request.path, trace=request.headers.get("traceparent", ""))
@@ -115,7 +110,7 @@ class Api:
         route = self._router.find(request)
         caller = None
         if not route.is_open:
-            caller = self.guard.identify(request.headers.get("authorization", ""), request.headers.get("x-api-key", ""))
+            caller = self.guard.identify(*request.credentials)
             record.caller = caller.name if caller else ""
         return await route.respond(request, Metered(self.shelf, self.guard, caller, record, self.limits))
 

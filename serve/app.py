@@ -98,7 +98,7 @@ def grpc_options(config: ServeConfig) -> gRPCOptions | None:
     """Where the cluster's gRPC endpoint listens, if it has one: its first application decides."""
     if config.http.grpc_port is None:
         return None
-    return gRPCOptions(port=config.http.grpc_port, grpc_servicer_functions=["serve.oip.grpc_service.add_to_server"])
+    return gRPCOptions(port=config.http.grpc_port, grpc_servicer_functions=["serve.oip.grpc_methods.add_to_server"])
 
 
 def _versioned(deployment: serve.Deployment, started_with: str = "") -> serve.Deployment:

@@ -28,7 +28,8 @@ from scenerec.frozen import Frozen
 from scenerec.job_log import Note
 from scenerec.json_object import JsonObject
 from serve.app import REPLICA, ROLLOUT, build, grpc_options, http_options, replicas_that_fit
-from serve.ray_private import free_resources_by_node, serve_details
+from serve.endpoint import await_answer, check_ports
+from serve.ray_private import LISTENING_RUNTIME_ENV, free_resources_by_node, serve_details
 
 _STATUS_TIMEOUT_S = 20
 _START_TIMEOUT_S = 180
@@ -54,7 +55,7 @@ def run_file(file: str) -> JsonObject:
     """Does what the order in `file` says; returns what the result says of it. Raises ClusterError."""
     order = Order.model_validate_json(Path(file).read_bytes())
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    ray.init(address="auto", runtime_env=LISTENING_RUNTIME_ENV, log_to_driver=False, logging_level="ERROR")
     return _ACTIONS[order.action](order)
 
 
@@ -105,11 +106,16 @@ def _run(config: ServeConfig, default_host: str) -> JsonObject:
     )
     serve.run_many([target], wait_for_applications_running=False)
     _await_running(config.name)
-    return {**_describe(config.name, _applications()[config.name]), **_endpoint()}
+    endpoint = _endpoint()
+    http, host = config.http.model_copy(update={"port": endpoint["http"]["port"]}), endpoint["http"]["host"]
+    await_answer(http, host, endpoint["grpc_port"], config.name, endpoint["tls"])
+    return {**_describe(config.name, _applications()[config.name]), **endpoint}
 
 
 def _start(config: ServeConfig, default_host: str) -> None:
     """Starts Ray Serve, with its proxies, where it does not run yet. Raises ClusterError."""
+    if serve_details() is None:
+        check_ports(config.http, config.http.host or default_host)
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
         try:

@@ -12,6 +12,8 @@ from scenerec.inference.predictors.photograph import PhotographError, TooManyPix
 RETRY_AFTER_S = 1
 """What a caller is told to wait for a busy server: it is idle again within a batch or two."""
 
+_LONGEST_QUOTE = 40
+
 STATUSES: Mapping[int, str] = {
     400: "The request cannot be understood, or an image of it does not decode.",
     401: "No API key, or one that the server does not know; only where it asks for keys.",
@@ -111,14 +113,19 @@ class NotServedError(RequestError):
     @classmethod
     def of_model(cls, model: str, known: list[str]) -> "NotServedError":
         """No model of this name is served."""
-        message = f"no model {model!r} is served here; there are: {', '.join(known)}"
+        message = f"no model {short(model)} is served here; there are: {', '.join(known)}"
         return cls(ErrorKind.UNKNOWN_MODEL, message)
 
     @classmethod
     def of_version(cls, model: str, number: str, known: list[str]) -> "NotServedError":
         """This version of a served model is not served."""
-        message = f"version {number!r} of {model} is not served; there are: {', '.join(known)}"
+        message = f"version {short(number)} of {model} is not served; there are: {', '.join(known)}"
         return cls(ErrorKind.UNKNOWN_VERSION, message)
+
+
+def short(text: str) -> str:
+    """What a caller sent, quoted and cut, for an error message."""
+    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…")
 
 
 def retry_later(kind: ErrorKind, message: str, after_s: int = RETRY_AFTER_S) -> RequestError:

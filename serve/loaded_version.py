@@ -13,6 +13,7 @@ from scenerec.inference.explain.cam import ActivationMapper, explains
 from scenerec.inference.predictors.classifier import Classifier
 from scenerec.inference.predictors.engine import Engine
 from scenerec.inference.predictors.golden import check_golden
+from serve.statistics import Statistics
 
 _WARM_UP_BATCHES = (1, 2)
 
@@ -54,6 +55,8 @@ class LoadedVersion:
     """What answers."""
     failures: int = 0
     """Requests that this version could not answer, though they were fine."""
+    statistics: Statistics = field(default_factory=Statistics)
+    """What it was asked in this process."""
     _mapper: ActivationMapper | None = field(default=None, repr=False)
     _mapper_lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -97,8 +100,8 @@ def load_version(model: str, number: str, bundle: Bundle, options: EngineOptions
 
     Raises BundleError where it does not load, or does not answer as it must.
     """
-    if bundle.info.format != "onnx":
-        raise BundleError(f"{bundle.url}: is of format {bundle.info.format}: only bundles of format onnx are served")
+    if not bundle.info.can_be_served:
+        raise BundleError(f"{bundle.url}: is of format {bundle.info.format}, which is not served")
     classifier = Classifier(bundle, options.threads, options.max_pixels, options.providers)
     check_golden(classifier.model, bundle)
     size = bundle.info.preprocessing.image_size

@@ -1,5 +1,6 @@
 """One request's way to the models: charged to its caller before, and noted afterwards."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,15 +29,21 @@ class Metered:
     ) -> tuple[LoadedVersion, list[Answer]]:
         """The answers of this version, or of one in its place, to JPEG, PNG or WebP files or to prepared images.
 
-        Prepared images are uint8 RGB [image_size, image_size, 3]. Charges the caller, and notes in the record who has
-        answered and how long it took. Raises RequestError for too many images, and for a caller that asks too often;
-        what Shelf.ask raises.
+        Prepared images are uint8 RGB [image_size, image_size, 3]. Charges the caller, and notes who has
+        answered and how long it took, in the record and in the version's statistics. Raises RequestError for too many
+        images, and for a caller that asks too often; what Shelf.ask raises.
         """
         record = self.record
         record.model, record.version, record.images = version.model, version.number, len(photographs)
         self.limits.check_images(len(photographs))
         self.guard.charge(self.caller, len(photographs))
-        version, answers = await self.shelf.ask(version, photographs, self.limits.timeout_s)
+        started = time.perf_counter()
+        try:
+            version, answers = await self.shelf.ask(version, photographs, self.limits.timeout_s)
+        except Exception:
+            version.statistics.add_failure(time.perf_counter() - started)
+            raise
+        version.statistics.add(answers, time.perf_counter() - started)
         record.version = version.number
         record.queued_s = max(answer.queued_s for answer in answers)
         record.prepared_s = sum(answer.prepared_s for answer in answers)

@@ -25,5 +25,6 @@ def pack_colours(folder: Path, classes: tuple[str, ...] = CLASSES) -> str:
             channel = 1 if label == 0 and index < WRONG else label
             pixels[:, :, channel] += rng.integers(10, 100, dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "images" / name / f"{index:02}.png")
-    pack(PackRequest(source=folder / "images", destination=str(folder / "packed"), options=PackOptions(shard_mb=0.012)))
-    return str(folder / "packed")
+    source, packed = folder / "images", str(folder / "packed")
+    pack(PackRequest(source=source, destination=packed, nested="path", options=PackOptions(shard_mb=0.012)))
+    return packed

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import requests
 from PIL import Image
 from typer.testing import CliRunner
 
 from cluster.local import LocalCluster
+from cluster.processes import members
+from cluster.state import load_state
 from scenerec.cli import app
 
 
@@ -69,3 +72,20 @@ def replica_pids(cluster: LocalCluster, application: str) -> list[int]:
     details = requests.get(f"{cluster.dashboard_url}/api/serve/applications/", headers=headers, timeout=20).json()
     replicas = details["applications"][application]["deployments"]["Replica"]["replicas"]
     return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
+
+
+def assert_loopback_only(cluster: LocalCluster, *process_names: str) -> None:
+    """No process of the cluster listens beyond the loopback, by the kernel's account; processes so named are there."""
+    state = load_state(cluster.home)
+    assert state
+    processes = [each for name, service in state.services.items() for each in members(service.pid, state.mark(name))]
+    listening = {
+        (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
+        for process in processes
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(listening) > 5
+    assert [each for each in listening if each[1] != "127.0.0.1"] == []
+    for name in process_names:
+        assert any(each.startswith(name) for each, _ in listening), listening

@@ -15,7 +15,8 @@ import grpc
 import uvicorn
 
 from serve.api import Api
-from serve.oip.grpc_service import GrpcInference, add_to_server
+from serve.oip.grpc_methods import add_to_server
+from serve.oip.grpc_service import GrpcInference
 from tests.tiny_shelf import make_tiny_shelf
 
 

@@ -107,6 +107,8 @@ class WebServer:
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
+                if self.command == "HEAD":
+                    return
                 if answer.drips_s is None:
                     self.wfile.write(answer.body[: answer.sent_bytes])
                 else:
@@ -115,7 +117,7 @@ class WebServer:
                         time.sleep(answer.drips_s)
                 self.close_connection |= answer.sent_bytes is not None
 
-            do_POST = do_GET  # noqa: N815 - http.server's name
+            do_POST = do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None: ...
 

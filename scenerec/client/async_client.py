@@ -10,6 +10,7 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
+    SEND_ERRORS,
     EndpointResponse,
     Exchange,
     NoResponse,
@@ -17,6 +18,7 @@ from scenerec.client.exchange import (
     PauseStep,
     SendStep,
     no_response,
+    settings_errors,
 )
 from scenerec.client.prediction import Prediction
 from scenerec.client.served import ServedModel
@@ -48,7 +50,8 @@ class AsyncClient:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._exchange = Exchange(url, api_key, timeout_s, retries)
-        self._http = httpx.AsyncClient(verify=tls or True, limits=CONNECTION_LIMITS)
+        with settings_errors():
+            self._http = httpx.AsyncClient(verify=tls or True, limits=CONNECTION_LIMITS)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -121,5 +124,5 @@ class AsyncClient:
             ):
                 content = await response.aread()
                 return EndpointResponse(response.status_code, response.headers, content)
-        except (httpx.RequestError, TimeoutError) as error:
+        except SEND_ERRORS as error:
             return no_response(error)

@@ -13,7 +13,7 @@ import httpx
 
 from scenerec.client.prediction import Guess, HeatMap, Prediction
 from scenerec.client.served import ServedModel, ServedVersion
-from scenerec.errors import DataError
+from scenerec.errors import DataError, system_reason
 
 Result = TypeVar("Result")
 
@@ -81,7 +81,7 @@ def decode(content: bytes) -> Any:
     """The JSON of an answer, None where it is none: what a proxy answers by itself is HTML, or text, or empty."""
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -90,8 +90,8 @@ def _content(image: Image) -> bytes:
         return image
     try:
         return image.read_bytes()
-    except OSError as error:
-        raise DataError(f"{image}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # the latter for a name with a NUL byte
+        raise DataError(f"{image}: cannot be read: {system_reason(error)}") from None
 
 
 def _multipart(images: Sequence[bytes]) -> tuple[str, bytes]:

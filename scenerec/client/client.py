@@ -10,6 +10,7 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
+    SEND_ERRORS,
     EndpointResponse,
     Exchange,
     NoResponse,
@@ -17,6 +18,7 @@ from scenerec.client.exchange import (
     PauseStep,
     SendStep,
     no_response,
+    settings_errors,
 )
 from scenerec.client.prediction import Prediction
 from scenerec.client.served import ServedModel
@@ -49,7 +51,8 @@ class Client:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._exchange = Exchange(url, api_key, timeout_s, retries)
-        self._http = httpx.Client(verify=tls or True, limits=CONNECTION_LIMITS)
+        with settings_errors():
+            self._http = httpx.Client(verify=tls or True, limits=CONNECTION_LIMITS)
 
     def __enter__(self) -> "Client":
         return self
@@ -125,5 +128,5 @@ class Client:
                     if time.monotonic() > deadline:
                         raise TimeoutError
                 return EndpointResponse(response.status_code, response.headers, bytes(content))
-        except (httpx.RequestError, TimeoutError) as error:
+        except SEND_ERRORS as error:
             return no_response(error)

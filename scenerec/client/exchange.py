@@ -6,7 +6,8 @@
 import random
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,7 +19,7 @@ from scenerec import __version__
 from scenerec.client.backoff import pause_s
 from scenerec.client.call import Call, decode
 from scenerec.client.errors import EndpointError, TimedOutError, UnreachableError, error_class
-from scenerec.errors import ConfigError
+from scenerec.errors import ConfigError, system_reason
 
 Result = TypeVar("Result")
 
@@ -81,15 +82,30 @@ Outcome = EndpointResponse | NoResponse | None
 """What came of a step: None of a pause."""
 
 
+SEND_ERRORS = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
+"""What ends an attempt: the deadline's TimeoutError, and all that httpx raises or lets through."""
+
+
+@contextmanager
+def settings_errors() -> Iterator[None]:
+    """Turns what httpx raises for proxies and certificates that the environment names into ConfigError."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        variables = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR"
+        reason = system_reason(error)
+        raise ConfigError(f"endpoint: a proxy or certificate of the environment ({variables}): {reason}") from None
+
+
 def no_response(error: Exception) -> NoResponse:
-    """The outcome of an attempt that ended in this error of httpx, or in the deadline's TimeoutError."""
+    """The outcome of an attempt that ended in this one of `SEND_ERRORS`."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-        return NoResponse(f"cannot be reached: {_reason(error)}")
+        return NoResponse(f"cannot be reached: {system_reason(error)}")
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return NoResponse("timed out", timed_out=True)
     if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
-        return NoResponse(f"the connection broke off: {_reason(error)}")
-    return NoResponse(_reason(error), may_pass=False)
+        return NoResponse(f"the connection broke off: {system_reason(error)}")
+    return NoResponse(system_reason(error), may_pass=False)
 
 
 @dataclass(frozen=True)
@@ -169,7 +185,7 @@ class Exchange:
     def _read(self, call: Call[Result], answer: EndpointResponse, request_id: str) -> Result:
         try:
             return call.read(answer.status, decode(answer.content))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             raise EndpointError(
                 f"{self.url}: answers what no scenerec endpoint would: {_quoted(answer.content)}",
                 status=answer.status,
@@ -218,16 +234,6 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
 
 def _may_pass(outcome: EndpointResponse | NoResponse) -> bool:
     return outcome.may_pass if isinstance(outcome, NoResponse) else outcome.status in _RETRIED_STATUSES
-
-
-def _reason(error: Exception) -> str:
-    """The operating system's words, where it has any: they are below httpx's and httpcore's errors."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error) or type(error).__name__
 
 
 def _quoted(content: bytes) -> str:

@@ -1,6 +1,7 @@
 """`scenerec bench`: how fast a bundle answers on this machine."""
 
 import csv
+import io
 import json
 import os
 from dataclasses import asdict, fields
@@ -11,6 +12,7 @@ import typer
 
 from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.results import result_file, write_result
 from scenerec.errors import BundleError
 from scenerec.inference.bundles.bundle import open_bundle
 
@@ -44,7 +46,7 @@ def bench(
     """
     from scenerec.inference.predictors.latency import measure  # onnxruntime, which the help does not need
 
-    output = options.new_file("--output", output)
+    output = result_file("--output", output)
     use_store_environment()
     opened = open_bundle(options.location("BUNDLE", bundle))
     if opened.info.format != "onnx":
@@ -71,7 +73,8 @@ def _print_row(timing: "Timing", first: bool) -> None:
 
 
 def _write_csv(path: Path, timings: "list[Timing]") -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(timings[0])])
-        writer.writeheader()
-        writer.writerows(asdict(timing) for timing in timings)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, [field.name for field in fields(timings[0])])
+    writer.writeheader()
+    writer.writerows(asdict(timing) for timing in timings)
+    write_result(path, table.getvalue())

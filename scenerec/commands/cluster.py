@@ -15,6 +15,7 @@ from cluster.client import Node
 from cluster.local import LocalCluster, store_bytes
 from scenerec.commands import options
 from scenerec.commands.connect import connect
+from scenerec.commands.results import result_folder
 from scenerec.errors import ClusterError
 from scenerec.json_object import JsonObject
 
@@ -32,7 +33,9 @@ def up(
     bucket: Annotated[
         list[str], _store(metavar="NAME", help="A bucket to create beside `scenes`. May be repeated.")
     ] = [],  # noqa: B006
-    object_store_mb: Annotated[int, _size(min=80, help="Shared memory of Ray, in MB.")] = 300,
+    object_store_mb: Annotated[
+        int | None, _size(min=80, help="Shared memory of Ray, in MB; 300 by default.", show_default=False)
+    ] = None,
     no_store: Annotated[bool, _store("--no-store", help="Use the store that the AWS variables name.")] = False,
     tls_certificate: Annotated[
         Path | None, _tls(metavar="FILE", help="PEM: what is served speaks TLS alone, by this certificate.")
@@ -42,12 +45,18 @@ def up(
 ) -> None:
     """Start the cluster; what is up already is left as it is.
 
+    An option that it is not up with is refused: end it first.
+
     It listens on 127.0.0.1 only. Everything lies in ~/.scenerec, or where SCENEREC_HOME says.
     """
     _use_certificate(tls_certificate, tls_key)
     variable = environment.users_store_variable()
-    if variable and not no_store:
+    if is_up := local.find():
+        _refuse_changes(is_up, cpus, gpus, object_store_mb, no_store)
+    elif variable and not no_store:
         typer.echo(f"{variable} is set: s3:// means that store, and no embedded one is started", err=True)
+    if bucket and not (is_up.store_url if is_up else not (no_store or variable)):
+        raise ClusterError(f"--bucket {bucket[0]}: this cluster has no store of its own: make it in yours")
     started = time.monotonic()
     cluster = local.start(
         cpus=cpus,
@@ -60,8 +69,6 @@ def up(
     nodes = connect(cluster.dashboard_url).nodes()
     _show(cluster, nodes, as_json)
     typer.echo(f"up after {time.monotonic() - started:.1f} s", err=True)
-    if cpus not in (None, nodes[0].cpus) or gpus not in (None, nodes[0].gpus):
-        typer.echo("it was up with another size already: `scenerec cluster down` first", err=True)
 
 
 @app.command(epilog="Example: scenerec cluster down --purge")
@@ -115,6 +122,7 @@ def serve_env(
 
     They count when Ray starts, on every node. The embedded cluster has them already.
     """
+    folder = Path(result_folder("--folder", str(folder)))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in serve_proxy.environment(folder, launcher=serve_proxy.write_launcher(folder)).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -126,9 +134,33 @@ def _use_certificate(certificate: Path | None, key: Path | None) -> None:
         return
     if certificate is None or key is None:
         raise ClusterError("--tls-certificate and --tls-key go together: give both")
+    certificate = Path(options.location("--tls-certificate", str(certificate)))
+    key = Path(options.location("--tls-key", str(key)))
     serve_proxy.check_certificate(certificate, key)
-    os.environ[serve_proxy.CERTIFICATE] = str(certificate.absolute())
-    os.environ[serve_proxy.KEY] = str(key.absolute())
+    os.environ[serve_proxy.CERTIFICATE] = str(certificate)
+    os.environ[serve_proxy.KEY] = str(key)
+
+
+def _refuse_changes(
+    cluster: LocalCluster, cpus: int | None, gpus: int | None, object_store_mb: int | None, no_store: bool
+) -> None:
+    """Raises ClusterError where more is asked for than what the cluster is up with."""
+    node, options = connect(cluster.dashboard_url).nodes()[0], cluster.options
+    wishes: list[tuple[str, object, object]] = [
+        ("--cpus", cpus, node.cpus),
+        ("--gpus", gpus, node.gpus),
+        ("--object-store-mb", object_store_mb, options.object_store_mb),
+        ("--tls-certificate", os.environ.get(serve_proxy.CERTIFICATE) or None, options.tls_certificate),
+        ("--tls-key", os.environ.get(serve_proxy.KEY) or None, options.tls_key),
+    ]
+    changes = [f"{option} {wanted}" for option, wanted, found in wishes if wanted not in (None, found)]
+    if no_store and cluster.store_url:
+        changes.append("--no-store")
+    if changes:
+        raise ClusterError(
+            f"{' '.join(changes)}: the cluster is up already, without that: end it and its jobs with "
+            "`scenerec cluster down` (what the store holds stays), and start it anew"
+        )
 
 
 def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:

@@ -15,6 +15,8 @@ from scenerec.models.weights.conversion import Conversion
 from scenerec.models.weights.conversion import convert as convert_weights
 from scenerec.models.weights.files import is_there
 from scenerec.models.weights.formats import SUFFIXES, file_format, written_format
+from scenerec.storage import split_url
+from scenerec.storage.writable import check_writable
 
 app = typer.Typer()
 
@@ -85,6 +87,7 @@ def convert(
     kind = _destination_format(dest, to)
     if not force:
         _refuse_overwriting(dest)
+    check_writable(dest if kind == to else split_url(dest)[0])
     with quiet_frameworks(verbose):
         done = convert_weights(source, dest, kind, arch, image_size, averaged=ema, partial=partial)
     if as_json:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from pydantic import ValidationError
@@ -12,16 +12,18 @@ from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect_or_start
 from scenerec.commands.kinds import EVALUATE
+from scenerec.commands.results import result_file, write_result
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.send_job import job_name, run_job
 from scenerec.errors import ConfigError
 from scenerec.frozen import find_problems
-from scenerec.inference.evaluation.evaluator import check_writable, examine_here
+from scenerec.inference.evaluation.evaluator import Outcome, examine_here
 from scenerec.inference.evaluation.report import REPORT_FILE, render, write_outcome
 from scenerec.inference.evaluation.request import EvaluationRequest, own_data, run_output
 from scenerec.json_object import JsonObject
 from scenerec.storage import open_storage
+from scenerec.storage.writable import check_writable
 
 app = typer.Typer()
 
@@ -84,7 +86,7 @@ def evaluate(
 
     Images are prepared as training prepares those that it validates on.
     """
-    report = options.new_file("--report", report)
+    report = result_file("--report", report)
     client = connect_or_start(address) if workers else None
     use_store_environment()
     request = _request(
@@ -99,16 +101,17 @@ def evaluate(
         gpus_per_worker=gpus_per_worker,
         output=options.location("--output", output) if output else None,
     )
-    if client:
-        result = _on_cluster(client, request, report)
-    else:
-        result = _here(request, report, verbose)
+    if client and report and not request.output:
+        raise ConfigError("--report: with --workers and a TARGET that is no run, --output is needed as well")
+    outcome = None if client else _here(request, verbose)
+    result = outcome.as_dict() if outcome else _on_cluster(cast(ClusterClient, client), request)
     if as_json:
         typer.echo(json.dumps(result))
-        return
-    _print(result)
+    else:
+        _print(result)
+    _write(outcome, request.output, report)  # last: what is shown is not lost where this fails
     for place in (request.output, report):
-        if place:
+        if place and not as_json:
             typer.echo(f"written: {place}")
 
 
@@ -127,27 +130,27 @@ def _request(subject: JsonObject, data: str | None, **fields: Any) -> Evaluation
     return request
 
 
-def _here(request: EvaluationRequest, report: Path | None, verbose: bool) -> JsonObject:
+def _here(request: EvaluationRequest, verbose: bool) -> Outcome:
     if request.output:
         check_writable(request.output)
     with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
-        outcome = examine_here(request, progress.show)
-    if request.output:
-        write_outcome(outcome, request.output)
-    if report:
-        report.write_text(render(outcome), encoding="utf-8")
-    return outcome.as_dict()
+        return examine_here(request, progress.show)
 
 
-def _on_cluster(client: ClusterClient, request: EvaluationRequest, report: Path | None) -> JsonObject:
-    if report and not request.output:
-        raise ConfigError("--report: with --workers and a TARGET that is no run, --output is needed as well")
+def _on_cluster(client: ClusterClient, request: EvaluationRequest) -> JsonObject:
     name = job_name("evaluate", request.subject.target)
     framework, output = request.subject.framework or "-", request.output or "-"
-    result = run_job(client, EVALUATE, name, request.model_dump_json(), output, framework)
-    if report and request.output:
-        report.write_bytes(open_storage(request.output).get(REPORT_FILE))
-    return result
+    return run_job(client, EVALUATE, name, request.model_dump_json(), output, framework)
+
+
+def _write(outcome: Outcome | None, output: str | None, report: Path | None) -> None:
+    """Writes what was found here; of a cluster's evaluation, whose job has written all, the report is copied."""
+    if outcome and output:
+        write_outcome(outcome, output)
+    if report and outcome:
+        write_result(report, render(outcome))
+    elif report and output:
+        write_result(report, open_storage(output).get(REPORT_FILE))
 
 
 def _print(result: JsonObject) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.results import result_folder
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.screen.step_lines import StepLines
 from scenerec.errors import ConfigError
@@ -166,10 +167,10 @@ def export(
         )
     chosen = find_target(target)
     wanted = find_format(precision or chosen.precision)
-    destination = options.location("--output", output) if output else None
+    use_store_environment()
+    destination = result_folder("--output", output) if output else None
     data = options.location("--data", data) if data else None
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
-    use_store_environment()
     with quiet_frameworks(verbose) as terminal, StepLines(terminal) as lines:
         # Imports torch and onnx, for which --help and --list-targets need not wait; what they greet with is unheard.
         from scenerec.export import exporter
@@ -218,7 +219,7 @@ def _age_s() -> float:
 
 def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: Stated) -> Source:
     if keras is not None:
-        return keras_source(keras.expanduser(), stated)
+        return keras_source(Path(options.location("--keras", str(keras))), stated)
     if torch is not None:
         return torch_source(torch, stated)
     assert source is not None

@@ -1,11 +1,12 @@
 """Pictures that show where a bundle sees the first class: what `scenerec predict --explain` writes."""
 
+import io
 from collections import Counter
 from pathlib import Path
 
 from PIL import Image
 
-from scenerec.errors import StorageError
+from scenerec.commands.results import result_folder, write_result
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.explain.cam import ActivationMapper
 from scenerec.inference.explain.overlay import blend
@@ -23,18 +24,15 @@ class HeatMaps:
     Raises:
         NoHeatMapError: the architecture has none.
         BundleError: onnxruntime does not load the model.
-        StorageError: the folder cannot be made.
+        StorageError: nothing can be written there.
     """
 
     def __init__(self, bundle: Bundle, classifier: Classifier, folder: Path) -> None:
         self.classifier = classifier
-        self.folder = folder
+        self.folder = Path(result_folder("--explain", str(folder)))
         self._mapper = ActivationMapper(bundle)
         self._taken: Counter[str] = Counter()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot hold heat maps: {error.strerror}") from None
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, image: str, content: bytes, label: str) -> Path:
         """Writes the photograph as the network sees it, under the heat map of a label; returns the file.
@@ -48,5 +46,7 @@ class HeatMaps:
         if self._taken[name] > 1:
             name = f"{name}-{self._taken[name]}"
         file = self.folder / f"{name}.png"
-        Image.fromarray(blend(prepared, heat)).save(file)
+        picture = io.BytesIO()
+        Image.fromarray(blend(prepared, heat)).save(picture, "PNG")
+        write_result(file, picture.getvalue())
         return file

@@ -21,7 +21,7 @@ Address = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or name of a run: then its newest job.")]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or a run: its name or its folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also what Ray and the frameworks print.")]
 Overrides = Annotated[
     list[str],
@@ -61,10 +61,3 @@ def location(name: str, text: str) -> str:
 def is_location(text: str) -> bool:
     """Whether it is typed as the address of a folder, and not as a name that a cluster may know."""
     return "/" in text or text.startswith((".", "~", "$")) or Path(text).is_dir()
-
-
-def new_file(name: str, path: Path | None) -> Path | None:
-    """A file to be written that was typed for `name`, expanded. Raises ConfigError where its folder is not there."""
-    if path is not None and not path.expanduser().absolute().parent.is_dir():
-        raise ConfigError(f"{name} {path}: there is no folder {path.parent}")
-    return path and path.expanduser()

@@ -12,6 +12,7 @@ from cluster.environment import use_store_environment
 from scenerec import client
 from scenerec.commands import options
 from scenerec.commands.endpoint import Outcome, ask_endpoint
+from scenerec.commands.image_source import is_url, read_image
 from scenerec.commands.registry import DEFAULT_URL
 from scenerec.errors import ConfigError, DataError, ScenerecError
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
@@ -26,8 +27,6 @@ app = typer.Typer()
 _endpoint = options.panel("Endpoint")
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_LARGEST_DOWNLOAD_BYTES = 64 << 20
-_TIMEOUT_S = 30
 
 
 @app.command(
@@ -85,7 +84,7 @@ def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Pa
     failed = 0
     for image in images:
         try:
-            content = _read(image)
+            content = read_image(image)
             (guesses,) = classifier.classify([content], top_k)
             if heat_maps:
                 heat_maps.write(image, content, guesses[0].label)
@@ -117,7 +116,7 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
         }
         _print(image, outcome.classes, as_json, further)
 
-    ask_endpoint(url, api_key, model, images, top_k, _read, tell)
+    ask_endpoint(url, api_key, model, images, top_k, read_image, tell)
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -125,36 +124,19 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
 def _open(model: str, registry: str | None) -> Bundle:
     use_store_environment()
     is_place = model.startswith("s3://") or "/" in model or Path(model).exists()
-    return open_bundle(model if is_place else Registry(registry or DEFAULT_URL).resolve(model).url)
+    if is_place:
+        return open_bundle(options.location("--model", model))
+    return open_bundle(Registry(options.location("--registry", registry or DEFAULT_URL)).resolve(model).url)
 
 
 def _expand(images: list[str]) -> Iterator[str]:
     """Folders become the images in them, in order of name."""
     for image in images:
-        if not _is_url(image) and Path(image).is_dir():
+        image = options.location("IMAGE", image) if image.startswith("~") else image
+        if not is_url(image) and Path(image).is_dir():
             yield from (str(path) for path in sorted(Path(image).rglob("*")) if path.suffix.lower() in _SUFFIXES)
         else:
             yield image
-
-
-def _read(image: str) -> bytes:
-    try:
-        if not _is_url(image):
-            return Path(image).read_bytes()
-        import requests  # few images have an address
-
-        with requests.get(image, timeout=_TIMEOUT_S, stream=True) as response:
-            response.raise_for_status()
-            content = response.raw.read(_LARGEST_DOWNLOAD_BYTES + 1, decode_content=True)
-    except OSError as error:  # requests' errors are such too
-        raise DataError(f"cannot be read: {error.strerror or error}") from None
-    if len(content) > _LARGEST_DOWNLOAD_BYTES:
-        raise DataError(f"is larger than {_LARGEST_DOWNLOAD_BYTES >> 20} MB")
-    return content
-
-
-def _is_url(image: str) -> bool:
-    return image.startswith(("http://", "https://"))
 
 
 def _complain(image: str, error: Exception) -> None:

@@ -12,12 +12,15 @@ from scenerec.commands import options
 from scenerec.data.packed_set import open_set
 from scenerec.errors import RegistryError
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
-from scenerec.inference.bundles.registry import Registry, Version, parse_reference
+from scenerec.inference.bundles.registry import Alias as MovingAlias
+from scenerec.inference.bundles.registry import Registry, Version, check_name, parse_reference
 from scenerec.inference.evaluation.predictions import ImageBatch
-from scenerec.inference.evaluation.promotion import check_promotion
+from scenerec.inference.evaluation.promotion import Evidence, check_promotion
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.json_object import JsonObject
+from scenerec.names import same_names
+from scenerec.storage.writable import check_writable
 
 app = typer.Typer()
 
@@ -106,7 +109,7 @@ def promote(
         typer.Option(metavar="SET", help="Validation set of the accuracy gate; by default the one of its training."),
     ] = None,
     max_top1_drop: Annotated[
-        float, typer.Option(min=0, help="Points of top-1 that it may lose against the version that holds the alias.")
+        float, typer.Option(min=0, help="Points of top-1 that it may lose against the best version that stood there.")
     ] = 0.5,
     force: Annotated[bool, typer.Option("--force", help="Move the alias whatever the gates say.")] = False,
     registry: RegistryUrl = DEFAULT_URL,
@@ -114,30 +117,41 @@ def promote(
 ) -> None:
     """Move an alias to a version, if it passes the gates.
 
-    The version must answer its golden images, and its top-1 on the validation set
-    must not fall behind that of the version that holds the alias now.
+    The version must answer its golden images. On the validation set its top-1 must not
+    be worse than that of the best version that stood at the alias, by more than chance
+    (McNemar's exact test, p < 0.05) and by more than --max-top1-drop.
     """
     opened = _open(registry)
     version = opened.resolve(model)
+    check_name(alias)
     present = opened.alias(version.model, alias)
     stands_at = present.version if present else None
     if stands_at == version.number:
         _say_moved(version.model, alias, stands_at, version.number, "it stood there already", as_json)
         return
-    reason = "forced" if force else _pass_gates(opened, version, stands_at, data, max_top1_drop)
-    opened.move(version.model, alias, version.number, reason, stands_at)
+    check_writable(opened.url)
+    opened.check_serving(version, present)
+    reason, baseline = "forced", version.number
+    if not force:
+        evidence, compared_with = _pass_gates(opened, version, present, data, max_top1_drop)
+        reason = str(evidence)
+        baseline = version.number if evidence.is_best else compared_with
+    opened.move(version.model, alias, version.number, reason, stands_at, baseline)
     _say_moved(version.model, alias, stands_at, version.number, reason, as_json)
 
 
 @app.command(epilog="Example: scenerec registry rollback photos production")
 def rollback(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")],
+    name: Annotated[str, typer.Argument(metavar="NAME[@ALIAS]", help="The model.")],
     alias: Alias = "production",
     registry: RegistryUrl = DEFAULT_URL,
     as_json: options.Json = False,
 ) -> None:
     """Move an alias back to where it stood before; again, and it returns."""
+    name, _, given = name.partition("@")
+    alias = given or alias
     opened = _open(registry)
+    opened.locate(f"{name}@{alias}")  # raises where there is no such model or alias
     present = opened.alias(name, alias)
     if present is None or present.previous is None:
         raise RegistryError(f"{name}@{alias} has stood at no other version: there is nothing to go back to")
@@ -161,20 +175,24 @@ def delete(
 
 def _open(url: str) -> Registry:
     use_store_environment()
-    return Registry(url)
+    return Registry(options.location("--registry", url))
 
 
 def _pass_gates(
-    registry: Registry, version: Version, stands_at: int | None, data: str | None, max_top1_drop: float
-) -> str:
-    """The evidence in words. Raises what the gates raise."""
-    candidate = registry.open(version)
-    holder = registry.open(registry.version(version.model, stands_at)) if stands_at is not None else None
+    registry: Registry, version: Version, alias: MovingAlias | None, data: str | None, max_top1_drop: float
+) -> tuple[Evidence, int]:
+    """The evidence, and the number of the version that it was compared with. Raises what the gates raise."""
+    candidate, baseline = registry.open(version), None
+    compared_with = version.number
+    if alias:
+        is_there = alias.baseline in registry.version_numbers(version.model)
+        compared_with = alias.baseline if is_there else alias.version
+        baseline = registry.open(registry.version(version.model, compared_with))
 
     def open_images(model: Predictor) -> Iterable[ImageBatch]:
         return _validation_images(candidate, data, model)
 
-    return str(check_promotion(candidate, holder, predictor_of, open_images, max_top1_drop))
+    return check_promotion(candidate, baseline, predictor_of, open_images, max_top1_drop), compared_with
 
 
 def _validation_images(candidate: Bundle, data: str | None, model: Predictor) -> Iterable[ImageBatch]:
@@ -185,7 +203,7 @@ def _validation_images(candidate: Bundle, data: str | None, model: Predictor) ->
     if url is None:
         raise RegistryError(f"{candidate.url}: does not say on what it was validated: name a packed set with --data")
     validation = open_set(url)
-    if validation.manifest.classes != candidate.info.labels:
+    if not same_names(validation.manifest.classes, candidate.info.labels):
         raise RegistryError(f"{url}: its classes are not the labels of {candidate.url}: name another set with --data")
     preparation = Preparation(model.image_size, model.eval_crop_ratio)
     return image_batches(validation, range(validation.manifest.samples), preparation, batch_size=16)

@@ -1,6 +1,7 @@
 """`scenerec serve`: the inference endpoint."""
 
 import json
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from cluster.applications import find_endpoint
 from cluster.client import ClusterClient
 from cluster.environment import use_store_environment
 from scenerec.commands import options
@@ -18,10 +20,11 @@ from scenerec.commands.registry import rollback as roll_back_alias
 from scenerec.commands.send_job import run_job
 from scenerec.config.file import dump_config, parse_as, read_config
 from scenerec.config.serve import ServeConfig
-from scenerec.errors import BundleError, ConfigError, PlanError
+from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError
 from scenerec.inference.bundles.bundle import read_info
 from scenerec.inference.bundles.registry import Registry, parse_reference
 from scenerec.json_object import JsonObject
+from serve.endpoint import check_ports
 
 app = typer.Typer()
 
@@ -101,8 +104,7 @@ def rollback(
     ] = DEFAULT_URL,
 ) -> None:
     """Move a model's alias back to the version before; what serves the alias follows within seconds."""
-    name, _, alias = model.partition("@")
-    roll_back_alias(name, alias or "production", registry=registry)
+    roll_back_alias(model, registry=registry)
 
 
 @app.command(epilog="Example: scenerec serve stop photos")
@@ -115,12 +117,13 @@ def stop(name: Name, address: options.Address = None, as_json: options.Json = Fa
 
 @app.command(epilog="Example: scenerec serve key mobile-app --file s3://scenes/keys.yaml --images-per-s 20")
 def key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will call; a key of this name is replaced.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will call.")],
     file: Annotated[str, typer.Option(metavar="FILE", help="The file that serve.yaml names as http.api_keys.")],
     images_per_s: Annotated[
         float | None, typer.Option(min=0.001, help="Images a second on average; unlimited by default.")
     ] = None,
     burst: Annotated[float, typer.Option(min=1, help="Images at once.")] = 20,
+    replace: Annotated[bool, typer.Option("--replace", help="In place of the key that NAME has.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take the key back.")] = False,
 ) -> None:
     """Make an API key, and note its hash in a file. What serves reads the file again by itself.
@@ -129,13 +132,15 @@ def key(
     """
     from serve.access.key_file import add_key, remove_key  # brings onnxruntime, as what answers needs it
 
+    if replace and remove:
+        raise ConfigError("--replace, --remove: give one of them")
     use_store_environment()
     place = options.location("--file", file)
     if remove:
         remove_key(place, name)
         typer.echo(f"{name} may no longer call", err=True)
         return
-    made = add_key(place, name, images_per_s, burst)
+    made = add_key(place, name, images_per_s, burst, replace)
     typer.echo(f"the key of {name}, which is shown only now:", err=True)
     typer.echo(made)
 
@@ -157,16 +162,16 @@ def _check(config: ServeConfig, client: ClusterClient | None) -> None:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):
             is_place = reference.startswith("s3://") or "/" in reference
             info = read_info(reference) if is_place else Registry(config.registry).resolve(reference).info
-            _check_bundle(model.name, reference, info.format)
+            if not info.can_be_served:
+                raise BundleError(
+                    f"models: {model.name}: {reference} is a bundle of format {info.format}, which no endpoint serves: "
+                    "export one of format onnx"
+                )
     if config.http.api_keys:
         check_keys(config.http.api_keys)
     if client:
         _check_room(config, client)
-
-
-def _check_bundle(model: str, reference: str, bundle_format: str) -> None:
-    if bundle_format != "onnx":
-        raise BundleError(f"models: {model}: {reference} is of format {bundle_format}: only onnx is served")
+        _check_endpoint(config, client)
 
 
 def _check_room(config: ServeConfig, client: ClusterClient) -> None:
@@ -177,6 +182,22 @@ def _check_room(config: ServeConfig, client: ClusterClient) -> None:
             f"scale: a replica of {scale.cpus_per_replica} CPUs and {scale.gpus_per_replica:g} GPUs fits no node: "
             f"the largest has {largest.cpus:g} CPUs and {largest.gpus:g} GPUs"
         )
+
+
+def _check_endpoint(config: ServeConfig, client: ClusterClient) -> None:
+    """The endpoint can be where the file says. On another machine than this the job itself looks who has its ports."""
+    http, endpoint = config.http, find_endpoint(client)
+    if endpoint is None:
+        if client.address.embedded:
+            check_ports(http, http.host or "127.0.0.1")
+        return
+    for field in sorted(http.model_fields_set & {"host", "port", "grpc_port"}):
+        wanted, found = getattr(http, field), getattr(endpoint, field)
+        if wanted != found:
+            raise ClusterError(
+                f"http.{field}: {wanted}: the endpoint of this cluster has {found}, as its first application asked: "
+                "leave it out, or end all that is served first (`scenerec serve stop NAME`)"
+            )
 
 
 def _order(client: ClusterClient, order: JsonObject, is_quiet: bool = False) -> JsonObject:
@@ -232,7 +253,15 @@ def _url(client: ClusterClient, result: JsonObject, application: JsonObject) -> 
 
 
 def _show_example(client: ClusterClient, config: ServeConfig, result: JsonObject) -> None:
-    url, model = _url(client, result, result), config.models[0].name
-    typer.echo(f"\ntry it: {url}/ in a browser, or")
-    typer.echo(f"  curl --data-binary @photo.jpg '{url}/v1/models/{model}:predict?top_k=3'")
-    typer.echo(f"  scenerec predict photo.jpg --model {model} --endpoint {url}")
+    typer.echo(f"\n{example(_url(client, result, result), config.models[0].name, config.http.api_keys)}")
+
+
+def example(url: str, model: str, api_keys: str | None) -> str:
+    """The lines that show how an endpoint is asked; where it wants a key, with one in an environment variable."""
+    key, lines = "", [f"try it: {url}/ in a browser, or"]
+    if api_keys:
+        key = '-H "Authorization: Bearer $SCENEREC_API_KEY" '
+        lines.append(f"  export SCENEREC_API_KEY=$(scenerec serve key NAME --file {shlex.quote(api_keys)})")
+    lines.append(f"  curl {key}--data-binary @photo.jpg '{url}/v1/models/{model}:predict?top_k=3'")
+    lines.append(f"  scenerec predict photo.jpg --model {model} --endpoint {url}")
+    return "\n".join(lines)

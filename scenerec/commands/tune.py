@@ -12,7 +12,8 @@ from rich.text import Text
 
 from cluster.environment import use_store_environment
 from scenerec.commands import options
-from scenerec.commands.connect import connect
+from scenerec.commands.known_jobs import KnownJobs
+from scenerec.commands.results import result_file, write_result
 from scenerec.commands.screen.live_search import STYLES, retrained_words
 from scenerec.config.file import dump_config
 from scenerec.config.space import describe_point
@@ -53,7 +54,7 @@ def show(
 
     It may still run. Its report and its best config are in its folder when it is over.
     """
-    report = options.new_file("--report", report)
+    report = result_file("--report", report)
     folder = _open(run, address)
     config, trials = folder.read_config(), folder.trials()
     ranked = leaderboard(trials, config.objective)
@@ -64,7 +65,7 @@ def show(
     else:
         _print_standing(folder, config, ranked, found, is_over, top)
     if report:
-        report.write_text(render(config, trials), encoding="utf-8")
+        write_result(report, render(config, trials))
         typer.echo(f"report      {report}", err=as_json)
 
 
@@ -104,7 +105,7 @@ def _open(run: str, address: str | None) -> SearchFolder:
     use_store_environment()
     if options.is_location(run):
         return SearchFolder(options.location("RUN", run))
-    return SearchFolder(connect(address).find(run).run_url)
+    return SearchFolder(KnownJobs(address).find(run).run_url)
 
 
 def _document(

@@ -1,12 +1,11 @@
 """A block of a YAML file, whose numbers are numbers."""
 
-import reprlib
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, shown
 
 
 class Block(Frozen):
@@ -23,19 +22,20 @@ class Block(Frozen):
         wanted, words = _wanted(cls.model_fields[str(info.field_name)].annotation)
         for each in value if isinstance(value, (list, tuple)) else (value,):
             if wanted and (isinstance(each, bool) or (isinstance(each, str) and each not in words)):
-                shown = str(each).lower() if isinstance(each, bool) else reprlib.repr(each)
-                raise ValueError(f"must be {' or '.join((wanted, *words))}, not {shown}")
+                raise ValueError(f"must be {wanted}, not {shown(each)}")
         return value
 
 
 @cache
 def _wanted(annotation: Any) -> tuple[str | None, tuple[str, ...]]:
     """What a field that takes numbers wants, and the words that it takes beside them; None for another field."""
-    kinds, words = set[Any](), list[str]()
+    kinds, words, blocks = set[Any](), list[str](), list[str]()
 
     def visit(kind: Any) -> None:
         if get_origin(kind) is Literal:
             words.extend(word for word in get_args(kind) if isinstance(word, str))
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            blocks.append(f"a block with the keys {', '.join(kind.model_fields)}")
         elif get_args(kind):
             for part in get_args(kind):
                 visit(part)
@@ -45,4 +45,4 @@ def _wanted(annotation: Any) -> tuple[str | None, tuple[str, ...]]:
     visit(annotation)
     if kinds & {str, bool, Any} or not kinds & {int, float}:
         return None, ()
-    return "a number" if float in kinds else "a whole number", tuple(words)
+    return " or ".join(("a number" if float in kinds else "a whole number", *words, *blocks)), tuple(words)

@@ -2,9 +2,9 @@
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -68,12 +68,12 @@ def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str]
     document, lines = load_document(text, name)
     kind = str(document.get("kind"))
     if kind in KINDS and not issubclass(model, KINDS[kind]):
-        raise ConfigError(f"{_where(name, ('kind',), lines)}: kind: is {kind}: use it with `{KINDS[kind].command}`")
-    sources: dict[Field, str] = {}
+        raise ConfigError(f"{_where(name, 'kind', lines)}: kind: is {kind}: use it with `{KINDS[kind].command}`")
+    sources: dict[str, str] = {}
     for override in overrides:
-        field, value = _parse_override(override)
-        _assign(document, field, value, override)
-        sources[field] = f"--set {override}"
+        key, value = _parse_override(override)
+        _assign(document, override_path(model, key), value, override)
+        sources[key] = f"--set {override}"
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -99,43 +99,68 @@ def _model(text: str, name: str) -> type[JobConfig] | type[ServeConfig]:
     return KINDS.get(str(load_document(text, name)[0].get("kind")), TrainConfig)
 
 
-def _parse_override(override: str) -> tuple[Field, Any]:
+def override_path(model: type[BaseModel], key: str) -> list[str]:
+    """The keys of a file that `--set KEY=...` goes down: `search.optimize.lr.uniform` is search, optimize.lr, uniform.
+
+    The name of an entry of a mapping, such as of a parameter of `search`, may have dots: it ends before a field of
+    what it names, or with the key.
+    """
+    parts, path, kind = key.split("."), [], model
+    while parts:
+        annotation = kind.model_fields[parts[0]].annotation if kind and parts[0] in kind.model_fields else None
+        path.append(parts.pop(0))
+        kind = next(iter(_submodels(annotation)), None)
+        if get_origin(annotation) is dict and parts:
+            fields = kind.model_fields if kind else {}
+            ends = next((place for place, part in enumerate(parts) if place and part in fields), len(parts))
+            path.append(".".join(parts[:ends]))
+            del parts[:ends]
+    return path
+
+
+def _parse_override(override: str) -> tuple[str, Any]:
     key, equals, value = override.partition("=")
-    if not equals or not key:
+    if not equals or not key.strip():
         raise ConfigError(f"--set {override}: must be KEY=VALUE, such as optimize.lr=0.1")
     try:
-        return tuple(key.strip().split(".")), load_value(value)
+        return key.strip(), load_value(value)
     except ValueError as error:
         reason = str(error).replace("is not YAML", "the value is not YAML", 1)
         raise ConfigError(f"--set {override}: {reason}") from None
 
 
-def _assign(document: dict[str, Any], field: Field, value: object, override: str) -> None:
-    *parents, last = field
-    block = document
-    for key in parents:
-        block = block.setdefault(str(key), {})
-        if not isinstance(block, dict):
-            raise ConfigError(f"--set {override}: {key} is a value, not a block")
-    block[str(last)] = value
+def _assign(document: dict[str, Any], path: list[str], value: object, override: str) -> None:
+    block: Any = document
+    for place, key in enumerate(path):
+        is_last = place == len(path) - 1
+        if isinstance(block, dict):
+            block[key] = value if is_last else block.get(key) or {}
+        elif isinstance(block, list) and key.isdecimal() and int(key) < len(block):
+            block[int(key)] = value if is_last else block[int(key)]
+        else:
+            held = f"a list of {len(block)}" if isinstance(block, list) else "a value, not a block"
+            raise ConfigError(f"--set {override}: {'.'.join(path[:place])} is {held}")
+        block = block[key] if isinstance(block, dict) else block[int(key)]
 
 
-def _describe(
-    model: type[Frozen], problem: Problem, name: str, lines: dict[Field, int], sources: dict[Field, str]
-) -> str:
+def _describe(model: type[Frozen], problem: Problem, name: str, lines: dict[str, int], sources: dict[str, str]) -> str:
     field, message = problem.field, problem.message
     if problem.is_unknown_key:
         message = f"unknown key; {_known_keys(model, field)}"
-    source = next((text for key, text in sources.items() if field[: len(key)] == key), None)
-    return f"{source or _where(name, field, lines)}: {_dotted(field)}: {message}"
+    dotted = _dotted(field)
+    source = next((text for key, text in sources.items() if _has_set(key, dotted, lines)), None)
+    return f"{source or _where(name, dotted, lines)}: {dotted}: {message}"
 
 
-def _where(name: str, field: Field, lines: dict[Field, int]) -> str:
-    if len(field) > 2 and (field[0], _dotted(field[1:])) in lines:  # a key with dots, such as optimize.lr of `search`
-        field = (field[0], _dotted(field[1:]))
-    while field and field not in lines:
-        field = field[:-1]
-    return f"{name}:{lines.get(field, 1)}"
+def _has_set(key: str, dotted: str, lines: dict[str, int]) -> bool:
+    """Whether an override of `key` is why there is the value at `dotted`."""
+    return f"{dotted}.".startswith(f"{key}.") or (key.startswith(f"{dotted}.") and dotted not in lines)
+
+
+def _where(name: str, dotted: str, lines: dict[str, int]) -> str:
+    while dotted and dotted not in lines:
+        dotted = dotted.rpartition(".")[0]
+    return f"{name}:{lines.get(dotted, 1)}"
 
 
 def _dotted(field: Field) -> str:
@@ -144,18 +169,21 @@ def _dotted(field: Field) -> str:
 
 def _known_keys(model: type[BaseModel], field: Field) -> str:
     *parents, key = field
+    is_entry = False
     for parent in parents:
-        if parent in model.model_fields:  # else it counts in a list or names an entry of a mapping: its parent's model
-            model = _submodel(model.model_fields[str(parent)].annotation)
+        if not is_entry and parent in model.model_fields:  # else it counts in a list: its parent's model
+            annotation = model.model_fields[str(parent)].annotation
+            is_entry = get_origin(annotation) is dict  # of which the next part names one
+            model = next(_submodels(annotation), model)
+        else:
+            is_entry = False
     known = list(model.model_fields)
     nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     return f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}"
 
 
-def _submodel(annotation: Any) -> type[BaseModel]:
-    candidates = [
-        annotation,
-        *get_args(annotation),
-        *(each for part in get_args(annotation) for each in get_args(part)),
-    ]
-    return next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))
+def _submodels(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _submodels(part)

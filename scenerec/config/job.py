@@ -2,12 +2,18 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
-
 from scenerec.config.block import Block
 from scenerec.config.location import Location
+from scenerec.frozen import Pattern
 
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Name = Annotated[
+    str,
+    Pattern(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
+        "must begin with a letter or digit, and have no others than letters, digits, `.`, `_` and `-`, at most 63",
+    ),
+]
+"""Of a run, an application or a served model: it becomes a part of addresses."""
 
 
 class JobConfig(Block):
@@ -18,7 +24,7 @@ class JobConfig(Block):
 
     kind: str
     """What the file describes."""
-    name: RunName
+    name: Name
     """Name of the run; its results go to output/name."""
     output: Location
     """Where runs go: s3:// or a folder that all nodes share."""

@@ -5,7 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from scenerec.config.block import Block
+from scenerec.config.job import Name
 from scenerec.config.location import Location
+from scenerec.frozen import Pattern
 
 Reference = Annotated[str, Field(min_length=1)]
 
@@ -22,7 +24,7 @@ class CanaryConfig(Block):
 class ServedModelConfig(Block):
     """One model of the application."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    name: Name
     """By which callers ask for it: POST /v1/models/NAME:predict."""
     version: Reference
     """What is served: NAME@ALIAS (photos@production: a promoted version is picked up by itself), NAME:VERSION, NAME
@@ -40,7 +42,13 @@ class HttpConfig(Block):
     """Port of the endpoint, on every node; the first application of a cluster decides for all."""
     grpc_port: int | None = Field(9000, ge=1, le=65535)
     """Port of the Open Inference Protocol over gRPC; `null`: none. The first application decides."""
-    route_prefix: str = Field("/", pattern=r"^/([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")
+    route_prefix: Annotated[
+        str,
+        Pattern(
+            r"/([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?",
+            "must begin with `/`, end with none, and have letters, digits, `.`, `_` and `-` between, such as /photos",
+        ),
+    ] = "/"
     """Path that the application is mounted at."""
     api_keys: Location | None = None
     """File of those who may call (`scenerec serve key` writes it), s3:// or on every node; read again when it changes.
@@ -118,7 +126,7 @@ class ServeConfig(Block):
 
     kind: Literal["serve"]
     """What the file describes."""
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    name: Name
     """Name of the application."""
     registry: Location = "s3://scenes/models"
     """Where the registry of models is."""

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from scenerec.config.block import Block
+from scenerec.frozen import shown
 
 Point = dict[str, Any]
 """Values by field; a parameter whose condition does not hold is not in it."""
@@ -40,7 +41,13 @@ class Parameter(Block):
     @model_validator(mode="before")
     @classmethod
     def _list_is_a_choice(cls, value: Any) -> Any:
-        return {"choice": value} if isinstance(value, list) else value
+        if isinstance(value, list):
+            return {"choice": value}
+        if not isinstance(value, Mapping | Parameter):
+            raise ValueError(
+                f"must be a list of values, or a range such as {{uniform: [0.1, 0.3]}}, not {shown(value)}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Parameter":

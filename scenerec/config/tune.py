@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from scenerec.config import space
 from scenerec.config.block import Block
-from scenerec.config.job import JobConfig, RunName
+from scenerec.config.job import JobConfig, Name
 from scenerec.config.space import Parameter, Point
 from scenerec.config.train import Fraction, TrainConfig, TrainingConfig
 from scenerec.frozen import first_problem
@@ -34,6 +34,10 @@ _FIXED_IN_A_RUN = (
 
 def _kind_alone(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
+
+
+def _without_nothing(value: Any) -> Any:
+    return {key: each for key, each in value.items() if each is not None} if isinstance(value, Mapping) else value
 
 
 def _alone(value: Any) -> Any:
@@ -89,12 +93,12 @@ class TuneConfig(JobConfig):
 
     kind: Literal["tune"]
     """What the file describes."""
-    name: RunName
+    name: Name
     """Name of the search; its results go to output/name, its trials to output/name/trials."""
     base: TrainingConfig
     """What the trials have in common: a training job without kind, name and output."""
-    search: dict[str, Parameter] = Field(min_length=1)
-    """What is searched, by field of `base`, such as optimize.lr: {log_uniform: [0.001, 0.1]}."""
+    search: Annotated[dict[str, Parameter], BeforeValidator(_without_nothing)] = Field(min_length=1)
+    """What is searched, by field of `base`, such as optimize.lr: {log_uniform: [0.001, 0.1]}; `null` takes one out."""
     trials: int = Field(ge=1)
     """Number of trials; `pbt`: size of the population. More may be given when the search is submitted again."""
     searcher: Literal["random", "grid", "tpe"] = "tpe"

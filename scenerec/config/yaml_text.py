@@ -97,13 +97,14 @@ _Dumper.yaml_implicit_resolvers = _resolvers(yaml.SafeDumper.yaml_implicit_resol
 def read_text(path: Path | str) -> str:
     """Reads a file, also from a shell's `<(...)`. Raises ConfigError."""
     try:
-        kind = Path(path).stat().st_mode
+        path = Path(path).expanduser()
+        kind = path.stat().st_mode
         is_shells = os.path.realpath(path).startswith(("/proc/", "/dev/"))
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind) and not (stat.S_ISFIFO(kind) and is_shells):
             raise ConfigError(f"{path}: cannot be read: it is a pipe or a device, not a file")
-        with Path(path).open("rb") as file:
+        with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, RuntimeError, ValueError) as error:  # ~NAME of nobody; a NUL in the name
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"{path}: cannot be read: it is larger than {_MOST_BYTES >> 20} MB: not a file of settings")
@@ -123,9 +124,10 @@ def load_value(text: str) -> Any:
     return _load(text)[0]
 
 
-def load_document(text: str, name: str) -> tuple[dict[str, Any], dict[Field, int]]:
-    """The mapping in the text of a file called `name`, and the line of each of its keys. Raises ConfigError.
+def load_document(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The mapping in the text of a file called `name`, and the line of each key, by its path with dots.
 
+    Raises ConfigError.
     A key that stands twice is refused: YAML would silently take the last.
     """
     try:
@@ -146,7 +148,7 @@ def dump_document(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def _load(text: str) -> tuple[Any, dict[Field, int]]:
+def _load(text: str) -> tuple[Any, dict[str, int]]:
     """The value and the lines. Raises ValueError, a _LineError where the line is known."""
     try:
         loader = _Loader(text)
@@ -168,13 +170,13 @@ class _Walk:
     """Goes through the nodes of a document once, whatever aliases lead back to them."""
 
     def __init__(self) -> None:
-        self.lines: dict[Field, int] = {}
+        self.lines: dict[str, int] = {}
         self._values: dict[int, int | None] = {}  # of each node with all that it leads to; None while under way
 
     def visit(self, node: yaml.Node, field: Field) -> int:
         """The number of values in `node`, those behind aliases each time that they are met. Raises _LineError."""
         line = _line(node)
-        self.lines.setdefault(field, line)
+        self.lines.setdefault(_dotted(field), line)
         if id(node) in self._values:
             known = self._values[id(node)]
             if known is None:
@@ -202,7 +204,7 @@ class _Walk:
                 raise _LineError(line, f"{_dotted(path)}: stands twice; remove one")
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
                 raise _LineError(line, f"{_dotted(path)}: a key must be a word: put it in quotes")
-            self.lines[path] = line
+            self.lines[_dotted(path)] = line
             children[key.value] = value, path
         return list(children.values())
 

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from scenerec.data.splits import SPLITS
 from scenerec.errors import DataError, NotFoundError
-from scenerec.frozen import Frozen, parse_json
+from scenerec.frozen import Frozen, Sha256, parse_json
 from scenerec.storage import Storage
 
 MANIFEST_KEY = "manifest.json"
@@ -22,7 +23,7 @@ class Shard(Frozen):
     """Object key, relative to the manifest."""
     size_bytes: int = Field(ge=1)
     """Size of the tar."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     """Checksum of the tar."""
     samples: int = Field(ge=1)
     """Number of samples."""
@@ -118,6 +119,10 @@ def read_manifest(storage: Storage) -> Manifest:
     except NotFoundError as error:
         if "no bucket" in str(error):
             raise
+        if splits := [
+            f"{storage.url}/{split}" for split in SPLITS if storage.size(f"{split}/{MANIFEST_KEY}") is not None
+        ]:
+            raise DataError(f"{storage.url}: is packed by split: name one of them: {' or '.join(splits)}") from None
         raise DataError(
             f"{storage.url}: no packed data set here ({MANIFEST_KEY} is missing): "
             f"write one with `scenerec data pack SOURCE {storage.url}`"

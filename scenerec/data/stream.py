@@ -95,15 +95,42 @@ def validation_batches(
     """
     mine = validation_range(data.manifest.samples, reader, readers)
     ends = np.cumsum(data.manifest.shard_samples)
-    batches = [
-        np.arange(first, min(first + batch_size, mine.stop)) for first in range(mine.start, mine.stop, batch_size)
-    ]
-    shards = [np.searchsorted(ends, positions, side="right") for positions in batches]
+    batches = []
+    for first in range(mine.start, mine.stop, batch_size):
+        positions = np.arange(first, min(first + batch_size, mine.stop))
+        shards = np.searchsorted(ends, positions, side="right")
+        batches.append((shards, positions - (ends - data.manifest.shard_samples)[shards]))
+    yield from _center_cropped(data, batches, image_size_px, crop_ratio)
+
+
+def statistics_batches(
+    data: PackedSet,
+    seed: int,
+    batch_size: int,
+    batches: int,
+    image_size_px: int,
+    crop_ratio: float,
+    reader: int = 0,
+    readers: int = 1,
+) -> Iterator[EncodedBatch]:
+    """Yields every `readers`-th from batch `reader` on of a sample of the set by `seed`, prepared as for evaluation.
+
+    The sample begins an epoch's order of one lane: it is the same for any number of workers and lanes, and takes few
+    shards, each of which is a random part of the set.
+    """
+    order = EpochOrder(tuple(shard.samples for shard in data.manifest.shards), lanes=1, seed=seed, epoch=0)
+    mine = [batch_positions(batch, batch_size) for batch in range(reader, batches, readers)]
+    yield from _center_cropped(data, [order.locate(positions) for positions in mine], image_size_px, crop_ratio)
+
+
+def _center_cropped(
+    data: PackedSet, batches: list[tuple[np.ndarray, np.ndarray]], image_size_px: int, crop_ratio: float
+) -> Iterator[EncodedBatch]:
+    """Batches of (shards, places in the shards), int64 [n] each, as evaluation sees them."""
     with ThreadPoolExecutor(_FETCH_THREADS, thread_name_prefix="fetch") as threads:
-        window = ShardWindow(data, threads, _spans([[(0, int(shard)) for shard in of_batch] for of_batch in shards]))
-        for index, positions in enumerate(batches):
-            starts = ends[shards[index]] - data.manifest.shard_samples[shards[index]]
-            samples, names = window.take(index, shards[index], positions - starts)
+        window = ShardWindow(data, threads, _spans([[(0, int(shard)) for shard in shards] for shards, _ in batches]))
+        for index, (shards, places) in enumerate(batches):
+            samples, names = window.take(index, shards, places)
             sizes = [image_size(sample.image, name) for sample, name in zip(samples, names, strict=True)]
             yield _encoded(samples, names, [center_crop(*size, image_size_px, crop_ratio) for size in sizes])
 

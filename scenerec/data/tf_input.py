@@ -11,7 +11,14 @@ import tensorflow as tf
 from scenerec.config.train import DataConfig
 from scenerec.data.augment import CenterCrop, View
 from scenerec.data.packed_set import PackedSet, undecodable
-from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches, validation_batches
+from scenerec.data.stream import (
+    Cursor,
+    EncodedBatch,
+    TrainingOrder,
+    statistics_batches,
+    training_batches,
+    validation_batches,
+)
 from scenerec.errors import DataError, ScenerecError
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.world import World
@@ -49,6 +56,18 @@ def validation_input(
 
     def encoded() -> Iterator[EncodedBatch]:
         return validation_batches(data, size, ratio, batch_size, world.rank, world.size)
+
+    return _Images(encoded, CenterCrop, decode_evaluation, size, threads)
+
+
+def statistics_input(
+    data: PackedSet, config: DataConfig, seed: int, batch_size: int, batches: int, world: World, threads: int
+) -> Iterable[Batch]:
+    """This rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
+    size, ratio = config.image_size, config.eval_crop_ratio
+
+    def encoded() -> Iterator[EncodedBatch]:
+        return statistics_batches(data, seed, batch_size, batches, size, ratio, world.rank, world.size)
 
     return _Images(encoded, CenterCrop, decode_evaluation, size, threads)
 

@@ -19,6 +19,7 @@ from scenerec.data.stream import (
     Cursor,
     EncodedBatch,
     TrainingOrder,
+    statistics_batches,
     training_batches,
     training_cursors,
     validation_batches,
@@ -61,6 +62,13 @@ def validation_input(
     The batches are in page-locked memory as in `training_input`.
     """
     return _loader(_ValidationImages(data, config, world, batch_size), processes, _pins(world))
+
+
+def statistics_input(
+    data: PackedSet, config: DataConfig, seed: int, batch_size: int, batches: int, world: World, processes: int
+) -> Iterable[Batch]:
+    """This rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
+    return _loader(_StatisticsImages(data, config, seed, batch_size, batches, world), processes, _pins(world))
 
 
 def decode_training(encoded: bytes, view: View, image_size: int) -> torch.Tensor:
@@ -142,6 +150,25 @@ class _ValidationImages(IterableDataset[Batch]):
         reader, readers = _reader(self.world)
         size, ratio = self.config.image_size, self.config.eval_crop_ratio
         for batch in validation_batches(self.data, size, ratio, self.batch_size, reader, readers):
+            yield _decode_batch(batch, decode_evaluation, size)
+
+
+@dataclass
+class _StatisticsImages(IterableDataset[Batch]):
+    data: PackedSet
+    config: DataConfig
+    seed: int
+    batch_size: int
+    batches: int
+    world: World
+
+    @override
+    def __iter__(self) -> Iterator[Batch]:
+        reader, readers = _reader(self.world)
+        size, ratio = self.config.image_size, self.config.eval_crop_ratio
+        for batch in statistics_batches(
+            self.data, self.seed, self.batch_size, self.batches, size, ratio, reader, readers
+        ):
             yield _decode_batch(batch, decode_evaluation, size)
 
 

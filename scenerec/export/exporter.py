@@ -9,11 +9,12 @@ from scenerec.errors import ConfigError, DataError, StorageError
 from scenerec.export.formats.table import find_format
 from scenerec.export.job import ExportJob
 from scenerec.export.options import Options
-from scenerec.export.source import Source, with_places
+from scenerec.export.source import Source, check_labels, with_places
 from scenerec.export.steps import Say
 from scenerec.export.targets import ANY
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, write_bundle
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, check_place, write_bundle
 from scenerec.inference.bundles.info import BundleInfo
+from scenerec.storage.writable import check_writable
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -45,6 +46,10 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
         DataError, StorageError: the images cannot be read, or the bundle not be written.
     """
     export_format = find_format(options.precision)
+    check_writable(destination)
+    check_place(destination)
+    for named in filter(None, (options.data, options.calibration_data)):
+        check_labels(source, named)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
         job = ExportJob(_with_places(source, options, say), destination, options, Path(folder), say)
         with job.step("libraries"):

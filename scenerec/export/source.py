@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scenerec.config.location import expand_location
+from scenerec.data.class_names import check_order
 from scenerec.data.manifest import Place, read_manifest
 from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundles.info import Preprocessing
@@ -12,6 +13,7 @@ from scenerec.inference.predictors.trained_model import Framework, TrainedModel,
 from scenerec.models import zoo
 from scenerec.models.weights.files import head_classes, read_weights
 from scenerec.models.weights.formats import file_format
+from scenerec.names import clean
 from scenerec.storage import open_storage, split_url
 
 
@@ -107,6 +109,10 @@ def from_trained(model: TrainedModel, stated: Stated = Stated()) -> Source:
     """Takes the model of a run or checkpoint. Raises ConfigError where its class names cannot be found."""
     if stated.arch and stated.arch != model.network.arch:
         raise ConfigError(f"--arch {stated.arch}: {model.url} is a {model.network.arch}: leave --arch out")
+    try:
+        check_order(stated.labels, model.labels, model.url)
+    except ValueError as error:
+        raise ConfigError(f"--labels: {error}: put the labels in its order, or leave them out") from None
     return Source(
         name=stated.name or model.name,
         address=model.url,
@@ -204,5 +210,19 @@ def with_places(source: Source, data: str) -> Source:
 
     Raises DataError or StorageError where the manifest cannot be read.
     """
-    known = read_manifest(open_storage(data)).places
-    return replace(source, places={label: known[label] for label in source.labels if label in known})
+    known = {clean(name): place for name, place in read_manifest(open_storage(data)).places.items()}
+    return replace(source, places={label: known[clean(label)] for label in source.labels if clean(label) in known})
+
+
+def check_labels(source: Source, data: str) -> None:
+    """Raises ConfigError where the packed set `data` has the source's labels in another order.
+
+    Raises DataError or StorageError where its manifest cannot be read.
+    """
+    try:
+        check_order(source.labels, read_manifest(open_storage(data)).classes, data)
+    except ValueError as error:
+        raise ConfigError(
+            f"{source.address}: {error}: put the labels in its order, or pack the set in theirs with "
+            "`scenerec data pack --classes FILE`"
+        ) from None

@@ -12,9 +12,14 @@ def freeze(model: nn.Module, names: Collection[str]) -> None:
             parameter.requires_grad_(False)
 
 
+def is_frozen(module: nn.Module) -> bool:
+    """Whether nothing of a module is trained."""
+    return not any(parameter.requires_grad for parameter in module.parameters())
+
+
 def train_mode(model: nn.Module) -> None:
     """Training mode, but for BatchNorm that is frozen: it normalises by its running statistics and keeps them."""
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and not any(p.requires_grad for p in module.parameters()):
+        if isinstance(module, nn.BatchNorm2d) and is_frozen(module):
             module.eval()

@@ -32,7 +32,7 @@ class Architecture:
         min_image_size: smallest side in pixels that it takes.
         fixed_image_size: it takes images of `image_size` only.
         gflops_224: as `gflops`, for an image of 224 px; None where that is `image_size`.
-        batch_norm: it has BatchNorm, whose statistics are those of a worker's images.
+        batchnorm_momentum: weight of a batch in its BatchNorm's running statistics; None where it has no BatchNorm.
     """
 
     name: str
@@ -43,15 +43,15 @@ class Architecture:
     min_image_size: int = 1
     fixed_image_size: bool = False
     gflops_224: float | None = None
-    batch_norm: bool = True
+    batchnorm_momentum: float | None = 0.1
 
 
 _TABLE = (
-    Architecture("alexnet", "classifier.6", 61_100_840, 224, 0.714, 63, batch_norm=False),
-    Architecture("convnext_base", "classifier.2", 88_591_464, 224, 15.355, 32, batch_norm=False),
-    Architecture("convnext_large", "classifier.2", 197_767_336, 224, 34.361, 32, batch_norm=False),
-    Architecture("convnext_small", "classifier.2", 50_223_688, 224, 8.684, 32, batch_norm=False),
-    Architecture("convnext_tiny", "classifier.2", 28_589_128, 224, 4.456, 32, batch_norm=False),
+    Architecture("alexnet", "classifier.6", 61_100_840, 224, 0.714, 63, batchnorm_momentum=None),
+    Architecture("convnext_base", "classifier.2", 88_591_464, 224, 15.355, 32, batchnorm_momentum=None),
+    Architecture("convnext_large", "classifier.2", 197_767_336, 224, 34.361, 32, batchnorm_momentum=None),
+    Architecture("convnext_small", "classifier.2", 50_223_688, 224, 8.684, 32, batchnorm_momentum=None),
+    Architecture("convnext_tiny", "classifier.2", 28_589_128, 224, 4.456, 32, batchnorm_momentum=None),
     Architecture("densenet121", "classifier", 7_978_856, 224, 2.834, 29),
     Architecture("densenet161", "classifier", 28_681_000, 224, 7.728, 29),
     Architecture("densenet169", "classifier", 14_149_480, 224, 3.36, 29),
@@ -61,22 +61,22 @@ _TABLE = (
     Architecture("efficientnet_b2", "classifier.1", 9_109_994, 288, 1.088, gflops_224=0.659),
     Architecture("efficientnet_b3", "classifier.1", 12_233_232, 300, 1.827, gflops_224=0.963),
     Architecture("efficientnet_b4", "classifier.1", 19_341_616, 380, 4.394, gflops_224=1.504),
-    Architecture("efficientnet_b5", "classifier.1", 30_389_784, 456, 10.266, gflops_224=2.356),
-    Architecture("efficientnet_b6", "classifier.1", 43_040_704, 528, 19.068, gflops_224=3.36),
-    Architecture("efficientnet_b7", "classifier.1", 66_347_960, 600, 37.746, gflops_224=5.17),
+    Architecture("efficientnet_b5", "classifier.1", 30_389_784, 456, 10.266, gflops_224=2.356, batchnorm_momentum=0.01),
+    Architecture("efficientnet_b6", "classifier.1", 43_040_704, 528, 19.068, gflops_224=3.36, batchnorm_momentum=0.01),
+    Architecture("efficientnet_b7", "classifier.1", 66_347_960, 600, 37.746, gflops_224=5.17, batchnorm_momentum=0.01),
     Architecture("efficientnet_v2_l", "classifier.1", 118_515_272, 480, 56.08, gflops_224=12.231),
     Architecture("efficientnet_v2_m", "classifier.1", 54_139_356, 480, 24.582, gflops_224=5.362),
     Architecture("efficientnet_v2_s", "classifier.1", 21_458_488, 384, 8.366, gflops_224=2.85),
     Architecture("googlenet", "fc", 6_624_904, 224, 1.498, 15),
     Architecture("inception_v3", "fc", 27_161_264, 299, 5.713, 75, gflops_224=2.838),
-    Architecture("maxvit_t", "classifier.5", 30_919_624, 224, 5.558, 224, True),
-    Architecture("mnasnet0_5", "classifier.1", 2_218_512, 224, 0.104),
-    Architecture("mnasnet0_75", "classifier.1", 3_170_208, 224, 0.215),
-    Architecture("mnasnet1_0", "classifier.1", 4_383_312, 224, 0.314),
-    Architecture("mnasnet1_3", "classifier.1", 6_282_256, 224, 0.526),
+    Architecture("maxvit_t", "classifier.5", 30_919_624, 224, 5.558, 224, True, batchnorm_momentum=0.01),
+    Architecture("mnasnet0_5", "classifier.1", 2_218_512, 224, 0.104, batchnorm_momentum=0.0003),
+    Architecture("mnasnet0_75", "classifier.1", 3_170_208, 224, 0.215, batchnorm_momentum=0.0003),
+    Architecture("mnasnet1_0", "classifier.1", 4_383_312, 224, 0.314, batchnorm_momentum=0.0003),
+    Architecture("mnasnet1_3", "classifier.1", 6_282_256, 224, 0.526, batchnorm_momentum=0.0003),
     Architecture("mobilenet_v2", "classifier.1", 3_504_872, 224, 0.301),
-    Architecture("mobilenet_v3_large", "classifier.3", 5_483_032, 224, 0.217),
-    Architecture("mobilenet_v3_small", "classifier.3", 2_542_856, 224, 0.057),
+    Architecture("mobilenet_v3_large", "classifier.3", 5_483_032, 224, 0.217, batchnorm_momentum=0.01),
+    Architecture("mobilenet_v3_small", "classifier.3", 2_542_856, 224, 0.057, batchnorm_momentum=0.01),
     Architecture("regnet_x_16gf", "fc", 54_278_536, 224, 15.941),
     Architecture("regnet_x_1_6gf", "fc", 9_190_136, 224, 1.603),
     Architecture("regnet_x_32gf", "fc", 107_811_560, 224, 31.736),
@@ -104,27 +104,27 @@ _TABLE = (
     Architecture("shufflenet_v2_x1_0", "fc", 2_278_604, 224, 0.145),
     Architecture("shufflenet_v2_x1_5", "fc", 3_503_624, 224, 0.296),
     Architecture("shufflenet_v2_x2_0", "fc", 7_393_996, 224, 0.583),
-    Architecture("squeezenet1_0", "classifier.1", 1_248_424, 224, 0.819, 21, batch_norm=False),
-    Architecture("squeezenet1_1", "classifier.1", 1_235_496, 224, 0.349, 17, batch_norm=False),
-    Architecture("swin_b", "head", 87_768_224, 224, 15.431, 4, batch_norm=False),
-    Architecture("swin_s", "head", 49_606_258, 224, 8.741, 4, batch_norm=False),
-    Architecture("swin_t", "head", 28_288_354, 224, 4.491, 4, batch_norm=False),
-    Architecture("swin_v2_b", "head", 87_930_848, 256, 20.325, 4, gflops_224=17.048, batch_norm=False),
-    Architecture("swin_v2_s", "head", 49_737_442, 256, 11.546, 4, gflops_224=9.695, batch_norm=False),
-    Architecture("swin_v2_t", "head", 28_351_570, 256, 5.94, 4, gflops_224=4.938, batch_norm=False),
-    Architecture("vgg11", "classifier.6", 132_863_336, 224, 7.609, 32, batch_norm=False),
+    Architecture("squeezenet1_0", "classifier.1", 1_248_424, 224, 0.819, 21, batchnorm_momentum=None),
+    Architecture("squeezenet1_1", "classifier.1", 1_235_496, 224, 0.349, 17, batchnorm_momentum=None),
+    Architecture("swin_b", "head", 87_768_224, 224, 15.431, 4, batchnorm_momentum=None),
+    Architecture("swin_s", "head", 49_606_258, 224, 8.741, 4, batchnorm_momentum=None),
+    Architecture("swin_t", "head", 28_288_354, 224, 4.491, 4, batchnorm_momentum=None),
+    Architecture("swin_v2_b", "head", 87_930_848, 256, 20.325, 4, gflops_224=17.048, batchnorm_momentum=None),
+    Architecture("swin_v2_s", "head", 49_737_442, 256, 11.546, 4, gflops_224=9.695, batchnorm_momentum=None),
+    Architecture("swin_v2_t", "head", 28_351_570, 256, 5.94, 4, gflops_224=4.938, batchnorm_momentum=None),
+    Architecture("vgg11", "classifier.6", 132_863_336, 224, 7.609, 32, batchnorm_momentum=None),
     Architecture("vgg11_bn", "classifier.6", 132_868_840, 224, 7.609, 32),
-    Architecture("vgg13", "classifier.6", 133_047_848, 224, 11.308, 32, batch_norm=False),
+    Architecture("vgg13", "classifier.6", 133_047_848, 224, 11.308, 32, batchnorm_momentum=None),
     Architecture("vgg13_bn", "classifier.6", 133_053_736, 224, 11.308, 32),
-    Architecture("vgg16", "classifier.6", 138_357_544, 224, 15.47, 32, batch_norm=False),
+    Architecture("vgg16", "classifier.6", 138_357_544, 224, 15.47, 32, batchnorm_momentum=None),
     Architecture("vgg16_bn", "classifier.6", 138_365_992, 224, 15.47, 32),
-    Architecture("vgg19", "classifier.6", 143_667_240, 224, 19.632, 32, batch_norm=False),
+    Architecture("vgg19", "classifier.6", 143_667_240, 224, 19.632, 32, batchnorm_momentum=None),
     Architecture("vgg19_bn", "classifier.6", 143_678_248, 224, 19.632, 32),
-    Architecture("vit_b_16", "heads.head", 86_567_656, 224, 17.564, 224, True, batch_norm=False),
-    Architecture("vit_b_32", "heads.head", 88_224_232, 224, 4.409, 224, True, batch_norm=False),
-    Architecture("vit_h_14", "heads.head", 632_045_800, 224, 167.295, 224, True, batch_norm=False),
-    Architecture("vit_l_16", "heads.head", 304_326_632, 224, 61.555, 224, True, batch_norm=False),
-    Architecture("vit_l_32", "heads.head", 306_535_400, 224, 15.378, 224, True, batch_norm=False),
+    Architecture("vit_b_16", "heads.head", 86_567_656, 224, 17.564, 224, True, batchnorm_momentum=None),
+    Architecture("vit_b_32", "heads.head", 88_224_232, 224, 4.409, 224, True, batchnorm_momentum=None),
+    Architecture("vit_h_14", "heads.head", 632_045_800, 224, 167.295, 224, True, batchnorm_momentum=None),
+    Architecture("vit_l_16", "heads.head", 304_326_632, 224, 61.555, 224, True, batchnorm_momentum=None),
+    Architecture("vit_l_32", "heads.head", 306_535_400, 224, 15.378, 224, True, batchnorm_momentum=None),
     Architecture("wide_resnet101_2", "fc", 126_886_696, 224, 22.753),
     Architecture("wide_resnet50_2", "fc", 68_883_240, 224, 11.398),
 )

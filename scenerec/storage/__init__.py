@@ -1,20 +1,25 @@
 """Folders of objects, local or in S3, behind one small interface: relative keys, atomic puts, one-line errors."""
 
-from pathlib import Path
-
+from scenerec.errors import StorageError
+from scenerec.storage.address import local_path, split_s3
+from scenerec.storage.json_file import read_json
 from scenerec.storage.local import LocalStorage
 from scenerec.storage.protocol import ObjectInfo, Storage
 from scenerec.storage.s3 import S3Storage
 
-__all__ = ["LocalStorage", "ObjectInfo", "S3Storage", "Storage", "open_storage", "split_url"]
+__all__ = ["LocalStorage", "ObjectInfo", "S3Storage", "Storage", "open_storage", "read_json", "split_url"]
 
 
 def open_storage(url: str) -> Storage:
-    """The storage at `s3://bucket/prefix` or at a local path. Opens no connection yet."""
-    if url.startswith("s3://"):
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        return S3Storage(bucket, prefix.strip("/"))
-    return LocalStorage(Path(url.removeprefix("file://")))
+    """The storage at `s3://bucket/prefix` or at a local path. Opens no connection yet.
+
+    Raises StorageError for what is no address, such as `s3:/bucket`.
+    """
+    try:
+        place = split_s3(url)
+        return S3Storage(*place) if place else LocalStorage(local_path(url))
+    except ValueError as error:
+        raise StorageError(f"{url}: {error}") from None
 
 
 def split_url(url: str) -> tuple[str, str]:

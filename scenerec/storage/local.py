@@ -1,12 +1,13 @@
 """Folders of the file system as storage."""
 
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from typing_extensions import override
@@ -31,18 +32,38 @@ class LocalStorage(Storage):
 
     @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Files below links to folders are left out: such may form a circle."""
         base = self.root / prefix.rpartition("/")[0]
-        with _named_errors(str(base)):
-            files = [path for path in base.rglob("*") if path.suffix != _UNFINISHED and path.is_file()]
-            keys = {path.relative_to(self.root).as_posix(): path for path in files}
-        for key in sorted(keys):  # as S3 does: "a-b" before "a/b"
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                if key.startswith(prefix):
-                    yield ObjectInfo(key, keys[key].stat().st_size)
+        with _named_errors(base):
+            if base.is_file():
+                raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder")
+            sizes = dict(self._sizes(base))
+        for key in sorted(sizes):  # as S3 does: "a-b" before "a/b"
+            if key.startswith(prefix):
+                yield ObjectInfo(key, sizes[key])
+
+    def _sizes(self, base: Path) -> Iterator[tuple[str, int]]:
+        """Keys of the files below a folder, and their bytes. Raises OSError for a folder that may not be read."""
+
+        def note(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):  # there is none, or not any more
+                raise error
+
+        for folder, _, names in os.walk(base, onerror=note):
+            for path in (Path(folder) / name for name in names):
+                with suppress(FileNotFoundError):
+                    if path.suffix != _UNFINISHED and path.is_file():
+                        yield path.relative_to(self.root).as_posix(), path.stat().st_size
+
+    @override
+    def folders(self) -> Iterator[str]:
+        if self.root.is_dir():
+            with _named_errors(str(self.root)):
+                yield from sorted(path.name for path in self.root.iterdir() if path.is_dir())
 
     @override
     def get(self, key: str) -> bytes:
-        with _named_errors(self._path(key)):
+        with _named_errors(self.root / key):
             try:
                 return (self.root / key).read_bytes()
             except NotADirectoryError:  # the root is a file; `size` says too that there is no such object
@@ -50,7 +71,7 @@ class LocalStorage(Storage):
 
     @override
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        with _named_errors(self._path(key)), (self.root / key).open("rb") as file:
+        with _named_errors(self.root / key), (self.root / key).open("rb") as file:
             file.seek(start)
             return file.read(length)
 
@@ -58,7 +79,7 @@ class LocalStorage(Storage):
     def put(self, key: str, content: bytes | Path) -> None:
         """Writes beside the object's place, then renames."""
         target = self.root / key
-        with _named_errors(self._path(key)):
+        with _named_errors(self.root / key):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED)
             try:
@@ -86,23 +107,21 @@ class LocalStorage(Storage):
     def put_if(self, key: str, content: bytes, version: str | None) -> bool:
         """Writers of this folder, on one machine, take turns."""
         parent = (self.root / key).parent
-        with _named_errors(self._path(key)):
+        with _named_errors(self.root / key), ExitStack() as turn:
             parent.mkdir(parents=True, exist_ok=True)
-            turn = os.open(parent, os.O_RDONLY)
-        try:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+            folder = os.open(parent, os.O_RDONLY)
+            turn.callback(os.close, folder)
+            fcntl.flock(folder, fcntl.LOCK_EX)
             found = self.get_versioned(key)
             if (found and found[1]) != version:
                 return False
             self.put(key, content)
             return True
-        finally:
-            os.close(turn)
 
     @override
     def delete(self, key: str) -> None:
         """Removes the object, and folders that become empty."""
-        with _named_errors(self._path(key)):
+        with _named_errors(self.root / key):
             (self.root / key).unlink(missing_ok=True)
             with suppress(OSError):
                 for parent in (self.root / key).parents:
@@ -112,20 +131,24 @@ class LocalStorage(Storage):
 
     @override
     def size(self, key: str) -> int | None:
-        with _named_errors(self._path(key)):
+        with _named_errors(self.root / key):
             path = self.root / key
             return path.stat().st_size if path.is_file() else None
 
-    def _path(self, key: str) -> str:
-        return str(self.root / key)
-
 
 @contextmanager
-def _named_errors(path: str) -> Iterator[None]:
-    """Turns OSError into StorageError that names the path."""
+def _named_errors(path: Path) -> Iterator[None]:
+    """Turns OSError, and ValueError for a name that no file can have, into StorageError that names the path."""
     try:
         yield
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file") from None
+    except FileNotFoundError as error:
+        missing = Path(error.filename or path)
+        reason = f"is a link to {missing.readlink()}, which is not there" if missing.is_symlink() else "no such file"
+        raise NotFoundError(f"{missing}: {reason}") from None
+    except (FileExistsError, NotADirectoryError) as error:  # what was to be a folder
+        what = f": {error.filename}" if error.filename not in (None, str(path)) else ""
+        raise StorageError(f"{path}: Not a directory{what}") from None
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise StorageError(f"{path}: cannot name a file ({error})") from None

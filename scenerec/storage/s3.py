@@ -2,20 +2,27 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import override
 
 from scenerec.errors import NotFoundError, StorageError
 from scenerec.storage.protocol import ObjectInfo, Storage
+from scenerec.storage.s3_endpoint import ForeignAnswerError, connect, is_of_store
+from scenerec.storage.s3_errors import explain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 Result = TypeVar("Result")
+
+_FOLDER_MARKERS = ("/", "_$folder$")  # with which the keys end of what consoles and Hadoop make for empty folders
+_NO_VERSION = '"00000000000000000000000000000000"'  # of any object
 
 
 class S3Storage(Storage):
@@ -32,6 +39,7 @@ class S3Storage(Storage):
         self.prefix = f"{prefix}/" if prefix else ""
         self._client: S3Client | None = None
         self._client_pid = 0
+        self._has_conditions = False  # as far as is known
 
     @property
     @override
@@ -41,154 +49,189 @@ class S3Storage(Storage):
 
     @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        request = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
-        while True:
-            page = self._retry("", partial(self.client.list_objects_v2, **request))  # type: ignore[arg-type]
+        for page in self._pages(Prefix=self.prefix + prefix):
             for entry in page.get("Contents", []):
-                yield ObjectInfo(entry["Key"].removeprefix(self.prefix), entry["Size"])
-            if not page.get("IsTruncated"):
-                return
-            request["ContinuationToken"] = page["NextContinuationToken"]
+                if not entry["Key"].endswith(_FOLDER_MARKERS):
+                    yield ObjectInfo(entry["Key"].removeprefix(self.prefix), entry["Size"])
+
+    @override
+    def folders(self) -> Iterator[str]:
+        for page in self._pages(Prefix=self.prefix, Delimiter="/"):
+            for entry in page.get("CommonPrefixes", []):
+                if name := entry["Prefix"].removeprefix(self.prefix).rstrip("/"):
+                    yield name
 
     @override
     def get(self, key: str) -> bytes:
-        return self._retry(key, lambda: self._read(key))[0]
+        return self._ask(key, lambda client: self._read(client, key))[0]
 
     @override
     def get_range(self, key: str, start: int, length: int) -> bytes:
         if not length:
             return b""
-        return self._retry(key, lambda: self._read(key, Range=f"bytes={start}-{start + length - 1}"))[0]
+        return self._ask(key, lambda client: self._read_range(client, key, start, length))
 
     @override
     def put(self, key: str, content: bytes | Path) -> None:
         """Sends large files in parts, which S3 joins at the end."""
 
-        def upload() -> None:
+        def upload(client: "S3Client") -> None:
             if isinstance(content, Path):
-                self.client.upload_file(str(content), self.bucket, self.prefix + key)
+                client.upload_file(str(content), self.bucket, self.prefix + key)
             else:
-                self.client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content)
+                client.put_object(**self._at(key), Body=content)
 
-        self._retry(key, upload)
+        self._ask(key, upload)
 
     @override
     def get_versioned(self, key: str) -> tuple[bytes, str] | None:
         try:
-            return self._retry(key, lambda: self._read(key))
+            return self._ask(key, lambda client: self._read(client, key))
         except NotFoundError:
             return None
 
     @override
     def put_if(self, key: str, content: bytes, version: str | None) -> bool:
-        """Writes by S3's conditional requests."""
+        """Writes by S3's conditional requests. Raises StorageError at a store that lacks them, before it writes."""
         from botocore.exceptions import ClientError
 
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        self._ask(key, self._check_conditions)
 
-        def write() -> bool:
+        def write(client: "S3Client") -> bool:
             try:
-                self.client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content, **condition)  # type: ignore[arg-type]
+                client.put_object(**self._at(key), Body=content, **condition)
             except ClientError as error:
-                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (404, 409, 412):
+                if not _is_unmet(error):
                     raise
                 # It may be ours: an answer that was lost is asked for again.
                 found = self.get_versioned(key)
                 return found is not None and found[0] == content
             return True
 
-        return self._retry(key, write)
+        return self._ask(key, write)
 
     @override
     def delete(self, key: str) -> None:
-        self._retry(key, lambda: self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key))
+        self._ask(key, lambda client: client.delete_object(**self._at(key)))
 
     @override
     def size(self, key: str) -> int | None:
+        from botocore.exceptions import ClientError
+
+        def look(client: "S3Client") -> int | None:
+            try:
+                return client.head_object(**self._at(key))["ContentLength"]
+            except ClientError as error:
+                if _status(error.response) == 404 and is_of_store(error.response["ResponseMetadata"]["HTTPHeaders"]):
+                    return None
+                self._read(client, key, Range="bytes=0-0")  # what answers HEAD has no body that would say why
+                raise
+
         try:
-            head = self._retry(key, lambda: self.client.head_object(Bucket=self.bucket, Key=self.prefix + key))
+            return self._ask(key, look)
         except NotFoundError:
             return None
-        return head["ContentLength"]
 
     @property
     def client(self) -> "S3Client":
         """The boto3 client of this process: one made before a fork must not be used after it."""
         if self._client is None or self._client_pid != os.getpid():
-            import boto3
-            from botocore.config import Config
-
-            # Retries are ours: botocore's do not cover a body that breaks off.
-            config = Config(
-                connect_timeout=5,
-                read_timeout=60,
-                max_pool_connections=32,
-                retries={"total_max_attempts": 1},
-                s3={"addressing_style": "path" if os.environ.get("AWS_ENDPOINT_URL") else "auto"},
-            )
-            session = boto3.session.Session()
-            self._client = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
+            self._client = connect()
             self._client_pid = os.getpid()
         return self._client
+
+    def _pages(self, **request: Any) -> "Iterator[ListObjectsV2OutputTypeDef]":
+        """The parts of a listing."""
+        while True:
+            page = self._ask("", lambda client: _listing(client.list_objects_v2(Bucket=self.bucket, **request)))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            token = page.get("NextContinuationToken")
+            if not token or token == request.get("ContinuationToken"):
+                raise StorageError(
+                    f"{self.url}: the store says that its listing goes on, but not where: it lacks ListObjectsV2 "
+                    "(NextContinuationToken), without which only a part is seen: use another store"
+                )
+            request["ContinuationToken"] = token
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_client": None}
 
-    def _read(self, key: str, **request: str) -> tuple[bytes, str]:
+    def _at(self, key: str) -> dict[str, Any]:
+        return {"Bucket": self.bucket, "Key": self.prefix + key}
+
+    def _read(self, client: "S3Client", key: str, **request: str) -> tuple[bytes, str]:
         """The content and its version."""
-        response = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **request)  # type: ignore[arg-type]
-        return response["Body"].read(), response.get(
-            "ETag", ""
-        )  # a body that is shorter than announced is botocore's error
+        response = client.get_object(**self._at(key), **request)  # type: ignore[arg-type]
+        content = response["Body"].read()  # a body that is shorter than announced is botocore's error
+        return content, response.get("ETag", "").removeprefix("W/")  # which proxies that compress put before it
 
-    def _retry(self, key: str, request: Callable[[], Result]) -> Result:
-        from botocore.exceptions import BotoCoreError, ClientError
+    def _read_range(self, client: "S3Client", key: str, start: int, length: int) -> bytes:
+        from botocore.exceptions import ClientError
 
+        try:
+            response = client.get_object(**self._at(key), Range=f"bytes={start}-{start + length - 1}")
+        except ClientError as error:
+            if _status(error.response) == 416:  # it begins behind the end
+                return b""
+            raise
+        content = response["Body"].read()
+        # Some stores and proxies send the whole object whatever is asked for.
+        return content if _status(response) == 206 else content[start : start + length]
+
+    def _check_conditions(self, client: "S3Client") -> None:
+        """Raises StorageError where the store refuses a condition, or writes all the same: tried on an object apart."""
+        from botocore.exceptions import ClientError
+
+        if self._has_conditions:
+            return
+        probe = self._at(f".conditional-write-{uuid.uuid4().hex}")
+        client.put_object(**probe)
+        try:
+            for condition in ({"IfNoneMatch": "*"}, {"IfMatch": _NO_VERSION}):
+                try:
+                    client.put_object(**probe, **condition)
+                except ClientError as error:
+                    if _is_unmet(error):
+                        continue
+                    if _status(error.response) not in (400, 405, 501):
+                        raise
+                raise StorageError(
+                    f"{self.url}: the store has no conditional writes ({next(iter(condition))}), so that one of two "
+                    "writers would undo the other's work: keep the registry (--registry, SCENEREC_REGISTRY) and API "
+                    "keys in a folder that all machines share, or in a store that has them; all else may stay"
+                )
+        finally:
+            with suppress(ClientError):
+                client.delete_object(**probe)
+        self._has_conditions = True
+
+    def _ask(self, key: str, request: "Callable[[S3Client], Result]") -> Result:
         for attempt in range(1, self.attempts + 1):
             try:
-                return request()
-            except (ClientError, BotoCoreError, OSError, _transfer_error()) as error:
-                explained, transient = self._explain(key, error)
-                if not transient or attempt == self.attempts:
+                return request(self.client)
+            except Exception as error:  # botocore lets through what it meets: of XML, dates, numbers, encodings
+                explained, may_pass = explain(f"s3://{self.bucket}/{self.prefix}{key}", error)
+                if not may_pass or attempt == self.attempts:
                     raise explained from None
                 time.sleep(0.25 * 2**attempt)
         raise AssertionError("unreachable")
 
-    def _explain(self, key: str, error: BaseException) -> tuple[StorageError, bool]:
-        """The error as the user's, and whether another try may help."""
-        from botocore import exceptions as boto
 
-        where = f"s3://{self.bucket}/{self.prefix}{key}"
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
-        if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
-            remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `scenerec cluster up` for an embedded store"
-            return StorageError(f"{where}: no credentials: {remedy}"), False
-        if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError | boto.ConnectionClosedError):
-            return StorageError(f"{where}: cannot reach {endpoint}: is the store up, and AWS_ENDPOINT_URL right?"), True
-        if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError):
-            return StorageError(f"{where}: {str(error).splitlines()[-1].strip()}"), False
-        if isinstance(error, boto.ClientError):
-            return self._explain_response(where, endpoint, error)
-        return StorageError(f"{where}: {endpoint}: {error}"), True
-
-    def _explain_response(self, where: str, endpoint: str, error: BaseException) -> tuple[StorageError, bool]:
-        response = getattr(error, "response", {})
-        code = str(response.get("Error", {}).get("Code", ""))
-        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code == "NoSuchBucket":
-            return NotFoundError(f"{where}: there is no bucket `{self.bucket}` at {endpoint}"), False
-        if code in ("NoSuchKey", "404") or status == 404:
-            return NotFoundError(f"{where}: no such object"), False
-        if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken") or status in (
-            401,
-            403,
-        ):
-            remedy = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy"
-            return StorageError(f"{where}: {endpoint} refuses these credentials ({code}): {remedy}"), False
-        return StorageError(f"{where}: {endpoint}: {error}"), status >= 500 or code == "SlowDown"
+def _listing(page: Any) -> Any:
+    """The page of a listing, or ForeignAnswerError: any XML passes for an empty one, that of a web page too."""
+    if not page.keys() & {"Name", "KeyCount", "IsTruncated", "Contents"}:
+        raise ForeignAnswerError("answers with something else than a listing")
+    return page
 
 
-def _transfer_error() -> type[BaseException]:
-    from boto3.exceptions import Boto3Error
+def _is_unmet(error: Any) -> bool:
+    """Whether a conditional write was refused because of its condition: there is another version, or none."""
+    no_object = error.response.get("Error", {}).get("Code") == "NoSuchKey"
+    return _status(error.response) in (409, 412) or no_object
 
-    return Boto3Error
+
+def _status(response: Mapping[str, Any]) -> int:
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

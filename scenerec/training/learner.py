@@ -8,6 +8,7 @@ from scenerec.checkpoint import LearnerState
 from scenerec.config.train import TrainConfig
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.stream import Cursor, TrainingOrder
+from scenerec.training.batchnorm import PreciseBatchNorm
 from scenerec.training.plan import Plan
 from scenerec.training.task import CLASSIFICATION, Counts, Task
 
@@ -51,6 +52,13 @@ class Learner(Protocol[Batch]):
 
     def take_loss(self) -> float:
         """Mean training loss over the samples of all ranks since the last call (collective)."""
+
+    def estimate_statistics(self, sample: PreciseBatchNorm) -> None:
+        """Sets BatchNorm's running statistics to those of the weights as they are, over `sample` (collective).
+
+        The averaged weights, where they are kept, get statistics of their own, which hold until the next step. What is
+        frozen keeps its own. The sample is the same at each call.
+        """
 
     def evaluate(self, batches: Iterable[Batch]) -> Counts:
         """The task's counts over all ranks' batches, by the averaged weights where they are kept (collective)."""

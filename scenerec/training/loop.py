@@ -65,6 +65,7 @@ def train(
         validation = learner.validation_batches()
         for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
             run.train_epoch(place, epoch, batches)
+            run.estimate_statistics(epoch + 1, 0)
             metrics = run.finish_epoch(place, epoch, learner.evaluate(validation))
             report(metrics)
         return run.finish(place)
@@ -144,7 +145,14 @@ class _Run(Generic[Batch]):
                 self._say_progress(place, epoch, done, loss, pending / seconds)
                 pending, started = 0, time.perf_counter()
             if save:
+                self.estimate_statistics(epoch, done)
                 self._save(place, Cursor(epoch, done))
+
+    def estimate_statistics(self, epoch: int, step: int) -> None:
+        """Before a validation or checkpoint there: BatchNorm's statistics, while the run is too short for averages."""
+        sample = self.job.plan.batchnorm
+        if sample and sample.is_due(epoch * self.steps_per_epoch + step):
+            self.learner.estimate_statistics(sample)
 
     def finish_epoch(self, place: Place, epoch: int, counts: Counts) -> EpochMetrics:
         """Adds the epoch to the history and saves a checkpoint; returns the epoch's metrics."""

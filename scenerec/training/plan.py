@@ -7,6 +7,8 @@ from scenerec.config.train import ScaleConfig, TrainConfig, WorkerRange
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import choose_lanes, steps_per_epoch
 from scenerec.errors import PlanError
+from scenerec.names import clean, same_names
+from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Plan:
     cpus_per_worker: int
     gpus_per_worker: int
     decode_processes: int
+    batchnorm: PreciseBatchNorm | None = None
+    """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
@@ -58,7 +62,7 @@ class Plan:
             if self.dropped_per_epoch
             else ""
         )
-        return [
+        rows = [
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.classes} classes, in {self.framework}"),
             ("weights", self.weights),
@@ -74,6 +78,9 @@ class Plan:
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
         ]
+        if self.batchnorm:
+            rows.insert(-1, ("BatchNorm", str(self.batchnorm)))
+        return rows
 
 
 def resolve(
@@ -128,20 +135,22 @@ def resolve(
         cpus_per_worker=config.scale.cpus_per_worker,
         gpus_per_worker=config.scale.gpus_per_worker,
         decode_processes=_decode_processes(config),
+        batchnorm=plan_precise_batchnorm(config, train.samples, steps),
     )
 
 
 def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
-    if train.classes != val.classes:
-        odd = sorted(set(train.classes) ^ set(val.classes))
+    if not same_names(train.classes, val.classes):
+        odd = sorted(set(map(clean, train.classes)) ^ set(map(clean, val.classes)))
         what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
         raise PlanError(
             f"data.val: its classes are not those of data.train ({what}): pack both from the same class list"
         )
-    if config.data.train == config.data.val or train.fingerprint == val.fingerprint:
+    if shared := {shard.sha256 for shard in train.shards} & {shard.sha256 for shard in val.shards}:
+        what = "the same set as" if len(shared) == len(val.shards) else f"{len(shared)} shards in common with"
         raise PlanError(
-            f"data.val: {config.data.val} is the training set itself, which tells nothing of pictures that the network "
-            "has not seen: pack other pictures for it"
+            f"data.val: {config.data.val} is {what} data.train: what is trained on cannot validate: "
+            "name another split, such as .../val"
         )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
     if empty:

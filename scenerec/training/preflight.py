@@ -10,6 +10,7 @@ from scenerec.data.manifest import Manifest
 from scenerec.data.packed_set import PackedSet, check_images, open_set
 from scenerec.errors import CheckpointError, DataError
 from scenerec.models.freezing import TrainedPart, frozen_names
+from scenerec.storage.writable import check_writable
 from scenerec.training.initial import describe_weights, prepare_weights
 from scenerec.training.plan import NodeResources, Plan, resolve
 from scenerec.training.run_folder import RunFolder, check_identity, resumed_lanes, run_identity
@@ -55,7 +56,7 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
     for data in (train, val):
         _check_shards(data)
-    _check_writable(folder)
+    check_writable(folder.url)
     plan = replace(plan, weights=prepare_weights(config, plan.classes))
     trained = _trained_part(config, plan.classes)
     resumes_at = None if restart else _resume_point(folder, config, plan, train.manifest)
@@ -100,11 +101,6 @@ def _trained_part(config: TrainConfig, classes: int) -> TrainedPart | None:
     frozen = frozen_names(arch, freeze, list(sizes))
     what = "backbone" if freeze == "backbone" else ", ".join(freeze)
     return TrainedPart(sum(size for name, size in sizes.items() if name not in frozen), sum(sizes.values()), what)
-
-
-def _check_writable(folder: RunFolder) -> None:
-    folder.storage.put(".writable", b"")
-    folder.storage.delete(".writable")
 
 
 def _resume_point(folder: RunFolder, config: TrainConfig, plan: Plan, train: Manifest) -> int | None:

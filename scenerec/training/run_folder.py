@@ -14,8 +14,8 @@ from scenerec.data.augment import AUGMENT_VERSION
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import parse_json
-from scenerec.json_object import JsonObject, parse_object
-from scenerec.storage import Storage, open_storage
+from scenerec.json_object import JsonObject
+from scenerec.storage import Storage, open_storage, read_json
 from scenerec.training.task import CLASSIFICATION, task_of
 
 # What a checkpoint was made with that is older than the field.
@@ -59,9 +59,9 @@ class RunFolder:
         self.storage.put("tensorboard/events.out.tfevents.scenerec", _events(history))
 
     def read_history(self) -> list[EpochMetrics]:
-        """Reads metrics.jsonl: the finished epochs, in order. Raises CheckpointError, StorageError."""
+        """Reads metrics.jsonl: the finished epochs, in order. Raises CheckpointError where it is damaged."""
         lines = self.storage.get("metrics.jsonl").splitlines() if self.storage.size("metrics.jsonl") else []
-        where = f"{self.url}/metrics.jsonl"
+        where = f"{self.url}/metrics.jsonl: is damaged"
         return [parse_json(EpochMetrics, line, where, CheckpointError) for line in lines]
 
     def write_result(self, result: JsonObject) -> None:
@@ -70,9 +70,7 @@ class RunFolder:
 
     def read_result(self) -> JsonObject | None:
         """Reads result.json; None while the run is not finished."""
-        if self.storage.size("result.json") is None:
-            return None
-        return parse_object(self.storage.get("result.json"), f"{self.url}/result.json", ["last", "best"])
+        return read_json(self.storage, "result.json")
 
     def latest_checkpoint(self) -> str | None:
         """Name of the newest complete checkpoint, None where there is none."""

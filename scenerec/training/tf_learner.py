@@ -5,10 +5,11 @@ batches and is one replica; weights and slots are assigned in the replica, by su
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from scenerec.models import tf_freezing, tf_model, torch_outline  # first: torchvision goes before tensorflow
+# First: torchvision goes before tensorflow.
+from scenerec.models import tf_batchnorm, tf_freezing, tf_model, torch_outline
 
 import keras  # isort: skip
 import numpy as np
@@ -17,9 +18,11 @@ from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState, Tensors
 from scenerec.data.stream import Cursor
-from scenerec.data.tf_input import Batch, normalize, training_input, validation_input
+from scenerec.data.tf_input import Batch, normalize, statistics_input, training_input, validation_input
 from scenerec.models.blocks import lr_factors
 from scenerec.models.freezing import frozen_names
+from scenerec.models.tf_model import Binding
+from scenerec.training.batchnorm import PreciseBatchNorm, population
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import (
     FP16_BACKOFF_FACTOR,
@@ -78,8 +81,12 @@ class TfLearner(Learner[Batch]):
                 if self.optimize.ema_decay
                 else []
             )
+        self.average_statistics: Tensors = {}  # of the averages as they are since the last step
+        self.normalised = tf_batchnorm.trained_layers(self.model)
+        self.sample_batches: list[Batch] | None = None
         self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
         self._local_counts = tf.function(self._count, reduce_retracing=True)
+        self._local_moments = tf.function(self._measure, reduce_retracing=True)
         self._reduce = tf.function(self._run_reduce)
         self._loss_sum = tf.zeros((), tf.float64)
         self._loss_steps = 0
@@ -101,6 +108,7 @@ class TfLearner(Learner[Batch]):
 
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
+        self.average_statistics = {}
         loss = self._distributed_step(batch.images, batch.labels, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
         self._loss_steps += 1
@@ -163,6 +171,33 @@ class TfLearner(Learner[Batch]):
         return float(total)
 
     @override
+    def estimate_statistics(self, sample: PreciseBatchNorm) -> None:
+        if not self.normalised:
+            return
+        if self.sample_batches is None:
+            self.sample_batches = list(self._sample_batches(sample))
+        if self.average:
+            with self._averaged_weights():
+                self._estimate(sample.batches, self.sample_batches)
+                self.average_statistics = tf_batchnorm.statistics(self.normalised)
+        self._estimate(sample.batches, self.sample_batches)
+
+    def _sample_batches(self, sample: PreciseBatchNorm) -> Iterable[Batch]:
+        job, world, threads = self.job, self.world, self.job.plan.decode_processes
+        seed, size, count = self.optimize.seed, sample.batch_size, sample.batches
+        return statistics_input(job.train, job.config.data, seed, size, count, world, threads)
+
+    def _estimate(self, count: int, mine: Sequence[Batch]) -> None:
+        """Of `count` batches this rank measures `mine`; all ranks then take the same numbers together."""
+        moments = np.zeros((count, 2, sum(layer.moving_mean.shape[0] for layer in self.normalised)))
+        for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
+            moments[index] = self._local_moments(batch.images).numpy()
+        tf_batchnorm.set_statistics(self.normalised, population(self._sum_over_ranks(moments)))
+
+    def _measure(self, images: tf.Tensor) -> tf.Tensor:
+        return tf_batchnorm.measure(self.normalised, lambda: self.model(normalize(images, self.dtype), training=False))
+
+    @override
     def evaluate(self, batches: Iterable[Batch]) -> Counts:
         self._share_running_statistics()
         counts = self.job.task.counts()
@@ -178,11 +213,10 @@ class TfLearner(Learner[Batch]):
     @override
     def state(self) -> LearnerState:
         self._share_running_statistics()
-        averages = zip(self.parameters, self.average, strict=False)
         return LearnerState(
             model=tf_model.state(self.model),
             optimizer=self.optimizer.state(),
-            ema={b.key: np.asarray(b.to_neutral(average.numpy()), np.float32) for b, average in averages},
+            ema={b.key: np.asarray(b.to_neutral(average), np.float32) for b, average in self._averages()},
             updates=int(self.optimizer.updates.numpy()),
             loss_scale=float(self.loss_scale.numpy()),
             good_steps=int(self.good_steps.numpy()),
@@ -194,6 +228,8 @@ class TfLearner(Learner[Batch]):
         self.optimizer.load_state(state.optimizer, state.updates)
         for binding, average in zip(self.parameters, self.average, strict=False):
             average.assign(binding.to_keras(state.ema[binding.key]))
+        statistics = [b.key for b in self.running_statistics]
+        self.average_statistics = {key: array for key, array in state.ema.items() if key in statistics}
         if self.optimize.precision == "fp16":
             self.loss_scale.assign(state.loss_scale)
             self.good_steps.assign(state.good_steps)
@@ -204,15 +240,23 @@ class TfLearner(Learner[Batch]):
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
-        """The averages in the model's place, where they are kept."""
-        trained: Tensors = {b.key: b.variable.numpy() for b in self.parameters} if self.average else {}
-        for binding, average in zip(self.parameters, self.average, strict=False):
-            binding.variable.assign(average.numpy())
+        """The averages and their statistics in the model's place, where they are kept."""
+        trained = [(binding, binding.variable.numpy()) for binding, _ in self._averages()]
+        for binding, average in self._averages():
+            binding.variable.assign(average)
         try:
             yield
         finally:
-            for binding in self.parameters if trained else ():
-                binding.variable.assign(trained[binding.key])
+            for binding, array in trained:
+                binding.variable.assign(array)
+
+    def _averages(self) -> Iterator[tuple[Binding, np.ndarray]]:
+        """What is averaged with its average, in Keras's layout; with BatchNorm's statistics where they are known."""
+        for binding, average in zip(self.parameters, self.average, strict=False):
+            yield binding, average.numpy()
+        for binding in self.running_statistics:
+            if binding.key in self.average_statistics:
+                yield binding, self.average_statistics[binding.key]
 
     def _share_running_statistics(self) -> None:
         """Rank 0's on all ranks: what torch's DistributedDataParallel does."""

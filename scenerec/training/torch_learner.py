@@ -1,7 +1,8 @@
 """A torch network with its optimizer, on one rank of a DistributedDataParallel group. Mirrors tf_learner."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,10 +13,11 @@ from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState
 from scenerec.data.stream import Cursor
-from scenerec.data.torch_input import Batch, normalize, training_input, validation_input
-from scenerec.models import torch_freezing, torch_model
+from scenerec.data.torch_input import Batch, normalize, statistics_input, training_input, validation_input
+from scenerec.models import torch_batchnorm, torch_freezing, torch_model
 from scenerec.models.blocks import lr_factors
 from scenerec.models.freezing import frozen_names
+from scenerec.training.batchnorm import PreciseBatchNorm, population
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import (
     FP16_BACKOFF_FACTOR,
@@ -72,6 +74,9 @@ class TorchLearner(Learner[Batch]):
         self.average = (
             {name: p.detach().clone() for name, p in self.parameters.items()} if self.optimize.ema_decay else {}
         )
+        self.average_statistics: dict[str, torch.Tensor] = {}  # of the averages as they are since the last step
+        self.normalised = torch_batchnorm.trained_layers(self.model)
+        self.sample_batches: list[Batch] | None = None
         self.steps = 0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_steps = 0
@@ -92,6 +97,7 @@ class TorchLearner(Learner[Batch]):
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         torch_freezing.train_mode(self.parallel)
+        self.average_statistics = {}
         self._seed_dropout()
         images = batch.images.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)
         labels = batch.labels.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)
@@ -126,6 +132,32 @@ class TorchLearner(Learner[Batch]):
         return float(total)
 
     @override
+    def estimate_statistics(self, sample: PreciseBatchNorm) -> None:
+        if not self.normalised:
+            return
+        if self.sample_batches is None:
+            self.sample_batches = list(self._sample_batches(sample))
+        if self.average:
+            with self._averaged_weights():
+                self._estimate(sample.batches, self.sample_batches)
+                self.average_statistics = torch_batchnorm.statistics(self.normalised)
+        self._estimate(sample.batches, self.sample_batches)
+
+    def _sample_batches(self, sample: PreciseBatchNorm) -> Iterable[Batch]:
+        job, world, processes = self.job, self.world, self.job.plan.decode_processes
+        seed, size, count = self.optimize.seed, sample.batch_size, sample.batches
+        return statistics_input(job.train, job.config.data, seed, size, count, world, processes)
+
+    def _estimate(self, count: int, mine: Sequence[Batch]) -> None:
+        """Of `count` batches this rank measures `mine`; all ranks then take the same numbers together."""
+        moments = np.zeros((count, 2, sum(layer.num_features for layer in self.normalised.values())))
+        for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
+            images = batch.images.to(self.device, non_blocking=True)
+            forward = partial(self._logits, self.model, images)
+            moments[index] = torch_batchnorm.measure(self.model, self.normalised, forward)
+        torch_batchnorm.set_statistics(self.normalised, population(self._sum_over_ranks(moments)))
+
+    @override
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> Counts:
         self._share_running_statistics()
@@ -141,10 +173,11 @@ class TorchLearner(Learner[Batch]):
     @override
     def state(self) -> LearnerState:
         self._share_running_statistics()
+        averages = self.average | self.average_statistics
         return LearnerState(
             model=torch_model.state(self.model),
             optimizer=self.optimizer.state(),
-            ema={name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in self.average.items()},
+            ema={name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in averages.items()},
             updates=self.optimizer.updates,
             loss_scale=self.scaler.get_scale(),
             good_steps=self.scaler.state_dict().get("_growth_tracker", 0),
@@ -156,6 +189,11 @@ class TorchLearner(Learner[Batch]):
         self.optimizer.load_state(state.optimizer, state.updates)
         for name, tensor in self.average.items():
             tensor.copy_(torch.from_numpy(state.ema[name]))
+        self.average_statistics = {
+            name: torch.from_numpy(array).to(self.device, self.dtype)
+            for name, array in state.ema.items()
+            if name not in self.average
+        }
         if self.scaler.is_enabled():
             tracker = {"scale": state.loss_scale, "_growth_tracker": state.good_steps}
             self.scaler.load_state_dict(self.scaler.state_dict() | tracker)
@@ -183,15 +221,17 @@ class TorchLearner(Learner[Batch]):
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
-        """The averages in the model's place, where they are kept."""
-        trained = {name: self.parameters[name].detach().clone() for name in self.average}
-        for name, tensor in self.average.items():
-            self.parameters[name].copy_(tensor)
+        """The averages and their statistics in the model's place, where they are kept."""
+        averages = self.average | self.average_statistics
+        places = {name: tensor for name, tensor in self.model.state_dict().items() if name in averages}
+        trained = {name: tensor.clone() for name, tensor in places.items()}
+        for name, tensor in averages.items():
+            places[name].copy_(tensor)
         try:
             yield
         finally:
             for name, tensor in trained.items():
-                self.parameters[name].data.copy_(tensor)
+                places[name].copy_(tensor)
 
     def _share_running_statistics(self) -> None:
         if self.world.size > 1:

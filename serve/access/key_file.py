@@ -11,10 +11,21 @@ from serve.access.keys import ApiKey, ApiKeys, new_key, parse_keys, read_keys
 _ATTEMPTS = 10
 
 
-def add_key(location: str, name: str, images_per_s: float | None, burst: float) -> str:
-    """Adds a new key, in place of one of the same name, and returns it. Raises ConfigError, StorageError."""
+def add_key(location: str, name: str, images_per_s: float | None, burst: float, replace: bool = False) -> str:
+    """Adds a new key and returns it; with `replace` those of the same name are let in no more.
+
+    Raises ConfigError for a name that has a key already, and for limits that make no sense; StorageError.
+    """
     key, entry = new_key(name, images_per_s, burst)
-    _change(location, lambda keys: (*(each for each in keys if each.name != name), entry))
+
+    def with_it(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+        if not replace and any(each.name == name for each in keys):
+            raise ConfigError(
+                f"{location}: {name} has a key already: with `--replace` it is let in no more, and a new one is made"
+            )
+        return (*(each for each in keys if each.name != name), entry)
+
+    _change(location, with_it)
     return key
 
 

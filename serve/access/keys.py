@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from scenerec.config.file import parse_as
 from scenerec.errors import ConfigError
 from scenerec.frozen import Frozen, first_problem
 from scenerec.storage import open_storage
@@ -26,9 +26,9 @@ class ApiKey(Frozen):
     """Who it is, for the access log."""
     sha256: str
     """Hash of the key, in hexadecimal: the file does not betray the keys."""
-    images_per_s: float | None = Field(None, gt=0)
+    images_per_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Images that it may send in a second on average, over all replicas; unlimited by default."""
-    burst: float = Field(20, ge=1)
+    burst: float = Field(20, ge=1, allow_inf_nan=False)
     """Images that it may send at once, over all replicas."""
 
     @field_validator("sha256")
@@ -46,21 +46,33 @@ class ApiKeys(Frozen):
     keys: tuple[ApiKey, ...] = ()
     """All who may call."""
 
+    @model_validator(mode="after")
+    def _each_once(self) -> "ApiKeys":
+        """Of two entries of one key the last would decide in whose name, and by whose rate, it calls."""
+        owners: dict[str, str] = {}
+        for key in self.keys:
+            if key.sha256 in owners:
+                raise ValueError(f"keys: {owners[key.sha256]} and {key.name} have the same key: remove one")
+            owners[key.sha256] = key.name
+        return self
+
 
 def new_key(name: str, images_per_s: float | None = None, burst: float = 20) -> tuple[str, ApiKey]:
-    """A new key of 256 random bits, and its entry for the file."""
+    """A new key of 256 random bits, and its entry for the file. Raises ConfigError, which names the field."""
     key = f"sk-{secrets.token_urlsafe(32)}"
-    return key, ApiKey(name=name, sha256=_digest(key), images_per_s=images_per_s, burst=burst)
+    try:
+        return key, ApiKey(name=name, sha256=_digest(key), images_per_s=images_per_s, burst=burst)
+    except ValidationError as error:
+        raise ConfigError(f"a key: {first_problem(error)}") from None
 
 
 def parse_keys(content: bytes, name: str) -> ApiKeys:
     """The keys that a file's content lists. Raises ConfigError, which names the field."""
     try:
-        return ApiKeys.model_validate(yaml.safe_load(content) or {})
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: is not YAML: {str(error).splitlines()[0]}") from None
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {first_problem(error)}") from None
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name}: is not text: write it with `scenerec serve key`") from None
+    return parse_as(ApiKeys, text, name) if text.strip() else ApiKeys()
 
 
 def read_keys(location: str) -> tuple[ApiKeys, str]:
@@ -129,6 +141,14 @@ class Guard:
         if found is None:
             raise _unauthorized("this API key is not known here")
         return found
+
+    def admits(self, authorization: str, api_key: str) -> bool:
+        """Whether `identify` lets who sends these headers in."""
+        try:
+            self.identify(authorization, api_key)
+        except RequestError:
+            return False
+        return True
 
     def charge(self, caller: Caller | None, images: int) -> None:
         """Takes `images` from the caller's rate. Raises RequestError (429) with the seconds to wait."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from serve.http.json_body import JsonBody
+from serve.http.json_body import Absent, JsonBody
 from serve.http.operation import EXAMPLE_MODEL, DescribedAnswer, Operation, curl
 from serve.http.request import HttpRequest
 from serve.http.response import HttpResponse
@@ -28,8 +28,8 @@ class ReadyBody(JsonBody):
     """There is something to ask."""
 
     status: Literal["ready"]
-    models: ServedVersions
-    """By model the versions that are served."""
+    models: ServedVersions | Absent = None
+    """By model the versions that are served; left out for who lacks the API key that the server asks for."""
 
 
 @dataclass
@@ -66,7 +66,8 @@ class Health:
     async def _ready(self, request: HttpRequest, metered: Metered) -> HttpResponse:
         models = {name: [each.version.number for each in self._shelf.weighted(name)] for name in self._shelf.names()}
         if models:
-            return HttpResponse.of(ReadyBody("ready", models))
+            is_known = metered.guard.admits(*request.credentials)
+            return HttpResponse.of(ReadyBody("ready", models if is_known else None))
         return HttpResponse.of(NotReadyBody("not_ready", models), 503)
 
 

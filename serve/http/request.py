@@ -61,6 +61,11 @@ class HttpRequest:
         return dict(parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True))
 
     @property
+    def credentials(self) -> tuple[str, str]:
+        """The headers authorization and x-api-key, "" for one that is missing."""
+        return self.headers.get("authorization", ""), self.headers.get("x-api-key", "")
+
+    @property
     def content_type(self) -> str:
         """Media type of the body, without its parameters, in lower case; "" where none is given."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()

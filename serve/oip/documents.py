@@ -1,7 +1,7 @@
 """The JSON documents of the Open Inference Protocol v2.
 
 The source is its specification (github.com/kserve/open-inference-protocol, inference_rest.md), and for the model's
-configuration Triton's (github.com/triton-inference-server/server, docs/protocol/extension_model_configuration.md).
+configuration, index and statistics Triton's (github.com/triton-inference-server/server, docs/protocol).
 """
 
 from dataclasses import dataclass
@@ -77,9 +77,17 @@ class V2ConfiguredTensorBody(OpenJsonBody):
     """A tensor in Triton's configuration of a model, without the batch's axis."""
 
     name: str
-    data_type: Literal["TYPE_UINT8", "TYPE_FP32", "TYPE_STRING"]
+    data_type: Literal["TYPE_UINT8", "TYPE_FP32"]
     dims: tuple[_Size, ...]
-    optional: bool = False
+    format: Literal["FORMAT_NHWC"] | Absent = None
+    """Of images: height, width, channels."""
+
+
+@dataclass
+class V2ParameterBody(OpenJsonBody):
+    """A parameter in Triton's configuration of a model."""
+
+    string_value: str
 
 
 @dataclass
@@ -88,9 +96,66 @@ class V2ConfigBody(OpenJsonBody):
 
     name: str
     platform: str
+    backend: str
     max_batch_size: _Size
     input: list[V2ConfiguredTensorBody]
     output: list[V2ConfiguredTensorBody]
+    parameters: dict[str, V2ParameterBody]
+    """What else the model takes and gives, for people, by name."""
+
+
+@dataclass
+class V2IndexedBody(OpenJsonBody):
+    """A version in Triton's index of models."""
+
+    name: str
+    version: str
+    state: Literal["READY"]
+    reason: Literal[""]
+    """Why it is not ready: what is not is not in the index."""
+
+
+@dataclass
+class V2DurationBody(OpenJsonBody):
+    """How often something was done, and how long that took in all."""
+
+    count: _Axis
+    ns: _Axis
+
+
+@dataclass
+class V2InferStatisticsBody(OpenJsonBody):
+    """Where the time of a version's requests went."""
+
+    success: V2DurationBody
+    fail: V2DurationBody
+    queue: V2DurationBody
+    compute_input: V2DurationBody
+    """Decoding and resizing."""
+    compute_infer: V2DurationBody
+    compute_output: V2DurationBody
+
+
+@dataclass
+class V2StatisticsBody(OpenJsonBody):
+    """What a version was asked, since it was loaded by the replica that answers."""
+
+    name: str
+    version: str
+    last_inference: _Axis
+    """In milliseconds since 1970; 0 before the first."""
+    inference_count: _Axis
+    """Images."""
+    execution_count: _Axis
+    """Runs of the network."""
+    inference_stats: V2InferStatisticsBody
+
+
+@dataclass
+class V2AllStatisticsBody(OpenJsonBody):
+    """What the versions were asked."""
+
+    model_stats: list[V2StatisticsBody]
 
 
 @dataclass

@@ -1,60 +1,34 @@
-"""The Open Inference Protocol v2 over gRPC: service `inference.GRPCInferenceService`, as tritonclient calls it.
-
-Methods that Triton adds to the protocol (streams, statistics, shared memory, its repository) are not registered, so
-that gRPC itself answers UNIMPLEMENTED.
-"""
+"""The Open Inference Protocol v2 over gRPC: the methods of the service."""
 
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from scenerec import __version__
 from serve.access.admission import Load, RequestLimits
 from serve.access.keys import Guard
 from serve.access_record import AccessRecord, Observe
-from serve.errors import NotServedError, as_request_error, body_too_large
+from serve.errors import ErrorKind, NotServedError, RequestError, as_request_error, body_too_large
 from serve.http.request import accepted_id
-from serve.loaded_version import LoadedVersion
 from serve.metered import Metered
-from serve.oip.inference import (
-    EXTENSIONS,
-    OUTPUTS,
-    PLATFORM,
-    SERVER,
-    Inference,
-    InferRequest,
-    RequestedOutput,
-    input_spec,
-    photographs,
-    refuse_shared_memory,
-    requested_output,
-    timeout_s,
-)
+from serve.oip.grpc_messages import infer_request, infer_response, model_config, model_metadata, model_statistics
+from serve.oip.grpc_methods import REFUSED, SERVICE, STREAM
+from serve.oip.inference import EXTENSIONS, READY, SERVER, Inference
 from serve.oip.proto import inference_pb2 as pb
-from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, from_bytes, from_strings, from_uint8s
 from serve.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
-SERVICE = "inference.GRPCInferenceService"
-METHODS: dict[str, tuple[type[Message], type[Message]]] = {
-    "ServerLive": (pb.ServerLiveRequest, pb.ServerLiveResponse),
-    "ServerReady": (pb.ServerReadyRequest, pb.ServerReadyResponse),
-    "ModelReady": (pb.ModelReadyRequest, pb.ModelReadyResponse),
-    "ServerMetadata": (pb.ServerMetadataRequest, pb.ServerMetadataResponse),
-    "ModelMetadata": (pb.ModelMetadataRequest, pb.ModelMetadataResponse),
-    "ModelInfer": (pb.ModelInferRequest, pb.ModelInferResponse),
-}
-"""The methods of the service: the messages of request and response, by name."""
-
 _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
+    405: grpc.StatusCode.UNIMPLEMENTED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     500: grpc.StatusCode.INTERNAL,
@@ -86,24 +60,6 @@ class CallContext(Protocol):
     def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str]]) -> None:
         """Sends metadata with the answer."""
         ...
-
-
-def add_to_server(servicer: "GrpcInference", server: grpc.aio.Server) -> None:
-    """Registers the service, as a generated `add_…Servicer_to_server` would.
-
-    `servicer` is a GrpcInference, or has its methods. Ray Serve is given this function by its import path, in
-    `gRPCOptions(grpc_servicer_functions=["serve.oip.grpc_service.add_to_server"])`.
-    """
-    handlers = {
-        name: grpc.unary_unary_rpc_method_handler(
-            getattr(servicer, name),
-            request_deserializer=request.FromString,
-            response_serializer=response.SerializeToString,
-        )
-        for name, (request, response) in METHODS.items()
-    }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    server.add_registered_method_handlers(SERVICE, handlers)
 
 
 class GrpcInference:
@@ -161,9 +117,41 @@ class GrpcInference:
         """What a model takes and gives."""
         return await self._answer(request, grpc_context, self._model_metadata, pb.ModelMetadataResponse)
 
+    async def ModelConfig(self, request: pb.ModelConfigRequest, grpc_context: CallContext) -> pb.ModelConfigResponse:
+        """Triton's configuration of a model."""
+        return await self._answer(request, grpc_context, self._model_config, pb.ModelConfigResponse)
+
+    async def ModelStatistics(
+        self, request: pb.ModelStatisticsRequest, grpc_context: CallContext
+    ) -> pb.ModelStatisticsResponse:
+        """What versions were asked in this process."""
+        return await self._answer(request, grpc_context, self._model_statistics, pb.ModelStatisticsResponse)
+
+    async def RepositoryIndex(
+        self, request: pb.RepositoryIndexRequest, grpc_context: CallContext
+    ) -> pb.RepositoryIndexResponse:
+        """Which versions are served."""
+        return await self._answer(request, grpc_context, self._repository_index, pb.RepositoryIndexResponse)
+
     async def ModelInfer(self, request: pb.ModelInferRequest, grpc_context: CallContext) -> pb.ModelInferResponse:
         """The model's answer to images."""
         return await self._answer(request, grpc_context, self._model_infer, pb.ModelInferResponse)
+
+    async def ModelStreamInfer(
+        self, requests: AsyncIterable[pb.ModelInferRequest], grpc_context: CallContext
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """The model's answers to one request after another; an error is an answer too, and the stream goes on."""
+        metadata = dict(grpc_context.invocation_metadata() or ())
+        async for request in requests:
+            record = _record(STREAM, metadata)
+            try:
+                answer = await self._ask(request, metadata, record, self._model_infer)
+            except Exception as error:
+                failure = _failure(error, record)
+                yield pb.ModelStreamInferResponse(error_message=failure.message)
+            else:
+                yield pb.ModelStreamInferResponse(infer_response=answer)
+            self._note(record)
 
     async def _answer(
         self,
@@ -171,34 +159,43 @@ class GrpcInference:
         context: CallContext,
         answer: Callable[[Asked, Metered], Awaitable[Answered]],
         response_type: type[Answered],
+        method: str = "",
     ) -> Answered:
         """Asks `answer`, for a caller that may; an error becomes the call's status."""
         metadata = dict(context.invocation_metadata() or ())
-        method = response_type.__name__.removesuffix("Response")
-        request_id = accepted_id(metadata.get("x-request-id", ""))
-        record = AccessRecord(request_id, "POST", f"/{SERVICE}/{method}", trace=metadata.get("traceparent", ""))
-        record.status = 200
-        trailers = {"x-request-id": request_id}
+        record = _record(method or response_type.__name__.removesuffix("Response"), metadata)
+        trailers = {"x-request-id": record.request_id}
         try:
-            caller = self.guard.identify(metadata.get("authorization", ""), metadata.get("x-api-key", ""))
-            record.caller = caller.name if caller else ""
-            with self.load:
-                self.load.check()
-                metered = Metered(self.inference.shelf, self.guard, caller, record, self.limits)
-                response = await answer(request, metered)
+            response = await self._ask(request, metadata, record, answer)
         except Exception as error:
-            failure = as_request_error(error)
-            if failure.status == 500:
-                logger.exception("request %s failed", request_id)
-            record.code, record.status = failure.code, failure.status
+            failure = _failure(error, record)
             trailers |= {"error-code": failure.code, **failure.headers}
             context.set_code(_CODES.get(failure.status, grpc.StatusCode.INVALID_ARGUMENT))
             context.set_details(failure.message)
             response = response_type()
         context.set_trailing_metadata(list(trailers.items()))
+        self._note(record)
+        return response
+
+    async def _ask(
+        self,
+        request: Asked | bytes,
+        metadata: Mapping[str, str],
+        record: AccessRecord,
+        answer: Callable[[Asked, Metered], Awaitable[Answered]],
+    ) -> Answered:
+        """Asks `answer`, for a caller that may. Raises RequestError, and what the models raise."""
+        caller = self.guard.identify(metadata.get("authorization", ""), metadata.get("x-api-key", ""))
+        record.caller = caller.name if caller else ""
+        if isinstance(request, bytes):
+            raise RequestError(ErrorKind.BAD_PARAMETER, f"{len(request)} bytes that are not this method's message")
+        with self.load:
+            self.load.check()
+            return await answer(request, Metered(self.inference.shelf, self.guard, caller, record, self.limits))
+
+    def _note(self, record: AccessRecord) -> None:
         record.total_s = time.perf_counter() - record.started_at
         self._observe(record)
-        return response
 
     async def _server_metadata(self, request: pb.ServerMetadataRequest, metered: Metered) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(name=SERVER, version=__version__, extensions=EXTENSIONS)
@@ -211,64 +208,64 @@ class GrpcInference:
         return pb.ModelReadyResponse(ready=True)
 
     async def _model_metadata(self, request: pb.ModelMetadataRequest, metered: Metered) -> pb.ModelMetadataResponse:
-        found = self.inference.describe(request.name, request.version)
-        return pb.ModelMetadataResponse(
-            name=found.name,
-            versions=found.versions,
-            platform=PLATFORM,
-            inputs=[_metadata(spec) for spec in found.inputs],
-            outputs=[_metadata(spec) for spec in found.outputs],
+        return model_metadata(self.inference.describe(request.name, request.version))
+
+    async def _model_config(self, request: pb.ModelConfigRequest, metered: Metered) -> pb.ModelConfigResponse:
+        return model_config(self.inference.describe(request.name, request.version), self.limits.images)
+
+    async def _model_statistics(
+        self, request: pb.ModelStatisticsRequest, metered: Metered
+    ) -> pb.ModelStatisticsResponse:
+        found = self.inference.served(request.name, request.version)
+        return pb.ModelStatisticsResponse(model_stats=map(model_statistics, found))
+
+    async def _repository_index(
+        self, request: pb.RepositoryIndexRequest, metered: Metered
+    ) -> pb.RepositoryIndexResponse:
+        entry = pb.RepositoryIndexResponse.ModelIndex
+        found = self.inference.served("", "")
+        return pb.RepositoryIndexResponse(
+            models=[entry(name=each.model, version=each.number, state=READY) for each in found]
         )
 
     async def _model_infer(self, request: pb.ModelInferRequest, metered: Metered) -> pb.ModelInferResponse:
         if request.ByteSize() > self.limits.body_bytes:
             raise body_too_large(self.limits.body_bytes, "send fewer images")
         version = self.inference.pick(request.model_name, request.model_version)
-        asked = _request(version, request, self.limits)
+        asked = infer_request(version, request, self.limits)
         version, outputs = await self.inference.infer(version, asked, metered)
-        return pb.ModelInferResponse(
-            model_name=version.model,
-            model_version=version.number,
-            id=request.id,
-            outputs=[
-                pb.ModelInferResponse.InferOutputTensor(name=each.name, datatype=each.datatype, shape=each.shape)
-                for each in outputs
-            ],
-            raw_output_contents=[each.to_bytes() for each in outputs],
-        )
+        return infer_response(version, request.id, outputs)
 
 
-def _request(version: LoadedVersion, request: pb.ModelInferRequest, limits: RequestLimits) -> InferRequest:
-    spec = input_spec(version, [each.name for each in request.inputs])
-    limits.check_images(next(iter(request.inputs[0].shape), 0))
-    tensor = _tensor(spec, request.inputs[0], request.raw_input_contents)
-    outputs = [requested_output(each.name, _values(each.parameters), in_binary=True) for each in request.outputs]
-    return InferRequest(
-        photographs(tensor),
-        outputs or [RequestedOutput(name) for name in OUTPUTS],
-        timeout_s(_values(request.parameters)),
-    )
+def _refusal(method: str, why: str) -> Callable[..., Awaitable[Empty]]:
+    """A method of the service that says why it does nothing, to who has a key."""
+
+    async def refuse(self: GrpcInference, request: Empty, grpc_context: CallContext) -> Empty:
+        async def answer(request: Empty, metered: Metered) -> Empty:
+            raise RequestError(ErrorKind.METHOD_NOT_ALLOWED, f"{method}: {why}")
+
+        return await self._answer(request, grpc_context, answer, Empty, method)
+
+    return refuse
 
 
-def _tensor(spec: TensorSpec, given: pb.ModelInferRequest.InferInputTensor, raw: Sequence[bytes]) -> Tensor:
-    refuse_shared_memory(given.name, _values(given.parameters))
-    if raw and given.HasField("contents"):
-        raise bad_tensor(f"{given.name}: has both contents and raw_input_contents: send one of them")
-    shape = tuple(given.shape)
-    if raw:
-        if len(raw) != 1:
-            raise bad_tensor(f"{len(raw)} raw_input_contents for 1 input")
-        return from_bytes(spec, given.datatype, shape, raw[0])
-    if spec.datatype == BYTES:
-        return from_strings(spec, given.datatype, shape, list(given.contents.bytes_contents))
-    return from_uint8s(spec, given.datatype, shape, list(given.contents.uint_contents))
+for _method, _why in REFUSED.items():
+    setattr(GrpcInference, _method, _refusal(_method, _why))
 
 
-def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, object]:
-    """Each parameter as what it holds."""
-    held = {name: parameter.WhichOneof("parameter_choice") for name, parameter in parameters.items()}
-    return {name: getattr(parameters[name], kind) for name, kind in held.items() if kind}
+def _record(method: str, metadata: Mapping[str, str]) -> AccessRecord:
+    """Of a call that begins."""
+    given = metadata.get("x-request-id", "")
+    request_id = accepted_id(given if given.isascii() else "")  # trailers are ASCII
+    record = AccessRecord(request_id, "POST", f"/{SERVICE}/{method}", trace=metadata.get("traceparent", ""))
+    record.status = 200
+    return record
 
 
-def _metadata(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
-    return pb.ModelMetadataResponse.TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+def _failure(error: Exception, record: AccessRecord) -> RequestError:
+    """The answer to an error, noted in the record."""
+    failure = as_request_error(error)
+    if failure.status == 500:
+        logger.exception("request %s failed", record.request_id)
+    record.code, record.status = failure.code, failure.status
+    return failure

@@ -35,7 +35,7 @@ def read_infer_request(
     """What a body with these headers asks of this version. Raises RequestError."""
     body = decompressed(body, headers.get("content-encoding", ""), limits)
     question, binary = _parse(body, headers.get(HEADER_LENGTH))
-    spec = input_spec(version, [each.name for each in question.inputs])
+    spec = input_spec(version, [(each.name, each.datatype) for each in question.inputs])
     (given,) = question.inputs
     limits.check_images(next(iter(given.shape), 0))
     refuse_shared_memory(given.name, given.parameters)

@@ -4,6 +4,10 @@ A model takes one of two inputs: `images`, UINT8 RGB [n, image_size, image_size,
 an encoded JPEG, PNG or WebP. It answers with `probabilities` and `logits`, FP32 [n, classes]; either comes as BYTES
 [n, k] of "value:index:label" where its k best classes are asked for (Triton's classification extension,
 github.com/triton-inference-server/server, extension_classification.md).
+
+Its metadata and configuration announce `images` and `probabilities` alone: tools that read them send every input that
+they find, and NVIDIA's image clients want exactly one of each. Of the others the configuration's parameters tell.
+`images` of BYTES are photographs: so sends NVIDIA's client for ensembles that decode.
 """
 
 import random
@@ -13,16 +17,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scenerec.inference.predictors.engine import Answer
-from serve.errors import ErrorKind, RequestError
+from serve.errors import ErrorKind, RequestError, short
 from serve.loaded_version import LoadedVersion
 from serve.metered import Metered
-from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, short
+from serve.oip.tensors import BYTES, Tensor, TensorSpec, axes, bad_tensor
 from serve.shelf import Shelf
 
 SERVER = "scenerec"
-EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
 PLATFORM = "onnxruntime_onnx"
 """What Triton calls a model that onnxruntime runs."""
+BACKEND = "onnxruntime"
+READY = "READY"
+"""What Triton's index calls a version that answers."""
 OUTPUTS = ("probabilities", "logits")
 
 _MICROSECONDS = 1e6
@@ -59,8 +66,39 @@ class ModelDescription:
 
     name: str
     versions: tuple[str, ...]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    input: TensorSpec
+    """The input that it announces."""
+    output: TensorSpec
+    """The output that it announces."""
+    further: Mapping[str, str]
+    """What else it takes and gives, for people, by name."""
+
+
+@dataclass(frozen=True)
+class VersionStatistics:
+    """What a version was asked in this process, in the protocol's terms."""
+
+    last_ms: int
+    """When the last answer was there, in milliseconds since 1970."""
+    images: int
+    batches: int
+    durations: Mapping[str, tuple[int, int]]
+    """Count and nanoseconds by the protocol's name of what was done."""
+
+    @classmethod
+    def of(cls, version: LoadedVersion) -> "VersionStatistics":
+        """The statistics of a version."""
+        found = version.statistics
+        parts = {
+            "success": (found.answered, found.answered_s),
+            "fail": (found.failed, found.failed_s),
+            "queue": (found.answered, found.queued_s),
+            "compute_input": (found.answered, found.prepared_s),
+            "compute_infer": (found.answered, found.inferred_s),
+            "compute_output": (found.answered, 0.0),
+        }
+        durations = {name: (count, round(seconds * 1e9)) for name, (count, seconds) in parts.items()}
+        return cls(round(found.last_at_s * 1e3), found.images, round(found.batches), durations)
 
 
 class Inference:
@@ -92,7 +130,24 @@ class Inference:
         else:
             version = max(weighted, key=lambda each: each.weight).version
         versions = (number,) if number else tuple(each.version.number for each in weighted)
-        return ModelDescription(model, versions, input_specs(version), output_specs(version))
+        image, file = _input_specs(version)
+        announced, other = _output_specs(version)
+        further = {
+            file.name: f"an input in place of {image.name}: {file.datatype} {axes(file.shape)}, encoded files",
+            other.name: f"an output beside {announced.name}: {other.datatype} {axes(other.shape)}",
+        }
+        return ModelDescription(model, versions, image, announced, further)
+
+    def served(self, model: str, number: str) -> list[LoadedVersion]:
+        """All that is served; of one model; or one version of it. "" names none.
+
+        Raises RequestError for what is not served.
+        """
+        if not model:
+            return self.shelf.versions()
+        if number:
+            return [self.shelf.pick(model, 0.0, number)]
+        return [each.version for each in self.shelf.weighted(model)]
 
     async def infer(
         self, version: LoadedVersion, request: InferRequest, metered: Metered
@@ -105,27 +160,30 @@ class Inference:
         return version, [_output(version, output, answers) for output in request.outputs]
 
 
-def input_specs(version: LoadedVersion) -> tuple[TensorSpec, ...]:
+def _input_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
     """The inputs that a version can take, of which a request has one."""
     size = version.image_size
     return TensorSpec("images", "UINT8", (_BATCH, size, size, 3)), TensorSpec("photographs", BYTES, (_BATCH,))
 
 
-def output_specs(version: LoadedVersion) -> tuple[TensorSpec, ...]:
+def _output_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
     """The outputs that a version gives."""
-    return tuple(TensorSpec(name, "FP32", (_BATCH, len(version.labels))) for name in OUTPUTS)
+    probabilities, logits = (TensorSpec(name, "FP32", (_BATCH, len(version.labels))) for name in OUTPUTS)
+    return probabilities, logits
 
 
-def input_spec(version: LoadedVersion, names: Sequence[str]) -> TensorSpec:
-    """What the one input of a request must be, found by the names of its inputs. Raises RequestError."""
-    specs = {spec.name: spec for spec in input_specs(version)}
+def input_spec(version: LoadedVersion, inputs: Sequence[tuple[str, str]]) -> TensorSpec:
+    """What the one input of a request must be, found by its inputs' names and datatypes. Raises RequestError."""
+    image, file = _input_specs(version)
+    specs = {image.name: image, file.name: file}
     known = " or ".join(specs)
-    for name in names:
+    for name, _ in inputs:
         if name not in specs:
             raise bad_tensor(f"{version.model} has no input {short(name)}: send {known}")
-    if len(names) != 1:
-        raise bad_tensor(f"{len(names)} inputs: send one, {known}")
-    return specs[names[0]]
+    if len(inputs) != 1:
+        raise bad_tensor(f"{len(inputs)} inputs: send one, {known}")
+    ((name, datatype),) = inputs
+    return replace(file, name=name) if datatype == BYTES else specs[name]
 
 
 def photographs(tensor: Tensor) -> Sequence[bytes | np.ndarray]:

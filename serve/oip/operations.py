@@ -16,23 +16,32 @@ from serve.http.operation import (
 )
 from serve.oip.documents import (
     HEADER_LENGTH,
+    V2AllStatisticsBody,
     V2AnswerBody,
     V2ConfigBody,
     V2ConfiguredTensorBody,
+    V2DurationBody,
+    V2IndexedBody,
+    V2InferStatisticsBody,
     V2LiveBody,
     V2ModelBody,
     V2ModelReadyBody,
+    V2ParameterBody,
     V2QuestionBody,
     V2ReadyBody,
     V2ServerBody,
+    V2StatisticsBody,
     V2TensorBody,
     V2TensorMetadataBody,
 )
-from serve.oip.inference import EXTENSIONS, PLATFORM, SERVER
+from serve.oip.inference import BACKEND, EXTENSIONS, PLATFORM, SERVER
 
 _INFER_ERRORS = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 _MODEL_ERRORS = (401, 404, 405, 500)
 _SERVER_ERRORS = (401, 405)
+_HEALTH_ERRORS = (405,)
+
+_STATISTICS = "Counts and times since a version was loaded by the replica that answers; each replica has its own."
 
 _LENGTH: Part = {"type": "integer", "minimum": 0}
 
@@ -49,13 +58,13 @@ def server(model: str) -> Operation:
 def live(model: str) -> Operation:
     """Whether the server runs."""
     answer = DescribedAnswer("It does.", V2LiveBody(True))
-    return _get("v2Live", "Whether the server runs", answer, _SERVER_ERRORS, "$URL/v2/health/live")
+    return _get("v2Live", "Whether the server runs", answer, _HEALTH_ERRORS, "$URL/v2/health/live")
 
 
 def ready(model: str) -> Operation:
     """Whether something is served."""
     answer = DescribedAnswer("There is one.", V2ReadyBody(True))
-    return _get("v2Ready", "Whether there is a model to ask", answer, (*_SERVER_ERRORS, 503), "$URL/v2/health/ready")
+    return _get("v2Ready", "Whether there is a model to ask", answer, (*_HEALTH_ERRORS, 503), "$URL/v2/health/ready")
 
 
 def metadata(name: str, place: str = "") -> Describe:
@@ -73,6 +82,32 @@ def configuration(name: str, place: str = "") -> Describe:
     """Triton's configuration of a model, or of one of its versions."""
     summary = "The same of a version" if place else "Triton's configuration of a model"
     return _of_model(name, summary, "Its tensors, without the batch's axis.", _example_config, f"{place}/config")
+
+
+def statistics(name: str, place: str = "") -> Describe:
+    """What a model, or one of its versions, was asked."""
+    summary = "The same of a version" if place else "What a model was asked"
+    return _of_model(name, summary, _STATISTICS, _example_statistics, f"{place}/stats")
+
+
+def all_statistics(model: str) -> Operation:
+    """What all that is served was asked."""
+    answer = DescribedAnswer(_STATISTICS, _example_statistics(model))
+    return _get("v2AllStatistics", "What all models were asked", answer, _SERVER_ERRORS, "$URL/v2/models/stats")
+
+
+def index(model: str) -> Operation:
+    """Which versions are served."""
+    schema: Part = {"type": "array", "items": schema_ref(V2IndexedBody)}
+    return Operation(
+        "v2Index",
+        "v2",
+        "List the versions that are served",
+        DescribedAnswer("Each of them.", content={"application/json": schema}),
+        errors=(401, 405),
+        samples=curl("-X POST $URL/v2/repository/index"),
+        body_types=(V2IndexedBody,),
+    )
 
 
 def infer(name: str, place: str = "") -> Describe:
@@ -161,14 +196,8 @@ def _example_model(model: str) -> JsonBody:
         name=model,
         versions=("3",),
         platform=PLATFORM,
-        inputs=[
-            V2TensorMetadataBody("images", "UINT8", (-1, 224, 224, 3)),
-            V2TensorMetadataBody("photographs", "BYTES", (-1,)),
-        ],
-        outputs=[
-            V2TensorMetadataBody("probabilities", "FP32", (-1, 365)),
-            V2TensorMetadataBody("logits", "FP32", (-1, 365)),
-        ],
+        inputs=[V2TensorMetadataBody("images", "UINT8", (-1, 224, 224, 3))],
+        outputs=[V2TensorMetadataBody("probabilities", "FP32", (-1, 365))],
     )
 
 
@@ -176,7 +205,15 @@ def _example_config(model: str) -> JsonBody:
     return V2ConfigBody(
         name=model,
         platform=PLATFORM,
+        backend=BACKEND,
         max_batch_size=64,
-        input=[V2ConfiguredTensorBody("images", "TYPE_UINT8", (224, 224, 3), optional=True)],
+        input=[V2ConfiguredTensorBody("images", "TYPE_UINT8", (224, 224, 3), "FORMAT_NHWC")],
         output=[V2ConfiguredTensorBody("probabilities", "TYPE_FP32", (365,))],
+        parameters={"logits": V2ParameterBody("an output beside probabilities: FP32 [-1, 365]")},
     )
+
+
+def _example_statistics(model: str) -> JsonBody:
+    once, never = V2DurationBody(1, 3_200_000), V2DurationBody(0, 0)
+    durations = V2InferStatisticsBody(once, never, once, once, once, never)
+    return V2AllStatisticsBody([V2StatisticsBody(model, "3", 1_767_225_600_000, 1, 1, durations)])

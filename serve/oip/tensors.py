@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from serve.errors import ErrorKind, RequestError
+from serve.errors import ErrorKind, RequestError, short
 
 Datatype = Literal["UINT8", "FP32", "BYTES"]
 """The protocol's names of the types of values that are in use here."""
@@ -26,7 +26,6 @@ BYTES: Literal["BYTES"] = "BYTES"
 """The datatype of strings of bytes."""
 
 _LENGTH = struct.Struct("<I")
-_LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,19 @@ class TensorSpec:
     """Lengths of its axes; -1 for any length."""
 
     def check(self, datatype: str, shape: Sequence[int]) -> None:
-        """Makes sure that a tensor is of this datatype and shape. Raises RequestError."""
+        """Makes sure that a tensor is of this datatype and shape. Raises RequestError.
+
+        Strings may have further axes of length 1: Triton's own models take them as [batch, 1].
+        """
         if datatype != self.datatype:
             raise bad_tensor(f"{self.name}: its datatype is {short(datatype)}: send {self.datatype}")
+        while self.datatype == BYTES and len(shape) > len(self.shape) and shape[-1] == 1:
+            shape = shape[:-1]
         fits = len(shape) == len(self.shape) and all(
             given >= 0 and wanted in (-1, given) for wanted, given in zip(self.shape, shape, strict=False)
         )
         if not fits:
-            raise bad_tensor(f"{self.name}: its shape is {_axes(shape)}: send {_axes(self.shape)}")
+            raise bad_tensor(f"{self.name}: its shape is {axes(shape)}: send {axes(self.shape)}")
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def from_bytes(spec: TensorSpec, datatype: str, shape: Sequence[int], raw: bytes
     expected = math.prod(shape) * dtype.itemsize
     if len(raw) != expected:
         raise bad_tensor(
-            f"{spec.name}: has {len(raw)} bytes; {datatype} of shape {_axes(shape)} has {expected}: is it cut off?"
+            f"{spec.name}: has {len(raw)} bytes; {datatype} of shape {axes(shape)} has {expected}: is it cut off?"
         )
     return Tensor(spec.name, spec.datatype, tuple(shape), np.frombuffer(raw, dtype).reshape(shape))
 
@@ -104,7 +108,7 @@ def from_json(spec: TensorSpec, datatype: str, shape: Sequence[int], data: objec
     if not isinstance(data, list):
         raise bad_tensor(f"{spec.name}: data must be a list of its values")
     if spec.datatype == BYTES:
-        return from_strings(spec, datatype, shape, _of_base64(spec.name, data))
+        return from_strings(spec, datatype, shape, _of_base64(spec.name, _flat(spec.name, data, shape)))
     return from_uint8s(spec, datatype, shape, _flat(spec.name, data, shape))
 
 
@@ -131,9 +135,10 @@ def bad_tensor(message: str) -> RequestError:
     return RequestError(ErrorKind.BAD_TENSOR, message)
 
 
-def short(text: str) -> str:
-    """What a caller sent, quoted and cut, for an error message."""
-    return repr(text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…")
+def axes(shape: Sequence[int]) -> str:
+    """A shape as text, cut where a caller sent a long one."""
+    lengths = [str(axis) for axis in shape[:8]]
+    return f"[{', '.join(lengths)}{', …' if len(shape) > len(lengths) else ''}]"
 
 
 def _strings(name: str, count: int, raw: memoryview) -> list[bytes]:
@@ -164,7 +169,7 @@ def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
     flat = [data]
     for index, axis in enumerate(shape):
         if not all(isinstance(each, list) and len(each) == axis for each in flat):
-            raise bad_tensor(f"{name}: data are nested, and not as its shape {_axes(shape)}: axis {index} differs")
+            raise bad_tensor(f"{name}: data are nested, and not as its shape {axes(shape)}: axis {index} differs")
         flat = list(chain.from_iterable(flat))
     return flat
 
@@ -183,9 +188,4 @@ def _of_base64(name: str, data: Sequence[object]) -> list[bytes]:
 
 def _check_count(name: str, count: int, shape: Sequence[int]) -> None:
     if count != math.prod(shape):
-        raise bad_tensor(f"{name}: has {count} values; shape {_axes(shape)} has {math.prod(shape)}")
-
-
-def _axes(shape: Sequence[int]) -> str:
-    axes = [str(axis) for axis in shape[:8]]
-    return f"[{', '.join(axes)}{', …' if len(shape) > len(axes) else ''}]"
+        raise bad_tensor(f"{name}: has {count} values; shape {axes(shape)} has {math.prod(shape)}")

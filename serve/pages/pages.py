@@ -9,6 +9,7 @@ from serve.http.response import HttpResponse
 from serve.http.route import Route, Tag
 from serve.metered import Metered
 from serve.pages.html import CONTENT_SECURITY_POLICY, DOCS_HTML, INDEX_HTML
+from serve.shelf import Shelf
 
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -27,13 +28,15 @@ class Pages:
     """Answers /, /docs and /openapi.json, to whoever asks.
 
     Args:
-        openapi: makes the document of the whole API.
+        openapi: makes the document of the whole API, for models of these names.
+        shelf: what is served; who lacks the API key that the server asks for is not told their names.
     """
 
     tags: Sequence[Tag] = (Tag("pages", "For people, and this document. These need no key."),)
 
-    def __init__(self, openapi: Callable[[], Part]) -> None:
+    def __init__(self, openapi: Callable[[Sequence[str]], Part], shelf: Shelf) -> None:
         self._openapi = openapi
+        self._shelf = shelf
 
     def routes(self) -> Sequence[Route]:
         """The pages and the document."""
@@ -44,7 +47,8 @@ class Pages:
         )
 
     async def _description(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        return HttpResponse(200, json.dumps(self._openapi()).encode())
+        names = self._shelf.names() if metered.guard.admits(*request.credentials) else []
+        return HttpResponse(200, json.dumps(self._openapi(names)).encode())
 
 
 def _page(html: bytes) -> Callable[[HttpRequest, Metered], Awaitable[HttpResponse]]:

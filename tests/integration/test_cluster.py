@@ -15,8 +15,11 @@ from cluster.address import find_address
 from cluster.client import ClusterClient
 from cluster.processes import members
 from cluster.state import load_state
+from scenerec.commands.known_jobs import KnownJobs
 from scenerec.errors import ClusterError
 from scenerec.storage import open_storage
+from tests.served import assert_loopback_only, command
+from tests.tls import make_certificate
 
 SCRIPT = """
 import os, sys, time
@@ -56,22 +59,38 @@ def test_it_offers_what_was_asked_for(client: ClusterClient) -> None:
 
 def test_up_again_changes_nothing(cluster: local.LocalCluster) -> None:
     before = load_state(cluster.home)
-    assert local.start(cluster.home, cpus=1) == cluster == local.find(cluster.home)
+    assert local.start(cluster.home) == cluster == local.find(cluster.home)
+    command("cluster", "up", "--cpus", "2", "--gpus", "0", "--bucket", "scenes", "--object-store-mb", "300")
     assert load_state(cluster.home) == before
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cpus", "1"], "--cpus 1: the cluster is up already, without that"),
+        (["--gpus", "3", "--object-store-mb", "90"], "--gpus 3 --object-store-mb 90: the cluster is up already"),
+        (["--no-store"], "--no-store: the cluster is up already, without that"),
+    ],
+)
+def test_an_option_that_it_is_not_up_with_is_refused(
+    cluster: local.LocalCluster, options: list[str], said: str
+) -> None:
+    printed = command("cluster", "up", *options, code=7)
+    assert said in printed and "scenerec cluster down" in printed
+
+
+def test_a_certificate_comes_too_late_for_a_cluster_that_is_up(
+    cluster: local.LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENEREC_TLS_CERTIFICATE", "")  # the command sets both: monkeypatch takes them back
+    monkeypatch.setenv("SCENEREC_TLS_KEY", "")
+    certificate, key = make_certificate(tmp_path)
+    printed = command("cluster", "up", "--tls-certificate", str(certificate), "--tls-key", str(key), code=7)
+    assert f"--tls-certificate {certificate} --tls-key {key}: the cluster is up already, without that" in printed
+
+
 def test_it_listens_on_loopback_only(cluster: local.LocalCluster) -> None:
-    state = load_state(cluster.home)
-    assert state
-    listening = [
-        connection.laddr.ip.removeprefix("::ffff:")
-        for name, service in state.services.items()
-        for process in members(service.pid, f"{state.id}-{name}")
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    ]
-    assert len(listening) > 10
-    assert set(listening) == {"127.0.0.1"}
+    assert_loopback_only(cluster)
 
 
 def test_credentials_are_the_owners_alone(cluster: local.LocalCluster) -> None:
@@ -111,11 +130,11 @@ def test_a_job_is_found_by_its_runs_name_and_stopped(client: ClusterClient, work
     for line in client.follow(job_id):
         if line == "[note] hello":
             break
-    assert client.find("sleeper").id == client.find(job_id).id == job_id
+    assert KnownJobs(None).find("sleeper").id == KnownJobs(None).find(job_id).id == job_id
     assert client.stop(job_id).status == "STOPPED"
     assert client.jobs()[0].id == job_id
-    with pytest.raises(ClusterError, match="no job or run"):
-        client.find("nobody")
+    with pytest.raises(ClusterError, match=r"nobody: no job or run of this name .* nor in s3://scenes/runs"):
+        KnownJobs(None).find("nobody")
 
 
 def test_a_stream_that_falls_silent_is_opened_anew(
@@ -158,7 +177,7 @@ def test_the_store_survives_what_may_happen(other_home: Path, monkeypatch: pytes
     assert set(ended) == {"ray", "store"}
     assert local.stop(other_home) == {}
     for name, service in state.services.items():
-        assert members(service.pid, f"{state.id}-{name}") == []
+        assert members(service.pid, state.mark(name)) == []
 
 
 def use(cluster: local.LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
+import pytest
 
 from cluster import loopback, serve_proxy
-from serve.oip.grpc_service import SERVICE
+from serve.oip.grpc_methods import SERVICE
+from tests.tls import make_certificate
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,15 +95,6 @@ def proxy(folder: Path, port: int, server: int, more: str = "", **environment: s
             process.terminate()
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    )
-    subprocess.run([*command.split(), "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
-    return certificate, key
-
-
 def test_with_a_certificate_the_endpoint_speaks_tls_alone(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     (port,) = loopback.free_ports(("http",)).values()
@@ -121,6 +115,20 @@ def test_with_a_certificate_the_endpoint_speaks_tls_alone(tmp_path: Path) -> Non
         server.communicate()
 
 
+def test_with_a_certificate_grpc_is_spoken_by_tls_alone(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    port, nobody, grpc_port, one, two = loopback.free_ports(("http", "nobody", "grpc", "one", "two")).values()
+    variables = {serve_proxy.CERTIFICATE: str(certificate), serve_proxy.KEY: str(key)}
+    more = GRPC_CONFIG.format(grpc=grpc_port, one=one, two=two)
+    (tmp_path / "taken").write_text("0")  # nobody keeps a call
+    with grpc_servers(tmp_path / "taken", one), proxy(tmp_path, port, nobody, more, **variables):
+        trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
+        with grpc.secure_channel(f"127.0.0.1:{grpc_port}", trusted) as channel:
+            assert channel.unary_unary(f"/{SERVICE}/ModelInfer")(bytes(70_000), timeout=30) == b"70000"
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel, pytest.raises(grpc.RpcError):
+            channel.unary_unary(f"/{SERVICE}/ModelInfer")(b"", timeout=30)
+
+
 def test_without_a_replica_the_proxy_says_so_as_our_errors_do(tmp_path: Path) -> None:
     port, nobody = loopback.free_ports(("http", "nobody")).values()
     with proxy(tmp_path, port, nobody):
@@ -129,31 +137,35 @@ def test_without_a_replica_the_proxy_says_so_as_our_errors_do(tmp_path: Path) ->
     assert answer.json()["code"] == "not_ready"
 
 
-def test_a_long_grpc_call_that_a_killed_server_had_is_answered_by_another(tmp_path: Path) -> None:
-    port, nobody, *ports = loopback.free_ports(("http", "nobody", "grpc", "one", "two")).values()
-    grpc_port, taken = ports[0], tmp_path / "taken"
-    servers = [
-        subprocess.Popen(
-            [sys.executable, "-c", GRPC_SERVER, str(each), str(taken)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for each in ports[1:]
-    ]
+@contextmanager
+def grpc_servers(taken: Path, *ports: int) -> Iterator[None]:
+    """GRPC_SERVER on each port; whoever makes the file `taken` keeps its call."""
+    command = [sys.executable, "-c", GRPC_SERVER]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    servers = [subprocess.Popen([*command, str(port), str(taken)], **pipes) for port in ports]
     try:
         for each in servers:
             assert each.stdout is not None and each.stdout.readline() == "up\n"
-        more = GRPC_CONFIG.format(grpc=grpc_port, one=ports[1], two=ports[2])
-        with proxy(tmp_path, port, nobody, more), grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
-            infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
-            call = infer.future(bytes(200_000), timeout=30)  # HTTP/2 sends the first 64 KB at once
-            while not (taken.exists() and taken.read_text()):
-                assert not call.done()
-                time.sleep(0.05)
-            os.kill(int(taken.read_text()), signal.SIGKILL)
-            assert call.result() == b"200000"
+        yield
     finally:
         for each in servers:
             each.kill()
             each.communicate()
+
+
+def test_a_long_grpc_call_that_a_killed_server_had_is_answered_by_another(tmp_path: Path) -> None:
+    port, nobody, grpc_port, one, two = loopback.free_ports(("http", "nobody", "grpc", "one", "two")).values()
+    taken = tmp_path / "taken"
+    more = GRPC_CONFIG.format(grpc=grpc_port, one=one, two=two)
+    with (
+        grpc_servers(taken, one, two),
+        proxy(tmp_path, port, nobody, more),
+        grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
+    ):
+        infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        call = infer.future(bytes(200_000), timeout=30)  # HTTP/2 sends the first 64 KB at once
+        while not (taken.exists() and taken.read_text()):
+            assert not call.done()
+            time.sleep(0.05)
+        os.kill(int(taken.read_text()), signal.SIGKILL)
+        assert call.result() == b"200000"

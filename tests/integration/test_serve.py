@@ -5,15 +5,20 @@ The tests share one application and change it in turn: they build on each other,
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import requests
 import tritonclient.grpc as by_grpc
 import tritonclient.http as by_http
+from tritonclient.utils import InferenceServerException
 
 from cluster import loopback
 from cluster.local import LocalCluster
@@ -21,7 +26,8 @@ from cluster.state import load_state
 from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.bundles.registry import Registry
 from serve.access.key_file import add_key
-from tests.served import PICTURES, command, replica_pids, scenerec, status_when, wait_until
+from serve.oip.grpc_methods import SERVICE
+from tests.served import PICTURES, assert_loopback_only, command, replica_pids, scenerec, status_when, wait_until
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -89,6 +95,15 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(
     assert message in command("serve", "deploy", str(config), *settings, code=code)
 
 
+@pytest.mark.parametrize("field", ["port", "grpc_port"])
+def test_a_port_that_another_program_has_is_refused_with_its_name(config: Path, field: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = command("serve", "deploy", str(config), "--set", f"http.{field}={port}", code=7)
+    assert f"http.{field}: {port}: " in said
+    assert f"(process {os.getpid()}) listens there already" in said and f"--set http.{field}=" in said
+
+
 def test_nothing_has_started(config: Path) -> None:
     assert "no application" in command("serve", "status", "tiny", code=7)
 
@@ -96,6 +111,16 @@ def test_nothing_has_started(config: Path) -> None:
 def test_deploying_ends_with_the_address_and_what_is_served(deployed: str) -> None:
     assert f"tiny  RUNNING  {URL}  replicas: 2 running" in deployed
     assert "serves tiny:1" in deployed
+
+
+def test_another_port_than_that_of_the_endpoint_is_refused(deployed: str, config: Path) -> None:
+    said = command("serve", "deploy", str(config), "--set", "http.port=1", code=7)
+    assert f"http.port: 1: the endpoint of this cluster has {PORTS['http']}" in said
+
+
+def test_nothing_listens_beyond_loopback(deployed: str, cluster: LocalCluster) -> None:
+    """Neither Ray's servers, nor those of the proxy, the replicas and the roll-out."""
+    assert_loopback_only(cluster, "gcs_server", "raylet", "haproxy", "ray::ProxyActor", "ray::ServeReplica")
 
 
 def test_our_client_is_answered(deployed: str) -> None:
@@ -117,7 +142,32 @@ def test_tritonclient_is_answered_by_http_and_grpc(deployed: str, registry: Regi
         images.set_data_from_numpy(golden.images)
         found = client.infer("tiny", [images]).as_numpy("logits")
         np.testing.assert_allclose(found, golden.logits, rtol=1e-5)
+        assert client.get_model_config("tiny") and client.get_model_repository_index()
+        assert client.get_inference_statistics("tiny")
         client.close()
+
+
+def test_streams_and_what_there_is_not_come_through_the_proxy(deployed: str, registry: Registry) -> None:
+    golden = registry.open(registry.version("tiny", 1)).golden
+    arrived: Queue[tuple[Any, Any]] = Queue()
+    with by_grpc.InferenceServerClient(f"127.0.0.1:{PORTS['grpc']}") as client:
+        images = by_grpc.InferInput("images", list(golden.images.shape), "UINT8")
+        images.set_data_from_numpy(golden.images)
+        client.start_stream(lambda result, error: arrived.put((result, error)))
+        for model in ("tiny", "other", "tiny"):
+            client.async_stream_infer(model, [images])
+        client.stop_stream()
+        answers = [arrived.get_nowait() for _ in range(3)]
+        for result, error in (answers[0], answers[2]):
+            assert error is None
+            np.testing.assert_allclose(result.as_numpy("logits"), golden.logits, rtol=1e-5)
+        assert "no model 'other' is served" in answers[1][1].message()
+        with pytest.raises(InferenceServerException, match="send the tensor itself") as refused:
+            client.get_cuda_shared_memory_status()
+        assert refused.value.status() == "StatusCode.UNIMPLEMENTED"
+    with grpc.insecure_channel(f"127.0.0.1:{PORTS['grpc']}") as channel, pytest.raises(grpc.RpcError) as odd:
+        channel.unary_unary(f"/{SERVICE}/ModelInfer")(b"\xff\xff", timeout=20)
+    assert odd.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

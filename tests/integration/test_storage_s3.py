@@ -56,6 +56,20 @@ def test_what_is_missing(storage: S3Storage) -> None:
     storage.delete("nothing")
 
 
+def test_markers_of_folders_are_no_objects(storage: S3Storage) -> None:
+    for key in ("", "assets.extra/", "full/"):
+        storage.client.put_object(Bucket="scenes", Key=storage.prefix + key)
+    storage.put("full/object", b"1")
+    assert list(storage.list()) == [ObjectInfo("full/object", 1)]
+    for key in ("assets.extra/", "full/", ""):
+        storage.delete(key)
+
+
+def test_a_range_behind_the_end_is_empty(storage: S3Storage) -> None:
+    storage.put("object", b"content")
+    assert storage.get_range("object", 50, 10) == b""
+
+
 def test_a_missing_bucket_is_named(cluster: LocalCluster) -> None:
     for request in (lambda s: s.get("key"), lambda s: list(s.list())):
         with pytest.raises(NotFoundError, match="no bucket `not-there`"):
@@ -74,6 +88,13 @@ def test_listing_is_ordered_and_pages(storage: S3Storage) -> None:
         thread.join()
     assert list(storage.list()) == [ObjectInfo(key, 6) for key in keys]
     assert [info.key for info in storage.list("3/")] == [key for key in keys if key.startswith("3/")]
+
+
+def test_folders_are_those_right_below(storage: S3Storage) -> None:
+    for key in ("b/x", "b/c/y", "a/z", "file"):
+        storage.put(key, b"1")
+    assert list(storage.folders()) == ["a", "b"]
+    assert list(S3Storage("scenes", "nothing-here").folders()) == []
 
 
 def test_a_reader_sees_the_old_object_or_the_new_one(storage: S3Storage) -> None:

@@ -211,4 +211,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path, file: Path)
     assert (plan["run_url"], plan["resumes_at"]) == (f"{tmp_path}/runs/first", None)
     assert plan["total_steps"] == 2 * (plan["train_samples"] // 4)
     assert "resnet18" in run("submit", file, "--dry-run", *local).stdout
+    same = run("submit", file, "--dry-run", *local, "--set", f"data.val={tmp_path}/packed/train")
+    assert same.exit_code == 2
+    assert same.stderr.startswith(f"error: data.val: {tmp_path}/packed/train is the same set as data.train: ")
     assert not (tmp_path / "home").exists()

@@ -13,9 +13,16 @@ from scenerec.commands.data.packed import Processes, print_json
 from scenerec.commands.kinds import PACK
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.send_job import job_name, run_job
+from scenerec.data.packing.choices import parse_splits
+from scenerec.data.packing.nesting import Nested
 from scenerec.data.packing.pack import PackOptions, PackRequest, PackResult, SplitResult
 from scenerec.data.packing.pack import pack as pack_source
+from scenerec.data.packing.raw_set import PACKED_ALL_THE_SAME
 from scenerec.data.pool import default_processes, process_runner
+from scenerec.data.splits import split_of
+from scenerec.errors import ConfigError
+from scenerec.inference.predictors.trained_model import read_labels
+from scenerec.names import printable
 
 app = typer.Typer()
 
@@ -34,6 +41,35 @@ def pack(
     ] = None,
     quality: Annotated[int, _shards(min=1, max=100, help="JPEG quality of what is re-encoded.")] = 90,
     seed: Annotated[int, _shards(help="Seed of the order of the samples.")] = 0,
+    splits: Annotated[
+        str | None,
+        _source(
+            metavar="SPLIT=FOLDER,...",
+            help="Which folder or CSV file of SOURCE is which split, such as train=seg_train,val=seg_test; none: "
+            "all folders are classes.",
+            show_default="by their names",
+        ),
+    ] = None,
+    nested: Annotated[
+        Nested | None,
+        _source(
+            help="What of a folder in a folder is the class: of market/indoor the path, of beach/2019 the first (an "
+            "album in a class), of 2019/beach the last.",
+            show_default="by their names",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        _source(
+            metavar="FILE",
+            help="The class names, one a line in order of class index.",
+            show_default="in alphabetical order, or as the layout lists them",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        _source("--strict", help="Refuse a picture that stands under two labels, or in train and in another split."),
+    ] = False,
     partition: Annotated[int, _source(min=1, max=10, help="SUN397's partition.")] = 1,
     processes: Processes = None,
     address: Annotated[
@@ -47,6 +83,8 @@ def pack(
 
     SOURCE is an ImageFolder (CLASS/IMAGE, or that below train/ and val/), the Places365 devkit, SUN397 or a CSV file
     (path,label and perhaps latitude,longitude,split). One split goes to DEST, several go to DEST/train, DEST/val.
+    Splits are known by their names in any spelling (Train, validation, seg_test), and folders that only wrap others are
+    passed through. What was understood is said first; what is ambiguous is refused, with the option that decides.
     Plain JPEGs and PNGs are kept byte for byte. Unreadable files and duplicates are left out, counted and listed in
     DEST/problems.jsonl. A pack that was stopped is continued by the same command.
 
@@ -64,17 +102,23 @@ def pack(
 
         scenerec data pack photos/ packed/
 
+        scenerec data pack intel/ packed/ --splits train=seg_train,val=seg_test
+
         scenerec data pack places365/ s3://scenes/places365 --short-side 256 --processes 16
 
         scenerec data pack /shared/places365 s3://scenes/places365 --address http://HOST:8265
     """
     use_store_environment()
     request = PackRequest(
-        source=source.expanduser().absolute(),
+        source=Path(options.location("SOURCE", str(source))),
         destination=options.location("DEST", dest),
         layout=layout,
-        split=split,
+        split=split_of(split) or split,
         partition=partition,
+        nested=nested,
+        splits=_parsed_splits(splits),
+        classes=read_labels(options.location("--classes", classes)) if classes else (),
+        strict=strict,
         options=PackOptions(shard_mb=shard_mb, short_side=short_side, quality=quality, seed=seed),
         overwrite=overwrite,
     )
@@ -90,14 +134,24 @@ def pack(
 def _pack_here(request: PackRequest, processes: int | None) -> PackResult:
     with ProgressBar("packing") as progress:
         try:
-            return pack_source(request, process_runner(processes or default_processes()), progress.show)
+            run = process_runner(processes or default_processes())
+            return pack_source(request, run, progress.show, lambda line: typer.echo(line, err=True))
         except KeyboardInterrupt:
             where = f"at {progress.done} of {progress.total} images" if progress.total else "before the first image"
             typer.echo(f"stopped {where}: the same command goes on from there", err=True)
             raise typer.Exit(130) from None
 
 
+def _parsed_splits(text: str | None) -> dict[str, str] | None:
+    try:
+        return None if text is None else parse_splits(text)
+    except ValueError as error:
+        raise ConfigError(f"--splits: {error}") from None
+
+
 def _pack_on_cluster(request: PackRequest, address: str) -> PackResult:
+    if not str(request.source).isprintable():
+        raise ConfigError(f"SOURCE {printable(str(request.source))}: rename it: a job is told its name as UTF-8 text")
     name = job_name("pack", request.destination)
     result = run_job(connect(address), PACK, name, request.model_dump_json(), run_url=request.destination)
     return TypeAdapter(PackResult).validate_python(result)
@@ -117,11 +171,13 @@ def _print_packed(result: SplitResult) -> None:
         typer.echo(f"  {result.converted} were not plain 8-bit RGB or grey, or not upright: re-encoded")
     if result.resized:
         typer.echo(f"  {result.resized} were shrunk")
-    left_out = {kind: count for kind, count in result.problems.items() if kind != "leaked"}
+    left_out = {kind: count for kind, count in result.problems.items() if kind not in PACKED_ALL_THE_SAME}
     if left_out:
         kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.items())
         typer.echo(f"  left out: {kinds} (listed in {result.url}/problems.jsonl)")
     if leaked := result.problems.get("leaked"):
         typer.echo(f"  warning: {leaked} images stand in train too (listed in {result.url}/problems.jsonl)", err=True)
+    if conflicts := result.problems.get("conflict"):
+        typer.echo(f"  warning: {conflicts} images have two labels (listed in {result.url}/problems.jsonl)", err=True)
     if result.empty_classes:
         typer.echo(f"  warning: no image could be decoded of {', '.join(result.empty_classes)}", err=True)

@@ -1,5 +1,6 @@
 """`scenerec data show`: what a packed set holds."""
 
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from scenerec.commands import options
 from scenerec.commands.data.packed import Location, open_packed, print_json
+from scenerec.commands.results import result_file, write_result
 from scenerec.data.show import Description, contact_sheet, describe
 
 app = typer.Typer()
@@ -27,11 +29,14 @@ def show(
 
         scenerec data show s3://scenes/places365/val --sheet val.png
     """
+    sheet = result_file("--sheet", sheet)
     storage, manifest = open_packed(data)
     description = describe(storage, manifest)
     _print_description(description)
     if sheet:
-        contact_sheet(storage, manifest, per_class).save(sheet, "PNG")
+        picture = io.BytesIO()
+        contact_sheet(storage, manifest, per_class).save(picture, "PNG")
+        write_result(sheet, picture.getvalue())
         typer.echo(f"Pictures: {sheet}")
     if as_json:
         print_json(description)

@@ -7,6 +7,7 @@ import typer
 
 from scenerec.commands import options
 from scenerec.commands.data.packed import print_json
+from scenerec.commands.results import result_folder
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.data.synthetic import draw_scenes
 
@@ -31,8 +32,9 @@ def synthetic(
 
         scenerec data pack scenes/ packed/
     """
+    place = Path(result_folder("FOLDER", str(folder)))
     with ProgressBar("drawing") as progress:
-        names = draw_scenes(folder.expanduser(), classes, train_per_class, val_per_class, size, seed, progress.show)
+        names = draw_scenes(place, classes, train_per_class, val_per_class, size, seed, progress.show)
     typer.echo(f"{folder}: {progress.total} images of {', '.join(names)}.")
     if as_json:
         counts = {"train": classes * train_per_class, "val": classes * val_per_class}

@@ -15,16 +15,21 @@ from pathlib import Path
 
 import scenerec
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, read_manifest, write_manifest
+from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.intake import pack_image
-from scenerec.data.packing.layouts import RawImage, RawSet, read_raw_set
+from scenerec.data.packing.layouts import read_raw_set
+from scenerec.data.packing.nesting import Nested
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, plan_split
 from scenerec.data.packing.places import read_places
+from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
 from scenerec.data.packing.shard_writer import ShardRecord, ShardTask, pack_shard
-from scenerec.data.packing.survey import Problem, survey
+from scenerec.data.packing.summary import contradictions, described, summary
+from scenerec.data.packing.survey import Survey, survey
 from scenerec.data.pool import Runner, process_runner
 from scenerec.errors import DataError
 from scenerec.frozen import Frozen
 from scenerec.storage import Storage, open_storage
+from scenerec.storage.writable import check_writable
 
 PLAN_KEY = ".pack/plan.json"
 PROBLEMS_KEY = "problems.jsonl"
@@ -51,10 +56,23 @@ class PackRequest(Frozen):
     """`train`, `val`, `test`, or `all` there are."""
     partition: int = 1
     """Which of the partitions of SUN397."""
+    nested: Nested | None = None
+    """What of a nested folder's path names the class; None where the names are to tell."""
+    splits: dict[str, str] | None = None
+    """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
+    classes: tuple[str, ...] = ()
+    """Class names in order of class index; empty where they are to be in the order of the layout."""
+    strict: bool = False
+    """Refuse a picture that stands under two labels, or in train and in another split."""
     options: PackOptions = PackOptions()
     """What the bytes depend on."""
     overwrite: bool = False
     """Replace what an earlier pack left at the destination."""
+
+    @property
+    def choices(self) -> Choices:
+        """What is said of the source."""
+        return Choices(self.split, self.partition, self.nested, self.splits, self.classes)
 
 
 @dataclass(frozen=True)
@@ -96,19 +114,31 @@ def pack(
     request: PackRequest,
     run: Runner | None = None,
     on_progress: Progress = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> PackResult:
     """Packs each split of a source: one goes to the destination itself, several to DESTINATION/SPLIT.
+
+    `say` is told what was understood of the source, line by line, before any work.
 
     A run that is interrupted is continued by the next with the same request. `run` says where the shards are packed:
     in this process, unless told otherwise. Raises StorageError and, before any work, DataError for a source that is
     malformed, for a class without images and for a destination that holds something else (unless `overwrite`).
     """
     began_s = time.monotonic()
-    raw = read_raw_set(request.source, request.layout, request.split, request.partition)
-    if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(raw.root.resolve()):
-        raise DataError(f"{request.destination}: lies in the source {raw.root}: choose a folder outside of it")
+    raw = read_raw_set(request.source, request.layout, request.choices)
+    folder = request.source if request.source.is_dir() else raw.root
+    if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
+    check_writable(request.destination)
     places = read_places(raw)
-    plans = make_plans(raw, request.options)
+    surveys = survey(raw)
+    for line in summary(raw, surveys):
+        say(line)
+    for line in contradictions(surveys):
+        say(f"  warning: {line}")
+    if request.strict:
+        _refuse_contradictions(surveys)
+    plans = make_plans(raw, surveys, request.options)
     works: dict[str, _SplitWork] = {}
     for plan, problems in plans:
         url = f"{request.destination.rstrip('/')}/{plan.split}" if len(plans) > 1 else request.destination
@@ -130,9 +160,20 @@ def pack(
     return PackResult(tuple(splits), round(seconds, 3), round((done - done_before) / seconds, 1))
 
 
-def make_plans(raw: RawSet, options: PackOptions) -> list[tuple[PackPlan, tuple[Problem, ...]]]:
+def _refuse_contradictions(surveys: Mapping[str, Survey]) -> None:
+    kinds = {"conflict": "under two labels", "leaked": "in train and in another split"}
+    for kind, what in kinds.items():
+        if found := [problem for each in surveys.values() for problem in each.problems if problem.kind == kind]:
+            raise DataError(
+                f"{len(found)} pictures stand {what}, such as {described(found[0])}: "
+                "remove one of each, or leave --strict out"
+            )
+
+
+def make_plans(
+    raw: RawSet, surveys: Mapping[str, Survey], options: PackOptions
+) -> list[tuple[PackPlan, tuple[Problem, ...]]]:
     """The plan of each split, and what is already known not to be packed."""
-    surveys = survey(raw)
     images = [image for found in surveys.values() for image in found.images]
     share = _encoded_share(raw.root, images, options) if options.short_side else 1.0
     return [
@@ -284,7 +325,11 @@ class _SplitWork:
 
 def _encoded_share(root: Path, images: Sequence[tuple[RawImage, int]], options: PackOptions) -> float:
     """How large shrunk images are, as a share of their files, from a few that the seed does not choose."""
-    chosen = sorted(images, key=lambda entry: hashlib.blake2b(entry[0].path.encode()).digest())[:PROBED_IMAGES]
+
+    def digest(entry: tuple[RawImage, int]) -> bytes:
+        return hashlib.blake2b(entry[0].path.encode(errors="surrogateescape")).digest()
+
+    chosen = sorted(images, key=digest)[:PROBED_IMAGES]
     before, after = 0, 0
     for image, size_bytes in chosen:
         with suppress(OSError, ValueError):  # a bad image is reported when its shard is packed

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from scenerec.data.packing.layouts import RawImage
+from scenerec.data.packing.raw_set import RawImage
 
 TAR_BLOCK_BYTES = 512
 STEM_LENGTH = 48
@@ -110,7 +110,8 @@ def cut(sizes_bytes: Sequence[int], target_bytes: float) -> list[tuple[int, int]
 
 def _shuffle_key(seed: int, image: PlannedImage) -> bytes:
     # A hash rather than a generator: its order depends on no library's version, and not on the other images.
-    return hashlib.blake2b(f"{seed} {image.index} {image.path}".encode(), digest_size=16).digest()
+    named = f"{seed} {image.index} {image.path}".encode(errors="surrogateescape")
+    return hashlib.blake2b(named, digest_size=16).digest()
 
 
 def _tar_bytes(image: PlannedImage, encoded_share: float) -> int:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Literal, cast
 
 from scenerec.data.manifest import Place
-from scenerec.data.packing.layouts import RawSet, csv_rows, text_lines
+from scenerec.data.packing.lists import csv_cells, csv_columns, csv_rows, text_lines
+from scenerec.data.packing.raw_set import RawSet
 from scenerec.errors import DataError
+from scenerec.names import clean
 
 PLACES_FILE = "places.csv"
 COLUMNS = ("class", "indoor_outdoor", "category")
@@ -44,8 +46,9 @@ def read_places(raw: RawSet) -> dict[str, Place]:
         # IO_places365.txt comes last: it decides where the hierarchy puts a class in both worlds.
         for name in reversed(_OFFICIAL.get(raw.layout, ()))
     ]
-    if _is_places_file(raw.root / PLACES_FILE):
-        readers.append((raw.root / PLACES_FILE, read_table))
+    tables = (raw.root / raw.inner / PLACES_FILE, raw.root / PLACES_FILE)
+    if table := next(filter(_is_places_file, tables), None):
+        readers.append((table, read_table))
     places: dict[str, Place] = {}
     for path, read in readers:
         if path.is_file():
@@ -72,7 +75,7 @@ def read_hierarchy(path: Path) -> Iterator[Entry]:
     A class may be in several categories of a level. Those of the first level come first, each level in the order of
     the columns; a class both indoors and outdoors is of neither.
     """
-    rows = _rows(path)
+    rows = csv_cells(path)
     categories = _headings(path, rows)
     for where, cells in rows:
         name = cells[0].strip().strip("'")
@@ -103,16 +106,14 @@ def read_table(path: Path) -> Iterator[Entry]:
     Levels of a category stand apart by `>` or, where there is none, by `/`.
     """
     for where, row in csv_rows(path, ("class",)):
-        if not (name := (row["class"] or "").strip()):
+        if not (name := row["class"].strip()):
             raise DataError(f"{where}: class is empty")
-        if None in row:
-            raise DataError(f"{where}: has more fields than columns: put a category that has commas in quotes")
-        side = (row.get("indoor_outdoor") or "").strip().lower()
+        side = row.get("indoor_outdoor", "").strip().lower()
         if side not in ("", "indoor", "outdoor"):
             raise DataError(
                 f"{where}: indoor_outdoor {side!r}: write indoor, outdoor, or nothing where it may be either"
             )
-        text = (row.get("category") or "").strip()
+        text = row.get("category", "").strip()
         levels = tuple(level.strip() for level in text.split(">" if ">" in text else "/")) if text else ()
         if not all(levels):
             raise DataError(
@@ -135,7 +136,7 @@ def _of_classes(entries: Iterable[Entry], classes: Iterable[str]) -> dict[str, P
     known = set(classes)
     found: dict[str, Place] = {}
     for where, written, place in entries:
-        name = written.strip("/")
+        name = clean(written).strip("/")
         if name not in known and name[1:2] == "/" and name[2:3].lower() == name[:1].lower():
             name = name[2:]  # a/abbey, of a set whose classes go without the alphabet's folders
         if name not in known:
@@ -156,22 +157,6 @@ def _headings(path: Path, rows: Iterator[tuple[str, list[str]]]) -> dict[int, st
     raise DataError(f"{path}: no line heads the columns {wanted}: export the spreadsheet with its headings")
 
 
-def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            for cells in rows:
-                if cells:
-                    yield f"{path}, line {rows.line_num}", cells
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text: save it as UTF-8") from None
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: {error}") from None
-
-
 def _is_places_file(path: Path) -> bool:
     """A list of images may have the same name."""
-    if not path.is_file():
-        return False
-    _, headings = next(_rows(path), ("", []))
-    return not {"path", "label"} <= set(headings)
+    return path.is_file() and not csv_columns(path) >= {"path", "label"}

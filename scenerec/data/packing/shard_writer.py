@@ -11,7 +11,7 @@ from pathlib import Path
 from scenerec.data.manifest import Shard
 from scenerec.data.packing.intake import FormatError, pack_image
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
-from scenerec.data.packing.survey import Problem
+from scenerec.data.packing.raw_set import Problem, ProblemKind
 from scenerec.frozen import Frozen
 from scenerec.storage import open_storage
 
@@ -72,11 +72,11 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                     (task.root / image.path).read_bytes(), task.options.short_side, task.options.quality
                 )
             except OSError as error:
-                problems.append(Problem(kind="missing", path=image.path, detail=error.strerror or str(error)))
+                problems.append(Problem.of("missing", image.path, error.strerror or str(error)))
                 continue
             except ValueError as error:
-                kind = "format" if isinstance(error, FormatError) else "unreadable"
-                problems.append(Problem(kind=kind, path=image.path, detail=str(error)))
+                kind: ProblemKind = "format" if isinstance(error, FormatError) else "unreadable"
+                problems.append(Problem.of(kind, image.path, str(error)))
                 continue
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)
             _add(tar, f"{image.key}.cls", str(image.label).encode())

@@ -6,31 +6,21 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from scenerec.data.packing.layouts import RawImage, RawSet
+from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
+from scenerec.data.packing.tree import special_kind
 from scenerec.errors import DataError
-from scenerec.frozen import Frozen
+from scenerec.names import clean
 
 THREADS = 16
 BATCH = 500
 TAIL_BYTES = 4096
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-ProblemKind = Literal["missing", "unreadable", "format", "duplicate", "stray", "leaked"]
-
-
-class Problem(Frozen):
-    """A source file that is not simply packed."""
-
-    kind: ProblemKind
-    """`leaked` (an image of another split that stands in train too) is packed all the same, the others are not."""
-    path: str
-    """Relative to the source."""
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -47,52 +37,106 @@ def survey(raw: RawSet) -> dict[str, Survey]:
 
     Raises DataError where all images that a class has in a split are missing, empty or duplicates.
     """
-    splits = {name: _present(raw, images) for name, images in raw.splits.items()}
-    digests = _digests(raw.root, [entry for found in splits.values() for entry in found.images])
-    train: dict[str, str] = {}
+    looks = {split: _look(raw.root, images) for split, images in raw.splits.items()}
+    digests = _digests(raw.root, [entry for look in looks.values() for entry in look.images])
+    of_train: dict[str, RawImage] = {}
+    labelled: dict[str, RawImage] = {}
     surveys = {}
-    for split, found in splits.items():
-        strays = [path for path in raw.strays if path.startswith(f"{split}/")]
-        images = []
-        problems = [Problem(kind="stray", path=path, detail="in no class folder") for path in strays]
-        problems += found.problems
-        first: dict[str, str] = {}
-        for image, size_bytes in found.images:
+    for split, look in looks.items():
+        images: list[tuple[RawImage, int]] = []
+        lost = list(look.lost)
+        contradictions: list[Problem] = []
+        first: dict[str, RawImage] = {}
+        for image, size_bytes in look.images:
             digest = digests.get(image.path)
-            if digest in first:
-                problems.append(Problem(kind="duplicate", path=image.path, detail=f"same as {first[digest]}"))
+            if digest is None:  # alone of its kind
+                images.append((image, size_bytes))
                 continue
-            if digest in train:
-                problems.append(Problem(kind="leaked", path=image.path, detail=f"same as {train[digest]}"))
-            if digest:
-                first[digest] = image.path
-            images.append((image, size_bytes))
+            if digest in first:
+                lost.append((image, Problem.of("duplicate", image.path, f"same as {first[digest].path}")))
+            else:
+                images.append((image, size_bytes))
+                first[digest] = image
+                if twin := of_train.get(digest):
+                    contradictions.append(Problem.of("leaked", image.path, f"same as {twin.path}"))
+            if (twin := labelled.setdefault(digest, image)).class_name != image.class_name:
+                told = f"is {image.class_name} here, and {twin.class_name} as {twin.path}"
+                contradictions.append(Problem.of("conflict", image.path, told))
         if split == "train":
-            train = first
+            of_train = first
+        problems = [*raw.problems.get(split, ()), *(problem for _, problem in lost), *contradictions]
         surveys[split] = Survey(tuple(images), tuple(problems))
-        _require_all_classes(raw, split, surveys[split])
+        _require_all_classes(raw, split, surveys[split], lost)
     return surveys
 
 
-def _present(raw: RawSet, images: Sequence[RawImage]) -> Survey:
-    """The images whose files are there and not empty."""
+@dataclass(frozen=True)
+class _Look:
+    """What is known of a split's files by their status alone."""
 
-    def size_bytes(image: RawImage) -> int | None:
+    images: tuple[tuple[RawImage, int], ...]
+    """Files that are there, each with its size in bytes."""
+    lost: tuple[tuple[RawImage, Problem], ...]
+    """The others, each with what is wrong."""
+
+
+def _look(root: Path, images: Sequence[RawImage]) -> _Look:
+    """Looks which images' files are there, and not empty."""
+    meant = _MeantFiles(root)
+
+    def look(image: RawImage) -> tuple[RawImage, int | Problem]:
         try:
-            status = (raw.root / image.path).stat()
-        except OSError:
-            return None
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
+            try:
+                status = (root / image.path).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                path = meant.find(image.path)
+                if path is None:
+                    return image, Problem.of("missing", image.path, "no such file")
+                image = replace(image, path=path)
+                status = (root / path).stat()
+        except OSError as error:
+            return image, Problem.of("missing", image.path, error.strerror or str(error))
+        if special := special_kind(status.st_mode):
+            return image, Problem.of("special", image.path, special)
+        if not stat.S_ISREG(status.st_mode):
+            return image, Problem.of("missing", image.path, "a folder, not a file")
+        return image, status.st_size or Problem.of("unreadable", image.path, "an empty file")
 
-    found, problems = [], []
-    for image, size in zip(images, _in_threads(size_bytes, images), strict=True):
-        if size is None:
-            problems.append(Problem(kind="missing", path=image.path, detail="no such file"))
-        elif size == 0:
-            problems.append(Problem(kind="unreadable", path=image.path, detail="an empty file"))
-        else:
-            found.append((image, size))
-    return Survey(tuple(found), tuple(problems))
+    found = list(_in_threads(look, images))
+    return _Look(
+        tuple((image, size) for image, size in found if isinstance(size, int)),
+        tuple((image, problem) for image, problem in found if isinstance(problem, Problem)),
+    )
+
+
+class _MeantFiles:
+    """Files whose names a list spells otherwise: in another Unicode form, with other spaces around, or with `\\`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listings: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, path: str) -> str | None:
+        """The only file that this path of a list can mean; None where there is none, or several."""
+        here = ""
+        for part in path.replace("\\", "/").split("/"):
+            names = self._listing(here).get(clean(part), [])
+            if not (self.root / here / part).exists():
+                if len(names) != 1:
+                    return None
+                part = names[0]
+            here = f"{here}/{part}" if here else part
+        return here if (self.root / here).exists() else None
+
+    def _listing(self, folder: str) -> dict[str, list[str]]:
+        """The names in a folder by what they are compared by."""
+        if folder not in self._listings:
+            names: dict[str, list[str]] = {}
+            with suppress(OSError):
+                for entry in os.scandir(self.root / folder):
+                    names.setdefault(clean(entry.name), []).append(entry.name)
+            self._listings[folder] = names
+        return self._listings[folder]
 
 
 def _digests(root: Path, images: Sequence[tuple[RawImage, int]]) -> dict[str, str]:
@@ -128,14 +172,12 @@ def _in_threads(function: Callable[[Item], Answer], items: Sequence[Item]) -> It
             yield from answers
 
 
-def _require_all_classes(raw: RawSet, split: str, found: Survey) -> None:
+def _require_all_classes(raw: RawSet, split: str, found: Survey, lost: Sequence[tuple[RawImage, Problem]]) -> None:
     present = {image.class_name for image, _ in found.images}
-    lost = next((name for name in raw.classes if name not in present), None)
-    if lost is None:
-        return
-    paths = {image.path for image in raw.splits[split] if image.class_name == lost}
-    problem = next(problem for problem in found.problems if problem.path in paths)
-    raise DataError(
-        f"{raw.root}: class `{lost}` has no usable image in {split}: {problem.path}: {problem.detail}"
-        f" (one of {len(found.problems)} such files)"
-    )
+    for name in raw.classes:
+        if name not in present:
+            problem = next(problem for image, problem in lost if image.class_name == name)
+            raise DataError(
+                f"{raw.root}: class `{name}` has no usable image in {split}: {problem.path}: {problem.detail}"
+                f" (one of {len(found.problems)} such files)"
+            )

@@ -22,7 +22,7 @@ from safetensors.numpy import save as save_tensors
 from scenerec.errors import BundleError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.inference.bundles.info import MODEL_FILES, BundleInfo, FileInfo
-from scenerec.storage import open_storage
+from scenerec.storage import LocalStorage, open_storage
 
 INFO_FILE = "bundle.json"
 """Name of the file that makes a folder a bundle."""
@@ -77,6 +77,18 @@ class Bundle:
             raise BundleError(f"{self.url}/{GOLDEN_FILE}: {error}") from None
 
 
+def check_place(url: str) -> list[str]:
+    """Lists the files of the bundle that one written to `url` replaces, bundle.json first; none where it is empty.
+
+    Raises BundleError where something else than a bundle is there, StorageError.
+    """
+    storage = open_storage(url)
+    replaced = [INFO_FILE, *read_info(url).files] if storage.size(INFO_FILE) is not None else []
+    if present := next((info for info in storage.list() if info.key not in replaced), None):
+        raise BundleError(f"{url}: holds {present.key}, which is of no bundle: export to another place")
+    return replaced
+
+
 def write_bundle(url: str, info: BundleInfo, files: Mapping[str, bytes | Path]) -> BundleInfo:
     """Writes a bundle to a folder or s3:// prefix, in place of one that is there.
 
@@ -84,13 +96,8 @@ def write_bundle(url: str, info: BundleInfo, files: Mapping[str, bytes | Path]) 
     StorageError.
     """
     storage = open_storage(url)
-    if storage.size(INFO_FILE) is not None:
-        replaced = read_info(url).files
-        storage.delete(INFO_FILE)  # while its files change it is no bundle
-        for name in replaced:
-            storage.delete(name)
-    if present := next(storage.list(), None):
-        raise BundleError(f"{url}: holds {present.key}, which is of no bundle: export to another place")
+    for name in check_place(url):  # bundle.json first: while its files change it is no bundle
+        storage.delete(name)
     described = {name: _describe(content) for name, content in files.items()}
     for name, content in files.items():
         storage.put(name, content)
@@ -136,20 +143,16 @@ def open_bundle(url: str, cache: Path | None = None) -> Bundle:
 def _fetch(url: str, info: BundleInfo, cache: Path | None) -> Path:
     storage = open_storage(url)
     digest = hashlib.sha256(info.model_dump_json().encode()).hexdigest()[:24]
-    folder = (cache or _process_cache()) / digest
-    folder.mkdir(parents=True, exist_ok=True)
+    copy = LocalStorage((cache or _process_cache()) / digest)
     for name, expected in info.files.items():
-        path = folder / name
-        if path.is_file() and path.stat().st_size == expected.size_bytes:
+        if copy.size(name) == expected.size_bytes:
             continue
         try:
             content = storage.get(name)
         except NotFoundError:
             raise BundleError(f"{url}/{name}: is missing: export the bundle again") from None
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            file.write(content)
-        Path(file.name).replace(path)
-    return folder
+        copy.put(name, content)
+    return copy.root
 
 
 _cache: tempfile.TemporaryDirectory[str] | None = None

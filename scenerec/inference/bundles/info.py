@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from scenerec.data.manifest import Place
-from scenerec.frozen import Frozen
+from scenerec.frozen import Frozen, Sha256
 from scenerec.inference.bundles.precision import Precision
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
@@ -20,6 +20,9 @@ ModelFormat = Literal["onnx", "tflite"]
 
 MODEL_FILES: dict[ModelFormat, str] = {"onnx": ONNX_FILE, "tflite": TFLITE_FILE}
 """Maps the format of a model to the name of its file in the bundle."""
+
+SERVED_FORMATS: frozenset[ModelFormat] = frozenset({"onnx"})
+"""Formats of models that the endpoint serves."""
 
 Route = Literal["torch", "tf2onnx", "twin", "tflite"]
 """How a network was converted: by torch's exporter, by tf2onnx, through the torch twin, by TensorFlow's converter."""
@@ -92,7 +95,7 @@ class FileInfo(Frozen):
 
     size_bytes: int
     """Size of the file."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     """SHA-256 of the file, in hexadecimal."""
 
 
@@ -131,6 +134,11 @@ class BundleInfo(Frozen):
     """Where the model comes from."""
     files: dict[str, FileInfo] = Field(default_factory=dict)
     """Size and checksum of every file but bundle.json, by name."""
+
+    @property
+    def can_be_served(self) -> bool:
+        """Whether the endpoint serves models of this format."""
+        return self.format in SERVED_FORMATS
 
     @field_validator("files")
     @classmethod

@@ -46,6 +46,9 @@ class Alias:
     """Name of the alias."""
     moves: tuple[Move, ...]
     """Where the alias has stood, oldest first; the last move holds."""
+    baseline: int
+    """Number of the version that candidates are compared with: the best that the gates have let here, whatever stands
+    here now. So versions that are a little worse each time do not get far."""
 
     @property
     def version(self) -> int:
@@ -94,8 +97,10 @@ class Registry:
 
     def version(self, model: str, number: int) -> Version:
         """Looks a version up. Raises RegistryError where there is no such version."""
-        if number not in self.version_numbers(model):
-            raise RegistryError(f"{self.url}: {model} has no version {number}{self._hint(model)}")
+        numbers = self.version_numbers(model)
+        if number not in numbers:
+            known = ", ".join(map(str, numbers))
+            raise self._lacks(model, f"has no version {number} (there are: {known})")
         url = f"{self.url}/{model}/{number}"
         return Version(model, number, url, read_info(url))
 
@@ -122,17 +127,18 @@ class Registry:
         if alias_name:
             alias = self.alias(model, alias_name)
             if alias is None:
-                raise RegistryError(
-                    f"{self.url}: {model} has no alias {alias_name}: "
-                    f"set it with `scenerec registry promote {model}:VERSION {alias_name}`"
+                names = ", ".join(each.name for each in self.aliases(model))
+                raise self._lacks(
+                    model,
+                    f"has no alias {alias_name}{f' (there are: {names})' if names else ''}: "
+                    f"set it with `scenerec registry promote {model}:VERSION {alias_name}`",
                 )
             number = alias.version
         if number:
             return model, number
         if numbers := self.version_numbers(model):
             return model, numbers[-1]
-        known = ", ".join(self.models()) or "none yet"
-        raise RegistryError(f"{self.url}: no model {model} (there are: {known}): `scenerec registry push BUNDLE`")
+        raise self._lacks(model, "has no version")
 
     def push(self, bundle: Bundle, model: str) -> Version:
         """Stores a verified bundle as the model's next version.
@@ -151,22 +157,53 @@ class Registry:
         """Fetches and verifies a version. Raises BundleError where it is damaged, StorageError."""
         return open_bundle(version.url)
 
-    def move(self, model: str, alias_name: str, number: int, reason: str, expected: int | None) -> Alias:
+    def check_serving(self, version: Version, alias: Alias | None) -> None:
+        """Makes sure that an alias which may be served (as a version stands at it that can be) stays so.
+
+        Raises RegistryError where this version cannot be served.
+        """
+        if version.info.can_be_served or alias is None:
+            return
+        if self.version(version.model, alias.version).info.can_be_served:
+            name = f"{version.model}:{version.number}"
+            raise RegistryError(
+                f"{name} is a bundle of format {version.info.format}, which no endpoint serves, and {version.model}@"
+                f"{alias.name} stands at one that may be served: give it an alias of its own: "
+                f"`scenerec registry promote {name} {version.info.format}`"
+            )
+
+    def move(
+        self,
+        model: str,
+        alias_name: str,
+        number: int,
+        reason: str,
+        expected: int | None,
+        baseline: int | None = None,
+    ) -> Alias:
         """Moves an alias to a version, if it still stands at `expected` (None: if it is not set yet).
 
-        Raises RegistryError where somebody else has moved it meanwhile, or where there is no such version.
+        The next candidates are compared with `baseline`, by default the version itself. Raises RegistryError where
+        somebody else has moved the alias meanwhile, where there is no such version, and as `check_serving` does.
         """
         check_name(alias_name)
-        self.version(model, number)
+        version = self.version(model, number)
         key = _alias_key(model, alias_name)
         found = self.storage.get_versioned(key)
         alias = _parse_alias(alias_name, found[0]) if found else None
         stands_at = alias.version if alias else None
         if stands_at == expected:
-            moves = (*(alias.moves if alias else ()), Move(number, _now(), reason))
-            content = {"moves": [asdict(move) for move in moves], "id": uuid.uuid4().hex}
+            self.check_serving(version, alias)
+            moved_to = Alias(
+                alias_name, (*(alias.moves if alias else ()), Move(number, _now(), reason)), baseline or number
+            )
+            content = {
+                "moves": [asdict(move) for move in moved_to.moves],
+                "baseline": moved_to.baseline,
+                "id": uuid.uuid4().hex,
+            }
             if self.storage.put_if(key, json.dumps(content, indent=1).encode(), found[1] if found else None):
-                return Alias(alias_name, moves)
+                return moved_to
             moved = self.alias(model, alias_name)
             stands_at = moved.version if moved else None
         raise RegistryError(
@@ -197,9 +234,12 @@ class Registry:
     def _keys(self, prefix: str) -> list[str]:
         return [info.key for info in self.storage.list(prefix)]
 
-    def _hint(self, model: str) -> str:
-        numbers = self.version_numbers(model)
-        return f" (there are: {', '.join(map(str, numbers))})" if numbers else f": there is no model {model}"
+    def _lacks(self, model: str, what: str) -> RegistryError:
+        """The error of a model that lacks something; for one that is not there at all it lists those that are."""
+        if self.version_numbers(model):
+            return RegistryError(f"{self.url}: {model} {what}")
+        known = ", ".join(self.models()) or "none yet"
+        return RegistryError(f"{self.url}: no model {model} (there are: {known}): `scenerec registry push BUNDLE`")
 
 
 def parse_reference(reference: str) -> tuple[str, str | None, int | None]:
@@ -225,8 +265,10 @@ def _alias_key(model: str, name: str) -> str:
 
 def _parse_alias(name: str, content: bytes) -> Alias:
     try:
-        return Alias(name, tuple(Move(**move) for move in json.loads(content)["moves"]))
-    except (ValueError, TypeError, KeyError):
+        document = json.loads(content)
+        moves = tuple(Move(**move) for move in document["moves"])
+        return Alias(name, moves, document.get("baseline", moves[-1].version))
+    except (ValueError, TypeError, KeyError, IndexError):
         raise RegistryError(f"the alias {name} is damaged: it is not what `scenerec registry promote` writes") from None
 
 

@@ -14,7 +14,7 @@ from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predict
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.predictor import Predictor
-from scenerec.storage import open_storage
+from scenerec.names import clean
 
 
 @dataclass(frozen=True)
@@ -147,13 +147,6 @@ def check_labels(model: Predictor, data: PackedSet) -> None:
         problem = f"{len(model.labels)} labels, and {where} has {len(classes)} classes"
         raise DataError(f"{model.name}: has {problem}: evaluate it on a set of its own classes")
     for index, (ours, theirs) in enumerate(zip(model.labels, classes, strict=True)):
-        if ours != theirs:
+        if clean(ours) != clean(theirs):
             problem = f"label {index} is {ours!r}, and class {index} of {where} is {theirs!r}"
             raise DataError(f"{model.name}: {problem}: evaluate it on a set of its own classes")
-
-
-def check_writable(url: str) -> None:
-    """Raises StorageError where nothing can be written at `url`: better before the work than after it."""
-    storage = open_storage(url)
-    storage.put(".writable", b"")
-    storage.delete(".writable")

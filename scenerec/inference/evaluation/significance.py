@@ -51,11 +51,21 @@ class Comparison:
             return "A and B are right on the same images."
         low, high = (100 * bound for bound in self.difference_interval)
         points = f"{abs(100 * self.difference):.2f} points (95 % interval of A - B: {low:+.2f} to {high:+.2f})"
-        p = f"p = {self.p_value:.2g}" if self.p_value >= 1e-4 else "p < 0.0001"
-        if self.p_value >= SIGNIFICANT:
-            return f"A and B differ by {points}, which may be chance ({p})."
+        if self.may_be_chance:
+            return f"A and B differ by {points}, {self.chance}."
         better, worse = ("A", "B") if self.difference > 0 else ("B", "A")
-        return f"{better} is better than {worse} by {points}, more than chance explains ({p})."
+        return f"{better} is better than {worse} by {points}, {self.chance}."
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether models that are equally good would often differ by as much."""
+        return self.p_value >= SIGNIFICANT
+
+    @property
+    def chance(self) -> str:
+        """The same in words, with the p-value."""
+        p = f"p = {self.p_value:.2g}" if self.p_value >= 1e-4 else "p < 0.0001"
+        return f"which may be chance ({p})" if self.may_be_chance else f"more than chance explains ({p})"
 
 
 def compare(labels: np.ndarray, predicted_a: np.ndarray, predicted_b: np.ndarray) -> Comparison:

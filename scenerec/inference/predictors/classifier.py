@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenerec.inference.bundles.bundle import Bundle
-from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
+from scenerec.inference.predictors.open_predictor import CPU, predictor_of
 from scenerec.inference.predictors.photograph import Preparer
+from scenerec.inference.predictors.predictor import softmax
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,16 @@ class Guess:
 
 
 class Classifier:
-    """A bundle of format onnx that takes encoded photographs.
+    """A bundle that takes encoded photographs.
 
     Args:
         bundle: from `open_bundle`.
-        threads: of the operators; 0 takes all cores.
+        threads: of the operators; 0 leaves their number to the runtime.
         max_pixels: larger pictures are refused.
-        providers: execution providers in order of preference.
+        providers: onnxruntime's execution providers in order of preference.
 
     Raises:
-        BundleError: onnxruntime does not load the model.
+        BundleError: the model does not load.
     """
 
     def __init__(
@@ -38,11 +39,11 @@ class Classifier:
         bundle: Bundle,
         threads: int = 0,
         max_pixels: int = Preparer.max_pixels,
-        providers: tuple[str, ...] = ("CPUExecutionProvider",),
+        providers: tuple[str, ...] = CPU,
     ) -> None:
         preprocessing = bundle.info.preprocessing
         self.labels = bundle.info.labels
-        self.model = OnnxPredictor(bundle, threads, providers)
+        self.model = predictor_of(bundle, threads, providers)
         self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio, max_pixels)
 
     def classify(self, photographs: Sequence[bytes], top_k: int = 5) -> list[list[Guess]]:
@@ -51,7 +52,7 @@ class Classifier:
         Raises PhotographError for one that is not an image, or damaged, or too large.
         """
         images = np.stack([self.prepare(content) for content in photographs])
-        return [self.rank(probabilities, top_k) for probabilities in self.model.probabilities(images)]
+        return [self.rank(probabilities, top_k) for probabilities in softmax(self.model.logits(images))]
 
     def rank(self, probabilities: np.ndarray, top_k: int) -> list[Guess]:
         """Ranks the `top_k` most probable of float32 probabilities [classes], the lower index first among equals."""

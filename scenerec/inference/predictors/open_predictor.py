@@ -12,6 +12,9 @@ from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.trained_model import Framework, ZooNetwork, load_trained
 from scenerec.storage import open_storage, split_url
 
+CPU = ("CPUExecutionProvider",)
+"""The execution providers of a machine without a GPU."""
+
 
 def open_predictor(
     target: str, framework: Framework | None = None, threads: int = 0, checkpoint: str = "best"
@@ -95,27 +98,34 @@ def _open_tflite(target: str, threads: int) -> Predictor:
         return TflitePredictor(file, threads, name=target)  # LiteRT holds the file open
 
 
-def predictor_of(bundle: Bundle, threads: int = 0) -> Predictor:
-    """Opens a bundle's model on the CPU; 0 threads leave their number to the runtime.
+def predictor_of(bundle: Bundle, threads: int = 0, providers: tuple[str, ...] = CPU) -> Predictor:
+    """Opens a bundle's model.
 
-    Raises BundleError where the model does not load.
+    Args:
+        bundle: from `open_bundle`.
+        threads: of the operators; 0 leaves their number to the runtime.
+        providers: onnxruntime's execution providers in order of preference; other runtimes compute on the CPU.
+
+    Raises:
+        BundleError: the model does not load.
     """
-    return _RUNTIMES[bundle.info.format](bundle, threads)
+    return _RUNTIMES[bundle.info.format](bundle, threads, providers)
 
 
 # A runtime takes a second to import: each is imported where it is first needed.
 
 
-def _in_onnxruntime(bundle: Bundle, threads: int) -> Predictor:
+def _in_onnxruntime(bundle: Bundle, threads: int, providers: tuple[str, ...]) -> Predictor:
     from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
-    return OnnxPredictor(bundle, threads)
+    return OnnxPredictor(bundle, threads, providers)
 
 
-def _in_litert(bundle: Bundle, threads: int) -> Predictor:
+def _in_litert(bundle: Bundle, threads: int, _: tuple[str, ...]) -> Predictor:
     from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 
     return TflitePredictor(bundle, threads)
 
 
-_RUNTIMES: dict[ModelFormat, Callable[[Bundle, int], Predictor]] = {"onnx": _in_onnxruntime, "tflite": _in_litert}
+_Open = Callable[[Bundle, int, tuple[str, ...]], Predictor]
+_RUNTIMES: dict[ModelFormat, _Open] = {"onnx": _in_onnxruntime, "tflite": _in_litert}

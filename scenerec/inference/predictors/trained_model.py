@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from scenerec.checkpoint import STATE_FILE, RunState, best_checkpoint, list_checkpoints, read_run_state
+from scenerec.data.class_names import parse_class_list
 from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecError
@@ -117,19 +118,17 @@ def find_checkpoint(target: str, checkpoint: str = "best") -> str:
 
 
 def read_labels(path: str) -> tuple[str, ...]:
-    """Reads class names from a text file, one a line in order of class index.
+    """Reads class names from a text file, one a line in order of class index, or as `parse_class_list` understands.
 
     Raises ConfigError where the file is no such list, StorageError where it cannot be read.
     """
     folder, key = split_url(path)
     try:
-        lines = open_storage(folder).get(key).decode().splitlines()
+        return tuple(parse_class_list(open_storage(folder).get(key).decode("utf-8-sig")).values())
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not text: write one class name a line") from None
-    labels = tuple(line.strip() for line in lines if line.strip())
-    if not labels or len(set(labels)) != len(labels):
-        raise ConfigError(f"{path}: must hold one class name a line, each once")
-    return labels
+        raise ConfigError(f"{path}: is not UTF-8 text: write one class name a line") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _metrics(epoch: EpochMetrics) -> dict[str, float]:

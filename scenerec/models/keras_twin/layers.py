@@ -68,6 +68,8 @@ class BatchNormalization(TwinLayer):
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.measures = False
+        self.measured: tuple[tf.Tensor, tf.Tensor] | None = None
 
     @override
     def build(self, input_shape: Shape) -> None:
@@ -80,7 +82,14 @@ class BatchNormalization(TwinLayer):
 
     @override
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalises by the batch's statistics when training and trainable, else by the running ones."""
+        """Normalises by the batch's statistics when training and trainable, else by the running ones.
+
+        With `measures`, by the batch's; its mean and biased variance are then `measured`, and the running ones stay.
+        """
+        if self.measures:
+            y, mean, unbiased = self._normalise(x, [], [], training=True)[:3]
+            self.measured = mean, unbiased * (1 - 1 / tf.cast(tf.size(x) / x.shape[-1], unbiased.dtype))
+            return y
         if not (training and self.trainable):
             return self._normalise(x, self.moving_mean, self.moving_variance, training=False)[0]
         y, mean, variance = self._normalise(x, [], [], training=True)[:3]

@@ -4,13 +4,14 @@ import http.client
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from scenerec import __version__
-from scenerec.errors import ModelError, StorageError
+from scenerec.errors import ModelError, StorageError, first_line, system_reason
 
 ATTEMPTS = 4
 """Number of tries in all; the pause before a further one doubles from half a second."""
@@ -46,9 +47,9 @@ def download(url: str, target: Path) -> None:
 
 def _transfer(url: str, target: Path) -> None:
     with _open(url) as response:
-        length = response.headers.get("Content-Length", "")
-        total_bytes = int(length) if length.isdecimal() else None
-        with _file(target) as write, _bar(url, total_bytes) as advance:
+        _check_kind(response)
+        total_bytes = response.length
+        with temporary_file(target) as write, _bar(url, total_bytes) as advance:
             received_bytes = 0
             while chunk := _read(response):
                 write(chunk)
@@ -56,33 +57,60 @@ def _transfer(url: str, target: Path) -> None:
                 advance(len(chunk))
     if total_bytes is not None and received_bytes != total_bytes:
         raise _TransientError(f"the connection broke off after {received_bytes} of {total_bytes} bytes")
+    if not received_bytes:
+        raise DownloadError("the answer is empty")
 
 
 def _open(url: str) -> http.client.HTTPResponse:
-    request = urllib.request.Request(url, headers={"User-Agent": f"scenerec/{__version__}"})
     try:
+        request = urllib.request.Request(_ascii(url), headers={"User-Agent": f"scenerec/{__version__}"})
         return urllib.request.build_opener().open(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
         with error:
-            reason = f"{error.code} {error.reason}".strip()
+            reason = _refusal(error)
         raise (_TransientError(reason) if error.code >= 500 or error.code == 429 else DownloadError(reason)) from None
     except urllib.error.URLError as error:
         raise DownloadError(_reason(error.reason)) from None
+    except (ValueError, http.client.InvalidURL) as error:
+        raise DownloadError(f"is, or redirects to, what is no address: {first_line(error)}") from None
     except (OSError, http.client.HTTPException) as error:  # while the answer was awaited
         raise _TransientError(_reason(error)) from None
-    except ValueError as error:
-        raise DownloadError(str(error)) from None
+
+
+def _ascii(url: str) -> str:
+    """The address with what HTTP cannot carry, such as umlauts and spaces, in percent signs. Raises ValueError."""
+    parts = urllib.parse.urlsplit(url)
+    path, query = (urllib.parse.quote(part, safe="%/:=&?~#+!$,;'@()*[]") for part in (parts.path, parts.query))
+    host = parts.netloc.encode("idna").decode() if parts.hostname else ""
+    return parts._replace(netloc=host, path=path, query=query).geturl()
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    if 300 <= error.code < 400:  # urllib follows such, but in a circle, or to another scheme
+        return f"{error.code}, redirects in a circle or to no web address: {error.headers.get('Location', 'nowhere')}"
+    return f"{error.code} {error.reason}".strip()
+
+
+def _check_kind(response: http.client.HTTPResponse) -> None:
+    """Raises DownloadError for what is no file of weights: a login page, or bytes that came compressed."""
+    if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        raise DownloadError("a web page came instead of a file: the address may be a page's, or want a login")
+    if (coding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
+        raise DownloadError(f"the server sends it compressed by {coding}, which was not asked for")
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read(_CHUNK_BYTES)
-    except (OSError, http.client.HTTPException) as error:
+    except http.client.IncompleteRead:  # of parts that announce their lengths
+        raise _TransientError("the connection broke off") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise _TransientError(_reason(error)) from None
 
 
 @contextmanager
-def _file(target: Path) -> Iterator[Callable[[bytes], int]]:
+def temporary_file(target: Path) -> Iterator[Callable[[bytes], int]]:
+    """Yields what writes to a file in a temporary folder. Raises StorageError where it cannot be written."""
     try:
         with target.open("wb") as file:
             yield file.write
@@ -108,6 +136,5 @@ def _bar(url: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda count: progress.advance(task, count)
 
 
-def _reason(error: object) -> str:
-    strerror = getattr(error, "strerror", None)
-    return str(strerror or error) or type(error).__name__
+def _reason(error: BaseException | str) -> str:
+    return error if isinstance(error, str) else system_reason(error)

@@ -16,13 +16,13 @@ from safetensors.numpy import save
 from scenerec import __version__
 from scenerec.checkpoint import STATE_FILE, best_checkpoint, list_checkpoints
 from scenerec.errors import CheckpointError, ModelError, NotFoundError, StorageError, first_line
-from scenerec.json_object import JsonObject, parse_object, require_keys
+from scenerec.json_object import JsonObject
 from scenerec.models import zoo
 from scenerec.models.neutral import State, StateError, shown_key
 from scenerec.models.weights import safetensors_weights
 from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_content
 from scenerec.models.weights.names import clash, current_name, likely_prefixes, wrappers
-from scenerec.storage import LocalStorage, Storage, open_storage, split_url
+from scenerec.storage import LocalStorage, Storage, open_storage, read_json, split_url
 
 _MODEL_FILE = "model.safetensors"
 _AVERAGES_FILE = "ema.safetensors"
@@ -198,13 +198,11 @@ def _read_checkpoint(url: str, averaged: bool) -> WeightFile:
 
 
 def _read_state_file(storage: Storage) -> JsonObject:
-    if storage.size(STATE_FILE) is None:
+    state = read_json(storage, STATE_FILE)
+    if state is None:
         return {"files": {}}
-    where = f"{storage.url}/{STATE_FILE}"
-    state = parse_object(storage.get(STATE_FILE), where, ["version"])
-    if state["version"] != 1:
-        raise CheckpointError(f"{where}: not a checkpoint of this version of scenerec")
-    require_keys(state, where, ["files"])
+    if state.get("version") != 1 or not isinstance(state.get("files"), dict):
+        raise CheckpointError(f"{storage.url}/{STATE_FILE}: not a checkpoint of this version of scenerec")
     return state
 
 

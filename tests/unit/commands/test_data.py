@@ -50,6 +50,9 @@ def test_synthetic_pack_show_verify(scenes: Path, tmp_path: Path) -> None:
 
     assert last_json("verify", packed / "val", "--processes", 1)["defects"] == []
     assert "6 samples in 1 shards are as packed" in run("verify", packed / "val", "--no-decode", "--processes", 1)[0]
+    for command in ("show", "verify"):
+        told = f"error: {packed}: is packed by split: name one of them: {packed}/train or {packed}/val"
+        assert invoke(command, packed).stderr.splitlines() == [told]
 
 
 def test_pack_names_the_line_of_an_unknown_class(scenes: Path, tmp_path: Path) -> None:

@@ -84,16 +84,16 @@ def test_what_runtimes_print_is_left_out(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--data", "DATA", "--crops", 5], 2, "--crops: input should be 1 or 10, not 5"),
+        (["--data", "DATA", "--crops", 5], 2, "--crops: must be 1 or 10, not 5"),
         (
             ["--data", "DATA", "--framework", "jax"],
             2,
-            "--framework: input should be 'torch' or 'tensorflow', not 'jax'",
+            "--framework: must be torch or tensorflow, not 'jax'",
         ),
         (
             ["--data", "DATA", "--compare", "MODEL", "--compare-framework", "jax"],
             2,
-            "--compare-framework: input should be 'torch' or 'tensorflow', not 'jax'",
+            "--compare-framework: must be torch or tensorflow, not 'jax'",
         ),
         (["--data", "DATA", "--framework", "torch"], 2, "runs without a framework: leave --framework out"),
         (["--data", "nowhere"], 4, "no packed data set here"),

@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from scenerec.cli import app
 from scenerec.data.manifest import Place
 from tests.tiny_bundle import make_tiny_bundle
+from tests.web import Answer, WebServer
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -88,6 +90,56 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(photographs: Path, bu
     assert "No such file" in lines[1]
     assert "404" in lines[2]
     assert lines[3].startswith(f"{photographs}/a.jpg: red")
+
+
+CHUNKED = {"Transfer-Encoding": "chunked"}
+BROKEN = {
+    "cut": (Answer(bytes(5000), sent_bytes=2000), "the answer broke off"),
+    "chunks": (Answer(b"zz\r\nhello", headers=CHUNKED, sent_bytes=9), "the answer broke off"),
+    "cut chunks": (Answer(b"ff\r\nhello", headers=CHUNKED, sent_bytes=9), "the answer broke off"),
+    "gzip": (Answer(b"no gzip", headers={"Content-Encoding": "gzip"}), "its compression is damaged"),
+    "coding": (Answer(b"anything", headers={"Content-Encoding": "compress"}), "in the coding compress"),
+    "circle": (Answer(status=302, location="/circle"), "Exceeded 30 redirects"),
+    "nonsense": (Answer(status=302, location="http://[bad"), "what is no address (Invalid IPv6 URL)"),
+    "scheme": (Answer(status=302, location="file:///etc/passwd"), "what is no address"),
+    "port": (Answer(status=302, location="http://localhost:99999/"), "what is no address"),
+    "login": (Answer(b"<!DOCTYPE html>", headers={"Content-Type": "text/html"}), "is a web page, no image"),
+    "hung up": (Answer(hangs_up=True), "Remote end closed connection"),
+    "error": (Answer(status=500), "500 Internal Server Error"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_download_is_named_and_the_others_go_on(
+    photographs: Path, bundle: Path, web: WebServer, case: str
+) -> None:
+    answer, reason = BROKEN[case]
+    url = web.serve(f"/{case.replace(' ', '-')}", answer)
+    result = run(url, photographs / "a.jpg", "-m", bundle)
+    assert result.exit_code == 4, result.output
+    complaint, told = result.output.splitlines()
+    assert complaint.startswith(f"error: {url}: ")
+    assert reason in complaint
+    assert told.startswith(f"{photographs}/a.jpg: red")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[bad/a.jpg", "http://a b/a.jpg", f"http://{'a' * 70}.com/", "http://h:x/"]
+)
+def test_what_is_no_address_is_named_and_the_others_go_on(photographs: Path, bundle: Path, url: str) -> None:
+    result = run(url, photographs / "a.jpg", "-m", bundle)
+    assert result.exit_code == 4, result.output
+    complaint, told = result.output.splitlines()
+    assert complaint.startswith(f"error: {url}: cannot be read: is, or leads to, what is no address")
+    assert told.startswith(f"{photographs}/a.jpg: red")
+
+
+def test_a_pipe_does_not_make_it_wait(photographs: Path, bundle: Path) -> None:
+    os.mkfifo(photographs / "b.jpg")
+    result = run(photographs, "-m", bundle)
+    assert result.exit_code == 4
+    assert f"error: {photographs}/b.jpg: cannot be read: is a pipe, no file" in result.output.splitlines()
+    assert len(result.output.splitlines()) == 4
 
 
 def test_heat_maps_are_written_over_the_images(photographs: Path, bundle: Path, tmp_path: Path) -> None:

@@ -55,10 +55,49 @@ def test_what_is_wrong_is_one_line(bundle: Path) -> None:
         (("rollback", "tiny"), 9),
         (("delete", "tiny"), 9),
         (("push", bundle.parent), 8),
+        (("promote", "tiny:1", "tiny@production"), 9),
     ):
         result = run(*arguments)
         assert result.exit_code == code, result.output
         assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(
+    "command", ["show fotos@production", "promote fotos@production", "rollback fotos@production", "delete fotos:1"]
+)
+def test_the_models_are_told_to_who_names_none_of_them(bundle: Path, command: str) -> None:
+    run("push", bundle)
+    result = run(*command.split())
+    assert result.exit_code == 9
+    assert "no model fotos (there are: tiny)" in result.output
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_alias_may_be_named_with_its_model_to_roll_back(bundle: Path) -> None:
+    for _ in range(2):
+        run("push", bundle)
+    run("promote", "tiny:1", "staging")
+    run("promote", "tiny:2", "staging", "--force")
+    assert "tiny@staging: 2 -> 1, rolled back" in run("rollback", "tiny@staging").output
+
+
+@pytest.mark.usefixtures("registry")
+def test_what_no_endpoint_serves_takes_no_alias_that_may_be_served(bundle: Path, tmp_path: Path) -> None:
+    """Nor by force, nor by going back: the endpoint would be left without a version."""
+    for _ in range(3):
+        run("push", bundle)
+    info = tmp_path / "registry/tiny/2/bundle.json"
+    info.write_text(json.dumps({**json.loads(info.read_text()), "format": "tflite"}))
+    run("promote", "tiny:1")
+    for arguments in (("promote", "tiny:2"), ("promote", "tiny:2", "--force")):
+        refused = run(*arguments)
+        assert refused.exit_code == 9
+        assert "tiny:2 is a bundle of format tflite, which no endpoint serves" in refused.output
+        assert "scenerec registry promote tiny:2 tflite" in refused.output
+    assert "tiny@tflite: 2, forced" in run("promote", "tiny:2", "tflite", "--force").output
+    assert "2 -> 3, forced" in run("promote", "tiny:3", "tflite", "--force").output
+    assert run("rollback", "tiny", "tflite").exit_code == 9
 
 
 @pytest.mark.usefixtures("registry")

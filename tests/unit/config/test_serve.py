@@ -32,7 +32,7 @@ def test_overrides_reach_into_blocks() -> None:
         ("htp: {}\n", (), "serve.yaml:6: htp: unknown key; did you mean `http`?"),
         ("    wieght: 1\n", (), "serve.yaml:6: models.0.wieght: unknown key"),
         ("    canary: {version: photos:2, wait: 1}\n", (), "models.0.canary.wait: unknown key"),
-        ("    canary: {version: photos:2, weight: 1}\n", (), "models.0.canary.weight: input should be less than 1"),
+        ("    canary: {version: photos:2, weight: 1}\n", (), "models.0.canary.weight: must be below 1, not 1"),
         ("  - {name: photos, version: photos:2}\n", (), "models: photos stands twice"),
         ("", ("scale.min_replicas=3",), "scale.max_replicas: must not be less than min_replicas"),
         ("", ("http.route_prefix=photos",), "http.route_prefix"),

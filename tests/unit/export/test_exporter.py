@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from scenerec.cli import app
+from scenerec.data.manifest import read_manifest
 from scenerec.data.packed_set import open_set
 from scenerec.data.synthetic_scenes import PLACES
 from scenerec.errors import BundleError, ConfigError, ModelError
@@ -22,6 +25,7 @@ from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundles.bundle import open_bundle
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
+from scenerec.storage import LocalStorage
 
 LABELS = ("beach", "city", "desert", "forest")
 
@@ -130,6 +134,25 @@ def test_code_that_gives_no_network_is_told_in_one_line(
     with pytest.raises(ModelError, match=reason) as raised:
         export(torch_source(import_path, stated()), str(tmp_path / "bundle"), Options(data=f"{scenes}/val"))
     assert "\n" not in str(raised.value)
+
+
+def test_labels_in_another_order_than_the_sets_are_refused_before_anything_is_done(
+    tmp_path: Path, scenes: Path
+) -> None:
+    classes = read_manifest(LocalStorage(scenes / "val")).classes
+    (tmp_path / "labels.txt").write_text("\n".join(reversed(classes)))
+    command = ["export", "--torch", "exported_models:build", "--image-size", "32", "--data", f"{scenes}/val"]
+    command += ["--output", str(tmp_path / "bundle"), "--labels", str(tmp_path / "labels.txt")]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 2
+    assert refused.stderr.splitlines()[-1] == (
+        f"error: exported_models:build: label 0 is '{classes[-1]}', which is class 3 of {scenes}/val: put the labels "
+        "in its order, or pack the set in theirs with `scenerec data pack --classes FILE`"
+    )
+    (tmp_path / "labels.txt").write_text("".join(f"/{name[0]}/{name} {index}\n" for index, name in enumerate(classes)))
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert open_bundle(str(tmp_path / "bundle")).info.labels == classes
 
 
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, scenes: Path) -> None:

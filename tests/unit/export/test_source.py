@@ -153,13 +153,29 @@ def test_models_of_others_need_size_and_labels(tmp_path: Path) -> None:
     assert (theirs.name, theirs.network) == ("getcwd", TorchNetwork("os:getcwd")), "nothing is imported yet"
 
 
-@pytest.mark.parametrize("content", [b"", b"beach\nbeach\n", b"\xff\xfe\x00"])
-def test_a_file_that_is_no_list_of_names_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "names no class: write one class name a line"),
+        (b"beach\nbeach\n", "class `beach` stands twice, as class 0 and 1"),
+        (b"beach\n\nforest\n", "line 2 is empty"),
+        (b"\xff\xfe\x00", "is not UTF-8 text: write one class name a line"),
+    ],
+)
+def test_a_file_that_is_no_list_of_names_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
     (tmp_path / "classes.txt").write_bytes(content)
-    with pytest.raises(ConfigError, match="one class name a line"):
+    with pytest.raises(ConfigError, match=problem):
         read_labels(str(tmp_path / "classes.txt"))
 
 
+def test_labels_that_a_run_has_in_another_order_are_refused(tmp_path: Path) -> None:
+    run = str(write_run(tmp_path / "photos"))
+    with pytest.raises(ConfigError, match=f"--labels: label 0 is '{LABELS[1]}', which is class 1 of {run}"):
+        open_source(run, stated=Stated(labels=(LABELS[1], LABELS[0], LABELS[2])))
+    translated = ("Strand", f" {LABELS[1]}", "Wald")
+    assert open_source(run, stated=Stated(labels=translated)).labels == translated
+
+
 def test_labels_are_lines(tmp_path: Path) -> None:
-    (tmp_path / "classes.txt").write_text("beach\n airfield/outdoor \n\nforest\n")
+    (tmp_path / "classes.txt").write_text("beach\n airfield/outdoor \nforest\n\n")
     assert read_labels(str(tmp_path / "classes.txt")) == ("beach", "airfield/outdoor", "forest")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from jobs.schedulers import TIME, make_scheduler, mode
@@ -36,11 +37,11 @@ class Controller:
     """What a scheduler asks of Tune."""
 
     def __init__(self, is_finished: bool = False) -> None:
-        self.trials: list[TuneTrial] = []
+        self.trials: list[Any] = []
         self.search_alg = SimpleNamespace(is_finished=lambda: is_finished)
         self.scheduler: Any = None
 
-    def get_trials(self) -> list[TuneTrial]:
+    def get_trials(self) -> list[Any]:
         return self.trials
 
     def get_live_trials(self) -> list[TuneTrial]:
@@ -86,6 +87,20 @@ def test_a_trial_that_came_to_its_last_epoch_finishes(kind: str) -> None:
     config = search(scheduler={"kind": kind, "grace_epochs": 9}, trials=3)
     scheduler = make_scheduler(config, [invented(number, *[0.9] * 9) for number in (0, 1)], 1)
     assert report(scheduler, 2, [0.0] * 9) == [TrialScheduler.CONTINUE] * 9
+
+
+def test_a_population_changes_nothing_about_a_trial_at_its_end() -> None:
+    """It would end with settings that nothing was trained with."""
+    kind = {"kind": "pbt", "grace_epochs": 9, "quantile": 0.5}
+    config = search(scheduler=kind, searcher="random", trials=2, search={"optimize.lr": [0.1, 0.2]})
+    scheduler: Any = make_scheduler(config, [], 2)
+    scheduler.set_search_properties("val_top1", "max")
+    tune = Controller()
+    for value in (0.9, 0.0):
+        tune.trials.append(trial := Trial("trial", stub=True))
+        scheduler.on_trial_add(tune, trial)
+        result = {TIME: 9, "val_top1": value, "is_last": True}
+        assert scheduler.on_trial_result(tune, trial, result) == TrialScheduler.CONTINUE
 
 
 def test_paused_trials_take_no_place_and_the_best_goes_on_before_a_new_one() -> None:

@@ -245,8 +245,11 @@ def test_keys_guard_the_models_and_not_the_page(version: LoadedVersion, tmp_path
     shelf.replace({"tiny": [Weighted(version, 1.0)]})
     seen: list[AccessRecord] = []
     api = Api(shelf, Guard(read_keys(file)[0]), observe=seen.append)
-    for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz"):
-        assert ask(api, "GET", path).status_code == 200
+    for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
+        told = ask(api, "GET", path)
+        assert told.status_code == 200 and "tiny" not in told.text
+    for path in ("/openapi.json", "/readyz"):
+        assert "tiny" in ask(api, "GET", path, headers={"x-api-key": key}).text
     for method, path in (("POST", PREDICT), ("GET", "/v1/models"), ("GET", "/v1/models/tiny"), ("GET", "/v2")):
         refused = ask(api, method, path, content=picture() if method == "POST" else None)
         assert error(refused) == (401, "unauthorized")

@@ -7,7 +7,7 @@ import scenerec
 from scenerec.config.serve import ServeConfig, ServeScaleConfig
 from serve.app import autoscaling, grpc_options, replicas_that_fit, served_sources
 from serve.http import express
-from serve.oip.grpc_service import add_to_server
+from serve.oip.grpc_methods import add_to_server
 
 
 @pytest.mark.parametrize(

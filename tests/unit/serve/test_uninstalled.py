@@ -13,7 +13,8 @@ ASK = """
 import asyncio, importlib.metadata, json
 import grpc, httpx
 from serve.api import Api
-from serve.oip.grpc_service import SERVICE, GrpcInference, add_to_server
+from serve.oip.grpc_methods import SERVICE, add_to_server
+from serve.oip.grpc_service import GrpcInference
 from serve.oip.proto import inference_pb2 as pb
 from serve.shelf import Shelf
 

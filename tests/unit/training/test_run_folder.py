@@ -60,15 +60,8 @@ def test_a_folder_without_a_config_is_no_run(tmp_path: Path) -> None:
         RunFolder(str(tmp_path)).read_config()
 
 
-@pytest.mark.parametrize("content", [b'{"last": {"ep', b"\xff\xfe", b"[]", b"{}"])
-def test_files_that_are_damaged_are_named(content: bytes, make_config: Any) -> None:
+def test_a_config_in_another_encoding_is_named(make_config: Any) -> None:
     folder = RunFolder(make_config().run_url)
-    folder.storage.put("result.json", content)
-    with pytest.raises(CheckpointError, match=r"/result\.json: (is not JSON|is no object|has no last)"):
-        folder.read_result()
-    folder.storage.put("metrics.jsonl", content)
-    with pytest.raises(CheckpointError, match=r"/metrics\.jsonl: "):
-        folder.read_history()
     folder.storage.put("config.yaml", b"kind: \xe9")
     with pytest.raises(ConfigError, match=r"/config\.yaml: cannot be read: not a text file in UTF-8"):
         folder.read_config()

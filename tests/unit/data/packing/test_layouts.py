@@ -1,17 +1,20 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scenerec.data.packing.layouts import RawImage, RawSet, detect, read_raw_set
+from scenerec.data.packing.choices import Choices
+from scenerec.data.packing.layouts import read_raw_set
+from scenerec.data.packing.raw_set import RawImage, RawSet
 from scenerec.errors import DataError
 
 WriteTree = Callable[[Mapping[str, bytes | str]], Path]
 
 
-def failure(source: Path, **options: object) -> str:
+def failure(source: Path, layout: str = "auto", **choices: Any) -> str:
     with pytest.raises(DataError) as caught:
-        read_raw_set(source, **options)  # type: ignore[arg-type]
+        read_raw_set(source, layout, Choices(**choices))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -55,17 +58,18 @@ class TestImageFolder:
         assert read_raw_set(write_tree(files)).classes == ("abbey", "apartment_building/outdoor", "sea")
 
     def test_one_letter_classes_are_not_mistaken_for_it(self, write_tree: WriteTree) -> None:
-        assert read_raw_set(write_tree({"a/abbey/1.jpg": "x", "b/1.jpg": "x"})).classes == ("a/abbey", "b")
+        root = write_tree({"a/abbey/1.jpg": "x", "b/1.jpg": "x"})
+        assert read_raw_set(root, choices=Choices(nested="path")).classes == ("a/abbey", "b")
 
     def test_hidden_files_are_ignored_and_strays_are_listed(self, write_tree: WriteTree) -> None:
         files = {"train/sea/1.jpg": "x", "train/sea/.DS_Store": "x", "train/.cache/x.jpg": "x", "train/loose.jpg": "x"}
         source = read_raw_set(write_tree(files))
         assert paths(source, "train") == [("train/sea/1.jpg", "sea")]
-        assert source.strays == ("train/loose.jpg",)
+        assert [(problem.kind, problem.path) for problem in source.problems["train"]] == [("stray", "train/loose.jpg")]
 
     def test_one_split_has_the_classes_of_all(self, write_tree: WriteTree) -> None:
         root = write_tree({"train/city/1.jpg": "x", "train/sea/1.jpg": "x", "val/sea/1.jpg": "x"})
-        assert read_raw_set(root, split="train").classes == ("city", "sea")
+        assert read_raw_set(root, choices=Choices("train")).classes == ("city", "sea")
         assert "class `city` has no image in val" in failure(root, split="val")
 
     def test_an_empty_class_is_named(self, write_tree: WriteTree) -> None:
@@ -76,13 +80,14 @@ class TestImageFolder:
     def test_a_class_may_be_called_train(self, write_tree: WriteTree) -> None:
         assert read_raw_set(write_tree({"train/1.jpg": "x", "bus/1.jpg": "x"})).classes == ("bus", "train")
 
-    def test_a_foreign_split_name(self, write_tree: WriteTree) -> None:
-        message = failure(write_tree({"train/sea/1.jpg": "x", "validation/sea/1.jpg": "x"}))
-        assert "validation: not a split's name: rename it to val" in message
-
     def test_a_folder_beside_the_splits(self, write_tree: WriteTree) -> None:
-        message = failure(write_tree({"train/sea/1.jpg": "x", "val/sea/1.jpg": "x", "notes/1.txt": "x"}))
-        assert "notes: a folder beside train/ and val/ that is no split" in message
+        root = write_tree({"train/sea/1.jpg": "x", "val/sea/1.jpg": "x", "notes/1.txt": "x"})
+        assert read_raw_set(root).remarks == ("left out: notes/, named after no split",)
+        write_tree({"extra/sea/2.jpg": "x"})
+        message = failure(root)
+        assert "extra/ beside train/, val/ is named after no split: say --splits train=train,val=val" in message
+        chosen = read_raw_set(root, choices=Choices(splits={"train": "extra", "val": "val"}))
+        assert paths(chosen, "train") == [("extra/sea/2.jpg", "sea")]
 
     def test_a_split_that_is_not_there(self, write_tree: WriteTree) -> None:
         assert "there is no split `test`" in failure(write_tree({"train/sea/1.jpg": "x"}), split="test")
@@ -124,7 +129,7 @@ class TestPlaces365:
     def test_one_split_needs_no_images_of_the_other(self, write_tree: WriteTree) -> None:
         root = self.devkit(write_tree)
         (root / "val_256").rename(root.parent / "gone")
-        assert list(read_raw_set(root, split="train").splits) == ["train"]
+        assert list(read_raw_set(root, choices=Choices("train")).splits) == ["train"]
         assert "unpack the images of val there" in failure(root)
 
     @pytest.mark.parametrize(
@@ -168,7 +173,7 @@ class TestSun397:
             ("SUN397/a/abbey/sun_1.jpg", "abbey"),
             ("SUN397/a/apse/indoor/sun_3.jpg", "apse/indoor"),
         ]
-        assert read_raw_set(root, partition=2).splits["train"] == source.splits["val"]
+        assert read_raw_set(root, choices=Choices(partition=2)).splits["train"] == source.splits["val"]
 
     def test_a_partition_that_is_missing(self, write_tree: WriteTree) -> None:
         assert "no partition 7: Training_07.txt is missing; there: 01, 02" in failure(
@@ -204,7 +209,7 @@ class TestCsv:
             ("path,label\n", "no rows"),
             ("path,label\n1.jpg,\n", "line 2: label is empty"),
             ("path,label\n1.jpg\n", "line 2: label is empty"),
-            ("path,label,split\n1.jpg,sea,dev\n", "line 2: unknown split `dev`: use train, val, test"),
+            ("path,label,split\n1.jpg,sea,rest\n", "line 2: unknown split `rest`: use train, val, test"),
             ("path,label,latitude,longitude\n1.jpg,sea,north,1\n", "line 2: latitude 'north' is not a number"),
             (
                 "path,label,latitude,longitude\n1.jpg,sea,91,1\n",
@@ -221,9 +226,7 @@ class TestCsv:
 
 @pytest.mark.parametrize("files", [{}, {"readme.txt": "x"}, {"a.jpg": "x", "notes.csv": "a,b\n1,2\n"}])
 def test_no_layout_fits(write_tree: WriteTree, files: dict[str, str]) -> None:
-    root = write_tree(files)
-    with pytest.raises(DataError, match="no known layout: expected CLASS/IMAGE"):
-        detect(root)
+    assert "no known layout: expected CLASS/IMAGE" in failure(write_tree(files))
 
 
 def test_sources_that_are_not_there_or_no_data_set(tmp_path: Path) -> None:

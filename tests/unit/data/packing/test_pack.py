@@ -179,9 +179,10 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
     )
     (source / "train" / "sea" / "gone.jpg").symlink_to(source / "nowhere.jpg")
     train, val = pack(request(source, tmp_path / "packed")).splits
-    assert train.problems == {"stray": 1, "unreadable": 2, "missing": 1, "duplicate": 1, "format": 2}
+    assert train.problems == {"stray": 1, "unreadable": 2, "missing": 1, "duplicate": 1, "format": 2, "conflict": 1}
     assert (train.samples, train.converted) == (4, 1)
     assert problems(tmp_path / "packed" / "train") == [
+        ("conflict", "train/sea/1.jpg"),
         ("duplicate", "train/sea/1.jpg"),
         ("format", "train/city/moving.gif"),
         ("format", "train/sea/page.jpg"),

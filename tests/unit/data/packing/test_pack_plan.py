@@ -4,8 +4,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenerec.data.packing.layouts import RawImage
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, cut, plan_split
+from scenerec.data.packing.raw_set import RawImage
 
 SIZES = st.lists(st.integers(1, 100_000), min_size=1, max_size=200)
 

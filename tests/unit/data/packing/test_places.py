@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.data.manifest import Place
-from scenerec.data.packing.layouts import RawSet, read_raw_set
+from scenerec.data.packing.choices import Choices
+from scenerec.data.packing.layouts import read_raw_set
 from scenerec.data.packing.places import read_hierarchy, read_places, read_table, write_places
+from scenerec.data.packing.raw_set import RawSet
 from scenerec.errors import DataError
 
 WriteTree = Callable[[Mapping[str, bytes | str]], Path]
@@ -41,7 +43,8 @@ def devkit(write_tree: WriteTree, files: Mapping[str, str]) -> RawSet:
 
 
 def photos(write_tree: WriteTree, table: bytes | str) -> RawSet:
-    return read_raw_set(write_tree({"train/sea/1.jpg": "x", "train/city/square/1.jpg": "x", "places.csv": table}))
+    root = write_tree({"train/sea/1.jpg": "x", "train/city/square/1.jpg": "x", "places.csv": table})
+    return read_raw_set(root, choices=Choices(nested="path"))
 
 
 class TestPlaces365:
@@ -157,7 +160,7 @@ class TestTable:
             ),
             ("class,category\nsea,nature > > water\n", "line 2: category 'nature > > water' has an empty level"),
             ("class,category\nsea,/nature\n", "line 2: category '/nature' has an empty level"),
-            ("class,category\nsea,water, ice\n", "line 2: has more fields than columns: put a category"),
+            ("class,category\nsea,water, ice\n", "line 2: has more fields than columns: put a value that has commas"),
             ("class,category\n,water\n", "line 2: class is empty"),
             ("name,category\nsea,water\n", "places.csv: no column `class`: the first line must name class"),
             ("", "places.csv: no column `class`"),

@@ -1,5 +1,7 @@
+import json
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,8 @@ def test_a_version_that_an_alias_holds_is_not_deleted(registry: Registry, bundle
     [
         ("other", "no model other \\(there are: scenes\\)"),
         ("scenes:9", r"scenes has no version 9 \(there are: 1\)"),
+        ("other@production", "no model other \\(there are: scenes\\)"),
+        ("other:3", "no model other \\(there are: scenes\\)"),
         ("scenes@staging", "scenes has no alias staging: set it with `scenerec registry promote"),
         ("scenes:0", "is no reference: write NAME, NAME@ALIAS or NAME:VERSION"),
         ("../scenes", "is no reference"),
@@ -114,6 +118,51 @@ def test_what_is_not_there_is_named(registry: Registry, bundle: Bundle, referenc
     registry.push(bundle, "scenes")
     with pytest.raises(RegistryError, match=message):
         registry.resolve(reference)
+
+
+def test_a_missing_alias_is_told_with_those_that_are_there(registry: Registry, bundle: Bundle) -> None:
+    registry.push(bundle, "scenes")
+    registry.move("scenes", "production", 1, "first", expected=None)
+    with pytest.raises(RegistryError, match=r"scenes has no alias prod \(there are: production\): set it with"):
+        registry.resolve("scenes@prod")
+
+
+def test_an_alias_that_may_be_served_takes_nothing_that_cannot_be(registry: Registry, bundle: Bundle) -> None:
+    for each in (bundle, as_tflite(bundle), bundle, as_tflite(bundle)):
+        registry.push(each, "scenes")
+    registry.move("scenes", "production", 1, "first", expected=None)
+    with pytest.raises(RegistryError, match=r"scenes:2 is a bundle of format tflite, which no endpoint serves"):
+        registry.move("scenes", "production", 2, "forced", expected=1)
+    registry.move("scenes", "production", 3, "better", expected=1)
+    registry.move("scenes", "phone", 2, "first", expected=None)
+    registry.move("scenes", "phone", 4, "better", expected=2)
+    registry.move("scenes", "phone", 1, "back to what can be served", expected=4)
+    with pytest.raises(RegistryError, match="no endpoint serves"):
+        registry.move("scenes", "phone", 4, "rolled back", expected=1)
+
+
+def as_tflite(bundle: Bundle) -> Bundle:
+    return replace(bundle, info=bundle.info.model_copy(update={"format": "tflite"}))
+
+
+def test_an_alias_keeps_what_candidates_are_compared_with(registry: Registry, bundle: Bundle) -> None:
+    for _ in range(3):
+        registry.push(bundle, "scenes")
+    assert registry.move("scenes", "production", 1, "first", None).baseline == 1
+    registry.move("scenes", "production", 2, "not quite as good", 1, baseline=1)
+    found = registry.alias("scenes", "production")
+    assert found is not None and (found.version, found.baseline) == (2, 1)
+    assert registry.move("scenes", "production", 3, "forced", 2).baseline == 3
+
+
+def test_an_alias_of_an_older_version_of_scenerec_has_its_holder_as_baseline(
+    registry: Registry, bundle: Bundle
+) -> None:
+    registry.push(bundle, "scenes")
+    moves = [{"version": 1, "moved_at": "2026-01-01T00:00:00+00:00", "reason": "first"}]
+    registry.storage.put("scenes/aliases/production.json", json.dumps({"moves": moves, "id": "x"}).encode())
+    found = registry.alias("scenes", "production")
+    assert found is not None and found.baseline == 1
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "aliases", "a" * 64])

@@ -1,12 +1,16 @@
 """TFLite files of every kind of input answer as the network that they were made from."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
+from scenerec.cli import app
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, Golden, open_bundle, write_bundle
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, Bundle, Golden, open_bundle, write_bundle
 from scenerec.inference.bundles.info import TFLITE_FILE
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
@@ -20,12 +24,12 @@ WEIGHTS = np.random.default_rng(1).normal(size=(3, 3)).astype(np.float32)
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 1, 1, 3), dtype=np.uint8).repeat(SIZE, 1).repeat(SIZE, 2)
 
 
-def convert(batch: int | None, integers: type | None = None) -> bytes:
-    """logits = mean colour @ WEIGHTS; with `integers`, input and output are of this type."""
+def convert(batch: int | None, integers: type | None = None, weights: np.ndarray = WEIGHTS) -> bytes:
+    """logits = mean colour @ weights; with `integers`, input and output are of this type."""
     pixels = keras.Input((SIZE, SIZE, 3), batch_size=batch)
     head = keras.layers.Dense(3, use_bias=False)
     model = keras.Model(pixels, head(keras.layers.GlobalAveragePooling2D()(pixels)))
-    head.set_weights([WEIGHTS])
+    head.set_weights([weights])
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if integers:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -60,13 +64,38 @@ def test_integers_are_scaled_by_their_parameters(tmp_path: Path, integers: type)
 
 
 def test_a_bundles_float_input_takes_pixel_values(tmp_path: Path) -> None:
-    tiny = make_tiny_bundle(tmp_path / "onnx")
-    info = tiny.info.model_copy(update={"format": "tflite"})
-    files = {TFLITE_FILE: convert(None), GOLDEN_FILE: Golden(IMAGES, IMAGES.mean(axis=(1, 2))).to_bytes()}
-    write_bundle(str(tmp_path / "tflite"), info, files)
-    model = TflitePredictor(open_bundle(str(tmp_path / "tflite")))
-    assert model.labels == LABELS and model.eval_crop_ratio == info.preprocessing.eval_crop_ratio
+    bundle = make_bundle(tmp_path, convert(None), WEIGHTS)
+    model = TflitePredictor(bundle)
+    assert model.labels == LABELS and model.eval_crop_ratio == bundle.info.preprocessing.eval_crop_ratio
     np.testing.assert_allclose(model.logits(IMAGES), IMAGES.mean(axis=(1, 2)) @ WEIGHTS, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("integers", [None, np.uint8])
+def test_a_bundle_names_photographs_and_passes_its_checks(tmp_path: Path, integers: type | None) -> None:
+    """By the commands that take bundles, as exported: one image at a time."""
+    logits_are_the_mean_colour = np.eye(3, dtype=np.float32)
+    make_bundle(tmp_path, convert(1, integers, logits_are_the_mean_colour), logits_are_the_mean_colour)
+    Image.new("RGB", (40, 30), "blue").save(tmp_path / "b.png")
+    Image.new("RGB", (30, 40), (0, 255, 0)).save(tmp_path / "g.jpg", quality=95)
+    photographs = [str(tmp_path / name) for name in ("b.png", "g.jpg")]
+    named = CliRunner().invoke(app, ["predict", *photographs, "-m", str(tmp_path / "tflite"), "--json"])
+    assert named.exit_code == 0, named.output
+    first = [json.loads(line)["predictions"][0] for line in named.output.splitlines()]
+    assert [each["label"] for each in first] == ["blue", "green"]
+    assert all(each["probability"] == pytest.approx(1.0) for each in first)
+    verified = CliRunner().invoke(app, ["verify", str(tmp_path / "tflite"), "--golden"])
+    assert verified.exit_code == 0, verified.output
+    explained = ["predict", *photographs, "-m", str(tmp_path / "tflite"), "--explain", str(tmp_path / "maps")]
+    refused = CliRunner().invoke(app, explained)
+    assert "it is a TFLite model: take a bundle of format onnx" in refused.output
+    assert len(refused.output.splitlines()) == 1
+
+
+def make_bundle(folder: Path, content: bytes, weights: np.ndarray) -> Bundle:
+    info = make_tiny_bundle(folder / "onnx", precision="int8").info.model_copy(update={"format": "tflite"})
+    golden = Golden(IMAGES, (IMAGES.mean(axis=(1, 2)) @ weights).astype(np.float32))
+    write_bundle(str(folder / "tflite"), info, {TFLITE_FILE: content, GOLDEN_FILE: golden.to_bytes()})
+    return open_bundle(str(folder / "tflite"))
 
 
 def test_what_does_not_load_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,43 @@ def test_a_refusal_is_not_tried_again(web: WebServer, target: Path, status: int,
     with pytest.raises(DownloadError, match=message):
         download(web.serve("/file", Answer(status=status)), target)
     assert len(web.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Answer(b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}), "a web page came instead of a file"),
+        (Answer(b"packed", headers={"Content-Encoding": "gzip"}), "compressed by gzip"),
+        (Answer(), "the answer is empty"),
+        (Answer(status=302, location="/file"), "redirects in a circle"),
+        (Answer(status=302, location="http://[bad"), "what is no address: Invalid IPv6 URL"),
+        (Answer(status=302, location="file:///etc/passwd"), "to no web address: file:///etc/passwd"),
+    ],
+)
+def test_what_is_no_file_is_named(web: WebServer, target: Path, answer: Answer, message: str) -> None:
+    with pytest.raises(DownloadError, match=re.escape(message)) as raised:
+        download(web.serve("/file", answer), target)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("body", [b"zz\r\nhello", b"ff\r\nhello"])
+def test_parts_that_break_off(web: WebServer, target: Path, body: bytes) -> None:
+    answer = Answer(body, headers={"Transfer-Encoding": "chunked"}, sent_bytes=len(body))
+    with pytest.raises(DownloadError, match=r"^the connection broke off, 4 times$"):
+        download(web.serve("/file", answer), target)
+
+
+def test_an_address_with_umlauts_and_spaces(web: WebServer, target: Path) -> None:
+    web.serve("/G%C3%A4ste%20netz.pth", b"content")
+    download(f"{web.url}/Gäste netz.pth", target)
+    download(f"{web.url}/G%C3%A4ste%20netz.pth", target)
+    assert target.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[bad/a.pth", "http://a b/a.pth", f"http://{'a' * 70}.com/a.pth"])
+def test_what_is_no_address(target: Path, url: str) -> None:
+    with pytest.raises(DownloadError):
+        download(url, target)
 
 
 def test_a_refused_connection(web: WebServer, target: Path) -> None:

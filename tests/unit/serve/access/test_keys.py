@@ -35,9 +35,13 @@ def test_without_keys_everyone_is_let_in_and_with_an_empty_file_nobody() -> None
         Guard(ApiKeys()).identify("", "sk-anything")
 
 
-def test_a_key_of_the_same_name_replaces_the_old_one(tmp_path: Path) -> None:
+def test_a_key_of_the_same_name_replaces_the_old_one_only_where_that_is_asked_for(tmp_path: Path) -> None:
     file = str(tmp_path / "keys.yaml")
-    old, other, new = add_key(file, "a", None, 20), add_key(file, "b", None, 20), add_key(file, "a", 5, 20)
+    old, other = add_key(file, "a", None, 20), add_key(file, "b", None, 20)
+    with pytest.raises(ConfigError, match="a has a key already: with `--replace`"):
+        add_key(file, "a", 5, 20)
+    assert Guard(read_keys(file)[0]).identify("", old)
+    new = add_key(file, "a", 5, 20, replace=True)
     guard = Guard(read_keys(file)[0])
     assert guard.identify("", new) and guard.identify("", other)
     with pytest.raises(RequestError):
@@ -77,6 +81,11 @@ def test_rates_are_shared_among_replicas_and_outlive_a_reload() -> None:
         (b"keys: [{name: a, sha256: xyz}]", "keys.0.sha256: must be the SHA-256"),
         (b"kees: []", "kees: unknown key"),
         (b"keys: [", "is not YAML"),
+        (b"keys: []\nkeys: []", "keys.yaml:2: keys: stands twice"),
+        (b"keys: [{name: a, sha256: %s}, {name: b, sha256: %s}]" % (b"a" * 64, b"a" * 64), "a and b have the same key"),
+        (b"- a\n- b", "must be a mapping"),
+        (b"\xff\xfe", "is not text"),
+        (b"keys: " + b"[" * 5000, "keys.yaml: is nested too deeply"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_the_field(content: bytes, message: str) -> None:

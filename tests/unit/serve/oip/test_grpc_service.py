@@ -14,7 +14,8 @@ from serve.access.keys import ApiKeys, Guard, new_key
 from serve.access_record import AccessRecord
 from serve.errors import ErrorKind, RequestError, retry_later
 from serve.loaded_version import EngineOptions
-from serve.oip.grpc_service import METHODS, SERVICE, GrpcInference, add_to_server
+from serve.oip.grpc_methods import METHODS, REFUSED, SERVICE, STREAM, add_to_server
+from serve.oip.grpc_service import GrpcInference
 from serve.oip.proto import inference_pb2 as pb
 from serve.shelf import Shelf
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
@@ -80,7 +81,7 @@ def black(count: int = 1, **entries: Any) -> pb.ModelInferRequest:
 def test_every_method_of_the_protocol_is_served(shelf):
     async def conversation(call: Call) -> list[Any]:
         named = {"name": "tiny"}
-        requests = {"ModelReady": named, "ModelMetadata": named}
+        requests = {"ModelReady": named, "ModelMetadata": named, "ModelConfig": named}
         answers = [
             await call(method, request(**requests.get(method, {})))
             for method, (request, _) in METHODS.items()
@@ -88,11 +89,87 @@ def test_every_method_of_the_protocol_is_served(shelf):
         ]
         return [*answers, await call("ModelInfer", black())]
 
-    live, ready, model_ready, server, model, answer = talk(GrpcInference(shelf), conversation)
+    live, ready, model_ready, server, model, config, statistics, index, answer = talk(
+        GrpcInference(shelf), conversation
+    )
     assert live.live and ready.ready and model_ready.ready
     assert server.name == "scenerec"
     assert list(model.versions) == ["2", "1"]
+    assert (config.config.name, config.config.max_batch_size) == ("tiny", 64)
+    assert [(each.name, each.version) for each in statistics.model_stats] == [("tiny", "2"), ("tiny", "1")]
+    assert [(each.name, each.version, each.state) for each in index.models] == [
+        ("tiny", "2", "READY"),
+        ("tiny", "1", "READY"),
+    ]
     assert [output.name for output in answer.outputs] == ["probabilities", "logits"]
+
+
+def raw_call(inference: Any, method: str, *sent: bytes, metadata: Any = None) -> list[bytes]:
+    """What a method answers to bytes, which need be no message."""
+
+    async def run() -> list[bytes]:
+        server = grpc.aio.server()
+        add_to_server(inference, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                path = f"/{SERVICE}/{method}"
+                if method == STREAM:
+                    return [each async for each in channel.stream_stream(path)(iter(sent), metadata=metadata)]
+                return [await channel.unary_unary(path)(sent[0], metadata=metadata)]
+        finally:
+            await server.stop(None)
+
+    return asyncio.run(run())
+
+
+NO_MESSAGE = b"\xff\xff"
+
+
+@pytest.mark.parametrize("method", [name for name in (*METHODS, *REFUSED) if name not in ("ServerLive", "ServerReady")])
+def test_what_is_no_message_is_the_callers_fault(shelf, method):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        raw_call(GrpcInference(shelf), method, NO_MESSAGE)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "2 bytes that are not this method's message"
+
+
+def test_a_stream_says_what_is_no_message_and_goes_on(shelf):
+    answers = raw_call(GrpcInference(shelf), STREAM, NO_MESSAGE, black().SerializeToString())
+    first, second = map(pb.ModelStreamInferResponse.FromString, answers)
+    assert first.error_message == "2 bytes that are not this method's message"
+    assert second.error_message == "" and second.infer_response.model_name == "tiny"
+
+
+@pytest.mark.parametrize("method", REFUSED)
+def test_what_triton_alone_has_is_unimplemented_and_says_why(shelf, method):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        raw_call(GrpcInference(shelf), method, b"")
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert caught.value.details() == f"{method}: {REFUSED[method]}"
+
+
+def test_every_method_but_the_probes_needs_a_key_where_there_are_keys(shelf):
+    key, entry = new_key("a")
+    inference = GrpcInference(shelf, Guard(ApiKeys(keys=(entry,))))
+    for method in (*METHODS, *REFUSED):
+        if method in ("ServerLive", "ServerReady"):
+            assert raw_call(inference, method, b"") == [b"\x08\x01"]
+            continue
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            raw_call(inference, method, b"")
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED, method
+    (refused,) = raw_call(inference, STREAM, black().SerializeToString())
+    assert "asks for an API key" in pb.ModelStreamInferResponse.FromString(refused).error_message
+    (answered,) = raw_call(inference, STREAM, black().SerializeToString(), metadata=(("x-api-key", key),))
+    assert pb.ModelStreamInferResponse.FromString(answered).infer_response.model_name == "tiny"
+
+
+def test_a_long_name_is_quoted_in_part(shelf):
+    error = error_of(GrpcInference(shelf), black(model_name="x" * 1_000_000))
+    assert error.code() == grpc.StatusCode.NOT_FOUND
+    assert len(error.details()) < 200
 
 
 def test_nothing_to_serve_is_not_ready():

@@ -135,7 +135,13 @@ def test_another_method_is_refused(shelf, path, method):
 
 
 def test_addresses_that_the_protocol_does_not_have_are_not_found(shelf):
-    for path in ("/v2/repository/index", "/v2/models", "/v2/models/tiny/versions", "/v2/models/a/b/infer"):
+    for path in (
+        "/v2/repository/models/tiny/load",
+        "/v2/systemsharedmemory/status",
+        "/v2/models",
+        "/v2/models/tiny/versions",
+        "/v2/models/a/b/infer",
+    ):
         error = error_of(shelf, b"", path)
         assert (error.status, error.code) == (404, "not_found")
 

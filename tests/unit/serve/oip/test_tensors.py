@@ -57,6 +57,17 @@ def test_strings_survive_binary(values):
 
 
 @given(strings)
+def test_strings_may_have_axes_of_length_one(values):
+    count, sent = len(values), from_strings(PHOTOGRAPHS, BYTES, [len(values)], values).to_bytes()
+    for shape in ([count, 1], [count, 1, 1]):
+        assert from_bytes(PHOTOGRAPHS, BYTES, shape, sent).values == values
+    nested = [[base64.b64encode(value).decode()] for value in values]
+    assert from_json(PHOTOGRAPHS, BYTES, [count, 1], nested).values == values
+    assert "its shape is [1, 2]: send [-1]" in problem(PHOTOGRAPHS, BYTES, [1, 2], b"")
+    assert "its shape is [1, 0]" in problem(PHOTOGRAPHS, BYTES, [1, 0], b"")
+
+
+@given(strings)
 def test_strings_come_in_base64_in_json(values):
     data = [base64.b64encode(value).decode() for value in values]
     assert from_json(PHOTOGRAPHS, BYTES, [len(values)], data).values == values

@@ -1,0 +1,73 @@
+"""The content of an image that was named on the command line: a file, or what is at an address."""
+
+import time
+from pathlib import Path
+
+from scenerec.errors import DataError, first_line, system_reason
+
+_LARGEST_DOWNLOAD_BYTES = 64 << 20
+_TIMEOUT_S = 30  # of the connection, and of each read
+_PATIENCE_S = 300  # of the whole
+_CHUNK_BYTES = 1 << 16
+
+
+def is_url(image: str) -> bool:
+    """Whether it is an address on the web."""
+    return image.lower().startswith(("http://", "https://"))
+
+
+def read_image(image: str) -> bytes:
+    """Reads a file, or fetches an address. Raises DataError that says why it cannot be had, without its name."""
+    if is_url(image):
+        return _fetch(image)
+    path = Path(image)
+    try:
+        if path.is_fifo() and not image.startswith("/dev/"):  # a shell's <(...) is there
+            raise DataError("cannot be read: is a pipe, no file")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # the latter for a name with a NUL byte
+        raise DataError(f"cannot be read: {system_reason(error)}") from None
+
+
+def _fetch(url: str) -> bytes:
+    import requests  # few images have an address
+    from urllib3.exceptions import HTTPError
+    from urllib3.response import HTTPResponse
+
+    deadline_s = time.monotonic() + _PATIENCE_S
+    content = bytearray()
+    try:
+        # Pictures are compressed already; what is sent compressed all the same is opened, or refused below.
+        with requests.get(url, timeout=_TIMEOUT_S, stream=True, headers={"Accept-Encoding": "identity"}) as response:
+            response.raise_for_status()
+            kind, coding = (response.headers.get(name, "").lower() for name in ("Content-Type", "Content-Encoding"))
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                content += chunk
+                if len(content) > _LARGEST_DOWNLOAD_BYTES:
+                    raise DataError(f"is larger than {_LARGEST_DOWNLOAD_BYTES >> 20} MB")
+                if time.monotonic() > deadline_s:
+                    raise DataError(f"cannot be read: did not arrive in {_PATIENCE_S} s")
+    except (OSError, ValueError, HTTPError) as error:  # requests' own are OSErrors; it lets through what is below it
+        raise DataError(f"cannot be read: {_reason(error)}") from None
+    if kind.startswith("text/html") and content.lstrip().startswith(b"<"):
+        raise DataError("is a web page, no image: give the address of the picture itself")
+    if coding not in ("", "identity", *HTTPResponse.CONTENT_DECODERS):
+        raise DataError(f"is sent in the coding {coding}, which was not asked for: save it, and give the file")
+    return bytes(content)
+
+
+def _reason(error: Exception) -> str:
+    import requests
+
+    match error:
+        case requests.HTTPError():
+            return f"{error.response.status_code} {error.response.reason}"
+        case requests.exceptions.ContentDecodingError():
+            return "its compression is damaged"
+        case requests.exceptions.ChunkedEncodingError():
+            return "the answer broke off"
+        case requests.Timeout():
+            return f"no answer in {_TIMEOUT_S} s"
+        case ValueError():
+            return f"is, or leads to, what is no address ({first_line(error)})"
+    return system_reason(error)

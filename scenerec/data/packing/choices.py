@@ -1,0 +1,44 @@
+"""What a person says of a data set that its names leave open."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scenerec.data.packing.nesting import Nested
+from scenerec.data.splits import SPLITS, split_of
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What to read of a data set, and what its folders mean."""
+
+    split: str = "all"
+    """`train`, `val`, `test`, or `all` there are."""
+    partition: int = 1
+    """Which of the ten partitions of SUN397."""
+    nested: Nested | None = None
+    """What of a nested folder's path names the class; None where the names are to tell."""
+    splits: Mapping[str, str] | None = None
+    """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
+
+    classes: tuple[str, ...] = ()
+    """Class names in order of class index; empty where they are to be in the order of the layout."""
+
+    def wants(self, split: str) -> bool:
+        """Whether this split is to be read."""
+        return self.split in ("all", split)
+
+
+def parse_splits(text: str) -> dict[str, str]:
+    """The folder or list of each split from `train=FOLDER,val=FOLDER`; empty for `none`. Raises ValueError."""
+    if text.strip().casefold() == "none":
+        return {}
+    splits: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, path = part.partition("=")
+        split = split_of(name)
+        if not equals or split is None or not path.strip("/ "):
+            raise ValueError(f"{part!r} is not {', '.join(f'{each}=FOLDER' for each in SPLITS)}, or none")
+        if split in splits or path.strip("/") in splits.values():
+            raise ValueError(f"{part!r}: each split and each folder is named once")
+        splits[split] = path.strip("/")
+    return splits

@@ -1,0 +1,100 @@
+"""The connection to an object store: the endpoint that the environment names, and the client that speaks to it."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from scenerec.errors import StorageError
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+    from mypy_boto3_s3 import S3Client
+
+_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set holds
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+
+
+CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
+"""Name of the variable by which the AWS libraries send checksums in headers, or leave them out (when_required)."""
+
+
+class ForeignAnswerError(Exception):
+    """An answer that no object store gives; the message says what it does."""
+
+
+def endpoint_variable() -> tuple[str, str]:
+    """Name and value of the variable that names the store; where none is set AWS_ENDPOINT_URL and ""."""
+    return next(((name, value) for name in _VARIABLES if (value := os.environ.get(name))), (_VARIABLES[-1], ""))
+
+
+def connect() -> "S3Client":
+    """A boto3 client by the standard AWS variables and files.
+
+    Raises StorageError for an endpoint that is no address, and what botocore raises for other settings.
+    """
+    import boto3
+    from botocore.config import Config
+
+    variable, url = endpoint_variable()
+    if url:
+        _check_endpoint(variable, url)
+    session = boto3.session.Session()
+    region = session.region_name or "us-east-1"
+    # Retries are ours: botocore's do not cover a body that breaks off.
+    config = Config(connect_timeout=5, read_timeout=60, max_pool_connections=32, retries={"total_max_attempts": 1})
+    client = session.client("s3", config=config.merge(_of_other_stores()) if url else config, region_name=region)
+    if not url and not str(urlsplit(client.meta.endpoint_url).hostname).endswith(
+        _AMAZON
+    ):  # a file of settings names it
+        client = session.client("s3", config=config.merge(_of_other_stores()), region_name=region)
+    client.meta.events.register_first("before-parse.s3", _refuse_foreign)
+    return client
+
+
+def _of_other_stores() -> "Config":
+    """Buckets in the path; no checksums in headers, which are newer than many stores, unless the user asks for them."""
+    from botocore.config import Config
+
+    asked = os.environ.get(CHECKSUM_VARIABLE, "").lower() == "when_supported"
+    required = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+    return Config(s3={"addressing_style": "path"}, **({} if asked else required))  # type: ignore[arg-type]
+
+
+def _check_endpoint(variable: str, url: str) -> None:
+    """Raises StorageError for what would fail later, or reach another place than meant."""
+    wrong = f"{variable}={url!r}: "
+    if url != url.strip():
+        raise StorageError(f"{wrong}has spaces or line breaks around it: set it without them")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise StorageError(f"{wrong}is no address ({error}): write it as http://localhost:8333") from None
+    if parts.scheme not in ("http", "https") or "://" not in url:
+        raise StorageError(f"{wrong}has no http:// or https:// before it: write http://{url.rpartition('//')[2]}")
+    if not host or port == 0 or parts.query or parts.fragment or parts.username or any(map(str.isspace, url)):
+        raise StorageError(f"{wrong}is no address of a store: write it as http://localhost:8333")
+
+
+def _refuse_foreign(response_dict: dict[str, Any], **_: object) -> None:
+    """Raises ForeignAnswerError for what botocore would take for an answer, or follow for ever.
+
+    A login page with status 200 would pass for an object, or for a put that was done.
+    """
+    status = response_dict["status_code"]
+    headers = {name.lower(): value for name, value in response_dict["headers"].items()}
+    if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
+        raise ForeignAnswerError(f"redirects to {headers.get('location', 'another place')}")
+    if status < 300 and is_web_page(headers):
+        raise ForeignAnswerError("answers with a web page")
+
+
+def is_web_page(headers: Mapping[str, str]) -> bool:
+    """Whether these headers, by lower-case name, are of a page for people, and not of a store's answer or object."""
+    return headers.get("content-type", "").startswith("text/html") and not is_of_store(headers)
+
+
+def is_of_store(headers: Mapping[str, str]) -> bool:
+    """Whether these headers, by lower-case name, are surely of an S3 store; not every store sends such."""
+    return any(name.startswith("x-amz-") for name in headers)

@@ -1,0 +1,39 @@
+"""Whether results can be written to a place: asked before the work, not after it."""
+
+from contextlib import suppress
+
+from scenerec.errors import NotFoundError, StorageError
+from scenerec.storage import LocalStorage, Storage, open_storage
+
+_KEY = ".writable"
+_PROBE = b"\0" * 65536  # a full disk takes an empty file
+
+
+def check_writable(url: str) -> None:
+    """Raises StorageError where nothing can be written below `url`, a folder or s3:// prefix. Leaves nothing there."""
+    storage = open_storage(url)
+    if not isinstance(storage, LocalStorage):
+        _try(storage)
+        return
+    if storage.root.exists() and not storage.root.is_dir():
+        raise StorageError(f"{storage.url}: is a file: name a folder")
+    missing = [each for each in (storage.root, *storage.root.parents) if not each.exists()]
+    try:
+        _try(storage)
+    except NotFoundError:
+        raise StorageError(f"{storage.url}: the folder cannot be made") from None
+    finally:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+
+
+def _try(storage: Storage) -> None:
+    try:
+        storage.put(_KEY, _PROBE)
+        storage.delete(_KEY)
+    except NotFoundError:
+        raise
+    except StorageError as error:
+        reason = str(error).removeprefix(f"{storage.url}/{_KEY}: ")
+        raise StorageError(f"{storage.url}: cannot be written to: {reason}") from None

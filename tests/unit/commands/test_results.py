@@ -1,0 +1,171 @@
+"""Where results go: a place that cannot be written to is named before the work, by every command that writes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from scenerec.cli import app
+from scenerec.commands.lazy import LazyCommand
+from scenerec.config.tune import TuneConfig
+from scenerec.inference.evaluation.evaluator import examine_here
+from scenerec.search.trial_store import SearchFolder
+from tests.colour_set import CLASSES, pack_colours
+from tests.tiny_bundle import make_tiny_bundle
+from tests.tiny_search import invented, search_document
+from tests.unit.test_cli import EVERY_COMMAND
+from tests.web import Answer, WebServer
+
+FILES = {
+    ("evaluate", "--report"): ["evaluate", "BUNDLE", "--data", "SET", "--report", "PLACE"],
+    ("bench", "--output"): ["bench", "BUNDLE", "--batch", "1", "--threads", "1", "--seconds", "0.1", "-o", "PLACE"],
+    ("tune show", "--report"): ["tune", "show", "SEARCH", "--report", "PLACE"],
+    ("data show", "--sheet"): ["data", "show", "SET", "--sheet", "PLACE"],
+}
+FOLDERS: dict[tuple[str, str], list[str]] = {
+    ("evaluate", "--output"): ["evaluate", "BUNDLE", "--data", "SET", "--output", "PLACE"],
+    ("export", "--output"): ["export", "no-such-run", "--output", "PLACE"],
+    ("convert", "dest"): ["convert", "no-such-run", "PLACE", "--to", "checkpoint"],
+    ("predict", "--explain"): ["predict", "PICTURE", "--model", "BUNDLE", "--explain", "PLACE"],
+    ("data pack", "dest"): ["data", "pack", "PICTURES", "PLACE"],
+    ("data synthetic", "folder"): ["data", "synthetic", "PLACE"],
+    ("serve key", "--file"): ["serve", "key", "me", "--file", "PLACE/keys.yaml"],
+    ("cluster serve-env", "--folder"): ["cluster", "serve-env", "--folder", "PLACE"],
+    ("registry push", "--registry"): ["registry", "push", "BUNDLE", "--registry", "PLACE"],
+}
+IN_BUCKETS = [key for key in FOLDERS if key[0] not in ("predict", "data synthetic", "cluster serve-env")]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the commands work on."""
+    folder = tmp_path_factory.mktemp("given")
+    Image.new("RGB", (20, 20), (200, 9, 9)).save(folder / "red.png")
+    config = TuneConfig.model_validate(search_document(str(folder / "runs")))
+    search = SearchFolder(config.run_url)
+    search.write_config(config)
+    search.write(invented(0, 0.1, 0.3, point={"model.arch": "resnet18", "optimize.lr": 0.01}))
+    return {
+        "BUNDLE": make_tiny_bundle(folder / "bundle", labels=CLASSES).url,
+        "SET": pack_colours(folder / "colours"),
+        "PICTURES": str(folder / "colours/images"),
+        "PICTURE": str(folder / "red.png"),
+        "SEARCH": search.url,
+    }
+
+
+def run(arguments: list[str], given: dict[str, str], place: str) -> Result:
+    words = [given.get(word, word.replace("PLACE", place)) for word in arguments]
+    return CliRunner().invoke(app, words)
+
+
+def refused(shown: Result, place: str, code: int = 3) -> str:
+    """The one line, without any result."""
+    assert (shown.exit_code, shown.stdout) == (code, ""), shown.output
+    (line,) = shown.stderr.replace("  start-up", "").splitlines()
+    assert line.startswith("error: ") and place in line
+    return line
+
+
+def test_every_option_that_names_a_place_is_tried() -> None:
+    found = set()
+    for path, command in EVERY_COMMAND.items():
+        loaded = command.load() if isinstance(command, LazyCommand) else command
+        for parameter in getattr(loaded, "params", []):
+            if parameter.name in ("output", "report", "sheet", "explain", "dest", "folder") or (
+                (" ".join(path), parameter.name) in (("serve key", "file"), ("registry push", "registry"))
+            ):
+                found.add((" ".join(path), parameter.opts[0]))
+    assert found == {*FILES, *FOLDERS}
+
+
+@pytest.mark.parametrize("command", FILES, ids=" ".join)
+def test_a_file_that_cannot_be_written_is_named_before_the_work(
+    command: tuple[str, str], given: dict[str, str], tmp_path: Path
+) -> None:
+    words, option = FILES[command], command[1]
+    (tmp_path / "file").write_text("")
+    for place, code, reason in (
+        (f"{tmp_path}/missing/file", 2, f"there is no folder {tmp_path}/missing"),
+        (f"{tmp_path}/file/file", 2, f"there is no folder {tmp_path}/file"),
+        (str(tmp_path), 2, "is a folder: name a file in it"),
+        ("s3://bucket/file", 2, "must be a file of this machine"),
+        ("/dev/full", 3, "cannot be written: No space left on device"),
+        ("/proc/file", 3, "cannot be written: No such file or directory"),
+    ):
+        shown = place.replace("//", "/") if place.startswith("s3") else place  # as a path has it
+        assert refused(run(words, given, place), shown, code) == f"error: {option} {shown}: {reason}"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command", FOLDERS, ids=" ".join)
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(
+    command: tuple[str, str], given: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (f"{tmp_path}/file/folder", "/proc/folder", "/dev/full/folder"):
+        refused(run(FOLDERS[command], given, place), place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command", IN_BUCKETS, ids=" ".join)
+@pytest.mark.parametrize(("code", "status", "reason"), [
+    ("NoSuchBucket", 404, "there is no bucket `bucket`"),
+    ("AccessDenied", 403, "refuses these credentials"),
+])  # fmt: skip
+def test_a_bucket_that_cannot_be_written_is_named_before_the_work(
+    command: tuple[str, str],
+    code: str,
+    status: int,
+    reason: str,
+    given: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "key")
+    error = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    with WebServer() as server:
+        server.answers.default_factory = lambda: [Answer(error, status)]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        assert reason in refused(run(FOLDERS[command], given, "s3://bucket/results"), "s3://bucket/results")
+
+
+def test_what_was_found_is_shown_although_the_report_fails(
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that fills up meanwhile: here the folder goes while the model is evaluated."""
+    report = tmp_path / "reports/report.html"
+    report.parent.mkdir()
+
+    def examine(*arguments: Any) -> Any:
+        report.parent.rmdir()
+        return examine_here(*arguments)
+
+    monkeypatch.setattr("scenerec.commands.evaluate.examine_here", examine)
+    shown = run(["evaluate", "BUNDLE", "--data", "SET", "--report", "PLACE"], given, str(report))
+    assert shown.exit_code == 3
+    assert "top-1" in shown.stdout
+    assert shown.stderr == f"error: {report}: cannot be written: No such file or directory\n"
+
+
+def test_a_place_that_is_fine_is_left_as_it_is(given: dict[str, str], tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("the one before")
+    for target, code in (("no-such-run", 6), (given["BUNDLE"], 0)):
+        assert report.read_text() == "the one before"
+        shown = run(["evaluate", target, "--data", "SET", "--report", "PLACE"], given, str(report))
+        assert shown.exit_code == code, shown.output
+    assert report.read_text().endswith("</html>\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_bundle_is_not_written_over_other_files_nor_lost_to_them(given: dict[str, str], tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle")
+    (tmp_path / "bundle/notes.txt").write_text("mine")
+    shown = run(["registry", "push", "BUNDLE", "photos", "--registry", "PLACE"], given, f"{tmp_path}/models")
+    assert shown.exit_code == 0, shown.output
+    with pytest.raises(Exception, match=r"holds notes\.txt, which is of no bundle: export to another place"):
+        make_tiny_bundle(tmp_path / "bundle")
+    assert run(["predict", "PICTURE", "--model", "PLACE"], given, bundle.url).exit_code == 0

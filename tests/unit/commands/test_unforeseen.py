@@ -1,0 +1,144 @@
+"""What nobody has foreseen is one line and a file; and what a shell does with the streams is no error."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from scenerec.cli import app
+
+MEETS = "error: scenerec data show: met what nobody has foreseen (ZeroDivisionError: division by zero); "
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SCENEREC_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        1 / 0  # noqa: B018
+
+    monkeypatch.setattr("scenerec.commands.data.show.open_packed", fail)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.usefixtures("broken")
+def test_it_is_a_line_and_a_file(home: Path) -> None:
+    shown = run("data", "show", "packed set")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    (line,) = shown.stderr.splitlines()
+    (file,) = (home / "crashes").iterdir()
+    assert line == f"{MEETS}the traceback is in {file}: please send it with a report"
+    report = file.read_text()
+    assert report.startswith("scenerec data show 'packed set'\nscenerec ")
+    assert "1 / 0" in report and "ZeroDivisionError" in report
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("broken")
+@pytest.mark.parametrize("arguments", [("--verbose", "data", "show", "x"), ("data", "show", "x")])
+def test_verbose_shows_the_traceback(arguments: tuple[str, ...]) -> None:
+    shown = run(*arguments)
+    assert ("Traceback" in shown.stderr) == ("--verbose" in arguments)
+    assert shown.stderr.splitlines()[-1].startswith(MEETS)
+
+
+@pytest.mark.usefixtures("broken")
+@pytest.mark.parametrize("place", ["/dev/full/home", "/proc/home", "FILE/home"])
+def test_a_folder_that_takes_no_file_is_passed_over(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SCENEREC_HOME", place.replace("FILE", str(tmp_path / "file")))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (line,) = run("data", "show", "x").stderr.splitlines()
+    (file,) = tmp_path.glob("*.txt")
+    assert str(file) in line
+
+    monkeypatch.setattr("tempfile.tempdir", "/proc")
+    lines = run("data", "show", "x").stderr.splitlines()
+    assert lines[0] == f"{MEETS}please report this:" and lines[-1].startswith("ZeroDivisionError")
+
+
+@pytest.mark.usefixtures("broken")
+def test_keys_are_left_out_of_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenerec.commands.predict._expand", lambda images: 1 / 0)
+    for key in (["--api-key", "secret-1"], ["--api-key=secret-2"]):
+        shown = run("predict", "x.jpg", "--model", "m", "--endpoint", "http://127.0.0.1:1", *key)
+        assert "nobody has foreseen" in shown.stderr
+    reports = [file.read_text() for file in (home / "crashes").iterdir()]
+    assert len(reports) == 2
+    assert all("--api-key" in report and "secret" not in report for report in reports)
+
+
+def test_an_error_of_the_file_system_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenerec.commands.data.show.open_packed", lambda _: (tmp_path / "gone").read_bytes())
+    shown = run("data", "show", "x")
+    assert (shown.exit_code, shown.stderr) == (3, f"error: {tmp_path}/gone: No such file or directory\n")
+
+
+def shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a line of bash, in which `scenerec` is this one."""
+    script = f'set -o pipefail; scenerec() {{ "{sys.executable}" -m scenerec "$@"; }}; {command}'
+    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **environment}
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False, env=variables
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("scenerec schema > /dev/full", 3, "error: No space left on device: standard output, or /tmp\n"),
+        ("scenerec models > /dev/full", 3, "error: No space left on device: standard output, or /tmp\n"),
+        ("scenerec schema > /dev/full 2>&-", 3, ""),
+        ("scenerec schema >&-", 0, ""),
+        ("scenerec schema > /dev/null 2>&- <&-", 0, ""),
+        ("scenerec models | head -1 > /dev/null", None, ""),
+        ("scenerec models --json | true", 1, ""),
+        (
+            "mkdir gone; cd gone; rmdir ../gone; scenerec data pack a b",
+            3,
+            "error: the folder that you are in is gone: ",
+        ),
+    ],
+)
+def test_streams_and_folders_as_a_shell_leaves_them(command: str, code: int | None, said: str, tmp_path: Path) -> None:
+    done = shell(f"cd {tmp_path}; {command}", TMPDIR="/tmp")
+    assert code is None or done.returncode == code
+    assert done.stderr.startswith(said) and (said or not done.stderr)
+
+
+def test_a_closed_stream_is_not_taken_by_a_file(tmp_path: Path) -> None:
+    """Else the first file that is opened would get what is printed."""
+    done = shell(f"cd {tmp_path}; scenerec data synthetic scenes --classes 2 --train-per-class 1 --val-per-class 1 >&-")
+    assert done.returncode == 0, done.stderr
+    pictures = list(tmp_path.glob("scenes/*/*/*.jpg"))
+    assert len(pictures) == 4 and all(picture.read_bytes()[:2] == b"\xff\xd8" for picture in pictures)
+
+
+def test_an_old_encoding_of_the_terminal_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "größe").mkdir()
+    done = shell(f"cd {tmp_path}; scenerec data show größe; printf '\\xff' > bad; scenerec data show $'caf\\xe9'",
+                 PYTHONIOENCODING="ascii")  # fmt: skip
+    lines = done.stderr.splitlines()
+    assert done.returncode == 4 and len(lines) == 2
+    assert "gr\\xf6\\xdfe: no packed data set here" in lines[0]
+    assert "caf\\udce9: no packed data set here" in lines[1]
+
+
+@pytest.mark.parametrize("environment", [{"COLUMNS": "20"}, {"COLUMNS": "1"}, {"NO_COLOR": "1"}, {"LC_ALL": "C"}])
+def test_odd_terminals_show_all(environment: dict[str, str]) -> None:
+    done = shell("env -u HOME true; unset HOME; scenerec models show resnet18; scenerec --help", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "  arch: resnet18\n" in done.stdout
+    assert "\x1b" not in done.stdout
