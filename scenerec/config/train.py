@@ -55,6 +55,8 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 _LEAST_IMAGES = 2
+MOST_WORKERS = 100_000
+"""More would only be a slip, and the numbers between are tried one by one."""
 
 
 class AugmentConfig(Block):
@@ -145,7 +147,7 @@ class ModelConfig(Block):
 class OptimizeConfig(Block):
     """Optimisation, with torch's semantics in both frameworks."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=1_000_000)
     """Passes over the training set."""
     global_batch_size: int = Field(ge=1)
     """Images per optimizer step, over all workers and accumulation steps."""
@@ -216,7 +218,7 @@ class WorkerRange(Block):
 
     min: int = Field(ge=1)
     """Fewest workers to run with."""
-    max: int = Field(ge=1)
+    max: int = Field(ge=1, le=MOST_WORKERS)
     """Most workers to run with."""
 
     @model_validator(mode="after")
@@ -229,7 +231,7 @@ class WorkerRange(Block):
 class ScaleConfig(Block):
     """How much of the cluster the job takes."""
 
-    workers: Annotated[int, Field(ge=1)] | WorkerRange = 1
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | WorkerRange = 1
     """Number of workers, or {min: 8, max: 32}: the job then shrinks and grows with the cluster."""
     gpus_per_worker: int = Field(0, ge=0, le=1)
     """GPUs of each worker, 0 or 1; 0 trains on the CPU. More GPUs: more workers."""

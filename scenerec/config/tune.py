@@ -82,7 +82,7 @@ class BudgetConfig(Block):
 class RetrainConfig(Block):
     """What becomes of the best config."""
 
-    epochs: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1, le=1_000_000)
     """Epochs of the full training; by default those of the best trial's config."""
     export: bool = True
     """Export the trained network as an ONNX bundle."""
@@ -99,7 +99,7 @@ class TuneConfig(JobConfig):
     """What the trials have in common: a training job without kind, name and output."""
     search: Annotated[dict[str, Parameter], BeforeValidator(_without_nothing)] = Field(min_length=1)
     """What is searched, by field of `base`, such as optimize.lr: {log_uniform: [0.001, 0.1]}; `null` takes one out."""
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=1_000_000)
     """Number of trials; `pbt`: size of the population. More may be given when the search is submitted again."""
     searcher: Literal["random", "grid", "tpe"] = "tpe"
     """Who proposes the next trial. `tpe`: Optuna's multivariate tree-structured Parzen estimator."""

@@ -70,7 +70,9 @@ def read(path: Path, url: str, averaged: bool = False) -> tuple[dict[str, np.nda
         loaded = loaded[wrapper]
     tensors = _floating(loaded, url) if isinstance(loaded, Mapping) else {}
     if not tensors:
-        raise ModelError(f"{url}: holds no state_dict: {_description(loaded)}")
+        average = next((key for key in _AVERAGED_WRAPPERS if _is_mapping(loaded, key)), None)
+        hint = f"; {average} has averages: take them by model.weights_ema: true, or --ema" if average else ""
+        raise ModelError(f"{url}: holds no state_dict: {_description(loaded)}{hint}")
     return tensors, arch if isinstance(arch, str) else None
 
 

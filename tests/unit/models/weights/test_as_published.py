@@ -127,6 +127,10 @@ def test_averages_are_a_choice(network: nn.Module, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "a.pth")
     converted(tmp_path / "a.pth", network)
     converted(tmp_path / "a.pth", average.module, "--ema")
+    del content["model"]
+    torch.save(content, tmp_path / "a.pth")
+    converted(tmp_path / "a.pth", average.module, "--ema")
+    assert "model_ema has averages: take them by model.weights_ema: true, or --ema" in refused(tmp_path / "a.pth")
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 46830571\n"
