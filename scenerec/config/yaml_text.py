@@ -21,7 +21,7 @@ _MOST_BYTES = 4 << 20
 _MOST_VALUES = 100_000
 _DEEPEST = 40
 _LARGEST_INTEGER = 2**53  # beyond it floats skip integers
-_MOST_DIGITS = 20
+_MOST_DIGITS = 24
 
 _INTEGER = re.compile(r"^(?:[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+)$")
 _FLOAT = re.compile(
@@ -79,8 +79,8 @@ def _resolvers(before: dict[Any, list[Any]], keep: bool) -> dict[Any, list[Any]]
 
 def _integer(loader: yaml.SafeLoader, node: yaml.Node) -> int:
     text = str(loader.construct_scalar(node)).replace("_", "")
-    value = int(text, 0) if text[:2] in ("0o", "0x") else int(text[:_MOST_DIGITS])
-    if abs(value) > _LARGEST_INTEGER:
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    if len(text) > _MOST_DIGITS or abs(value := int(text, base)) > _LARGEST_INTEGER:
         raise _LineError(_line(node), f"{reprlib.repr(text)} is too large a number")
     return value
 
@@ -127,8 +127,7 @@ def load_value(text: str) -> Any:
 def load_document(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
     """The mapping in the text of a file called `name`, and the line of each key, by its path with dots.
 
-    Raises ConfigError.
-    A key that stands twice is refused: YAML would silently take the last.
+    A key that stands twice is refused: YAML would silently take the last. Raises ConfigError.
     """
     try:
         document, lines = _load(text)
