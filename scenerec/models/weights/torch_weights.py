@@ -20,6 +20,7 @@ _WRAPPERS = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params"),
     *("model_weights", "net_state_dict", "network_state_dict", "state"),
 )
+_FRAME = "Unsupported operand 149"  # with which pickles of protocol 4 begin
 _AVERAGED_WRAPPERS = ("model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema")
 
 
@@ -34,14 +35,24 @@ class _Beside:
     def __setstate__(self, state: object) -> None: ...
 
 
+class _MappingBeside:
+    """As `_Beside`, for what the unpickler fills with keys."""
+
+    def __new__(cls, *_: object, **__: object) -> dict[object, object]:  # type: ignore[misc]
+        return {}
+
+
 # What training scripts save beside the weights: their arguments, and numbers of numpy's. torch's unpickler knows these
 # names then, and nothing else; what they name in the file is neither imported nor called.
 _BESIDE = (
     *("argparse.Namespace", "types.SimpleNamespace", "numpy.dtype", "numpy.ndarray"),
     *(f"numpy.{core}.multiarray.{what}" for core in ("core", "_core") for what in ("scalar", "_reconstruct")),
     *(f"{module}.{kind}Path" for module in ("pathlib", "pathlib._local") for kind in ("", "Posix", "Windows")),
-    *("datetime.datetime", "datetime.date", "datetime.timedelta"),
+    *("datetime.datetime", "datetime.date", "datetime.timedelta", "builtins.frozenset", "builtins.range"),
+    *(f"builtins.{kind}" for kind in ("slice", "list", "dict", "int", "float", "str", "bool")),
 )
+_MAPPINGS_BESIDE = ("collections.defaultdict", "pytorch_lightning.utilities.parsing.AttributeDict")
+_SAFE_GLOBALS = [*((_Beside, name) for name in _BESIDE), *((_MappingBeside, name) for name in _MAPPINGS_BESIDE)]
 
 
 def read(path: Path, url: str, averaged: bool = False) -> tuple[dict[str, np.ndarray], str | None]:
@@ -89,7 +100,7 @@ def write(path: Path, state: State, arch: str, classes: int) -> None:
 
 def _load(path: Path, url: str) -> Any:
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([(_Beside, name) for name in _BESIDE]):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_SAFE_GLOBALS):
             warnings.simplefilter("ignore")  # of TorchScript, which is refused in any case
             # Latin-1 for the strings of Python 2, which may be any bytes; Python 3's do not heed it.
             return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
@@ -110,6 +121,10 @@ def _unreadable(path: Path, url: str, error: Exception) -> ModelError:
         kind = "TorchScript" if "TorchScript" in text else "an archive of PyTorch 0.1"
         return ModelError(
             f"{url}: cannot be loaded safely ({kind}): save the network's state_dict(), and name that file"
+        )
+    if _FRAME in text:
+        return ModelError(
+            f"{url}: cannot be loaded safely (it was saved with pickle_protocol 4 or later): save it with 2, torch's own"
         )
     other = other_format(path)
     if other not in (None, "a torch file"):

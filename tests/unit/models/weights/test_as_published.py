@@ -1,7 +1,10 @@
 """Weight files as people save and send them, as `scenerec convert` takes or refuses them."""
 
 import argparse
+import collections
+import datetime
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +116,9 @@ def test_what_scripts_keep_beside_the_weights_is_passed_over(network: nn.Module,
         "top1": np.float32(0.5),
         "confusions": np.eye(3),
         "names": np.array(["a", "b"]),
+        "started": datetime.datetime(2026, 11, 30),
+        "metrics": collections.defaultdict(list, {"loss": [1.0]}),
+        "frozen": frozenset([1, 2]),
     }
     torch.save({"state_dict": network.state_dict(), **beside}, tmp_path / "a.pth.tar")
     converted(tmp_path / "a.pth.tar", network)
@@ -131,6 +137,11 @@ def test_averages_are_a_choice(network: nn.Module, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "a.pth")
     converted(tmp_path / "a.pth", average.module, "--ema")
     assert "model_ema has averages: take them by model.weights_ema: true, or --ema" in refused(tmp_path / "a.pth")
+
+
+def test_a_pickle_of_a_later_protocol_is_named(network: nn.Module, tmp_path: Path) -> None:
+    torch.save(network.state_dict(), tmp_path / "a.pth", pickle_protocol=4)
+    assert "it was saved with pickle_protocol 4 or later): save it with 2" in refused(tmp_path / "a.pth")
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 46830571\n"
@@ -174,8 +185,6 @@ def test_a_file_with_the_suffix_of_another_format_is_named(
 
 
 def test_a_folder_and_a_pipe_are_no_files(tmp_path: Path) -> None:
-    import os
-
     (tmp_path / "a.pth").mkdir()
     os.mkfifo(tmp_path / "b.pth")
     assert refused(tmp_path / "a.pth") == ": is a folder, not a file of weights"
