@@ -15,7 +15,7 @@ from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
-from scenerec.job_log import Event
+from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
 from scenerec.storage import open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
@@ -98,6 +98,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
             **ray_storage(f"{config.run_url}/ray"),
         ),
     )
+    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
     try:
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
@@ -110,6 +111,20 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
                 "optimize.accumulate_steps), or start fewer (scale.workers)"
             )
         raise ScenerecError(f"the workers failed: {reason}") from None
+
+
+def _workers_asked(config: TrainConfig) -> str:
+    """`2 workers: 1 CPU each, 0 of 2 free`: what Ray has to find room for, and what there is."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init()
+    scale, wanted = config.scale, []
+    total, free = ray.cluster_resources(), ray.available_resources()
+    for what, each in (("CPU", scale.cpus_per_worker), ("GPU", scale.gpus_per_worker)):
+        if each:
+            wanted.append(f"{each} {what} each, {free.get(what, 0):g} of {total.get(what, 0):g} free")
+    return f"{scale.min_workers} worker{'s' if scale.min_workers > 1 else ''}: {'; '.join(wanted)}"
 
 
 def _trainer(framework: str) -> Any:
@@ -134,6 +149,8 @@ def train_on_worker(settings: JsonObject) -> None:
     try:
         train_set, val_set = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
+        if world.is_chief:
+            reporter.say(Waiting("the network, its weights, and the first steps"))
         train(job, world, _learner(job, world), reporter.say, partial(reporter.report, config, world))
     except StorageError:
         raise  # the store may be back when Ray starts the workers again

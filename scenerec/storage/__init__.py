@@ -23,6 +23,6 @@ def open_storage(url: str) -> Storage:
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """An object's address as (folder, key): "s3://b/runs/a.bin" -> ("s3://b/runs", "a.bin")."""
-    folder, _, key = url.rstrip("/").rpartition("/")
-    return folder or ".", key
+    """An object's address as (folder, key): "s3://b/runs/a.bin" -> ("s3://b/runs", "a.bin"); a bucket has no key."""
+    folder, slash, key = url.rstrip("/").rpartition("/")
+    return (f"s3://{key}", "") if folder == "s3:/" else (folder or slash or ".", key)

@@ -30,6 +30,12 @@ class LocalStorage(Storage):
         """The absolute path of the folder."""
         return str(self.root)
 
+    def _place(self, key: str) -> Path:
+        """Raises StorageError for a key that leads out of the folder, as one of a foreign bucket may."""
+        if key.startswith("/") or ".." in key.split("/"):
+            raise StorageError(f"{self.root}: the key {key!r} leads out of the folder")
+        return self.root / key
+
     @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Files below links to folders are left out: such may form a circle."""
@@ -63,7 +69,7 @@ class LocalStorage(Storage):
 
     @override
     def get(self, key: str) -> bytes:
-        with _named_errors(self.root / key):
+        with _named_errors(self._place(key)):
             try:
                 return (self.root / key).read_bytes()
             except NotADirectoryError:  # the root is a file; `size` says too that there is no such object
@@ -71,7 +77,7 @@ class LocalStorage(Storage):
 
     @override
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        with _named_errors(self.root / key), (self.root / key).open("rb") as file:
+        with _named_errors(self._place(key)), (self.root / key).open("rb") as file:
             file.seek(start)
             return file.read(length)
 
@@ -79,7 +85,7 @@ class LocalStorage(Storage):
     def put(self, key: str, content: bytes | Path) -> None:
         """Writes beside the object's place, then renames."""
         target = self.root / key
-        with _named_errors(self.root / key):
+        with _named_errors(self._place(key)):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED)
             try:
@@ -107,7 +113,7 @@ class LocalStorage(Storage):
     def put_if(self, key: str, content: bytes, version: str | None) -> bool:
         """Writers of this folder, on one machine, take turns."""
         parent = (self.root / key).parent
-        with _named_errors(self.root / key), ExitStack() as turn:
+        with _named_errors(self._place(key)), ExitStack() as turn:
             parent.mkdir(parents=True, exist_ok=True)
             folder = os.open(parent, os.O_RDONLY)
             turn.callback(os.close, folder)
@@ -121,7 +127,7 @@ class LocalStorage(Storage):
     @override
     def delete(self, key: str) -> None:
         """Removes the object, and folders that become empty."""
-        with _named_errors(self.root / key):
+        with _named_errors(self._place(key)):
             (self.root / key).unlink(missing_ok=True)
             with suppress(OSError):
                 for parent in (self.root / key).parents:
@@ -131,7 +137,7 @@ class LocalStorage(Storage):
 
     @override
     def size(self, key: str) -> int | None:
-        with _named_errors(self.root / key):
+        with _named_errors(self._place(key)):
             path = self.root / key
             return path.stat().st_size if path.is_file() else None
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _FOLDER_MARKERS = ("/", "_$folder$")  # with which the keys end of what consoles and Hadoop make for empty folders
-_NO_VERSION = '"00000000000000000000000000000000"'  # of any object
+_CONDITIONS = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
+"""Conditions that no object meets, by their headers."""
 
 
 class S3Storage(Storage):
@@ -122,12 +123,14 @@ class S3Storage(Storage):
         def look(client: "S3Client") -> int | None:
             try:
                 return client.head_object(**self._at(key))["ContentLength"]
-            except ClientError as error:
-                if _status(error.response) == 404 and is_of_store(error.response["ResponseMetadata"]["HTTPHeaders"]):
+            except (ClientError, ForeignAnswerError) as error:
+                if isinstance(error, ClientError) and _is_missing(error):
                     return None
                 self._read(client, key, Range="bytes=0-0")  # what answers HEAD has no body that would say why
                 raise
 
+        if not self.prefix + key:  # the bucket itself
+            return None
         try:
             return self._ask(key, look)
         except NotFoundError:
@@ -190,7 +193,7 @@ class S3Storage(Storage):
         probe = self._at(f".conditional-write-{uuid.uuid4().hex}")
         client.put_object(**probe)
         try:
-            for condition in ({"IfNoneMatch": "*"}, {"IfMatch": _NO_VERSION}):
+            for header, condition in _CONDITIONS.items():
                 try:
                     client.put_object(**probe, **condition)
                 except ClientError as error:
@@ -199,7 +202,7 @@ class S3Storage(Storage):
                     if _status(error.response) not in (400, 405, 501):
                         raise
                 raise StorageError(
-                    f"{self.url}: the store has no conditional writes ({next(iter(condition))}), so that one of two "
+                    f"{self.url}: the store has no conditional writes ({header}), so that one of two "
                     "writers would undo the other's work: keep the registry (--registry, SCENEREC_REGISTRY) and API "
                     "keys in a folder that all machines share, or in a store that has them; all else may stay"
                 )
@@ -223,7 +226,7 @@ class S3Storage(Storage):
 def _listing(page: Any) -> Any:
     """The page of a listing, or ForeignAnswerError: any XML passes for an empty one, that of a web page too."""
     if not page.keys() & {"Name", "KeyCount", "IsTruncated", "Contents"}:
-        raise ForeignAnswerError("answers with something else than a listing")
+        raise ForeignAnswerError("answers with something else than a listing, as no S3 store does")
     return page
 
 
@@ -231,6 +234,11 @@ def _is_unmet(error: Any) -> bool:
     """Whether a conditional write was refused because of its condition: there is another version, or none."""
     no_object = error.response.get("Error", {}).get("Code") == "NoSuchKey"
     return _status(error.response) in (409, 412) or no_object
+
+
+def _is_missing(error: Any) -> bool:
+    """Whether an answer without a body surely means that there is no such object."""
+    return _status(error.response) == 404 and is_of_store(error.response["ResponseMetadata"]["HTTPHeaders"])
 
 
 def _status(response: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """The connection to an object store: the endpoint that the environment names, and the client that speaks to it."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set holds
+_ENDPOINT = re.compile(rb"<Endpoint>([^<]+)</Endpoint>")  # of a bucket in another region
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
@@ -85,9 +87,11 @@ def _refuse_foreign(response_dict: dict[str, Any], **_: object) -> None:
     status = response_dict["status_code"]
     headers = {name.lower(): value for name, value in response_dict["headers"].items()}
     if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
-        raise ForeignAnswerError(f"redirects to {headers.get('location', 'another place')}")
+        told = _ENDPOINT.search(response_dict["body"])
+        to = headers.get("location") or (told[1].decode(errors="replace") if told else "another place")
+        raise ForeignAnswerError(f"redirects to {to}")
     if status < 300 and is_web_page(headers):
-        raise ForeignAnswerError("answers with a web page")
+        raise ForeignAnswerError("answers with a web page, as no S3 store does")
 
 
 def is_web_page(headers: Mapping[str, str]) -> bool:

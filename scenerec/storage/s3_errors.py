@@ -46,8 +46,8 @@ def explain(where: str, error: BaseException) -> tuple[StorageError, bool]:
         case boto.ClientError():
             return _explain_answer(where, place, error.response)
         case ForeignAnswerError():
-            remedy = f"{variable} must be the address of the store itself, in the bucket's region"
-            return StorageError(f"{place} {error}, as no S3 store does: {remedy}"), False
+            remedy = f"{variable} must be the address of the store itself, and AWS_REGION the bucket's region"
+            return StorageError(f"{place} {error}: {remedy}"), False
         case boto.NoCredentialsError() | boto.PartialCredentialsError():
             remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `scenerec cluster up` for an embedded store"
             return StorageError(f"{where}: no credentials: {remedy}"), False

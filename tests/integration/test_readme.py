@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from cluster import loopback
 from cluster.local import LocalCluster
+from scenerec.cli import app
 from scenerec.data.synthetic import draw_scenes
-from tests.served import command
 from tests.unit.test_docs import ROOT, blocks, shell_commands
 
 PORTS = loopback.free_ports(("http", "grpc"))
@@ -27,7 +28,7 @@ ADDED = {
 SAID = {
     "cluster": "up after",
     "data": "train: 24 images of 3 classes",
-    "submit": "val/top1",
+    "submit": "best checkpoint",
     "evaluate": "A and B",
     "export": "s3://scenes/runs/photos/bundles/fp32",
     "registry": "photos",
@@ -49,7 +50,7 @@ def folder(cluster: LocalCluster, tmp_path: Path) -> Iterator[Path]:
     shutil.copy(next(tmp_path.glob("photos/val/*/*.jpg")), tmp_path / "holiday.jpg")
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")
     yield tmp_path
-    command("serve", "stop", "photos")
+    CliRunner().invoke(app, ["serve", "stop", "photos"])  # whether it came to that or not
 
 
 def test_the_sequence_runs_as_it_is_written(folder: Path) -> None:

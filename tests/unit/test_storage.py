@@ -33,6 +33,15 @@ def test_split_url() -> None:
     assert split_url("s3://bucket/runs/a.bin") == ("s3://bucket/runs", "a.bin")
     assert split_url("/data/a.bin") == ("/data", "a.bin")
     assert split_url("a.bin") == (".", "a.bin")
+    assert split_url("/a.bin") == ("/", "a.bin")
+    assert split_url("s3://bucket/") == ("s3://bucket", "")
+
+
+@pytest.mark.parametrize("key", ["../a", "a/../../b", "/etc/hostname", ".."])
+def test_keys_do_not_lead_out_of_the_folder(storage: LocalStorage, key: str) -> None:
+    for request in (lambda: storage.get(key), lambda: storage.put(key, b""), lambda: storage.delete(key)):
+        with pytest.raises(StorageError, match="leads out of the folder"):
+            request()
 
 
 def test_what_is_put_comes_back(storage: LocalStorage, tmp_path: Path) -> None:

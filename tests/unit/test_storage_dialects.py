@@ -167,7 +167,8 @@ REFUSALS = {
     "wrong key": (Refusal(403, "SignatureDoesNotMatch"), "refuses these credentials"),
     "region": (Refusal(400, "AuthorizationHeaderMalformed"), "set AWS_REGION"),
     "region told": (Refusal(301, "PermanentRedirect", headers={"x-amz-bucket-region": "eu-west-1"}), "set AWS_REGION"),
-    "moved": (Refusal(301, "PermanentRedirect"), "in the bucket's region"),
+    "moved": (Refusal(301, "PermanentRedirect"), "AWS_REGION the bucket's region"),
+    "moved to": (Refusal(301, page=b"<Error><Endpoint>b.s3.example</Endpoint></Error>"), "redirects to b.s3.example: "),
     "login": (Refusal(200, page=LOGIN, headers=PAGE), "answers with a web page, as no S3 store does"),
     "tidy login": (Refusal(200, page=XHTML, headers=PAGE), "answers with a web page, as no S3 store does"),
     "sent to a login": (

@@ -123,9 +123,8 @@ def _unreadable(path: Path, url: str, error: Exception) -> ModelError:
             f"{url}: cannot be loaded safely ({kind}): save the network's state_dict(), and name that file"
         )
     if _FRAME in text:
-        return ModelError(
-            f"{url}: cannot be loaded safely (it was saved with pickle_protocol 4 or later): save it with 2, torch's own"
-        )
+        what = "it was saved with pickle_protocol 4 or later"
+        return ModelError(f"{url}: cannot be loaded safely ({what}): save it with 2, torch's own")
     other = other_format(path)
     if other not in (None, "a torch file"):
         return ModelError(f"{url}: not a file of torch.save, but {other}")
