@@ -35,7 +35,7 @@ def _images_below(folder: str) -> list[str]:
     for below, folders, names in os.walk(folder, onerror=lambda error: found.append(Path(str(error.filename)))):
         folders[:] = [name for name in folders if not is_left_behind(name)]
         images = (name for name in names if Path(name).suffix.lower() in SUFFIXES and not is_left_behind(name))
-        found += [Path(below) / name for name in images]
+        found.extend(Path(below) / name for name in images)
     return [str(path) for path in sorted(found)]
 
 
