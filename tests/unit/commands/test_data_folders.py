@@ -107,6 +107,19 @@ class TestSplits:
         )
         assert packed(root) == TWO_SPLITS
 
+    def test_folders_without_pictures_are_no_classes(self, tree: MakeTree) -> None:
+        root = tree("sea/1.png", "wood/2.png", "docs/how/readme.txt", "labels/1.xml")
+        done = pack(root)
+        assert [line for line in done.stderr.splitlines() if "left out" in line] == [
+            "  left out: docs/how/, no picture in it",
+            "  left out: labels/, no picture in it",
+        ]
+        assert packed(root) == {"train": {"sea": 1, "wood": 1}}
+        assert [problem[:2] for problem in problems(root)] == [
+            ("stray", "docs/how/readme.txt"),
+            ("stray", "labels/1.xml"),
+        ]
+
     def test_what_was_understood_is_said_before_packing(self, tree: MakeTree) -> None:
         root = tree(*both("seg_train/seg_train", "seg_test"), "seg_pred/seg_pred/1.png", "sub/readme.txt")
         done = pack(root)
