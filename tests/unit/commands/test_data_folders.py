@@ -195,14 +195,9 @@ class TestNesting:
 
 class TestWhatIsSkipped:
     def test_what_programs_leave(self, tree: MakeTree) -> None:
-        left = ("@eaDir/1.png/SYNOPHOTO_THUMB_M.png", ".thumbnails/1.png", "Thumbs.db", "._1.png", ".DS_Store")
-        left = (
-            *(f"train/sea/{name}" for name in left),
-            "__MACOSX/train/sea/1.png",
-            "$RECYCLE.BIN/1.png",
-            "desktop.ini",
-        )
-        root = tree(*both("train", "val"), *left)
+        in_classes = ("@eaDir/1.png/SYNOPHOTO_THUMB_M.png", ".thumbnails/1.png", "Thumbs.db", "._1.png", ".DS_Store")
+        beside = ("__MACOSX/train/sea/1.png", "$RECYCLE.BIN/1.png", "desktop.ini")
+        root = tree(*both("train", "val"), *(f"train/sea/{name}" for name in in_classes), *beside)
         assert packed(root) == TWO_SPLITS
         assert pack(root).stderr.splitlines()[-1] == (
             "  skipped, as programs leave it behind: $RECYCLE.BIN (1), .DS_Store (1), ._* (1), .thumbnails (1), "
