@@ -154,7 +154,7 @@ def _floating(state_dict: Mapping[Any, Any], url: str) -> dict[str, np.ndarray]:
 def _problem(tensor: torch.Tensor) -> str | None:
     """What keeps a tensor from being read bit by bit, with the remedy."""
     kind = str(tensor.dtype).removeprefix("torch.")
-    if tensor.is_quantized:
+    if tensor.is_quantized or tensor.dtype is torch.int8:
         return f"quantized ({kind}): save the network's float weights"
     if tensor.layout is not torch.strided:
         return f"sparse ({str(tensor.layout).removeprefix('torch.')}): save tensor.to_dense()"

@@ -201,6 +201,14 @@ def test_float8_is_refused_by_name(kind: torch.dtype, network: nn.Module, tmp_pa
         assert f"is {name}" in refused(tmp_path / file)
 
 
+def test_quantized_weights_are_refused_by_name(network: nn.Module, tmp_path: Path) -> None:
+    state = {**network.state_dict(), "classifier.1.weight": torch.ones(5, 512, 1, 1, dtype=torch.int8)}
+    torch.save(state, tmp_path / "a.pth")
+    save_file(state, tmp_path / "a.safetensors")
+    for file in ("a.pth", "a.safetensors"):
+        assert refused(tmp_path / file) == ": classifier.1.weight is quantized (int8): save the network's float weights"
+
+
 def test_double_half_and_bfloat16_are_read(network: nn.Module, tmp_path: Path) -> None:
     for kind in (torch.float64, torch.float16, torch.bfloat16):
         narrow = torch_model.build(ARCH, 5, seed=0).to(kind)
