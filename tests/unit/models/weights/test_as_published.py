@@ -136,7 +136,17 @@ def test_averages_are_a_choice(network: nn.Module, tmp_path: Path) -> None:
     del content["model"]
     torch.save(content, tmp_path / "a.pth")
     converted(tmp_path / "a.pth", average.module, "--ema")
-    assert "model_ema has averages: take them by model.weights_ema: true, or --ema" in refused(tmp_path / "a.pth")
+    assert "it has averages: take them by model.weights_ema: true, or --ema" in refused(tmp_path / "a.pth")
+
+
+def test_averages_that_are_a_module_beside_the_network_are_a_choice(network: nn.Module, tmp_path: Path) -> None:
+    average = torch.optim.swa_utils.AveragedModel(network)
+    average.module.classifier[1].bias.data += 1.0
+    state = {f"model.{key}": tensor for key, tensor in network.state_dict().items()}
+    state |= {f"ema_model.{key}": tensor for key, tensor in average.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+    assert converted(tmp_path / "a.ckpt", network)["removed"] == ["model."]
+    assert converted(tmp_path / "a.ckpt", average.module, "--ema")["removed"] == ["module.", "ema_model."]
 
 
 def test_a_pickle_of_a_later_protocol_is_named(network: nn.Module, tmp_path: Path) -> None:
