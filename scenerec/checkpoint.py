@@ -37,7 +37,7 @@ class LearnerState:
     optimizer: dict[str, Tensors]
     """The optimizer's arrays by slot (`momentum_buffer`; `exp_avg`, `exp_avg_sq`) and parameter name."""
     ema: Tensors = field(default_factory=dict)
-    """Moving averages of the parameters; empty where none are kept."""
+    """Moving averages of the parameters, with BatchNorm's statistics where estimated; empty if none are kept."""
     updates: int = 0
     """Optimizer updates made; behind the steps where fp16 overflowed."""
     loss_scale: float = 1.0

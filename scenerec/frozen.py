@@ -160,8 +160,8 @@ def _describe(problem: Any) -> Problem:
             field, message = (*field, *key.split(".")), rest
     elif kind == "missing":
         message = "is missing"
-    elif kind == "extra_forbidden":
-        message = "unknown key"
+    elif kind in ("extra_forbidden", "invalid_key"):
+        kind, message = "extra_forbidden", "unknown key"
     elif kind == "json_invalid":
         message = f"is not JSON: {message.removeprefix('Invalid JSON: ')}"
     else:

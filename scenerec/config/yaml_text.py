@@ -104,6 +104,9 @@ def read_text(path: Path | str) -> str:
             raise ConfigError(f"{path}: cannot be read: it is a pipe or a device, not a file")
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        remedy = "fetch it to this machine first" if ":/" in str(path) else "No such file or directory"
+        raise ConfigError(f"{path}: cannot be read: {remedy}") from None
     except (OSError, RuntimeError, ValueError) as error:  # ~NAME of nobody; a NUL in the name
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > _MOST_BYTES:

@@ -34,6 +34,14 @@ def files(cache: WeightCache) -> set[str]:
     return {info.key for info in cache.storage.list()}
 
 
+def test_a_login_page_is_not_kept_as_a_file_of_weights(cache: WeightCache, web: WebServer) -> None:
+    page = Answer(b"<html>Log in</html>", headers={"Content-Type": "text/html"})
+    remote = file_of_url(web.serve("/net.pth", page))
+    with pytest.raises(ModelError, match=rf"could not download {web.url}/net.pth \(a web page came instead of a file"):
+        fetch(cache, remote)
+    assert not files(cache)
+
+
 def test_a_file_is_downloaded_once(cache: WeightCache, remote: RemoteFile, web: WebServer, tmp_path: Path) -> None:
     assert fetch(cache, remote) == CONTENT
     web.stop()
