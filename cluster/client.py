@@ -92,13 +92,6 @@ class ClusterClient:
         ours = [Job.parse(each) for each in details if each["submission_id"] and "scenerec" in (each["metadata"] or {})]
         return sorted(ours, key=lambda job: job.started_s, reverse=True)
 
-    def find(self, job_or_name: str) -> Job:
-        """Returns the job of this id, else the newest job of the run of this name."""
-        jobs = self.jobs()
-        for job in [job for job in jobs if job.id == job_or_name] or [job for job in jobs if job.name == job_or_name]:
-            return job
-        raise ClusterError(f"{job_or_name}: no job or run of this name on {self.address.url}; see `scenerec list`")
-
     def job(self, job_id: str) -> Job:
         """Returns the job as it is now."""
         return Job.parse(self.request("GET", f"/api/jobs/{job_id}"))

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_tensors
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ScenerecError
 from scenerec.json_object import JsonObject
-from scenerec.storage import Storage
+from scenerec.storage import Storage, read_json
 
 Tensors = dict[str, np.ndarray]
 
@@ -35,7 +35,7 @@ class LearnerState:
     optimizer: dict[str, Tensors]
     """The optimizer's arrays by slot (`momentum_buffer`; `exp_avg`, `exp_avg_sq`) and parameter name."""
     ema: Tensors = field(default_factory=dict)
-    """Moving averages of the parameters; empty where none are kept."""
+    """Moving averages of the parameters, with BatchNorm's statistics where estimated; empty if none are kept."""
     updates: int = 0
     """Optimizer updates made; behind the steps where fp16 overflowed."""
     loss_scale: float = 1.0
@@ -153,7 +153,8 @@ def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
 
 def best_checkpoint(storage: Storage) -> str | None:
     """Name of the best checkpoint, None where none is named yet. Raises StorageError."""
-    return str(json.loads(storage.get(BEST_FILE))["checkpoint"]) if storage.size(BEST_FILE) is not None else None
+    best = read_json(storage, BEST_FILE, "checkpoint")
+    return str(best["checkpoint"]) if best else None
 
 
 def prune_checkpoints(storage: Storage, keep: int) -> list[str]:

@@ -1,7 +1,7 @@
 """The lines in which a job tells its log how it stands: its process prints them, `scenerec logs` reads them.
 
 Each line is a tag and what the event says: `[progress]` and `[epoch]` of a training in logfmt, `[trial]` and `[search]`
-of a search and the `[result]` of any job in JSON, `[note]` and `[error]` in words.
+of a search and the `[result]` of any job in JSON, `[note]`, `[waiting]` and `[error]` in words.
 """
 
 import json
@@ -86,6 +86,14 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """What the job waits for now: `torch on 2 workers: 1 CPU each, 0 of 2 free`."""
+
+    text: str
+    """The words after "waiting for", on one line."""
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why the job stops: a user error's message."""
 
@@ -149,7 +157,7 @@ class SearchNews:
     """Seconds to the end of the search, infinite where it is not known."""
 
 
-Event = Progress | EpochSummary | Note | Failure | RunResult | TrialNews | SearchNews
+Event = Progress | EpochSummary | Note | Waiting | Failure | RunResult | TrialNews | SearchNews
 
 
 def format_line(event: Event) -> str:
@@ -266,6 +274,7 @@ _FORMS: dict[type, _Form[Any]] = {
     Progress: _Form("progress", _write_progress, _read_progress),
     EpochSummary: _Form("epoch", _write_epoch, _read_epoch),
     Note: _Form("note", lambda event: " ".join(event.text.split()), Note),
+    Waiting: _Form("waiting", lambda event: " ".join(event.text.split()), Waiting),
     Failure: _Form("error", _write_failure, Failure),
     RunResult: _Form("result", lambda event: json.dumps(event.content), lambda text: RunResult(_read_object(text))),
     TrialNews: _Form("trial", _write_object, lambda text: TrialNews(**_read_object(text))),

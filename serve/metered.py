@@ -27,7 +27,7 @@ class Metered:
     async def ask(
         self, version: LoadedVersion, photographs: Sequence[bytes | np.ndarray]
     ) -> tuple[LoadedVersion, list[Answer]]:
-        """The answers of this version, or of one in its place, to JPEG, PNG or WebP files or to prepared images.
+        """The answers of this version, or of one in its place, to encoded photographs or to prepared images.
 
         Prepared images are uint8 RGB [image_size, image_size, 3]. Charges the caller, and notes who has
         answered and how long it took, in the record and in the version's statistics. Raises RequestError for too many

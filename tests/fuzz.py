@@ -1,6 +1,6 @@
-"""A few minutes of fuzzing: damaged pictures, requests and answers, and what the OpenAPI document allows and forbids.
+"""A few minutes of fuzzing: damaged pictures, odd folders and lists, requests, answers, and what OpenAPI allows.
 
-python -m tests.fuzz [--seed SEED] [--images COUNT] [--posts COUNT] [--bodies COUNT] [--messages COUNT] ...
+python -m tests.fuzz [--seed SEED] [--images COUNT] [--doors COUNT] [--folders COUNT] ...
 
 Also: make fuzz. Prints what was tried and what came out; ends with 1 where something should not have come out. Another
 seed tries other inputs.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.answer_fuzz import fuzz_answers
 from tests.connection_fuzz import fuzz_connections
+from tests.door_fuzz import fuzz_doors
+from tests.folder_fuzz import fuzz_folders, fuzz_labels
 from tests.grpc_fuzz import fuzz_messages
 from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
 from tests.image_fuzz import Outcome, fuzz_images
@@ -25,6 +27,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzzes the decoder and the server.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--images", type=int, default=20_000, help="damaged pictures for the decoder")
+    parser.add_argument("--doors", type=int, default=10_000, help="damaged pictures for all that decodes pictures")
+    parser.add_argument("--folders", type=int, default=3000, help="odd folders and lists of images to pack")
+    parser.add_argument("--labels", type=int, default=3000, help="odd files of class names")
     parser.add_argument("--posts", type=int, default=3000, help="damaged pictures for the server")
     parser.add_argument("--bodies", type=int, default=10_000, help="damaged forms, JSON and tensors for the server")
     parser.add_argument("--messages", type=int, default=10_000, help="damaged messages for the server, by gRPC")
@@ -34,6 +39,12 @@ def main() -> int:
     given = parser.parse_args()
     images = fuzz_images(given.images, given.seed)
     _tell("damaged pictures, decoder", images)
+    doors = fuzz_doors(given.doors, given.seed + 2)
+    _tell("damaged pictures, packing, both frameworks and predicting", doors)
+    folders = fuzz_folders(given.folders, given.seed)
+    _tell("odd folders and lists, packing", folders)
+    labels = fuzz_labels(given.labels, given.seed)
+    _tell("odd files of class names", labels)
     answers = fuzz_answers(given.answers, given.seed)
     _tell("damaged answers, client", answers)
     with tempfile.TemporaryDirectory() as folder, tiny_server(Path(folder)) as (address, by_grpc):
@@ -50,7 +61,7 @@ def main() -> int:
         if not schema.passed:
             print(schema.report)
         print(f"afterwards the server says of a blue picture: {first_class(address, 'blue')}")
-    wrong = [each.wrong for each in (images, answers, posts, bodies, messages, connections)]
+    wrong = [each.wrong for each in (images, doors, folders, labels, answers, posts, bodies, messages, connections)]
     return 0 if schema.passed and not any(wrong) else 1
 
 

@@ -72,10 +72,11 @@ class OddStore:
         if method == "DELETE":
             self.objects.pop(key, None)
             return 204, {}, b""
-        if method == "PUT":
-            return self._put(key, headers, body)
         if method == "POST":
-            return 501, {}, _error("NotImplemented")
+            return self._join(key, query)
+        if method == "PUT":
+            part = query.get("partNumber")
+            return self._put(f"{key}.part-{part:>05}" if part else key, headers, body)
         return self._get(key, headers.get("range"))
 
     def _get(self, key: str, wanted: str | None) -> tuple[int, Mapping[str, str], bytes]:
@@ -105,6 +106,14 @@ class OddStore:
                     return 412, {}, _error("PreconditionFailed")
             self.objects[key] = body
             return 200, {"ETag": self._etag(key)}, b""
+
+    def _join(self, key: str, query: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        """Begins an upload in parts, or ends it: the parts lie beside the object until then."""
+        if "uploads" in query:
+            return 200, {}, b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        parts = sorted(part for part in self.objects if part.startswith(f"{key}.part-"))
+        self.objects[key] = b"".join(self.objects.pop(part) for part in parts)
+        return 200, {}, b"<CompleteMultipartUploadResult></CompleteMultipartUploadResult>"
 
     def _etag(self, key: str) -> str:
         weak = "W/" if "weak-etags" in self.habits else ""

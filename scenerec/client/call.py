@@ -18,7 +18,7 @@ from scenerec.errors import DataError, system_reason
 Result = TypeVar("Result")
 
 Image = Path | bytes
-"""A JPEG, PNG or WebP file: its path, or its content."""
+"""A JPEG, PNG, WebP, GIF or BMP file: its path, or its content."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Client:
     def predict(
         self, model: str, image: call.Image, top_k: int = 5, explain: bool = False, version: str | None = None
     ) -> Prediction:
-        """The `top_k` most probable classes of a JPEG, PNG or WebP file.
+        """The `top_k` most probable classes of a JPEG, PNG, WebP, GIF or BMP file.
 
         Args:
             model: its name at the endpoint.

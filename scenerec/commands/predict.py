@@ -26,8 +26,6 @@ app = typer.Typer()
 
 _endpoint = options.panel("Endpoint")
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-
 
 @app.command(
     epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32\n\n"
@@ -130,11 +128,16 @@ def _open(model: str, registry: str | None) -> Bundle:
 
 
 def _expand(images: list[str]) -> Iterator[str]:
-    """Folders become the images in them, in order of name."""
+    """Folders become the images in them, in order of name, without what programs leave behind."""
+    from scenerec.data.packing.tree import is_left_behind  # it imports numpy and Pillow
+    from scenerec.data.picture import SUFFIXES
+
     for image in images:
         image = options.location("IMAGE", image) if image.startswith("~") else image
         if not is_url(image) and Path(image).is_dir():
-            yield from (str(path) for path in sorted(Path(image).rglob("*")) if path.suffix.lower() in _SUFFIXES)
+            for path in sorted(Path(image).rglob("*")):
+                if path.suffix.lower() in SUFFIXES and not any(map(is_left_behind, path.relative_to(image).parts)):
+                    yield str(path)
         else:
             yield image
 

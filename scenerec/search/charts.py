@@ -26,6 +26,11 @@ class Tick:
     label: str
     """What stands beside it."""
 
+    @property
+    def width(self) -> float:
+        """At most so wide is the label, in a sans-serif font of 12 px."""
+        return 7.2 * len(self.label) + 6
+
 
 @dataclass(frozen=True)
 class Mark:

@@ -14,7 +14,7 @@ SHADES = 6
 """Number of shades, from the weak (q0) to the best (q5)."""
 
 _TOP, _BOTTOM, _NONE = 44.0, 300.0, 332.0  # of the axes; where it is that has no value
-_LEFT, _RIGHT, _WIDTH = 100, 72, 1000  # where the first axis lies, and the last from the right
+_LEFT, _RIGHT, _WIDTH = 132, 72, 990  # where the first axis lies, and the last from the right
 _LEAST_STEP = 104  # between axes: where there are many, the chart is wider
 _LONGEST_LABEL = 16
 _FEW_VALUES = 8

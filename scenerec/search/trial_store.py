@@ -10,7 +10,7 @@ from scenerec.frozen import parse_json
 from scenerec.json_object import JsonObject
 from scenerec.search.levels import trial_name
 from scenerec.search.trial import Trial
-from scenerec.storage import Storage, open_storage
+from scenerec.storage import Storage, open_storage, read_json
 
 TRIAL_FILE = "trial.json"
 RESULT_FILE = "result.json"
@@ -50,10 +50,8 @@ class SearchFolder:
     def read_failure(self, number: int, session: str) -> str | None:
         """Why a trial ended in this session, None where it did not fail."""
         key = f"trials/{trial_name(number)}/{_FAILURE_FILE}"
-        if self.storage.size(key) is None:
-            return None
-        failure = json.loads(self.storage.get(key))
-        return failure["reason"] if failure["session"] == session else None
+        failure = read_json(self.storage, key, "session", "reason")
+        return failure["reason"] if failure and failure["session"] == session else None
 
     def write_config(self, config: TuneConfig) -> None:
         """config.yaml, with every default filled in."""
@@ -91,7 +89,7 @@ class SearchFolder:
 
     def read_result(self) -> JsonObject | None:
         """result.json, None while the search is not over."""
-        return json.loads(self.storage.get(RESULT_FILE)) if self.storage.size(RESULT_FILE) is not None else None
+        return read_json(self.storage, RESULT_FILE)
 
     def clear(self) -> None:
         """Deletes the search's files, its trials' included."""

@@ -1,6 +1,7 @@
 """The connection to an object store: the endpoint that the environment names, and the client that speaks to it."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set holds
-_CHECKSUMS = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+_ENDPOINT = re.compile(rb"<Endpoint>([^<]+)</Endpoint>")  # of a bucket in another region
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+
+
+CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
+"""Name of the variable by which the AWS libraries send checksums in headers, or leave them out (when_required)."""
 
 
 class ForeignAnswerError(Exception):
@@ -53,7 +58,7 @@ def _of_other_stores() -> "Config":
     """Buckets in the path; no checksums in headers, which are newer than many stores, unless the user asks for them."""
     from botocore.config import Config
 
-    asked = any(os.environ.get(name) for name in _CHECKSUMS)
+    asked = os.environ.get(CHECKSUM_VARIABLE, "").lower() == "when_supported"
     required = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     return Config(s3={"addressing_style": "path"}, **({} if asked else required))  # type: ignore[arg-type]
 
@@ -82,9 +87,11 @@ def _refuse_foreign(response_dict: dict[str, Any], **_: object) -> None:
     status = response_dict["status_code"]
     headers = {name.lower(): value for name, value in response_dict["headers"].items()}
     if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
-        raise ForeignAnswerError(f"redirects to {headers.get('location', 'another place')}")
+        told = _ENDPOINT.search(response_dict["body"])
+        to = headers.get("location") or (told[1].decode(errors="replace") if told else "another place")
+        raise ForeignAnswerError(f"redirects to {to}")
     if status < 300 and is_web_page(headers):
-        raise ForeignAnswerError("answers with a web page")
+        raise ForeignAnswerError("answers with a web page, as no S3 store does")
 
 
 def is_web_page(headers: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from scenerec.errors import NotFoundError, StorageError, first_line
-from scenerec.storage.s3_endpoint import ForeignAnswerError, endpoint_variable, is_web_page
+from scenerec.storage.s3_endpoint import CHECKSUM_VARIABLE, ForeignAnswerError, endpoint_variable, is_web_page
 
 _EXPIRED = "the credentials have expired: get new ones, AWS_SESSION_TOKEN among them (of a profile: `aws sso login`)"
 _REGION = "the bucket is in another region: set AWS_REGION, and AWS_ENDPOINT_URL if it is set, to the bucket's"
@@ -46,8 +46,8 @@ def explain(where: str, error: BaseException) -> tuple[StorageError, bool]:
         case boto.ClientError():
             return _explain_answer(where, place, error.response)
         case ForeignAnswerError():
-            remedy = f"{variable} must be the address of the store itself, in the bucket's region"
-            return StorageError(f"{place} {error}, as no S3 store does: {remedy}"), False
+            remedy = f"{variable} must be the address of the store itself, and AWS_REGION the bucket's region"
+            return StorageError(f"{place} {error}: {remedy}"), False
         case boto.NoCredentialsError() | boto.PartialCredentialsError():
             remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `scenerec cluster up` for an embedded store"
             return StorageError(f"{where}: no credentials: {remedy}"), False
@@ -94,7 +94,7 @@ def _explain_answer(where: str, place: str, response: Mapping[str, Any]) -> tupl
         remedy = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy"
         return StorageError(f"{place} refuses these credentials ({code}): {remedy}"), False
     if "checksum" in told.lower() or "trailer" in told.lower():
-        remedy = "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
+        remedy = f"set {CHECKSUM_VARIABLE}=when_required"
         return StorageError(f"{place} does not know the checksums that are sent: {remedy} ({code})"), False
     if code == str(status) and status in (404, 405):  # a store's answer would hold a code in XML
         return StorageError(f"{place} answers {status}, as no S3 store does: is {variable} right, its port too?"), False

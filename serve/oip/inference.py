@@ -1,8 +1,8 @@
 """The Open Inference Protocol v2, whatever carries it: what a server and its models say of themselves, and inference.
 
 A model takes one of two inputs: `images`, UINT8 RGB [n, image_size, image_size, 3], or `photographs`, BYTES [n], each
-an encoded JPEG, PNG or WebP. It answers with `probabilities` and `logits`, FP32 [n, classes]; either comes as BYTES
-[n, k] of "value:index:label" where its k best classes are asked for (Triton's classification extension,
+an encoded JPEG, PNG, WebP, GIF or BMP. It answers with `probabilities` and `logits`, FP32 [n, classes]; either comes
+as BYTES [n, k] of "value:index:label" where its k best classes are asked for (Triton's classification extension,
 github.com/triton-inference-server/server, extension_classification.md).
 
 Its metadata and configuration announce `images` and `probabilities` alone: tools that read them send every input that
@@ -52,7 +52,7 @@ class InferRequest:
     """A decoded request."""
 
     photographs: Sequence[bytes | np.ndarray]
-    """JPEG, PNG or WebP files, or uint8 RGB [image_size, image_size, 3]."""
+    """JPEG, PNG, WebP, GIF or BMP files, or uint8 RGB [image_size, image_size, 3]."""
     outputs: Sequence[RequestedOutput]
     """The outputs that are wanted, in the order of the answer."""
     timeout_s: float | None = None

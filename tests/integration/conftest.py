@@ -1,11 +1,14 @@
 """One embedded cluster for all integration tests: real Ray, real S3."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import BrowserContext, expect, sync_playwright
 
 from cluster import local
 from scenerec.config.train import TrainConfig
@@ -14,6 +17,13 @@ from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from tests.local_run import FINISHED_RUN, FinishedRun, train_here
+
+BROWSER_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a camera that shows a test card
+)
+BROWSER_PATIENCE_MS = 60_000
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
@@ -68,3 +78,26 @@ def finished_run(make_shared_config: Callable[..., TrainConfig]) -> Callable[[st
         return FinishedRun(config, train_here(config, events.append), events)
 
     return trained
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """Chromium, with a profile of its own."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "chromium is not installed: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    expect.set_options(timeout=BROWSER_PATIENCE_MS)
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=chromium,
+            args=list(BROWSER_FLAGS),
+            headless=True,
+            viewport={"width": 1280, "height": 860},
+        )
+        context.set_default_timeout(BROWSER_PATIENCE_MS)
+        yield context
+        context.close()

@@ -1,9 +1,7 @@
 """The pages in a real browser, against a real server of the tiny model."""
 
 import contextlib
-import os
 import re
-import shutil
 import socket
 import threading
 import time
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from PIL import Image
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -24,12 +22,6 @@ from serve.api import Api
 from serve.shelf import Shelf
 from tests.tiny_shelf import make_tiny_shelf
 
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a camera that shows a test card
-)
-PATIENCE_MS = 60_000
 PREFIX = "/scenes"
 COLORS = {"red": (220, 30, 20), "green": (20, 180, 40), "blue": (30, 60, 230)}
 
@@ -60,28 +52,6 @@ def serving(api: Api) -> Iterator[str]:
 def url(shelf: Shelf) -> Iterator[str]:
     with serving(Api(shelf)) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        reason = "chromium is not installed: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=chromium,
-            args=list(FLAGS),
-            headless=True,
-            viewport={"width": 1280, "height": 860},
-        )
-        context.set_default_timeout(PATIENCE_MS)
-        yield context
-        context.close()
 
 
 @dataclass
@@ -192,7 +162,7 @@ def test_a_file_that_is_no_picture_gets_the_servers_line(
     page = visit.page
     page.goto(url)
     visit.choose(notes)
-    expect(page.locator("#failure")).to_have_text("not a JPEG, PNG or WebP image")
+    expect(page.locator("#failure")).to_have_text("not a JPEG, PNG, WebP, GIF or BMP image")
     expect(page.locator("#blank")).to_be_visible()
     visit.choose(picture("red"))
     visit.answered("red")

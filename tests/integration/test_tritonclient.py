@@ -210,7 +210,7 @@ def test_what_is_wrong_is_said(triton, model, version, name, datatype, shape, ou
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"GIF89a", "not a JPEG, PNG or WebP image"), (b"", "not a JPEG"), ("cut", "cannot be decoded")],
+    [(b"GIF88a", "not a JPEG, PNG, WebP, GIF or BMP image"), (b"", "not a JPEG"), ("cut", "cannot be decoded")],
 )
 def test_what_is_no_photograph_is_said(triton, served, content, message):
     if content == "cut":

@@ -37,6 +37,8 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"((?:scenerec|cluster|jobs|serve|tests|docs)/[\w./-]*)(?:::([\w.]+))?")
 FIELD = re.compile(r"((?:data|model|optimize|scale|checkpoint|scheduler|budget|retrain|http|batching|rollout)\.[\w.]+)")
 FILES = (".py", ".json", ".jsonl", ".yaml", ".onnx", ".data", ".tflite", ".safetensors")
+RUN = re.compile(r"s3://scenes/runs/([^/]+)")
+MODEL = re.compile(r"([a-z][\w-]*)(?:@[a-z]+|:[1-9])")
 TARGET = re.compile(r"make (\w+(?:-\w+)*)(?!\S)")
 
 of_each_document = pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -118,6 +120,43 @@ def test_the_readme_has_commands_and_files_to_check() -> None:
     scripts = [script for _, script in blocks(readme, "sh")]
     assert sum(words[0] == "scenerec" for script in scripts for words in shell_commands(script)) >= 10
     assert list(blocks(readme, "yaml"))
+
+
+def described_runs() -> set[str]:
+    """Names of the runs that the recipes and the files in the documents describe, and of those made from them."""
+    recipes = [file.read_text() for file in (ROOT / "jobs/recipes").glob("*.yaml")]
+    files = [yaml.safe_load(text) for text in [*recipes, *(text for page in DOCS for _, text in blocks(page, "yaml"))]]
+    named = {file["name"] for file in files if file.get("kind") in ("train", "tune")}
+    words = [word for words in all_commands() for word in words]
+    renamed = {word.removeprefix("name=") for word in words if word.startswith("name=")}
+    return named | renamed | {f"{name}-best" for name in named} | {"NAME"}
+
+
+def all_commands() -> list[list[str]]:
+    """Our commands in the blocks of all documents."""
+    scripts = [script for page in DOCS for _, script in blocks(page, "sh")]
+    return [words for script in scripts for words in shell_commands(script) if words[0] == "scenerec"]
+
+
+def test_commands_go_on_with_what_others_made() -> None:
+    """A run is one of the described, a packed set was packed, a model of the registry was pushed."""
+    runs, packed, pushed = described_runs(), set(), set()
+    for words in all_commands():
+        if words[1:3] == ["data", "pack"]:
+            packed |= {f"{words[4]}{split}" for split in ("", "/train", "/val", "/test")}
+        if words[1:3] == ["registry", "push"]:
+            pushed.add(words[4] if len(words) > 4 else words[3].split("/")[4])
+    for words in all_commands():
+        for word in words[1:]:
+            if run := RUN.match(word):
+                assert run[1] in runs, words
+            if word.startswith("s3://scenes/photos"):
+                assert word in packed, words
+            if model := MODEL.fullmatch(word):
+                assert model[1] in pushed, words
+        if words[1] in ("logs", "stop", "status") or words[1:3] in (["tune", "show"], ["tune", "config"]):
+            named = [word for word in words[2:] if not word.startswith("-") and word not in ("show", "config")]
+            assert not named or "/" in named[0] or named[0] in runs, words
 
 
 @of_each_document

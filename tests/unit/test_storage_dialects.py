@@ -106,11 +106,16 @@ def test_a_bundle_goes_to_a_folder_that_a_console_made(store: OddStore, bundle: 
     assert "models/tiny/1/bundle.json" in store.objects
 
 
-def test_a_store_that_refuses_checksums(store: OddStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_refuses_checksums(store: OddStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.habits = frozenset({"no-checksums"})
+    storage = S3Storage("bucket")
     for name in ("put", "put a file", "put_if"):
-        REQUESTS[name](S3Storage("bucket"))
-    assert set(store.objects) == {"key"}
+        REQUESTS[name](storage)
+    content = bytes(range(256)) * (9 << 12)  # 9 MiB, which go in parts
+    (tmp_path / "large").write_bytes(content)
+    storage.put("large", tmp_path / "large")
+    assert set(store.objects) == {"key", "large"}
+    assert store.objects["large"] == content
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")  # the user's own word
     told = refused(REQUESTS["put"], S3Storage("bucket"))
     assert "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required" in told
@@ -162,7 +167,8 @@ REFUSALS = {
     "wrong key": (Refusal(403, "SignatureDoesNotMatch"), "refuses these credentials"),
     "region": (Refusal(400, "AuthorizationHeaderMalformed"), "set AWS_REGION"),
     "region told": (Refusal(301, "PermanentRedirect", headers={"x-amz-bucket-region": "eu-west-1"}), "set AWS_REGION"),
-    "moved": (Refusal(301, "PermanentRedirect"), "in the bucket's region"),
+    "moved": (Refusal(301, "PermanentRedirect"), "AWS_REGION the bucket's region"),
+    "moved to": (Refusal(301, page=b"<Error><Endpoint>b.s3.example</Endpoint></Error>"), "redirects to b.s3.example: "),
     "login": (Refusal(200, page=LOGIN, headers=PAGE), "answers with a web page, as no S3 store does"),
     "tidy login": (Refusal(200, page=XHTML, headers=PAGE), "answers with a web page, as no S3 store does"),
     "sent to a login": (

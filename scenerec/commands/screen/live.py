@@ -1,12 +1,13 @@
 """A job's log as people want to see it: where it is, a row for each epoch, and what came of it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
+from rich.table import Column
 from typing_extensions import override
 
 from scenerec.commands.screen.live_lines import Lines, place
@@ -18,6 +19,7 @@ from scenerec.job_log import (
     RunResult,
     SearchNews,
     TrialNews,
+    Waiting,
     format_duration,
     parse_line,
     plain,
@@ -31,6 +33,9 @@ _NOISE = re.compile(
     r"|^\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+[\s:]+(DEBUG|INFO|WARNING|[IWD] )"
     r"|^Running entrypoint for job "
 )
+
+_ELAPSED = len("0:00:00")
+_BESIDE = _ELAPSED + 6  # columns of a line that are not its text: the elapsed time and at least four of the bar
 
 
 @dataclass
@@ -95,6 +100,8 @@ def _tell(lines: Iterable[str], screen: Lines, verbose: bool, others: bool) -> S
                 screen.search(search)
             case Note(text):
                 screen.line(text)
+            case Waiting(text):
+                screen.waiting(text)
             case Failure(message):
                 story.errors.append(message)
                 if others:
@@ -121,9 +128,9 @@ class RunBar(Lines):
         super().__init__(console)
         self.score = ""
         self.bar = ProgressBar(
-            TimeElapsedColumn(),
+            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=_ELAPSED)),
             BarColumn(bar_width=None),
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
             transient=True,
             expand=True,
@@ -133,7 +140,7 @@ class RunBar(Lines):
     @override
     def __enter__(self) -> "RunBar":
         self.bar.start()
-        self.task = self.bar.add_task("waiting for the workers", total=None)
+        self.task = self.bar.add_task("waiting for the job to begin", total=None)
         return self
 
     @override
@@ -141,19 +148,40 @@ class RunBar(Lines):
         self.bar.stop()
 
     @override
+    def waiting(self, text: str) -> None:
+        assert self.task is not None
+        self.bar.update(self.task, description=f"waiting for {text}")
+
+    @override
     def progress(self, progress: Progress) -> None:
         assert self.task is not None
+        parts = {
+            place(progress): 0,
+            f"{progress.images_per_s:.0f} images/s": 4,
+            f"loss {progress.loss:.3f}": 3,
+            self.score: 2,
+            f"{format_duration(progress.eta_s)} left": 1,
+        }
         self.bar.update(
             self.task,
             completed=(progress.epoch - 1) * progress.steps + progress.step,
             total=progress.epochs * progress.steps,
-            description=f"{place(progress)}  {progress.images_per_s:.0f} images/s  loss {progress.loss:.3f}"
-            f"{self.score}  {format_duration(progress.eta_s)} left",
+            description=fitting(parts, self.console.width - _BESIDE),
         )
 
     @override
     def epoch(self, summary: EpochSummary) -> None:
         super().epoch(summary)
-        self.score = "".join(
-            f"  {metric.name} {metric.show(value, 1)}" for metric, value in scores(summary.validation)[:1]
-        )
+        first = scores(summary.validation)[:1]
+        self.score = "".join(f"{metric.name} {metric.show(value, 1)}" for metric, value in first)
+
+
+def fitting(parts: Mapping[str, int], width: int) -> str:
+    """The parts of a line that fit into so many columns, in their order; the last to go is that of the lowest number.
+
+    The one that is numbered 0 stays in any case.
+    """
+    kept = [part for part in parts if part]
+    while len("  ".join(kept)) > width and len(kept) > 1:
+        kept.remove(max(kept, key=lambda part: parts[part]))
+    return "  ".join(kept)

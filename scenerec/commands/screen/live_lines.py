@@ -1,5 +1,7 @@
 """A job's log in plain lines, for files and pipes: the trainings and searches that it tells of."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from scenerec.job_log import EpochSummary, Progress, SearchNews, TrialNews, format_duration
@@ -25,19 +27,26 @@ class Lines:
         """Shows a line that stays."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def waiting(self, text: str) -> None:
+        """Shows what the job waits for."""
+        self.line(f"waiting for {text}")
+
     def progress(self, progress: Progress) -> None:
         """Shows where a training is."""
-        self.line(
-            f"{place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
-            f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
-        )
+        self.line(progress_words(progress))
 
     def epoch(self, summary: EpochSummary) -> None:
         """Shows a finished epoch."""
         if not self.rows:
-            self.line(_epoch_header(summary))
+            self.line(self._fitting(_epoch_header(summary)))
         self.rows += 1
-        self.line(_epoch_row(summary))
+        self.line(self._fitting(_epoch_row(summary)))
+
+    def _fitting(self, cells: Sequence[str]) -> str:
+        """As many cells of a row as fit the terminal, from the left; all in a file or a pipe."""
+        while self.console.is_terminal and len(cells) > 1 and len("  ".join(cells)) > self.console.width:
+            cells = cells[:-1]
+        return "  ".join(cells)
 
     def trial(self, news: TrialNews) -> None:
         """Shows how a trial stands, where that is new."""
@@ -71,21 +80,36 @@ def summary(news: SearchNews) -> str:
     )
 
 
+def progress_words(progress: Progress) -> str:
+    """Says in a line where a training is."""
+    return (
+        f"{place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
+        f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
+    )
+
+
+def epoch_words(summary: EpochSummary) -> str:
+    """Says in a line what a finished epoch came to."""
+    shown = "".join(f"  {metric.name} {metric.show(value)}" for metric, value in scores(summary.validation))
+    return (
+        f"{summary.epoch}/{summary.epochs}  train loss {summary.train_loss:.4f}  "
+        f"val loss {summary.validation[VAL_LOSS.key]:.4f}{shown}  {summary.images_per_s:.1f} images/s"
+    )
+
+
 def place(progress: Progress) -> str:
     """Says where a training is: `epoch 2/3 step 4/9`."""
     width = len(str(progress.steps))
     return f"epoch {progress.epoch}/{progress.epochs} step {progress.step:>{width}}/{progress.steps}"
 
 
-def _epoch_header(summary: EpochSummary) -> str:
-    names = "".join(f"  {metric.name:>7}" for metric, _ in scores(summary.validation))
-    return f"{'epoch':>9}  {'train loss':>10}  {'val loss':>9}{names}  {'images/s':>9}  {'lr':>9}"
+def _epoch_header(summary: EpochSummary) -> list[str]:
+    names = [f"{metric.name:>7}" for metric, _ in scores(summary.validation)]
+    return [f"{'epoch':>9}", f"{'train loss':>10}", f"{'val loss':>9}", *names, f"{'images/s':>9}", f"{'lr':>9}"]
 
 
-def _epoch_row(summary: EpochSummary) -> str:
+def _epoch_row(summary: EpochSummary) -> list[str]:
+    shown = [f"{metric.show(value):>7}" for metric, value in scores(summary.validation)]
+    losses = [f"{summary.train_loss:>10.4f}", f"{summary.validation[VAL_LOSS.key]:>9.4f}"]
     place = f"{summary.epoch}/{summary.epochs}"
-    shown = "".join(f"  {metric.show(value):>7}" for metric, value in scores(summary.validation))
-    return (
-        f"{place:>9}  {summary.train_loss:>10.4f}  {summary.validation[VAL_LOSS.key]:>9.4f}{shown}  "
-        f"{summary.images_per_s:>9.1f}  {summary.lr:>9.4g}"
-    )
+    return [f"{place:>9}", *losses, *shown, f"{summary.images_per_s:>9.1f}", f"{summary.lr:>9.4g}"]

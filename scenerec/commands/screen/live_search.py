@@ -32,6 +32,7 @@ class SearchTable(Lines):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.below: SearchNews | Progress | None = None
+        self.awaited = "the first trial"
         self.live = Live(self._render(), console=console, transient=True, refresh_per_second=4)
 
     @override
@@ -42,6 +43,11 @@ class SearchTable(Lines):
     @override
     def __exit__(self, *_: object) -> None:
         self.live.stop()
+
+    @override
+    def waiting(self, text: str) -> None:
+        self.awaited = text
+        self.live.update(self._render())
 
     @override
     def trial(self, news: TrialNews) -> None:
@@ -62,29 +68,38 @@ class SearchTable(Lines):
         self.below = progress
         self.live.update(self._render())
 
+    @property
+    def _bar_width(self) -> int:
+        return min(_BAR, self.console.width)
+
     def _render(self) -> RenderableType:
         if not self.trials:
-            return Text("waiting for the first trial")
+            return Text(f"waiting for {self.awaited}")
+        headings = {name: column for name, column in _COLUMNS.items() if self.console.width >= column}
         table = Table(box=None, pad_edge=False)
-        for heading in ("TRIAL", "STATE", "EPOCH", "NOW", "BEST", "WHAT"):
+        for heading in headings:
             table.add_column(heading, no_wrap=heading != "WHAT", justify="right" if heading in _RIGHT else "left")
         for news in shown_trials(list(self.trials.values())):
             now, best = (format_value(news.objective, value) for value in (news.value, news.best))
-            epoch = f"{news.epoch}/{news.epochs}"
-            table.add_row(str(news.number), news.state, epoch, now, best, news.point, style=STYLES[news.state])
+            row = {"TRIAL": str(news.number), "STATE": news.state, "EPOCH": f"{news.epoch}/{news.epochs}", "NOW": now}
+            row |= {"BEST": best, "WHAT": news.point}
+            table.add_row(*(row[heading] for heading in headings), style=STYLES[news.state])
         match self.below:
             case SearchNews() as search:
-                bar = ProgressBar(total=search.trials, completed=search.ended, width=40)
+                bar = ProgressBar(total=search.trials, completed=search.ended, width=self._bar_width)
                 return Group(table, Text(), bar, Text(summary(search)))
             case Progress() as progress:
                 share = (progress.epoch - 1 + progress.step / progress.steps) / progress.epochs
-                bar = ProgressBar(total=1, completed=share, width=40)
+                bar = ProgressBar(total=1, completed=share, width=self._bar_width)
                 left = f"{progress.images_per_s:.0f} images/s, {format_duration(progress.eta_s)} left"
                 return Group(table, Text(), bar, Text(f"the best config in full: {place(progress)}, {left}"))
         return table
 
 
+_BAR = 40
 _RIGHT = ("TRIAL", "EPOCH", "NOW", "BEST")
+_COLUMNS = {"TRIAL": 0, "STATE": 0, "EPOCH": 50, "NOW": 64, "BEST": 0, "WHAT": 44}
+"""The headings, and how wide a terminal must be to have them."""
 
 
 def shown_trials(seen: list[TrialNews], most: int = _MOST_ROWS) -> list[TrialNews]:

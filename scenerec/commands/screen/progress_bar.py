@@ -6,6 +6,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 
 class ProgressBar:
@@ -21,13 +22,18 @@ class ProgressBar:
         self.title, self.waiting = title, waiting
         self.done = self.total = self.done_before = 0
         self.began_s = 0.0
+        console = Console(file=stream, stderr=stream is None)
+        columns = {
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)): 0,
+            BarColumn(bar_width=None): 30,
+            MofNCompleteColumn(table_column=Column(no_wrap=True)): 0,
+            TextColumn("{task.fields[rate]} images/s", table_column=Column(no_wrap=True)): 50,
+            TimeRemainingColumn(table_column=Column(no_wrap=True)): 40,
+        }
         self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} images/s"),
-            TimeRemainingColumn(),
-            console=Console(file=stream, stderr=stream is None),
+            *(column for column, least_width in columns.items() if console.width >= least_width),
+            console=console,
+            expand=True,
             transient=True,
             # What is printed meanwhile appears above the bar; rich would take it to stderr from a pipe or file as well.
             redirect_stdout=sys.stdout.isatty(),

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from scenerec.errors import ModelError, NotFoundError
-from scenerec.models.weights.download import DownloadError, download
+from scenerec.models.weights.download import DownloadError, download, temporary_file
 from scenerec.models.weights.files import file_format
 from scenerec.models.weights.published import PublishedWeights
 from scenerec.storage import LocalStorage, open_storage
@@ -132,9 +132,9 @@ class WeightCache:
             return
         with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
             path = Path(folder) / remote.file
-            with path.open("wb") as file:
+            with temporary_file(path) as write:
                 for start in range(0, size_bytes, _CHUNK_BYTES):
-                    file.write(self.storage.get_range(remote.file, start, _CHUNK_BYTES))
+                    write(self.storage.get_range(remote.file, start, _CHUNK_BYTES))
             yield path
 
     def _mismatch(self, remote: RemoteFile, digest: str) -> str | None:

@@ -189,7 +189,7 @@ def _read_checkpoint(url: str, averaged: bool) -> WeightFile:
     if averaged and _AVERAGES_FILE not in run["files"]:
         raise _no_averages(url)
     weights = _read_checkpoint_file(storage, _MODEL_FILE, run)
-    if averaged:  # of the parameters alone: the running statistics are the model's
+    if averaged:  # of the parameters, and of the running statistics where the run estimated them for the averages
         weights = replace(weights, state=weights.state | _read_checkpoint_file(storage, _AVERAGES_FILE, run).state)
     if config := run.get("config"):
         weights = replace(weights, arch=config["model"]["arch"], image_size=config["data"]["image_size"])

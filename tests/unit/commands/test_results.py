@@ -29,7 +29,7 @@ FOLDERS: dict[tuple[str, str], list[str]] = {
     ("export", "--output"): ["export", "no-such-run", "--output", "PLACE"],
     ("convert", "dest"): ["convert", "no-such-run", "PLACE", "--to", "checkpoint"],
     ("predict", "--explain"): ["predict", "PICTURE", "--model", "BUNDLE", "--explain", "PLACE"],
-    ("data pack", "dest"): ["data", "pack", "PICTURES", "PLACE"],
+    ("data pack", "dest"): ["data", "pack", "PICTURES", "PLACE", "--nested", "path"],
     ("data synthetic", "folder"): ["data", "synthetic", "PLACE"],
     ("serve key", "--file"): ["serve", "key", "me", "--file", "PLACE/keys.yaml"],
     ("cluster serve-env", "--folder"): ["cluster", "serve-env", "--folder", "PLACE"],

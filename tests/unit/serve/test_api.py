@@ -24,6 +24,7 @@ from serve.access_record import AccessRecord
 from serve.api import Api
 from serve.loaded_version import EngineOptions, LoadedVersion, load_version
 from serve.shelf import Shelf, Weighted
+from tests.subsampled_jpeg import RARE, Factors, subsampled_jpeg
 from tests.tiny_bundle import make_tiny_bundle
 
 PREDICT = "/v1/models/tiny:predict"
@@ -33,6 +34,13 @@ def picture(colour: str = "red", kind: str = "PNG", size: tuple[int, int] = (16,
     buffer = io.BytesIO()
     Image.new(mode, size, colour).save(buffer, kind)
     return buffer.getvalue()
+
+
+def damaged_png() -> bytes:
+    """With one changed byte among its pixels."""
+    content = bytearray(picture("red", "PNG", (64, 64)))
+    content[content.index(b"IDAT") + 30] ^= 0x55
+    return bytes(content)
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +123,12 @@ def test_a_heat_map_is_a_transparent_png_over_the_input(api: Api) -> None:
 
 BAD: dict[str, tuple[dict[str, Any], tuple[int, str]]] = {
     "no picture": ({"content": b"hello"}, (415, "unsupported_image")),
-    "a gif": ({"content": picture("red", "GIF")}, (415, "unsupported_image")),
+    "a tiff": ({"content": picture("red", "TIFF")}, (415, "unsupported_image")),
     "an empty body": ({"content": b""}, (400, "empty_body")),
     "a truncated jpeg": ({"content": picture("red", "JPEG", (64, 64))[:-300]}, (400, "damaged_image")),
+    "a damaged png": ({"content": damaged_png()}, (400, "damaged_image")),
+    "a png without its end": ({"content": picture("red", "PNG", (64, 64))[:-12]}, (400, "damaged_image")),
+    "a damaged webp": ({"content": picture("red", "WEBP", (64, 64))[:-40]}, (400, "damaged_image")),
     "a header alone": ({"content": picture("red", "PNG", (64, 64))[:50]}, (400, "damaged_image")),
     "too many pixels": ({"content": picture("red", "PNG", (2000, 2000))}, (422, "too_many_pixels")),
     "a large body": ({"content": b"x" * 100_001}, (413, "body_too_large")),
@@ -198,6 +209,17 @@ def test_colours_orientations_and_sizes_of_all_kinds_are_answered(api: Api) -> N
     buffer = io.BytesIO()
     Image.new("CMYK", (20, 10)).save(buffer, "JPEG")
     assert ask(api, "POST", PREDICT, content=buffer.getvalue()).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_every_format_is_answered(api: Api, kind: str) -> None:
+    assert labels(ask(api, "POST", PREDICT, content=picture("blue", kind))) == ["blue"]
+
+
+@pytest.mark.parametrize("factors", RARE)
+def test_a_jpeg_of_a_rare_subsampling_is_answered(api: Api, factors: Factors) -> None:
+    content = subsampled_jpeg(Image.new("RGB", (64, 48), "blue"), factors)
+    assert labels(ask(api, "POST", PREDICT, content=content)) == ["blue"]
 
 
 def test_what_is_served_is_told(api: Api) -> None:

@@ -56,6 +56,7 @@ def test_it_says_what_will_happen() -> None:
         ("workers", "8, each 4 CPU, 3 decoding"),
         ("batch", "64 = 8 on each of 8 worker(s)"),
         ("steps", "15 an epoch, 45 in all (40 samples fill no batch and wait for another epoch)"),
+        ("BatchNorm", "statistics from 512 training images, at each validation and checkpoint before step 110"),
         ("results", "/runs/test/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
     ]
     assert found.as_dict() | {"workers": (8,)} == asdict(found)

@@ -1,11 +1,12 @@
 import io
+import re
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from scenerec.commands.screen.live import RunBar, Story, is_noise, show_run_result, tell
-from scenerec.job_log import EpochSummary, Failure, Note, Progress, RunResult, format_line
+from scenerec.commands.screen.live import RunBar, Story, fitting, is_noise, show_run_result, tell
+from scenerec.job_log import EpochSummary, Failure, Note, Progress, RunResult, Waiting, format_line
 
 RAY = [
     "2026-11-23 21:27:21,065\tINFO job_manager.py:581 -- Runtime env is setting up.",
@@ -33,9 +34,9 @@ LOG = [
 ]
 
 
-def shown(lines: list[str], terminal: bool = False, **options: bool) -> tuple[str, Story]:
+def shown(lines: list[str], terminal: bool = False, width: int = 80, **options: bool) -> tuple[str, Story]:
     output = io.StringIO()
-    console = Console(file=output, force_terminal=terminal, width=80, color_system=None, _environ={"TERM": "xterm"})
+    console = Console(file=output, force_terminal=terminal, width=width, color_system=None, _environ={"TERM": "xterm"})
     story = tell(lines, console, RunBar, **options)
     return output.getvalue(), story
 
@@ -76,6 +77,40 @@ def test_a_terminal_gets_a_bar_that_fits_and_the_same_rows() -> None:
     assert "epoch 1/2 step 10/17  231 images/s  loss 1.234  1m12s left" in text
     assert "      1/2      2.5000     2.2500   50.00%   87.50%      200.0        0.1" in text
     assert "…" not in text
+
+
+LONG = [
+    WORKER + format_line(Waiting("torch on 2 workers: 1 CPU each, 0 of 2 free")),
+    WORKER
+    + format_line(EpochSummary(11, 12, 2.5, {"val_loss": 2.25, "val_top1": 0.5, "val_top5": 1}, 1234.5, 0.00123)),
+    WORKER + format_line(Progress(12, 12, 1000, 1000, 1231.4, 1.2345, 0.1, 72)),
+]
+
+
+@pytest.mark.parametrize("width", [120, 80, 72, 60, 40, 24])
+def test_a_narrow_terminal_gets_less_but_nothing_broken(width: int) -> None:
+    text, _ = shown(LONG, terminal=True, width=width)
+    lines = [line for line in re.sub(r"\x1b\[[0-9?]*[A-Za-z]", "\n", text).replace("\r", "\n").split("\n") if line]
+    assert max(map(len, lines)) <= width
+    bars = [line for line in lines if line.startswith("0:00:0")]
+    assert bars and all(re.match(r"0:00:0\d ", line) for line in bars)
+    assert "epoch 12/12" in text and ("epoch 12/12 step 1000/1000" in text) == (width > 24)
+
+
+def test_what_is_least_needed_goes_first() -> None:
+    parts = {"epoch 1/2 step 3/9": 0, "231 images/s": 4, "loss 1.234": 3, "top-1 50.0%": 2, "1m left": 1}
+    assert fitting(parts, 80) == "epoch 1/2 step 3/9  231 images/s  loss 1.234  top-1 50.0%  1m left"
+    assert fitting(parts, 60) == "epoch 1/2 step 3/9  loss 1.234  top-1 50.0%  1m left"
+    assert fitting(parts, 30) == "epoch 1/2 step 3/9  1m left"
+    assert fitting(parts, 5) == "epoch 1/2 step 3/9"
+
+
+def test_it_says_what_it_waits_for() -> None:
+    waiting = [WORKER + format_line(Waiting("torch on 2 workers: 1 CPU each, 0 of 2 free"))]
+    assert shown(waiting)[0] == "waiting for torch on 2 workers: 1 CPU each, 0 of 2 free\n"
+    text, _ = shown(waiting, terminal=True)
+    assert "waiting for the job to begin" in text
+    assert "waiting for torch on 2 workers: 1 CPU each, 0 of 2 free" in text
 
 
 def test_errors_are_kept_for_the_end() -> None:

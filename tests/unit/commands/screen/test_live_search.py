@@ -1,12 +1,14 @@
 import io
+import re
 from math import inf
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from scenerec.commands.screen.live import tell
 from scenerec.commands.screen.live_search import SearchTable, show_search_result, shown_trials
-from scenerec.job_log import EpochSummary, Note, Progress, RunResult, SearchNews, TrialNews, format_line
+from scenerec.job_log import EpochSummary, Note, Progress, RunResult, SearchNews, TrialNews, Waiting, format_line
 
 
 def trial(number: int, state: str, epoch: int, best: float | None, reason: str | None = None) -> TrialNews:
@@ -35,9 +37,9 @@ RESULT: dict[str, Any] = {
 }
 
 
-def told(lines: list[str], terminal: bool) -> str:
+def told(lines: list[str], terminal: bool, width: int = 110) -> str:
     output = io.StringIO()
-    console = Console(file=output, force_terminal=terminal, width=110, color_system=None, _environ={"TERM": "xterm"})
+    console = Console(file=output, force_terminal=terminal, width=width, color_system=None, _environ={"TERM": "xterm"})
     tell(lines, console, SearchTable)
     return output.getvalue()
 
@@ -87,3 +89,23 @@ def test_the_result_says_what_to_do_with_it() -> None:
 def test_the_result_is_kept_for_scripts() -> None:
     console = Console(file=io.StringIO(), width=110)
     assert tell([*LOG, format_line(RunResult(RESULT))], console, SearchTable).result == RESULT
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_a_narrow_terminal_gets_fewer_columns_but_none_cut(width: int) -> None:
+    text = told(LOG[:7], terminal=True, width=width)
+    frame = re.sub(r"\x1b\[[0-9?]*[A-Za-z]|\r", "\n", text)
+    table = [line for line in frame.split("\n") if line.startswith(("TRIAL", "    0"))]
+    assert table and all(len(line) <= width for line in table)
+    assert "…" not in frame
+    assert [heading in frame for heading in ("NOW", "EPOCH", "WHAT", "BEST")] == [
+        width >= 64, width >= 50, width >= 44, True
+    ]  # fmt: skip
+
+
+def test_it_says_what_it_waits_for() -> None:
+    waiting = format_line(Waiting("room for a trial"))
+    assert told([waiting], terminal=False) == "waiting for room for a trial\n"
+    text = told([waiting], terminal=True)
+    assert "waiting for room for a trial" in text
+    assert "waiting for the first trial" in told([], terminal=True)

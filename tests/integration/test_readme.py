@@ -1,0 +1,72 @@
+"""The README's sequence, typed by a user: every command as it stands there, in its order, on the running cluster.
+
+Only what makes it small is added: a few drawn pictures for the photographs, one epoch, ports that nobody has.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster import loopback
+from cluster.local import LocalCluster
+from scenerec.cli import app
+from scenerec.data.synthetic import draw_scenes
+from tests.unit.test_docs import ROOT, blocks, shell_commands
+
+PORTS = loopback.free_ports(("http", "grpc"))
+SMALL = "optimize.epochs=1 optimize.warmup_epochs=0 data.image_size=32 optimize.global_batch_size=8 scale.workers=1"
+ADDED = {
+    "submit": [word for setting in SMALL.split() for word in ("--set", setting)],
+    "serve": ["--set", f"http.port={PORTS['http']}", "--set", f"http.grpc_port={PORTS['grpc']}"],
+}
+SAID = {
+    "cluster": "up after",
+    "data": "train: 24 images of 3 classes",
+    "submit": "best checkpoint",
+    "evaluate": "A and B",
+    "export": "s3://scenes/runs/photos/bundles/fp32",
+    "registry": "photos",
+    "serve": "RUNNING",
+    "predict": "holiday.jpg: ",
+}
+
+
+def sequence() -> list[list[str]]:
+    """The commands of the block that packs photographs."""
+    (script,) = (text for _, text in blocks(ROOT / "README.md", "sh") if "data pack photos/" in text)
+    return [words for words in shell_commands(script) if words[0] == "scenerec"]
+
+
+@pytest.fixture
+def folder(cluster: LocalCluster, tmp_path: Path) -> Iterator[Path]:
+    """A clone's folder with photographs; what is served is ended, for it takes both CPUs."""
+    draw_scenes(tmp_path / "photos", classes=3, train_per_class=8, val_per_class=3, size=48)
+    shutil.copy(next(tmp_path.glob("photos/val/*/*.jpg")), tmp_path / "holiday.jpg")
+    (tmp_path / "jobs").symlink_to(ROOT / "jobs")
+    yield tmp_path
+    CliRunner().invoke(app, ["serve", "stop", "photos"])  # whether it came to that or not
+
+
+def test_the_sequence_runs_as_it_is_written(folder: Path) -> None:
+    commands = sequence()
+    assert [words[1] for words in commands] == [
+        *("cluster", "data", "submit", "submit", "evaluate", "export", "registry", "registry", "serve", "predict")
+    ]
+    ours = ("AWS_", "RAY_")  # a user has none of them: the commands find the cluster by themselves
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    for words in commands:
+        typed = [word.replace("localhost:8000", f"localhost:{PORTS['http']}") for word in words[1:]]
+        done = subprocess.run(
+            [sys.executable, "-m", "scenerec", *typed, *ADDED.get(words[1], [])],
+            capture_output=True, text=True, timeout=280, cwd=folder, env=environment, check=False,
+        )  # fmt: skip
+        shown = done.stdout + done.stderr
+        assert done.returncode == 0, f"{' '.join(words)}\n{shown}"
+        assert SAID[words[1]] in shown, f"{' '.join(words)}\n{shown}"
+    assert (folder / "photos.html").read_text().endswith("</html>\n")
