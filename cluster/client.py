@@ -133,20 +133,15 @@ class ClusterClient:
 
     def request(self, method: str, path: str) -> Any:
         """Returns the JSON that the dashboard answers. Ray's client asks in the same way, and takes long to import."""
+        response = self._response(method, path)
         try:
-            response = requests.request(
-                method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
-            )
-        except requests.RequestException as error:
-            raise self._unreachable(error) from None
-        if response.status_code in (401, 403):
-            raise self._refused()
-        is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        if response.ok and is_json:
             return response.json()
-        if is_json or not response.text.lstrip().startswith("<"):  # a page comes from something else
-            raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
-        raise ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
+        except ValueError:
+            raise self._no_dashboard(response, path) from None
+
+    def text(self, method: str, path: str) -> str:
+        """Returns the text that the dashboard answers."""
+        return self._response(method, path).text
 
     def _stream(self, job_id: str, skip: int) -> Iterator[str]:
         """Lines of the log after the first `skip`, for as long as the stream holds and says something."""
@@ -187,6 +182,24 @@ class ClusterClient:
         if not isinstance(answer, dict) or "data" not in answer:
             raise ClusterError(f"{self.address.url}: is no Ray dashboard (no data for {path})")
         return answer["data"]
+
+    def _response(self, method: str, path: str) -> requests.Response:
+        try:
+            response = requests.request(
+                method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(error) from None
+        if response.status_code in (401, 403):
+            raise self._refused()
+        if response.ok:
+            return response
+        if response.text.lstrip().startswith("<"):  # a page comes from something else
+            raise self._no_dashboard(response, path)
+        raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
+
+    def _no_dashboard(self, response: requests.Response, path: str) -> ClusterError:
+        return ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
 
     def _ask(self, request: Callable[["JobSubmissionClient"], Result]) -> Result:
         from ray.exceptions import AuthenticationError

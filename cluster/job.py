@@ -9,7 +9,10 @@ from typing import Any
 INTERRUPTED = "INTERRUPTED"
 """Status of a job that fell silent: it was killed with its cluster, or lost. No cluster has it."""
 
-_ENDED = ("SUCCEEDED", "FAILED", "STOPPED", INTERRUPTED)
+UNFINISHED = "UNFINISHED"
+"""Status of a run without a result and without a job's record: an earlier version's, or one that a search trains."""
+
+_ENDED = ("SUCCEEDED", "FAILED", "STOPPED", INTERRUPTED, UNFINISHED)
 
 
 _OUT_OF_MEMORY = re.compile(r"OutOfMemory|running low on memory|OOM killer", re.IGNORECASE)
@@ -35,7 +38,7 @@ class Job:
     framework: str
     """Framework that trains; "-" or empty where none does."""
     status: str
-    """PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED or INTERRUPTED."""
+    """PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED or UNFINISHED."""
     message: str
     """Ray's explanation of the status."""
     exit_code: int | None

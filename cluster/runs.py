@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cluster.job import INTERRUPTED, Job
+from cluster.job import UNFINISHED, Job
 from cluster.run_record import log_key, read_record
 from cluster.state import cluster_home
 from scenerec.errors import NotFoundError
@@ -86,6 +86,6 @@ def _job_of_files(folder: Storage, name: str) -> Job | None:
     if not isinstance(config, Mapping):
         return None
     known: Mapping[str, Any] = config
-    status = INTERRUPTED if folder.size(f"{name}/result.json") is None else "SUCCEEDED"
+    status = UNFINISHED if folder.size(f"{name}/result.json") is None else "SUCCEEDED"
     kind, framework = str(known.get("kind", "train")), str(known.get("framework", "-"))
     return Job(name, name, f"{folder.url}/{name}", kind, framework, status, "", None, 0.0, 0.0)

@@ -2,7 +2,7 @@
 
 import signal
 
-from cluster.job import INTERRUPTED, Job, out_of_memory
+from cluster.job import INTERRUPTED, UNFINISHED, Job, out_of_memory
 from scenerec.commands.kinds import is_run
 
 _SIGNALLED = 128  # a shell's exit code for a program that a signal has ended is this and the signal's number
@@ -18,6 +18,8 @@ def reason(job: Job) -> str:
     """Says in a line why a job that has failed, or fell silent, did so, as far as its cluster knows."""
     if job.status == INTERRUPTED:
         return "fell silent: it ended with its cluster or its node"
+    if job.status == UNFINISHED:
+        return "has no result, and no job has left a record: it was interrupted, or is part of a search that runs"
     if out_of_memory(job.message):
         return "was killed because its node ran out of memory: give it more, or let it do less at once"
     if number := _signal_number(job.exit_code):

@@ -90,6 +90,17 @@ class KnownJobs:
         """Whether the cluster knows the job."""
         return any(each.id == job.id for each in self._of_cluster)
 
+    def cluster_of(self, job: Job) -> ClusterClient | None:
+        """Returns the cluster that knows the job, None where it has ended and none does.
+
+        Raises ClusterError for a job that runs somewhere else.
+        """
+        if self.client and self.is_on_cluster(job):
+            return self.client
+        if not job.ended:
+            raise ClusterError(f"{job.id}: runs on another cluster: name it by --address")
+        return None
+
     def option(self, job: Job) -> str:
         """Returns what leads a command line to the job's cluster: " --address URL", or nothing."""
         return self.client.address.option if self.client and self.is_on_cluster(job) else ""

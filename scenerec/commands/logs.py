@@ -33,8 +33,8 @@ def logs(
     """
     known = KnownJobs(address)
     found = known.find(job)
-    if follow and known.client and known.is_on_cluster(found):
-        follow_job(known.client, found.id, as_json, verbose, others=True)
+    if follow and (client := known.cluster_of(found)):
+        follow_job(client, found.id, as_json, verbose, others=True)
     console, kind = Console(force_terminal=False), job_kind(found.kind)
     story = tell(known.log(found).split("\n"), console, kind.view, verbose, others=True)
     if story.result:

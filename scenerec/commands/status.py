@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.job import Job
+from cluster.job import INTERRUPTED, UNFINISHED, Job
 from scenerec.commands import options
 from scenerec.commands.ending import next_step, reason
 from scenerec.commands.kinds import is_run, job_kind
@@ -50,7 +50,7 @@ def status(
             typer.echo(f"{name:<9} {words}")
     if isinstance(result := news.get("result"), RunResult):
         kind.show_result(result.content, Console())
-    if found.status in ("FAILED", "INTERRUPTED"):
+    if found.status in ("FAILED", INTERRUPTED, UNFINISHED):
         if "error" not in news:
             typer.echo(f"{'error':<9} it {reason(found)}")
         typer.echo(f"{'next':<9} {next_step(found, known.option(found))}")

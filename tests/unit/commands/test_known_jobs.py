@@ -74,7 +74,7 @@ def test_a_run_of_an_earlier_version_is_known_by_its_files(output: Path) -> None
     folder.put("over/result.json", b"{}")
     folder.put("no-run/data.bin", b"")
     listed = json.loads(scenerec("list", "--json").stdout)
-    assert {job["name"]: job["status"] for job in listed} == {"over": "SUCCEEDED", "begun": "INTERRUPTED"}
+    assert {job["name"]: job["status"] for job in listed} == {"over": "SUCCEEDED", "begun": "UNFINISHED"}
     (row,) = [line.split() for line in scenerec("list").stdout.splitlines() if "SUCCEEDED" in line]
     assert row == ["over", "SUCCEEDED", "-", "-", "tensorflow", f"{output}/over"]
 
@@ -104,6 +104,8 @@ def test_its_log_is_shown_and_its_exit_code_kept(output: Path) -> None:
 def test_a_run_that_fell_silent_is_interrupted_and_the_next_step_is_told(output: Path) -> None:
     make_run(output, "photos", "RUNNING", ended_s=None, exit_code=None)
     assert json.loads(scenerec("status", "photos", "--json").stdout)["status"] == "RUNNING"
+    for command in (["stop", "photos"], ["logs", "-f", "photos"]):
+        assert "photos-1: runs on another cluster: name it by --address" in scenerec(*command, code=7).stderr
     folder = open_storage(f"{output}/photos")
     record = RunRecord.model_validate_json(folder.get(RECORD_FILE))
     silent = record.model_copy(update={"seen_s": time.time() - 100})
