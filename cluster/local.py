@@ -95,7 +95,10 @@ def start(
 
 def find(home: Path | str | None = None) -> LocalCluster | None:
     """Returns the cluster of `home` if all of it is up and answers, else None."""
-    home = cluster_home(home)
+    try:
+        home = cluster_home(home)
+    except ClusterError:
+        return None  # who has no home can use what needs none
     state = load_state(home)
     if not state or "ray" not in state.services or not server.is_up(_ray_node(home, state), state):
         return None

@@ -68,8 +68,11 @@ class ClusterState(Frozen):
 
 
 def cluster_home(home: Path | str | None = None) -> Path:
-    """Returns the folder of the cluster: `home`, else $SCENEREC_HOME, else ~/.scenerec."""
-    return Path(home or os.environ.get("SCENEREC_HOME") or "~/.scenerec").expanduser().absolute()
+    """Returns the folder of the cluster: `home`, else $SCENEREC_HOME, else ~/.scenerec. Raises ClusterError."""
+    try:
+        return Path(home or os.environ.get("SCENEREC_HOME") or "~/.scenerec").expanduser().absolute()
+    except RuntimeError:
+        raise ClusterError("you have no home folder: set HOME or SCENEREC_HOME") from None
 
 
 def load_state(home: Path) -> ClusterState | None:

@@ -43,10 +43,11 @@ class Metered:
         except Exception:
             version.statistics.add_failure(time.perf_counter() - started)
             raise
-        version.statistics.add(answers, time.perf_counter() - started)
+        took_s = time.perf_counter() - started
         record.version = version.number
-        record.queued_s = max(answer.queued_s for answer in answers)
-        record.prepared_s = sum(answer.prepared_s for answer in answers)
-        record.inferred_s = max(answer.inferred_s for answer in answers)
-        record.batch_size = max(answer.batch_size for answer in answers)
+        record.queued_s = max([answer.queued_s for answer in answers])
+        record.prepared_s = sum([answer.prepared_s for answer in answers])
+        record.inferred_s = max([answer.inferred_s for answer in answers])
+        record.batch_size = max([answer.batch_size for answer in answers])
+        version.statistics.add(record, sum([1 / answer.batch_size for answer in answers]), took_s)
         return version, answers

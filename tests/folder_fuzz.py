@@ -103,7 +103,8 @@ def _wrong_set(result: dict[str, list[dict[str, object]]], told: str, root: Path
         kinds = dict(split["problems"])  # type: ignore[call-overload]
         lost += sum(number for kind, number in kinds.items() if kind not in ("leaked", "conflict"))
         for name in manifest["classes"]:
-            if name != clean(name) or ": imagefolder, " in told and any(map(_LEFT_BY_PROGRAMS.match, name.split("/"))):
+            left = ": imagefolder, " in told and any(map(_LEFT_BY_PROGRAMS.match, name.split("/")))
+            if name != clean(name) or left:
                 return f"class {name!r}"
             if len(result["splits"]) > 1 and not all_are_classes and any(map(split_of, name.split("/"))):
                 return f"class {name!r} is a split"

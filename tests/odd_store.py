@@ -33,7 +33,7 @@ class OddStore:
         no-checksums: refuses headers of checksums, as B2, older MinIO and Ceph do.
         conditions-501, conditions-400: refuses conditional writes.
         conditions-ignored: writes whatever the condition.
-        no-token, same-token: a listing that says it goes on, and not where, or always at the same place.
+        no-token, same-token, other-token: a listing that says it goes on, and not where, or begins anew each time.
         whole-ranges: sends the whole object whatever range is asked for.
         weak-etags: W/ before each ETag, as a proxy that compresses puts it.
     """
@@ -122,11 +122,12 @@ class OddStore:
     def _listing(self, query: Mapping[str, str]) -> bytes:
         token = query.get("continuation-token", "")
         keys = [key for key in sorted(self.objects) if key.startswith(query.get("prefix", "")) and key > token]
-        if "same-token" in self.habits:
+        if self.habits & {"same-token", "other-token"}:
             keys = sorted(self.objects)
         page, goes_on = keys[:PAGE_KEYS], len(keys) > PAGE_KEYS
         entries = [f"<Key>{quote(key)}</Key><Size>{len(self.objects[key])}</Size>" for key in page]
-        following = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if goes_on else ""
+        token = f"{len(self.requests)}" if "other-token" in self.habits else escape(page[-1]) if page else ""
+        following = f"<NextContinuationToken>{token}</NextContinuationToken>" if goes_on else ""
         parts: Iterable[str] = (
             "<ListBucketResult><EncodingType>url</EncodingType>",
             f"<IsTruncated>{str(goes_on).lower()}</IsTruncated>",

@@ -15,7 +15,7 @@ from cluster.client import Node
 from cluster.local import LocalCluster, store_bytes
 from scenerec.commands import options
 from scenerec.commands.connect import connect
-from scenerec.commands.results import result_folder
+from scenerec.commands.results import local_folder
 from scenerec.errors import ClusterError
 from scenerec.json_object import JsonObject
 
@@ -124,7 +124,7 @@ def serve_env(
 
     They count when Ray starts, on every node. The embedded cluster has them already.
     """
-    folder = Path(result_folder("--folder", str(folder)))
+    folder = local_folder("--folder", folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in serve_proxy.environment(folder, launcher=serve_proxy.write_launcher(folder)).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -136,8 +136,8 @@ def _use_certificate(certificate: Path | None, key: Path | None) -> None:
         return
     if certificate is None or key is None:
         raise ClusterError("--tls-certificate and --tls-key go together: give both")
-    certificate = Path(options.location("--tls-certificate", str(certificate)))
-    key = Path(options.location("--tls-key", str(key)))
+    certificate = options.local_path("--tls-certificate", certificate)
+    key = options.local_path("--tls-key", key)
     serve_proxy.check_certificate(certificate, key)
     os.environ[serve_proxy.CERTIFICATE] = str(certificate)
     os.environ[serve_proxy.KEY] = str(key)

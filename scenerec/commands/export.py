@@ -219,7 +219,7 @@ def _age_s() -> float:
 
 def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: Stated) -> Source:
     if keras is not None:
-        return keras_source(Path(options.location("--keras", str(keras))), stated)
+        return keras_source(options.local_path("--keras", keras), stated)
     if torch is not None:
         return torch_source(torch, stated)
     assert source is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from scenerec.commands.results import result_folder, write_result
+from scenerec.commands.results import local_folder, write_result
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.explain.cam import ActivationMapper
 from scenerec.inference.explain.overlay import blend
@@ -29,7 +29,7 @@ class HeatMaps:
 
     def __init__(self, bundle: Bundle, classifier: Classifier, folder: Path) -> None:
         self.classifier = classifier
-        self.folder = Path(result_folder("--explain", str(folder)))
+        self.folder = local_folder("--explain", folder)
         self._mapper = ActivationMapper(bundle)
         self._taken: Counter[str] = Counter()
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -52,10 +53,19 @@ def check_one_of(names: Collection[str]) -> Callable[[str | None], str | None]:
 
 def location(name: str, text: str) -> str:
     """A folder's or file's address as it was typed for `name`, expanded. Raises ConfigError that names it."""
+    if not text:
+        raise ConfigError(f"{name}: is empty: is a variable of the shell not set?")
     try:
         return expand_location(text)
     except ValueError as error:
         raise ConfigError(f"{name} {text}: {error}") from None
+
+
+def local_path(name: str, typed: Path) -> Path:
+    """A file or folder of this machine as it was typed for `name`, expanded. Raises ConfigError that names it."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(typed)):  # of whose slashes a path has one
+        raise ConfigError(f"{name} {typed}: must be on this machine, and this is an address")
+    return Path(location(name, str(typed)))
 
 
 def is_location(text: str) -> bool:

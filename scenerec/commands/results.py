@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scenerec.commands import options
 from scenerec.errors import ConfigError, StorageError
+from scenerec.storage import LocalStorage
 from scenerec.storage.writable import check_writable
 
 _PROBE = b"\0" * 65536  # a full disk takes an empty file
@@ -19,9 +20,7 @@ def result_file(option: str, typed: Path | None) -> Path | None:
     """
     if typed is None:
         return None
-    if "://" in str(typed) or str(typed).startswith("s3:/"):
-        raise ConfigError(f"{option} {typed}: must be a file of this machine")
-    path = Path(options.location(option, str(typed)))
+    path = options.local_path(option, typed)
     if path.is_dir():
         raise ConfigError(f"{option} {typed}: is a folder: name a file in it")
     if not path.parent.is_dir():
@@ -43,12 +42,24 @@ def result_folder(option: str, typed: str) -> str:
     return url
 
 
+def local_folder(option: str, typed: Path) -> Path:
+    """As `result_folder`, of this machine alone."""
+    path = options.local_path(option, typed)
+    check_writable(str(path))
+    return path
+
+
 def write_result(path: Path, content: str | bytes) -> None:
-    """Writes a file that `result_file` has checked. Raises StorageError where the disk is full by now."""
-    try:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
+    """Writes a file that `result_file` has checked: all of it, else the one before stays.
+
+    Raises StorageError where the disk is full by now.
+    """
+    encoded = content.encode() if isinstance(content, str) else content
+    if path.exists() and not path.is_file():  # a device, such as /dev/stdout, which must stay what it is
+        path.write_bytes(encoded)
+    else:
+        target = path.resolve()
+        LocalStorage(target.parent).put(target.name, encoded)
 
 
 def _try_to_write(path: Path) -> None:

@@ -39,13 +39,27 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> int:
         complain("error: the folder that you are in is gone: change to one that exists")
         return StorageError.exit_code
     if isinstance(error, OSError) and error.errno in _FULL:
-        complain(f"error: {error.strerror}: standard output, or {tempfile.gettempdir()}")
+        complain(f"error: {error.strerror}: {_full_place()}")
         return StorageError.exit_code
     what = f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
     file = _write_report(told, words)
     remedy = f"the traceback is in {file}: please send it with a report" if file else f"please report this:\n{told}"
     complain(f"error: scenerec {command}: met what nobody has foreseen ({what}); {remedy.rstrip()}")
     return ScenerecError.exit_code
+
+
+def _full_place() -> str:
+    """What is full, as far as can be seen: the error names no file."""
+    try:
+        os.write(1, b"")
+    except OSError:
+        return "standard output"
+    places: dict[str, int | Path] = {"standard output": 1, **{str(folder): folder for folder in _folders()}}
+    for name, place in places.items():
+        with suppress(OSError):
+            if os.statvfs(place).f_bavail == 0:
+                return name
+    return "a disk that this command writes to"
 
 
 def _write_report(told: str, words: Sequence[str]) -> Path | None:
@@ -63,7 +77,7 @@ def _write_report(told: str, words: Sequence[str]) -> Path | None:
         # Whatever hinders it, the error itself must be told.
         with suppress(Exception):
             folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(".txt", f"{datetime.now(UTC):%Y%m%d-%H%M%S}-", folder)
+            handle, name = tempfile.mkstemp(".txt", f"crash-{datetime.now(UTC):%Y%m%d-%H%M%S}-", folder)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(report)
@@ -79,7 +93,7 @@ def _folders() -> Iterator[Path]:
     with suppress(Exception):
         from cluster.state import cluster_home
 
-        yield cluster_home() / "crashes"
+        yield cluster_home()
     with suppress(Exception):
         yield Path(tempfile.gettempdir())
 

@@ -9,7 +9,7 @@ from PIL import Image
 from scenerec.data.packing.places import PLACES_FILE, write_places
 from scenerec.data.synthetic_canvas import Canvas
 from scenerec.data.synthetic_scenes import PLACES, SCENES
-from scenerec.errors import DataError
+from scenerec.errors import DataError, StorageError
 
 SUPERSAMPLING = 2
 JPEG_QUALITY = 88
@@ -27,7 +27,7 @@ def draw_scenes(
     """Writes `train/CLASS/00000.jpg` and `val/CLASS/00000.jpg`, squares of `size` pixels, and places.csv.
 
     Returns the class names. `on_progress` is called with the images drawn and all. Raises DataError for a folder that
-    is not empty and for a number out of range.
+    is not empty and for a number out of range, StorageError for one that is full.
     """
     limits = {"classes": (classes, 2, len(SCENES)), "train_per_class": (train_per_class, 1, 10**5)}
     limits |= {"val_per_class": (val_per_class, 1, 10**5), "size": (size, 16, 1024), "seed": (seed, 0, 2**32 - 1)}
@@ -45,7 +45,10 @@ def draw_scenes(
             target.mkdir(parents=True)
             for index in range(count):
                 image = draw_scene(name, size, np.random.default_rng([seed, split_index, class_index, index]))
-                image.save(target / f"{index:05d}.jpg", quality=JPEG_QUALITY)
+                try:
+                    image.save(target / f"{index:05d}.jpg", quality=JPEG_QUALITY)
+                except OSError as error:
+                    raise StorageError(f"{target}: cannot be written to: {error.strerror}") from None
                 done += 1
                 on_progress(done, total)
     write_places(folder / PLACES_FILE, {name: PLACES[name] for name in sorted(names)})

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.tune import TuneConfig
+from scenerec.config.yaml_text import decode
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.json_object import JsonObject
@@ -60,7 +61,7 @@ class SearchFolder:
     def read_config(self) -> TuneConfig:
         """config.yaml. Raises CheckpointError where the folder is no search's, ConfigError, StorageError."""
         try:
-            text = self.storage.get("config.yaml").decode()
+            text = decode(self.storage.get("config.yaml"), f"{self.url}/config.yaml")
         except NotFoundError:
             raise CheckpointError(
                 f"{self.url}: has no config.yaml, so it is no search's folder: name one such as s3://scenes/runs/NAME"

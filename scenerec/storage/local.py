@@ -52,7 +52,8 @@ class LocalStorage(Storage):
         """Keys of the files below a folder, and their bytes. Raises OSError for a folder that may not be read."""
 
         def note(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError | NotADirectoryError):  # there is none, or not any more
+            # The folder was deleted meanwhile, or lies below a file: neither is there.
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise error
 
         for folder, _, names in os.walk(base, onerror=note):
@@ -63,9 +64,9 @@ class LocalStorage(Storage):
 
     @override
     def folders(self) -> Iterator[str]:
-        if self.root.is_dir():
-            with _named_errors(str(self.root)):
-                yield from sorted(path.name for path in self.root.iterdir() if path.is_dir())
+        with _named_errors(self.root):
+            names = sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
+        yield from names
 
     @override
     def get(self, key: str) -> bytes:

@@ -96,6 +96,10 @@ class S3Storage(Storage):
         """Writes by S3's conditional requests. Raises StorageError at a store that lacks them, before it writes."""
         from botocore.exceptions import ClientError
 
+        if version == "":
+            raise StorageError(
+                f"{self.url}/{key}: the store tells no version (ETag) of it: it cannot be changed safely"
+            )
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         self._ask(key, self._check_conditions)
 
@@ -145,18 +149,20 @@ class S3Storage(Storage):
         return self._client
 
     def _pages(self, **request: Any) -> "Iterator[ListObjectsV2OutputTypeDef]":
-        """The parts of a listing."""
+        """The parts of a listing. Raises StorageError where one comes again, or the next cannot be asked for."""
+        seen: set[str] = set()
         while True:
             page = self._ask("", lambda client: _listing(client.list_objects_v2(Bucket=self.bucket, **request)))
             yield page
             if not page.get("IsTruncated"):
                 return
-            token = page.get("NextContinuationToken")
-            if not token or token == request.get("ContinuationToken"):
+            token, first = page.get("NextContinuationToken"), _first(page)
+            if not token or first in seen:
                 raise StorageError(
                     f"{self.url}: the store says that its listing goes on, but not where: it lacks ListObjectsV2 "
                     "(NextContinuationToken), without which only a part is seen: use another store"
                 )
+            seen |= {first} if first else set()
             request["ContinuationToken"] = token
 
     def __getstate__(self) -> dict[str, object]:
@@ -228,6 +234,13 @@ def _listing(page: Any) -> Any:
     if not page.keys() & {"Name", "KeyCount", "IsTruncated", "Contents"}:
         raise ForeignAnswerError("answers with something else than a listing, as no S3 store does")
     return page
+
+
+def _first(page: "ListObjectsV2OutputTypeDef") -> str | None:
+    """The first key or folder of a part of a listing; some are empty."""
+    keys = [entry["Key"] for entry in page.get("Contents", [])[:1]]
+    folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])[:1]]
+    return next(iter(keys + folders), None)
 
 
 def _is_unmet(error: Any) -> bool:

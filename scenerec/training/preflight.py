@@ -59,8 +59,8 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     check_writable(folder.url)
     plan = replace(plan, weights=prepare_weights(config, plan.classes))
     trained = _trained_part(config, plan.classes)
-    if trained and plan.batchnorm and not _trains_batchnorm(config, plan.classes):
-        plan = replace(plan, batchnorm=None)
+    if trained and plan.precise_batchnorm and not _trains_batchnorm(config, plan.classes):
+        plan = replace(plan, precise_batchnorm=None)
     resumes_at = None if restart else _resume_point(folder, config, plan, train.manifest)
     return Preflight(plan, resumes_at, trained)
 

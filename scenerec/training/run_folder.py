@@ -9,6 +9,7 @@ from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_config, parse_job
 from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
+from scenerec.config.yaml_text import decode
 from scenerec.data.augment import AUGMENT_VERSION
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
@@ -46,7 +47,7 @@ class RunFolder:
 
     def _config_text(self) -> str:
         try:
-            return self.storage.get("config.yaml").decode()
+            return decode(self.storage.get("config.yaml"), f"{self.url}/config.yaml")
         except NotFoundError:
             raise CheckpointError(
                 f"{self.url}: has no config.yaml, so it is no run's folder: name one such as s3://scenes/runs/NAME"

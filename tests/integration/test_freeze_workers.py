@@ -70,10 +70,12 @@ def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: A
 
     use_threads(1)
     job = open_job(config)
-    assert job.plan.batchnorm is not None and job.plan.batchnorm.batches == 3  # which the two share out unevenly
+    assert (
+        job.plan.precise_batchnorm is not None and job.plan.precise_batchnorm.batches == 3
+    )  # which the two share out unevenly
     alone = TorchLearner(job, World())
     alone.load_state(last_state(config))
-    alone.estimate_statistics(job.plan.batchnorm)
+    alone.estimate_statistics(job.plan.precise_batchnorm)
     tolerance = 0 if framework == "torch" else 1e-3  # the frameworks resize to other pixels
     ours, theirs = alone.state(), last_state(config)
     assert {name for name in theirs.ema if name.endswith("running_var")} == {

@@ -2,8 +2,7 @@ import os
 import pickle
 import resource
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,8 @@ from hypothesis import strategies as st
 from scenerec.config.location import expand_location
 from scenerec.errors import NotFoundError, StorageError
 from scenerec.storage import LocalStorage, ObjectInfo, S3Storage, Storage, open_storage, read_json, split_url
+from scenerec.storage.writable import check_writable
+from tests.unprivileged import unprivileged
 from tests.web import Answer, WebServer
 
 
@@ -59,6 +60,13 @@ def test_ranges_are_slices(tmp_path_factory: pytest.TempPathFactory, content: by
     storage = LocalStorage(tmp_path_factory.mktemp("ranges"))
     storage.put("object", content)
     assert storage.get_range("object", start, length) == content[start : start + length]
+
+
+def test_nothing_lies_below_a_file(storage: LocalStorage) -> None:
+    storage.put("notes.txt", b"")
+    assert list(LocalStorage(storage.root / "notes.txt/checkpoints").list()) == []
+    with pytest.raises(StorageError, match="is no folder"):
+        list(LocalStorage(storage.root / "notes.txt").list())
 
 
 def test_listing_is_ordered_by_key_and_begins_with_the_prefix(storage: LocalStorage) -> None:
@@ -122,36 +130,15 @@ def test_a_folder_that_may_not_be_read_is_no_empty_one(storage: LocalStorage, tm
         requests = {
             "": lambda: list(storage.list()),
             "/closed": lambda: list(LocalStorage(tmp_path / "root/closed").list()),
+            "/closed/": lambda: list(LocalStorage(tmp_path / "root/closed").folders()),
             "/closed/object": lambda: storage.size("closed/object"),
             "/closed/other": lambda: storage.put("closed/other", b""),
+            "/closed/results": lambda: check_writable(str(tmp_path / "root/closed/results")),
             "/closed/new/other": lambda: storage.put_if("closed/new/other", b"", None),
         }
         for where, request in requests.items():
-            with pytest.raises(StorageError, match=f"^{tmp_path}/root{where}.*: Permission denied$"):
+            with pytest.raises(StorageError, match=f"^{tmp_path}/root{where.rstrip('/')}.*: Permission denied$"):
                 request()
-
-
-@contextmanager
-def unprivileged(folder: Path) -> Iterator[None]:
-    """As a user who owns what is below `folder`, where the tests run as root, to whom everything is permitted."""
-    if os.geteuid():
-        yield
-        return
-    below = [folder, *folder.rglob("*")]
-    for path in below:
-        os.chown(path, 65534, 65534)
-    parents = {path: path.stat().st_mode for path in folder.parents if path.stat().st_mode & 0o055 != 0o055}
-    for path, mode in parents.items():
-        path.chmod(mode | 0o055)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        for path, mode in parents.items():
-            path.chmod(mode)
-        for path in below:
-            path.chmod(0o755)
 
 
 def test_a_disk_that_is_full_leaves_the_old_object_and_nothing_else(storage: LocalStorage, tmp_path: Path) -> None:
@@ -356,3 +343,6 @@ def test_a_short_body_never_passes_for_the_object(store: S3Storage, web: WebServ
 def test_an_object_without_a_version_can_be_read(store: S3Storage, web: WebServer) -> None:
     web.serve("/bucket/object", CONTENT)
     assert store.get("object") == store.get_range("object", 0, len(CONTENT)) == CONTENT
+    _, version = store.get_versioned("object") or (b"", None)
+    with pytest.raises(StorageError, match=r"tells no version \(ETag\)"):
+        store.put_if("object", b"new", version)

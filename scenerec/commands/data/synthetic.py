@@ -7,7 +7,7 @@ import typer
 
 from scenerec.commands import options
 from scenerec.commands.data.packed import print_json
-from scenerec.commands.results import result_folder
+from scenerec.commands.results import local_folder
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.data.synthetic import draw_scenes
 
@@ -32,7 +32,7 @@ def synthetic(
 
         scenerec data pack scenes/ packed/
     """
-    place = Path(result_folder("FOLDER", str(folder)))
+    place = local_folder("FOLDER", folder)
     with ProgressBar("drawing") as progress:
         names = draw_scenes(place, classes, train_per_class, val_per_class, size, seed, progress.show)
     typer.echo(f"{folder}: {progress.total} images of {', '.join(names)}.")

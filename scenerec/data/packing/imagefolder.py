@@ -8,7 +8,7 @@ from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.nesting import name_classes
 from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
 from scenerec.data.packing.tree import Folder, skipped_below
-from scenerec.data.splits import SPLITS, find_splits, is_unlabelled, says_nothing, split_of
+from scenerec.data.splits import SPLITS, find_splits, is_unlabelled, names_content, says_nothing, split_of
 from scenerec.errors import DataError
 from scenerec.names import clean, printable
 
@@ -72,8 +72,8 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
 def _named(paths: Collection[str], branches: Branches, top: Folder, choices: Choices) -> dict[str, str]:
     """The class of each path of a class folder."""
     where = printable(str(top.location))
-    if not paths:
-        folders = ", ".join(f"{printable(part.folder.path)}/" for parts in branches.values() for part in parts)
+    if all(map(names_content, paths)):  # so it is of none
+        folders = ", ".join(f"{printable(part.folder.path) or '.'}/" for parts in branches.values() for part in parts)
         raise DataError(
             f"{where}: no folder of a class in {folders}: expected train/CLASS/IMAGE, or say --splits none "
             "where these are classes"

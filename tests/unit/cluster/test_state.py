@@ -2,8 +2,10 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from cluster.state import ClusterState, Service, cluster_home, load_state, locked, save_state
+from scenerec.cli import app
 from scenerec.errors import ClusterError
 
 
@@ -43,6 +45,21 @@ def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SCENEREC_HOME", "~/elsewhere")
     assert cluster_home() == Path("/home/me/elsewhere")
     assert cluster_home(tmp_path) == tmp_path
+
+
+def test_who_has_no_home_is_told_so_where_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user has a number and no name."""
+
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("HOME", "SCENEREC_HOME", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    shown = CliRunner().invoke(app, ["cluster", "up"])
+    assert (shown.exit_code, shown.stderr) == (7, "error: you have no home folder: set HOME or SCENEREC_HOME\n")
+    assert CliRunner().invoke(app, ["list"]).stderr.startswith("error: no cluster: start one")
+    assert CliRunner().invoke(app, ["data", "show", "nowhere"]).exit_code == 4
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

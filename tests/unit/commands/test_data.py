@@ -55,6 +55,12 @@ def test_synthetic_pack_show_verify(scenes: Path, tmp_path: Path) -> None:
         assert invoke(command, packed).stderr.splitlines() == [told]
 
 
+def test_a_source_in_a_store_is_to_be_copied_first(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["data", "pack", "s3://bucket/raw", str(tmp_path / "packed")])
+    assert result.exit_code == 2
+    assert result.output == "error: SOURCE s3://bucket/raw: must be on this machine: copy it first (aws s3 sync)\n"
+
+
 def test_all_that_sun397_calls_jpg_is_packed(tmp_path: Path) -> None:
     """Some of its files are BMPs or GIFs: without them the official 50 images a class cannot be had."""
     source = tmp_path / "sun"

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from scenerec.cli import app
 from scenerec.data.manifest import Place
 from tests.tiny_bundle import make_tiny_bundle
+from tests.unprivileged import unprivileged
 from tests.web import Answer, WebServer
 
 
@@ -28,6 +29,9 @@ def photographs(tmp_path: Path) -> Path:
     for name, colour in (("a.jpg", (250, 10, 10)), ("b.png", (10, 250, 10)), ("c.webp", (10, 10, 250))):
         Image.new("RGB", (40, 30), colour).save(folder / name)
     (folder / "notes.txt").write_text("not an image")
+    (folder / "._a.png").write_text("what macOS leaves")
+    (folder / "@eaDir" / "a.png").mkdir(parents=True)
+    (folder / "@eaDir" / "a.png" / "SYNOPHOTO_THUMB_M.jpg").write_text("what a NAS leaves")
     return folder
 
 
@@ -133,6 +137,20 @@ def test_what_is_no_address_is_named_and_the_others_go_on(photographs: Path, bun
     complaint, told = result.output.splitlines()
     assert complaint.startswith(f"error: {url}: cannot be read: is, or leads to, what is no address")
     assert told.startswith(f"{photographs}/a.jpg: red")
+
+
+def test_what_may_not_be_read_is_named_and_the_others_go_on(photographs: Path, bundle: Path, tmp_path: Path) -> None:
+    (photographs / "closed").mkdir()
+    run(photographs / "a.jpg", "-m", bundle)  # what it imports is there from now on
+    with unprivileged(tmp_path):
+        (photographs / "b.png").chmod(0)
+        (photographs / "closed").chmod(0)
+        result = run(photographs, photographs / "closed/d.jpg", "-m", bundle)
+    assert result.exit_code == 4, result.output
+    denied = "cannot be read: Permission denied"
+    told = [line for line in result.output.splitlines() if "100.0%" not in line]
+    assert told == [f"error: {photographs}/{name}: {denied}" for name in ("b.png", "closed", "closed/d.jpg")]
+    assert len(result.output.splitlines()) == 5
 
 
 def test_a_pipe_does_not_make_it_wait(photographs: Path, bundle: Path) -> None:

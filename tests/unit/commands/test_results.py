@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_written_is_named_before_the_work(
         (f"{tmp_path}/missing/file", 2, f"there is no folder {tmp_path}/missing"),
         (f"{tmp_path}/file/file", 2, f"there is no folder {tmp_path}/file"),
         (str(tmp_path), 2, "is a folder: name a file in it"),
-        ("s3://bucket/file", 2, "must be a file of this machine"),
+        ("s3://bucket/file", 2, "must be on this machine, and this is an address"),
         ("/dev/full", 3, "cannot be written: No space left on device"),
         ("/proc/file", 3, "cannot be written: No such file or directory"),
     ):
@@ -135,19 +135,21 @@ def test_a_bucket_that_cannot_be_written_is_named_before_the_work(
 def test_what_was_found_is_shown_although_the_report_fails(
     given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a disk that fills up meanwhile: here the folder goes while the model is evaluated."""
+    """As on a disk that fills up meanwhile: here a file takes the folder's place while the model is evaluated."""
     report = tmp_path / "reports/report.html"
     report.parent.mkdir()
 
     def examine(*arguments: Any) -> Any:
         report.parent.rmdir()
+        report.parent.write_text("")
         return examine_here(*arguments)
 
     monkeypatch.setattr("scenerec.commands.evaluate.examine_here", examine)
     shown = run(["evaluate", "BUNDLE", "--data", "SET", "--report", "PLACE"], given, str(report))
     assert shown.exit_code == 3
     assert "top-1" in shown.stdout
-    assert shown.stderr == f"error: {report}: cannot be written: No such file or directory\n"
+    (line,) = shown.stderr.splitlines()
+    assert line.startswith(f"error: {report}: ")
 
 
 def test_a_place_that_is_fine_is_left_as_it_is(given: dict[str, str], tmp_path: Path) -> None:
@@ -169,3 +171,57 @@ def test_a_bundle_is_not_written_over_other_files_nor_lost_to_them(given: dict[s
     with pytest.raises(Exception, match=r"holds notes\.txt, which is of no bundle: export to another place"):
         make_tiny_bundle(tmp_path / "bundle")
     assert run(["predict", "PICTURE", "--model", "PLACE"], given, bundle.url).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (
+            ["evaluate", "FILE", "--data", "SET"],
+            6,
+            "FILE: neither a run's folder (OUTPUT/NAME) with checkpoints, nor a ",
+        ),
+        (["export", "FILE"], 6, "FILE: neither a run's folder (OUTPUT/NAME) with checkpoints, nor a checkpoint"),
+        (["convert", "FILE", "x.keras"], 6, "FILE: no weights are there: name a .safetensors, "),
+        (["bench", "FILE"], 8, "FILE: not a bundle (bundle.json is missing)"),
+        (["predict", "PICTURE", "--model", "FILE"], 8, "FILE: not a bundle (bundle.json is missing)"),
+        (["data", "show", "FILE"], 4, "FILE: no packed data set here (manifest.json is missing)"),
+        (["tune", "show", "FILE"], 5, "FILE: has no config.yaml, so it is no search's folder"),
+        (["evaluate", "", "--data", "SET"], 2, "TARGET: is empty: is a variable of the shell not set?"),
+        (["data", "pack", "PICTURES", ""], 2, "DEST: is empty: is a variable of the shell not set?"),
+        (
+            ["data", "pack", "s3://bucket/photos", "x"],
+            2,
+            "SOURCE s3:/bucket/photos: must be on this machine, and this ",
+        ),
+        (["data", "synthetic", "s3://bucket/x"], 2, "FOLDER s3:/bucket/x: must be on this machine"),
+        (
+            ["validate", "http://host/job.yaml"],
+            2,
+            "http:/host/job.yaml: cannot be read: fetch it to this machine first",
+        ),
+        (
+            ["evaluate", "http://host/run", "--data", "SET"],
+            2,
+            "TARGET http://host/run: only s3:// addresses and local ",
+        ),
+        (
+            ["registry", "list", "--registry", "http://host"],
+            2,
+            "--registry http://host: only s3:// addresses and local ",
+        ),
+        (
+            ["predict", "PICTURE", "--model", "http://host/b"],
+            2,
+            "--model http://host/b: only s3:// addresses and local ",
+        ),
+    ],
+)
+def test_what_is_of_another_kind_is_named_as_it_was_typed(
+    words: list[str], code: int, line: str, given: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("notes")
+    shown = run(words, {**given, "FILE": str(file)}, "")
+    assert (shown.exit_code, shown.stdout) == (code, ""), shown.output
+    assert shown.stderr.splitlines()[-1].startswith(f"error: {line.replace('FILE', str(file))}")

@@ -36,7 +36,7 @@ def test_it_is_a_line_and_a_file(home: Path) -> None:
     shown = run("data", "show", "packed set")
     assert (shown.exit_code, shown.stdout) == (1, "")
     (line,) = shown.stderr.splitlines()
-    (file,) = (home / "crashes").iterdir()
+    (file,) = home.iterdir()
     assert line == f"{MEETS}the traceback is in {file}: please send it with a report"
     report = file.read_text()
     assert report.startswith("scenerec data show 'packed set'\nscenerec ")
@@ -75,7 +75,7 @@ def test_keys_are_left_out_of_the_file(home: Path, monkeypatch: pytest.MonkeyPat
     for key in (["--api-key", "secret-1"], ["--api-key=secret-2"]):
         shown = run("predict", "x.jpg", "--model", "m", "--endpoint", "http://127.0.0.1:1", *key)
         assert "nobody has foreseen" in shown.stderr
-    reports = [file.read_text() for file in (home / "crashes").iterdir()]
+    reports = [file.read_text() for file in home.iterdir()]
     assert len(reports) == 2
     assert all("--api-key" in report and "secret" not in report for report in reports)
 
@@ -98,8 +98,8 @@ def shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        ("scenerec schema > /dev/full", 3, "error: No space left on device: standard output, or /tmp\n"),
-        ("scenerec models > /dev/full", 3, "error: No space left on device: standard output, or /tmp\n"),
+        ("scenerec schema > /dev/full", 3, "error: No space left on device: standard output\n"),
+        ("scenerec models > /dev/full", 3, "error: No space left on device: standard output\n"),
         ("scenerec schema > /dev/full 2>&-", 3, ""),
         ("scenerec schema >&-", 0, ""),
         ("scenerec schema > /dev/null 2>&- <&-", 0, ""),

@@ -19,7 +19,7 @@ from PIL import Image
 from scenerec.data.manifest import Place
 from serve.access.admission import Load, RequestLimits
 from serve.access.key_file import add_key
-from serve.access.keys import Guard, read_keys
+from serve.access.keys import ApiKeys, Guard, new_key, read_keys
 from serve.access_record import AccessRecord
 from serve.api import Api
 from serve.loaded_version import EngineOptions, LoadedVersion, load_version
@@ -285,6 +285,39 @@ def test_keys_guard_the_models_and_not_the_page(version: LoadedVersion, tmp_path
     assert error(refused) == (429, "rate_limited")
     assert int(refused.headers["retry-after"]) > 900
     assert seen[-1].caller == "mobile"
+
+
+OPEN = {"/", "/docs", "/openapi.json", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
+"""What probes and people without a key may see: nothing of it names a model."""
+
+
+def test_every_other_address_needs_a_key_by_every_method(version: LoadedVersion) -> None:
+    shelf = Shelf()
+    shelf.replace({"tiny": [Weighted(version, 1.0)]})
+    api = Api(shelf, Guard(ApiKeys(keys=(new_key("mobile")[1],))))
+    routes = [route for protocol in api.protocols for route in protocol.routes()]
+    assert {route.path for route in routes if route.is_open} == OPEN
+    for route in routes:
+        path = route.path.replace("{model}", "tiny").replace("{version}", "3")
+        for method in route.methods:
+            for headers in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": "wrong"}, {"x-api-key": ""}):
+                for address in (path, f"{path.rstrip('/')}/"):
+                    answer = ask(api, method, address, headers=headers)
+                    assert answer.status_code == (200 if route.is_open else 401), (method, address, headers)
+                    assert "tiny" not in answer.text
+
+
+def test_a_websocket_is_closed(api: Api) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    asyncio.run(api({"type": "websocket", "path": PREDICT, "headers": []}, receive, send))
+    assert sent == [{"type": "websocket.close"}]
 
 
 def test_a_body_that_never_ends_is_cut_off_and_one_that_never_comes_is_not_waited_for(api: Api) -> None:

@@ -15,7 +15,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.data.packed_set import open_set
 from scenerec.data.stream import statistics_batches
 from scenerec.data.torch_input import normalize, statistics_input
-from scenerec.models import torch_batchnorm, torch_model, zoo
+from scenerec.models import torch_model
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm, population, steps_to_forget
 from scenerec.world import World
 from tests.local_run import LEARNERS, open_job
@@ -79,14 +79,6 @@ def test_it_is_due_until_its_last_step_and_says_so() -> None:
         "statistics from 96 training images, once for the weights and once for their averages, at each validation and "
         "checkpoint"
     )
-
-
-def test_an_architectures_momentum_is_that_of_its_layers() -> None:
-    """torchvision's own, of one architecture of each momentum and of one without BatchNorm."""
-    for arch in ("resnet18", "mobilenet_v3_small", "mnasnet0_5", "squeezenet1_1"):
-        layers = torch_batchnorm.trained_layers(torch_model.build(arch, 4, seed=0))
-        found = {round(layer.momentum or 0, 6) for layer in layers.values()}
-        assert found == {momentum for momentum in (zoo.architecture(arch).batchnorm_momentum,) if momentum}
 
 
 def test_readers_share_out_whole_batches_of_one_sample(scenes: Path) -> None:
