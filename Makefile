@@ -78,7 +78,7 @@ bench-export: $(READY)  ## Both routes to ONNX: seconds, memory, differences, no
 bench-int8: $(READY)  ## int8 and TFLite against float32, form by form (half an hour)
 	$(BIN)/python -m tests.bench.quantization
 
-fuzz: $(READY)  ## Damaged pictures and odd requests against decoder and server; prints how many (five minutes)
+fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints how many (fifteen minutes)
 	$(BIN)/python -m tests.fuzz
 
 bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)

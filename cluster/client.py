@@ -92,13 +92,6 @@ class ClusterClient:
         ours = [Job.parse(each) for each in details if each["submission_id"] and "scenerec" in (each["metadata"] or {})]
         return sorted(ours, key=lambda job: job.started_s, reverse=True)
 
-    def find(self, job_or_name: str) -> Job:
-        """Returns the job of this id, else the newest job of the run of this name."""
-        jobs = self.jobs()
-        for job in [job for job in jobs if job.id == job_or_name] or [job for job in jobs if job.name == job_or_name]:
-            return job
-        raise ClusterError(f"{job_or_name}: no job or run of this name on {self.address.url}; see `scenerec list`")
-
     def job(self, job_id: str) -> Job:
         """Returns the job as it is now."""
         return Job.parse(self.request("GET", f"/api/jobs/{job_id}"))
@@ -140,20 +133,15 @@ class ClusterClient:
 
     def request(self, method: str, path: str) -> Any:
         """Returns the JSON that the dashboard answers. Ray's client asks in the same way, and takes long to import."""
+        response = self._response(method, path)
         try:
-            response = requests.request(
-                method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
-            )
-        except requests.RequestException as error:
-            raise self._unreachable(error) from None
-        if response.status_code in (401, 403):
-            raise self._refused()
-        is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        if response.ok and is_json:
             return response.json()
-        if is_json or not response.text.lstrip().startswith("<"):  # a page comes from something else
-            raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
-        raise ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
+        except ValueError:
+            raise self._no_dashboard(response, path) from None
+
+    def text(self, method: str, path: str) -> str:
+        """Returns the text that the dashboard answers."""
+        return self._response(method, path).text
 
     def _stream(self, job_id: str, skip: int) -> Iterator[str]:
         """Lines of the log after the first `skip`, for as long as the stream holds and says something."""
@@ -194,6 +182,24 @@ class ClusterClient:
         if not isinstance(answer, dict) or "data" not in answer:
             raise ClusterError(f"{self.address.url}: is no Ray dashboard (no data for {path})")
         return answer["data"]
+
+    def _response(self, method: str, path: str) -> requests.Response:
+        try:
+            response = requests.request(
+                method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(error) from None
+        if response.status_code in (401, 403):
+            raise self._refused()
+        if response.ok:
+            return response
+        if response.text.lstrip().startswith("<"):  # a page comes from something else
+            raise self._no_dashboard(response, path)
+        raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
+
+    def _no_dashboard(self, response: requests.Response, path: str) -> ClusterError:
+        return ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
 
     def _ask(self, request: Callable[["JobSubmissionClient"], Result]) -> Result:
         from ray.exceptions import AuthenticationError

@@ -1,11 +1,26 @@
 """A job on a cluster, as the Jobs API describes it."""
 
+import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+INTERRUPTED = "INTERRUPTED"
+"""Status of a job that fell silent: it was killed with its cluster, or lost. No cluster has it."""
+
+UNFINISHED = "UNFINISHED"
+"""Status of a run without a result and without a job's record: an earlier version's, or one that a search trains."""
+
+_ENDED = ("SUCCEEDED", "FAILED", "STOPPED", INTERRUPTED, UNFINISHED)
+
+
+_OUT_OF_MEMORY = re.compile(r"OutOfMemory|running low on memory|OOM killer", re.IGNORECASE)
+
+
+def out_of_memory(message: str) -> bool:
+    """Whether Ray says in a message of its own that it killed something because a node's memory ran out."""
+    return bool(_OUT_OF_MEMORY.search(message))
 
 
 @dataclass(frozen=True)
@@ -23,7 +38,7 @@ class Job:
     framework: str
     """Framework that trains; "-" or empty where none does."""
     status: str
-    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    """PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED or UNFINISHED."""
     message: str
     """Ray's explanation of the status."""
     exit_code: int | None
@@ -42,6 +57,10 @@ class Job:
     def duration_s(self) -> float:
         """Seconds from the submission to the end, or to now."""
         return (self.ended_s or time.time()) - self.started_s
+
+    def with_status(self, status: str, **changes: Any) -> "Job":
+        """Returns the job with another status, and with other changes."""
+        return replace(self, status=status, **changes)
 
     @classmethod
     def parse(cls, details: Mapping[str, Any]) -> "Job":

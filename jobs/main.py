@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from jobs.log import say
+from jobs.record import recorded
 from scenerec.errors import ScenerecError, first_line
 from scenerec.job_log import Failure, RunResult
 from scenerec.json_object import JsonObject
@@ -18,7 +19,7 @@ def main(module: str) -> int:
     The module is imported by its name: functions of __main__ would travel to the workers by value, and each worker
     would have modules of its own for them.
     """
-    return run_job(import_module(module).run_file, sys.argv[1])
+    return run_job(lambda file: import_module(module).run_file(file), sys.argv[1])
 
 
 def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
@@ -26,16 +27,19 @@ def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
 
     Of an error that nobody has foreseen the log has the traceback as well.
     """
-    try:
-        say(RunResult(run_file(file)))
-    except ScenerecError as error:
-        say(Failure(str(error)))
-        return error.exit_code
-    except Exception as error:
-        traceback.print_exc()
-        say(Failure(f"met what nobody has foreseen ({type(error).__name__}: {first_line(error)})"))
-        return ScenerecError.exit_code
-    return 0
+    with recorded() as record:
+        try:
+            say(RunResult(run_file(file)))
+            return 0
+        except ScenerecError as error:
+            message, exit_code = str(error), error.exit_code
+        except Exception as error:
+            traceback.print_exc()
+            message = f"met what nobody has foreseen ({type(error).__name__}: {first_line(error)})"
+            exit_code = ScenerecError.exit_code
+        say(Failure(message))
+        record.end("FAILED", message, exit_code)
+        return exit_code
 
 
 def job_id() -> str:

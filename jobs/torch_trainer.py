@@ -1,10 +1,12 @@
 """Ray Train's TorchTrainer, whose driver and controller do not import torch. Mirrors tf_trainer."""
 
 import os
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import ray
 from ray.train.backend import Backend, BackendConfig
 from typing_extensions import override
@@ -61,8 +63,6 @@ class _ProcessGroupBackend(Backend):
 
 def _join_process_group(name: str, address: str, port: int, rank: int, size: int) -> None:
     """Sets torchrun's variables (PyTorch, Elastic: "Environment variables") and connects."""
-    import torch.distributed as dist
-
     context = ray.train.get_context()
     os.environ.update(
         MASTER_ADDR=address,
@@ -75,7 +75,46 @@ def _join_process_group(name: str, address: str, port: int, rank: int, size: int
     )
     if name == "nccl":
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")  # an operation that times out ends the worker
-    dist.init_process_group(name, "env://", rank=rank, world_size=size, timeout=_PATIENCE)
+    connect(name, address, port, ray.util.get_node_ip_address(), rank, size)
+
+
+def connect(name: str, address: str, port: int, own_address: str, rank: int, size: int) -> None:
+    """Makes this process a rank of a process group, whose sockets listen on the addresses of their nodes.
+
+    By itself torch's store would listen on all interfaces, and Gloo on that of the host's name, which may lead outside,
+    or be 127.0.1.1.
+
+    Args:
+        name: of the backend, `gloo` or `nccl`.
+        address: of the node of rank 0, whose store lets the ranks find each other.
+        port: of that store; free until now.
+        own_address: of this node.
+        rank: of this process.
+        size: number of ranks.
+    """
+    import torch.distributed as dist
+
+    if interface := _interface_of(own_address):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        if own_address == "127.0.0.1":  # elsewhere NCCL finds faster ways by itself
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
+    listening = _listening_socket(address, port).detach() if rank == 0 else None
+    store = dist.TCPStore(address, port, size, rank == 0, _PATIENCE, master_listen_fd=listening)
+    dist.init_process_group(name, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+
+
+def _listening_socket(address: str, port: int) -> socket.socket:
+    """Returns a socket that listens on one address alone."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=socket.SOMAXCONN)
+
+
+def _interface_of(address: str) -> str | None:
+    """Returns the name of the network interface that has an address, such as `lo`; None where none has it."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(each.address == address for each in addresses):
+            return name
+    return None
 
 
 def _leave_process_group() -> None:

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from typing import Any
 
+from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
 from jobs.log import say
 from jobs.main import job_id, main
@@ -16,7 +17,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
-from scenerec.storage import open_storage
+from scenerec.storage import open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.plan import Plan
@@ -79,6 +80,8 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
     os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+    from jobs.ray_storage import ray_storage  # imports Arrow
+
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
@@ -92,7 +95,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         run_config=RunConfig(
             name=attempt,
             failure_config=FailureConfig(max_failures=scale.max_restarts),
-            **_ray_storage(f"{config.run_url}/ray"),
+            **ray_storage(f"{config.run_url}/ray"),
         ),
     )
     reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
@@ -100,8 +103,14 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
         _raise_failure(config, attempt)
-        reason = str(error).strip().splitlines()
-        raise ScenerecError(f"the workers failed: {reason[-1] if reason else type(error).__name__}") from None
+        lines = str(error).strip().splitlines()
+        reason = lines[-1] if lines else type(error).__name__
+        if out_of_memory(str(error)):
+            reason = (
+                "their node ran out of memory: give them fewer images at once (optimize.global_batch_size, "
+                "optimize.accumulate_steps), or start fewer (scale.workers)"
+            )
+        raise ScenerecError(f"the workers failed: {reason}") from None
 
 
 def _workers_asked(config: TrainConfig) -> str:
@@ -177,7 +186,7 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
 def _failure(config: TrainConfig, attempt: str) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
     folder = open_storage(config.run_url)
-    failure = json.loads(folder.get(_FAILURE_FILE)) if folder.size(_FAILURE_FILE) is not None else None
+    failure = read_json(folder, _FAILURE_FILE, "attempt", "message", "exit_code")
     return failure if failure and failure["attempt"] == attempt else None
 
 
@@ -187,23 +196,6 @@ def _raise_failure(config: TrainConfig, attempt: str) -> None:
         error = ScenerecError(failure["message"])
         error.exit_code = failure["exit_code"]
         raise error
-
-
-def _ray_storage(url: str) -> JsonObject:
-    """Where Ray Train keeps its own notes of a run: in the run's folder, which all nodes reach."""
-    if not url.startswith("s3://"):
-        return {"storage_path": url}
-    from urllib.parse import urlsplit
-
-    from pyarrow.fs import S3FileSystem
-
-    options: JsonObject = {}
-    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
-        parts = urlsplit(endpoint)
-        options = {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-    if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
-        options["region"] = region
-    return {"storage_path": url.removeprefix("s3://"), "storage_filesystem": S3FileSystem(**options)}
 
 
 if __name__ == "__main__":

@@ -8,17 +8,19 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ScenerecError
+from scenerec.frozen import first_problem
 from scenerec.json_object import JsonObject
-from scenerec.storage import Storage
+from scenerec.storage import Storage, read_json
 
 Tensors = dict[str, np.ndarray]
 
@@ -35,7 +37,7 @@ class LearnerState:
     optimizer: dict[str, Tensors]
     """The optimizer's arrays by slot (`momentum_buffer`; `exp_avg`, `exp_avg_sq`) and parameter name."""
     ema: Tensors = field(default_factory=dict)
-    """Moving averages of the parameters; empty where none are kept."""
+    """Moving averages of the parameters, with BatchNorm's statistics where estimated; empty if none are kept."""
     updates: int = 0
     """Optimizer updates made; behind the steps where fp16 overflowed."""
     loss_scale: float = 1.0
@@ -68,6 +70,12 @@ class RunState:
     """Framework that wrote it: torch or tensorflow."""
     labels: tuple[str, ...] = ()
     """Class names in order of class index; empty in checkpoints that are older than the field."""
+
+
+_STATE_KEYS = (
+    *(each.name for each in fields(RunState) if each.default is MISSING),
+    *("updates", "loss_scale", "good_steps", "files"),
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def list_checkpoints(storage: Storage) -> list[str]:
 
 def read_run_state(storage: Storage, name: str) -> RunState:
     """A checkpoint's run state, without its arrays. Raises CheckpointError, StorageError."""
-    return _run_state(_read_state(storage, name))
+    return _run_state(_read_state(storage, name), f"{storage.url}/{name}")
 
 
 def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
@@ -148,12 +156,13 @@ def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
         loss_scale=state["loss_scale"],
         good_steps=state["good_steps"],
     )
-    return Checkpoint(_run_state(state), learner)
+    return Checkpoint(_run_state(state, f"{storage.url}/{name}"), learner)
 
 
 def best_checkpoint(storage: Storage) -> str | None:
     """Name of the best checkpoint, None where none is named yet. Raises StorageError."""
-    return str(json.loads(storage.get(BEST_FILE))["checkpoint"]) if storage.size(BEST_FILE) is not None else None
+    best = read_json(storage, BEST_FILE, "checkpoint")
+    return str(best["checkpoint"]) if best else None
 
 
 def prune_checkpoints(storage: Storage, keep: int) -> list[str]:
@@ -229,16 +238,22 @@ def _contiguous(tensors: Tensors) -> Tensors:
 
 
 def _read_state(storage: Storage, name: str) -> JsonObject:
+    where = f"{storage.url}/{name}/{STATE_FILE}"
     try:
         state = json.loads(storage.get(f"{name}/{STATE_FILE}"))
-    except ValueError:
-        raise CheckpointError(f"{storage.url}/{name}/{STATE_FILE}: is not JSON") from None
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{where}: is not JSON: it is damaged") from None
     if not isinstance(state, dict) or state.get("version") != 1:
-        raise CheckpointError(f"{storage.url}/{name}/{STATE_FILE}: not a checkpoint of this version of scenerec")
+        raise CheckpointError(f"{where}: not a checkpoint of this version of scenerec")
+    if lacking := next((key for key in _STATE_KEYS if key not in state), None):
+        raise CheckpointError(f"{where}: has no {lacking}: it is damaged")
     return state
 
 
-def _run_state(state: JsonObject) -> RunState:
+def _run_state(state: JsonObject, where: str) -> RunState:
     known = {name: state[name] for name in RunState.__dataclass_fields__ if name in state}
-    history = [EpochMetrics.model_validate(epoch) for epoch in state["history"]]
+    try:
+        history = [EpochMetrics.model_validate(epoch) for epoch in state["history"]]
+    except ValidationError as error:
+        raise CheckpointError(f"{where}/{STATE_FILE}: history: {first_problem(error)}") from None
     return RunState(**{**known, "history": history, "labels": tuple(state.get("labels", ()))})

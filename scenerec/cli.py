@@ -18,10 +18,11 @@ COMMANDS: dict[str, Entry | Group] = {
         "submit", "Run a training job, or a search for a better one, on a cluster and follow it to its end."
     ),
     "status": Entry(
-        "status", "Show how a job is doing: its state and its newest epoch. Without a name: the newest job."
+        "status",
+        "Show how a job is doing: its state, its newest epoch, what came of it. Without a name: the newest run.",
     ),
     "logs": Entry("logs", "Show what a job has printed, without Ray's own lines."),
-    "list": Entry("list_jobs", "List the jobs of the cluster, the newest first."),
+    "list": Entry("list_jobs", "List the jobs of the cluster and the runs in the stores, the newest first."),
     "stop": Entry("stop", "End a job. Submitted again, its run goes on from the newest checkpoint."),
     "demo": Entry("demo", "From drawn scenes to an answered photograph, in both frameworks."),
     "validate": Entry(

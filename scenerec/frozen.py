@@ -127,16 +127,15 @@ def _by_value(error: ValidationError) -> Iterator[list[Any]]:
     found = [each for each in every if each["type"] != "too_short" or each["loc"] not in wrong]
 
     def value(place: int) -> object:
-        loc = found[place]["loc"]
-        tag = _tag(loc)
-        return place if tag is None else loc[:tag]
+        tag = _tag(found[place])
+        return place if tag is None else found[place]["loc"][:tag]
 
     for _, places in groupby(range(len(found)), value):
         yield [found[place] for place in places]
 
 
 def _describe_all(group: list[Any]) -> list[Problem]:
-    tag = _tag(group[0]["loc"])
+    tag = _tag(group[0])
     if tag is None:
         return [_describe(group[0])]
     kinds = {each["loc"][tag]: each for each in reversed(group)}
@@ -153,7 +152,8 @@ def _describe_all(group: list[Any]) -> list[Problem]:
 
 def _describe(problem: Any) -> Problem:
     kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
-    field = tuple(part for part in problem["loc"] if not _names_a_type(part))
+    loc, unknown = problem["loc"], _unknown(problem)
+    field = (*(part for part in loc[: len(loc) - len(unknown)] if not _names_a_type(part)), *unknown)
     if kind == "value_error":
         key, colon, rest = message.partition(": ")
         if colon and all(part.isidentifier() for part in key.split(".")):
@@ -203,9 +203,15 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _tag(loc: Field) -> int | None:
+def _tag(problem: Any) -> int | None:
     """Where in a path pydantic has put the kind that it tried, where a value may be of several."""
-    return next((place for place, part in enumerate(loc) if _names_a_type(part)), None)
+    known = problem["loc"][: len(problem["loc"]) - len(_unknown(problem))]
+    return next((place for place, part in enumerate(known) if _names_a_type(part)), None)
+
+
+def _unknown(problem: Any) -> Field:
+    """The key at the end of a path that no model has, whatever a user may have called it."""
+    return problem["loc"][-1:] if problem["type"] == "extra_forbidden" else ()
 
 
 def _names_a_type(part: str | int) -> bool:

@@ -12,15 +12,22 @@ import scenerec
 from scenerec.config.serve import ServeConfig, ServeScaleConfig
 from serve.access.admission import MOST
 from serve.http import express
-from serve.ray_private import with_version
+from serve.managed_rollout import ManagedRollout
+from serve.ray_private import free_resources_by_node, with_version
 from serve.replica import Replica, ReplicaSettings
-from serve.rollout.rollout import Rollout
 
 ROLLOUT = "Rollout"
 REPLICA = "Replica"
 
 _NOT_SERVED = ("client", "commands", "export", "search", "training")
 """Rooms of scenerec that no replica runs: a change of them is none of an application."""
+
+
+def deploy(config: ServeConfig) -> None:
+    """Deploys the application on the Ray Serve that runs, without waiting for it."""
+    application = build(config, _has_room(config.scale))
+    target = serve.RunTarget(application, name=config.name, route_prefix=config.http.route_prefix)
+    serve.run_many([target], wait_for_applications_running=False)
 
 
 def build(config: ServeConfig, has_room: bool) -> serve.Application:
@@ -35,7 +42,7 @@ def build(config: ServeConfig, has_room: bool) -> serve.Application:
     """
     logging = LoggingConfig(enable_access_log=False)
     rollout = _versioned(
-        serve.deployment(Rollout).options(
+        serve.deployment(ManagedRollout).options(
             name=ROLLOUT,
             user_config=config.model_dump(mode="json"),
             max_ongoing_requests=10_000,
@@ -65,7 +72,7 @@ def build(config: ServeConfig, has_room: bool) -> serve.Application:
         ),
         settings.model_dump_json(),
     )
-    return replica.bind(settings, rollout.bind())
+    return replica.bind(settings, rollout.bind(deploy))
 
 
 def autoscaling(scale: ServeScaleConfig) -> AutoscalingConfig:
@@ -87,6 +94,13 @@ def replicas_that_fit(scale: ServeScaleConfig, cpus: float, gpus: float) -> int:
     if scale.gpus_per_replica:
         fitting = min(fitting, gpus // scale.gpus_per_replica)
     return int(fitting)
+
+
+def _has_room(scale: ServeScaleConfig) -> bool:
+    """Whether the nodes could take all replicas a second time, now."""
+    nodes = free_resources_by_node()
+    room = sum(replicas_that_fit(scale, node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
+    return room >= scale.max_replicas
 
 
 def http_options(config: ServeConfig, default_host: str) -> HTTPOptions:

@@ -6,8 +6,8 @@
 from collections.abc import Mapping
 from enum import Enum
 
+from scenerec.data.picture import FORMAT_NAMES, PictureError, TooManyPixelsError, UnknownFormatError
 from scenerec.inference.predictors.engine import ClosedError, ExpiredError, OverloadedError
-from scenerec.inference.predictors.photograph import PhotographError, TooManyPixelsError, UnknownFormatError
 
 RETRY_AFTER_S = 1
 """What a caller is told to wait for a busy server: it is idle again within a batch or two."""
@@ -44,7 +44,7 @@ class ErrorKind(Enum):
 
     BAD_JSON = (400, "bad_json", 'the body is not JSON: send {"images": ["<base64>"]}')
     BAD_MULTIPART = (400, "bad_multipart", "the form is cut off: its last boundary is missing")
-    EMPTY_BODY = (400, "empty_body", "the body is empty: send the bytes of a JPEG, PNG or WebP image")
+    EMPTY_BODY = (400, "empty_body", f"the body is empty: send the bytes of a {FORMAT_NAMES} image")
     BAD_PARAMETER = (400, "bad_parameter", "top_k: must be a whole number from 1 to 1000")
     DAMAGED_IMAGE = (400, "damaged_image", "cannot be decoded: image file is truncated")
     BAD_TENSOR = (400, "bad_tensor", "images: must be of the shape [batch, 224, 224, 3]")
@@ -59,8 +59,8 @@ class ErrorKind(Enum):
         "body_too_large",
         "the request is larger than 20 MB: send a smaller image, or fewer at once",
     )
-    UNSUPPORTED_IMAGE = (415, "unsupported_image", "not a JPEG, PNG or WebP image")
-    TOO_MANY_PIXELS = (422, "too_many_pixels", "20000 x 20000 pixels: at most 50 million are taken")
+    UNSUPPORTED_IMAGE = (415, "unsupported_image", f"not a {FORMAT_NAMES} image")
+    TOO_MANY_PIXELS = (422, "too_many_pixels", "20000 x 20000 pixels: at most 50 million are taken: scale it down")
     NO_HEAT_MAP = (
         422,
         "no_heat_map",
@@ -149,7 +149,7 @@ def as_request_error(error: Exception) -> RequestError:
             return RequestError(ErrorKind.UNSUPPORTED_IMAGE, message)
         case TooManyPixelsError():
             return RequestError(ErrorKind.TOO_MANY_PIXELS, message)
-        case PhotographError():
+        case PictureError():
             return RequestError(ErrorKind.DAMAGED_IMAGE, message)
         case OverloadedError():
             return retry_later(ErrorKind.OVERLOADED, message)

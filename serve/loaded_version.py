@@ -86,7 +86,7 @@ class LoadedVersion:
         return explains(self.bundle.model_file)
 
     def heat_map(self, photograph: bytes, class_index: int) -> np.ndarray:
-        """Where the network sees this class in a JPEG, PNG or WebP file: float32 [image_size, image_size] in [0, 1].
+        """Where the network sees this class in an encoded photograph: float32 [image_size, image_size] in [0, 1].
 
         Slow: not for an event loop. Raises NoHeatMapError.
         """

@@ -27,7 +27,7 @@ class Metered:
     async def ask(
         self, version: LoadedVersion, photographs: Sequence[bytes | np.ndarray]
     ) -> tuple[LoadedVersion, list[Answer]]:
-        """The answers of this version, or of one in its place, to JPEG, PNG or WebP files or to prepared images.
+        """The answers of this version, or of one in its place, to encoded photographs or to prepared images.
 
         Prepared images are uint8 RGB [image_size, image_size, 3]. Charges the caller, and notes who has
         answered and how long it took, in the record and in the version's statistics. Raises RequestError for too many
@@ -43,10 +43,11 @@ class Metered:
         except Exception:
             version.statistics.add_failure(time.perf_counter() - started)
             raise
-        version.statistics.add(answers, time.perf_counter() - started)
+        took_s = time.perf_counter() - started
         record.version = version.number
-        record.queued_s = max(answer.queued_s for answer in answers)
-        record.prepared_s = sum(answer.prepared_s for answer in answers)
-        record.inferred_s = max(answer.inferred_s for answer in answers)
-        record.batch_size = max(answer.batch_size for answer in answers)
+        record.queued_s = max([answer.queued_s for answer in answers])
+        record.prepared_s = sum([answer.prepared_s for answer in answers])
+        record.inferred_s = max([answer.inferred_s for answer in answers])
+        record.batch_size = max([answer.batch_size for answer in answers])
+        version.statistics.add(record, sum([1 / answer.batch_size for answer in answers]), took_s)
         return version, answers

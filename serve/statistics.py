@@ -1,10 +1,9 @@
 """What a version has answered in one process since it was loaded there: counts and times, which only grow."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scenerec.inference.predictors.engine import Answer
+from serve.access_record import AccessRecord
 
 
 @dataclass(slots=True)
@@ -32,15 +31,15 @@ class Statistics:
     last_at_s: float = 0.0
     """When the last answer was there, in seconds since 1970; 0 before the first."""
 
-    def add(self, answers: Sequence[Answer], took_s: float) -> None:
-        """Counts a request with its answers."""
+    def add(self, record: AccessRecord, batches: float, took_s: float) -> None:
+        """Counts a request with an answer, of which the record says how long its parts took."""
         self.answered += 1
-        self.images += len(answers)
-        self.batches += sum(1 / answer.batch_size for answer in answers)
+        self.images += record.images
+        self.batches += batches
         self.answered_s += took_s
-        self.queued_s += max(answer.queued_s for answer in answers)
-        self.prepared_s += sum(answer.prepared_s for answer in answers)
-        self.inferred_s += max(answer.inferred_s for answer in answers)
+        self.queued_s += record.queued_s
+        self.prepared_s += record.prepared_s
+        self.inferred_s += record.inferred_s
         self.last_at_s = time.time()
 
     def add_failure(self, took_s: float) -> None:

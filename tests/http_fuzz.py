@@ -60,7 +60,7 @@ def _fuzz(address: str, requests: Iterable[Damaged]) -> Outcome:
         code = _code(status, body)
         outcome = f"{status} {code}".strip()
         outcomes[outcome] += 1
-        if code is None or status in _OUR_FAILURES:
+        if code is None or status in _OUR_FAILURES or (not body and request.method != "HEAD"):
             found.wrong.append(f"{index}: {request.kind}: {status} {body[:300]!r}")
         if took_s > found.slowest_s:
             found.slowest_s, found.slowest = round(took_s, 3), f"{index}: {request.kind}: {outcome}"
@@ -71,14 +71,14 @@ def _fuzz(address: str, requests: Iterable[Damaged]) -> Outcome:
 
 def _answer(connection: http.client.HTTPConnection, request: Damaged) -> tuple[int, bytes]:
     headers: Mapping[str, str] = request.headers
-    connection.request("POST", request.path, request.body, headers)
+    connection.request(request.method, request.path, request.body, headers)
     response = connection.getresponse()
     return response.status, response.read()
 
 
 def _code(status: int, body: bytes) -> str | None:
     """Of an error that is documented; empty for a success, None for anything else."""
-    if status == 200:
+    if status == 200 or not body:  # HEAD's answers have none
         return ""
     try:
         document = json.loads(body)

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from scenerec.inference.predictors.photograph import PhotographError, Preparer
+from scenerec.data.picture import PictureError
+from scenerec.inference.predictors.photograph import Preparer
 from tests.mutated_images import Mutated, mutate, seeds
 
 MEMORY_BYTES = 2 << 30
 """That decoding may take: beyond what the process has mapped before."""
 _SIZE = 64
-_MOST_TOLD = 20
+MOST_TOLD = 20
 
 
 @dataclass
@@ -77,7 +78,7 @@ def _fuzz(count: int, seed: int) -> Outcome:
         outcome, problem = _outcome(prepare, mutated.content)
         took_s = time.perf_counter() - started
         outcomes[outcome] += 1
-        if problem and len(found.wrong) < _MOST_TOLD:
+        if problem and len(found.wrong) < MOST_TOLD:
             found.wrong.append(f"{name}: {problem}")
         if took_s > found.slowest_s:
             found.slowest_s, found.slowest = round(took_s, 3), f"{name}: {outcome}"
@@ -90,7 +91,7 @@ def _outcome(prepare: Preparer, content: bytes) -> tuple[str, str]:
     """The kind of the outcome, and what is wrong with it."""
     try:
         image = prepare(content)
-    except PhotographError as error:
+    except PictureError as error:
         message = str(error)
         is_well_put = message.isprintable() and len(message) < 300 and "MemoryError" not in message
         return type(error).__name__, "" if is_well_put else f"says {message!r}"

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scenerec.data.upright import ORIENTATION_TAG
+from scenerec.data.picture import ORIENTATION_TAG
+from tests.subsampled_jpeg import RARE, subsampled_jpeg
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -61,10 +62,17 @@ def seeds() -> dict[str, bytes]:
         ("webp", rgb, "WEBP", {}),
         ("webp lossless", rgb, "WEBP", {"lossless": True, "exif": exif.tobytes()}),
         ("webp alpha", clear, "WEBP", {}),
+        ("gif", rgb, "GIF", {}),
+        ("gif clear", rgb.quantize(17), "GIF", {"transparency": 3, "interlace": 1}),
+        ("gif of two", rgb, "GIF", {"save_all": True, "append_images": [grey.convert("RGB")]}),
+        ("bmp", rgb, "BMP", {}),
+        ("bmp 1 bit", rgb.convert("1"), "BMP", {}),
+        ("bmp palette", rgb.quantize(17), "BMP", {}),
         ("webp of two", rgb, "WEBP", {"save_all": True, "append_images": [grey.convert("RGB")], "duration": 50}),
     ]
     found = {name: _encode(image, kind, options) for name, image, kind, options in made}
-    return {**found, "png interlaced": _interlaced(np.asarray(rgb))}
+    rare = {f"jpeg subsampled {factors}": subsampled_jpeg(rgb, factors) for factors in RARE}
+    return {**found, **rare, "png interlaced": _interlaced(np.asarray(rgb))}
 
 
 def mutate(draw: random.Random, files: dict[str, bytes]) -> Mutated:

@@ -33,7 +33,7 @@ class OddStore:
         no-checksums: refuses headers of checksums, as B2, older MinIO and Ceph do.
         conditions-501, conditions-400: refuses conditional writes.
         conditions-ignored: writes whatever the condition.
-        no-token, same-token: a listing that says it goes on, and not where, or always at the same place.
+        no-token, same-token, other-token: a listing that says it goes on, and not where, or begins anew each time.
         whole-ranges: sends the whole object whatever range is asked for.
         weak-etags: W/ before each ETag, as a proxy that compresses puts it.
     """
@@ -72,10 +72,11 @@ class OddStore:
         if method == "DELETE":
             self.objects.pop(key, None)
             return 204, {}, b""
-        if method == "PUT":
-            return self._put(key, headers, body)
         if method == "POST":
-            return 501, {}, _error("NotImplemented")
+            return self._join(key, query)
+        if method == "PUT":
+            part = query.get("partNumber")
+            return self._put(f"{key}.part-{part:>05}" if part else key, headers, body)
         return self._get(key, headers.get("range"))
 
     def _get(self, key: str, wanted: str | None) -> tuple[int, Mapping[str, str], bytes]:
@@ -106,6 +107,14 @@ class OddStore:
             self.objects[key] = body
             return 200, {"ETag": self._etag(key)}, b""
 
+    def _join(self, key: str, query: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        """Begins an upload in parts, or ends it: the parts lie beside the object until then."""
+        if "uploads" in query:
+            return 200, {}, b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        parts = sorted(part for part in self.objects if part.startswith(f"{key}.part-"))
+        self.objects[key] = b"".join(self.objects.pop(part) for part in parts)
+        return 200, {}, b"<CompleteMultipartUploadResult></CompleteMultipartUploadResult>"
+
     def _etag(self, key: str) -> str:
         weak = "W/" if "weak-etags" in self.habits else ""
         return f'{weak}"{hashlib.md5(self.objects[key]).hexdigest()}"'
@@ -113,11 +122,12 @@ class OddStore:
     def _listing(self, query: Mapping[str, str]) -> bytes:
         token = query.get("continuation-token", "")
         keys = [key for key in sorted(self.objects) if key.startswith(query.get("prefix", "")) and key > token]
-        if "same-token" in self.habits:
+        if self.habits & {"same-token", "other-token"}:
             keys = sorted(self.objects)
         page, goes_on = keys[:PAGE_KEYS], len(keys) > PAGE_KEYS
         entries = [f"<Key>{quote(key)}</Key><Size>{len(self.objects[key])}</Size>" for key in page]
-        following = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if goes_on else ""
+        token = f"{len(self.requests)}" if "other-token" in self.habits else escape(page[-1]) if page else ""
+        following = f"<NextContinuationToken>{token}</NextContinuationToken>" if goes_on else ""
         parts: Iterable[str] = (
             "<ListBucketResult><EncodingType>url</EncodingType>",
             f"<IsTruncated>{str(goes_on).lower()}</IsTruncated>",

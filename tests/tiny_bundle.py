@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from scenerec.inference.bundles.bundle import GOLDEN_FILE, Bundle, Golden, open_bundle, write_bundle
 from scenerec.inference.bundles.info import ONNX_FILE, BundleInfo, Lineage, Preprocessing, TensorContract
@@ -14,7 +14,11 @@ IMAGE_SIZE = 8
 LABELS = ("red", "green", "blue")
 
 
-def tiny_model(scale: float = 0.05, fails_on_red: bool = False) -> bytes:
+Scale = float | tuple[float, float, float]
+"""Of all colours, or of each."""
+
+
+def tiny_model(scale: Scale = 0.05, fails_on_red: bool = False) -> bytes:
     """logits = scale x the mean of each colour over the pixels."""
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
@@ -25,7 +29,7 @@ def tiny_model(scale: float = 0.05, fails_on_red: bool = False) -> bytes:
     ]
     constants = [
         helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
-        helper.make_tensor("scale", TensorProto.FLOAT, [], [scale]),
+        numpy_helper.from_array(np.asarray(scale, np.float32), "scale"),
         *(_FAILURE_CONSTANTS if fails_on_red else []),
     ]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, 3])
@@ -55,7 +59,7 @@ _FAILURE_CONSTANTS = [
 
 
 def make_tiny_bundle(
-    folder: Path, scale: float = 0.05, answered: float | None = None, fails_on_red: bool = False, **info: Any
+    folder: Path, scale: Scale = 0.05, answered: float | None = None, fails_on_red: bool = False, **info: Any
 ) -> Bundle:
     """Writes one to `folder`.
 
@@ -63,9 +67,8 @@ def make_tiny_bundle(
     answers its golden images, but no red photograph.
     """
     images = np.random.default_rng(0).integers(0, 256, (4, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-    logits = (images.astype(np.float32).mean(axis=(1, 2)) * (scale if answered is None else answered)).astype(
-        np.float32
-    )
+    means = images.astype(np.float32).mean(axis=(1, 2))
+    logits = (means * np.asarray(scale if answered is None else answered)).astype(np.float32)
     shape = ("batch", len(LABELS))
     described = BundleInfo(
         **{

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import uvicorn
@@ -20,19 +21,33 @@ from serve.oip.grpc_service import GrpcInference
 from tests.tiny_shelf import make_tiny_shelf
 
 
+class Addresses(NamedTuple):
+    """Where a server listens, as host:port."""
+
+    http: str
+    grpc: str
+
+
 @contextmanager
-def tiny_server(folder: Path) -> Iterator[str]:
-    """Runs one. Yields its HTTP address, host:port. Raises RuntimeError where it has not ended by itself, and well."""
+def tiny_server(folder: Path) -> Iterator[Addresses]:
+    """Runs one. Raises RuntimeError where it has not ended by itself and well, or has printed a traceback."""
     command = [sys.executable, "-m", "tests.tiny_server", str(folder)]
-    root = Path(__file__).parents[1]
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    root, log = Path(__file__).parents[1], folder / "stderr.txt"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
         assert process.stdout is not None
         try:
-            yield f"127.0.0.1:{json.loads(process.stdout.readline())['http']}"
+            ports = json.loads(process.stdout.readline())
+            yield Addresses(*(f"127.0.0.1:{ports[name]}" for name in Addresses._fields))
         finally:
             process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"the server has ended with {process.returncode}")
+    said = log.read_text()
+    if process.returncode or "Traceback" in said:
+        raise RuntimeError(f"the server has ended with {process.returncode}, and said: {said[-4000:]}")
 
 
 async def _serve(folder: Path) -> None:

@@ -10,7 +10,9 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
+    LARGEST_ANSWER_BYTES,
     SEND_ERRORS,
+    TOO_LARGE,
     EndpointResponse,
     Exchange,
     NoResponse,
@@ -66,7 +68,7 @@ class AsyncClient:
     async def predict(
         self, model: str, image: call.Image, top_k: int = 5, explain: bool = False, version: str | None = None
     ) -> Prediction:
-        """The `top_k` most probable classes of a JPEG, PNG or WebP file.
+        """The `top_k` most probable classes of a JPEG, PNG, WebP, GIF or BMP file.
 
         Args:
             model: its name at the endpoint.
@@ -122,7 +124,11 @@ class AsyncClient:
                     step.method, step.url, headers=step.headers, content=step.body, timeout=step.timeout
                 ) as response,
             ):
-                content = await response.aread()
-                return EndpointResponse(response.status_code, response.headers, content)
+                content = bytearray()
+                async for chunk in response.aiter_bytes():
+                    content += chunk
+                    if len(content) > LARGEST_ANSWER_BYTES:
+                        return TOO_LARGE
+                return EndpointResponse(response.status_code, response.headers, bytes(content))
         except SEND_ERRORS as error:
             return no_response(error)

@@ -18,14 +18,15 @@ from scenerec.errors import DataError, system_reason
 Result = TypeVar("Result")
 
 Image = Path | bytes
-"""A JPEG, PNG or WebP file: its path, or its content."""
+"""A JPEG, PNG, WebP, GIF or BMP file: its path, or its content."""
 
 
 @dataclass(frozen=True)
 class Call(Generic[Result]):
     """A request, and how its answer is read.
 
-    `read` raises KeyError, TypeError or ValueError for an answer that is none of this protocol.
+    `read` raises LookupError, TypeError, ValueError, AttributeError or OverflowError for an answer that is none of this
+    protocol.
     """
 
     method: str
@@ -105,7 +106,7 @@ def _multipart(images: Sequence[bytes]) -> tuple[str, bytes]:
 
 def _prediction(one: Any, document: Any) -> Prediction:
     return Prediction(
-        classes=tuple(Guess(str(each["label"]), float(each["probability"])) for each in one["classes"]),
+        classes=_classes(one["classes"]),
         model=str(document["model"]),
         version=str(document["version"]),
         request_id=str(document["request_id"]),
@@ -114,6 +115,13 @@ def _prediction(one: Any, document: Any) -> Prediction:
         heat_map=_heat_map(one["heat_map"]) if one.get("heat_map") else None,
         timings_ms={str(name): float(ms) for name, ms in document.get("timings_ms", {}).items()},
     )
+
+
+def _classes(found: Any) -> tuple[Guess, ...]:
+    classes = tuple(Guess(str(each["label"]), float(each["probability"])) for each in found)
+    if not classes or not all(0 <= each.probability <= 1 for each in classes):  # NaN neither
+        raise ValueError("there must be classes, each with a probability")
+    return classes
 
 
 def _heat_map(found: Any) -> HeatMap:

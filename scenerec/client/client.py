@@ -10,7 +10,9 @@ import httpx
 from scenerec.client import call
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
+    LARGEST_ANSWER_BYTES,
     SEND_ERRORS,
+    TOO_LARGE,
     EndpointResponse,
     Exchange,
     NoResponse,
@@ -67,7 +69,7 @@ class Client:
     def predict(
         self, model: str, image: call.Image, top_k: int = 5, explain: bool = False, version: str | None = None
     ) -> Prediction:
-        """The `top_k` most probable classes of a JPEG, PNG or WebP file.
+        """The `top_k` most probable classes of a JPEG, PNG, WebP, GIF or BMP file.
 
         Args:
             model: its name at the endpoint.
@@ -125,6 +127,8 @@ class Client:
                 content = bytearray()
                 for chunk in response.iter_bytes():
                     content += chunk
+                    if len(content) > LARGEST_ANSWER_BYTES:
+                        return TOO_LARGE
                     if time.monotonic() > deadline:
                         raise TimeoutError
                 return EndpointResponse(response.status_code, response.headers, bytes(content))

@@ -23,6 +23,9 @@ from scenerec.errors import ConfigError, system_reason
 
 Result = TypeVar("Result")
 
+LARGEST_ANSWER_BYTES = 256 << 20
+"""More is no answer of an endpoint: some bytes that are compressed well become as many as there is memory."""
+
 LONGEST_CONNECT_S = 5.0
 """An address that lets connections hang is tried again after this, not awaited until the deadline."""
 
@@ -31,6 +34,7 @@ CONNECTION_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=
 
 _RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 _LONGEST_QUOTE = 200
+_LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,9 @@ class NoResponse:
     may_pass: bool = True
     """Whether another attempt could fare better."""
 
+
+TOO_LARGE = NoResponse(f"answers with more than {LARGEST_ANSWER_BYTES >> 20} MB", may_pass=False)
+"""The outcome of an attempt whose answer was too large to be read."""
 
 Outcome = EndpointResponse | NoResponse | None
 """What came of a step: None of a pause."""
@@ -199,12 +206,14 @@ class Exchange:
                 return TimedOutError(
                     f"{self.url}: no answer in {self.timeout_s:g} s", code="timed_out", request_id=request_id
                 )
-            return UnreachableError(f"{self.url}: {outcome.reason}", code="unreachable", request_id=request_id)
+            return UnreachableError(
+                f"{self.url}: {one_line(outcome.reason)}", code="unreachable", request_id=request_id
+            )
         document = decode(outcome.content)
         told = document if isinstance(document, dict) and "error" in document else {}
         code = str(told.get("code") or f"http_{outcome.status}")
         return error_class(outcome.status, code)(
-            str(told.get("error") or self._unexplained(outcome)),
+            one_line(str(told.get("error") or "")) or self._unexplained(outcome),
             status=outcome.status,
             code=code,
             request_id=str(told.get("request_id") or request_id),
@@ -214,7 +223,7 @@ class Exchange:
     def _unexplained(self, answer: EndpointResponse) -> str:
         """The message of an answer without the endpoint's JSON."""
         if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
-            return f"{self.url}: redirects to {location}: give the endpoint's own address"
+            return f"{self.url}: redirects to {one_line(location)}: give the endpoint's own address"
         phrase = httpx.codes.get_reason_phrase(answer.status)
         return f"{self.url}: {answer.status} {phrase}".rstrip()
 
@@ -227,7 +236,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         return float(header)
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)
 
@@ -236,6 +245,11 @@ def _may_pass(outcome: EndpointResponse | NoResponse) -> bool:
     return outcome.may_pass if isinstance(outcome, NoResponse) else outcome.status in _RETRIED_STATUSES
 
 
+def one_line(text: str) -> str:
+    """Whatever an endpoint says, or a proxy before it: one line, without what a terminal would obey."""
+    kept = "".join(each if each.isprintable() else " " for each in text[:_LONGEST_MESSAGE])
+    return " ".join(kept.split())
+
+
 def _quoted(content: bytes) -> str:
-    text = " ".join(content[:_LONGEST_QUOTE].decode("utf-8", "replace").split())
-    return text or "nothing"
+    return one_line(content[:_LONGEST_QUOTE].decode("utf-8", "replace")) or "nothing"

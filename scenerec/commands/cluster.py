@@ -47,7 +47,9 @@ def up(
 
     An option that it is not up with is refused: end it first.
 
-    It listens on 127.0.0.1 only. Everything lies in ~/.scenerec, or where SCENEREC_HOME says.
+    It listens on 127.0.0.1 only, but for TensorFlow's workers while several train.
+
+    Everything lies in ~/.scenerec, or where SCENEREC_HOME says.
     """
     _use_certificate(tls_certificate, tls_key)
     variable = environment.users_store_variable()

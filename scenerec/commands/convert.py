@@ -10,9 +10,11 @@ from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.errors import ConfigError, StorageError
+from scenerec.models.neutral import shown_key
 from scenerec.models.weights.conversion import Conversion
 from scenerec.models.weights.conversion import convert as convert_weights
-from scenerec.models.weights.files import file_format, is_there
+from scenerec.models.weights.files import is_there
+from scenerec.models.weights.formats import SUFFIXES, file_format, written_format
 from scenerec.storage import split_url
 from scenerec.storage.writable import check_writable
 
@@ -31,7 +33,7 @@ def convert(
         typer.Argument(
             metavar="SOURCE",
             help="A run's folder (its best checkpoint), a checkpoint, a SavedModel that this command wrote, or a "
-            ".safetensors, .pth, .pt, .pth.tar or .keras file; a path or s3://.",
+            f"{SUFFIXES} file; a path or s3://.",
         ),
     ],
     dest: Annotated[
@@ -95,9 +97,9 @@ def convert(
 
 
 def _destination_format(dest: str, to: str | None) -> str:
-    kind = file_format(dest)
-    if kind and to:
+    if to and (kind := file_format(dest)):
         raise ConfigError(f"--to {to}: this is a folder, but DEST ends as a {kind} file: {dest}")
+    kind = written_format(dest)
     if kind is None and to is None:
         raise ConfigError(
             f"DEST {dest}: must end in .safetensors, .pth or .keras, or be a folder: add --to savedmodel or checkpoint"
@@ -114,6 +116,7 @@ def _show(done: Conversion) -> None:
     for what, value in (
         ("source", f"{done.source} ({done.source_format})"),
         ("network", f"{done.arch}, {done.classes} classes, {done.image_size} px"),
+        ("removed", ", ".join(f"`{shown_key(prefix)}` before the keys" for prefix in done.removed)),
         ("left out", _few(done.left_out)),
         ("drawn", _few(done.drawn)),
         ("written", f"{done.destination} ({done.destination_format}): {done.tensors} tensors, {done.size_bytes} bytes"),
@@ -124,4 +127,4 @@ def _show(done: Conversion) -> None:
 
 def _few(keys: tuple[str, ...]) -> str:
     more = f" and {len(keys) - _SHOWN} more (--json lists them)" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more
+    return ", ".join(map(shown_key, keys[:_SHOWN])) + more

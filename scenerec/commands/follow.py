@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from cluster.client import ClusterClient, Job
+from scenerec.commands.ending import next_step, reason
 from scenerec.commands.kinds import job_kind
 from scenerec.commands.screen.live import Story, tell
 
@@ -30,8 +31,8 @@ def follow(client: ClusterClient, job_id: str, as_json: bool, verbose: bool, oth
         kind.show_result(story.result, console)
         if as_json:
             typer.echo(json.dumps(story.result))
-    else:
-        _explain(job, story, client.address.option)
+    elif job.status != "SUCCEEDED":
+        explain(job, story, client.address.option)
     raise typer.Exit(exit_code(job))
 
 
@@ -58,10 +59,8 @@ def exit_code(job: Job) -> int:
     return job.exit_code if job.exit_code and 0 < job.exit_code < 128 else 1
 
 
-def _explain(job: Job, story: Story, where: str) -> None:
-    """Why there is no result."""
-    if job.status == "SUCCEEDED":
-        return
+def explain(job: Job, story: Story, where: str) -> None:
+    """Says on stderr why there is no result, and what can be done."""
     if job.status == "STOPPED":
         print(f"{job.id}: was stopped", file=sys.stderr)
         return
@@ -70,8 +69,6 @@ def _explain(job: Job, story: Story, where: str) -> None:
     if not story.errors:
         for line in story.tail[-8:]:
             print(f"  {line}", file=sys.stderr)
-        print(
-            f"error: {job.id} failed: {job.message.splitlines()[0] if job.message else 'no reason given'}",
-            file=sys.stderr,
-        )
+        print(f"error: {job.id} {reason(job)}", file=sys.stderr)
+        print(next_step(job, where), file=sys.stderr)
     print(f"the whole log: scenerec logs --verbose {job.id}{where}", file=sys.stderr)

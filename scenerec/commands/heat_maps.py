@@ -37,7 +37,7 @@ class HeatMaps:
     def write(self, image: str, content: bytes, label: str) -> Path:
         """Writes the photograph as the network sees it, under the heat map of a label; returns the file.
 
-        The file is called as the image, numbered where several have the same name. Raises PhotographError.
+        The file is called as the image, numbered where several have the same name. Raises PictureError.
         """
         prepared = self.classifier.prepare(content)
         heat = self._mapper.heat_map(prepared, self.classifier.labels.index(label))

@@ -1,14 +1,42 @@
 """The content of an image that was named on the command line: a file, or what is at an address."""
 
+import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from scenerec.commands import options
 from scenerec.errors import DataError, first_line, system_reason
 
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
 _TIMEOUT_S = 30  # of the connection, and of each read
 _PATIENCE_S = 300  # of the whole
 _CHUNK_BYTES = 1 << 16
+
+
+def named_images(images: Iterable[str]) -> Iterator[str]:
+    """Yields what was named; in place of a folder the images in it, in order of name, without what programs leave.
+
+    A folder that may not be read is yielded itself, so that who reads it is told why.
+    """
+    for image in images:
+        image = options.location("IMAGE", image) if image.startswith("~") else image
+        if is_url(image) or not os.path.isdir(image):  # noqa: PTH112 - Path's raises where it may not look
+            yield image
+        else:
+            yield from _images_below(image)
+
+
+def _images_below(folder: str) -> list[str]:
+    from scenerec.data.packing.tree import is_left_behind  # these import numpy and Pillow
+    from scenerec.data.picture import SUFFIXES
+
+    found: list[Path] = []
+    for below, folders, names in os.walk(folder, onerror=lambda error: found.append(Path(str(error.filename)))):
+        folders[:] = [name for name in folders if not is_left_behind(name)]
+        images = (name for name in names if Path(name).suffix.lower() in SUFFIXES and not is_left_behind(name))
+        found.extend(Path(below) / name for name in images)
+    return [str(path) for path in sorted(found)]
 
 
 def is_url(image: str) -> bool:

@@ -81,6 +81,11 @@ def job_kind(name: str) -> JobKind:
     return KINDS.get(name) or JobKind(name, "")
 
 
+def is_run(name: str) -> bool:
+    """Whether jobs of the kind are at a run, and leave a record in its folder: those that a file describes."""
+    return isinstance(KINDS.get(name), FileKind)
+
+
 def file_kind(config: JobConfig) -> FileKind[Any]:
     """Finds the kind of job that a file's config describes."""
     kind = KINDS[config.kind]

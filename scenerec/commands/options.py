@@ -22,7 +22,7 @@ Address = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or name of a run: then its newest job.")]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or a run: its name or its folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also what Ray and the frameworks print.")]
 Overrides = Annotated[
     list[str],

@@ -12,7 +12,7 @@ from cluster.environment import use_store_environment
 from scenerec import client
 from scenerec.commands import options
 from scenerec.commands.endpoint import Outcome, ask_endpoint
-from scenerec.commands.image_source import is_url, read_image
+from scenerec.commands.image_source import named_images, read_image
 from scenerec.commands.registry import DEFAULT_URL
 from scenerec.errors import ConfigError, DataError, ScenerecError
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
@@ -25,8 +25,6 @@ if TYPE_CHECKING:  # it imports onnxruntime
 app = typer.Typer()
 
 _endpoint = options.panel("Endpoint")
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @app.command(
@@ -69,9 +67,9 @@ def predict(
     if endpoint:
         if explain:
             raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")
-        _predict_by(endpoint, api_key, model, list(_expand(images)), top_k, as_json)
+        _predict_by(endpoint, api_key, model, list(named_images(images)), top_k, as_json)
     else:
-        _predict_here(_open(model, registry), _expand(images), top_k, explain, as_json)
+        _predict_here(_open(model, registry), named_images(images), top_k, explain, as_json)
 
 
 def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Path | None, as_json: bool) -> None:
@@ -127,16 +125,6 @@ def _open(model: str, registry: str | None) -> Bundle:
     if is_place:
         return open_bundle(options.location("--model", model))
     return open_bundle(Registry(options.location("--registry", registry or DEFAULT_URL)).resolve(model).url)
-
-
-def _expand(images: list[str]) -> Iterator[str]:
-    """Folders become the images in them, in order of name."""
-    for image in images:
-        image = options.location("IMAGE", image) if image.startswith("~") else image
-        if not is_url(image) and Path(image).is_dir():
-            yield from (str(path) for path in sorted(Path(image).rglob("*")) if path.suffix.lower() in _SUFFIXES)
-        else:
-            yield image
 
 
 def _complain(image: str, error: Exception) -> None:

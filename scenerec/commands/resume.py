@@ -5,23 +5,27 @@ from collections.abc import Callable, Sequence
 from cluster.client import ClusterClient
 from scenerec.commands import options
 from scenerec.commands.kinds import file_kind
+from scenerec.commands.known_jobs import KnownJobs
 from scenerec.config.job import JobConfig
-from scenerec.errors import CheckpointError, ClusterError, ConfigError
+from scenerec.errors import CheckpointError, ConfigError
 from scenerec.training.run_folder import RunFolder
 
 
-def resumed_config(run: str, overrides: Sequence[str], connect: Callable[[], ClusterClient | None]) -> JobConfig:
+def resumed_config(
+    run: str, overrides: Sequence[str], connect: Callable[[], ClusterClient | None], address: str | None
+) -> JobConfig:
     """Reads the config of a run that shall go on: its own config.yaml, with overrides.
 
     Args:
-        run: its folder, or its name in the cluster's list of jobs.
+        run: its folder, or its name in the list of jobs and runs.
         overrides: changed values, such as "optimize.epochs=9".
         connect: returns the cluster, None where none is up; not called for a local folder.
+        address: the cluster's, as typed.
 
     Raises ConfigError, CheckpointError, StorageError or ClusterError where there is no such run, it has no checkpoint,
     or the overrides would make another run of it.
     """
-    folder = RunFolder(_run_url(run, connect))
+    folder = RunFolder(_run_url(run, connect, address))
     config = folder.read_job(overrides)
     if config.run_url != folder.url:
         raise ConfigError(
@@ -35,16 +39,11 @@ def resumed_config(run: str, overrides: Sequence[str], connect: Callable[[], Clu
     return config
 
 
-def _run_url(run: str, connect: Callable[[], ClusterClient | None]) -> str:
+def _run_url(run: str, connect: Callable[[], ClusterClient | None], address: str | None) -> str:
     if options.is_location(run):
         url = options.location("--resume", run)
         if url.startswith("s3://"):
             connect()  # the run may lie in the cluster's own store
         return url
-    client = connect()
-    if client is None:
-        raise ClusterError(
-            f"--resume {run}: no cluster is up that could know a run of this name: give its folder, "
-            f"such as s3://scenes/runs/{run}"
-        )
-    return client.find(run).run_url
+    connect()
+    return KnownJobs(address).find(run).run_url

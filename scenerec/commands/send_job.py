@@ -8,10 +8,12 @@ import typer
 from rich.console import Console
 
 from cluster.client import ClusterClient
+from cluster.run_record import run_environment
+from cluster.runs import remember_output
 from cluster.working_dir import fill_working_dir
 from scenerec import __version__
-from scenerec.commands.follow import exit_code, farewell
-from scenerec.commands.kinds import JobKind
+from scenerec.commands.follow import exit_code, explain, farewell
+from scenerec.commands.kinds import JobKind, is_run
 from scenerec.commands.screen.live import tell
 from scenerec.json_object import JsonObject
 
@@ -35,9 +37,13 @@ def send_job(
         framework: as the list shall show it.
     """
     metadata = {"scenerec": __version__, "kind": kind.name, "framework": framework}
+    variables = {}
+    if is_run(kind.name):
+        variables = run_environment(name, run_url, kind.name, framework)
+        remember_output(run_url.rpartition("/")[0])
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         fill_working_dir(Path(folder), config, kind.module)
-        return client.submit(name, run_url, f"python -m {kind.module} config.yaml", Path(folder), metadata, env={})
+        return client.submit(name, run_url, f"python -m {kind.module} config.yaml", Path(folder), metadata, variables)
 
 
 def run_job(
@@ -59,8 +65,6 @@ def run_job(
     with farewell(client, job_id):
         story = tell(client.follow(job_id), Console(stderr=True, quiet=is_quiet), kind.view)
     if story.result is None:
-        for message in story.errors or [f"{job_id} ended without a result"]:
-            typer.echo(f"error: {message}", err=True)
-        typer.echo(f"the whole log: scenerec logs --verbose {job_id}{client.address.option}", err=True)
+        explain(client.job(job_id), story, client.address.option)
         raise typer.Exit(exit_code(client.job(job_id)) or 1)
     return story.result

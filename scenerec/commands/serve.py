@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +10,13 @@ from urllib.parse import urlsplit
 
 import typer
 
-from cluster.applications import find_endpoint
+from cluster.applications import Applications
 from cluster.client import ClusterClient
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect, connect_or_start
-from scenerec.commands.kinds import SERVE
 from scenerec.commands.registry import DEFAULT_URL
 from scenerec.commands.registry import rollback as roll_back_alias
-from scenerec.commands.send_job import run_job
 from scenerec.config.file import dump_config, parse_as, read_config
 from scenerec.config.serve import ServeConfig
 from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError
@@ -57,8 +56,8 @@ def deploy(
     if client is None:
         typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)
         return
-    result = _order(client, {"action": "deploy", "name": config.name, "config": config.model_dump(mode="json")})
-    _show(client, [result], result, as_json)
+    _send(client, "deploy", config.name, config)
+    result = _show_one(client, config.name, as_json)
     if not as_json:
         _show_example(client, config, result)
 
@@ -71,7 +70,7 @@ def status(
 ) -> None:
     """Show what runs, which versions answer, and what the roll-outs did."""
     client = connect(address)
-    result = _order(client, {"action": "status", "name": name}, is_quiet=True)
+    result = Applications(client).status(name)
     _show(client, result["applications"], result, as_json)
 
 
@@ -92,8 +91,12 @@ def scale(
     if len(change) == 1:
         raise ConfigError("how many? give --min, --max or --replicas")
     client = connect(address)
-    result = _order(client, {"action": "scale", "name": name, "scale": change})
-    _show(client, [result], result, as_json)
+    applications = Applications(client)
+    config = applications.config(name)
+    scaled = parse_as(ServeConfig, json.dumps({**config, "scale": {**config["scale"], **change}}), name)
+    if not applications.deploy(name, scaled.model_dump(mode="json")):
+        _send(client, "deploy", name, scaled)
+    _show_one(client, name, as_json)
 
 
 @app.command(epilog="Example: scenerec serve rollback photos")
@@ -111,8 +114,14 @@ def rollback(
 def stop(name: Name, address: options.Address = None, as_json: options.Json = False) -> None:
     """End an application. Requests under way are answered first."""
     client = connect(address)
-    result = _order(client, {"action": "stop", "name": name}, is_quiet=True)
-    typer.echo(json.dumps(result) if as_json else f"ended {result['stopped']}")
+    applications = Applications(client)
+    if not applications.delete(name):
+        _send(client, "stop", name, is_quiet=True)
+    while name in (left := applications.names()):
+        time.sleep(0.1)
+    if not left:
+        applications.shut_down()  # the next one may listen elsewhere
+    typer.echo(json.dumps({"stopped": name, "left": left}) if as_json else f"ended {name}")
 
 
 @app.command(epilog="Example: scenerec serve key mobile-app --file s3://scenes/keys.yaml --images-per-s 20")
@@ -186,7 +195,7 @@ def _check_room(config: ServeConfig, client: ClusterClient) -> None:
 
 def _check_endpoint(config: ServeConfig, client: ClusterClient) -> None:
     """The endpoint can be where the file says. On another machine than this the job itself looks who has its ports."""
-    http, endpoint = config.http, find_endpoint(client)
+    http, endpoint = config.http, Applications(client).endpoint()
     if endpoint is None:
         if client.address.embedded:
             check_ports(http, http.host or "127.0.0.1")
@@ -200,11 +209,28 @@ def _check_endpoint(config: ServeConfig, client: ClusterClient) -> None:
             )
 
 
-def _order(client: ClusterClient, order: JsonObject, is_quiet: bool = False) -> JsonObject:
-    host = "127.0.0.1" if client.address.embedded else "0.0.0.0"
-    name = f"serve-{order['action']}" + (f"-{order['name']}" if order["name"] else "")
-    request = json.dumps({**order, "default_host": host})
-    return run_job(client, SERVE, name, request, is_quiet=is_quiet)
+def _send(
+    client: ClusterClient, action: str, name: str, config: ServeConfig | None = None, is_quiet: bool = False
+) -> None:
+    """Lets a job of the cluster do it."""
+    from scenerec.commands.kinds import SERVE  # not where no job is sent: they take as long to import as all the rest
+    from scenerec.commands.send_job import run_job
+
+    order = {
+        "action": action,
+        "name": name,
+        "config": config and config.model_dump(mode="json"),
+        "default_host": "127.0.0.1" if client.address.embedded else "0.0.0.0",
+    }
+    run_job(client, SERVE, f"serve-{action}-{name}", json.dumps(order), is_quiet=is_quiet)
+
+
+def _show_one(client: ClusterClient, name: str, as_json: bool) -> JsonObject:
+    """Shows how the application stands, and returns it with what is known of the endpoint."""
+    status = Applications(client).status(name)
+    result = {**status["applications"][0], **{key: status[key] for key in ("http", "grpc_port", "tls")}}
+    _show(client, [result], result, as_json)
+    return result
 
 
 def _show(client: ClusterClient, applications: list[JsonObject], result: JsonObject, as_json: bool) -> None:
@@ -224,6 +250,8 @@ def _show_application(application: JsonObject) -> None:
     typer.echo(f"{application['name']}  {application['status']}  {application['url']}  replicas: {replicas}")
     if application["message"]:
         typer.echo(f"  {application['message'].splitlines()[0]}")
+    if application.get("rollout"):
+        typer.echo(f"  its roll-out {application['rollout']}: which versions are served is not known")
     for name, model in application.get("models", {}).items():
         serving = " + ".join(
             f"{each['model']}:{each['number']}" + (f" ({each['weight']:.0%})" if each["weight"] < 1 else "")

@@ -1,17 +1,21 @@
 """`scenerec status`: how a job is doing."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from cluster.job import INTERRUPTED, UNFINISHED, Job
 from scenerec.commands import options
-from scenerec.commands.connect import connect
-from scenerec.commands.kinds import job_kind
+from scenerec.commands.ending import next_step, reason
+from scenerec.commands.kinds import is_run, job_kind
+from scenerec.commands.known_jobs import KnownJobs
 from scenerec.commands.screen.job_table import job_json, show_jobs
-from scenerec.job_log import EpochSummary, Failure, RunResult, parse_line
+from scenerec.commands.screen.live_lines import epoch_words, progress_words, summary
+from scenerec.job_log import EpochSummary, Event, Failure, Progress, RunResult, SearchNews, parse_line
 from scenerec.json_object import JsonObject
 
 app = typer.Typer()
@@ -20,41 +24,74 @@ app = typer.Typer()
 @app.command(epilog="Example: scenerec status places365-resnet50")
 def status(
     job: Annotated[
-        str | None, typer.Argument(metavar="JOB", help="Id of a job, or name of a run.", show_default=False)
+        str | None,
+        typer.Argument(metavar="JOB", help="Id of a job, or a run: its name or its folder.", show_default=False),
     ] = None,
     address: options.Address = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show how a job is doing: its state and its newest epoch. Without a name: the newest job."""
-    client = connect(address)
-    found = client.find(job) if job else next(iter(client.jobs()), None)
+    """Show how a job is doing: its state, its newest epoch, what came of it. Without a name: the newest run.
+
+    A run that the cluster knows no more is read from its folder.
+    """
+    known = KnownJobs(address)
+    found = known.find(job) if job else newest_run(known.all())
     if found is None:
-        typer.echo("null" if as_json else "no jobs yet: scenerec submit train.yaml")
+        typer.echo("null" if as_json else "no runs yet: scenerec submit train.yaml")
         return
-    news = newest(client.logs(found.id), job_kind(found.kind).reports)
+    kind = job_kind(found.kind)
+    news = newest(known.log(found), kind.reports)
     if as_json:
-        typer.echo(json.dumps({**job_json(found), **news}))
+        typer.echo(json.dumps({**job_json(found), **{name: _plain(event) for name, event in news.items()}}))
         return
     show_jobs([found])
-    for what, value in news.items():
-        typer.echo(f"{what:<9} {value if isinstance(value, str) else _flat(value)}")
-    if found.status == "FAILED" and "error" not in news:
-        typer.echo(f"{'error':<9} {found.message.splitlines()[0]}")
+    for name, event in news.items():
+        if words := _words(event):
+            typer.echo(f"{name:<9} {words}")
+    if isinstance(result := news.get("result"), RunResult):
+        kind.show_result(result.content, Console())
+    if found.status in ("FAILED", INTERRUPTED, UNFINISHED):
+        if "error" not in news:
+            typer.echo(f"{'error':<9} it {reason(found)}")
+        typer.echo(f"{'next':<9} {next_step(found, known.option(found))}")
 
 
-def newest(log: str, reports: Mapping[type, str]) -> JsonObject:
-    """The newest event of a log by each name of `reports`, as plain values, and its newest `result` and `error`."""
-    news: JsonObject = {}
-    for line in log.splitlines():
-        match parse_line(line):
-            case RunResult(content):
-                news["result"] = content
-            case Failure(message):
-                news["error"] = message
-            case event if event and type(event) in reports:
-                news[reports[type(event)]] = event.as_dict() if isinstance(event, EpochSummary) else asdict(event)
-    return news
+def newest_run(jobs: Sequence[Job]) -> Job | None:
+    """The job that is meant where none is named, of jobs from the newest on: a run rather than another job, such as a
+    packing, and one that has not ended rather than another."""
+    runs = [job for job in jobs if is_run(job.kind)] or list(jobs)
+    return next((job for job in runs if not job.ended), next(iter(runs), None))
 
 
-def _flat(value: JsonObject) -> str:
-    return "  ".join(f"{key} {each:.6g}" if isinstance(each, float) else f"{key} {each}" for key, each in value.items())
+def newest(log: str, reports: Mapping[type, str]) -> dict[str, Event]:
+    """The newest event of a log by each name of `reports`, and its newest `result` and `error`."""
+    names = {**reports, RunResult: "result", Failure: "error"}
+    events = (event for line in log.splitlines() if (event := parse_line(line)))
+    return {names[type(event)]: event for event in events if type(event) in names}
+
+
+def _plain(event: Event) -> JsonObject | str:
+    match event:
+        case RunResult(content):
+            return content
+        case Failure(message):
+            return message
+        case EpochSummary():
+            return event.as_dict()
+        case _:
+            return asdict(event)
+
+
+def _words(event: Event) -> str | None:
+    """None of a result, which is shown as its kind shows it."""
+    match event:
+        case Progress():
+            return progress_words(event)
+        case EpochSummary():
+            return epoch_words(event)
+        case SearchNews():
+            return summary(event)
+        case Failure(message):
+            return message
+        case _:
+            return None

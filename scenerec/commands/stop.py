@@ -5,7 +5,7 @@ import json
 import typer
 
 from scenerec.commands import options
-from scenerec.commands.connect import connect
+from scenerec.commands.known_jobs import KnownJobs
 from scenerec.commands.screen.job_table import job_json
 
 app = typer.Typer()
@@ -14,9 +14,10 @@ app = typer.Typer()
 @app.command(epilog="Example: scenerec stop places365-resnet50")
 def stop(job: options.JobName, address: options.Address = None, as_json: options.Json = False) -> None:
     """End a job. Submitted again, its run goes on from the newest checkpoint."""
-    client = connect(address)
-    found = client.find(job)
-    ended = found if found.ended else client.stop(found.id)
+    known = KnownJobs(address)
+    found = known.find(job)
+    client = known.cluster_of(found)
+    ended = client.stop(found.id) if client and not found.ended else found
     if as_json:
         typer.echo(json.dumps(job_json(ended)))
     else:

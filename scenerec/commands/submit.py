@@ -72,7 +72,7 @@ def submit(
     """
     _refuse_contradictions(file, resume, restart)
     connect = partial(connect_if_up if dry_run else connect_or_start, address)
-    config = resumed_config(resume, overrides, connect) if resume else load_job(cast(Path, file), overrides)
+    config = resumed_config(resume, overrides, connect, address) if resume else load_job(cast(Path, file), overrides)
     if retrain:
         config = _with_retraining(config)
     client = connect()

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cluster.environment import use_store_environment
 from scenerec.commands import options
-from scenerec.commands.connect import connect
+from scenerec.commands.known_jobs import KnownJobs
 from scenerec.commands.results import result_file, write_result
 from scenerec.commands.screen.live_search import STYLES, retrained_words
 from scenerec.config.file import dump_config
@@ -105,7 +105,7 @@ def _open(run: str, address: str | None) -> SearchFolder:
     use_store_environment()
     if options.is_location(run):
         return SearchFolder(options.location("RUN", run))
-    return SearchFolder(connect(address).find(run).run_url)
+    return SearchFolder(KnownJobs(address).find(run).run_url)
 
 
 def _document(

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from scenerec.config.job import JobConfig
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
+from scenerec.config.yaml_text import dump_document, load_document, load_value, read_text
 from scenerec.errors import ConfigError
 from scenerec.frozen import Field, Frozen, Problem, find_problems
 
@@ -47,15 +47,7 @@ def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> JobConfig:
 
 def read_config(path: Path | str) -> str:
     """Reads the text of a file. Raises ConfigError."""
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: cannot be read: not a text file") from None
-    except FileNotFoundError:
-        remedy = "fetch it to this machine first" if ":/" in str(path) else "No such file or directory"
-        raise ConfigError(f"{path}: cannot be read: {remedy}") from None
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME of nobody
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    return read_text(path)
 
 
 def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -73,7 +65,7 @@ def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str]
 
     Raises as `load_config`.
     """
-    document, lines = _parse(text, name)
+    document, lines = load_document(text, name)
     kind = str(document.get("kind"))
     if kind in KINDS and not issubclass(model, KINDS[kind]):
         raise ConfigError(f"{_where(name, 'kind', lines)}: kind: is {kind}: use it with `{KINDS[kind].command}`")
@@ -94,7 +86,7 @@ def dump_config(config: Frozen) -> str:
     document = config.model_dump(mode="json")
     first: dict[str, Any] = {key: document.pop(key) for key in ("kind", "name") if key in document}
     last: dict[str, Any] = {key: document.pop(key) for key in ("output",) if key in document}
-    return yaml.safe_dump(first | document | last, sort_keys=False, allow_unicode=True)
+    return dump_document(first | document | last)
 
 
 def config_schema(kind: str = "train") -> str:
@@ -104,51 +96,7 @@ def config_schema(kind: str = "train") -> str:
 
 def _model(text: str, name: str) -> type[JobConfig] | type[ServeConfig]:
     """By what the file says that it is; what is wrong with an unknown kind, a training job's config will say."""
-    return KINDS.get(str(_parse(text, name)[0].get("kind")), TrainConfig)
-
-
-def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is None:
-            raise ConfigError(f"{name}: is empty; see jobs/recipes for examples")
-        lines = {_dotted(field): line for field, line in _lines(root, (), name, set())}
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark else name
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{where}: is not YAML: {problem}") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: is nested too deeply") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{name}:1: must be a mapping of keys such as kind, name, data; see jobs/recipes")
-    return document, lines
-
-
-def _lines(node: yaml.Node, field: Field, name: str, visited: set[int]) -> Iterator[tuple[Field, int]]:
-    """The line of every key; refuses a key that stands twice, of which YAML would silently take the last.
-
-    A node is visited once: aliases may lead back to it, or to it very often.
-    """
-    yield field, node.start_mark.line + 1
-    if id(node) in visited:
-        return
-    visited.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConfigError(f"{name}:{line}: {_dotted(field)}: a key must be a word")
-            if key.value in seen:
-                raise ConfigError(f"{name}:{line}: {_dotted((*field, key.value))}: stands twice; remove one")
-            seen.add(key.value)
-            yield from _lines(value, (*field, key.value), name, visited)
-            yield (*field, key.value), line
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _lines(value, (*field, index), name, visited)
+    return KINDS.get(str(load_document(text, name)[0].get("kind")), TrainConfig)
 
 
 def override_path(model: type[BaseModel], key: str) -> list[str]:
@@ -176,9 +124,10 @@ def _parse_override(override: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"--set {override}: must be KEY=VALUE, such as optimize.lr=0.1")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not YAML") from None
+        return key.strip(), load_value(value)
+    except ValueError as error:
+        reason = str(error).replace("is not YAML", "the value is not YAML", 1)
+        raise ConfigError(f"--set {override}: {reason}") from None
 
 
 def _assign(document: dict[str, Any], path: list[str], value: object, override: str) -> None:

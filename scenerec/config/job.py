@@ -2,8 +2,9 @@
 
 from typing import Annotated, ClassVar
 
+from scenerec.config.block import Block
 from scenerec.config.location import Location
-from scenerec.frozen import Frozen, Pattern
+from scenerec.frozen import Pattern
 
 Name = Annotated[
     str,
@@ -15,7 +16,7 @@ Name = Annotated[
 """Of a run, an application or a served model: it becomes a part of addresses."""
 
 
-class JobConfig(Frozen):
+class JobConfig(Block):
     """A job: base of the whole of a file that is submitted. A subclass says its kind by a Literal."""
 
     command: ClassVar[str] = "scenerec submit"

@@ -4,14 +4,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from scenerec.config.block import Block
 from scenerec.config.job import Name
 from scenerec.config.location import Location
-from scenerec.frozen import Frozen, Pattern
+from scenerec.frozen import Pattern
 
 Reference = Annotated[str, Field(min_length=1)]
 
 
-class CanaryConfig(Frozen):
+class CanaryConfig(Block):
     """A second version that gets a share of a model's requests."""
 
     version: Reference
@@ -20,7 +21,7 @@ class CanaryConfig(Frozen):
     """Share of the requests that name no version."""
 
 
-class ServedModelConfig(Frozen):
+class ServedModelConfig(Block):
     """One model of the application."""
 
     name: Name
@@ -32,7 +33,7 @@ class ServedModelConfig(Frozen):
     """A version beside it, on trial."""
 
 
-class HttpConfig(Frozen):
+class HttpConfig(Block):
     """The endpoint."""
 
     host: str | None = None
@@ -66,7 +67,7 @@ class HttpConfig(Frozen):
     """Counters and histograms of each request, in the metrics that Ray's nodes export to Prometheus."""
 
 
-class ServeScaleConfig(Frozen):
+class ServeScaleConfig(Block):
     """How much of the cluster the application takes: Ray Serve's autoscaling by requests under way."""
 
     min_replicas: int = Field(1, ge=0)
@@ -97,7 +98,7 @@ class ServeScaleConfig(Frozen):
         return self
 
 
-class BatchingConfig(Frozen):
+class BatchingConfig(Block):
     """Requests that arrive while a replica is busy are answered together; nothing waits for a batch to fill."""
 
     max_batch: int = Field(8, ge=1, le=1024)
@@ -106,7 +107,7 @@ class BatchingConfig(Frozen):
     """Images that may wait in a replica; further ones get a 503 at once."""
 
 
-class RolloutConfig(Frozen):
+class RolloutConfig(Block):
     """How a new version comes into service."""
 
     poll_s: float = Field(5, gt=0)
@@ -117,7 +118,7 @@ class RolloutConfig(Frozen):
     """How long the old version is kept at hand for that."""
 
 
-class ServeConfig(Frozen):
+class ServeConfig(Block):
     """An inference application: the whole of serve.yaml."""
 
     command: ClassVar[str] = "scenerec serve deploy"

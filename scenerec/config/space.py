@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from scenerec.frozen import Frozen, shown
+from scenerec.config.block import Block
+from scenerec.frozen import shown
 
 Point = dict[str, Any]
 """Values by field; a parameter whose condition does not hold is not in it."""
@@ -20,7 +21,7 @@ Point = dict[str, Any]
 _KINDS = ("choice", "uniform", "log_uniform", "integer")
 
 
-class Parameter(Frozen):
+class Parameter(Block):
     """What one field may be: exactly one of `choice`, `uniform`, `log_uniform` and `integer`. A list is a choice."""
 
     choice: tuple[Any, ...] | None = Field(None, min_length=1)
@@ -58,8 +59,6 @@ class Parameter(Frozen):
                 raise ValueError("choice: a value stands twice")
             return self
         low, high = self.bounds
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"{given[0]}: both numbers must be finite")
         if not low < high:
             raise ValueError(f"{given[0]}: the first number must be below the second")
         if self.log_uniform and low <= 0:

@@ -14,10 +14,10 @@ from pydantic import (
     model_validator,
 )
 
+from scenerec.config.block import Block
 from scenerec.config.job import JobConfig
 from scenerec.config.location import Location, expand_location
 from scenerec.errors import ModelError
-from scenerec.frozen import Frozen
 from scenerec.models.blocks import check_blocks
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
@@ -54,7 +54,12 @@ Freeze = Annotated[
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
-class AugmentConfig(Frozen):
+_LEAST_IMAGES = 2
+MOST_WORKERS = 100_000
+"""More would only be a slip, and the numbers between are tried one by one."""
+
+
+class AugmentConfig(Block):
     """How training images are varied. Draws depend on seed, epoch and position only: both frameworks see the same."""
 
     crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
@@ -75,7 +80,7 @@ class AugmentConfig(Frozen):
         return self
 
 
-class DataConfig(Frozen):
+class DataConfig(Block):
     """The packed data sets, and how their images become tensors."""
 
     train: Location
@@ -105,7 +110,7 @@ class DataConfig(Frozen):
         return self
 
 
-class ModelConfig(Frozen):
+class ModelConfig(Block):
     """The network and its first weights."""
 
     arch: Architecture
@@ -114,6 +119,8 @@ class ModelConfig(Frozen):
     """`none` (random, by optimize.seed); a published name such as IMAGENET1K_V2, DEFAULT or places365 (`scenerec models
     show ARCH` lists them); the URL of a .safetensors, .pth or .keras file, which may end in #sha256=DIGITS; or path or
     s3:// of such a file, of a SavedModel, a checkpoint or a run. The head is replaced where the classes differ."""
+    weights_ema: bool = False
+    """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
     freeze: Freeze = "none"
     """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
     modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
@@ -129,11 +136,18 @@ class ModelConfig(Frozen):
         except ModelError as error:
             raise ValueError(str(error)) from None
 
+    @model_validator(mode="after")
+    def _averages_are_of_a_file(self) -> "ModelConfig":
+        if self.weights_ema and is_name(self.weights):
+            what = "there are no weights" if self.weights == "none" else f"{self.weights} has no averages beside it"
+            raise ValueError(f"weights_ema: {what}: name a file, a checkpoint or a run in weights, or leave it out")
+        return self
 
-class OptimizeConfig(Frozen):
+
+class OptimizeConfig(Block):
     """Optimisation, with torch's semantics in both frameworks."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=1_000_000)
     """Passes over the training set."""
     global_batch_size: int = Field(ge=1)
     """Images per optimizer step, over all workers and accumulation steps."""
@@ -177,8 +191,9 @@ class OptimizeConfig(Frozen):
     """Decay per step of the moving average of the weights, which is then what is validated; 0 keeps none."""
     precise_batchnorm: Literal["auto", "always", "never"] = "auto"
     """Whether BatchNorm's running statistics are re-estimated before each validation and checkpoint, from up to 512
-    training images (Wu and Johnson 2021). `auto`: until the statistics that the run began with weigh 0.1 % or less in
-    the running averages, which takes 66 steps for a ResNet, 688 for a MobileNetV3, 23,023 for an MNASNet."""
+    training images (Wu and Johnson 2021). `auto`: until the statistics that the run began with weigh 0.001 % or less in
+    the running averages, which takes 110 steps for a ResNet, 1,146 for a MobileNetV3, 38,371 for an MNASNet; with
+    ema_decay always, since the running averages are not those of the averaged weights."""
     precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
     """Arithmetic of the forward and backward pass; weights stay float32. fp16 scales the loss. fp64
     keeps the weights in float64 too, to compare runs without rounding: it is slow, and checkpoints stay float32."""
@@ -190,18 +205,21 @@ class OptimizeConfig(Frozen):
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr: {self.min_lr:g} exceeds lr ({self.lr:g})")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} must be less than epochs ({self.epochs})")
+            raise ValueError(
+                f"warmup_epochs: {self.warmup_epochs:g} must be less than epochs ({self.epochs}): lower it, such as to "
+                f"{self.epochs / 10:g}, or raise epochs"
+            )
         if list(self.step_epochs) != sorted(set(self.step_epochs)):
             raise ValueError("step_epochs: must rise")
         return self
 
 
-class WorkerRange(Frozen):
+class WorkerRange(Block):
     """An elastic number of workers."""
 
     min: int = Field(ge=1)
     """Fewest workers to run with."""
-    max: int = Field(ge=1)
+    max: int = Field(ge=1, le=MOST_WORKERS)
     """Most workers to run with."""
 
     @model_validator(mode="after")
@@ -211,10 +229,10 @@ class WorkerRange(Frozen):
         return self
 
 
-class ScaleConfig(Frozen):
+class ScaleConfig(Block):
     """How much of the cluster the job takes."""
 
-    workers: Annotated[int, Field(ge=1)] | WorkerRange = 1
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | WorkerRange = 1
     """Number of workers, or {min: 8, max: 32}: the job then shrinks and grows with the cluster."""
     gpus_per_worker: int = Field(0, ge=0, le=1)
     """GPUs of each worker, 0 or 1; 0 trains on the CPU. More GPUs: more workers."""
@@ -234,7 +252,7 @@ class ScaleConfig(Frozen):
         return self.workers.min if isinstance(self.workers, WorkerRange) else self.workers
 
 
-class CheckpointConfig(Frozen):
+class CheckpointConfig(Block):
     """When the run can be resumed from."""
 
     every_steps: int = Field(1000, ge=1)
@@ -243,7 +261,7 @@ class CheckpointConfig(Frozen):
     """Newest checkpoints that are kept, beside the best."""
 
 
-class TrainingConfig(Frozen):
+class TrainingConfig(Block):
     """How a network is trained: what a training job and each trial of a search have in common."""
 
     framework: Literal["torch", "tensorflow"]
@@ -274,6 +292,24 @@ class TrainingConfig(Frozen):
                 check_blocks(self.model.arch)
             except ModelError as error:
                 raise ValueError(f"optimize.layer_decay: {error}, or set it to 1") from None
+        return self
+
+    @model_validator(mode="after")
+    def _batches_suit_batch_norm(self) -> "TrainingConfig":
+        """Each pass of a worker sees two images at least, also of the largest number of workers.
+
+        torch stops where BatchNorm has one value a channel, and TensorFlow trains on a variance of 0.
+        """
+        workers, pieces = self.scale.max_workers, self.optimize.accumulate_steps
+        if architecture(self.model.arch).batchnorm_momentum is None or self.model.freeze == "backbone":
+            return self
+        if self.optimize.global_batch_size // workers // pieces < _LEAST_IMAGES:
+            share = f"{workers} worker(s)" + (f" in {pieces} steps" if pieces > 1 else "")
+            raise ValueError(
+                f"optimize.global_batch_size: {self.optimize.global_batch_size} on {share} leaves fewer than "
+                f"{_LEAST_IMAGES} images to a pass, from which the BatchNorm of {self.model.arch} learns nothing: "
+                f"raise it to {_LEAST_IMAGES * workers * pieces}, or lower scale.workers or optimize.accumulate_steps"
+            )
         return self
 
 

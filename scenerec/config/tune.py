@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from scenerec.config import space
+from scenerec.config.block import Block
 from scenerec.config.job import JobConfig, Name
 from scenerec.config.space import Parameter, Point
 from scenerec.config.train import Fraction, TrainConfig, TrainingConfig
-from scenerec.frozen import Frozen, first_problem
+from scenerec.frozen import first_problem
 
 Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", "latency_ms"]
 
@@ -19,6 +20,7 @@ STATIC = frozenset({"parameters", "gflops", "latency_ms"})
 """Objectives that a network has before it has learned anything."""
 
 _TRIES = 200
+_IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be expected
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
 _NOT_SEARCHED = ("scale.", "checkpoint.", "data.train", "data.val", "data.lanes", "data.decode_processes")
@@ -42,7 +44,7 @@ def _alone(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class SchedulerConfig(Frozen):
+class SchedulerConfig(Block):
     """Which trials go on. A name alone, such as `scheduler: asha`, takes the defaults."""
 
     kind: Literal["none", "asha", "hyperband", "median", "pbt"] = "asha"
@@ -61,7 +63,7 @@ class SchedulerConfig(Frozen):
     """`pbt`: share of the population that is replaced by copies of as many at the top."""
 
 
-class BudgetConfig(Frozen):
+class BudgetConfig(Block):
     """What a trial's first rungs save."""
 
     by: Literal["epochs", "resolution", "data"] = "epochs"
@@ -77,10 +79,10 @@ class BudgetConfig(Frozen):
         return self
 
 
-class RetrainConfig(Frozen):
+class RetrainConfig(Block):
     """What becomes of the best config."""
 
-    epochs: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1, le=1_000_000)
     """Epochs of the full training; by default those of the best trial's config."""
     export: bool = True
     """Export the trained network as an ONNX bundle."""
@@ -97,7 +99,7 @@ class TuneConfig(JobConfig):
     """What the trials have in common: a training job without kind, name and output."""
     search: Annotated[dict[str, Parameter], BeforeValidator(_without_nothing)] = Field(min_length=1)
     """What is searched, by field of `base`, such as optimize.lr: {log_uniform: [0.001, 0.1]}; `null` takes one out."""
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=1_000_000)
     """Number of trials; `pbt`: size of the population. More may be given when the search is submitted again."""
     searcher: Literal["random", "grid", "tpe"] = "tpe"
     """Who proposes the next trial. `tpe`: Optuna's multivariate tree-structured Parzen estimator."""
@@ -207,10 +209,16 @@ def _check_values(config: TuneConfig) -> None:
     """Every value must be possible somewhere in the space: one that never is was a mistake, found before any cost."""
     base = config.base_values
     for field, parameter in config.search.items():
-        for value in parameter.samples:
+        met: dict[str, Any] = {}  # by what a trial makes of it: 0.1 and 1e-1 are one value, as DEFAULT and its name are
+        midst = () if parameter.values is not None else (parameter.at(_IN_THE_MIDST),)
+        for value in (*parameter.samples, *midst):
             point = {**_conditions(config.search, field), field: value}
             reason = _refusal(config, point)
             if reason is None:
+                trial = config.trial_config(point, "trial", config.output).model_dump_json()
+                if parameter.choice is not None and trial in met:
+                    raise ValueError(f"search.{field}: {met[trial]!r} and {value!r} are the same: leave one out")
+                met[trial] = value
                 _check_retrain(config, point)
                 continue
             rng = random.Random(f"{config.seed}/{field}")

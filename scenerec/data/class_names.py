@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from scenerec.names import clean, printable
 
+_SHOWN_CHARACTERS = 80
 _INDEX_LAST = re.compile(r"(?P<name>.+?)[ ,;:]+(?P<index>\d{1,9})")
 _INDEX_FIRST = re.compile(r"(?P<index>\d{1,9})[ ,;:.)]+(?P<name>.+)")
 
@@ -17,10 +18,10 @@ def check_names(names: Iterable[str]) -> None:
         if not name:
             raise ValueError("a class has no name")
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-            raise ValueError(f"class `{printable(name)}`: its name is not UTF-8 text: rename it")
+            raise ValueError(f"class `{_shown(name)}`: its name is not UTF-8 text: rename it")
         other = by_case.setdefault(name.casefold(), name)
         if other != name:
-            raise ValueError(f"classes `{other}` and `{name}` differ in case only: give both one name")
+            raise ValueError(f"classes `{_shown(other)}` and `{_shown(name)}` differ in case only: give both one name")
 
 
 def without_alphabet(paths: Sequence[str]) -> list[str]:
@@ -50,7 +51,7 @@ def parse_class_list(text: str) -> dict[str, str]:
     by_name: dict[str, int] = {}
     for number, name in enumerate(names):
         if (first := by_name.setdefault(name, number)) != number:
-            raise ValueError(f"class `{printable(name)}` stands twice, as class {first} and {number}: name each once")
+            raise ValueError(f"class `{_shown(name)}` stands twice, as class {first} and {number}: name each once")
     check_names(names)
     return dict(zip(paths, names, strict=True))
 
@@ -64,7 +65,7 @@ def check_order(labels: Sequence[str], classes: Sequence[str], where: str) -> No
     if places.keys() == set(map(clean, labels)):
         for index, label in enumerate(map(clean, labels)):
             if places[label] != index:
-                raise ValueError(f"label {index} is {label!r}, which is class {places[label]} of {where}")
+                raise ValueError(f"label {index} is {_shown(label)!r}, which is class {places[label]} of {where}")
 
 
 def _in_order_of_index(lines: Sequence[str]) -> list[str]:
@@ -82,3 +83,7 @@ def _in_order_of_index(lines: Sequence[str]) -> list[str]:
         if is_places:
             raise ValueError(f"the class indices are not 0 to {len(lines) - 1}, each once")
     return list(lines)
+
+
+def _shown(name: str) -> str:
+    return printable(name[:_SHOWN_CHARACTERS]) + ("..." if len(name) > _SHOWN_CHARACTERS else "")

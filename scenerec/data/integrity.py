@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scenerec.data.manifest import Manifest, Shard
-from scenerec.data.packing.intake import pack_image
+from scenerec.data.packed_image import decode
+from scenerec.data.picture import PictureError
 from scenerec.data.pool import Runner, process_runner
 from scenerec.data.shard import REMEDY, parse_shard, read_shard
 from scenerec.errors import DataError, NotFoundError
@@ -89,7 +90,7 @@ def check_shard(task: ShardCheck) -> tuple[str, int, list[Defect]]:
             samples = []
     for sample in samples if task.decode else ():
         try:
-            pack_image(sample.image)
-        except ValueError as error:
+            decode(sample.image)
+        except PictureError as error:
             defects.append(Defect(key, sample.key, str(error)))
     return key, len(samples), defects

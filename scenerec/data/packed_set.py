@@ -1,13 +1,11 @@
 """A packed data set as it is opened for reading: its manifest, and where its shards are."""
 
 from dataclasses import dataclass
-from io import BytesIO
-
-from PIL import Image
 
 from scenerec.data.manifest import Manifest, read_manifest
+from scenerec.data.packed_image import decode, undecodable
+from scenerec.data.picture import PictureError
 from scenerec.data.shard import Sample, read_shard
-from scenerec.errors import DataError
 from scenerec.storage import Storage, open_storage
 
 
@@ -37,15 +35,6 @@ def check_images(data: PackedSet, shard_index: int) -> None:
     for sample in data.read(shard_index):
         name = f"{data.storage.url}/{data.manifest.shards[shard_index].key}: {sample.key}"
         try:
-            with Image.open(BytesIO(sample.image)) as image:
-                image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            decode(sample.image)
+        except PictureError as error:
             raise undecodable(name, error) from None
-
-
-def undecodable(name: str, error: object) -> DataError:
-    """The error for an image that does not decode."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(
-        f"{name}: cannot be decoded ({reason}): find all such with `scenerec data verify`, then pack again"
-    )

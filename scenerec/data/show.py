@@ -1,6 +1,5 @@
 """A packed set at a glance: its numbers, and a sheet of its pictures."""
 
-import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -10,6 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from scenerec.data.manifest import Manifest
+from scenerec.data.packed_image import decode, image_size
+from scenerec.data.picture import PictureError
 from scenerec.data.shard import Sample, read_shard
 from scenerec.storage import Storage
 
@@ -45,7 +46,7 @@ class Description:
 def describe(storage: Storage, manifest: Manifest) -> Description:
     """The numbers in the manifest, and the sizes of the images of a few shards. Raises DataError, StorageError."""
     sizes = [
-        (*Image.open(io.BytesIO(sample.image)).size, len(sample.image))
+        (*image_size(sample.image, sample.key)[::-1], len(sample.image))
         for samples in _probe(storage, manifest)
         for sample in samples
     ]
@@ -93,8 +94,8 @@ def _row(name: str, samples: Sequence[Sample], width: int, thumb: int) -> Image.
     font = ImageFont.load_default(FONT_SIZE)
     ImageDraw.Draw(row).text((GAP, 0), name, "black", font)
     for column, sample in enumerate(samples):
-        with suppress(OSError, ValueError, SyntaxError):  # a damaged picture leaves its place empty
-            image = Image.open(io.BytesIO(sample.image)).convert("RGB")
+        with suppress(PictureError):  # a damaged picture leaves its place empty
+            image = Image.fromarray(decode(sample.image))
             row.paste(ImageOps.fit(image, (thumb, thumb)), (GAP + column * (thumb + GAP), LABEL_HEIGHT))
     return row
 

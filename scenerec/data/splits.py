@@ -13,9 +13,10 @@ _SPELLINGS = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
+_CONTENT = re.compile("data|dataset|images?|imgs?|photos?|pictures?|pics?|jpe?gs?|pngs?|labels?|annotations?|masks?")
+"""Words for what any data set holds."""
 _FILLER = re.compile(
-    "sets?|data|dataset|splits?|folder|dir|images?|imgs?|photos?|pictures?|pics?|jpe?g|png|seg|raw|resized|full|large|small"
-    "|standard|labels?|label+ed|annotations|list|csv"
+    f"{_CONTENT.pattern}|sets?|splits?|folder|dir|seg|raw|resized|full|large|small|standard|label+ed|list|csv"
 )
 """Words that stand beside a split's and name no class: `seg_train`, `val_large`, `Test Set`."""
 _UNLABELLED = re.compile("pred|preds|predict|predictions?|unlabel+ed|submissions?")
@@ -54,6 +55,11 @@ def find_splits(names: Iterable[str]) -> dict[str, str]:
 def says_nothing(name: str) -> bool:
     """Whether a folder's name is such as `images` or `data`, which tells of no class."""
     return all(map(_FILLER.fullmatch, _words(name)))
+
+
+def names_content(name: str) -> bool:
+    """Whether a folder's name is such as `images` or `labels`, which can hardly be a class."""
+    return bool(words := _words(name)) and all(map(_CONTENT.fullmatch, words))
 
 
 def is_unlabelled(name: str) -> bool:

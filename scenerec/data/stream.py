@@ -7,17 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from scenerec.config.train import AugmentConfig
 from scenerec.data.augment import CenterCrop, View, center_crop, training_views
 from scenerec.data.order import EpochOrder, batch_positions, steps_per_epoch, validation_range
-from scenerec.data.packed_set import PackedSet, undecodable
+from scenerec.data.packed_image import image_size
+from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
 
 _FETCH_THREADS = 8
@@ -138,15 +137,6 @@ def _center_cropped(
 def _encoded(samples: list[Sample], names: list[str], views: list[View] | list[CenterCrop]) -> EncodedBatch:
     labels = np.array([sample.label for sample in samples], dtype=np.int64)
     return EncodedBatch([sample.image for sample in samples], labels, views, names)
-
-
-def image_size(encoded: bytes, name: str) -> tuple[int, int]:
-    """Reads (height, width) in pixels from an image's header. Raises DataError that names the image."""
-    try:
-        with Image.open(BytesIO(encoded)) as image:
-            return image.height, image.width
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise undecodable(name, error) from None
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from scenerec.config.train import DataConfig
+from scenerec.data import packed_image
 from scenerec.data.augment import CenterCrop, View
-from scenerec.data.packed_set import PackedSet, undecodable
+from scenerec.data.packed_image import undecodable
+from scenerec.data.packed_set import PackedSet
+from scenerec.data.picture import PictureError
 from scenerec.data.stream import (
     Cursor,
     EncodedBatch,
@@ -77,7 +80,8 @@ def decode_training(encoded: tf.Tensor, view: View, image_size: int) -> tf.Tenso
 
     In order: crop, resize (bilinear, antialiased), flip, colour. The fields of `view` are scalar tensors.
     """
-    image = tf.image.crop_to_bounding_box(_decode(encoded), view.top, view.left, view.height, view.width)
+    (pixels,) = _on_the_host(lambda content: [packed_image.decode(content)], encoded)
+    image = tf.image.crop_to_bounding_box(pixels, view.top, view.left, view.height, view.width)
     image = _resize(image, image_size, image_size)
     image = tf.cond(view.flip, lambda: tf.image.flip_left_right(image), lambda: image)
     colors = tf.stack([view.brightness, view.contrast, view.saturation])
@@ -89,7 +93,14 @@ def decode_evaluation(encoded: tf.Tensor, crop: CenterCrop, image_size: int) -> 
 
     The fields of `crop` are scalar tensors, or numbers.
     """
-    image = _resize(_decode(encoded), crop.height, crop.width)
+
+    def decode(content: bytes, *fields: int) -> list[Any]:
+        pixels, remaining = packed_image.decode_for(CenterCrop(*fields), content, image_size)
+        return [pixels, *map(np.int32, remaining)]
+
+    pixels, *fields = _on_the_host(decode, encoded, *crop)
+    crop = CenterCrop(*fields)
+    image = _resize(pixels, crop.height, crop.width)
     return tf.image.crop_to_bounding_box(image, crop.top, crop.left, image_size, image_size)
 
 
@@ -100,9 +111,15 @@ def normalize(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     return (tf.cast(images, dtype) - mean) / std
 
 
-def _decode(encoded: tf.Tensor) -> tf.Tensor:
-    # decode_jpeg reads PNG too; the accurate DCT is what torchvision's decoder uses.
-    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+def _on_the_host(decode: Callable[..., list[Any]], encoded: tf.Tensor, *numbers: tf.Tensor) -> list[tf.Tensor]:
+    """What `decode` makes of bytes and whole numbers: pixels, uint8 [height, width, 3], and as many numbers again."""
+
+    def call(content: Any, *arguments: Any) -> list[Any]:  # bytes, or eagerly an array of them
+        return decode(np.asarray(content, object).item(), *map(int, arguments))
+
+    inputs = [tf.convert_to_tensor(encoded), *(tf.cast(number, tf.int32) for number in numbers)]
+    pixels, *found = tf.numpy_function(call, inputs, [tf.uint8, *(tf.int32 for _ in numbers)], stateful=False)
+    return [tf.ensure_shape(pixels, [None, None, 3]), *(tf.ensure_shape(number, []) for number in found)]
 
 
 def _resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
@@ -192,7 +209,7 @@ class _Images:
         for batch in self.recent:
             for image, name in zip(batch.images, batch.names, strict=True):
                 try:
-                    _decode(image)
-                except tf.errors.InvalidArgumentError as of_image:
-                    return undecodable(name, of_image.message)
+                    packed_image.decode(image)
+                except PictureError as of_image:
+                    return undecodable(name, of_image)
         return DataError(f"an image could not be prepared: {error.message}")

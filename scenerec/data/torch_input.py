@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as F
 from typing_extensions import override
 
 from scenerec.config.train import DataConfig
+from scenerec.data import packed_image
 from scenerec.data.augment import CenterCrop, View
 from scenerec.data.order import batch_positions
-from scenerec.data.packed_set import PackedSet, undecodable
+from scenerec.data.packed_image import undecodable
+from scenerec.data.packed_set import PackedSet
+from scenerec.data.picture import PictureError
 from scenerec.data.stream import (
     Cursor,
     EncodedBatch,
@@ -76,7 +79,7 @@ def decode_training(encoded: bytes, view: View, image_size: int) -> torch.Tensor
 
     In order: crop, resize (bilinear, antialiased), flip, colour.
     """
-    image = F.crop(_decode(encoded), view.top, view.left, view.height, view.width)
+    image = F.crop(_tensor(packed_image.decode(encoded)), view.top, view.left, view.height, view.width)
     image = _resize(image, image_size, image_size)
     if view.flip:
         image = F.horizontal_flip(image)
@@ -91,7 +94,8 @@ def decode_training(encoded: bytes, view: View, image_size: int) -> torch.Tensor
 
 def decode_evaluation(encoded: bytes, crop: CenterCrop, image_size: int) -> torch.Tensor:
     """Decodes, resizes (bilinear, antialiased) and centre-crops an image; uint8 [3, image_size, image_size] (CHW)."""
-    image = _resize(_decode(encoded), crop.height, crop.width)
+    pixels, crop = packed_image.decode_for(crop, encoded, image_size)
+    image = _resize(_tensor(pixels), crop.height, crop.width)
     return F.crop(image, crop.top, crop.left, image_size, image_size)
 
 
@@ -102,8 +106,8 @@ def normalize(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch
     return (images.to(dtype) - mean) / std
 
 
-def _decode(encoded: bytes) -> torch.Tensor:
-    return decode_image(torch.frombuffer(bytearray(encoded), dtype=torch.uint8), mode=ImageReadMode.RGB)
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _resize(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -118,7 +122,7 @@ def _decode_batch(batch: EncodedBatch, decode: Callable[..., torch.Tensor], imag
     for index, (encoded, view) in enumerate(zip(batch.images, batch.views, strict=True)):
         try:
             images[index] = decode(encoded, view, image_size)
-        except (RuntimeError, ValueError) as error:
+        except (PictureError, RuntimeError, ValueError) as error:
             raise undecodable(batch.names[index], error) from None
     return Batch(images, torch.from_numpy(batch.labels))
 

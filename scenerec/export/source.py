@@ -11,7 +11,8 @@ from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
 from scenerec.models import zoo
-from scenerec.models.weights.files import file_format, read_weights
+from scenerec.models.weights.files import head_classes, read_weights
+from scenerec.models.weights.formats import file_format
 from scenerec.names import clean
 from scenerec.storage import open_storage, split_url
 
@@ -152,16 +153,20 @@ def _from_weight_file(url: str, stated: Stated) -> Source:
     if arch is None:
         raise ConfigError(f"{url}: does not tell its architecture: name it, such as --arch resnet50")
     entry = zoo.architecture(arch)
-    head = weights.state.get(f"{entry.head}.weight")
-    if head is None:
+    if f"{entry.head}.weight" not in weights.state:  # a prefix stands before it, or it is not there
+        from scenerec.models.torch_outline import state_shapes
+
+        weights = weights.for_network(state_shapes(arch, classes=1), url)
+    classes = head_classes(weights.state, arch)
+    if classes is None:
         raise ModelError(f"{url}: the weights do not fit {arch}: {entry.head}.weight is missing")
     size = weights.image_size or entry.image_size
     return Source(
         name=stated.name or split_url(url)[1].partition(".")[0],
         address=url,
-        network=ZooNetwork(arch, len(head), weights.state),
+        network=ZooNetwork(arch, classes, weights.state),
         framework=None,
-        labels=_checked_labels(stated.labels, len(head), url),
+        labels=_checked_labels(stated.labels, classes, url),
         preprocessing=_stated_preprocessing(Preprocessing(image_size=size, eval_crop_ratio=0.875), stated),
     )
 

@@ -14,6 +14,7 @@ from scenerec.errors import ModelError
 State = dict[str, np.ndarray]
 
 _SHOWN = 3
+_LONGEST_SHOWN = 80  # characters of a key
 
 
 class StateError(ModelError):
@@ -27,7 +28,7 @@ def check_fits(expected: Mapping[str, Sequence[int]], state: Mapping[str, np.nda
         StateError: one line that lists missing, unexpected and mis-shaped keys.
     """
     missing = [key for key in expected if key not in state]
-    unexpected = [key for key in state if key not in expected]
+    unexpected = [shown_key(key) for key in state if key not in expected]
     misshaped = [
         f"{key} {list(np.shape(state[key]))} instead of {list(shape)}"
         for key, shape in expected.items()
@@ -40,6 +41,12 @@ def check_fits(expected: Mapping[str, Sequence[int]], state: Mapping[str, np.nda
     ]
     if problems:
         raise StateError(f"the weights do not fit {model}: {'; '.join(problems)}")
+
+
+def shown_key(key: object) -> str:
+    """A key for a message: in one line, cut where it is long."""
+    text = str(key).encode("unicode_escape").decode() or "''"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def _few(keys: Sequence[str]) -> str:

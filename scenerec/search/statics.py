@@ -5,7 +5,7 @@ import json
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import Objective
 from scenerec.models.zoo import architecture
-from scenerec.storage import Storage
+from scenerec.storage import Storage, read_json
 
 _PUBLISHED_AT_PX = 224
 
@@ -32,8 +32,8 @@ def static_values(
 
 def _latency_ms(config: TrainConfig, classes: int, cache: Storage) -> float:
     key = f"latency/{config.model.arch}-{config.data.image_size}.json"
-    if cache.size(key) is not None:
-        return float(json.loads(cache.get(key))["latency_ms"])
+    if found := read_json(cache, key, "latency_ms"):
+        return float(found["latency_ms"])
     from scenerec.search.torch_latency import latency_ms  # imports torch, which takes seconds
 
     measured = latency_ms(config.model.arch, config.data.image_size, classes)

@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.tune import TuneConfig
+from scenerec.config.yaml_text import decode
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.json_object import JsonObject
 from scenerec.search.levels import trial_name
 from scenerec.search.trial import Trial
-from scenerec.storage import Storage, open_storage
+from scenerec.storage import Storage, open_storage, read_json
 
 TRIAL_FILE = "trial.json"
 RESULT_FILE = "result.json"
@@ -50,10 +51,8 @@ class SearchFolder:
     def read_failure(self, number: int, session: str) -> str | None:
         """Why a trial ended in this session, None where it did not fail."""
         key = f"trials/{trial_name(number)}/{_FAILURE_FILE}"
-        if self.storage.size(key) is None:
-            return None
-        failure = json.loads(self.storage.get(key))
-        return failure["reason"] if failure["session"] == session else None
+        failure = read_json(self.storage, key, "session", "reason")
+        return failure["reason"] if failure and failure["session"] == session else None
 
     def write_config(self, config: TuneConfig) -> None:
         """config.yaml, with every default filled in."""
@@ -62,7 +61,7 @@ class SearchFolder:
     def read_config(self) -> TuneConfig:
         """config.yaml. Raises CheckpointError where the folder is no search's, ConfigError, StorageError."""
         try:
-            text = self.storage.get("config.yaml").decode()
+            text = decode(self.storage.get("config.yaml"), f"{self.url}/config.yaml")
         except NotFoundError:
             raise CheckpointError(
                 f"{self.url}: has no config.yaml, so it is no search's folder: name one such as s3://scenes/runs/NAME"
@@ -91,7 +90,7 @@ class SearchFolder:
 
     def read_result(self) -> JsonObject | None:
         """result.json, None while the search is not over."""
-        return json.loads(self.storage.get(RESULT_FILE)) if self.storage.size(RESULT_FILE) is not None else None
+        return read_json(self.storage, RESULT_FILE)
 
     def clear(self) -> None:
         """Deletes the search's files, its trials' included."""

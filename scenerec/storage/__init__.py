@@ -2,11 +2,12 @@
 
 from scenerec.errors import StorageError
 from scenerec.storage.address import local_path, split_s3
+from scenerec.storage.json_file import read_json
 from scenerec.storage.local import LocalStorage
 from scenerec.storage.protocol import ObjectInfo, Storage
 from scenerec.storage.s3 import S3Storage
 
-__all__ = ["LocalStorage", "ObjectInfo", "S3Storage", "Storage", "open_storage", "split_url"]
+__all__ = ["LocalStorage", "ObjectInfo", "S3Storage", "Storage", "open_storage", "read_json", "split_url"]
 
 
 def open_storage(url: str) -> Storage:
@@ -22,6 +23,6 @@ def open_storage(url: str) -> Storage:
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """An object's address as (folder, key): "s3://b/runs/a.bin" -> ("s3://b/runs", "a.bin")."""
-    folder, _, key = url.rstrip("/").rpartition("/")
-    return folder or ".", key
+    """An object's address as (folder, key): "s3://b/runs/a.bin" -> ("s3://b/runs", "a.bin"); a bucket has no key."""
+    folder, slash, key = url.rstrip("/").rpartition("/")
+    return (f"s3://{key}", "") if folder == "s3:/" else (folder or slash or ".", key)

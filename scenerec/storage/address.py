@@ -29,7 +29,8 @@ def split_s3(url: str) -> tuple[str, str] | None:
 
 def local_path(url: str) -> Path:
     """The absolute path that a path or a file:// address means, `~` expanded. Raises ValueError for no user's `~`."""
+    path = Path(url.removeprefix("file://"))
     try:
-        return Path(url.removeprefix("file://")).expanduser().absolute()
+        return path.expanduser().absolute()
     except RuntimeError:
-        raise ValueError("there is no such user whose home `~` could mean") from None
+        raise ValueError(f"nobody is known whose home {path.parts[0]} could be") from None

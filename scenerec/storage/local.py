@@ -30,6 +30,12 @@ class LocalStorage(Storage):
         """The absolute path of the folder."""
         return str(self.root)
 
+    def _place(self, key: str) -> Path:
+        """Raises StorageError for a key that leads out of the folder, as one of a foreign bucket may."""
+        if key.startswith("/") or ".." in key.split("/"):
+            raise StorageError(f"{self.root}: the key {key!r} leads out of the folder")
+        return self.root / key
+
     @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Files below links to folders are left out: such may form a circle."""
@@ -57,8 +63,14 @@ class LocalStorage(Storage):
                         yield path.relative_to(self.root).as_posix(), path.stat().st_size
 
     @override
+    def folders(self) -> Iterator[str]:
+        with _named_errors(self.root):
+            names = sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
+        yield from names
+
+    @override
     def get(self, key: str) -> bytes:
-        with _named_errors(self.root / key):
+        with _named_errors(self._place(key)):
             try:
                 return (self.root / key).read_bytes()
             except NotADirectoryError:  # the root is a file; `size` says too that there is no such object
@@ -66,7 +78,7 @@ class LocalStorage(Storage):
 
     @override
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        with _named_errors(self.root / key), (self.root / key).open("rb") as file:
+        with _named_errors(self._place(key)), (self.root / key).open("rb") as file:
             file.seek(start)
             return file.read(length)
 
@@ -74,7 +86,7 @@ class LocalStorage(Storage):
     def put(self, key: str, content: bytes | Path) -> None:
         """Writes beside the object's place, then renames."""
         target = self.root / key
-        with _named_errors(self.root / key):
+        with _named_errors(self._place(key)):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED)
             try:
@@ -102,7 +114,7 @@ class LocalStorage(Storage):
     def put_if(self, key: str, content: bytes, version: str | None) -> bool:
         """Writers of this folder, on one machine, take turns."""
         parent = (self.root / key).parent
-        with _named_errors(self.root / key), ExitStack() as turn:
+        with _named_errors(self._place(key)), ExitStack() as turn:
             parent.mkdir(parents=True, exist_ok=True)
             folder = os.open(parent, os.O_RDONLY)
             turn.callback(os.close, folder)
@@ -116,7 +128,7 @@ class LocalStorage(Storage):
     @override
     def delete(self, key: str) -> None:
         """Removes the object, and folders that become empty."""
-        with _named_errors(self.root / key):
+        with _named_errors(self._place(key)):
             (self.root / key).unlink(missing_ok=True)
             with suppress(OSError):
                 for parent in (self.root / key).parents:
@@ -126,7 +138,7 @@ class LocalStorage(Storage):
 
     @override
     def size(self, key: str) -> int | None:
-        with _named_errors(self.root / key):
+        with _named_errors(self._place(key)):
             path = self.root / key
             return path.stat().st_size if path.is_file() else None
 
@@ -141,8 +153,8 @@ def _named_errors(path: Path) -> Iterator[None]:
         reason = f"is a link to {missing.readlink()}, which is not there" if missing.is_symlink() else "no such file"
         raise NotFoundError(f"{missing}: {reason}") from None
     except (FileExistsError, NotADirectoryError) as error:  # what was to be a folder
-        blocks = error.filename if error.filename not in (None, str(path)) else ""
-        raise StorageError(f"{path}: {blocks}{' ' if blocks else ''}is no folder") from None
+        what = f": {error.filename}" if error.filename not in (None, str(path)) else ""
+        raise StorageError(f"{path}: Not a directory{what}") from None
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from None
     except ValueError as error:

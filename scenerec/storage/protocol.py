@@ -25,6 +25,9 @@ class Storage(Protocol):
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix`, by key. A missing folder is empty; a missing bucket an error."""
 
+    def folders(self) -> Iterator[str]:
+        """Names of the folders right below, sorted. A missing folder has none; a missing bucket is an error."""
+
     def get(self, key: str) -> bytes:
         """The content of the whole object."""
 

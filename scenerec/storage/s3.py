@@ -17,11 +17,13 @@ from scenerec.storage.s3_errors import explain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 Result = TypeVar("Result")
 
 _FOLDER_MARKERS = ("/", "_$folder$")  # with which the keys end of what consoles and Hadoop make for empty folders
-_NO_VERSION = '"00000000000000000000000000000000"'  # of any object
+_CONDITIONS = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
+"""Conditions that no object meets, by their headers."""
 
 
 class S3Storage(Storage):
@@ -48,21 +50,17 @@ class S3Storage(Storage):
 
     @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
-        while True:
-            page = self._ask("", lambda client: _listing(client.list_objects_v2(**request)))
+        for page in self._pages(Prefix=self.prefix + prefix):
             for entry in page.get("Contents", []):
                 if not entry["Key"].endswith(_FOLDER_MARKERS):
                     yield ObjectInfo(entry["Key"].removeprefix(self.prefix), entry["Size"])
-            if not page.get("IsTruncated"):
-                return
-            token = page.get("NextContinuationToken")
-            if not token or token == request.get("ContinuationToken"):
-                raise StorageError(
-                    f"{self.url}: the store says that its listing goes on, but not where: it lacks ListObjectsV2 "
-                    "(NextContinuationToken), without which only a part is seen: use another store"
-                )
-            request["ContinuationToken"] = token
+
+    @override
+    def folders(self) -> Iterator[str]:
+        for page in self._pages(Prefix=self.prefix, Delimiter="/"):
+            for entry in page.get("CommonPrefixes", []):
+                if name := entry["Prefix"].removeprefix(self.prefix).rstrip("/"):
+                    yield name
 
     @override
     def get(self, key: str) -> bytes:
@@ -98,6 +96,10 @@ class S3Storage(Storage):
         """Writes by S3's conditional requests. Raises StorageError at a store that lacks them, before it writes."""
         from botocore.exceptions import ClientError
 
+        if version == "":
+            raise StorageError(
+                f"{self.url}/{key}: the store tells no version (ETag) of it: it cannot be changed safely"
+            )
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         self._ask(key, self._check_conditions)
 
@@ -125,12 +127,14 @@ class S3Storage(Storage):
         def look(client: "S3Client") -> int | None:
             try:
                 return client.head_object(**self._at(key))["ContentLength"]
-            except ClientError as error:
-                if _status(error.response) == 404 and is_of_store(error.response["ResponseMetadata"]["HTTPHeaders"]):
+            except (ClientError, ForeignAnswerError) as error:
+                if isinstance(error, ClientError) and _is_missing(error):
                     return None
                 self._read(client, key, Range="bytes=0-0")  # what answers HEAD has no body that would say why
                 raise
 
+        if not self.prefix + key:  # the bucket itself
+            return None
         try:
             return self._ask(key, look)
         except NotFoundError:
@@ -143,6 +147,23 @@ class S3Storage(Storage):
             self._client = connect()
             self._client_pid = os.getpid()
         return self._client
+
+    def _pages(self, **request: Any) -> "Iterator[ListObjectsV2OutputTypeDef]":
+        """The parts of a listing. Raises StorageError where one comes again, or the next cannot be asked for."""
+        seen: set[str] = set()
+        while True:
+            page = self._ask("", lambda client: _listing(client.list_objects_v2(Bucket=self.bucket, **request)))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            token, first = page.get("NextContinuationToken"), _first(page)
+            if not token or first in seen:
+                raise StorageError(
+                    f"{self.url}: the store says that its listing goes on, but not where: it lacks ListObjectsV2 "
+                    "(NextContinuationToken), without which only a part is seen: use another store"
+                )
+            seen |= {first} if first else set()
+            request["ContinuationToken"] = token
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_client": None}
@@ -178,7 +199,7 @@ class S3Storage(Storage):
         probe = self._at(f".conditional-write-{uuid.uuid4().hex}")
         client.put_object(**probe)
         try:
-            for condition in ({"IfNoneMatch": "*"}, {"IfMatch": _NO_VERSION}):
+            for header, condition in _CONDITIONS.items():
                 try:
                     client.put_object(**probe, **condition)
                 except ClientError as error:
@@ -187,7 +208,7 @@ class S3Storage(Storage):
                     if _status(error.response) not in (400, 405, 501):
                         raise
                 raise StorageError(
-                    f"{self.url}: the store has no conditional writes ({next(iter(condition))}), so that one of two "
+                    f"{self.url}: the store has no conditional writes ({header}), so that one of two "
                     "writers would undo the other's work: keep the registry (--registry, SCENEREC_REGISTRY) and API "
                     "keys in a folder that all machines share, or in a store that has them; all else may stay"
                 )
@@ -211,14 +232,26 @@ class S3Storage(Storage):
 def _listing(page: Any) -> Any:
     """The page of a listing, or ForeignAnswerError: any XML passes for an empty one, that of a web page too."""
     if not page.keys() & {"Name", "KeyCount", "IsTruncated", "Contents"}:
-        raise ForeignAnswerError("answers with something else than a listing")
+        raise ForeignAnswerError("answers with something else than a listing, as no S3 store does")
     return page
+
+
+def _first(page: "ListObjectsV2OutputTypeDef") -> str | None:
+    """The first key or folder of a part of a listing; some are empty."""
+    keys = [entry["Key"] for entry in page.get("Contents", [])[:1]]
+    folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])[:1]]
+    return next(iter(keys + folders), None)
 
 
 def _is_unmet(error: Any) -> bool:
     """Whether a conditional write was refused because of its condition: there is another version, or none."""
     no_object = error.response.get("Error", {}).get("Code") == "NoSuchKey"
     return _status(error.response) in (409, 412) or no_object
+
+
+def _is_missing(error: Any) -> bool:
+    """Whether an answer without a body surely means that there is no such object."""
+    return _status(error.response) == 404 and is_of_store(error.response["ResponseMetadata"]["HTTPHeaders"])
 
 
 def _status(response: Mapping[str, Any]) -> int:

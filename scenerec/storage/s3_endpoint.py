@@ -1,6 +1,7 @@
 """The connection to an object store: the endpoint that the environment names, and the client that speaks to it."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set holds
-_CHECKSUMS = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+_ENDPOINT = re.compile(rb"<Endpoint>([^<]+)</Endpoint>")  # of a bucket in another region
+_PLAIN_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+
+CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
+"""Name of the variable by which the AWS libraries send checksums in headers, or leave them out (when_required)."""
 
 
 class ForeignAnswerError(Exception):
@@ -34,17 +39,22 @@ def connect() -> "S3Client":
     from botocore.config import Config
 
     variable, url = endpoint_variable()
+    for name in (variable, *_PLAIN_VARIABLES):
+        value = os.environ.get(name, "")
+        if value != value.strip() or not (value.isascii() and value.isprintable()):  # it may be a secret
+            raise StorageError(
+                f"{name}: has spaces or line breaks around it, or letters that it cannot have: set it anew"
+            )
     if url:
         _check_endpoint(variable, url)
     session = boto3.session.Session()
     region = session.region_name or "us-east-1"
     # Retries are ours: botocore's do not cover a body that breaks off.
     config = Config(connect_timeout=5, read_timeout=60, max_pool_connections=32, retries={"total_max_attempts": 1})
-    client = session.client("s3", config=config.merge(_of_other_stores()) if url else config, region_name=region)
-    if not url and not str(urlsplit(client.meta.endpoint_url).hostname).endswith(
-        _AMAZON
-    ):  # a file of settings names it
-        client = session.client("s3", config=config.merge(_of_other_stores()), region_name=region)
+    elsewhere = config.merge(_of_other_stores())
+    client = session.client("s3", config=elsewhere if url else config, region_name=region)
+    if not url and not str(urlsplit(client.meta.endpoint_url).hostname).endswith(_AMAZON):  # as ~/.aws/config says
+        client = session.client("s3", config=elsewhere, region_name=region)
     client.meta.events.register_first("before-parse.s3", _refuse_foreign)
     return client
 
@@ -53,16 +63,16 @@ def _of_other_stores() -> "Config":
     """Buckets in the path; no checksums in headers, which are newer than many stores, unless the user asks for them."""
     from botocore.config import Config
 
-    asked = any(os.environ.get(name) for name in _CHECKSUMS)
+    asked = os.environ.get(CHECKSUM_VARIABLE, "").lower() == "when_supported"
     required = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     return Config(s3={"addressing_style": "path"}, **({} if asked else required))  # type: ignore[arg-type]
 
 
 def _check_endpoint(variable: str, url: str) -> None:
     """Raises StorageError for what would fail later, or reach another place than meant."""
+    if "@" in url:
+        raise StorageError(f"{variable}: holds a name or a password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     wrong = f"{variable}={url!r}: "
-    if url != url.strip():
-        raise StorageError(f"{wrong}has spaces or line breaks around it: set it without them")
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
@@ -70,7 +80,7 @@ def _check_endpoint(variable: str, url: str) -> None:
         raise StorageError(f"{wrong}is no address ({error}): write it as http://localhost:8333") from None
     if parts.scheme not in ("http", "https") or "://" not in url:
         raise StorageError(f"{wrong}has no http:// or https:// before it: write http://{url.rpartition('//')[2]}")
-    if not host or port == 0 or parts.query or parts.fragment or parts.username or any(map(str.isspace, url)):
+    if not host or port == 0 or parts.query or parts.fragment or any(map(str.isspace, url)):
         raise StorageError(f"{wrong}is no address of a store: write it as http://localhost:8333")
 
 
@@ -82,9 +92,11 @@ def _refuse_foreign(response_dict: dict[str, Any], **_: object) -> None:
     status = response_dict["status_code"]
     headers = {name.lower(): value for name, value in response_dict["headers"].items()}
     if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
-        raise ForeignAnswerError(f"redirects to {headers.get('location', 'another place')}")
+        told = _ENDPOINT.search(response_dict["body"])
+        to = headers.get("location") or (told[1].decode(errors="replace") if told else "another place")
+        raise ForeignAnswerError(f"redirects to {to}")
     if status < 300 and is_web_page(headers):
-        raise ForeignAnswerError("answers with a web page")
+        raise ForeignAnswerError("answers with a web page, as no S3 store does")
 
 
 def is_web_page(headers: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from scenerec.errors import NotFoundError, StorageError, first_line
-from scenerec.storage.s3_endpoint import ForeignAnswerError, endpoint_variable, is_web_page
+from scenerec.storage.s3_endpoint import CHECKSUM_VARIABLE, ForeignAnswerError, endpoint_variable, is_web_page
 
 _EXPIRED = "the credentials have expired: get new ones, AWS_SESSION_TOKEN among them (of a profile: `aws sso login`)"
 _REGION = "the bucket is in another region: set AWS_REGION, and AWS_ENDPOINT_URL if it is set, to the bucket's"
@@ -46,15 +46,17 @@ def explain(where: str, error: BaseException) -> tuple[StorageError, bool]:
         case boto.ClientError():
             return _explain_answer(where, place, error.response)
         case ForeignAnswerError():
-            remedy = f"{variable} must be the address of the store itself, in the bucket's region"
-            return StorageError(f"{place} {error}, as no S3 store does: {remedy}"), False
+            remedy = f"{variable} must be the address of the store itself, and AWS_REGION the bucket's region"
+            return StorageError(f"{place} {error}: {remedy}"), False
         case boto.NoCredentialsError() | boto.PartialCredentialsError():
             remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `scenerec cluster up` for an embedded store"
             return StorageError(f"{where}: no credentials: {remedy}"), False
         case boto.SSLError():
             return StorageError(f"{place}: no safe connection ({_tls_reason(error)})"), False
         case boto.ProxyConnectionError():
-            return StorageError(f"{place}: the proxy does not answer: are HTTPS_PROXY and NO_PROXY right?"), True
+            return StorageError(
+                f"{place}: the proxy does not answer: are HTTP_PROXY, HTTPS_PROXY and NO_PROXY right?"
+            ), True
         case boto.EndpointConnectionError() | boto.ConnectTimeoutError() | boto.ConnectionClosedError():
             remedy = f"is the store up, and {variable} right?"
             return StorageError(f"{where}: cannot reach {value or 'Amazon S3'}: {remedy}"), True
@@ -66,8 +68,10 @@ def explain(where: str, error: BaseException) -> tuple[StorageError, bool]:
         return StorageError(f"{place}: {first_line(error)}"), True
     if isinstance(error, boto.BotoCoreError):  # of settings
         return StorageError(f"{place}: {first_line(error)}"), False
+    if isinstance(error, UnicodeEncodeError):
+        return StorageError(f"{where!a}: is not UTF-8, as names in S3 must be"), False
     reason = f"{type(error).__name__}: {first_line(error)}"
-    return StorageError(f"{place}: answers, or is asked, what botocore cannot read ({reason})"), True
+    return StorageError(f"{place} answers what cannot be read ({reason}): is {variable} an S3 store's?"), True
 
 
 def _explain_answer(where: str, place: str, response: Mapping[str, Any]) -> tuple[StorageError, bool]:
@@ -94,10 +98,11 @@ def _explain_answer(where: str, place: str, response: Mapping[str, Any]) -> tupl
         remedy = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy"
         return StorageError(f"{place} refuses these credentials ({code}): {remedy}"), False
     if "checksum" in told.lower() or "trailer" in told.lower():
-        remedy = "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
+        remedy = f"set {CHECKSUM_VARIABLE}=when_required"
         return StorageError(f"{place} does not know the checksums that are sent: {remedy} ({code})"), False
-    if code == str(status) and status in (404, 405):  # a store's answer would hold a code in XML
-        return StorageError(f"{place} answers {status}, as no S3 store does: is {variable} right, its port too?"), False
+    if code == str(status) and (status in (404, 405) or status >= 500):  # a store would tell a code of S3's
+        remedy = f"is {variable} its address, with its port, and is it up?"
+        return StorageError(f"{place} answers {status} without S3's words: {remedy}"), may_pass
     return StorageError(f"{place}: {code} {first_line(Exception(told))}".rstrip()), may_pass
 
 
@@ -112,6 +117,8 @@ def _tls_reason(error: Exception) -> str:
     text = str(error)
     if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
         return "the port speaks no TLS: http:// instead of https:// ?"
+    if "No such file" in text:
+        return "AWS_CA_BUNDLE names a file that is not there"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not trusted: AWS_CA_BUNDLE names a file with the authority's"
     return first_line(error)

@@ -1,5 +1,6 @@
 """Whether results can be written to a place: asked before the work, not after it."""
 
+import os
 from contextlib import suppress
 
 from scenerec.errors import NotFoundError, StorageError
@@ -15,9 +16,9 @@ def check_writable(url: str) -> None:
     if not isinstance(storage, LocalStorage):
         _try(storage)
         return
-    if storage.root.exists() and not storage.root.is_dir():
+    if os.path.exists(storage.root) and not storage.root.is_dir():  # noqa: PTH110 - Path's raises where it may not look
         raise StorageError(f"{storage.url}: is a file: name a folder")
-    missing = [each for each in (storage.root, *storage.root.parents) if not each.exists()]
+    missing = [each for each in (storage.root, *storage.root.parents) if not os.path.exists(each)]  # noqa: PTH110
     try:
         _try(storage)
     except NotFoundError:

@@ -25,8 +25,9 @@ def initial_state(config: TrainConfig, drawn: State) -> State:
     """
     if config.model.weights == "none":
         return drawn
+    shapes = {key: array.shape for key, array in drawn.items()}
     with _opened(config) as weights:
-        return drawn | _fitting(config, weights, {key: array.shape for key, array in drawn.items()})
+        return drawn | _fitting(config, weights.for_network(shapes, _where(config)), shapes)
 
 
 def prepare_weights(config: TrainConfig, classes: int) -> str:
@@ -40,8 +41,10 @@ def prepare_weights(config: TrainConfig, classes: int) -> str:
         return describe_weights(config, classes)
     from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
 
+    shapes = state_shapes(config.model.arch, classes)
     with _opened(config, download=True) as weights:
-        _fitting(config, weights, state_shapes(config.model.arch, classes))
+        weights = weights.for_network(shapes, _where(config))
+        _fitting(config, weights, shapes)
         return _describe(config, weights, classes)
 
 
@@ -50,12 +53,20 @@ def describe_weights(config: TrainConfig, classes: int) -> str:
     if config.model.weights == "none":
         return f"random, by optimize.seed {config.optimize.seed}"
     with _opened(config) as weights:
+        if head_classes(weights.state, config.model.arch) is None:  # its place is not plain: see which keys there are
+            from scenerec.models.torch_outline import state_shapes
+
+            weights = weights.for_network(state_shapes(config.model.arch, classes), _where(config))
         return _describe(config, weights, classes)
 
 
 def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
     arch, source = config.model.arch, config.model.weights
     words = f"{source} of {arch}" if is_name(source) else source
+    if config.model.weights_ema:
+        words += ", its moving averages"
+    if weights.removed and not is_name(source):
+        words += f", without {' and '.join(weights.removed)} before its keys"
     found = head_classes(weights.state, arch)
     if found == classes:
         return words
@@ -69,7 +80,7 @@ def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
     """What of the weights goes into a network of `shapes`: all, or all but the head."""
     arch = config.model.arch
     if weights.arch not in (None, arch):
-        raise ModelError(f"model.weights: {config.model.weights}: are of {weights.arch}, and model.arch is {arch}")
+        raise ModelError(f"{_where(config)}: are of {weights.arch}, and model.arch is {arch}")
     head = f"{architecture(arch).head}."
     state = weights.state
     if head_classes(weights.state, arch) != shapes[f"{head}weight"][0]:
@@ -78,8 +89,12 @@ def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
     try:
         check_fits(shapes, state, arch)
     except StateError as error:
-        raise StateError(f"model.weights: {config.model.weights}: {error}") from None
+        raise StateError(f"{_where(config)}: {error}") from None
     return state
+
+
+def _where(config: TrainConfig) -> str:
+    return f"model.weights: {config.model.weights}"
 
 
 @contextmanager
@@ -88,12 +103,12 @@ def _opened(config: TrainConfig, download: bool = False) -> Iterator[WeightFile]
     source = config.model.weights
     remote = _remote_file(config)
     if remote is None:
-        yield read_weights(source)
+        yield read_weights(source, config.model.weights_ema)
         return
     cache = WeightCache(config.output)
     with cache.fetch(remote) if download else cache.read(remote) as path:
         try:
-            weights = read_weights(str(path))
+            weights = read_weights(str(path), config.model.weights_ema)
         except ModelError as error:
             raise ModelError(str(error).replace(str(path), remote.url)) from None
         yield weights

@@ -150,7 +150,7 @@ class _Run(Generic[Batch]):
 
     def estimate_statistics(self, epoch: int, step: int) -> None:
         """Before a validation or checkpoint there: BatchNorm's statistics, while the run is too short for averages."""
-        sample = self.job.plan.batchnorm
+        sample = self.job.plan.precise_batchnorm
         if sample and sample.is_due(epoch * self.steps_per_epoch + step):
             self.learner.estimate_statistics(sample)
 

@@ -46,7 +46,7 @@ class Plan:
     cpus_per_worker: int
     gpus_per_worker: int
     decode_processes: int
-    batchnorm: PreciseBatchNorm | None = None
+    precise_batchnorm: PreciseBatchNorm | None = None
     """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
 
     def as_dict(self) -> dict[str, object]:
@@ -78,8 +78,8 @@ class Plan:
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
         ]
-        if self.batchnorm:
-            rows.insert(-1, ("BatchNorm", str(self.batchnorm)))
+        if self.precise_batchnorm:
+            rows.insert(-1, ("BatchNorm", str(self.precise_batchnorm)))
         return rows
 
 
@@ -135,7 +135,7 @@ def resolve(
         cpus_per_worker=config.scale.cpus_per_worker,
         gpus_per_worker=config.scale.gpus_per_worker,
         decode_processes=_decode_processes(config),
-        batchnorm=plan_precise_batchnorm(config, train.samples, steps),
+        precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
     )
 
 

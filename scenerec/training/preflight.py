@@ -59,6 +59,8 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     check_writable(folder.url)
     plan = replace(plan, weights=prepare_weights(config, plan.classes))
     trained = _trained_part(config, plan.classes)
+    if trained and plan.precise_batchnorm and not _trains_batchnorm(config, plan.classes):
+        plan = replace(plan, precise_batchnorm=None)
     resumes_at = None if restart else _resume_point(folder, config, plan, train.manifest)
     return Preflight(plan, resumes_at, trained)
 
@@ -101,6 +103,16 @@ def _trained_part(config: TrainConfig, classes: int) -> TrainedPart | None:
     frozen = frozen_names(arch, freeze, list(sizes))
     what = "backbone" if freeze == "backbone" else ", ".join(freeze)
     return TrainedPart(sum(size for name, size in sizes.items() if name not in frozen), sum(sizes.values()), what)
+
+
+def _trains_batchnorm(config: TrainConfig, classes: int) -> bool:
+    """Whether `model.freeze` leaves a BatchNorm to train."""
+    from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
+
+    tensors = list(state_shapes(config.model.arch, classes))
+    frozen = frozen_names(config.model.arch, config.model.freeze, tensors)
+    layers = [key.removesuffix("running_mean") for key in tensors if key.endswith(".running_mean")]
+    return any(not frozen.issuperset({f"{layer}weight", f"{layer}bias"}) for layer in layers)
 
 
 def _resume_point(folder: RunFolder, config: TrainConfig, plan: Plan, train: Manifest) -> int | None:

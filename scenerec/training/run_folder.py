@@ -9,11 +9,13 @@ from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_config, parse_job
 from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
+from scenerec.config.yaml_text import decode
 from scenerec.data.augment import AUGMENT_VERSION
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
+from scenerec.frozen import parse_json
 from scenerec.json_object import JsonObject
-from scenerec.storage import Storage, open_storage
+from scenerec.storage import Storage, open_storage, read_json
 from scenerec.training.task import CLASSIFICATION, task_of
 
 # What a checkpoint was made with that is older than the field.
@@ -45,7 +47,7 @@ class RunFolder:
 
     def _config_text(self) -> str:
         try:
-            return self.storage.get("config.yaml").decode()
+            return decode(self.storage.get("config.yaml"), f"{self.url}/config.yaml")
         except NotFoundError:
             raise CheckpointError(
                 f"{self.url}: has no config.yaml, so it is no run's folder: name one such as s3://scenes/runs/NAME"
@@ -57,9 +59,10 @@ class RunFolder:
         self.storage.put("tensorboard/events.out.tfevents.scenerec", _events(history))
 
     def read_history(self) -> list[EpochMetrics]:
-        """Reads metrics.jsonl: the finished epochs, in order. Raises StorageError."""
-        lines = self.storage.get("metrics.jsonl").decode().splitlines() if self.storage.size("metrics.jsonl") else []
-        return [EpochMetrics.model_validate(json.loads(line)) for line in lines]
+        """Reads metrics.jsonl: the finished epochs, in order. Raises CheckpointError where it is damaged."""
+        lines = self.storage.get("metrics.jsonl").splitlines() if self.storage.size("metrics.jsonl") else []
+        where = f"{self.url}/metrics.jsonl: is damaged"
+        return [parse_json(EpochMetrics, line, where, CheckpointError) for line in lines]
 
     def write_result(self, result: JsonObject) -> None:
         """Writes result.json: the run is finished."""
@@ -67,7 +70,7 @@ class RunFolder:
 
     def read_result(self) -> JsonObject | None:
         """Reads result.json; None while the run is not finished."""
-        return json.loads(self.storage.get("result.json")) if self.storage.size("result.json") is not None else None
+        return read_json(self.storage, "result.json")
 
     def latest_checkpoint(self) -> str | None:
         """Name of the newest complete checkpoint, None where there is none."""

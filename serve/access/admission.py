@@ -9,6 +9,8 @@ MOST = 4096
 """Requests at once in a process. Its engines refuse long before, and say it better: this is for what never asks them.
 """
 
+_MOST_COUNTED = 1 << 62
+
 
 @dataclass(frozen=True)
 class RequestLimits:
@@ -26,7 +28,8 @@ class RequestLimits:
     def check_images(self, count: int) -> None:
         """Makes sure that a request may have so many images, before anything is made of each. Raises RequestError."""
         if count > self.images:
-            raise RequestError(ErrorKind.BODY_TOO_LARGE, f"{count} images: at most {self.images} in one request")
+            counted = f"{count} images" if count < _MOST_COUNTED else "too many images"
+            raise RequestError(ErrorKind.BODY_TOO_LARGE, f"{counted}: at most {self.images} in one request")
 
 
 class Load:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import yaml
 
 from scenerec.errors import ConfigError
-from scenerec.storage import open_storage
+from scenerec.storage import open_storage, split_url
 from serve.access.keys import ApiKey, ApiKeys, new_key, parse_keys, read_keys
 
 _ATTEMPTS = 10
@@ -48,7 +48,7 @@ def check_keys(location: str) -> None:
 
 def _change(location: str, change: Callable[[tuple[ApiKey, ...]], tuple[ApiKey, ...]]) -> None:
     """Reads, changes and writes the file; of two who do so at once none is lost."""
-    folder, _, file = location.rpartition("/")
+    folder, file = split_url(location)
     storage = open_storage(folder)
     for _attempt in range(_ATTEMPTS):
         found = storage.get_versioned(file)

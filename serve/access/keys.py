@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from scenerec.config.file import parse_as
 from scenerec.errors import ConfigError
 from scenerec.frozen import Frozen, first_problem
-from scenerec.storage import open_storage
+from scenerec.storage import open_storage, split_url
 from serve.access.rate import TokenBucket, take
 from serve.errors import ErrorKind, RequestError, retry_later
 
@@ -77,7 +77,7 @@ def parse_keys(content: bytes, name: str) -> ApiKeys:
 
 def read_keys(location: str) -> tuple[ApiKeys, str]:
     """The keys of a file, and a tag that changes with the file. Raises ConfigError, StorageError."""
-    folder, _, file = location.rpartition("/")
+    folder, file = split_url(location)
     found = open_storage(folder).get_versioned(file)
     if found is None:
         raise ConfigError(f"{location}: is not there: write it with `scenerec serve key NAME --file {location}`")

@@ -15,6 +15,13 @@ EXAMPLE_ID = "5c1e6f0b9d3a7e42"
 """A request id."""
 EXAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mO8E6DBgA0wMeAAg1MCAA7DAWRGHDu6AAAAAElFTkSuQmCC"
 """A red picture of 8 x 8 pixels, base64: an example that can be sent as it is."""
+CONTENT_ENCODING: Part = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "description": "How the whole body is compressed.",
+    "schema": {"type": "string", "enum": ["identity", "gzip", "deflate"]},
+}
+"""The header of a body that may be compressed."""
 BINARY: Part = {"type": "string", "format": "binary"}
 """The schema of bytes."""
 

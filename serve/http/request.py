@@ -10,9 +10,11 @@ from urllib.parse import parse_qsl
 from serve.access.admission import RequestLimits
 from serve.errors import ErrorKind, RequestError, body_too_large
 from serve.http.asgi import Receive, Scope
+from serve.http.compression import decompressed
 
 LONGEST_ID = 128
 """Characters of a request id that a caller may choose."""
+_MOST_DIGITS = 18
 _READ_ON = 4  # times the limit: what is still read, and forgotten, of a body that is too large
 
 
@@ -71,23 +73,26 @@ class HttpRequest:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def body(self, limits: RequestLimits) -> bytes:
-        """The whole body.
+        """The whole body, unpacked where it is sent compressed.
 
-        Raises RequestError, for one that is too large (none of which is kept where its length is given) and for one
-        that arrives drop by drop; ClientGoneError.
+        Raises RequestError, for one that is too large (none of which is kept where its length is given), for one that
+        arrives drop by drop, and as `decompressed` does; ClientGoneError.
         """
         declared = self.headers.get("content-length", "")
-        is_too_large = declared.isdecimal() and int(declared) > limits.body_bytes
+        # A number of more digits is larger than any body, and Python makes no number of very many.
+        length = int(declared[:_MOST_DIGITS]) if declared.isdecimal() else 0
         try:
             async with asyncio.timeout(limits.body_timeout_s):
-                if not is_too_large:
-                    return await self._body(limits.body_bytes)
-                if int(declared) <= _READ_ON * limits.body_bytes:
-                    await self._read_on(limits.body_bytes)
-                raise _too_large(limits.body_bytes)
+                if length > limits.body_bytes:
+                    if length <= _READ_ON * limits.body_bytes:
+                        await self._read_on(limits.body_bytes)
+                    raise _too_large(limits.body_bytes)
+                body = await self._body(limits.body_bytes)
         except TimeoutError:
             message = f"the body did not arrive within {limits.body_timeout_s:g} s"
             raise RequestError(ErrorKind.BODY_TIMED_OUT, message, {"connection": "close"}) from None
+        encoding = self.headers.get("content-encoding")
+        return decompressed(body, encoding, limits.body_bytes) if encoding else body
 
     async def _body(self, limit_bytes: int) -> bytes:
         parts: list[bytes] = []

@@ -4,7 +4,6 @@ With tensors in binary a body is a JSON document, whose length the header Infere
 behind it the tensors that have a `binary_data_size`, in their order.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
@@ -26,14 +25,13 @@ from serve.oip.inference import (
 )
 from serve.oip.tensors import Tensor, TensorSpec, bad_tensor, from_bytes, from_json
 
-_ANY_ZLIB = zlib.MAX_WBITS | 32  # gzip's and zlib's headers are told apart
+_MOST_BYTES = 1 << 62
 
 
 def read_infer_request(
     version: LoadedVersion, body: bytes, headers: Mapping[str, str], limits: RequestLimits
 ) -> InferRequest:
     """What a body with these headers asks of this version. Raises RequestError."""
-    body = decompressed(body, headers.get("content-encoding", ""), limits)
     question, binary = _parse(body, headers.get(HEADER_LENGTH))
     spec = input_spec(version, [(each.name, each.datatype) for each in question.inputs])
     (given,) = question.inputs
@@ -68,29 +66,6 @@ def write_infer_answer(version: LoadedVersion, asked: InferRequest, outputs: Seq
     )
 
 
-def decompressed(body: bytes, encoding: str, limits: RequestLimits) -> bytes:
-    """A body that is sent with this Content-Encoding.
-
-    Raises RequestError for an unknown encoding, a damaged body, and one that is too large when it is unpacked: no more
-    than that is ever unpacked.
-    """
-    if encoding.lower() in ("", "identity"):
-        return body
-    if encoding.lower() not in ("gzip", "deflate"):
-        raise RequestError(ErrorKind.BAD_PARAMETER, "content-encoding: must be gzip, deflate, or left out")
-    unpacker = zlib.decompressobj(_ANY_ZLIB)
-    try:
-        unpacked = unpacker.decompress(body, limits.body_bytes + 1)
-    except zlib.error:
-        raise RequestError(ErrorKind.BAD_PARAMETER, f"the body is not {encoding.lower()}") from None
-    if len(unpacked) > limits.body_bytes:
-        message = f"unpacked the body is larger than {limits.body_bytes / 1e6:g} MB"
-        raise RequestError(ErrorKind.BODY_TOO_LARGE, message)
-    if not unpacker.eof:
-        raise RequestError(ErrorKind.BAD_PARAMETER, "the compressed body is cut off")
-    return unpacked
-
-
 def _parse(body: bytes, header_length: str | None) -> tuple[V2QuestionBody, memoryview]:
     """The JSON document, and what follows it."""
     length = len(body)
@@ -117,7 +92,7 @@ def _tensor(spec: TensorSpec, given: V2InputBody, binary: memoryview) -> Tensor:
         if len(binary):
             raise bad_tensor(f"{len(binary)} bytes follow the JSON document, and no input has a binary_data_size")
         return from_json(spec, given.datatype, given.shape, given.data)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MOST_BYTES:
         raise bad_tensor(f"{given.name}: binary_data_size: must be a number of bytes")
     if given.data is not None:
         raise bad_tensor(f"{given.name}: has both data and a binary_data_size: send one of them")

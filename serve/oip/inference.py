@@ -1,8 +1,8 @@
 """The Open Inference Protocol v2, whatever carries it: what a server and its models say of themselves, and inference.
 
 A model takes one of two inputs: `images`, UINT8 RGB [n, image_size, image_size, 3], or `photographs`, BYTES [n], each
-an encoded JPEG, PNG or WebP. It answers with `probabilities` and `logits`, FP32 [n, classes]; either comes as BYTES
-[n, k] of "value:index:label" where its k best classes are asked for (Triton's classification extension,
+an encoded JPEG, PNG, WebP, GIF or BMP. It answers with `probabilities` and `logits`, FP32 [n, classes]; either comes
+as BYTES [n, k] of "value:index:label" where its k best classes are asked for (Triton's classification extension,
 github.com/triton-inference-server/server, extension_classification.md).
 
 Its metadata and configuration announce `images` and `probabilities` alone: tools that read them send every input that
@@ -33,6 +33,7 @@ READY = "READY"
 OUTPUTS = ("probabilities", "logits")
 
 _MICROSECONDS = 1e6
+_LONGEST_TIMEOUT = 1 << 62  # of a sender's number, which may have thousands of digits
 _BATCH = -1  # the axis of any length, which is the first of every tensor
 
 
@@ -51,7 +52,7 @@ class InferRequest:
     """A decoded request."""
 
     photographs: Sequence[bytes | np.ndarray]
-    """JPEG, PNG or WebP files, or uint8 RGB [image_size, image_size, 3]."""
+    """JPEG, PNG, WebP, GIF or BMP files, or uint8 RGB [image_size, image_size, 3]."""
     outputs: Sequence[RequestedOutput]
     """The outputs that are wanted, in the order of the answer."""
     timeout_s: float | None = None
@@ -209,7 +210,7 @@ def timeout_s(parameters: Mapping[str, object]) -> float | None:
     timeout = parameters.get("timeout", 0)
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
         raise _bad_parameter("timeout: must be a whole number of microseconds")
-    return timeout / _MICROSECONDS if timeout else None
+    return min(timeout, _LONGEST_TIMEOUT) / _MICROSECONDS if timeout else None
 
 
 def refuse_shared_memory(name: str, parameters: Mapping[str, object]) -> None:

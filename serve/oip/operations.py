@@ -6,6 +6,7 @@ from scenerec import __version__
 from serve.http.json_body import JsonBody
 from serve.http.operation import (
     BINARY,
+    CONTENT_ENCODING,
     EXAMPLE_PNG,
     DescribedAnswer,
     Operation,
@@ -152,12 +153,7 @@ _INFER_PARAMETERS: tuple[Part, ...] = (
         "description": "Length of the JSON in bytes, where binary tensors follow it.",
         "schema": _LENGTH,
     },
-    {
-        "name": "Content-Encoding",
-        "in": "header",
-        "description": "How the whole body is compressed.",
-        "schema": {"type": "string", "enum": ["identity", "gzip", "deflate"]},
-    },
+    CONTENT_ENCODING,
 )
 _INFER_BODY: Part = {
     "required": True,

@@ -26,6 +26,7 @@ BYTES: Literal["BYTES"] = "BYTES"
 """The datatype of strings of bytes."""
 
 _LENGTH = struct.Struct("<I")
+_LONGEST_AXIS = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def bad_tensor(message: str) -> RequestError:
 
 def axes(shape: Sequence[int]) -> str:
     """A shape as text, cut where a caller sent a long one."""
-    lengths = [str(axis) for axis in shape[:8]]
+    lengths = [str(axis) if abs(axis) < _LONGEST_AXIS else "…" for axis in shape[:8]]
     return f"[{', '.join(lengths)}{', …' if len(shape) > len(lengths) else ''}]"
 
 

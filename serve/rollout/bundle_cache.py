@@ -9,7 +9,7 @@ from pathlib import Path
 from scenerec.errors import BundleError
 from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
 from scenerec.inference.bundles.info import BundleInfo
-from scenerec.storage import open_storage
+from scenerec.storage import LocalStorage, open_storage
 from serve.rollout.assignment import Placement
 
 
@@ -50,16 +50,9 @@ def open_placement(placement: Placement, cache: Path) -> Bundle:
         raise BundleError(f"{placement.url}: was replaced by another bundle: versions of a registry never change")
     info = BundleInfo.model_validate_json(content)
     storage = open_storage(placement.url)
-    folder.mkdir(exist_ok=True)
+    copy = LocalStorage(folder)  # it writes in one step: another replica may be doing the same
     for name in info.files:
-        _write(folder / name, storage.get(name))
-    _write(info_file, content)  # last: with it the folder is complete
+        copy.put(name, storage.get(name))
+    copy.put(INFO_FILE, content)  # last: with it the folder is complete
     cached = open_bundle(str(folder))
     return Bundle(cached.folder, cached.info, placement.url)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes the file in one step: another replica may be doing the same."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(path)

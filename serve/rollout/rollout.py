@@ -66,7 +66,7 @@ class Rollout:
         self._starting = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
 
-    def reconfigure(self, document: Mapping[str, Any]) -> None:
+    async def reconfigure(self, document: Mapping[str, Any]) -> None:
         """Other models, or other settings, from the next look at the registry on."""
         self._config = ServeConfig.model_validate(document)
         self._registry, self._known = Registry(self._config.registry), {}

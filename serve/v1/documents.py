@@ -20,12 +20,12 @@ TopK = Annotated[int, Field(ge=1, le=LARGEST_TOP_K)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0)]
 
-Photograph = TypeAliasType("Photograph", Annotated[bytes, Field(description="A JPEG, PNG or WebP file.")])
+Photograph = TypeAliasType("Photograph", Annotated[bytes, Field(description="A JPEG, PNG, WebP, GIF or BMP file.")])
 """A file as it is."""
 
 _BASE64 = {"contentEncoding": "base64"}
 _Base64Photograph = Annotated[
-    str, Field(min_length=1, description="A JPEG, PNG or WebP file, base64.", json_schema_extra=_BASE64)
+    str, Field(min_length=1, description="A JPEG, PNG, WebP, GIF or BMP file, base64.", json_schema_extra=_BASE64)
 ]
 
 

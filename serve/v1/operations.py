@@ -4,6 +4,7 @@ Each function is given the name of a served model, for the examples.
 """
 
 from serve.http.operation import (
+    CONTENT_ENCODING,
     EXAMPLE_ID,
     DescribedAnswer,
     Operation,
@@ -30,6 +31,7 @@ from serve.v1.documents import (
     VersionBody,
 )
 
+_IMAGE_TYPES = ("jpeg", "png", "webp", "gif", "bmp")
 _PREDICT_ERRORS = (400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 
 _BODY: Part = {
@@ -38,7 +40,7 @@ _BODY: Part = {
     "content": {
         **{
             media_type: {"schema": schema_ref(Photograph)}
-            for media_type in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+            for media_type in (*(f"image/{kind}" for kind in _IMAGE_TYPES), "application/octet-stream")
         },
         "multipart/form-data": {"schema": schema_ref(PredictFormBody)},
         **json_content(schema_ref(PredictJsonBody), example=EXAMPLE_QUESTION.to_value()),
@@ -66,6 +68,7 @@ _PARAMETERS: tuple[Part, ...] = (
         ),
         "schema": {"type": "string"},
     },
+    CONTENT_ENCODING,
 )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from scenerec.data.picture import FORMAT_NAMES
 from serve.access.admission import RequestLimits
 from serve.errors import ErrorKind, RequestError
 from serve.http.request import HttpRequest
@@ -26,7 +27,7 @@ class Question:
     """What a caller wants to know of which photographs."""
 
     photographs: tuple[bytes, ...]
-    """JPEG, PNG or WebP files."""
+    """JPEG, PNG, WebP, GIF or BMP files."""
     top_k: int = DEFAULT_TOP_K
     """How many classes to name for each."""
     explain: bool = False
@@ -41,7 +42,7 @@ async def read_question(request: HttpRequest, limits: RequestLimits) -> Question
     explain: object = request.query.get("explain", "")
     body = await request.body(limits)
     if not body:
-        raise RequestError(ErrorKind.EMPTY_BODY, "the body is empty: send the bytes of a JPEG, PNG or WebP image")
+        raise RequestError(ErrorKind.EMPTY_BODY, f"the body is empty: send the bytes of a {FORMAT_NAMES} image")
     if request.content_type == "application/json":
         photographs, options = _read_json(body, limits)
         top_k, explain = _checked_top_k(options.get("top_k", top_k)), options.get("explain", explain)

@@ -15,6 +15,7 @@ from cluster.address import find_address
 from cluster.client import ClusterClient
 from cluster.processes import members
 from cluster.state import load_state
+from scenerec.commands.known_jobs import KnownJobs
 from scenerec.errors import ClusterError
 from scenerec.storage import open_storage
 from tests.served import assert_loopback_only, command
@@ -129,11 +130,11 @@ def test_a_job_is_found_by_its_runs_name_and_stopped(client: ClusterClient, work
     for line in client.follow(job_id):
         if line == "[note] hello":
             break
-    assert client.find("sleeper").id == client.find(job_id).id == job_id
+    assert KnownJobs(None).find("sleeper").id == KnownJobs(None).find(job_id).id == job_id
     assert client.stop(job_id).status == "STOPPED"
     assert client.jobs()[0].id == job_id
-    with pytest.raises(ClusterError, match="no job or run"):
-        client.find("nobody")
+    with pytest.raises(ClusterError, match=r"nobody: no job or run of this name .* nor in s3://scenes/runs"):
+        KnownJobs(None).find("nobody")
 
 
 def test_a_stream_that_falls_silent_is_opened_anew(

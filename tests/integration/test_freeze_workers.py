@@ -17,8 +17,9 @@ from scenerec.config.train import TrainConfig
 from scenerec.models import torch_model
 from scenerec.models.freezing import frozen_names
 from scenerec.training.run_folder import RunFolder
-from scenerec.training.torch_learner import use_threads
-from tests.local_run import train_here
+from scenerec.training.torch_learner import TorchLearner, use_threads
+from scenerec.world import World
+from tests.local_run import open_job, train_here
 
 WORLD_SIZE = 2
 
@@ -54,8 +55,10 @@ def test_two_workers_train_a_probe_as_one_does(make_probe: Any, framework: str) 
         assert histories[0].scalars()[metric] == pytest.approx(histories[1].scalars()[metric], rel=1e-3)
 
 
-def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: Any) -> None:
-    config = make_probe(model={"freeze": ["layer2", "bn1"]})
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: Any, framework: str) -> None:
+    """What is not frozen has the statistics that one worker finds for the same weights, and for their averages."""
+    config = make_probe(framework=framework, model={"freeze": ["layer2", "bn1"]})
     run_workers(config)
     drawn = torch_model.build("resnet18", 4, config.optimize.seed)
     names = [name for name, _ in drawn.named_parameters()]
@@ -64,6 +67,23 @@ def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: A
     for name, array in before.items():
         still = name in frozen or name.startswith(("layer2.", "bn1."))
         assert np.array_equal(array, after[name]) == still, name
+
+    use_threads(1)
+    job = open_job(config)
+    assert (
+        job.plan.precise_batchnorm is not None and job.plan.precise_batchnorm.batches == 3
+    )  # which the two share out unevenly
+    alone = TorchLearner(job, World())
+    alone.load_state(last_state(config))
+    alone.estimate_statistics(job.plan.precise_batchnorm)
+    tolerance = 0 if framework == "torch" else 1e-3  # the frameworks resize to other pixels
+    ours, theirs = alone.state(), last_state(config)
+    assert {name for name in theirs.ema if name.endswith("running_var")} == {
+        name for name in before if name.endswith("running_var") and not name.startswith(("layer2.", "bn1."))
+    }
+    for found, expected in ((theirs.model, ours.model), (theirs.ema, ours.ema)):
+        for name, array in expected.items():
+            np.testing.assert_allclose(found[name], array, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 def last_state(config: TrainConfig) -> LearnerState:

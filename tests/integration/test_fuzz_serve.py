@@ -13,22 +13,30 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.connection_fuzz import fuzz_connections
+from tests.grpc_fuzz import fuzz_messages
 from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
 from tests.image_fuzz import fuzz_images
 from tests.mutated_bodies import PREDICT
 from tests.schema_fuzz import fuzz_schema
-from tests.tiny_server import tiny_server
+from tests.tiny_server import Addresses, tiny_server
 
 HOST = b"host: server\r\n"
 POST = f"POST {PREDICT} HTTP/1.1\r\n".encode() + HOST
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a server process, host:port. At the end it must still be there, and end well."""
-    with tiny_server(tmp_path_factory.mktemp("served")) as address:
-        yield address
-        assert first_class(address, "blue") == "blue"
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """Of a server process. At the end it must still be there, have printed no traceback, and end well."""
+    with tiny_server(tmp_path_factory.mktemp("served")) as found:
+        yield found
+        assert first_class(found.http, "blue") == "blue"
+
+
+@pytest.fixture
+def server(addresses: Addresses) -> str:
+    """By HTTP, host:port."""
+    return addresses.http
 
 
 def connected(server: str) -> socket.socket:
@@ -77,7 +85,22 @@ def test_a_damaged_form_json_or_tensor_gets_an_answer(server: str) -> None:
     found = fuzz_bodies(server, 1200, seed=1)
     assert found.wrong == []
     assert {"200", "400 bad_json", "400 bad_multipart", "400 bad_tensor", "400 bad_parameter"} <= found.outcomes.keys()
+    assert {"404 not_found", "405 method_not_allowed", "413 body_too_large"} <= found.outcomes.keys()
     assert first_class(server, "lime") == "green"
+
+
+def test_a_damaged_message_gets_an_answer_by_grpc(addresses: Addresses) -> None:
+    found = fuzz_messages(addresses.grpc, 1500, seed=1)
+    assert found.wrong == []
+    assert found.inputs == 1500
+    assert {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED"} <= found.outcomes.keys()
+
+
+def test_damaged_bytes_on_a_connection_get_an_answer_or_none(server: str) -> None:
+    found = fuzz_connections(server, 400, seed=1)
+    assert found.wrong == []
+    assert found.inputs == 400
+    assert first_class(server, "red") == "red"
 
 
 def test_the_answer_to_a_body_that_is_too_large_reaches_who_sends_all_of_it_first(server: str) -> None:

@@ -162,7 +162,7 @@ def test_a_file_that_is_no_picture_gets_the_servers_line(
     page = visit.page
     page.goto(url)
     visit.choose(notes)
-    expect(page.locator("#failure")).to_have_text("not a JPEG, PNG or WebP image")
+    expect(page.locator("#failure")).to_have_text("not a JPEG, PNG, WebP, GIF or BMP image")
     expect(page.locator("#blank")).to_be_visible()
     visit.choose(picture("red"))
     visit.answered("red")

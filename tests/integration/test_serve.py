@@ -229,14 +229,20 @@ def test_while_the_store_is_away_requests_are_answered(
     wait_until(lambda: version_served() == "1")
 
 
-def test_it_scales_with_its_load_and_loses_nothing(deployed: str, cluster: LocalCluster) -> None:
+def test_it_is_scaled_at_once_and_loses_nothing(deployed: str, cluster: LocalCluster) -> None:
+    """Processes that stay are not touched, and looking and scaling are no jobs."""
+    jobs, before = command("list", "--json"), replica_pids(cluster, "tiny")
     with SteadyLoad(URL, "tiny", PICTURES, connections=1) as load:
-        said = command("serve", "scale", "tiny", "--replicas", "1")
-        assert "RUNNING" in said
+        assert f"  {URL}  replicas: " in command("serve", "scale", "tiny", "--replicas", "1")
         wait_until(lambda: len(replica_pids(cluster, "tiny")) == 1)
+        (stayed,) = replica_pids(cluster, "tiny")
         command("serve", "scale", "tiny", "--replicas", "2")
         wait_until(lambda: len(replica_pids(cluster, "tiny")) == 2)
     assert load.tally.lost == []
+    assert stayed in before and stayed in replica_pids(cluster, "tiny")
+    assert "must not be less than min_replicas" in command("serve", "scale", "tiny", "--max", "1", "--min", "2", code=2)
+    assert "no application other" in command("serve", "scale", "other", "--max", "1", code=7)
+    assert command("list", "--json") == jobs
 
 
 def test_keys_are_asked_for_and_a_new_one_is_known_without_a_restart(

@@ -90,6 +90,13 @@ def test_listing_is_ordered_and_pages(storage: S3Storage) -> None:
     assert [info.key for info in storage.list("3/")] == [key for key in keys if key.startswith("3/")]
 
 
+def test_folders_are_those_right_below(storage: S3Storage) -> None:
+    for key in ("b/x", "b/c/y", "a/z", "file"):
+        storage.put(key, b"1")
+    assert list(storage.folders()) == ["a", "b"]
+    assert list(S3Storage("scenes", "nothing-here").folders()) == []
+
+
 def test_a_reader_sees_the_old_object_or_the_new_one(storage: S3Storage) -> None:
     versions = {bytes([number]) * 300_000 for number in range(2)}
     storage.put("object", min(versions))

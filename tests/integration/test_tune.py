@@ -16,6 +16,7 @@ from cluster import local
 from cluster.address import find_address
 from cluster.client import ClusterClient
 from scenerec.cli import app
+from scenerec.commands.known_jobs import KnownJobs
 from scenerec.config.file import parse_config
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
@@ -187,7 +188,7 @@ def test_a_killed_driver_frees_the_cluster_and_no_finished_trial_runs_again(
     assert client.nodes()[0].cpus_used == 2  # of two: one trial fits, and its driver takes nothing
     driver(cluster).kill()
     wait_until(lambda: client.nodes()[0].cpus_used == 0, 60, "the end of the killed search's workers")
-    wait_until(lambda: client.find(name).ended, 60, "the end of the job")
+    wait_until(lambda: KnownJobs(None).find(name).ended, 60, "the end of the job")
     before = {trial.number: trial for trial in folder.trials()}
     result = result_of(submit("--json", **settings))
     after = {trial.number: trial for trial in folder.trials()}

@@ -15,6 +15,7 @@ from scenerec.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     prune_checkpoints,
+    read_run_state,
     save_checkpoint,
 )
 from scenerec.epoch_metrics import EpochMetrics
@@ -78,10 +79,31 @@ def test_a_damaged_file_is_refused(storage: Storage) -> None:
         load_checkpoint(storage, name)
 
 
-def test_a_foreign_state_file_is_refused(storage: Storage) -> None:
-    storage.put("step-000000001/state.json", b"[]")
-    with pytest.raises(CheckpointError, match="not a checkpoint of this version"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[]", r"state\.json: not a checkpoint of this version"),
+        (b'{"version": 2}', r"state\.json: not a checkpoint of this version"),
+        (b'{"version": 1, "ep', r"state\.json: is not JSON: it is damaged"),
+        (b"\xff\xfe", r"state\.json: is not JSON: it is damaged"),
+        (b"[" * 100_000, r"state\.json: is not JSON: it is damaged"),
+        (b'{"version": 1}', r"state\.json: has no epoch: it is damaged"),
+    ],
+)
+def test_a_foreign_or_damaged_state_file_is_refused(content: bytes, message: str, storage: Storage) -> None:
+    storage.put("step-000000001/state.json", content)
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(storage, "step-000000001")
+    with pytest.raises(CheckpointError, match=message):
+        read_run_state(storage, "step-000000001")
+
+
+def test_a_damaged_history_is_refused(storage: Storage) -> None:
+    name = save_checkpoint(storage, checkpoint(1))
+    state = json.loads(storage.get(f"{name}/state.json"))
+    storage.put(f"{name}/state.json", json.dumps({**state, "history": [{"epoch": "one"}]}).encode())
+    with pytest.raises(CheckpointError, match=r"step-000000001/state\.json: history: "):
+        read_run_state(storage, name)
 
 
 def test_pruning_keeps_the_newest_the_best_and_what_is_being_written(storage: Storage) -> None:

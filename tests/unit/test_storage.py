@@ -1,5 +1,6 @@
 import os
 import pickle
+import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.config.location import expand_location
 from scenerec.errors import NotFoundError, StorageError
-from scenerec.storage import LocalStorage, ObjectInfo, S3Storage, Storage, open_storage, split_url
+from scenerec.storage import LocalStorage, ObjectInfo, S3Storage, Storage, open_storage, read_json, split_url
+from scenerec.storage.writable import check_writable
+from tests.unprivileged import unprivileged
 from tests.web import Answer, WebServer
 
 
@@ -30,6 +34,15 @@ def test_split_url() -> None:
     assert split_url("s3://bucket/runs/a.bin") == ("s3://bucket/runs", "a.bin")
     assert split_url("/data/a.bin") == ("/data", "a.bin")
     assert split_url("a.bin") == (".", "a.bin")
+    assert split_url("/a.bin") == ("/", "a.bin")
+    assert split_url("s3://bucket/") == ("s3://bucket", "")
+
+
+@pytest.mark.parametrize("key", ["../a", "a/../../b", "/etc/hostname", ".."])
+def test_keys_do_not_lead_out_of_the_folder(storage: LocalStorage, key: str) -> None:
+    for request in (lambda: storage.get(key), lambda: storage.put(key, b""), lambda: storage.delete(key)):
+        with pytest.raises(StorageError, match="leads out of the folder"):
+            request()
 
 
 def test_what_is_put_comes_back(storage: LocalStorage, tmp_path: Path) -> None:
@@ -65,6 +78,13 @@ def test_listing_is_ordered_by_key_and_begins_with_the_prefix(storage: LocalStor
         assert [info.key for info in storage.list(prefix)] == sorted(k for k in keys if k.startswith(prefix))
 
 
+def test_folders_are_those_right_below(storage: LocalStorage) -> None:
+    for key in ("b/x", "b/c/y", "a/z", "file"):
+        storage.put(key, b"1")
+    assert list(storage.folders()) == ["a", "b"]
+    assert list(LocalStorage(storage.root / "nothing-here").folders()) == []
+
+
 def test_a_folder_that_is_not_there_is_empty(storage: LocalStorage) -> None:
     assert list(storage.list()) == []
     assert storage.size("key") is None
@@ -90,6 +110,123 @@ def test_errors_name_the_path_and_the_reason(storage: LocalStorage, tmp_path: Pa
     assert len(str(raised.value).splitlines()) == 1
     with pytest.raises(StorageError, match=r"root: .*directory"):
         storage.get("")
+
+
+def test_a_folder_that_is_a_file_is_named(storage: LocalStorage, tmp_path: Path) -> None:
+    (tmp_path / "root").write_bytes(b"a file")
+    with pytest.raises(StorageError, match=f"^{tmp_path}/root: Not a directory$"):
+        list(storage.list())
+    for write in (lambda: storage.put("a/b", b""), lambda: storage.put_if("a/b", b"", None)):
+        with pytest.raises(StorageError, match=f"^{tmp_path}/root/a/b: Not a directory: {tmp_path}/root"):
+            write()
+    assert storage.size("a") is None
+    assert list(LocalStorage(tmp_path / "root/below").list()) == []
+
+
+def test_a_folder_that_may_not_be_read_is_no_empty_one(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.put("closed/object", b"")
+    with unprivileged(tmp_path):
+        (tmp_path / "root/closed").chmod(0)
+        requests = {
+            "": lambda: list(storage.list()),
+            "/closed": lambda: list(LocalStorage(tmp_path / "root/closed").list()),
+            "/closed/": lambda: list(LocalStorage(tmp_path / "root/closed").folders()),
+            "/closed/object": lambda: storage.size("closed/object"),
+            "/closed/other": lambda: storage.put("closed/other", b""),
+            "/closed/results": lambda: check_writable(str(tmp_path / "root/closed/results")),
+            "/closed/new/other": lambda: storage.put_if("closed/new/other", b"", None),
+        }
+        for where, request in requests.items():
+            with pytest.raises(StorageError, match=f"^{tmp_path}/root{where.rstrip('/')}.*: Permission denied$"):
+                request()
+
+
+def test_a_disk_that_is_full_leaves_the_old_object_and_nothing_else(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.put("object", b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=f"^{tmp_path}/root/object: File too large$"):
+            storage.put("object", bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert storage.get("object") == b"old"
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["object"]
+
+
+def test_a_link_to_nothing_is_named(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.put("other", b"")
+    (tmp_path / "root/object").symlink_to("/mnt/gone")
+    with pytest.raises(NotFoundError, match=f"^{tmp_path}/root/object: is a link to /mnt/gone, which is not there$"):
+        storage.get("object")
+    assert [info.key for info in storage.list()] == ["other"]
+    (tmp_path / "link").symlink_to("/mnt/gone")
+    with pytest.raises(StorageError, match=f"^{tmp_path}/link/a: Not a directory: {tmp_path}/link$"):
+        LocalStorage(tmp_path / "link").put("a", b"")
+
+
+def test_links_in_a_circle_end(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.put("a/object", b"")
+    (tmp_path / "root/a/circle").symlink_to(tmp_path / "root")
+    (tmp_path / "root/self").symlink_to("self")
+    assert [info.key for info in storage.list()] == ["a/object"]
+    with pytest.raises(StorageError, match=r"root/self: Too many levels of symbolic links"):
+        storage.get("self")
+
+
+def test_names_that_are_not_utf_8(storage: LocalStorage, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"1")
+    (info,) = storage.list()
+    assert storage.get(info.key) == b"1"
+    assert storage.size(info.key) == 1
+
+
+@pytest.mark.parametrize("name", ["nul\0byte", "lone \ud800 surrogate", "n" * 300])
+def test_names_that_no_file_can_have(storage: LocalStorage, name: str) -> None:
+    for request in (lambda: storage.get(name), lambda: storage.put(name, b""), lambda: storage.put_if(name, b"", None)):
+        with pytest.raises(StorageError) as raised:
+            request()
+        assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("s3:/bucket/a", "is no address: write s3://bucket/a"),
+        ("s3:bucket", "is no address: write s3://bucket"),
+        ("S3://bucket", "is no address: write s3://bucket"),
+        ("s3a://bucket/a", "is no address: write s3://bucket/a"),
+        ("s3://", "needs a bucket"),
+        ("s3:///a", "needs a bucket"),
+        ("gs://bucket/a", "only s3:// addresses and local paths"),
+        ("https://bucket.s3.amazonaws.com/a", "only s3:// addresses and local paths"),
+        ("file:/a", "only s3:// addresses and local paths"),
+        ("file://host/a", "only s3:// addresses and local paths"),
+        ("~nobody-of-this-name/a", "nobody is known whose home ~nobody-of-this-name could be"),
+        ("a\0b", "NUL byte"),
+    ],
+)
+def test_what_is_no_address(url: str, told: str) -> None:
+    with pytest.raises(StorageError, match=told) as raised:
+        open_storage(url)
+    assert str(raised.value).startswith(f"{url}: ")
+    with pytest.raises(ValueError, match=told):
+        expand_location(url)
+
+
+def test_names_with_colons_are_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("run 12:30", "a:b", "./s3:", "x/s3:/y"):
+        assert open_storage(name).url == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 100_000, b'{"other": 1}'])
+def test_damaged_json_is_named(storage: LocalStorage, content: bytes) -> None:
+    assert read_json(storage, "best.json", "checkpoint") is None
+    storage.put("best.json", content)
+    with pytest.raises(StorageError, match=r"/best\.json: is damaged: it (holds no JSON object|lacks checkpoint): "):
+        read_json(storage, "best.json", "checkpoint")
 
 
 def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(storage: LocalStorage, tmp_path: Path) -> None:
@@ -206,3 +343,6 @@ def test_a_short_body_never_passes_for_the_object(store: S3Storage, web: WebServ
 def test_an_object_without_a_version_can_be_read(store: S3Storage, web: WebServer) -> None:
     web.serve("/bucket/object", CONTENT)
     assert store.get("object") == store.get_range("object", 0, len(CONTENT)) == CONTENT
+    _, version = store.get_versioned("object") or (b"", None)
+    with pytest.raises(StorageError, match=r"tells no version \(ETag\)"):
+        store.put_if("object", b"new", version)

@@ -85,8 +85,9 @@ def pack(
     (path,label and perhaps latitude,longitude,split). One split goes to DEST, several go to DEST/train, DEST/val.
     Splits are known by their names in any spelling (Train, validation, seg_test), and folders that only wrap others are
     passed through. What was understood is said first; what is ambiguous is refused, with the option that decides.
-    Plain JPEGs and PNGs are kept byte for byte. Unreadable files and duplicates are left out, counted and listed in
-    DEST/problems.jsonl. A pack that was stopped is continued by the same command.
+    JPEG, PNG, WebP, GIF and BMP files are taken; plain JPEGs and PNGs are kept byte for byte. Unreadable files and
+    duplicates are left out, counted and listed in DEST/problems.jsonl. A pack that was stopped is continued by the same
+    command.
 
     Whether a class is indoors or outdoors, and its categories, go into the manifest, from there into bundles, and so
     into answers: from Places365's IO_places365.txt and its scene hierarchy (the project's spreadsheet, exported as
@@ -109,6 +110,8 @@ def pack(
         scenerec data pack /shared/places365 s3://scenes/places365 --address http://HOST:8265
     """
     use_store_environment()
+    if str(source).startswith("s3:/"):  # as a path shows s3://
+        raise ConfigError(f"SOURCE s3://{str(source)[4:]}: must be on this machine: copy it first (aws s3 sync)")
     request = PackRequest(
         source=options.local_path("SOURCE", source),
         destination=options.location("DEST", dest),

@@ -33,10 +33,7 @@ class Lines:
 
     def progress(self, progress: Progress) -> None:
         """Shows where a training is."""
-        self.line(
-            f"{place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
-            f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
-        )
+        self.line(progress_words(progress))
 
     def epoch(self, summary: EpochSummary) -> None:
         """Shows a finished epoch."""
@@ -80,6 +77,23 @@ def summary(news: SearchNews) -> str:
     return (
         f"{news.ended} of {news.trials} trials, {news.running} running{best if news.best is not None else ''}, "
         f"{news.epochs:.0f} epochs run ({news.full_epochs:.0f} without stopping), {format_duration(news.eta_s)} left"
+    )
+
+
+def progress_words(progress: Progress) -> str:
+    """Says in a line where a training is."""
+    return (
+        f"{place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
+        f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
+    )
+
+
+def epoch_words(summary: EpochSummary) -> str:
+    """Says in a line what a finished epoch came to."""
+    shown = "".join(f"  {metric.name} {metric.show(value)}" for metric, value in scores(summary.validation))
+    return (
+        f"{summary.epoch}/{summary.epochs}  train loss {summary.train_loss:.4f}  "
+        f"val loss {summary.validation[VAL_LOSS.key]:.4f}{shown}  {summary.images_per_s:.1f} images/s"
     )
 
 

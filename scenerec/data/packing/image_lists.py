@@ -1,10 +1,11 @@
 """Data sets that list their images: the Places365 devkit, SUN397, and CSV files."""
 
 import re
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from scenerec.data.class_names import check_names
+from scenerec.data.class_names import check_names, without_alphabet
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.lists import class_list, csv_columns, csv_rows, text_lines
 from scenerec.data.packing.raw_set import RawImage, RawSet
@@ -105,13 +106,19 @@ def read_csv(source: Folder | Path, choices: Choices) -> RawSet:
             origins[split] = path.name
     if not splits:
         raise DataError(f"{', '.join(map(str, files))}: no rows")
-    classes = tuple(sorted({image.class_name for images in splits.values() for image in images}))
+    labels = sorted({image.class_name for images in splits.values() for image in images})
+    names = dict(zip(labels, without_alphabet(labels), strict=True))
+    classes = tuple(sorted(set(names.values())))
     root = next(iter(files)).parent
     try:
         check_names(classes)
     except ValueError as error:
         raise DataError(f"{root}: {error}") from None
-    ordered = {split: tuple(splits[split]) for split in SPLITS if split in splits and choices.wants(split)}
+    ordered = {
+        split: tuple(replace(image, class_name=names[image.class_name]) for image in splits[split])
+        for split in SPLITS
+        if split in splits and choices.wants(split)
+    }
     return RawSet("csv", root, classes, ordered, origins)
 
 

@@ -1,6 +1,6 @@
 """Folders of classes: `CLASS/IMAGE`, in splits or not, in as many wrappings as archives and people put around them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from scenerec.data.class_names import check_names
@@ -8,7 +8,7 @@ from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.nesting import name_classes
 from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
 from scenerec.data.packing.tree import Folder, skipped_below
-from scenerec.data.splits import SPLITS, find_splits, is_unlabelled, says_nothing, split_of
+from scenerec.data.splits import SPLITS, find_splits, is_unlabelled, names_content, says_nothing, split_of
 from scenerec.errors import DataError
 from scenerec.names import clean, printable
 
@@ -19,12 +19,14 @@ class _Branch(NamedTuple):
     folder: Folder
     class_name: str = ""
     """The class that the whole folder belongs to, where splits lie within classes."""
+    passed: tuple[Folder, ...] = ()
+    """The folders of the split that only wrap this one."""
 
-
-_SHOWN_SKIPPED = 8
 
 Branches = dict[str, list[_Branch]]
 """By split, in the order of SPLITS."""
+
+_SHOWN_SKIPPED = 8
 
 
 def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
@@ -32,28 +34,20 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
 
     Raises DataError where it is not certain which folders are splits, and which are classes.
     """
-    top = _unwrapped(source, choices).as_root()
+    around = _unwrapped(source, choices)
+    top = around[-1]
     branches, remarks = _find_branches(top, choices)
-    files: dict[str, list[tuple[str, Folder]]] = {}
-    problems: dict[str, list[Problem]] = {}
+    files: dict[str, list[tuple[str, Folder]]] = {split: [] for split in branches}
+    problems: dict[str, list[Problem]] = {split: [] for split in branches}
+    for split in filter(choices.wants, branches):
+        for folder in around:  # in which lists and descriptions are nothing odd
+            problems[split] += _odd(folder, folder.pictures)
+        break
     for split, parts in branches.items():
-        files[split], problems[split] = [], []
         for branch in parts:
             _collect(branch, top, files[split], problems[split])
     # The classes are those of all splits, also of the unwanted: an index must mean the same in each.
-    paths = {path for found in files.values() for path, _ in found}
-    where = printable(str(top.location))
-    if not paths:
-        folders = ", ".join(f"{part.folder.path}/" for parts in branches.values() for part in parts)
-        raise DataError(
-            f"{where}: no folder of a class in {folders}: expected train/CLASS/IMAGE, or say --splits none "
-            "where these are classes"
-        )
-    names = name_classes(paths, choices.nested, where)
-    try:
-        check_names(sorted(set(names.values())))
-    except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
+    names = _named({path for found in files.values() for path, _ in found}, branches, top, choices)
     splits = {
         split: tuple(RawImage(folder.join(name), names[path]) for path, folder in found for name in folder.files)
         for split, found in files.items()
@@ -65,13 +59,31 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
         remarks.append(f"skipped, as programs leave it behind: {named}{more}")
     return RawSet(
         "imagefolder",
-        top.location,
+        source.location,
         tuple(sorted(set(names.values()))),
         splits,
         {split: ", ".join(printable(part.folder.path) or "." for part in branches[split][:2]) for split in splits},
         {split: tuple(problems[split]) for split in splits},
         tuple(remarks),
+        top.path,
     )
+
+
+def _named(paths: Collection[str], branches: Branches, top: Folder, choices: Choices) -> dict[str, str]:
+    """The class of each path of a class folder."""
+    where = printable(str(top.location))
+    if all(map(names_content, paths)):  # so it is of none
+        folders = ", ".join(f"{printable(part.folder.path) or '.'}/" for parts in branches.values() for part in parts)
+        raise DataError(
+            f"{where}: no folder of a class in {folders}: expected train/CLASS/IMAGE, or say --splits none "
+            "where these are classes"
+        )
+    names = name_classes(paths, choices.nested, where)
+    try:
+        check_names(sorted(set(names.values())))
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+    return names
 
 
 def wrappings(source: Folder) -> Iterator[Folder]:
@@ -88,16 +100,25 @@ def _sole_folder(folder: Folder) -> Folder | None:
     return held[0] if len(held) == 1 else None
 
 
-def _unwrapped(source: Folder, choices: Choices) -> Folder:
-    """The folder whose folders are splits or classes."""
-    if choices.splits:
-        levels = list(wrappings(source))
-        return next((level for level in levels if all(map(level.find, choices.splits.values()))), source)
+def _unwrapped(source: Folder, choices: Choices) -> list[Folder]:
+    """The folders from the source down to the one whose folders are splits or classes, which is the last."""
+    passed: list[Folder] = []
     for level in wrappings(source):
+        passed.append(level)
         inner = _sole_folder(level)
-        if inner is None or split_of(inner.name) or not any(each.has_pictures for each in inner.folders):
-            return level
-    return source
+        if choices.splits:
+            if all(map(level.find, choices.splits.values())):
+                return passed
+        elif inner is None or split_of(inner.name) or not _wraps(level, inner):
+            return passed
+    return [source]
+
+
+def _wraps(folder: Folder, inner: Folder) -> bool:
+    """Whether a folder has nothing but the only folder in it: pictures beside that would be a class's, or be stray."""
+    if folder.pictures and len(set(find_splits(each.name for each in inner.folders).values())) < len(SPLITS) - 1:
+        return False
+    return any(each.has_pictures for each in inner.folders)
 
 
 def _find_branches(top: Folder, choices: Choices) -> tuple[Branches, list[str]]:
@@ -154,12 +175,14 @@ def _unwrapped_branches(folders: Mapping[str, Folder]) -> Branches:
     branches: Branches = {}
     for split in (split for split in SPLITS if split in folders):
         folder = folders[split]
-        while (inner := _sole_folder(folder)) is not None and any(each.has_pictures for each in inner.folders):
+        passed = []
+        while (inner := _sole_folder(folder)) is not None and not folder.pictures and _wraps(folder, inner):
             doubled = clean(inner.name).casefold() == clean(folder.name).casefold()
             if not (doubled or split_of(inner.name) or says_nothing(inner.name) or len(soles) > 1):
                 break  # a class of its own in each split
+            passed.append(folder)
             folder = inner
-        branches[split] = [_Branch(folder)]
+        branches[split] = [_Branch(folder, passed=tuple(passed))]
     return branches
 
 
@@ -178,15 +201,22 @@ def _splits_within_classes(top: Folder) -> Branches | None:
 
 def _collect(branch: _Branch, top: Folder, files: list[tuple[str, Folder]], problems: list[Problem]) -> None:
     """Adds the class folders of a branch, each with its path, and what else is there."""
-    for path, folder, is_album in _class_paths(branch):
-        problems += [Problem.of("special", folder.join(name), what) for name, what in folder.traps]
-        if path and (folder.pictures or not folder.folders):
-            if folder.files or not is_album:
-                files.append((path, folder))
-        else:
-            # Beside splits or classes, lists and descriptions are nothing odd.
-            names = folder.files if path or folder is not top else folder.pictures
-            problems += [Problem.of("stray", folder.join(name), "in no class folder") for name in names]
+    for folder in branch.passed:
+        problems += _odd(folder, folder.files)
+    for path, folder, is_in_class in _class_paths(branch):
+        is_class = bool(path) and bool(folder.pictures or not folder.folders)
+        if is_class and (folder.files or not is_in_class):
+            files.append((path, folder))
+        if folder is not top:
+            problems += _odd(folder, () if is_class else folder.files)
+
+
+def _odd(folder: Folder, strays: Iterable[str]) -> list[Problem]:
+    """The problems of a folder itself: what must not be followed, and files that are of no class."""
+    return [
+        *(Problem.of("special", folder.join(name), what) for name, what in folder.traps),
+        *(Problem.of("stray", folder.join(name), "in no class folder") for name in strays),
+    ]
 
 
 def _class_paths(branch: _Branch) -> Iterator[tuple[str, Folder, bool]]:
@@ -196,8 +226,8 @@ def _class_paths(branch: _Branch) -> Iterator[tuple[str, Folder, bool]]:
     """
     open_folders = [(branch.class_name, branch.folder, False)]
     while open_folders:
-        path, folder, is_album = open_folders.pop()
-        yield path, folder, is_album
+        path, folder, is_in_class = open_folders.pop()
+        yield path, folder, is_in_class
         for inner in reversed(folder.folders):
             name = clean(inner.name)
             doubled = name.casefold() == path.rpartition("/")[2].casefold()

@@ -1,19 +1,17 @@
 """What a source file becomes in a shard: kept byte for byte where it is plain, re-encoded where it is not."""
 
 import io
-import warnings
 from typing import NamedTuple
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image
 
-from scenerec.data.upright import UPRIGHT, orientation_of, to_rgb
+from scenerec.data.picture import FULL_SIZE, UPRIGHT, Picture, turn_upright
 
-PNG_BIT_DEPTH_AT, PNG_COLOR_TYPE_AT = 24, 25
-PNG_GREY, PNG_RGB = 0, 2
-
-
-class FormatError(ValueError):
-    """A file that is neither a JPEG nor a PNG."""
+_LOSSLESS = ("GIF", "BMP")
+"""Formats that become PNGs, so that packing takes nothing from their pictures."""
+_LARGEST_JPEG_PX = 65_500
+"""The longest side that libjpeg writes."""
 
 
 class PackedImage(NamedTuple):
@@ -23,60 +21,44 @@ class PackedImage(NamedTuple):
     suffix: str
     """`jpg` or `png`."""
     converted: bool
-    """Whether it was re-encoded: for its pixel format (CMYK, 16 bit, palette, alpha) or EXIF orientation."""
+    """Whether it was re-encoded: for its format, its pixel format (CMYK, 16 bit, palette, alpha) or orientation."""
     resized: bool
     """Whether it was shrunk to the short side."""
 
 
 def pack_image(content: bytes, short_side: int | None = None, quality: int = 90) -> PackedImage:
-    """Decodes a JPEG or PNG completely, and makes it an upright 8-bit RGB JPEG if it is not yet plain.
+    """Decodes a picture completely, and makes it an upright 8-bit RGB JPEG or PNG if it is not yet plain.
 
     An image whose short side exceeds `short_side` pixels is shrunk to it; none is enlarged. What is transparent becomes
-    white. Raises FormatError for other formats and ValueError for files that cannot be decoded.
+    white. What is shrunk, or came as anything but a GIF or BMP, becomes a JPEG, if it is not too long for one. Raises
+    PictureError.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and on big pictures
-        try:
-            image: Image.Image = Image.open(io.BytesIO(content))
-            if image.format not in ("JPEG", "MPO", "PNG"):  # MPO: a JPEG with further pictures behind it
-                raise FormatError(f"a {image.format} file, not a JPEG or PNG")
-            target = _shrunk(image.size, short_side)
-            if target:
-                image.draft(image.mode, (2 * target[0], 2 * target[1]))  # decodes a large JPEG at half or less
-            image.load()
-            orientation = orientation_of(image)
-            plain = orientation == UPRIGHT and _is_plain(image, content)
-            if plain and not target:
-                return PackedImage(content, "png" if image.format == "PNG" else "jpg", False, False)
-            if not plain:
-                image = to_rgb(image)
-            if target:
-                image = image.resize(target, Image.Resampling.LANCZOS)
-            if orientation != UPRIGHT:
-                image = ImageOps.exif_transpose(image)
-            buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=quality)
-            return PackedImage(buffer.getvalue(), "jpg", not plain, target is not None)
-        except FormatError:
-            raise
-        except Image.UnidentifiedImageError:
-            raise FormatError("not a JPEG or PNG") from None
-        except Exception as error:  # on damaged files Pillow raises nearly anything
-            raise ValueError(f"cannot be decoded: {str(error) or type(error).__name__}") from None
+    picture = Picture(content)
+    target = _shrunk(picture.height, picture.width, short_side)
+    pixels = picture.stored(_least(picture, target) if target else FULL_SIZE)
+    plain = picture.is_plain and picture.orientation == UPRIGHT
+    if plain and not target:
+        return PackedImage(content, "png" if picture.format == "PNG" else "jpg", False, False)
+    image = Image.fromarray(pixels)
+    if target:
+        image = image.resize(target[::-1], Image.Resampling.LANCZOS)
+    image = Image.fromarray(turn_upright(np.asarray(image), picture.orientation))
+    buffer = io.BytesIO()
+    as_png = (picture.format in _LOSSLESS and not target) or max(image.size) > _LARGEST_JPEG_PX
+    image.save(buffer, "PNG" if as_png else "JPEG", quality=quality)
+    return PackedImage(buffer.getvalue(), "png" if as_png else "jpg", not plain, target is not None)
 
 
-def _is_plain(image: Image.Image, content: bytes) -> bool:
-    """Whether every decoder gives the same 8-bit RGB or grey pixels."""
-    if image.format == "PNG":
-        color_type = content[PNG_COLOR_TYPE_AT]
-        plain = content[PNG_BIT_DEPTH_AT] == 8 and color_type in (PNG_GREY, PNG_RGB)
-        return plain and "transparency" not in image.info
-    return image.mode in ("RGB", "L")
+def _least(picture: Picture, target: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a half, a quarter or an eighth that leaves twice the target; else of the whole."""
+    reduction = min(picture.height // (2 * target[0]), picture.width // (2 * target[1]))
+    divisor = next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(reduction, 1))
+    return -(-picture.height // divisor), -(-picture.width // divisor)
 
 
-def _shrunk(size: tuple[int, int], short_side: int | None) -> tuple[int, int] | None:
-    """Width and height with the given short side; None for an image that is not larger."""
-    if short_side is None or min(size) <= short_side:
+def _shrunk(height: int, width: int, short_side: int | None) -> tuple[int, int] | None:
+    """Height and width with the given short side; None for an image that is not larger."""
+    if short_side is None or min(height, width) <= short_side:
         return None
-    scale = short_side / min(size)
-    return max(short_side, round(size[0] * scale)), max(short_side, round(size[1] * scale))
+    scale = short_side / min(height, width)
+    return max(short_side, round(height * scale)), max(short_side, round(width * scale))

@@ -10,6 +10,7 @@ from scenerec.data.packing.imagefolder import read_imagefolder, wrappings
 from scenerec.data.packing.raw_set import RawSet
 from scenerec.data.packing.tree import Folder
 from scenerec.errors import DataError
+from scenerec.names import printable
 
 READERS: dict[str, Callable[[Folder, Choices], RawSet]] = {
     "imagefolder": read_imagefolder,
@@ -39,7 +40,8 @@ def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOI
     found = _read_file(source, layout, choices) if not source.is_dir() else _read_folder(source, layout, choices)
     if choices.classes:
         if unknown := set(found.classes) - set(choices.classes):
-            raise DataError(f"{source}: class `{min(unknown)}` is not in --classes: add it, or remove its images")
+            problem = f"class `{printable(min(unknown))}` is not in --classes"
+            raise DataError(f"{source}: {problem}: add it, or remove its images")
         found = replace(found, classes=choices.classes)
     if choices.split != "all" and choices.split not in found.splits:
         raise DataError(
@@ -49,7 +51,7 @@ def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOI
         present = {image.class_name for image in images}
         if empty := [class_name for class_name in found.classes if class_name not in present]:
             more = f" (nor have {len(empty) - 1} others)" if len(empty) > 1 else ""
-            problem = f"class `{empty[0]}` has no image in {split_name}{more}"
+            problem = f"class `{printable(empty[0])}` has no image in {split_name}{more}"
             raise DataError(f"{source}: {problem}: add some, remove it, or choose --split")
     return found
 

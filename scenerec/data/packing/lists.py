@@ -101,7 +101,7 @@ def _open(path: Path) -> Iterator[Iterator[str]]:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     except csv.Error as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(f"{path}: is no table: {printable(str(error))}: mend its quotation marks") from None
 
 
 def _plain_lines(path: Path, lines: Iterable[str]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
 from scenerec.data.packing.shard_writer import ShardRecord, ShardTask, pack_shard
 from scenerec.data.packing.summary import contradictions, described, summary
 from scenerec.data.packing.survey import Survey, survey
+from scenerec.data.picture import PictureError
 from scenerec.data.pool import Runner, process_runner
 from scenerec.errors import DataError
 from scenerec.frozen import Frozen
@@ -130,7 +131,7 @@ def pack(
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
     check_writable(request.destination)
-    places = read_places(raw, request.source)
+    places = read_places(raw)
     surveys = survey(raw)
     for line in summary(raw, surveys):
         say(line)
@@ -332,7 +333,7 @@ def _encoded_share(root: Path, images: Sequence[tuple[RawImage, int]], options: 
     chosen = sorted(images, key=digest)[:PROBED_IMAGES]
     before, after = 0, 0
     for image, size_bytes in chosen:
-        with suppress(OSError, ValueError):  # a bad image is reported when its shard is packed
+        with suppress(OSError, PictureError):  # a bad image is reported when its shard is packed
             content = (root / image.path).read_bytes()
             after += len(pack_image(content, options.short_side, options.quality).content)
             before += size_bytes

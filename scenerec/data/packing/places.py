@@ -33,10 +33,8 @@ Entry = tuple[str, str, Place]
 """Where it stands ("FILE, line 3"), the class as the file names it, and what the file says of it."""
 
 
-def read_places(raw: RawSet, source: Path | None = None) -> dict[str, Place]:
+def read_places(raw: RawSet) -> dict[str, Place]:
     """What the files of a data set say of its classes, by class name; only classes of which they say anything.
-
-    They lie at the set's root or, where that is wrapped in other folders, in `source`.
 
     These are Places365's IO_places365.txt and its scene hierarchy as a CSV file, SUN397's hierarchy (the sheet SUN397
     of three_levels.xlsx, saved as three_levels.csv), and in any layout places.csv, whose word goes before the others'.
@@ -48,7 +46,7 @@ def read_places(raw: RawSet, source: Path | None = None) -> dict[str, Place]:
         # IO_places365.txt comes last: it decides where the hierarchy puts a class in both worlds.
         for name in reversed(_OFFICIAL.get(raw.layout, ()))
     ]
-    tables = [folder / PLACES_FILE for folder in (raw.root, source or raw.root)]
+    tables = (raw.root / raw.inner / PLACES_FILE, raw.root / PLACES_FILE)
     if table := next(filter(_is_places_file, tables), None):
         readers.append((table, read_table))
     places: dict[str, Place] = {}

@@ -56,3 +56,5 @@ class RawSet:
     """By split what is there and is no image of it."""
     remarks: tuple[str, ...] = ()
     """What else was found and is left out, in words."""
+    inner: str = ""
+    """Path, relative to the root, of the folder in which splits or classes lie."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scenerec.data.manifest import Shard
-from scenerec.data.packing.intake import FormatError, pack_image
+from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
 from scenerec.data.packing.raw_set import Problem, ProblemKind
+from scenerec.data.picture import PictureError, UnknownFormatError
 from scenerec.frozen import Frozen
 from scenerec.storage import open_storage
 
@@ -74,8 +75,8 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
             except OSError as error:
                 problems.append(Problem.of("missing", image.path, error.strerror or str(error)))
                 continue
-            except ValueError as error:
-                kind: ProblemKind = "format" if isinstance(error, FormatError) else "unreadable"
+            except PictureError as error:
+                kind: ProblemKind = "format" if isinstance(error, UnknownFormatError) else "unreadable"
                 problems.append(Problem.of(kind, image.path, str(error)))
                 continue
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)

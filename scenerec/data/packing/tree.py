@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePath
 
+from scenerec.data.picture import SUFFIXES
 from scenerec.errors import DataError
 from scenerec.names import printable
 
@@ -19,7 +20,8 @@ _LEFT_BY_PROGRAMS = re.compile(
     re.IGNORECASE,
 )
 """What macOS, Synology, QNAP, Windows, Linux, Picasa and Python leave, beside what is hidden by a dot."""
-PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+_PICTURE_SUFFIXES = frozenset((*SUFFIXES, ".jpe", ".jfif", ".tif", ".tiff", ".heic", ".heif", ".avif"))
+"""Also of formats that are not packed: such a file is listed, and its folder is one of pictures all the same."""
 
 
 class Folder:
@@ -64,7 +66,7 @@ class Folder:
     @property
     def pictures(self) -> list[str]:
         """Names of the files that are pictures by their suffix."""
-        return [name for name in self.files if PurePath(name).suffix.lower() in PICTURE_SUFFIXES]
+        return [name for name in self.files if PurePath(name).suffix.lower() in _PICTURE_SUFFIXES]
 
     @cached_property
     def has_pictures(self) -> bool:
@@ -85,10 +87,6 @@ class Folder:
         found = next((folder for folder in self.folders if folder.name == name), None)
         return found.find(rest) if found and rest else found
 
-    def as_root(self) -> "Folder":
-        """The same folder, with paths that begin in it."""
-        return Folder(self.location, "", self._above) if self.path else self
-
     def join(self, name: str) -> str:
         """The path of what is called so in this folder, relative to the root."""
         return f"{self.path}/{name}" if self.path else name
@@ -104,7 +102,7 @@ class Folder:
             raise DataError(f"{printable(str(self.location))}: {error.strerror}") from None
         chain = self._above | {(status.st_dev, status.st_ino)}
         for entry in entries:
-            if entry.name.startswith(".") or _LEFT_BY_PROGRAMS.fullmatch(entry.name):
+            if is_left_behind(entry.name):
                 skipped.append("._*" if entry.name.startswith("._") else entry.name)
             elif trap := _trap(entry, chain):
                 traps.append((entry.name, trap))
@@ -113,6 +111,11 @@ class Folder:
             else:
                 files.append(entry.name)
         return files, folders, traps, skipped
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether a file or folder is hidden, or of those that programs leave behind."""
+    return name.startswith(".") or _LEFT_BY_PROGRAMS.fullmatch(name) is not None
 
 
 def skipped_below(folder: Folder) -> Counter[str]:

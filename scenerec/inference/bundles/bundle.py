@@ -22,7 +22,7 @@ from safetensors.numpy import save as save_tensors
 from scenerec.errors import BundleError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.inference.bundles.info import MODEL_FILES, BundleInfo, FileInfo
-from scenerec.storage import open_storage
+from scenerec.storage import LocalStorage, open_storage
 
 INFO_FILE = "bundle.json"
 """Name of the file that makes a folder a bundle."""
@@ -143,20 +143,16 @@ def open_bundle(url: str, cache: Path | None = None) -> Bundle:
 def _fetch(url: str, info: BundleInfo, cache: Path | None) -> Path:
     storage = open_storage(url)
     digest = hashlib.sha256(info.model_dump_json().encode()).hexdigest()[:24]
-    folder = (cache or _process_cache()) / digest
-    folder.mkdir(parents=True, exist_ok=True)
+    copy = LocalStorage((cache or _process_cache()) / digest)
     for name, expected in info.files.items():
-        path = folder / name
-        if path.is_file() and path.stat().st_size == expected.size_bytes:
+        if copy.size(name) == expected.size_bytes:
             continue
         try:
             content = storage.get(name)
         except NotFoundError:
             raise BundleError(f"{url}/{name}: is missing: export the bundle again") from None
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            file.write(content)
-        Path(file.name).replace(path)
-    return folder
+        copy.put(name, content)
+    return copy.root
 
 
 _cache: tempfile.TemporaryDirectory[str] | None = None

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from PIL import Image, ImageOps
 
 from scenerec import __version__
+from scenerec.data.packed_image import decode
 from scenerec.data.packed_set import PackedSet
 from scenerec.html import html_environment
 from scenerec.inference.evaluation.evaluator import Outcome
@@ -162,8 +163,7 @@ def thumbnails(data: PackedSet, indices: Iterable[int]) -> dict[int, str]:
 
 
 def _thumbnail(encoded: bytes) -> str:
-    with Image.open(io.BytesIO(encoded)) as image:
-        square = ImageOps.fit(image.convert("RGB"), (_THUMBNAIL_PX, _THUMBNAIL_PX))
+    square = ImageOps.fit(Image.fromarray(decode(encoded)), (_THUMBNAIL_PX, _THUMBNAIL_PX))
     file = io.BytesIO()
     square.save(file, "JPEG", quality=_JPEG_QUALITY)
     return base64.b64encode(file.getvalue()).decode()

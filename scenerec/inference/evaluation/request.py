@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field
 
 from scenerec.data.packed_set import PackedSet, open_set
-from scenerec.errors import ConfigError
+from scenerec.errors import ConfigError, first_line
 from scenerec.frozen import Frozen
 from scenerec.inference.evaluation.crops import Crops
 from scenerec.storage import open_storage
@@ -104,7 +104,10 @@ def own_data(target: str) -> str:
         if not described:
             raise ConfigError(f"{target}: no run, checkpoint or bundle is there")
         for file, keys in described:
-            found: Any = yaml.safe_load(storage.get(file))  # JSON is YAML
+            try:
+                found: Any = yaml.safe_load(storage.get(file))  # JSON is YAML
+            except yaml.YAMLError as error:
+                raise ConfigError(f"{target}/{file}: is damaged: {first_line(error)}") from None
             for key in (*keys, "data", "val"):
                 found = found.get(key) if isinstance(found, dict) else None
             if found:

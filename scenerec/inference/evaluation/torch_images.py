@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from scenerec.data.packed_set import PackedSet, undecodable
+from scenerec.data.packed_image import image_size, undecodable
+from scenerec.data.packed_set import PackedSet
+from scenerec.data.picture import PictureError
 from scenerec.data.pool import default_processes
 from scenerec.data.shard import Sample
-from scenerec.data.stream import image_size
 from scenerec.data.torch_input import decode_evaluation
 from scenerec.inference.evaluation.crops import Crops, evaluation_crops, with_mirrors
 from scenerec.inference.evaluation.predictions import ImageBatch
@@ -79,7 +80,7 @@ def prepare_sample(sample: Sample, name: str, preparation: Preparation) -> np.nd
     crops = evaluation_crops(*image_size(sample.image, name), size, preparation.crop_ratio, preparation.crops)
     try:
         decoded = np.stack([decode_evaluation(sample.image, crop, size).permute(1, 2, 0).numpy() for crop in crops])
-    except (RuntimeError, ValueError) as error:
+    except (PictureError, RuntimeError, ValueError) as error:
         raise undecodable(name, error) from None
     return decoded if preparation.crops == 1 else with_mirrors(decoded)
 

@@ -47,9 +47,9 @@ class Classifier:
         self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio, max_pixels)
 
     def classify(self, photographs: Sequence[bytes], top_k: int = 5) -> list[list[Guess]]:
-        """Ranks the `top_k` most probable classes of each JPEG, PNG or WebP file, the most probable first.
+        """Ranks the `top_k` most probable classes of each JPEG, PNG, WebP, GIF or BMP file, the most probable first.
 
-        Raises PhotographError for one that is not an image, or damaged, or too large.
+        Raises PictureError for one that is not an image, or damaged, or too large.
         """
         images = np.stack([self.prepare(content) for content in photographs])
         return [self.rank(probabilities, top_k) for probabilities in softmax(self.model.logits(images))]

@@ -88,7 +88,7 @@ class Engine:
     async def ask(self, photograph: bytes | np.ndarray, timeout_s: float = 30.0) -> Answer:
         """Answers an encoded photograph, or a prepared one: uint8 RGB [image_size, image_size, 3].
 
-        Raises PhotographError for what is no image, OverloadedError at once where too many wait, ExpiredError after
+        Raises PictureError for what is no image, OverloadedError at once where too many wait, ExpiredError after
         `timeout_s`, ClosedError where the engine closes.
         """
         (answer,) = await self.ask_all([photograph], timeout_s)

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from scenerec.errors import ModelError, NotFoundError
-from scenerec.models.weights.download import DownloadError, download
-from scenerec.models.weights.files import file_format
+from scenerec.errors import ModelError, NotFoundError, first_line
+from scenerec.models.weights.download import DownloadError, download, temporary_file
+from scenerec.models.weights.formats import SUFFIXES, file_format
 from scenerec.models.weights.published import PublishedWeights
 from scenerec.storage import LocalStorage, open_storage
 
 _FOLDER = ".weights"
 _CHECKSUM = ".sha256"  # of the file beside each; its content is what `sha256sum` prints
 _CHUNK_BYTES = 16 << 20
+_ODD = re.compile(r"[^\w.=+-]")  # in the name of a file
+_LONGEST_NAME = 100
 _DIGITS = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -49,14 +51,17 @@ def file_of_url(url: str) -> RemoteFile:
     Raises:
         ModelError: the URL does not tell a format, or the checksum is none.
     """
-    address, fragment = urldefrag(url)
-    name = PurePosixPath(unquote(urlsplit(address).path)).name
+    try:
+        address, fragment = urldefrag(url)
+        name = PurePosixPath(unquote(urlsplit(address).path)).name
+    except ValueError as error:  # such as of an IPv6 address without its bracket
+        raise ModelError(f"model.weights: {url}: {first_line(error)}") from None
     if file_format(name) is None:
-        raise ModelError(f"model.weights: {address}: must end in the name of a .safetensors, .pth, .pt or .keras file")
+        raise ModelError(f"model.weights: {address}: must end in the name of a {SUFFIXES} file")
     digits = fragment.removeprefix("sha256=").lower()
     if fragment and not (fragment.startswith("sha256=") and _DIGITS.fullmatch(digits)):
         raise ModelError(f"model.weights: {url}: #{fragment} is no checksum such as #sha256=11ad3fa6")
-    stem, dot, suffix = name.partition(".")
+    stem, dot, suffix = _ODD.sub("-", name)[-_LONGEST_NAME:].partition(".")
     return RemoteFile(address, f"{stem}-{hashlib.sha256(address.encode()).hexdigest()[:8]}{dot}{suffix}", digits)
 
 
@@ -132,9 +137,9 @@ class WeightCache:
             return
         with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
             path = Path(folder) / remote.file
-            with path.open("wb") as file:
+            with temporary_file(path) as write:
                 for start in range(0, size_bytes, _CHUNK_BYTES):
-                    file.write(self.storage.get_range(remote.file, start, _CHUNK_BYTES))
+                    write(self.storage.get_range(remote.file, start, _CHUNK_BYTES))
             yield path
 
     def _mismatch(self, remote: RemoteFile, digest: str) -> str | None:

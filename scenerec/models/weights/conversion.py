@@ -24,6 +24,8 @@ class Conversion:
     """Keys of the source that have no place in the network."""
     drawn: tuple[str, ...]
     """Keys of the network that the source does not fill."""
+    removed: tuple[str, ...]
+    """What stood before the source's keys and was taken off, such as `module.` and `model.`."""
     destination: str
     destination_format: str
     size_bytes: int
@@ -53,10 +55,13 @@ def convert(
         StateError: the weights do not fit the architecture, and `partial` is not set.
         ModelError, CheckpointError, StorageError: as `read_weights` and `write_weights`.
     """
+    from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
+
     weights = read_weights(source, averaged)
     arch = _architecture(source, weights, arch)
     image_size = image_size or weights.image_size or zoo.architecture(arch).image_size
     zoo.check_image_size(arch, image_size)
+    weights = weights.for_network(state_shapes(arch, classes=1), source)
     classes = head_classes(weights.state, arch)
     if classes is None and partial:
         raise ModelError(f"{source}: has no weights of the head of a {arch}, which tell the number of classes")
@@ -72,6 +77,7 @@ def convert(
         tensors=len(state),
         left_out=(*weights.left_out, *left_out),
         drawn=drawn,
+        removed=weights.removed,
         destination=destination,
         destination_format=destination_format,
         size_bytes=size_bytes,

@@ -49,7 +49,7 @@ def _transfer(url: str, target: Path) -> None:
     with _open(url) as response:
         _check_kind(response)
         total_bytes = response.length
-        with _file(target) as write, _bar(url, total_bytes) as advance:
+        with temporary_file(target) as write, _bar(url, total_bytes) as advance:
             received_bytes = 0
             while chunk := _read(response):
                 write(chunk)
@@ -109,7 +109,8 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 
 @contextmanager
-def _file(target: Path) -> Iterator[Callable[[bytes], int]]:
+def temporary_file(target: Path) -> Iterator[Callable[[bytes], int]]:
+    """Yields what writes to a file in a temporary folder. Raises StorageError where it cannot be written."""
     try:
         with target.open("wb") as file:
             yield file.write

@@ -4,47 +4,30 @@ Files of a framework are left to its own module, which is imported only when one
 """
 
 import hashlib
-import json
-import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import ml_dtypes  # noqa: F401  (it teaches numpy bfloat16)
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from scenerec import __version__
 from scenerec.checkpoint import STATE_FILE, best_checkpoint, list_checkpoints
-from scenerec.errors import CheckpointError, ModelError, NotFoundError
+from scenerec.errors import CheckpointError, ModelError, NotFoundError, StorageError, first_line
+from scenerec.json_object import JsonObject
 from scenerec.models import zoo
-from scenerec.models.neutral import State
-from scenerec.storage import LocalStorage, Storage, open_storage, split_url
-
-_SUFFIXES = {
-    ".safetensors": "safetensors",
-    ".pth": "torch",
-    ".pt": "torch",
-    ".pth.tar": "torch",
-    ".keras": "keras",
-}
+from scenerec.models.neutral import State, StateError, shown_key
+from scenerec.models.weights import safetensors_weights
+from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_content
+from scenerec.models.weights.names import clash, current_name, likely_prefixes, wrappers
+from scenerec.storage import LocalStorage, Storage, open_storage, read_json, split_url
 
 _MODEL_FILE = "model.safetensors"
 _AVERAGES_FILE = "ema.safetensors"
-_FLOATS = ("F64", "F32", "F16", "BF16")
+_MOST_DIGITS = 5  # of an image size
 
-# DataParallel around a whole network or, as in the Places365 project's AlexNet, around a part of it.
-_DATA_PARALLEL = re.compile(r"(^|\.)module\.")
-# torchvision's DenseNets once called their layers norm.1, and renames what it loads by this expression.
-_OLD_DENSE_LAYER = re.compile(
-    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$"
-)
-# And its vision transformers, whose published files still have the old names, their linear layers.
-_OLD_TRANSFORMER_LAYER = re.compile(r"(\.encoder_layer_\d+\.mlp)\.linear_([12])\.")
 # GoogLeNet's and Inception's, which serve training from scratch alone and which our networks have not.
 _AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 
@@ -63,18 +46,32 @@ class WeightFile:
     """One of safetensors, torch, keras, savedmodel and checkpoint."""
     left_out: tuple[str, ...] = ()
     """Keys of auxiliary heads that the file holds as well."""
+    removed: tuple[str, ...] = ()
+    """What stood before keys and was taken off: `_orig_mod.`, `model.`."""
 
+    def for_network(self, expected: Collection[str], where: str) -> "WeightFile":
+        """The same weights without the prefix that all keys of a network, the `expected` ones, have in common.
 
-def file_format(url: str) -> str | None:
-    """The format that the suffix of `url` tells: safetensors, torch or keras; None for another suffix or none."""
-    return next((name for suffix, name in _SUFFIXES.items() if url.endswith(suffix)), None)
+        Raises:
+            StateError: several prefixes serve as well, so that there are several networks in the file `where`.
+        """
+        prefixes = likely_prefixes(self.state, expected)
+        if len(prefixes) > 1:
+            several = " and ".join(shown_key(prefix) if prefix else "no prefix" for prefix in prefixes[:3])
+            raise StateError(f"{where}: there are several networks in it, at {several}: save one of them alone")
+        prefix = prefixes[0] if prefixes else ""
+        state = {key.removeprefix(prefix): array for key, array in self.state.items()}
+        if not prefix or len(state) < len(self.state):
+            return self
+        return replace(self, state=state, removed=(*self.removed, prefix))
 
 
 def read_weights(url: str, averaged: bool = False) -> WeightFile:
     """Read the weights at `url`, a local path or s3://.
 
-    It may be a `.safetensors`, `.pth`, `.pt`, `.pth.tar` or `.keras` file, a SavedModel that `write_weights` wrote, a
-    checkpoint, or the folder of a run, which stands for its best checkpoint. Keys are brought to torchvision's names.
+    It may be a file of a suffix that `file_format` knows, a SavedModel that `write_weights` wrote, a checkpoint, or
+    the folder of a run, which stands for its best checkpoint. Keys are brought to torchvision's names, without what
+    wraps modules; a prefix before all of them stays until `WeightFile.for_network`.
 
     Args:
         url: the file or folder.
@@ -93,16 +90,18 @@ def read_weights(url: str, averaged: bool = False) -> WeightFile:
     if averaged and kind != "torch":
         raise _no_averages(url)
     with _local_copy(url) as path:
+        if kind != "savedmodel":
+            _check_content(path, url)
         if kind == "safetensors":
             return _read_safetensors(path, url)
         if kind == "torch":
             from scenerec.models.weights import torch_weights
 
             tensors, arch = torch_weights.read(path, url, averaged)
-            return _weight_file(tensors, arch, None, kind)
+            return _weight_file(url, tensors, arch, None, kind)
         from scenerec.models.weights import tf_weights
 
-        return WeightFile(*tf_weights.read(path, url), format=kind)
+        return _weight_file(url, *tf_weights.read(path, url), kind)
 
 
 def is_there(url: str) -> bool:
@@ -143,21 +142,24 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
         return len(content)
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         path = Path(folder) / split_url(url)[1]
-        if kind == "torch":
-            from scenerec.models.weights import torch_weights
+        try:
+            if kind == "torch":
+                from scenerec.models.weights import torch_weights
 
-            torch_weights.write(path, state, arch, classes)
-        else:
-            from scenerec.models.weights import tf_weights
+                torch_weights.write(path, state, arch, classes)
+            else:
+                from scenerec.models.weights import tf_weights
 
-            tf_weights.write(path, kind, state, arch, classes, image_size)
+                tf_weights.write(path, kind, state, arch, classes, image_size)
+        except (OSError, RuntimeError) as error:  # torch says of a full disk that its writer failed
+            raise StorageError(f"{path}: {first_line(error)} (TMPDIR names another place for it)") from None
         return _upload(path, url)
 
 
 def head_classes(state: Mapping[str, np.ndarray], arch: str) -> int | None:
     """Number of classes, the first axis of the head's weight; None where the state has no head of `arch`."""
     weight = state.get(f"{zoo.architecture(arch).head}.weight")
-    return None if weight is None or not weight.ndim else int(weight.shape[0])
+    return None if weight is None or not weight.ndim or not weight.size else int(weight.shape[0])
 
 
 def _folder_format(url: str) -> str:
@@ -167,9 +169,8 @@ def _folder_format(url: str) -> str:
             return kind
     if list_checkpoints(open_storage(f"{url}/checkpoints")):
         return "run"
-    suffixes = ", ".join(_SUFFIXES)
     raise ModelError(
-        f"{url}: no weights are there: name a {suffixes} file, a SavedModel, a checkpoint or a run's folder"
+        f"{url}: no weights are there: name a {SUFFIXES} file, a SavedModel, a checkpoint or a run's folder"
     )
 
 
@@ -189,26 +190,23 @@ def _read_checkpoint(url: str, averaged: bool) -> WeightFile:
     if averaged and _AVERAGES_FILE not in run["files"]:
         raise _no_averages(url)
     weights = _read_checkpoint_file(storage, _MODEL_FILE, run)
-    if averaged:  # of the parameters alone: the running statistics are the model's
+    if averaged:  # of the parameters, and of the running statistics where the run estimated them for the averages
         weights = replace(weights, state=weights.state | _read_checkpoint_file(storage, _AVERAGES_FILE, run).state)
     if config := run.get("config"):
         weights = replace(weights, arch=config["model"]["arch"], image_size=config["data"]["image_size"])
     return replace(weights, format="checkpoint")
 
 
-def _read_state_file(storage: Storage) -> dict[str, Any]:
-    if storage.size(STATE_FILE) is None:
+def _read_state_file(storage: Storage) -> JsonObject:
+    state = read_json(storage, STATE_FILE)
+    if state is None:
         return {"files": {}}
-    try:
-        state = json.loads(storage.get(STATE_FILE))
-    except ValueError:
-        state = None
-    if not isinstance(state, dict) or state.get("version") != 1:
+    if state.get("version") != 1 or not isinstance(state.get("files"), dict):
         raise CheckpointError(f"{storage.url}/{STATE_FILE}: not a checkpoint of this version of scenerec")
     return state
 
 
-def _read_checkpoint_file(storage: Storage, file: str, run: dict[str, Any]) -> WeightFile:
+def _read_checkpoint_file(storage: Storage, file: str, run: JsonObject) -> WeightFile:
     url = f"{storage.url}/{file}"
     with _local_copy(url) as path:
         if file in run["files"]:
@@ -219,30 +217,43 @@ def _read_checkpoint_file(storage: Storage, file: str, run: dict[str, Any]) -> W
         return _read_safetensors(path, url)
 
 
-def _read_safetensors(path: Path, url: str) -> WeightFile:
+def _check_content(path: Path, url: str) -> None:
+    """Refuses by name what people have in the place of weights. Raises ModelError, StorageError."""
+    if path.exists() and not path.is_file():
+        what = "is a folder, not a file of weights" if path.is_dir() else "is a pipe or a device, not a file"
+        raise ModelError(f"{url}: {what}")
     try:
-        with safe_open(path, framework="np") as file:
-            tensors = {
-                key: file.get_tensor(key) for key in file.offset_keys() if file.get_slice(key).get_dtype() in _FLOATS
-            }
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise ModelError(f"{url}: not a safetensors file ({error})") from None
+        problem = foreign_content(path)
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be read: {error.strerror or error}") from None
+    if problem:
+        raise ModelError(f"{url}: {problem}")
+
+
+def _read_safetensors(path: Path, url: str) -> WeightFile:
+    tensors, metadata = safetensors_weights.read(path, url)
     size = metadata.get("image_size", "")
-    return _weight_file(tensors, metadata.get("arch"), int(size) if size.isdecimal() else None, "safetensors")
+    known_size = int(size) if size.isdecimal() and len(size) <= _MOST_DIGITS else None
+    return _weight_file(url, tensors, metadata.get("arch"), known_size, "safetensors")
 
 
-def _weight_file(tensors: Mapping[str, np.ndarray], arch: str | None, image_size: int | None, kind: str) -> WeightFile:
-    """Floating-point tensors of any width, under torch's names of any time."""
-    named = {_current_name(key): array.astype(np.float32, copy=False) for key, array in tensors.items()}
+def _weight_file(
+    url: str, tensors: Mapping[str, np.ndarray], arch: str | None, image_size: int | None, kind: str
+) -> WeightFile:
+    """Finite floating-point tensors of any width, under torch's names of any time."""
+    names = {key: current_name(key) for key in tensors}
+    if twice := clash(names):
+        keys = " and ".join(map(shown_key, twice))
+        raise ModelError(f"{url}: {keys} are the same tensor of a network: save one of them alone")
+    named = {names[key]: array.astype(np.float32, copy=False) for key, array in tensors.items()}
+    odd = next((key for key, array in named.items() if not np.isfinite(array).all()), None)
+    if odd is not None:
+        what = "holds values that are no finite float32 numbers: take weights from before that"
+        raise ModelError(f"{url}: {shown_key(odd)} {what}")
     left_out = tuple(key for key in named if key.startswith(_AUXILIARY_HEADS))
     state = {key: array for key, array in named.items() if key not in left_out}
-    return WeightFile(state, arch if arch in zoo.ARCHITECTURES else None, image_size, kind, left_out)
-
-
-def _current_name(key: str) -> str:
-    key = _OLD_DENSE_LAYER.sub(r"\1\2", _DATA_PARALLEL.sub(r"\1", key))
-    return _OLD_TRANSFORMER_LAYER.sub(lambda found: f"{found[1]}.{'0' if found[2] == '1' else '3'}.", key)
+    known = arch if arch in zoo.ARCHITECTURES else None
+    return WeightFile(state, known, image_size, kind, left_out, wrappers(tensors))
 
 
 def _no_averages(url: str) -> ModelError:

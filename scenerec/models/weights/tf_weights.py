@@ -1,16 +1,21 @@
 """TensorFlow: a network's weights in `.keras` files and SavedModel folders."""
 
+import json
+import zipfile
 from pathlib import Path
+
+import h5py
 
 from scenerec.models import tf_model  # first: torchvision goes before tensorflow
 
 import keras  # isort: skip
 import tensorflow as tf
 
-from scenerec.errors import ModelError
+from scenerec.errors import ModelError, first_line
 from scenerec.models import zoo
 from scenerec.models.neutral import State
 
+_SHOWN = 120  # characters of a reason
 _TWIN_FILE = "assets.extra/twin.json"
 """In a SavedModel, the twin's layers as Keras describes them: what its variables belong to."""
 
@@ -21,21 +26,24 @@ def read(path: Path, url: str) -> tuple[State, str, int]:
     A SavedModel's functions are not run: its variables are read into a new twin.
 
     Args:
-        path: a `.keras` file or a SavedModel folder.
+        path: a `.keras` or an HDF5 file, or a SavedModel folder.
         url: its name in messages.
 
     Raises:
         ModelError: it is not a twin, or damaged.
     """
     try:
+        name = _told_name(path)
+        if name not in zoo.ARCHITECTURES:
+            raise _no_twin(url, f"{name!r} is no architecture of `scenerec models`")
         model = _load_saved_model(path) if path.is_dir() else keras.models.load_model(path, compile=False)
+        return tf_model.state(model), model.name, model.input_shape[1]
+    except ModelError:
+        raise
     except FileNotFoundError:
         raise _no_twin(url, f"it has no {_TWIN_FILE}") from None
     except Exception as error:  # damaged or foreign content can break the reader anywhere
-        raise _no_twin(url, str(error).strip().partition("\n")[0]) from None
-    if model.name not in zoo.ARCHITECTURES:
-        raise _no_twin(url, f"{model.name!r} is no architecture of `scenerec models`")
-    return tf_model.state(model), model.name, model.input_shape[1]
+        raise _no_twin(url, first_line(error)[:_SHOWN]) from None
 
 
 def write(path: Path, kind: str, state: State, arch: str, classes: int, image_size: int) -> None:
@@ -62,6 +70,24 @@ class _Variables(tf.Module):
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
         self.weights = {binding.key: binding.variable.value for binding in tf_model.bindings(model)}
+
+
+def _told_name(path: Path) -> object:
+    """The name of the network in a file or folder, without making its layers, which may be anybody's.
+
+    Raises what json, zipfile and h5py raise.
+    """
+    if path.is_dir():
+        described = (path / _TWIN_FILE).read_text()
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            described = archive.read("config.json").decode()
+    else:
+        with h5py.File(path) as file:
+            if "model_config" not in file.attrs:
+                raise ValueError("it holds weights without their network: save the model itself, as .keras")
+            described = str(file.attrs["model_config"])
+    return json.loads(described)["config"]["name"]
 
 
 def _save_saved_model(model: keras.Model, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Both clients against a web server on the loopback that answers as a test decides."""
 
 import asyncio
+import gzip
 import subprocess
 import sys
 import threading
@@ -26,7 +27,10 @@ from scenerec.client import (
     UnknownModelError,
     UnreachableError,
 )
+from scenerec.client import async_client as async_client_module
+from scenerec.client import client as client_module
 from scenerec.errors import ConfigError, DataError, ScenerecError
+from tests.answer_fuzz import fuzz_answers
 from tests.unit.client.conftest import Ask
 from tests.unit.client.endpoint import PATH, heat_map, one, predicted, refused
 from tests.web import Answer, WebServer
@@ -250,6 +254,35 @@ def test_what_is_no_such_endpoint(web: WebServer, ask: Ask, body: bytes) -> None
     with pytest.raises(EndpointError, match="no scenerec endpoint") as caught:
         ask(web.url, "predict", "photos", b"content")
     assert (caught.value.status, caught.value.code) == (200, "bad_answer")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [[], [{"label": "beach", "probability": float("nan")}], [{"label": "beach", "probability": 1.5}], "ab", [{}]],
+)
+def test_classes_without_sense_are_no_answer(web: WebServer, ask: Ask, classes: Any) -> None:
+    web.serve(PATH, predicted({"classes": classes}))
+    with pytest.raises(EndpointError, match="answers what no scenerec endpoint would"):
+        ask(web.url, "predict", "photos", b"content")
+
+
+def test_an_answer_larger_than_any_is_not_read_to_its_end(
+    web: WebServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (client_module, async_client_module):
+        monkeypatch.setattr(module, "LARGEST_ANSWER_BYTES", 1_000_000)
+    web.serve(PATH, Answer(gzip.compress(bytes(50_000_000)), headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(UnreachableError, match="answers with more than 256 MB"):
+        ask(web.url, "predict", "photos", b"content")
+    assert len(web.requests) == 1
+
+
+def test_whatever_is_answered_is_a_prediction_or_an_error_in_one_line() -> None:
+    """`make fuzz` tries more of them."""
+    found = fuzz_answers(300, seed=1)
+    assert found.wrong == []
+    assert found.inputs == 300
+    assert {"answer", "EndpointError", "UnreachableError", "BadImageError"} <= found.outcomes.keys()
 
 
 def test_an_error_of_a_proxy_is_explained(web: WebServer, ask: Ask) -> None:

@@ -55,6 +55,43 @@ def test_synthetic_pack_show_verify(scenes: Path, tmp_path: Path) -> None:
         assert invoke(command, packed).stderr.splitlines() == [told]
 
 
+def test_a_source_in_a_store_is_to_be_copied_first(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["data", "pack", "s3://bucket/raw", str(tmp_path / "packed")])
+    assert result.exit_code == 2
+    assert result.output == "error: SOURCE s3://bucket/raw: must be on this machine: copy it first (aws s3 sync)\n"
+
+
+def test_all_that_sun397_calls_jpg_is_packed(tmp_path: Path) -> None:
+    """Some of its files are BMPs or GIFs: without them the official 50 images a class cannot be had."""
+    source = tmp_path / "sun"
+    for at, kind in enumerate(("JPEG", "BMP", "GIF", "WEBP", "PNG", "JPEG")):
+        for folder in ("a/abbey", "b/bar"):
+            path = source / folder / f"sun_{at}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((40, 30), 50 + at + len(folder)).save(path, kind)
+    (source / "ClassName.txt").write_text("/a/abbey\n/b/bar\n")
+    for name, numbers in (("Training_01", (0, 1, 2)), ("Testing_01", (3, 4, 5))):
+        lines = [f"/{folder}/sun_{at}.jpg\n" for folder in ("a/abbey", "b/bar") for at in numbers]
+        (source / f"{name}.txt").write_text("".join(lines))
+    result = last_json("pack", source, tmp_path / "packed", "--processes", 1)
+    found = [(each["split"], each["samples"], each["converted"], each["problems"]) for each in result["splits"]]
+    assert found == [("train", 6, 4, {}), ("val", 6, 2, {})]
+    assert last_json("verify", tmp_path / "packed" / "train", "--processes", 1)["defects"] == []
+
+
+def test_what_is_too_large_or_of_no_format_that_is_read_is_left_out_and_named(scenes: Path, tmp_path: Path) -> None:
+    Image.new("1", (8000, 7000)).save(scenes / "train" / "beach" / "poster.png")
+    Image.new("RGB", (8, 8)).save(scenes / "train" / "city" / "scan.tif")
+    Image.effect_noise((2, 16_000), 50).save(scenes / "train" / "city" / "line.png")
+    result = last_json("pack", scenes, tmp_path / "packed", "--processes", 1, "--split", "train")
+    assert [(each["samples"], each["problems"]) for each in result["splits"]] == [(13, {"unreadable": 1, "format": 1})]
+    told = [json.loads(line) for line in (tmp_path / "packed" / "problems.jsonl").read_text().splitlines()]
+    assert {(Path(each["path"]).name, each["detail"]) for each in told} == {
+        ("poster.png", "8000 x 7000 pixels: at most 50 million are taken: scale it down"),
+        ("scan.tif", "not a JPEG, PNG, WebP, GIF or BMP image"),
+    }
+
+
 def test_pack_names_the_line_of_an_unknown_class(scenes: Path, tmp_path: Path) -> None:
     with (scenes / "places.csv").open("a") as file:
         file.write("see,outdoor,\n")

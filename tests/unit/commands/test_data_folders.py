@@ -134,6 +134,10 @@ class TestSplits:
             "train": {"bus": 1, "test": 1, "train": 1}
         }
 
+    @pytest.mark.parametrize("folders", [("images", "labels"), ("train/images", "train/masks"), ("JPEGImages",)])
+    def test_what_any_data_set_holds_is_no_class(self, tree: MakeTree, folders: tuple[str, ...]) -> None:
+        assert "no folder of a class in " in refusal(tree(*(f"{folder}/1.png" for folder in folders)))
+
     def test_two_folders_of_one_split(self, tree: MakeTree) -> None:
         root = tree(*both("train", "val"), "Training/sea/1.png")
         assert "Training/ and train/ are both train: say --splits train=" in refusal(root)

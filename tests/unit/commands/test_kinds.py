@@ -17,7 +17,7 @@ from scenerec.commands.screen.live import RunBar, tell
 from scenerec.commands.status import newest
 from scenerec.config import file
 from scenerec.config.job import JobConfig
-from scenerec.job_log import EpochSummary, format_line
+from scenerec.job_log import EpochSummary, Progress, format_line
 from tests.toy_kind import TOY, ToyConfig
 
 TEXT = "kind: toy\nname: first\ncount_to: 3\noutput: {output}\n"
@@ -74,7 +74,7 @@ def test_its_job_is_shown_as_it_wants(toy: Path) -> None:
     assert output.getvalue().splitlines() == ["counting to 3", "|", "||", "|||", "counted to 3"]
     news = newest(log + format_line(EpochSummary(1, 1, 1, {"val_loss": 1}, 1, 1)), kind.reports)
     assert list(news) == ["number", "result"]
-    assert news["number"]["step"] == 3
+    assert isinstance(number := news["number"], Progress) and number.step == 3
 
 
 def test_every_kind_of_file_that_is_submitted_has_a_job(tmp_path: Path) -> None:

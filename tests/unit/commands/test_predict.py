@@ -6,6 +6,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from scenerec.cli import app
 from scenerec.data.manifest import Place
 from tests.tiny_bundle import make_tiny_bundle
+from tests.unprivileged import unprivileged
 from tests.web import Answer, WebServer
 
 
@@ -27,6 +29,9 @@ def photographs(tmp_path: Path) -> Path:
     for name, colour in (("a.jpg", (250, 10, 10)), ("b.png", (10, 250, 10)), ("c.webp", (10, 10, 250))):
         Image.new("RGB", (40, 30), colour).save(folder / name)
     (folder / "notes.txt").write_text("not an image")
+    (folder / "._a.png").write_text("what macOS leaves")
+    (folder / "@eaDir" / "a.png").mkdir(parents=True)
+    (folder / "@eaDir" / "a.png" / "SYNOPHOTO_THUMB_M.jpg").write_text("what a NAS leaves")
     return folder
 
 
@@ -86,7 +91,7 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(photographs: Path, bu
     assert result.exit_code == 4
     lines = result.output.splitlines()
     assert len(lines) == 4
-    assert "not a JPEG, PNG or WebP image" in lines[0]
+    assert "not a JPEG, PNG, WebP, GIF or BMP image" in lines[0]
     assert "No such file" in lines[1]
     assert "404" in lines[2]
     assert lines[3].startswith(f"{photographs}/a.jpg: red")
@@ -134,12 +139,46 @@ def test_what_is_no_address_is_named_and_the_others_go_on(photographs: Path, bun
     assert told.startswith(f"{photographs}/a.jpg: red")
 
 
+def test_what_may_not_be_read_is_named_and_the_others_go_on(photographs: Path, bundle: Path, tmp_path: Path) -> None:
+    (photographs / "closed").mkdir()
+    run(photographs / "a.jpg", "-m", bundle)  # what it imports is there from now on
+    with unprivileged(tmp_path):
+        (photographs / "b.png").chmod(0)
+        (photographs / "closed").chmod(0)
+        result = run(photographs, photographs / "closed/d.jpg", "-m", bundle)
+    assert result.exit_code == 4, result.output
+    denied = "cannot be read: Permission denied"
+    told = [line for line in result.output.splitlines() if "100.0%" not in line]
+    assert told == [f"error: {photographs}/{name}: {denied}" for name in ("b.png", "closed", "closed/d.jpg")]
+    assert len(result.output.splitlines()) == 5
+
+
 def test_a_pipe_does_not_make_it_wait(photographs: Path, bundle: Path) -> None:
     os.mkfifo(photographs / "b.jpg")
     result = run(photographs, "-m", bundle)
     assert result.exit_code == 4
     assert f"error: {photographs}/b.jpg: cannot be read: is a pipe, no file" in result.output.splitlines()
     assert len(result.output.splitlines()) == 4
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_a_damaged_picture_is_named_and_not_answered(
+    photographs: Path, bundle: Path, tmp_path: Path, kind: str
+) -> None:
+    damaged, heat = tmp_path / "damaged.jpg", tmp_path / "heat"
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(damaged, kind)
+    content = damaged.read_bytes()
+    middle = len(content) // 2
+    kept = len(content) if kind == "PNG" else middle + 8  # a PNG's checksums tell of a single byte
+    damaged.write_bytes(
+        content[:middle] + bytes(value ^ 0x55 for value in content[middle : middle + 4]) + content[middle + 4 : kept]
+    )
+    result = run(damaged, photographs / "a.jpg", "-m", bundle, "--explain", heat)
+    assert result.exit_code == 4
+    assert result.stderr.startswith(f"error: {damaged}: cannot be decoded: ")
+    assert result.stdout.startswith(f"{photographs}/a.jpg: red")
+    assert [file.name for file in heat.iterdir()] == ["a.png"]
 
 
 def test_heat_maps_are_written_over_the_images(photographs: Path, bundle: Path, tmp_path: Path) -> None:

@@ -2,11 +2,17 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.inference.bundles.info import Verification
 from tests.tiny_bundle import make_tiny_bundle
+
+CLASSES = ("a red", "b green", "c blue")
+"""In the order of a packed set, which is that of the alphabet."""
 
 
 @pytest.fixture
@@ -14,6 +20,22 @@ def bundle(tmp_path: Path) -> Path:
     verified = Verification(images=4, batch_sizes=(1,), max_difference=1e-6, top1_agreement=1.0)
     make_tiny_bundle(tmp_path / "bundle", verification=verified)
     return tmp_path / "bundle"
+
+
+@pytest.fixture(scope="module")
+def shades(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A packed set of 176 images of one colour each, of which 8 are red and nearly green."""
+    folder = tmp_path_factory.mktemp("shades")
+    for index in range(176):
+        label, shade = index % 3, 100 + index // 3
+        colour = [0, 0, 0]
+        colour[label] = shade
+        if label == 0 and index < 8 * 3:
+            colour[1] = shade - 1 - index // 3
+        (folder / "images" / CLASSES[label]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), tuple(colour)).save(folder / "images" / CLASSES[label] / f"{index}.png")
+    pack(PackRequest(source=folder / "images", destination=str(folder / "packed"), options=PackOptions()))
+    return str(folder / "packed")
 
 
 @pytest.fixture
@@ -108,3 +130,29 @@ def test_the_accuracy_gate_names_what_it_lacks(bundle: Path) -> None:
     result = run("promote", "tiny:2")
     assert result.exit_code == 9
     assert "does not say on what it was validated: name a packed set with --data" in result.output
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_loss_that_may_be_chance_passes_and_a_row_of_such_losses_does_not(shades: str, tmp_path: Path) -> None:
+    """Each version sees less red than the one before, and so is right on fewer of the images that are nearly green."""
+    verified = Verification(images=4, batch_sizes=(1,), max_difference=1e-6, top1_agreement=1.0)
+    for lost in range(7):
+        reds = 0.05 * (1 - (lost + 0.5) / 107) if lost else 0.05
+        make_tiny_bundle(tmp_path / str(lost), scale=(reds, 0.05, 0.05), labels=CLASSES, verification=verified)
+        run("push", tmp_path / str(lost), "shades")
+    assert "1, answers its golden images" in run("promote", "shades:1").output
+    passed = run("promote", "shades:2", "--data", shades)
+    assert passed.exit_code == 0, passed.output
+    assert "top-1 99.43% against 100.00% on the same 176 images: -0.57 points (95 % interval " in passed.output
+    assert "which may be chance (p = 1)" in passed.output
+    for number in (3, 4, 5, 6):
+        passed = run("promote", f"shades:{number}", "--data", shades)
+        assert passed.exit_code == 0 and "may be chance" in passed.output, passed.output
+    refused = run("promote", "shades:7", "--data", shades)
+    assert refused.exit_code == 9
+    assert "shades/7: is worse than" in refused.output and "shades/1: top-1 96.59% against 100.00%" in refused.output
+    assert "more than chance explains (p = 0.031), and at most 0.5 points may be lost: not promoted" in refused.output
+    assert len(refused.output.splitlines()) == 1
+    assert run("promote", "shades:7", "--data", shades, "--max-top1-drop", "5").exit_code == 0
+    assert run("promote", "shades:6", "--force").exit_code == 0  # from here on it is what others are compared with
+    assert "+0.57 points" in run("promote", "shades:5", "--data", shades).output

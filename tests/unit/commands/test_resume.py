@@ -80,7 +80,9 @@ def test_a_run_that_cannot_go_on_is_refused(interrupted: TrainConfig, tmp_path: 
 
 
 def test_a_name_needs_a_cluster_that_knows_it() -> None:
-    assert "--resume nightly: no cluster is up" in refused(submit("--resume", "nightly", "--dry-run"), 7)
+    assert "nightly: no cluster is up that could know a run of this name" in refused(
+        submit("--resume", "nightly", "--dry-run"), 7
+    )
     assert "$NOWHERE is not set" in refused(submit("--resume", "$NOWHERE/run", "--dry-run"), 2)
 
 

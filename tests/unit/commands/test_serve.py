@@ -38,9 +38,9 @@ def test_a_key_made_twice_is_refused_and_with_replace_made_anew(file: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("",), "a key: name: string should have at least 1 character"),
-        (("a", "--burst", "inf"), "a key: burst: input should be a finite number"),
-        (("a", "--images-per-s", "inf"), "a key: images_per_s: input should be a finite number"),
+        (("",), "a key: name: must not be empty"),
+        (("a", "--burst", "inf"), "a key: burst: must be a finite number"),
+        (("a", "--images-per-s", "inf"), "a key: images_per_s: must be a finite number"),
         (("a", "--remove", "--replace"), "give one of them"),
         (("a", "--remove"), "has no key of a; there are: none"),
     ],

@@ -50,6 +50,21 @@ def test_random_weights_are_said_to_be(dry_run: Callable) -> None:
     assert "weights   random, by optimize.seed 0\n" in dry_run("none").stdout
 
 
+def test_the_plan_says_from_how_many_images_statistics_come(dry_run: Callable) -> None:
+    """Of a run of 12 steps, in which a ResNet's running averages would keep a quarter of the initial values."""
+    shown = dry_run("none", "--set", "model.arch=resnet18")
+    assert (
+        "BatchNorm statistics from 96 training images, at each validation and checkpoint before step 110\n"
+    ) in shown.stdout
+    plan = json.loads(dry_run("none", "--set", "model.arch=resnet18", "--json").stdout)
+    assert plan["precise_batchnorm"] == {"images": 96, "batch_size": 32, "until_step": 110, "passes": 1}
+    for other in ("model.arch=squeezenet1_1", "optimize.precise_batchnorm=never"):
+        shown = dry_run("none", "--set", "model.arch=resnet18", "--set", other)
+        assert shown.exit_code == 0 and "BatchNorm" not in shown.stdout
+    refused = dry_run("none", "--set", "optimize.precise_batchnorm=sometimes")
+    assert refused.exit_code != 0 and "optimize.precise_batchnorm" in refused.stderr
+
+
 def test_weights_that_do_not_fit_end_it_with_one_line(dry_run: Callable, web: WebServer) -> None:
     shown = dry_run(web.serve("/w.pth", squeezenet(4, arch="squeezenet1_0")))
     assert shown.exit_code == 6

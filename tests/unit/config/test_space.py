@@ -164,7 +164,7 @@ def test_the_key_of_a_point_does_not_depend_on_the_order_of_fields() -> None:
         ({"choice": [1, 1.0]}, "choice: a value stands twice"),
         ([], "at least 1 item"),
         ({"uniform": [1, 1]}, "uniform: the first number must be below the second"),
-        ({"uniform": [0, float("inf")]}, "uniform: both numbers must be finite"),
+        ({"uniform": [0, float("inf")]}, r"uniform\.1\n  Input should be a finite number"),
         ({"log_uniform": [0, 1]}, "log_uniform: both numbers must be above 0"),
         ({"uniform": [0, 1], "step": 2}, "step: belongs to integer"),
         ({"choise": [1]}, "Extra inputs are not permitted"),

@@ -97,7 +97,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(file: Path) -> No
 def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
     edit(file, "{arch: resnet18}", "{arch: resnet18, zzzz: 1}")
     (problem,) = problems(file)
-    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, freeze"
+    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, weights_ema, freeze"
 
 
 def test_all_problems_are_reported_together(file: Path) -> None:
@@ -196,6 +196,7 @@ def test_environment_variables_and_home_are_expanded(file: Path, monkeypatch: py
         ("s3://$NOT_SET_ANYWHERE/x", "the environment variable $NOT_SET_ANYWHERE is not set"),
         ("s3://", "needs a bucket"),
         ("gs://bucket/x", "only s3:// addresses and local paths are understood"),
+        ('"/a\\0b"', "'/a\\x00b' has control characters"),
     ],
 )
 def test_locations_that_mean_nothing(file: Path, location: str, message: str) -> None:
@@ -221,6 +222,41 @@ def test_locations_that_mean_nothing(file: Path, location: str, message: str) ->
 )
 def test_values_that_do_not_fit_name_their_field(file: Path, override: str, field: str) -> None:
     assert any(f": {field}" in problem for problem in problems(file, override))
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize(
+    ("overrides", "batch", "fitting"),
+    [
+        (["optimize.global_batch_size=1"], "1 on 1 worker(s)", 2),
+        (["optimize.global_batch_size=4", "scale.workers=4"], "4 on 4 worker(s)", 8),
+        (["optimize.global_batch_size=4", "scale.workers={min: 1, max: 3}"], "4 on 3 worker(s)", 6),
+        (["optimize.global_batch_size=8", "optimize.accumulate_steps=8"], "8 on 1 worker(s) in 8 steps", 16),
+        (["optimize.global_batch_size=1", "model.arch=maxvit_t"], "1 on 1 worker(s)", 2),
+    ],
+)
+def test_batch_norm_needs_two_images_in_each_pass(
+    file: Path, framework: str, overrides: list[str], batch: str, fitting: int
+) -> None:
+    """torch would stop in the middle, or not; TensorFlow would train on a variance of 0."""
+    (problem,) = problems(file, f"framework={framework}", *overrides)
+    assert f": optimize.global_batch_size: {batch} leaves fewer than 2 images to a pass" in problem
+    assert f"raise it to {fitting}, or lower scale.workers or optimize.accumulate_steps" in problem
+    assert load_config(file, [*overrides, f"optimize.global_batch_size={fitting}"])
+
+
+@pytest.mark.parametrize("override", ["model.arch=vit_b_16", "model.freeze=backbone"])
+def test_one_image_is_enough_without_batch_norm_to_be_trained(file: Path, override: str) -> None:
+    assert load_config(file, ["optimize.global_batch_size=1", override]).optimize.global_batch_size == 1
+
+
+def test_a_single_epoch_has_no_room_for_one_of_warm_up(file: Path) -> None:
+    assert load_config(file, ["optimize.epochs=1"]).optimize.warmup_epochs == 0
+    edit(file, "  lr: 0.1", "  lr: 0.1\n  warmup_epochs: 1")
+    (problem,) = problems(file, "optimize.epochs=1")
+    assert problem == (
+        f"{file}:12: optimize.warmup_epochs: 1 must be less than epochs (1): lower it, such as to 0.1, or raise epochs"
+    )
 
 
 def test_the_schema_describes_every_field() -> None:

@@ -57,6 +57,37 @@ def test_a_trial_is_the_base_with_the_points_values() -> None:
         config.trial_config({"model.arch": "resnet19"}, "0001", "/tmp/trials")
 
 
+def test_values_of_a_choice_that_are_the_same_trial_are_refused() -> None:
+    text = dump_document(search_document(search={"optimize.lr": [0.1, "SAME", 0.3]}))
+    with pytest.raises(ConfigError, match=r"tune\.yaml:\d+: search\.optimize\.lr.*: a value stands twice$"):
+        parse_as(TuneConfig, text.replace("SAME", "1e-1"), "tune.yaml")
+    for values, said in (
+        (["DEFAULT", "IMAGENET1K_V1"], "'DEFAULT' and 'IMAGENET1K_V1' are the same: leave one out"),
+        (["/weights/a.pth", "/weights//a.pth"], "'/weights/a.pth' and '/weights//a.pth' are the same: leave one out"),
+    ):
+        line = problem(search={"model.weights": values}, base=base(model={"arch": "resnet18"}))
+        assert line.endswith(f"search.model.weights: {said}")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "reason"),
+    [
+        ({"choice": [2, "3"]}, "'3' is never possible: optimize.epochs: must be a whole number, not '3'"),
+        ({"choice": [2, True]}, "True is never possible: optimize.epochs: must be a whole number, not true"),
+        ({"uniform": [1, 3]}, "1.763932 is never possible: optimize.epochs: "),
+    ],
+)
+def test_numbers_of_a_search_are_those_of_their_field(parameter: dict[str, Any], reason: str) -> None:
+    assert f"search.optimize.epochs: {reason}" in problem(search={"optimize.epochs": parameter})
+
+
+def test_batches_of_a_search_are_large_enough_for_batch_norm() -> None:
+    line = problem(search={"optimize.global_batch_size": [16, 1]})
+    assert (
+        "search.optimize.global_batch_size: 1 is never possible: optimize.global_batch_size: 1 on 1 worker(s)" in line
+    )
+
+
 def test_every_field_but_those_of_the_cluster_can_be_searched() -> None:
     fields = set(searchable_fields())
     assert {"framework", "model.weights", "data.image_size", "data.train_share", "data.augment.flip"} <= fields

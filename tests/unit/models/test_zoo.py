@@ -4,9 +4,11 @@ import sys
 import pytest
 import torch
 import torchvision
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from scenerec.models import torch_model, zoo
+from scenerec.models.torch_outline import _WithoutStorage
 
 
 def test_the_table_names_torchvisions_classifiers():
@@ -41,6 +43,14 @@ def test_gflops_at_224_are_known_of_all():
 def test_parameters_count_the_network_at_1000_classes(name: str):
     network = torch_model.build(name, classes=1000, seed=0)
     assert sum(parameter.numel() for parameter in network.parameters()) == zoo.architecture(name).parameters
+
+
+@pytest.mark.parametrize("entry", zoo.ARCHITECTURES.values(), ids=lambda entry: entry.name)
+def test_batchnorms_momentum_is_that_of_the_layers(entry: zoo.Architecture):
+    with _WithoutStorage():
+        network = torch_model.build(entry.name, classes=2, seed=0)
+    found = {round(module.momentum or 0, 6) for module in network.modules() if isinstance(module, _BatchNorm)}
+    assert found == ({entry.batchnorm_momentum} if entry.batchnorm_momentum else set())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "densenet121", "alexnet"])

@@ -53,7 +53,7 @@ def test_shares_of_the_data_are_of_the_points_own(make_search: MakeSearch) -> No
 
 
 def test_values_that_do_not_fit_are_refused_in_one_line(make_search: MakeSearch) -> None:
-    with pytest.raises(ValueError, match=r"^optimize\.warmup_epochs: 9 must be less than epochs \(9\)$"):
+    with pytest.raises(ValueError, match=r"^optimize\.warmup_epochs: 9 must be less than epochs \(9\): lower it"):
         trial_levels(make_search(), 0, {"optimize.warmup_epochs": 9})
 
 

@@ -78,3 +78,10 @@ def test_a_result_ends_a_search_and_clear_forgets_all(make_search: MakeSearch) -
     assert folder.read_result() == {"best": {"trial": 3}}
     folder.clear()
     assert folder.read_result() is None and list(folder.storage.list()) == []
+
+
+def test_a_config_in_another_encoding_is_named(make_search: MakeSearch) -> None:
+    folder = SearchFolder(make_search().run_url)
+    folder.storage.put("config.yaml", b"kind: \xe9")
+    with pytest.raises(ConfigError, match=r"/config\.yaml: cannot be read: not a text file in UTF-8"):
+        folder.read_config()

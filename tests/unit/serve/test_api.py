@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +19,12 @@ from PIL import Image
 from scenerec.data.manifest import Place
 from serve.access.admission import Load, RequestLimits
 from serve.access.key_file import add_key
-from serve.access.keys import Guard, read_keys
+from serve.access.keys import ApiKeys, Guard, new_key, read_keys
 from serve.access_record import AccessRecord
 from serve.api import Api
 from serve.loaded_version import EngineOptions, LoadedVersion, load_version
 from serve.shelf import Shelf, Weighted
+from tests.subsampled_jpeg import RARE, Factors, subsampled_jpeg
 from tests.tiny_bundle import make_tiny_bundle
 
 PREDICT = "/v1/models/tiny:predict"
@@ -31,6 +34,13 @@ def picture(colour: str = "red", kind: str = "PNG", size: tuple[int, int] = (16,
     buffer = io.BytesIO()
     Image.new(mode, size, colour).save(buffer, kind)
     return buffer.getvalue()
+
+
+def damaged_png() -> bytes:
+    """With one changed byte among its pixels."""
+    content = bytearray(picture("red", "PNG", (64, 64)))
+    content[content.index(b"IDAT") + 30] ^= 0x55
+    return bytes(content)
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +123,12 @@ def test_a_heat_map_is_a_transparent_png_over_the_input(api: Api) -> None:
 
 BAD: dict[str, tuple[dict[str, Any], tuple[int, str]]] = {
     "no picture": ({"content": b"hello"}, (415, "unsupported_image")),
-    "a gif": ({"content": picture("red", "GIF")}, (415, "unsupported_image")),
+    "a tiff": ({"content": picture("red", "TIFF")}, (415, "unsupported_image")),
     "an empty body": ({"content": b""}, (400, "empty_body")),
     "a truncated jpeg": ({"content": picture("red", "JPEG", (64, 64))[:-300]}, (400, "damaged_image")),
+    "a damaged png": ({"content": damaged_png()}, (400, "damaged_image")),
+    "a png without its end": ({"content": picture("red", "PNG", (64, 64))[:-12]}, (400, "damaged_image")),
+    "a damaged webp": ({"content": picture("red", "WEBP", (64, 64))[:-40]}, (400, "damaged_image")),
     "a header alone": ({"content": picture("red", "PNG", (64, 64))[:50]}, (400, "damaged_image")),
     "too many pixels": ({"content": picture("red", "PNG", (2000, 2000))}, (422, "too_many_pixels")),
     "a large body": ({"content": b"x" * 100_001}, (413, "body_too_large")),
@@ -198,6 +211,17 @@ def test_colours_orientations_and_sizes_of_all_kinds_are_answered(api: Api) -> N
     assert ask(api, "POST", PREDICT, content=buffer.getvalue()).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_every_format_is_answered(api: Api, kind: str) -> None:
+    assert labels(ask(api, "POST", PREDICT, content=picture("blue", kind))) == ["blue"]
+
+
+@pytest.mark.parametrize("factors", RARE)
+def test_a_jpeg_of_a_rare_subsampling_is_answered(api: Api, factors: Factors) -> None:
+    content = subsampled_jpeg(Image.new("RGB", (64, 48), "blue"), factors)
+    assert labels(ask(api, "POST", PREDICT, content=content)) == ["blue"]
+
+
 def test_what_is_served_is_told(api: Api) -> None:
     (model,) = ask(api, "GET", "/v1/models").json()["models"]
     assert (model["name"], model["labels"], model["image_size"], model["explains"]) == ("tiny", 3, 8, True)
@@ -263,6 +287,39 @@ def test_keys_guard_the_models_and_not_the_page(version: LoadedVersion, tmp_path
     assert seen[-1].caller == "mobile"
 
 
+OPEN = {"/", "/docs", "/openapi.json", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
+"""What probes and people without a key may see: nothing of it names a model."""
+
+
+def test_every_other_address_needs_a_key_by_every_method(version: LoadedVersion) -> None:
+    shelf = Shelf()
+    shelf.replace({"tiny": [Weighted(version, 1.0)]})
+    api = Api(shelf, Guard(ApiKeys(keys=(new_key("mobile")[1],))))
+    routes = [route for protocol in api.protocols for route in protocol.routes()]
+    assert {route.path for route in routes if route.is_open} == OPEN
+    for route in routes:
+        path = route.path.replace("{model}", "tiny").replace("{version}", "3")
+        for method in route.methods:
+            for headers in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": "wrong"}, {"x-api-key": ""}):
+                for address in (path, f"{path.rstrip('/')}/"):
+                    answer = ask(api, method, address, headers=headers)
+                    assert answer.status_code == (200 if route.is_open else 401), (method, address, headers)
+                    assert "tiny" not in answer.text
+
+
+def test_a_websocket_is_closed(api: Api) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    asyncio.run(api({"type": "websocket", "path": PREDICT, "headers": []}, receive, send))
+    assert sent == [{"type": "websocket.close"}]
+
+
 def test_a_body_that_never_ends_is_cut_off_and_one_that_never_comes_is_not_waited_for(api: Api) -> None:
     api.limits = replace(api.limits, body_timeout_s=0.05)
     sent: list[Mapping[str, Any]] = []
@@ -300,6 +357,23 @@ def test_a_caller_that_hangs_up_is_forgotten(api: Api, records: list[AccessRecor
     scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b""}
     asyncio.run(api(scope, gone, send))
     assert sent == [] and records == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress)]
+)
+def test_a_compressed_picture_is_unpacked(api: Api, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    headers = {"content-encoding": encoding}
+    assert labels(ask(api, "POST", PREDICT, content=pack(picture()), headers=headers)) == ["red"]
+    assert error(ask(api, "POST", PREDICT, content=picture(), headers=headers)) == (400, "bad_parameter")
+    assert error(ask(api, "POST", PREDICT, content=pack(picture())[:-3], headers=headers)) == (400, "bad_parameter")
+    assert error(ask(api, "POST", PREDICT, content=pack(bytes(30_000_000)), headers=headers)) == (413, "body_too_large")
+
+
+def test_a_length_of_any_number_of_digits_is_too_large(api: Api) -> None:
+    """A server before the application need not refuse it."""
+    headers = {"content-length": "9" * 5000}
+    assert error(ask(api, "POST", PREDICT, content=picture(), headers=headers)) == (413, "body_too_large")
 
 
 def test_an_error_of_the_model_tells_callers_nothing_of_the_server(

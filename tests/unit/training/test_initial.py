@@ -88,6 +88,35 @@ def test_a_backbone_without_head_is_enough(configure: Configure, tmp_path: Path)
     assert taken(initial_state(config, drawn), given) >= set(given) - HEAD
 
 
+def test_a_prefix_is_taken_off_and_the_plan_says_it(configure: Configure, tmp_path: Path) -> None:
+    given, drawn = state(3, seed=1), state(3, seed=2)
+    torch.save({f"_orig_mod.model.{key}": torch.from_numpy(array) for key, array in given.items()}, tmp_path / "w.ckpt")
+    config = configure(f"{tmp_path}/w.ckpt")
+    words = f"{tmp_path}/w.ckpt, without _orig_mod. and model. before its keys"
+    assert prepare_weights(config, 3) == words
+    assert describe_weights(config, 3) == words
+    assert taken(initial_state(config, drawn), given) == set(drawn)
+    headless = {f"model.{key}": array for key, array in given.items() if key not in HEAD}
+    save_file(headless, tmp_path / "w.safetensors")
+    config = configure(f"{tmp_path}/w.safetensors")
+    assert "model. before its keys, which have no head: classifier.1 starts random" in prepare_weights(config, 3)
+    assert describe_weights(config, 3) == prepare_weights(config, 3)
+    assert taken(initial_state(config, drawn), given) >= set(given) - HEAD
+
+
+def test_averages_are_taken_where_the_config_says_so(configure: Configure, tmp_path: Path) -> None:
+    plain, averaged, drawn = state(3, seed=1), state(3, seed=3), state(3, seed=2)
+    tensors = {name: {k: torch.from_numpy(v) for k, v in s.items()} for name, s in (("a", plain), ("b", averaged))}
+    torch.save(
+        {"model": tensors["a"], "model_ema": {"n_averaged": torch.tensor(5), **tensors["b"]}}, tmp_path / "w.pth"
+    )
+    config = configure(f"{tmp_path}/w.pth")
+    assert taken(initial_state(config, drawn), plain) == set(drawn)
+    with_averages = config.model_copy(update={"model": config.model.model_copy(update={"weights_ema": True})})
+    assert prepare_weights(with_averages, 3) == f"{tmp_path}/w.pth, its moving averages"
+    assert taken(initial_state(with_averages, drawn), averaged) == set(drawn)
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_kept(
     configure: Configure, web: WebServer, tmp_path: Path
 ) -> None:

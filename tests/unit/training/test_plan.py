@@ -56,6 +56,7 @@ def test_it_says_what_will_happen() -> None:
         ("workers", "8, each 4 CPU, 3 decoding"),
         ("batch", "64 = 8 on each of 8 worker(s)"),
         ("steps", "15 an epoch, 45 in all (40 samples fill no batch and wait for another epoch)"),
+        ("BatchNorm", "statistics from 512 training images, at each validation and checkpoint before step 110"),
         ("results", "/runs/test/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
     ]
     assert found.as_dict() | {"workers": (8,)} == asdict(found)
@@ -103,7 +104,8 @@ def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
     assert "(7) x optimize.accumulate_steps (2); 56 would be" in (
         refused(optimize={"accumulate_steps": 2}, scale={"workers": 7})
     )
-    assert refused(optimize={"accumulate_steps": 5}, scale={"workers": {"min": 7, "max": 24}}) == (
+    plain = {"arch": "vit_b_32"}  # without BatchNorm
+    assert refused(model=plain, optimize={"accumulate_steps": 5}, scale={"workers": {"min": 7, "max": 24}}) == (
         "optimize.global_batch_size: 64 is not divisible by scale.workers (7 to 24) x optimize.accumulate_steps (5); "
         "120 would be"
     )
@@ -127,12 +129,13 @@ def test_what_just_fits_is_taken() -> None:
 
 @given(st.integers(1, 200), st.integers(1, 16), st.integers(1, 4))
 def test_a_plan_shares_out_the_batch_evenly_or_is_refused(batch: int, workers: int, pieces: int) -> None:
+    model = {"arch": "vit_b_32"}  # without BatchNorm, so that one image is enough
     optimize = {"global_batch_size": batch, "accumulate_steps": pieces}
     if batch % (workers * pieces):
         with pytest.raises(PlanError, match=r"not divisible by scale\.workers"):
-            plan(optimize=optimize, scale={"workers": workers})
+            plan(model=model, optimize=optimize, scale={"workers": workers})
     else:
-        found = plan(optimize=optimize, scale={"workers": workers})
+        found = plan(model=model, optimize=optimize, scale={"workers": workers})
         assert found.batch_per_worker * workers == batch
         assert found.lanes % workers == 0
 

@@ -27,3 +27,20 @@ def test_a_module_that_is_not_there_is_found_before_the_job_starts(make_config: 
         check_job(make_config(model={"freeze": ["conv1", "layer5"]}))
     with pytest.raises(ModelError, match="nothing is left to train"):
         check_job(make_config(model={"freeze": ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]}))
+
+
+@pytest.mark.parametrize(
+    ("freeze", "estimates"),
+    [
+        ("none", True),
+        (["conv1", "bn1", "layer1"], True),
+        (["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"], False),
+        (["conv1", "bn1", "layer1", "layer2", "layer3", "layer4.0", "layer4.1.bn1", "layer4.1.bn2.weight"], True),
+        ("backbone", False),
+    ],
+)
+def test_statistics_are_estimated_where_a_batchnorm_is_trained(
+    make_config: Any, freeze: str | list[str], estimates: bool
+) -> None:
+    found = check_job(make_config(model={"freeze": freeze}))
+    assert ("BatchNorm" in dict(found.rows())) == estimates

@@ -58,3 +58,10 @@ def test_the_config_comes_back_with_overrides(make_config: Any) -> None:
 def test_a_folder_without_a_config_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no config\.yaml, so it is no run's folder"):
         RunFolder(str(tmp_path)).read_config()
+
+
+def test_a_config_in_another_encoding_is_named(make_config: Any) -> None:
+    folder = RunFolder(make_config().run_url)
+    folder.storage.put("config.yaml", b"kind: \xe9")
+    with pytest.raises(ConfigError, match=r"/config\.yaml: cannot be read: not a text file in UTF-8"):
+        folder.read_config()

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenerec.data.packing.intake import FormatError, pack_image
+from scenerec.data.packing.intake import pack_image
+from scenerec.data.picture import DamagedPictureError, UnknownFormatError
 
 Encode = Callable[..., bytes]
 
@@ -116,14 +117,38 @@ def test_small_images_are_never_enlarged(encode: Encode) -> None:
     assert pack_image(content, short_side=64).content == content
 
 
-@pytest.mark.parametrize("form", ["GIF", "BMP", "WEBP", "TIFF"])
-def test_other_file_formats_are_refused_by_name(encode: Encode, form: str) -> None:
-    with pytest.raises(FormatError, match=f"a {form} file, not a JPEG or PNG"):
-        pack_image(encode(form=form))
+@pytest.mark.parametrize("form", ["GIF", "BMP"])
+def test_lossless_formats_become_pngs_of_the_same_pixels(encode: Encode, form: str) -> None:
+    content = encode(form=form)
+    packed = pack_image(content)
+    assert (packed.suffix, packed.converted, packed.resized) == ("png", True, False)
+    assert Image.open(io.BytesIO(packed.content)).format == "PNG"
+    assert (pixels(packed.content) == pixels(content)).all()
+
+
+def test_a_webp_becomes_a_jpeg(encode: Encode) -> None:
+    content = encode(form="WEBP", size=(64, 48))
+    packed = pack_image(content, quality=95)
+    assert (packed.suffix, packed.converted, packed.resized) == ("jpg", True, False)
+    assert abs(pixels(packed.content) - pixels(content)).mean() < 3
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "WEBP"])
+def test_what_is_shrunk_becomes_a_jpeg(encode: Encode, form: str) -> None:
+    packed = pack_image(encode(form=form, size=(300, 200)), short_side=64)
+    assert (packed.suffix, packed.converted, packed.resized) == ("jpg", True, True)
+    assert Image.open(io.BytesIO(packed.content)).size == (96, 64)
+
+
+def test_what_is_too_long_for_a_jpeg_becomes_a_png() -> None:
+    content = encoded(Image.effect_noise((66_000, 2), 60).convert("RGBA"), "PNG")
+    packed = pack_image(content)
+    assert (packed.suffix, packed.converted, packed.resized) == ("png", True, False)
+    assert (pixels(packed.content) == pixels(content)).all()
 
 
 def test_what_is_no_image_is_refused() -> None:
-    with pytest.raises(FormatError, match="not a JPEG or PNG"):
+    with pytest.raises(UnknownFormatError, match="not a JPEG, PNG, WebP, GIF or BMP image"):
         pack_image(b"<html>404</html>")
 
 
@@ -131,5 +156,5 @@ def test_what_is_no_image_is_refused() -> None:
 @pytest.mark.parametrize("kept", [0.3, 0.9])
 def test_truncated_images_are_refused(encode: Encode, form: str, kept: float) -> None:
     content = encode(form=form, size=(200, 150))
-    with pytest.raises(ValueError, match="cannot be decoded"):
+    with pytest.raises(DamagedPictureError, match="cannot be decoded"):
         pack_image(content[: int(len(content) * kept)])

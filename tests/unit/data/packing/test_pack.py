@@ -168,7 +168,7 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
             "train/city/again.jpg": good[1],
             "train/sea/cut.jpg": encode(7, size=(90, 90))[:-300],
             "train/sea/page.jpg": "<html>not found</html>",
-            "train/city/moving.gif": encode(8, form="GIF"),
+            "train/city/scan.tif": encode(8, form="TIFF"),
             "train/city/empty.jpg": b"",
             "train/loose.jpg": good[4],
             "train/sea/cmyk.jpg": encode(9, mode="CMYK"),
@@ -184,7 +184,7 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
     assert problems(tmp_path / "packed" / "train") == [
         ("conflict", "train/sea/1.jpg"),
         ("duplicate", "train/sea/1.jpg"),
-        ("format", "train/city/moving.gif"),
+        ("format", "train/city/scan.tif"),
         ("format", "train/sea/page.jpg"),
         ("missing", "train/sea/gone.jpg"),
         ("stray", "train/loose.jpg"),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scenerec.data.picture import UnknownFormatError
 from scenerec.inference.predictors.classifier import Classifier
 from scenerec.inference.predictors.engine import Answer, ClosedError, Engine, ExpiredError, OverloadedError
-from scenerec.inference.predictors.photograph import UnknownFormatError
 from tests.tiny_bundle import IMAGE_SIZE, LABELS, make_tiny_bundle
 
 COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}

@@ -8,16 +8,16 @@ import pytest
 from PIL import Image, ImageOps
 
 from scenerec.data.augment import center_crop
-from scenerec.data.torch_input import decode_evaluation
-from scenerec.data.upright import ORIENTATION_TAG
-from scenerec.inference.predictors.photograph import (
+from scenerec.data.picture import (
     MAX_SCANS,
-    DamagedImageError,
-    PhotographError,
-    Preparer,
+    ORIENTATION_TAG,
+    DamagedPictureError,
+    PictureError,
     TooManyPixelsError,
     UnknownFormatError,
 )
+from scenerec.data.torch_input import decode_evaluation
+from scenerec.inference.predictors.photograph import Preparer
 
 PREPARE = Preparer(image_size=64, eval_crop_ratio=0.875)
 
@@ -125,15 +125,15 @@ def test_too_many_pixels_are_refused_by_the_header(size: tuple[int, int], kind: 
 
 
 def test_other_files_are_not_images(picture: Image.Image) -> None:
-    for content in (b"", b"GET / HTTP/1.1", encode(picture, "GIF"), encode(picture, "TIFF"), encode(picture, "BMP")):
-        with pytest.raises(UnknownFormatError, match="not a JPEG, PNG or WebP image"):
+    for content in (b"", b"GET / HTTP/1.1", b"BMW", encode(picture, "TIFF"), encode(picture, "AVIF")):
+        with pytest.raises(UnknownFormatError, match="not a JPEG, PNG, WebP, GIF or BMP image"):
             PREPARE(content)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_truncated_file_is_named(picture: Image.Image, kind: str) -> None:
     content = encode(picture, kind)
-    with pytest.raises(DamagedImageError, match="cannot be decoded"):
+    with pytest.raises(DamagedPictureError, match="cannot be decoded"):
         PREPARE(content[: len(content) // 2])
 
 
@@ -141,7 +141,7 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
     content = encode(Image.new("RGB", (7000, 7000)), "JPEG", progressive=True)  # each scan of it takes 0.1 s
     last = content[content.rindex(b"\xff\xda") : -2]
     for scans in (100_000, MAX_SCANS):
-        with pytest.raises(DamagedImageError, match="more than 32 scans"):
+        with pytest.raises(DamagedPictureError, match="more than 32 scans"):
             PREPARE(content[:-2] + last * scans + content[-2:])
 
 
@@ -163,5 +163,5 @@ def test_damaged_bytes_give_an_image_or_an_error_of_ours(picture: Image.Image, k
             damaged[draw.randrange(len(damaged))] = draw.randrange(256)
         try:
             assert PREPARE(bytes(damaged)).shape == (64, 64, 3)
-        except PhotographError as error:
+        except PictureError as error:
             assert "\n" not in str(error)

@@ -34,6 +34,14 @@ def files(cache: WeightCache) -> set[str]:
     return {info.key for info in cache.storage.list()}
 
 
+def test_a_login_page_is_not_kept_as_a_file_of_weights(cache: WeightCache, web: WebServer) -> None:
+    page = Answer(b"<html>Log in</html>", headers={"Content-Type": "text/html"})
+    remote = file_of_url(web.serve("/net.pth", page))
+    with pytest.raises(ModelError, match=rf"could not download {web.url}/net.pth \(a web page came instead of a file"):
+        fetch(cache, remote)
+    assert not files(cache)
+
+
 def test_a_file_is_downloaded_once(cache: WeightCache, remote: RemoteFile, web: WebServer, tmp_path: Path) -> None:
     assert fetch(cache, remote) == CONTENT
     web.stop()
@@ -162,6 +170,19 @@ def test_files_of_one_name_on_several_servers_are_told_apart() -> None:
     assert file_of_url(one.url).file == one.file
 
 
+def test_whatever_a_url_ends_in_can_be_a_file(tmp_path: Path) -> None:
+    for name in (
+        "a%00b.pth",
+        "a%2F..%2Fb.pth",
+        "%E2%98%83 b:c.PTH",
+        f"{'x' * 400}.safetensors",
+        "net.bin?download=true",
+    ):
+        file = tmp_path / file_of_url(f"https://a.org/{name}").file
+        file.touch()
+        assert file.parent == tmp_path
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -169,6 +190,7 @@ def test_files_of_one_name_on_several_servers_are_told_apart() -> None:
         ("https://a.org/net.zip", "must end in the name"),
         ("https://a.org/net.pth#md5=1", "#md5=1 is no checksum such as #sha256=11ad3fa6"),
         ("https://a.org/net.pth#sha256=xyz", "is no checksum"),
+        ("https://[::1/net.pth", r"https://\[::1/net\.pth: Invalid IPv6 URL"),
     ],
 )
 def test_a_url_must_tell_the_format(url: str, message: str) -> None:

@@ -129,7 +129,7 @@ def test_whole_networks_scripts_and_ancient_archives_are_refused(network: nn.Mod
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>", bytes(range(256)), b"\x80\x02X"])
+@pytest.mark.parametrize("content", [bytes(range(256)), b"\x80\x02X", b"\x80\x02}q\x00(X\x03\x00\x00\x00abcK\x01u."])
 def test_other_content_is_one_line(content: bytes, tmp_path: Path):
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(ModelError, match=r"a\.pth: not a file of torch\.save, or a damaged one") as error:
@@ -137,11 +137,34 @@ def test_other_content_is_one_line(content: bytes, tmp_path: Path):
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_was_cut_off_is_one_line(network: nn.Module, tmp_path: Path):
-    torch.save(network.state_dict(), tmp_path / "a.pth")
-    content = (tmp_path / "a.pth").read_bytes()
-    (tmp_path / "a.pth").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ModelError, match="damaged"):
+def test_tensors_that_are_no_plain_arrays_are_refused_by_name(tmp_path: Path):
+    for problem, tensor in (
+        (r"sparse \(sparse_coo\): save tensor\.to_dense\(\)", torch.eye(3).to_sparse()),
+        (r"sparse \(sparse_csr\)", torch.eye(3).to_sparse_csr()),
+        (r"float8_e5m2, which has no exact float32 without its scales", torch.eye(3).to(torch.float8_e5m2)),
+        ("complex64", torch.eye(3).to(torch.complex64)),
+        ("without values", torch.empty(2, 2, device="meta")),
+        (r"larger than what is stored of it \(\[1000000, 1000000\]\)", torch.ones(1).expand(10**6, 10**6)),
+    ):
+        with warnings.catch_warnings(action="ignore"):
+            torch.save({"a.bias": torch.ones(2), "a.weight": tensor}, tmp_path / "a.pth")
+        with pytest.raises(ModelError, match=rf"a\.pth: a\.weight is {problem}"):
+            read_weights(f"{tmp_path}/a.pth")
+
+
+def test_numbers_that_are_not_finite_are_refused(network: nn.Module, tmp_path: Path):
+    for value in (float("nan"), float("inf")):
+        network.classifier[1].bias.data[2] = value
+        torch.save(network.state_dict(), tmp_path / "a.pth")
+        with pytest.raises(ModelError, match=r"a\.pth: classifier\.1\.bias holds values that are no finite"):
+            read_weights(f"{tmp_path}/a.pth")
+
+
+def test_a_file_that_leads_back_into_itself_holds_no_weights(tmp_path: Path):
+    content: dict[str, Any] = {"epoch": 1, 7: torch.ones(1)}
+    content["model"] = content
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match="holds no state_dict: its keys are epoch, 7, model"):
         read_weights(f"{tmp_path}/a.pth")
 
 

@@ -186,6 +186,7 @@ def test_an_output_may_differ_from_the_default(shelf):
         ({"outputs": [{"name": "logits", "parameters": {"classification": True}}]}, "bad_parameter", "classification"),
         ({"outputs": [{"name": "logits", "parameters": {"shared_memory_region": "a"}}]}, "bad_parameter", "shared"),
         ({"parameters": {"timeout": "soon"}}, "bad_parameter", "timeout"),
+        ({"parameters": {"timeout": -(10**400)}}, "bad_parameter", "timeout"),
         ({"id": 5}, "bad_json", "id: Input should be a valid string"),
         ({"inputs": [{"name": "images"}]}, "bad_json", "inputs.0.shape: Field required"),
         ({"inputs": "all"}, "bad_json", "inputs: Input should be a valid array"),
@@ -262,6 +263,19 @@ def test_compressed_requests_are_unpacked_within_the_limit(shelf):
     assert error_of(shelf, gzip.compress(body)[:-9], content_encoding="gzip").status == 400
     assert error_of(shelf, body, content_encoding="gzip").code == "bad_parameter"
     assert error_of(shelf, body, content_encoding="br").code == "bad_parameter"
+    assert "3 bytes follow the gzip" in error_of(shelf, gzip.compress(body) + b"abc", content_encoding="gzip").message
+
+
+def test_numbers_of_hundreds_of_digits_are_numbers(shelf):
+    assert respond(shelf, INFER, json.dumps(images(parameters={"timeout": 10**400})).encode()).status == 200
+    many = {"inputs": [{"name": "images", "datatype": "UINT8", "shape": [10**400, 8, 8, 3], "data": []}]}
+    error = error_of(shelf, many)
+    assert (error.status, error.message) == (413, "too many images: at most 64 in one request")
+    wide = {"inputs": [{"name": "images", "datatype": "UINT8", "shape": [1, 10**400, 8, 3], "data": []}]}
+    assert "its shape is [1, …, 8, 3]: send [-1, 8, 8, 3]" in error_of(shelf, wide).message
+    long = images(2)
+    long["inputs"][0]["parameters"] = {"binary_data_size": 10**400}
+    assert "binary_data_size: must be a number of bytes" in error_of(shelf, long).message
 
 
 def test_limits_hold(shelf):

@@ -1,0 +1,88 @@
+"""What a job keeps of itself in its run's folder while it runs: job.json, and its log."""
+
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cluster.job import Job
+from cluster.run_record import SEEN_EVERY_S, job_of_environment, log_key, write_record
+from scenerec.errors import StorageError
+from scenerec.storage import open_storage
+
+_SECONDS_PER_MB = 5.0  # of a log, which is written whole each time
+
+
+@contextmanager
+def recorded() -> Iterator["Record"]:
+    """Keeps job.json and the log up to date until the job ends; does nothing for a job that is at no run.
+
+    A store that does not answer does not stop the job: what it does write, it reports itself.
+    """
+    record = Record(job_of_environment())
+    try:
+        yield record
+    except BaseException:  # such as SystemExit, Ray's answer to SIGTERM
+        record.end("STOPPED")
+        raise
+    if not record.has_ended:
+        record.end("SUCCEEDED", exit_code=0)
+
+
+class Record:
+    """The record of one job; without a job it keeps nothing.
+
+    Args:
+        job: as it begins.
+    """
+
+    def __init__(self, job: Job | None) -> None:
+        self._job = job
+        self._log = _log_file()
+        self._logged_bytes, self._log_due_s = 0, 0.0
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="run-record", daemon=True)
+        self._keeper.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was told how the job has ended."""
+        return self._over.is_set()
+
+    def end(self, status: str, message: str = "", exit_code: int | None = None) -> None:
+        """Writes how the job has ended, and the rest of its log."""
+        if self._job:
+            self._job = self._job.with_status(status, message=message, exit_code=exit_code, ended_s=time.time())
+        self._over.set()
+        self._keeper.join()
+        self._log_due_s = 0.0
+        self._write()
+
+    def _keep(self) -> None:
+        self._write()
+        while not self._over.wait(SEEN_EVERY_S):
+            self._write()
+
+    def _write(self) -> None:
+        if self._job is None:
+            return
+        with suppress(StorageError):
+            folder = open_storage(self._job.run_url)
+            write_record(folder, self._job)
+            size_bytes = self._log.stat().st_size if self._log else 0
+            if self._log and size_bytes != self._logged_bytes and time.monotonic() > self._log_due_s:
+                folder.put(log_key(self._job.id), self._log.read_bytes())
+                self._logged_bytes = size_bytes
+                self._log_due_s = time.monotonic() + size_bytes / 1e6 * _SECONDS_PER_MB
+
+
+def _log_file() -> Path | None:
+    """Where this process's output goes, if that is a file, as it is for a job of Ray's."""
+    with suppress(OSError, ValueError):
+        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+            return Path(f"/proc/self/fd/{sys.stdout.fileno()}").resolve()
+    return None

@@ -1,0 +1,239 @@
+"""The one door for pictures: whoever is given a file has it decoded here, or refused in the same words.
+
+Packing, both frameworks' input pipelines, evaluation, prediction and serving all come through it, so what one of them
+takes the others take, and all see the same pixels. A damaged file is refused even where a decoder could patch it over:
+an answer about half a picture looks like any other.
+"""
+
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from scenerec.data.augment import CenterCrop
+from scenerec.errors import DataError, first_line
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+"""Formats that are decoded, by Pillow's names."""
+FORMAT_NAMES = "JPEG, PNG, WebP, GIF or BMP"
+"""The same for people."""
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
+"""How files of these formats are called. What counts is their content."""
+MAX_PIXELS = 50_000_000
+"""Pixels of the largest picture that is taken, unless its caller says otherwise."""
+MAX_SCANS = 32
+"""Most scans of a JPEG: encoders write about ten, and each one costs a pass over all pixels for a few bytes."""
+UPRIGHT = 1
+"""The EXIF orientation of a picture that need not be turned."""
+ORIENTATION_TAG = 0x0112
+FULL_SIZE = (0, 0)
+"""The least size of a picture that is not to be reduced."""
+
+_ON_ITS_SIDE = (5, 6, 7, 8)  # orientations
+_SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|GIF8[79]a|BM.{4}\0{4}", re.DOTALL)
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither an escaped 255 of the data, nor a restart
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
+_BARE_MARKERS = (b"\x01", b"\xd8")  # that no segment follows
+_JPEG_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression sequence")
+"""How libjpeg begins to speak of pixels that it has made up. Its other remarks are on headers, or on a missing end."""
+_PNG_HEADER_BYTES, _PNG_BIT_DEPTH_AT, _PNG_COLOR_TYPE_AT = 8, 24, 25
+_PNG_GREY, _PNG_RGB = 0, 2
+
+# Pillow's remarks on odd metadata and on big pictures. Not by catch_warnings, which threads would undo for each other.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class PictureError(DataError):
+    """Bytes that do not become a picture."""
+
+
+class UnknownFormatError(PictureError):
+    """Bytes of no format that is read."""
+
+
+class TooManyPixelsError(PictureError):
+    """A picture of more pixels than are decoded for one caller."""
+
+
+class DamagedPictureError(PictureError):
+    """Bytes that begin as a picture, and do not decode."""
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Makes a PictureError of nearly anything, which is what decoders raise on damaged files."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except Exception as error:
+        raise DamagedPictureError(f"cannot be decoded: {first_line(error)}") from None
+
+
+class Picture:
+    """An encoded picture whose header has been read. It can be decoded once.
+
+    Args:
+        content: the file. A sequence of pictures stands for its first.
+        max_pixels: pictures with more are refused by their header.
+
+    Raises:
+        UnknownFormatError: it is of no format of FORMATS.
+        TooManyPixelsError: it is too large.
+        DamagedPictureError: its header cannot be read.
+    """
+
+    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
+        self._content = content
+        too_many = f"at most {max_pixels / 1e6:g} million are taken: scale it down"
+        with _refusals():
+            try:
+                self._image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+            except Image.DecompressionBombError:
+                raise TooManyPixelsError(f"too many pixels: {too_many}") from None
+            except Image.UnidentifiedImageError:
+                if _SIGNATURE.match(content):
+                    raise DamagedPictureError("cannot be decoded: its header is damaged") from None
+                raise UnknownFormatError(f"not a {FORMAT_NAMES} image") from None
+        self.width, self.height = self._image.size
+        """In pixels, as stored."""
+        if self.width * self.height > max_pixels:
+            raise TooManyPixelsError(f"{self.width} x {self.height} pixels: {too_many}")
+
+    @property
+    def format(self) -> str:
+        """Its name in FORMATS."""
+        return "JPEG" if self._image.format == "MPO" else str(self._image.format)  # MPO: further pictures behind one
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a JPEG or PNG of 8-bit RGB or grey, with nothing transparent."""
+        if self.format == "PNG":
+            depth, color_type = self._content[_PNG_BIT_DEPTH_AT], self._content[_PNG_COLOR_TYPE_AT]
+            return depth == 8 and color_type in (_PNG_GREY, _PNG_RGB) and "transparency" not in self._image.info
+        return self.format == "JPEG" and self._image.mode in ("RGB", "L")
+
+    @property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8. Known when the picture has been decoded: that of a PNG may stand at its end."""
+        with suppress(Exception):  # damaged EXIF does not make a bad picture
+            value = self._image.getexif().get(ORIENTATION_TAG, UPRIGHT)
+            return value if value in range(1, 9) else UPRIGHT
+        return UPRIGHT
+
+    def stored(self, least: tuple[int, int] = FULL_SIZE) -> np.ndarray:
+        """Decodes to 8-bit RGB, uint8 [height, width, 3], as stored; what is transparent becomes white.
+
+        A JPEG that is larger than `least` (height and width in pixels) is decoded at less than its size, as long as
+        that is not smaller: by the inverse DCT of fewer coefficients (Wallace 1992). Raises PictureError.
+        """
+        with _refusals():
+            if self.format == "JPEG":
+                return self._decode_jpeg(least)
+            if self.format == "PNG":
+                _check_png(self._content)
+            elif self.format == "BMP" and self._image.tile[0].codec_name == "bmp_rle":  # type: ignore[attr-defined]
+                # Pillow unpacks it in Python: minutes for a small file that says it is large.
+                raise UnknownFormatError("a BMP with run-length encoding: save it as PNG")
+            self._image.load()
+            return np.array(_to_rgb(self._image))
+
+    def upright(self, least: tuple[int, int] = FULL_SIZE) -> np.ndarray:
+        """Decodes as `stored` does, and turns the picture upright by its EXIF orientation."""
+        return turn_upright(self.stored(least), self.orientation)
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width of the upright picture in pixels. Known when it has been decoded."""
+        return (self.width, self.height) if self.orientation in _ON_ITS_SIDE else (self.height, self.width)
+
+    def _decode_jpeg(self, least: tuple[int, int]) -> np.ndarray:
+        if _has_too_many_scans(self._content):
+            raise DamagedPictureError(f"cannot be decoded: a JPEG of more than {MAX_SCANS} scans")
+        if self._image.mode in ("RGB", "L"):
+            try:
+                return simplejpeg.decode_jpeg(
+                    self._content, "RGB", fastdct=False, min_height=least[0], min_width=least[1]
+                )
+            except ValueError as error:
+                if str(error).startswith(_JPEG_DAMAGE):
+                    raise
+        # CMYK, a rare subsampling, or a remark that Pillow may leave at that.
+        if least != FULL_SIZE:
+            self._image.draft(self._image.mode, least[::-1])
+        return np.array(_to_rgb(self._image))
+
+
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns and mirrors pixels [height, width, 3] of an EXIF orientation (EXIF 2.32, table 6)."""
+    if orientation in _ON_ITS_SIDE:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+@_refusals()
+def resize_and_crop(pixels: np.ndarray, crop: CenterCrop, image_size: int) -> np.ndarray:
+    """Resizes (bilinear, antialiased) and crops pixels [height, width, 3] to [image_size, image_size, 3], all uint8.
+
+    Only what the crop leaves is computed; the filter reaches beyond its edges, as in the whole. `pixels` may have been
+    decoded at less than their size. Raises PictureError.
+    """
+    rows, columns = pixels.shape[0] / crop.height, pixels.shape[1] / crop.width
+    bottom, right = crop.top + image_size, crop.left + image_size
+    box = (crop.left * columns, crop.top * rows, right * columns, bottom * rows)
+    resized = Image.fromarray(pixels).resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of any pixel format that Pillow reads; what is transparent becomes white."""
+    if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _check_png(content: bytes) -> None:
+    """Refuses a PNG with a wrong checksum, or without its end: Pillow overlooks both where its pixels are."""
+    view, at = memoryview(content), _PNG_HEADER_BYTES
+    while at < len(content):
+        kind, end = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4], "big")
+        if end > len(content):
+            break
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
+            raise DamagedPictureError("cannot be decoded: a checksum of the PNG does not agree")
+        if kind == b"IEND":
+            return
+        at = end
+    raise DamagedPictureError("cannot be decoded: image file is truncated")
+
+
+def _has_too_many_scans(content: bytes) -> bool:
+    """Whether decoding this JPEG takes hours: a progressive one of 20 MB has room for a quarter of a million scans."""
+    if content.count(b"\xff" + _START_OF_SCAN) <= MAX_SCANS:  # nearly always
+        return False
+    scans = at = 0  # so many may lie in a thumbnail, or behind the picture as well: only its own segments count
+    while found := _JPEG_MARKER.search(content, at):
+        at = found.end()
+        if found[1] == _END_OF_IMAGE:
+            return False
+        if found[1] == _START_OF_SCAN:
+            scans += 1
+            if scans > MAX_SCANS:
+                return True
+        if found[1] not in _BARE_MARKERS:
+            at += int.from_bytes(content[at : at + 2], "big")
+    return False

@@ -1,0 +1,81 @@
+"""An application's administration: its file and its server, asked by a real client."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from scenerec.config.serve import ServeConfig
+from serve.admin import Admin
+
+CONFIG = {"kind": "serve", "name": "tiny", "models": [{"name": "tiny", "version": "tiny@production"}]}
+
+
+class Application:
+    """What the administration tells, and what it has done."""
+
+    def __init__(self) -> None:
+        self.revision = 1
+        self.deployed: list[ServeConfig] = []
+        self.deleted: list[str] = []
+
+
+def with_admin(folder: Path, ask: Callable[[dict[str, Any], Application], None]) -> Application:
+    """Runs an Admin while `ask` is called with what its file says, from a thread."""
+    application, file = Application(), folder / "admin_x.json"
+
+    async def run() -> None:
+        admin = Admin(
+            "127.0.0.1",
+            file,
+            lambda: {"revision": application.revision},
+            application.deployed.append,
+            application.deleted.append,
+        )
+        running = asyncio.create_task(admin.run())
+        while not file.exists():
+            assert not running.done()
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(ask, json.loads(file.read_text()), application)
+        running.cancel()
+
+    asyncio.run(run())
+    return application
+
+
+def test_who_has_the_token_deploys_and_deletes(tmp_path: Path) -> None:
+    def ask(told: dict[str, Any], _: Application) -> None:
+        url, headers = told["admin"]["url"], {"Authorization": f"Bearer {told['admin']['token']}"}
+        assert requests.put(f"{url}/config", json=CONFIG, headers=headers, timeout=10).status_code == 202
+        assert requests.post(f"{url}/delete/other", headers=headers, timeout=10).status_code == 202
+        wrong = requests.put(f"{url}/config", json={**CONFIG, "scale": 1}, headers=headers, timeout=10)
+        assert (wrong.status_code, "scale" in wrong.text) == (400, True)
+
+    application = with_admin(tmp_path, ask)
+    assert application.deployed == [ServeConfig.model_validate(CONFIG)]
+    assert application.deleted == ["other"]
+
+
+def test_who_has_it_not_is_refused(tmp_path: Path) -> None:
+    def ask(told: dict[str, Any], _: Application) -> None:
+        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer é".encode()}):
+            for method, path in (("PUT", "/config"), ("POST", "/delete/tiny")):
+                answer = requests.request(method, told["admin"]["url"] + path, json=CONFIG, headers=headers, timeout=10)
+                assert answer.status_code == 401
+
+    application = with_admin(tmp_path, ask)
+    assert (application.deployed, application.deleted) == ([], [])
+
+
+def test_the_file_follows_the_state_and_is_its_owners_alone(tmp_path: Path) -> None:
+    def ask(told: dict[str, Any], application: Application) -> None:
+        assert told["status"] == {"revision": 1}
+        application.revision = 2
+        while json.loads((tmp_path / "admin_x.json").read_text())["status"] != {"revision": 2}:
+            pass
+        assert (tmp_path / "admin_x.json").stat().st_mode & 0o777 == 0o600
+
+    with_admin(tmp_path, ask)

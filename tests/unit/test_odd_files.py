@@ -1,0 +1,17 @@
+"""A little of `make fuzz` in every run of the tests: odd weight files and odd YAML."""
+
+from tests.weight_fuzz import fuzz_weights
+from tests.yaml_fuzz import fuzz_yaml
+
+
+def test_odd_weight_files_are_read_or_refused_in_a_line() -> None:
+    found = fuzz_weights(250, seed=1, formats=("torch", "safetensors"))
+    assert found.wrong == []
+    assert found.inputs == 500
+    assert found.outcomes.keys() == {"weights", "ModelError", "StateError"}
+
+
+def test_odd_configs_are_taken_or_refused_in_lines() -> None:
+    found = fuzz_yaml(300, seed=1)
+    assert found.wrong == []
+    assert found.outcomes.keys() == {"config", "refused"}
