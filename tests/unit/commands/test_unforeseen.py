@@ -71,7 +71,7 @@ def test_a_folder_that_takes_no_file_is_passed_over(
 
 @pytest.mark.usefixtures("broken")
 def test_keys_are_left_out_of_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scenerec.commands.predict._expand", lambda images: 1 / 0)
+    monkeypatch.setattr("scenerec.commands.predict._predict_by", lambda *_: 1 / 0)
     for key in (["--api-key", "secret-1"], ["--api-key=secret-2"]):
         shown = run("predict", "x.jpg", "--model", "m", "--endpoint", "http://127.0.0.1:1", *key)
         assert "nobody has foreseen" in shown.stderr
