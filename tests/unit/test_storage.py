@@ -65,7 +65,7 @@ def test_ranges_are_slices(tmp_path_factory: pytest.TempPathFactory, content: by
 def test_nothing_lies_below_a_file(storage: LocalStorage) -> None:
     storage.put("notes.txt", b"")
     assert list(LocalStorage(storage.root / "notes.txt/checkpoints").list()) == []
-    with pytest.raises(StorageError, match="is no folder"):
+    with pytest.raises(StorageError, match="Not a directory"):
         list(LocalStorage(storage.root / "notes.txt").list())
 
 
