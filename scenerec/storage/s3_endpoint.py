@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scenerec.errors import StorageError
+from scenerec.errors import StorageError, printable
 
 if TYPE_CHECKING:
     from botocore.config import Config
@@ -94,7 +94,7 @@ def _refuse_foreign(response_dict: dict[str, Any], **_: object) -> None:
     if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
         told = _ENDPOINT.search(response_dict["body"])
         to = headers.get("location") or (told[1].decode(errors="replace") if told else "another place")
-        raise ForeignAnswerError(f"redirects to {to}")
+        raise ForeignAnswerError(f"redirects to {printable(to)}")
     if status < 300 and is_web_page(headers):
         raise ForeignAnswerError("answers with a web page, as no S3 store does")
 

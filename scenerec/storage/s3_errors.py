@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from scenerec.errors import NotFoundError, StorageError, first_line
+from scenerec.errors import NotFoundError, StorageError, first_line, printable
 from scenerec.storage.s3_endpoint import CHECKSUM_VARIABLE, ForeignAnswerError, endpoint_variable, is_web_page
 
 _EXPIRED = "the credentials have expired: get new ones, AWS_SESSION_TOKEN among them (of a profile: `aws sso login`)"
@@ -75,7 +75,7 @@ def explain(where: str, error: BaseException) -> tuple[StorageError, bool]:
 
 
 def _explain_answer(where: str, place: str, response: Mapping[str, Any]) -> tuple[StorageError, bool]:
-    code, told = (str(response.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
+    code, told = (printable(str(response.get("Error", {}).get(name, ""))) for name in ("Code", "Message"))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     headers: Mapping[str, str] = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     variable, endpoint = endpoint_variable()
@@ -103,7 +103,7 @@ def _explain_answer(where: str, place: str, response: Mapping[str, Any]) -> tupl
     if code == str(status) and (status in (404, 405) or status >= 500):  # a store would tell a code of S3's
         remedy = f"is {variable} its address, with its port, and is it up?"
         return StorageError(f"{place} answers {status} without S3's words: {remedy}"), may_pass
-    return StorageError(f"{place}: {code} {first_line(Exception(told))}".rstrip()), may_pass
+    return StorageError(f"{place}: {code} {told}".rstrip()), may_pass
 
 
 def _path_hint() -> str:

@@ -11,22 +11,11 @@ from scenerec.errors import NotFoundError, StorageError
 from scenerec.storage import ObjectInfo, S3Storage, Storage, open_storage
 from scenerec.storage import s3 as module
 from tests.odd_store import OddStore, Refusal
+from tests.store_fuzz import REQUESTS
 from tests.tiny_bundle import make_tiny_bundle
 
 LOGIN = b"<html><body>Login to the console<br></body></html>"
 XHTML = b"<html><body>Login to the console</body></html>"
-
-REQUESTS: dict[str, Callable[[Storage], object]] = {
-    "get": lambda storage: storage.get("key"),
-    "get_range": lambda storage: storage.get_range("key", 0, 4),
-    "get_versioned": lambda storage: storage.get_versioned("key"),
-    "put": lambda storage: storage.put("key", b"content"),
-    "put a file": lambda storage: storage.put("key", Path(__file__)),
-    "put_if": lambda storage: storage.put_if("key", b"content", None),
-    "size": lambda storage: storage.size("key"),
-    "list": lambda storage: list(storage.list()),
-    "delete": lambda storage: storage.delete("key"),
-}
 
 
 @pytest.fixture(scope="module")
