@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def fuzz_store(count: int, seed: int) -> Outcome:
         for _ in range(count):
             store.objects = {"key": b"0123456789", "a/b": b"1", "c": b"", "d": b"2", "e": b"3"}
             name = store.draw.choice(list(REQUESTS))
-            _note(found, outcomes, name, lambda name=name: REQUESTS[name](storage))
+            _note(found, outcomes, name, partial(REQUESTS[name], storage))
     found.outcomes = dict(outcomes.most_common())
     return found
 

@@ -88,7 +88,7 @@ def _reason(error: Exception) -> str:
     import requests
 
     match error:
-        case requests.HTTPError():
+        case requests.HTTPError() if error.response is not None:
             return printable(f"{error.response.status_code} {error.response.reason}")
         case requests.exceptions.ContentDecodingError():
             return "its compression is damaged"

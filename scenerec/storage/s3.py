@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _FOLDER_MARKERS = ("/", "_$folder$")  # with which the keys end of what consoles and Hadoop make for empty folders
-_CONDITIONS = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
+_CONDITIONS: Mapping[str, dict[str, Any]] = {
+    "If-None-Match": {"IfNoneMatch": "*"},
+    "If-Match": {"IfMatch": f'"{"0" * 32}"'},
+}
 """Conditions that no object meets, by their headers."""
 
 
@@ -100,7 +103,7 @@ class S3Storage(Storage):
             raise StorageError(
                 f"{self.url}/{key}: the store tells no version (ETag) of it: it cannot be changed safely"
             )
-        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         self._ask(key, self._check_conditions)
 
         def write(client: "S3Client") -> bool:
