@@ -3,11 +3,20 @@
 from scenerec.errors import StorageError, printable
 from scenerec.storage.address import local_path, split_s3
 from scenerec.storage.json_file import read_json
-from scenerec.storage.local import LocalStorage
+from scenerec.storage.local import LocalStorage, file_sha256
 from scenerec.storage.protocol import ObjectInfo, Storage
 from scenerec.storage.s3 import S3Storage
 
-__all__ = ["LocalStorage", "ObjectInfo", "S3Storage", "Storage", "open_storage", "read_json", "split_url"]
+__all__ = [
+    "LocalStorage",
+    "ObjectInfo",
+    "S3Storage",
+    "Storage",
+    "file_sha256",
+    "open_storage",
+    "read_json",
+    "split_url",
+]
 
 
 def open_storage(url: str) -> Storage:
