@@ -225,7 +225,7 @@ class S3Storage(Storage):
             try:
                 return request(self.client)
             except Exception as error:  # botocore lets through what it meets: of XML, dates, numbers, encodings
-                explained, may_pass = explain(f"s3://{self.bucket}/{self.prefix}{key}", error)
+                explained, may_pass = explain(f"s3://{self.bucket}/{self.prefix}{key}", error, self._client)
                 if not may_pass or attempt == self.attempts:
                     raise explained from None
                 time.sleep(0.25 * 2**attempt)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set holds
 _ENDPOINT = re.compile(rb"<Endpoint>([^<]+)</Endpoint>")  # of a bucket in another region
 _PLAIN_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
-_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
 """Name of the variable by which the AWS libraries send checksums in headers, or leave them out (when_required)."""
@@ -28,6 +27,14 @@ class ForeignAnswerError(Exception):
 def endpoint_variable() -> tuple[str, str]:
     """Name and value of the variable that names the store; where none is set AWS_ENDPOINT_URL and ""."""
     return next(((name, value) for name in _VARIABLES if (value := os.environ.get(name))), (_VARIABLES[-1], ""))
+
+
+def endpoint_setting(client: "S3Client | None") -> tuple[str, str]:
+    """What names the store that a client asks, a variable or a file, and its address: of Amazon S3 the name."""
+    variable, url = endpoint_variable()
+    if url or client is None or _is_amazon(client):
+        return variable, url or "Amazon S3"
+    return "endpoint_url in ~/.aws/config", client.meta.endpoint_url
 
 
 def connect() -> "S3Client":
@@ -53,10 +60,14 @@ def connect() -> "S3Client":
     config = Config(connect_timeout=5, read_timeout=60, max_pool_connections=32, retries={"total_max_attempts": 1})
     elsewhere = config.merge(_of_other_stores())
     client = session.client("s3", config=elsewhere if url else config, region_name=region)
-    if not url and not str(urlsplit(client.meta.endpoint_url).hostname).endswith(_AMAZON):  # as ~/.aws/config says
+    if not url and not _is_amazon(client):  # as ~/.aws/config says
         client = session.client("s3", config=elsewhere, region_name=region)
     client.meta.events.register_first("before-parse.s3", _refuse_foreign)
     return client
+
+
+def _is_amazon(client: "S3Client") -> bool:
+    return str(urlsplit(client.meta.endpoint_url).hostname).endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def _of_other_stores() -> "Config":

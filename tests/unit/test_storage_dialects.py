@@ -266,8 +266,13 @@ def test_an_endpoint_that_is_named_elsewhere_is_spoken_to_alike(
         (tmp_path / "config").write_text(f"[default]\nendpoint_url = {store.url}\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     store.habits = frozenset({"no-checksums"})
-    S3Storage("bucket").put("key", b"content")
+    storage = S3Storage("bucket")
+    storage.put("key", b"content")
     assert store.objects == {"key": b"content"}
+    store.refusal = Refusal(404)
+    name = variable if variable.startswith("AWS") else "endpoint_url in ~/.aws/config"
+    assert refused(REQUESTS["get"], storage).startswith(f"s3://bucket/key: {store.url} answers 404")
+    assert f"is {name} its address" in refused(REQUESTS["get"], storage)
 
 
 def test_tls_where_there_is_none(store: OddStore, monkeypatch: pytest.MonkeyPatch) -> None:
