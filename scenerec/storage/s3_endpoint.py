@@ -16,6 +16,8 @@ _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is se
 _ENDPOINT = re.compile(rb"<Endpoint>([^<]+)</Endpoint>")  # of a bucket in another region
 _PLAIN_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
 
+READ_TIMEOUT_S = 60
+"""How long a store may be silent."""
 CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
 """Name of the variable by which the AWS libraries send checksums in headers, or leave them out (when_required)."""
 
@@ -57,7 +59,9 @@ def connect() -> "S3Client":
     session = boto3.session.Session()
     region = session.region_name or "us-east-1"
     # Retries are ours: botocore's do not cover a body that breaks off.
-    config = Config(connect_timeout=5, read_timeout=60, max_pool_connections=32, retries={"total_max_attempts": 1})
+    config = Config(
+        connect_timeout=5, read_timeout=READ_TIMEOUT_S, max_pool_connections=32, retries={"total_max_attempts": 1}
+    )
     elsewhere = config.merge(_of_other_stores())
     client = session.client("s3", config=elsewhere if url else config, region_name=region)
     if not url and not _is_amazon(client):  # as ~/.aws/config says

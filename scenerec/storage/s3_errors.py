@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from scenerec.errors import NotFoundError, StorageError, first_line, printable
-from scenerec.storage.s3_endpoint import CHECKSUM_VARIABLE, ForeignAnswerError, endpoint_setting, is_web_page
+from scenerec.storage.s3_endpoint import (
+    CHECKSUM_VARIABLE,
+    READ_TIMEOUT_S,
+    ForeignAnswerError,
+    endpoint_setting,
+    is_web_page,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -66,6 +72,9 @@ def explain(where: str, error: BaseException, client: "S3Client | None") -> tupl
         case boto.EndpointConnectionError() | boto.ConnectTimeoutError() | boto.ConnectionClosedError():
             remedy = f"is the store up, and {setting} right?"
             return StorageError(f"{where}: cannot reach {endpoint}: {remedy}"), True
+        case boto.ReadTimeoutError():
+            remedy = f"is the store overloaded, or {setting} another program's address?"
+            return StorageError(f"{place}: no answer in {READ_TIMEOUT_S} s: {remedy}"), True
         case boto.ParamValidationError() | boto.InvalidRegionError():
             return StorageError(f"{where}: {str(error).splitlines()[-1].strip()}"), False
         case OSError() if error.filename:  # the file that was to be sent

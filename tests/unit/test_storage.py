@@ -199,6 +199,8 @@ def test_names_that_no_file_can_have(storage: LocalStorage, name: str) -> None:
         ("s3a://bucket/a", "is no address: write s3://bucket/a"),
         ("s3://", "needs a bucket"),
         ("s3:///a", "needs a bucket"),
+        ("s3://my bucket/a", "'my bucket' is no bucket's name"),
+        ("s3://localhost:8333/bucket", "AWS_ENDPOINT_URL names the store"),
         ("gs://bucket/a", "only s3:// addresses and local paths"),
         ("https://bucket.s3.amazonaws.com/a", "only s3:// addresses and local paths"),
         ("file:/a", "only s3:// addresses and local paths"),
