@@ -1,6 +1,6 @@
 """BatchNorm's statistics, re-estimated while a run is too short for its running averages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,20 @@ def test_readers_share_out_whole_batches_of_one_sample(scenes: Path) -> None:
     assert next(statistics_batches(data, 8, 10, 9, 32, 0.875)).names != whole[0]
 
 
-def test_both_frameworks_estimate_the_same(make_config: MakeConfig) -> None:
+@pytest.fixture
+def fp64() -> Iterator[str]:
+    """The precision; Keras's dtype policy, which its learner sets, is that of the whole process."""
+    import keras
+
+    yield "fp64"
+    keras.config.set_dtype_policy("float32")
+
+
+def test_both_frameworks_estimate_the_same(make_config: MakeConfig, fp64: str) -> None:
     """In float64, of the same weights; the first trained layer's are those of all pixels; nothing else moves."""
     blocks = {
         "model": {"arch": "resnet18", "freeze": ["layer2", "bn1"]},
-        "optimize": {"precision": "fp64", "ema_decay": 0.9},
+        "optimize": {"precision": fp64, "ema_decay": 0.9},
         "data": {"image_size": 64, "eval_crop_ratio": 1.0},  # no resizing, which the frameworks round differently
     }
     states: dict[str, LearnerState] = {}
