@@ -81,6 +81,12 @@ def _refusals() -> Iterator[None]:
 class Picture:
     """An encoded picture whose header has been read. It can be decoded once.
 
+    Attributes:
+        width: in pixels, as stored.
+        height: in pixels, as stored.
+        orientation: the EXIF orientation, 1 to 8. It is there when the picture has been decoded: that of a PNG may
+            stand at its end, and to ask Pillow for it loads the picture.
+
     Args:
         content: the file. A sequence of pictures stands for its first.
         max_pixels: pictures with more are refused by their header.
@@ -104,7 +110,6 @@ class Picture:
                     raise DamagedPictureError("cannot be decoded: its header is damaged") from None
                 raise UnknownFormatError(f"not a {FORMAT_NAMES} image") from None
         self.width, self.height = self._image.size
-        """In pixels, as stored."""
         size = f"{self.width} x {self.height} pixels"
         if self.width * self.height > max_pixels:
             raise TooManyPixelsError(f"{size}: {too_many}")
@@ -124,14 +129,6 @@ class Picture:
             return depth == 8 and color_type in (_PNG_GREY, _PNG_RGB) and "transparency" not in self._image.info
         return self.format == "JPEG" and self._image.mode in ("RGB", "L")
 
-    @property
-    def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8. Known when the picture has been decoded: that of a PNG may stand at its end."""
-        with suppress(Exception):  # damaged EXIF does not make a bad picture
-            value = self._image.getexif().get(ORIENTATION_TAG, UPRIGHT)
-            return value if value in range(1, 9) else UPRIGHT
-        return UPRIGHT
-
     def stored(self, least: tuple[int, int] = FULL_SIZE) -> np.ndarray:
         """Decodes to 8-bit RGB, uint8 [height, width, 3], as stored; what is transparent becomes white.
 
@@ -139,15 +136,9 @@ class Picture:
         that is not smaller: by the inverse DCT of fewer coefficients (Wallace 1992). Raises PictureError.
         """
         with _refusals():
-            if self.format == "JPEG":
-                return self._decode_jpeg(least)
-            if self.format == "PNG":
-                _check_png(self._content)
-            elif self.format == "BMP" and self._image.tile[0].codec_name == "bmp_rle":  # type: ignore[attr-defined]
-                # Pillow unpacks it in Python: minutes for a small file that says it is large.
-                raise UnknownFormatError("a BMP with run-length encoding: save it as PNG")
-            self._image.load()
-            return np.array(_to_rgb(self._image))
+            pixels = self._decode_jpeg(least) if self.format == "JPEG" else self._decode_other()
+        self.orientation = _orientation_of(self._image)
+        return pixels
 
     def upright(self, least: tuple[int, int] = FULL_SIZE) -> np.ndarray:
         """Decodes as `stored` does, and turns the picture upright by its EXIF orientation."""
@@ -155,7 +146,7 @@ class Picture:
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """Height and width of the upright picture in pixels. Known when it has been decoded."""
+        """Height and width of the upright picture in pixels, when it has been decoded."""
         return (self.width, self.height) if self.orientation in _ON_ITS_SIDE else (self.height, self.width)
 
     def _decode_jpeg(self, least: tuple[int, int]) -> np.ndarray:
@@ -172,6 +163,15 @@ class Picture:
         # CMYK, a rare subsampling, or a remark that Pillow may leave at that.
         if least != FULL_SIZE:
             self._image.draft(self._image.mode, least[::-1])
+        return np.array(_to_rgb(self._image))
+
+    def _decode_other(self) -> np.ndarray:
+        if self.format == "PNG":
+            _check_png(self._content)
+        elif self.format == "BMP" and self._image.tile[0].codec_name == "bmp_rle":  # type: ignore[attr-defined]
+            # Pillow unpacks it in Python: seconds for a few bytes that speak of a large picture.
+            raise UnknownFormatError("a BMP with run-length encoding: save it as PNG")
+        self._image.load()
         return np.array(_to_rgb(self._image))
 
 
@@ -198,6 +198,13 @@ def resize_and_crop(pixels: np.ndarray, crop: CenterCrop, image_size: int) -> np
     box = (crop.left * columns, crop.top * rows, right * columns, bottom * rows)
     resized = Image.fromarray(pixels).resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized)
+
+
+def _orientation_of(image: Image.Image) -> int:
+    with suppress(Exception):  # damaged EXIF does not make a bad picture
+        value = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
+        return value if value in range(1, 9) else UPRIGHT
+    return UPRIGHT
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

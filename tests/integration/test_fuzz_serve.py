@@ -70,7 +70,7 @@ def test_a_damaged_picture_gives_an_image_or_an_error_of_ours_in_little_memory()
     found = fuzz_images(1500, seed=1)
     assert found.wrong == []
     assert found.inputs == 1500
-    assert found.outcomes["image"] > 200 and found.outcomes["DamagedImageError"] > 200
+    assert found.outcomes["image"] > 200 and found.outcomes["DamagedPictureError"] > 200
 
 
 def test_a_damaged_picture_gets_an_answer(server: str) -> None:
