@@ -112,7 +112,12 @@ def export(
     ] = None,
     images: Annotated[int, _verification(min=1, help="How many of its images.")] = 64,
     labels: Annotated[
-        str | None, _source(metavar="FILE", help="Class names, one a line.", show_default="those of the training set")
+        str | None,
+        _source(
+            metavar="FILE",
+            help="Class names, one a line in order of class index; or Places365's, SUN397's or another list of them.",
+            show_default="those of the training set",
+        ),
     ] = None,
     name: Annotated[str | None, _source(help="Of the model.", show_default="the run's")] = None,
     arch: Annotated[

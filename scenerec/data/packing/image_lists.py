@@ -202,5 +202,7 @@ def _degrees(where: str, row: dict[str, str], column: str, limit: int) -> float 
     except ValueError:
         raise DataError(f"{where}: {column} {text!r} is not a number") from None
     if not -limit <= degrees <= limit:
-        raise DataError(f"{where}: {column} {text} is not between -{limit} and {limit} degrees")
+        raise DataError(
+            f"{where}: {column} {text} is not between -{limit} and {limit} degrees: leave it empty if unknown"
+        )
     return degrees

@@ -116,6 +116,12 @@ def test_a_set_of_other_classes_is_refused(colours: str, tmp_path: Path) -> None
     assert f"has 3 labels, and {fewer} has 2 classes" in outcome_error(renamed, fewer)
 
 
+def test_names_are_compared_as_they_are_meant(tmp_path: Path) -> None:
+    data = pack_colours(tmp_path, ("caf\u00e9", "green", "living room"))
+    spelled = make_tiny_bundle(tmp_path / "spelled", labels=("cafe\u0301", "green ", "living\u00a0room")).url
+    assert examine_here(request(spelled, data)).evaluations[0].samples == 3 * PER_CLASS
+
+
 def test_a_target_names_its_own_validation_set(tmp_path: Path) -> None:
     config = {"data": {"train": "s3://scenes/train", "val": "s3://scenes/val"}}
     folder = open_storage(str(tmp_path))
