@@ -204,7 +204,7 @@ def test_names_that_no_file_can_have(storage: LocalStorage, name: str) -> None:
         ("file:/a", "only s3:// addresses and local paths"),
         ("file://host/a", "only s3:// addresses and local paths"),
         ("~nobody-of-this-name/a", "nobody is known whose home ~nobody-of-this-name could be"),
-        ("a\0b", "NUL byte"),
+        ("a\0b", "control characters"),
     ],
 )
 def test_what_is_no_address(url: str, told: str) -> None:
