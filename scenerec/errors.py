@@ -86,7 +86,13 @@ class RegistryError(ScenerecError):
 def first_line(error: BaseException) -> str:
     """Returns the first line of a library's error, without its full stop; where it says nothing, its class's name."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return printable(lines[0].rstrip(".") if lines else type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """Returns what somebody else has written, such as a server, without what steers a terminal: 500 letters of it."""
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:500])
+    return shown if len(text) <= 500 else f"{shown}..."
 
 
 def system_reason(error: BaseException) -> str:

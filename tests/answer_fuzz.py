@@ -38,7 +38,7 @@ _STATUSES = (*(b"200",) * 6, b"301", b"307", b"400", b"401", b"404", b"429", b"5
 def fuzz_answers(count: int, seed: int) -> Outcome:
     """Asks so often; what comes is an answer of our own types, or an EndpointError in one line."""
     found, outcomes = Outcome(), Counter[str]()
-    with _server(count, seed) as address, Client(f"http://{address}", timeout_s=5, retries=0) as client:
+    with serve_damaged(count, seed) as address, Client(f"http://{address}", timeout_s=5, retries=0) as client:
         for index in range(count):
             started = time.perf_counter()
             try:
@@ -78,7 +78,7 @@ def _answer(draw: random.Random) -> bytes:
 
 
 @contextmanager
-def _server(count: int, seed: int) -> Iterator[str]:
+def serve_damaged(count: int, seed: int) -> Iterator[str]:
     """Sends one answer on each connection, and closes it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 

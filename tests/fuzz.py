@@ -19,6 +19,7 @@ from tests.grpc_fuzz import fuzz_messages
 from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
 from tests.image_fuzz import Outcome, fuzz_images
 from tests.schema_fuzz import fuzz_schema
+from tests.store_fuzz import fuzz_downloads, fuzz_store
 from tests.tiny_server import tiny_server
 from tests.weight_fuzz import fuzz_weights
 from tests.yaml_fuzz import fuzz_yaml
@@ -39,7 +40,9 @@ def main() -> int:
     parser.add_argument("--bodies", type=int, default=10_000, help="damaged forms, JSON and tensors for the server")
     parser.add_argument("--messages", type=int, default=10_000, help="damaged messages for the server, by gRPC")
     parser.add_argument("--connections", type=int, default=3000, help="damaged bytes for the server")
-    parser.add_argument("--answers", type=int, default=3000, help="damaged answers for the client")
+    parser.add_argument(
+        "--answers", type=int, default=3000, help="damaged answers for the client, of a store, of a web server"
+    )
     parser.add_argument("--schema-s", type=int, default=90, help="seconds of schemathesis")
     given = parser.parse_args()
     weights = fuzz_weights(given.weights, given.seed, ("torch", "safetensors"))
@@ -58,6 +61,9 @@ def main() -> int:
     _tell("odd files of class names", labels)
     answers = fuzz_answers(given.answers, given.seed)
     _tell("damaged answers, client", answers)
+    stores, downloads = fuzz_store(given.answers, given.seed), fuzz_downloads(given.answers, given.seed)
+    _tell("damaged answers, S3", stores)
+    _tell("damaged answers, downloads", downloads)
     with tempfile.TemporaryDirectory() as folder, tiny_server(Path(folder)) as (address, by_grpc):
         posts = fuzz_pictures(address, given.posts, given.seed + 1)
         _tell("damaged pictures, HTTP", posts)
@@ -72,7 +78,22 @@ def main() -> int:
         if not schema.passed:
             print(schema.report)
         print(f"afterwards the server says of a blue picture: {first_class(address, 'blue')}")
-    tried = (weights, keras, configs, images, doors, folders, labels, answers, posts, bodies, messages, connections)
+    tried = (
+        weights,
+        keras,
+        configs,
+        images,
+        doors,
+        folders,
+        labels,
+        answers,
+        stores,
+        downloads,
+        posts,
+        bodies,
+        messages,
+        connections,
+    )
     return 0 if schema.passed and not any(each.wrong for each in tried) else 1
 
 

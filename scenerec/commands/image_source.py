@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from scenerec.commands import options
-from scenerec.errors import DataError, first_line, system_reason
+from scenerec.errors import DataError, first_line, printable, system_reason
 
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
 _TIMEOUT_S = 30  # of the connection, and of each read
@@ -80,7 +80,7 @@ def _fetch(url: str) -> bytes:
     if kind.startswith("text/html") and content.lstrip().startswith(b"<"):
         raise DataError("is a web page, no image: give the address of the picture itself")
     if coding not in ("", "identity", *HTTPResponse.CONTENT_DECODERS):
-        raise DataError(f"is sent in the coding {coding}, which was not asked for: save it, and give the file")
+        raise DataError(f"is sent in the coding {printable(coding)}, which was not asked for: give it as a file")
     return bytes(content)
 
 
@@ -88,8 +88,8 @@ def _reason(error: Exception) -> str:
     import requests
 
     match error:
-        case requests.HTTPError():
-            return f"{error.response.status_code} {error.response.reason}"
+        case requests.HTTPError() if error.response is not None:
+            return printable(f"{error.response.status_code} {error.response.reason}")
         case requests.exceptions.ContentDecodingError():
             return "its compression is damaged"
         case requests.exceptions.ChunkedEncodingError():

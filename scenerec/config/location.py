@@ -17,8 +17,6 @@ def expand_location(location: str) -> str:
     expanded = os.path.expandvars(location)
     if unset := re.search(r"\$(\w+|\{[^}]*\})", expanded):
         raise ValueError(f"the environment variable {unset.group(0)} is not set")
-    if re.search(r"[\x00-\x1f\x7f]", expanded):
-        raise ValueError(f"{expanded!r} has control characters")
     return expanded.rstrip("/") if split_s3(expanded) else str(local_path(expanded))
 
 

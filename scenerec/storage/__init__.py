@@ -1,13 +1,22 @@
 """Folders of objects, local or in S3, behind one small interface: relative keys, atomic puts, one-line errors."""
 
-from scenerec.errors import StorageError
+from scenerec.errors import StorageError, printable
 from scenerec.storage.address import local_path, split_s3
 from scenerec.storage.json_file import read_json
-from scenerec.storage.local import LocalStorage
+from scenerec.storage.local import LocalStorage, file_sha256
 from scenerec.storage.protocol import ObjectInfo, Storage
 from scenerec.storage.s3 import S3Storage
 
-__all__ = ["LocalStorage", "ObjectInfo", "S3Storage", "Storage", "open_storage", "read_json", "split_url"]
+__all__ = [
+    "LocalStorage",
+    "ObjectInfo",
+    "S3Storage",
+    "Storage",
+    "file_sha256",
+    "open_storage",
+    "read_json",
+    "split_url",
+]
 
 
 def open_storage(url: str) -> Storage:
@@ -19,7 +28,7 @@ def open_storage(url: str) -> Storage:
         place = split_s3(url)
         return S3Storage(*place) if place else LocalStorage(local_path(url))
     except ValueError as error:
-        raise StorageError(f"{url}: {error}") from None
+        raise StorageError(f"{printable(url)}: {error}") from None
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -143,6 +143,12 @@ class LocalStorage(Storage):
             return path.stat().st_size if path.is_file() else None
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits. Raises NotFoundError, StorageError."""
+    with _named_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
     """Turns OSError, and ValueError for a name that no file can have, into StorageError that names the path."""

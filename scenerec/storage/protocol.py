@@ -23,7 +23,10 @@ class Storage(Protocol):
         """Address of the folder, without a trailing slash."""
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Objects whose key begins with `prefix`, by key. A missing folder is empty; a missing bucket an error."""
+        """Objects whose key begins with `prefix`, by key. A missing folder is empty; a missing bucket an error.
+
+        What stands for a folder, such as an object `a/`, is none.
+        """
 
     def folders(self) -> Iterator[str]:
         """Names of the folders right below, sorted. A missing folder has none; a missing bucket is an error."""
@@ -43,7 +46,8 @@ class Storage(Protocol):
     def put_if(self, key: str, content: bytes, version: str | None) -> bool:
         """Writes only where the object is still at `version` (None: where there is none); returns whether it did.
 
-        Of several writers one wins, if what they write differs.
+        Of several writers one wins, if what they write differs. Raises StorageError, before anything is written, at a
+        store where that cannot be had.
         """
 
     def delete(self, key: str) -> None:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _FOLDER_MARKERS = ("/", "_$folder$")  # with which the keys end of what consoles and Hadoop make for empty folders
-_CONDITIONS = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
+_CONDITIONS: Mapping[str, dict[str, Any]] = {
+    "If-None-Match": {"IfNoneMatch": "*"},
+    "If-Match": {"IfMatch": f'"{"0" * 32}"'},
+}
 """Conditions that no object meets, by their headers."""
 
 
@@ -100,7 +103,7 @@ class S3Storage(Storage):
             raise StorageError(
                 f"{self.url}/{key}: the store tells no version (ETag) of it: it cannot be changed safely"
             )
-        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         self._ask(key, self._check_conditions)
 
         def write(client: "S3Client") -> bool:
@@ -222,7 +225,7 @@ class S3Storage(Storage):
             try:
                 return request(self.client)
             except Exception as error:  # botocore lets through what it meets: of XML, dates, numbers, encodings
-                explained, may_pass = explain(f"s3://{self.bucket}/{self.prefix}{key}", error)
+                explained, may_pass = explain(f"s3://{self.bucket}/{self.prefix}{key}", error, self._client)
                 if not may_pass or attempt == self.attempts:
                     raise explained from None
                 time.sleep(0.25 * 2**attempt)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scenerec.errors import StorageError
+from scenerec.errors import StorageError, printable
 
 if TYPE_CHECKING:
     from botocore.config import Config
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set holds
 _ENDPOINT = re.compile(rb"<Endpoint>([^<]+)</Endpoint>")  # of a bucket in another region
 _PLAIN_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
-_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
+READ_TIMEOUT_S = 60
+"""How long a store may be silent."""
 CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
 """Name of the variable by which the AWS libraries send checksums in headers, or leave them out (when_required)."""
 
@@ -28,6 +29,14 @@ class ForeignAnswerError(Exception):
 def endpoint_variable() -> tuple[str, str]:
     """Name and value of the variable that names the store; where none is set AWS_ENDPOINT_URL and ""."""
     return next(((name, value) for name in _VARIABLES if (value := os.environ.get(name))), (_VARIABLES[-1], ""))
+
+
+def endpoint_setting(client: "S3Client | None") -> tuple[str, str]:
+    """What names the store that a client asks, a variable or a file, and its address: of Amazon S3 the name."""
+    variable, url = endpoint_variable()
+    if url or client is None or _is_amazon(client):
+        return variable, url or "Amazon S3"
+    return "endpoint_url in ~/.aws/config", client.meta.endpoint_url
 
 
 def connect() -> "S3Client":
@@ -50,13 +59,19 @@ def connect() -> "S3Client":
     session = boto3.session.Session()
     region = session.region_name or "us-east-1"
     # Retries are ours: botocore's do not cover a body that breaks off.
-    config = Config(connect_timeout=5, read_timeout=60, max_pool_connections=32, retries={"total_max_attempts": 1})
+    config = Config(
+        connect_timeout=5, read_timeout=READ_TIMEOUT_S, max_pool_connections=32, retries={"total_max_attempts": 1}
+    )
     elsewhere = config.merge(_of_other_stores())
     client = session.client("s3", config=elsewhere if url else config, region_name=region)
-    if not url and not str(urlsplit(client.meta.endpoint_url).hostname).endswith(_AMAZON):  # as ~/.aws/config says
+    if not url and not _is_amazon(client):  # as ~/.aws/config says
         client = session.client("s3", config=elsewhere, region_name=region)
     client.meta.events.register_first("before-parse.s3", _refuse_foreign)
     return client
+
+
+def _is_amazon(client: "S3Client") -> bool:
+    return str(urlsplit(client.meta.endpoint_url).hostname).endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def _of_other_stores() -> "Config":
@@ -94,7 +109,7 @@ def _refuse_foreign(response_dict: dict[str, Any], **_: object) -> None:
     if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
         told = _ENDPOINT.search(response_dict["body"])
         to = headers.get("location") or (told[1].decode(errors="replace") if told else "another place")
-        raise ForeignAnswerError(f"redirects to {to}")
+        raise ForeignAnswerError(f"redirects to {printable(to)}")
     if status < 300 and is_web_page(headers):
         raise ForeignAnswerError("answers with a web page, as no S3 store does")
 

@@ -11,22 +11,11 @@ from scenerec.errors import NotFoundError, StorageError
 from scenerec.storage import ObjectInfo, S3Storage, Storage, open_storage
 from scenerec.storage import s3 as module
 from tests.odd_store import OddStore, Refusal
+from tests.store_fuzz import REQUESTS
 from tests.tiny_bundle import make_tiny_bundle
 
 LOGIN = b"<html><body>Login to the console<br></body></html>"
 XHTML = b"<html><body>Login to the console</body></html>"
-
-REQUESTS: dict[str, Callable[[Storage], object]] = {
-    "get": lambda storage: storage.get("key"),
-    "get_range": lambda storage: storage.get_range("key", 0, 4),
-    "get_versioned": lambda storage: storage.get_versioned("key"),
-    "put": lambda storage: storage.put("key", b"content"),
-    "put a file": lambda storage: storage.put("key", Path(__file__)),
-    "put_if": lambda storage: storage.put_if("key", b"content", None),
-    "size": lambda storage: storage.size("key"),
-    "list": lambda storage: list(storage.list()),
-    "delete": lambda storage: storage.delete("key"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -277,8 +266,13 @@ def test_an_endpoint_that_is_named_elsewhere_is_spoken_to_alike(
         (tmp_path / "config").write_text(f"[default]\nendpoint_url = {store.url}\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     store.habits = frozenset({"no-checksums"})
-    S3Storage("bucket").put("key", b"content")
+    storage = S3Storage("bucket")
+    storage.put("key", b"content")
     assert store.objects == {"key": b"content"}
+    store.refusal = Refusal(404)
+    name = variable if variable.startswith("AWS") else "endpoint_url in ~/.aws/config"
+    assert refused(REQUESTS["get"], storage).startswith(f"s3://bucket/key: {store.url} answers 404")
+    assert f"is {name} its address" in refused(REQUESTS["get"], storage)
 
 
 def test_tls_where_there_is_none(store: OddStore, monkeypatch: pytest.MonkeyPatch) -> None:

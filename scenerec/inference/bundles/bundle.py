@@ -22,14 +22,12 @@ from safetensors.numpy import save as save_tensors
 from scenerec.errors import BundleError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.inference.bundles.info import MODEL_FILES, BundleInfo, FileInfo
-from scenerec.storage import LocalStorage, open_storage
+from scenerec.storage import LocalStorage, file_sha256, open_storage
 
 INFO_FILE = "bundle.json"
 """Name of the file that makes a folder a bundle."""
 GOLDEN_FILE = "golden.safetensors"
 """Name of the file with the golden images and logits."""
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ def _process_cache() -> Path:
 
 def _describe(content: bytes | Path) -> FileInfo:
     if isinstance(content, Path):
-        return FileInfo(size_bytes=content.stat().st_size, sha256=_sha256(content))
+        return FileInfo(size_bytes=content.stat().st_size, sha256=file_sha256(content))
     return FileInfo(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
@@ -179,15 +177,7 @@ def _verify(url: str, path: Path, expected: FileInfo) -> None:
         raise BundleError(
             f"{where}: has {path.stat().st_size} bytes instead of {expected.size_bytes}: truncated or replaced"
         )
-    if _sha256(path) != expected.sha256:
+    if file_sha256(path) != expected.sha256:
         if url.startswith("s3://"):
             path.unlink()  # our copy: the next attempt fetches it again
         raise BundleError(f"{where}: its checksum is not the one in {INFO_FILE}: it was changed after the export")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -13,7 +13,7 @@ from scenerec.errors import ModelError, NotFoundError, first_line
 from scenerec.models.weights.download import DownloadError, download, temporary_file
 from scenerec.models.weights.formats import SUFFIXES, file_format
 from scenerec.models.weights.published import PublishedWeights
-from scenerec.storage import LocalStorage, open_storage
+from scenerec.storage import LocalStorage, file_sha256, open_storage
 
 _FOLDER = ".weights"
 _CHECKSUM = ".sha256"  # of the file beside each; its content is what `sha256sum` prints
@@ -90,7 +90,7 @@ class WeightCache:
             with self.read(remote) as path:
                 yield path
                 if self._recorded(remote) is None:  # put there by hand
-                    self._record(remote, _sha256(path))
+                    self._record(remote, file_sha256(path))
             return
         with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
             path = Path(folder) / remote.file
@@ -99,7 +99,7 @@ class WeightCache:
             except DownloadError as error:
                 reason = f"could not download {remote.url} ({error})"
                 raise ModelError(f"model.weights: {reason}: put the file at {self.url(remote)}") from None
-            digest = _sha256(path)
+            digest = file_sha256(path)
             if problem := self._mismatch(remote, digest):
                 raise ModelError(
                     f"model.weights: {remote.url}: {problem}: nothing was kept; try again, or put the right file at "
@@ -118,7 +118,7 @@ class WeightCache:
             StorageError: the store does not answer.
         """
         with self._local_copy(remote) as path:
-            if problem := self._mismatch(remote, _sha256(path)):
+            if problem := self._mismatch(remote, file_sha256(path)):
                 raise ModelError(
                     f"model.weights: {self.url(remote)}: is damaged: {problem}: delete it and submit again, which "
                     "downloads it anew"
@@ -160,8 +160,3 @@ class WeightCache:
 
     def _record(self, remote: RemoteFile, digest: str) -> None:
         self.storage.put(f"{remote.file}{_CHECKSUM}", f"{digest}  {remote.file}\n".encode())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

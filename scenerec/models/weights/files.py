@@ -3,7 +3,6 @@
 Files of a framework are left to its own module, which is imported only when one is met.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from scenerec.models.neutral import State, StateError, shown_key
 from scenerec.models.weights import safetensors_weights
 from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_content
 from scenerec.models.weights.names import clash, current_name, likely_prefixes, wrappers
-from scenerec.storage import LocalStorage, Storage, open_storage, read_json, split_url
+from scenerec.storage import LocalStorage, Storage, file_sha256, open_storage, read_json, split_url
 
 _MODEL_FILE = "model.safetensors"
 _AVERAGES_FILE = "ema.safetensors"
@@ -209,11 +208,8 @@ def _read_state_file(storage: Storage) -> JsonObject:
 def _read_checkpoint_file(storage: Storage, file: str, run: JsonObject) -> WeightFile:
     url = f"{storage.url}/{file}"
     with _local_copy(url) as path:
-        if file in run["files"]:
-            with path.open("rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
-            if digest != run["files"][file]["sha256"]:
-                raise CheckpointError(f"{url}: checksum mismatch: the file is damaged, take another checkpoint")
+        if file in run["files"] and file_sha256(path) != run["files"][file]["sha256"]:
+            raise CheckpointError(f"{url}: checksum mismatch: the file is damaged, take another checkpoint")
         return _read_safetensors(path, url)
 
 

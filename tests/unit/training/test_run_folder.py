@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from scenerec.errors import CheckpointError, ConfigError
+from scenerec.checkpoint import best_checkpoint
+from scenerec.errors import CheckpointError, ConfigError, StorageError
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
 
 
@@ -65,3 +66,20 @@ def test_a_config_in_another_encoding_is_named(make_config: Any) -> None:
     folder.storage.put("config.yaml", b"kind: \xe9")
     with pytest.raises(ConfigError, match=r"/config\.yaml: cannot be read: not a text file in UTF-8"):
         folder.read_config()
+
+
+def test_what_is_damaged_of_a_run_is_named(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path / "run"))
+    assert folder.read_result() is None
+    assert folder.read_history() == []
+    folder.storage.put("result.json", b'{"epochs": ')
+    with pytest.raises(StorageError, match=r"run/result\.json: is damaged: it holds no JSON object"):
+        folder.read_result()
+    for line in (b"{", b"[]", b"\xff", b'{"epoch": "first"}'):
+        folder.storage.put("metrics.jsonl", line + b"\n")
+        with pytest.raises(CheckpointError, match=r"run/metrics\.jsonl: is damaged: ") as raised:
+            folder.read_history()
+        assert len(str(raised.value).splitlines()) == 1
+    folder.checkpoints.put("best.json", b"{}")
+    with pytest.raises(StorageError, match=r"checkpoints/best\.json: is damaged: it lacks checkpoint"):
+        best_checkpoint(folder.checkpoints)
