@@ -60,7 +60,7 @@ def with_classes(outcome: Outcome, count: int) -> Outcome:
     classes = [
         ClassAccuracy(f"c/class_{index}_outdoor", 100, each, each, each / 100) for index, each in enumerate(right)
     ]
-    return replace(outcome, evaluations=[replace(each, classes=classes) for each in outcome.evaluations])
+    return replace(outcome, evaluations=[replace(each, classes=tuple(classes)) for each in outcome.evaluations])
 
 
 @pytest.mark.parametrize("classes", [3, 365])

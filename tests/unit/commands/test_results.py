@@ -1,5 +1,6 @@
 """Where results go: a place that cannot be written to is named before the work, by every command that writes."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_a_bucket_that_cannot_be_written_is_named_before_the_work(
         monkeypatch.setenv(name, "key")
     error = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
     with WebServer() as server:
-        server.answers.default_factory = lambda: [Answer(error, status)]
+        server.answers = defaultdict(lambda: [Answer(error, status)])
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         assert reason in refused(run(FOLDERS[command], given, "s3://bucket/results"), "s3://bucket/results")
 

@@ -21,7 +21,7 @@ RECIPES = Path(__file__).parents[3] / "jobs/recipes"
 FILES = {"train": "folder-resnet18.yaml", "tune": "folder-search.yaml", "serve": "serve-photos.yaml"}
 RECIPE = {kind: yaml.safe_load((RECIPES / file).read_text()) for kind, file in FILES.items()}
 
-WRONG = [
+WRONG: list[Any] = [
     *(None, True, -1, 0, 1.5, 10**30, float("inf"), float("nan"), "", "x", "My Photos", "~nobodyx/a", "ftp://x"),
     *([], [1], [1, 2, 3], ["x"], [[]], [None], {}, {"a": 1}, {"min": 0, "max": -1}, datetime.date(2026, 1, 2)),
 ]
