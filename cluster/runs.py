@@ -1,6 +1,7 @@
 """The runs that lie in stores, whether or not a cluster still knows their jobs."""
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,22 +39,28 @@ def remembered_outputs() -> list[str]:
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 
-def runs_in(output: str) -> list[Job]:
-    """Returns the newest job of each run right below `output`, in any order. Raises StorageError."""
+def runs_in(output: str, none_runs: bool = False) -> list[Job]:
+    """Returns the newest job of each run right below `output`, in any order. Raises StorageError.
+
+    With `none_runs` a job that has not ended is taken to have been interrupted, and not only once it is silent.
+    """
     folder = open_storage(output)
     try:
         names = list(folder.folders())
     except NotFoundError:
         return []
     with ThreadPoolExecutor(_READERS, thread_name_prefix="runs") as threads:
-        return [job for job in threads.map(lambda name: _newest_job(folder, name), names) if job]
+        return [job for job in threads.map(lambda name: _newest_job(folder, name, none_runs), names) if job]
 
 
-def run_at(run_url: str) -> Job | None:
-    """Returns the newest job of the run in this folder; None where there is no run. Raises StorageError."""
+def run_at(run_url: str, none_runs: bool = False) -> Job | None:
+    """Returns the newest job of the run in this folder, as `runs_in` does; None where there is none.
+
+    Raises StorageError.
+    """
     output, _, name = run_url.rpartition("/")
     try:
-        return _newest_job(open_storage(output), name)
+        return _newest_job(open_storage(output), name, none_runs)
     except NotFoundError:
         return None
 
@@ -71,9 +78,9 @@ def distinct(outputs: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(outputs))
 
 
-def _newest_job(folder: Storage, name: str) -> Job | None:
+def _newest_job(folder: Storage, name: str, none_runs: bool) -> Job | None:
     if record := read_record(folder, name):
-        return record.as_job(time.time())
+        return record.as_job(math.inf if none_runs else time.time())
     return _job_of_files(folder, name)
 
 

@@ -76,11 +76,11 @@ def cluster_home(home: Path | str | None = None) -> Path:
 
 
 def load_state(home: Path) -> ClusterState | None:
-    """Reads the state in `home`; None if there is none. Raises ClusterError if the file is damaged."""
+    """Reads the state in `home`; None if there is none of this user's. Raises ClusterError if it is damaged."""
     path = home / _FILE
     try:
         return ClusterState.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     except (ValidationError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is damaged or of another version"

@@ -191,7 +191,7 @@ def _options(
 def _command(words: Sequence[str]) -> str:
     """The name of the command that was typed: `submit`, `data pack`."""
     named = [word for word in words if not word.startswith("-")]
-    return " ".join(named[: 2 if isinstance(COMMANDS.get(named[0]), Group) else 1])
+    return " ".join(named[: 2 if named and isinstance(COMMANDS.get(named[0]), Group) else 1])
 
 
 def main() -> None:

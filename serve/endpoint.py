@@ -76,7 +76,7 @@ def _http_problem(http: HttpConfig, host: str, speaks_tls: bool) -> str | None:
     except httpx.HTTPError as error:
         return f"{url}: {error or type(error).__name__}"
     with suppress(ValueError, TypeError, KeyError):
-        if answer.status_code == 200 and isinstance(answer.json()["models"], dict):
+        if answer.status_code == 200 and answer.json()["status"] == "ready":
             return None
     return f"{url}: {answer.status_code} from {answer.headers.get('server', 'another program')}"
 

@@ -34,8 +34,8 @@ LISTENING_RUNTIME_ENV = {"worker_process_setup_hook": "serve.ray_private.listen_
 def listen_on_node() -> None:
     """Binds the gRPC servers that Ray Serve will start in this process to the node's own addresses.
 
-    By itself it binds them to all interfaces, whatever `HTTPOptions.host` says: those of the replicas, which answer,
-    of its own proxy, and those by which deployments ask each other, which unpickle what they are sent.
+    By itself it binds them to all interfaces, whatever `HTTPOptions.host` says: those of the replicas, which answer, of
+    its own proxy, and those by which deployments ask each other.
     """
     setattr(default_impl, "add_grpc_address", _add_address)  # noqa: B010 - mypy knows it as the function that it is
     setattr(replica, "add_port_to_grpc_server", _add_internal_port)  # noqa: B010

@@ -75,10 +75,10 @@ def _outcome(
         return type(error).__name__, repr(error)
     if len(set(said.values())) > 1:
         return "not of one mind", str(said)
-    error = said["predict"]
-    if not error and not loads_strictly(content):
+    verdict = said["predict"]
+    if not verdict and not loads_strictly(content):
         return "taken", "a strict decoder refuses it"
-    return error.partition(":")[0] or "taken", ""
+    return verdict.partition(":")[0] or "taken", ""
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import stat
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def fuzz_labels(count: int, seed: int) -> Outcome:
     return _fuzz(count, seed, _read_labels)
 
 
-def _fuzz(count: int, seed: int, attempt) -> Outcome:  # type: ignore[no-untyped-def]
+def _fuzz(count: int, seed: int, attempt: Callable[[random.Random, Path], tuple[str, str]]) -> Outcome:
     found, outcomes = Outcome(), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         for index in range(count):

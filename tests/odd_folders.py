@@ -54,8 +54,18 @@ _ODD = (
     "nul.png",
 )
 _FILES = ("1.png", "2.PNG", "3.jpg", "4", "5.jpeg.txt", "Thumbs.db", "._1.png", "desktop.ini", "readme.txt", "6.webp")
-_LISTS = ("set.csv", "train.csv", "val.csv", "places.csv", "ClassName.txt", "Training_01.txt", "Testing_01.txt")
-_LISTS = (*_LISTS, "categories_places365.txt", "places365_val.txt", "IO_places365.txt", "labels.csv")
+_OFFICIAL = ("categories_places365.txt", "places365_val.txt", "IO_places365.txt")
+_LISTS = (
+    *_OFFICIAL,
+    "set.csv",
+    "train.csv",
+    "labels.csv",
+    "val.csv",
+    "places.csv",
+    "ClassName.txt",
+    "Training_01.txt",
+    "Testing_01.txt",
+)
 _BYTES = (b"caf\xe9", b"\xff", b"\xc3\x28", b"\xed\xa0\x80")
 
 
@@ -150,8 +160,8 @@ def _add_oddity(rng: random.Random, folder: Path, root: Path) -> None:
         pictures = [each.relative_to(root).as_posix() for each in sorted(root.rglob("*.png"))][:20]
         texts = [_printable(each) for each in pictures] or ["1.png"]
         path.write_bytes(draw_table(rng, texts) if path.suffix == ".csv" else draw_labels(rng))
-    elif kind == "twin" and (pictures := sorted(root.rglob("1.png"))):
-        path.write_bytes(rng.choice(pictures).read_bytes() if pictures[0].is_file() else b"")
+    elif kind == "twin" and (twins := [each for each in sorted(root.rglob("1.png")) if each.is_file()]):
+        path.write_bytes(rng.choice(twins).read_bytes())
     else:
         path.write_bytes(rng.choice((b"", b"text", picture(rng.randrange(1 << 24)), picture(1)[:40])))
 

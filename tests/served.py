@@ -46,7 +46,7 @@ def command(*arguments: str, code: int = 0) -> str:
 
 
 def status(application: str) -> dict[str, Any]:
-    """What `serve status` says of it, by a job on the cluster."""
+    """What `serve status` says of it."""
     return json.loads(command("serve", "status", application, "--json").splitlines()[-1])["applications"][0]
 
 

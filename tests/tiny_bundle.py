@@ -68,7 +68,7 @@ def make_tiny_bundle(
     """
     images = np.random.default_rng(0).integers(0, 256, (4, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     means = images.astype(np.float32).mean(axis=(1, 2))
-    logits = (means * np.asarray(scale if answered is None else answered)).astype(np.float32)
+    logits = means * np.asarray(scale if answered is None else answered, np.float32)
     shape = ("batch", len(LABELS))
     described = BundleInfo(
         **{

@@ -15,7 +15,9 @@ _BY_SIGNAL = {
 
 
 def reason(job: Job) -> str:
-    """Says in a line why a job that has failed, or fell silent, did so, as far as its cluster knows."""
+    """Says in a line why a job without a result has none, as far as its cluster knows."""
+    if job.status == "SUCCEEDED":
+        return "ended without a result"
     if job.status == INTERRUPTED:
         return "fell silent: it ended with its cluster or its node"
     if job.status == UNFINISHED:

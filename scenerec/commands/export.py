@@ -1,6 +1,7 @@
 """`scenerec export`: from a trained network to a bundle that onnxruntime runs."""
 
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -253,6 +254,8 @@ def _three(option: str, values: str | None) -> tuple[float, float, float] | None
         red, green, blue = (float(value) for value in values.split(","))
     except ValueError:
         raise ConfigError(f"{option} {values}: must be three numbers, such as 0.5,0.5,0.5") from None
+    if not all(map(math.isfinite, (red, green, blue))) or (option == "--std" and min(red, green, blue) <= 0):
+        raise ConfigError(f"{option} {values}: must be finite, and a deviation above 0")
     return red, green, blue
 
 

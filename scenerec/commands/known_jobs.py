@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
+from cluster import local
 from cluster.client import ClusterClient
 from cluster.job import Job
 from cluster.runs import distinct, remembered_outputs, run_at, runs_in, stored_log
@@ -37,7 +38,8 @@ class KnownJobs:
         ids, found, problems = {job.id for job in self._of_cluster}, list(self._of_cluster), []
         for output in self._outputs():
             try:
-                found += [job for job in runs_in(output) if job.id not in ids and not self._is_newer_here(job)]
+                runs = self._runs_in(output)
+                found += [job for job in runs if job.id not in ids and not self._is_newer_here(job)]
             except StorageError as error:
                 problems.append(str(error))
         if not found and self.client is None:
@@ -56,14 +58,15 @@ class KnownJobs:
             return job
         if options.is_location(what):
             url = options.location("JOB", what)
-            if run := next((job for job in self._of_cluster if job.run_url == url), None) or run_at(url):
+            if run := next((job for job in self._of_cluster if job.run_url == url), None) or self._run_at(url):
                 return run
             if "/" in what:
                 raise ClusterError(f"{url}: no run lies there: it has neither a job.json nor a config.yaml")
         outputs, found, problems = self._outputs(), [], []
         for output in outputs:
             try:
-                run = run_at(f"{output}/{what}") or next((job for job in runs_in(output) if job.id == what), None)
+                of_id = (job for job in self._runs_in(output) if job.id == what)
+                run = self._run_at(f"{output}/{what}") or next(of_id, None)
                 found += [run] if run else []
             except StorageError as error:
                 problems.append(str(error))
@@ -104,6 +107,17 @@ class KnownJobs:
     def option(self, job: Job) -> str:
         """Returns what leads a command line to the job's cluster: " --address URL", or nothing."""
         return self.client.address.option if self.client and self.is_on_cluster(job) else ""
+
+    def _run_at(self, url: str) -> Job | None:
+        return run_at(url, self._has_all_jobs_of(url))
+
+    def _runs_in(self, output: str) -> list[Job]:
+        return runs_in(output, self._has_all_jobs_of(output))
+
+    def _has_all_jobs_of(self, url: str) -> bool:
+        """Whether a place is in the store of the embedded cluster: no other has jobs there."""
+        embedded = local.find() if self.client and self.client.address.embedded else None
+        return bool(url.startswith("s3://") and embedded and embedded.store_url == os.environ.get("AWS_ENDPOINT_URL"))
 
     def _tell(self, problems: Sequence[str]) -> None:
         for problem in problems:

@@ -75,7 +75,8 @@ def show(model: Reference, registry: RegistryUrl = DEFAULT_URL, as_json: options
     ):
         typer.echo(f"{what:<8} {value}")
     for alias in aliases:
-        typer.echo(f"\n{alias.name}")
+        compared = "" if alias.baseline == alias.version else f"  (candidates are compared with {alias.baseline})"
+        typer.echo(f"\n{alias.name}{compared}")
         for move in alias.moves:
             typer.echo(f"  {move.moved_at}  -> {move.version}  {move.reason}")
 
@@ -97,7 +98,8 @@ def push(
         typer.echo(json.dumps(_version(version)))
         return
     typer.echo(f"{version.model}:{version.number} at {version.url}")
-    typer.echo(f"put it to use: scenerec registry promote {version.model}:{version.number} production")
+    alias = "production" if version.info.can_be_served else version.info.format
+    typer.echo(f"put it to use: scenerec registry promote {version.model}:{version.number} {alias}")
 
 
 @app.command(epilog="Example: scenerec registry promote photos:3 production")

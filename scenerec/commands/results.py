@@ -20,7 +20,7 @@ def result_file(option: str, typed: Path | None) -> Path | None:
     """
     if typed is None:
         return None
-    path = options.local_path(option, typed)
+    path = options.local_path(option, typed, "afterwards")
     if path.is_dir():
         raise ConfigError(f"{option} {typed}: is a folder: name a file in it")
     if not path.parent.is_dir():
@@ -44,7 +44,7 @@ def result_folder(option: str, typed: str) -> str:
 
 def local_folder(option: str, typed: Path) -> Path:
     """As `result_folder`, of this machine alone."""
-    path = options.local_path(option, typed)
+    path = options.local_path(option, typed, "afterwards")
     check_writable(str(path))
     return path
 

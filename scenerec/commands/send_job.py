@@ -65,6 +65,7 @@ def run_job(
     with farewell(client, job_id):
         story = tell(client.follow(job_id), Console(stderr=True, quiet=is_quiet), kind.view)
     if story.result is None:
-        explain(client.job(job_id), story, client.address.option)
-        raise typer.Exit(exit_code(client.job(job_id)) or 1)
+        job = client.job(job_id)
+        explain(job, story, client.address.option)
+        raise typer.Exit(exit_code(job) or 1)
     return story.result

@@ -202,7 +202,7 @@ def _check_endpoint(config: ServeConfig, client: ClusterClient) -> None:
         return
     for field in sorted(http.model_fields_set & {"host", "port", "grpc_port"}):
         wanted, found = getattr(http, field), getattr(endpoint, field)
-        if wanted != found:
+        if wanted != found and not (field == "host" and wanted is None):
             raise ClusterError(
                 f"http.{field}: {wanted}: the endpoint of this cluster has {found}, as its first application asked: "
                 "leave it out, or end all that is served first (`scenerec serve stop NAME`)"

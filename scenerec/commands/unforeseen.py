@@ -32,17 +32,18 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> int:
     told = "".join(traceback.format_exception(error))
     if {"--verbose", "-v"} & set(words):
         complain(told.rstrip())
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        complain(f"error: {os.fsdecode(error.filename)}: {error.strerror}")
-        return StorageError.exit_code
     if isinstance(error, FileNotFoundError) and _working_folder() is None:
         complain("error: the folder that you are in is gone: change to one that exists")
         return StorageError.exit_code
     if isinstance(error, OSError) and error.errno in _FULL:
         complain(f"error: {error.strerror}: {_full_place()}")
         return StorageError.exit_code
-    what = f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
     file = _write_report(told, words)
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes) and error.strerror:
+        where = f" (scenerec {command}; the traceback is in {file})" if file else ""
+        complain(f"error: {os.fsdecode(error.filename)}: {error.strerror}{where}")
+        return StorageError.exit_code
+    what = f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
     remedy = f"the traceback is in {file}: please send it with a report" if file else f"please report this:\n{told}"
     complain(f"error: scenerec {command}: met what nobody has foreseen ({what}); {remedy.rstrip()}")
     return ScenerecError.exit_code

@@ -19,7 +19,8 @@ class Block(Frozen):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        wanted, words = _wanted(cls.model_fields[str(info.field_name)].annotation)
+        annotation: Any = cls.model_fields[str(info.field_name)].annotation
+        wanted, words = _wanted(annotation)
         for each in value if isinstance(value, (list, tuple)) else (value,):
             if wanted and (isinstance(each, bool) or (isinstance(each, str) and each not in words)):
                 raise ValueError(f"must be {wanted}, not {shown(each)}")

@@ -105,7 +105,8 @@ def override_path(model: type[BaseModel], key: str) -> list[str]:
     The name of an entry of a mapping, such as of a parameter of `search`, may have dots: it ends before a field of
     what it names, or with the key.
     """
-    parts, path, kind = key.split("."), [], model
+    parts, path = key.split("."), list[str]()
+    kind: type[BaseModel] | None = model
     while parts:
         annotation = kind.model_fields[parts[0]].annotation if kind and parts[0] in kind.model_fields else None
         path.append(parts.pop(0))

@@ -77,8 +77,8 @@ def _resolvers(before: dict[Any, list[Any]], keep: bool) -> dict[Any, list[Any]]
     return {first: [*kept.get(first, ()), *_NUMBERS] for first in {*kept, *"-+.0123456789"}}
 
 
-def _integer(loader: yaml.SafeLoader, node: yaml.Node) -> int:
-    text = str(loader.construct_scalar(node)).replace("_", "")
+def _integer(_: yaml.SafeLoader, node: yaml.Node) -> int:
+    text = str(node.value).replace("_", "")
     base = {"0o": 8, "0x": 16}.get(text[:2], 10)
     if len(text) > _MOST_DIGITS or abs(value := int(text, base)) > _LARGEST_INTEGER:
         raise _LineError(_line(node), f"{reprlib.repr(text)} is too large a number")

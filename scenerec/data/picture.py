@@ -27,6 +27,8 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
 """How files of these formats are called. What counts is their content."""
 MAX_PIXELS = 50_000_000
 """Pixels of the largest picture that is taken, unless its caller says otherwise."""
+MAX_SIDE_PX = 65_500
+"""The longest side that is taken: libjpeg's. A longer line of one pixel's height would be resized to 10^10 pixels."""
 MAX_SCANS = 32
 """Most scans of a JPEG: encoders write about ten, and each one costs a pass over all pixels for a few bytes."""
 UPRIGHT = 1
@@ -58,7 +60,7 @@ class UnknownFormatError(PictureError):
 
 
 class TooManyPixelsError(PictureError):
-    """A picture of more pixels than are decoded for one caller."""
+    """A picture of more pixels, in all or in one direction, than are decoded for one caller."""
 
 
 class DamagedPictureError(PictureError):
@@ -103,8 +105,11 @@ class Picture:
                 raise UnknownFormatError(f"not a {FORMAT_NAMES} image") from None
         self.width, self.height = self._image.size
         """In pixels, as stored."""
+        size = f"{self.width} x {self.height} pixels"
         if self.width * self.height > max_pixels:
-            raise TooManyPixelsError(f"{self.width} x {self.height} pixels: {too_many}")
+            raise TooManyPixelsError(f"{size}: {too_many}")
+        if max(self.width, self.height) > MAX_SIDE_PX:
+            raise TooManyPixelsError(f"{size}: no side of more than {MAX_SIDE_PX} is taken: cut it into pieces")
 
     @property
     def format(self) -> str:

@@ -89,7 +89,9 @@ def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
     try:
         check_fits(shapes, state, arch)
     except StateError as error:
-        raise StateError(f"{_where(config)}: {error}") from None
+        fits = all(key in state and state[key].shape == tuple(shape) for key, shape in shapes.items())
+        remedy = "; `scenerec convert --partial` writes a file without these" if fits else ""
+        raise StateError(f"{_where(config)}: {error}{remedy}") from None
     return state
 
 

@@ -13,6 +13,7 @@ they find, and NVIDIA's image clients want exactly one of each. Of the others th
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -28,7 +29,7 @@ EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "st
 PLATFORM = "onnxruntime_onnx"
 """What Triton calls a model that onnxruntime runs."""
 BACKEND = "onnxruntime"
-READY = "READY"
+READY: Literal["READY"] = "READY"
 """What Triton's index calls a version that answers."""
 OUTPUTS = ("probabilities", "logits")
 

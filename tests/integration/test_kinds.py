@@ -32,3 +32,12 @@ def test_an_added_kind_runs(cluster: LocalCluster, tmp_path: Path, monkeypatch: 
     assert (status["number"]["step"], status["result"]) == (3, {"counted_to": 3})
     shown = run("logs", "count").stdout.splitlines()
     assert (shown[0], shown[-1]) == ("counting to 3", "counted to 3")
+
+    # All of it is known without the cluster, by what lies in the run's folder.
+    monkeypatch.setenv("SCENEREC_HOME", str(tmp_path / "nothing-is-up-here"))
+    monkeypatch.setenv("SCENEREC_OUTPUT", str(tmp_path / "runs"))
+    (stored,) = json.loads(run("list", "--json").stdout)
+    assert (stored["id"], stored["status"], stored["run_url"]) == (listed["id"], "SUCCEEDED", listed["run_url"])
+    again = json.loads(run("status", "count", "--json").stdout)
+    assert (again["number"], again["result"]) == (status["number"], status["result"])
+    assert run("logs", "count").stdout.splitlines() == shown

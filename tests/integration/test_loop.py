@@ -88,7 +88,7 @@ def test_a_killed_run_resumes_to_the_same_end(
     assert isinstance(events[0], Note) and "resumed from step 8 (epoch 2, step 2)" in events[0].text
     ours, theirs = last_state(uninterrupted), last_state(config)
     for name in ("model", "ema"):
-        assert largest_difference(getattr(ours, name), getattr(theirs, name)) < 1e-5
+        assert largest_difference(getattr(ours, name), getattr(theirs, name)) == 0  # with BatchNorm's statistics
     assert resumed["last"]["train_loss"] == pytest.approx(expected["last"]["train_loss"], rel=1e-4)
     assert resumed["last"]["val_loss"] == pytest.approx(expected["last"]["val_loss"], rel=1e-4)
 

@@ -110,8 +110,6 @@ def pack(
         scenerec data pack /shared/places365 s3://scenes/places365 --address http://HOST:8265
     """
     use_store_environment()
-    if str(source).startswith("s3:/"):  # as a path shows s3://
-        raise ConfigError(f"SOURCE s3://{str(source)[4:]}: must be on this machine: copy it first (aws s3 sync)")
     request = PackRequest(
         source=options.local_path("SOURCE", source),
         destination=options.location("DEST", dest),

@@ -1,6 +1,6 @@
 """Folders of classes: `CLASS/IMAGE`, in splits or not, in as many wrappings as archives and people put around them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from scenerec.data.class_names import check_names
@@ -27,6 +27,7 @@ Branches = dict[str, list[_Branch]]
 """By split, in the order of SPLITS."""
 
 _SHOWN_SKIPPED = 8
+_SHOWN_ORIGINS = 2
 
 
 def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
@@ -46,6 +47,9 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
     for split, parts in branches.items():
         for branch in parts:
             _collect(branch, top, files[split], problems[split])
+    for split, folder in _without_pictures(files):
+        problems[split] += [Problem.of("stray", folder.join(name), "in no folder of pictures") for name in folder.files]
+        remarks.append(f"left out: {printable(folder.path)}/, no picture in it")
     # The classes are those of all splits, also of the unwanted: an index must mean the same in each.
     names = _named({path for found in files.values() for path, _ in found}, branches, top, choices)
     splits = {
@@ -62,7 +66,7 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
         source.location,
         tuple(sorted(set(names.values()))),
         splits,
-        {split: ", ".join(printable(part.folder.path) or "." for part in branches[split][:2]) for split in splits},
+        {split: _origin(branches[split]) for split in splits},
         {split: tuple(problems[split]) for split in splits},
         tuple(remarks),
         top.path,
@@ -86,6 +90,23 @@ def _named(paths: Collection[str], branches: Branches, top: Folder, choices: Cho
     return names
 
 
+def _without_pictures(files: dict[str, list[tuple[str, Folder]]]) -> list[tuple[str, Folder]]:
+    """Takes folders of files that are no pictures by their names out of those of classes, unless all are such."""
+    if not any(folder.pictures for found in files.values() for _, folder in found):
+        return []
+    others = [(split, entry) for split, found in files.items() for entry in found]
+    others = [(split, entry) for split, entry in others if entry[1].files and not entry[1].pictures]
+    for split, entry in others:
+        files[split].remove(entry)
+    return [(split, folder) for split, (_, folder) in others]
+
+
+def _origin(parts: Sequence[_Branch]) -> str:
+    """Where a split was found, for people."""
+    named = ", ".join(printable(part.folder.path) or "." for part in parts[:_SHOWN_ORIGINS])
+    return f"{named}, ..." if len(parts) > _SHOWN_ORIGINS else named
+
+
 def wrappings(source: Folder) -> Iterator[Folder]:
     """The folder, and as long as there is nothing but one folder with pictures in it, that one."""
     yield source
@@ -96,8 +117,13 @@ def wrappings(source: Folder) -> Iterator[Folder]:
 
 def _sole_folder(folder: Folder) -> Folder | None:
     """The only folder in it, but for such as hold files and no picture, as documentation does."""
-    held = [each for each in folder.folders if each.has_pictures or not any(part.files for part in each.walk())]
+    held = _held(folder)
     return held[0] if len(held) == 1 else None
+
+
+def _held(folder: Folder) -> list[Folder]:
+    """The folders in it, without such as hold files and no picture."""
+    return [each for each in folder.folders if each.has_pictures or not any(part.files for part in each.walk())]
 
 
 def _unwrapped(source: Folder, choices: Choices) -> list[Folder]:
@@ -139,10 +165,10 @@ def _find_branches(top: Folder, choices: Choices) -> tuple[Branches, list[str]]:
     where = printable(str(top.location))
     for name, split in splits.items():
         if twin := next((other for other in splits if other != name and splits[other] == split), None):
-            first, second = sorted((name, twin))
+            first, second = sorted(map(printable, (name, twin)))
             raise DataError(f"{where}: {first}/ and {second}/ are both {split}: {_remedy(splits)}, or move one away")
     if beside:
-        known = ", ".join(f"{name}/" for name in splits)
+        known = ", ".join(f"{printable(name)}/" for name in splits)
         raise DataError(
             f"{where}: {printable(beside[0].name)}/ beside {known} is named after no split: "
             f"{_remedy(splits)} (others are left out), --splits none if these are classes, or move it away"
@@ -189,11 +215,12 @@ def _unwrapped_branches(folders: Mapping[str, Folder]) -> Branches:
 def _splits_within_classes(top: Folder) -> Branches | None:
     """`beach/train`, `beach/val`, `forest/train` ...; None where that is not so for all."""
     branches: Branches = {split: [] for split in SPLITS}
-    for folder in top.folders:
-        splits = find_splits(each.name for each in folder.folders)
-        if folder.pictures or not splits or len(splits) < len(folder.folders):
+    for folder in _held(top):
+        held = _held(folder)
+        splits = find_splits(each.name for each in held)
+        if folder.pictures or not splits or len(splits) < len(held):
             return None
-        for each in folder.folders:
+        for each in held:
             branches[splits[each.name]].append(_Branch(each, clean(folder.name)))
     there = {split: parts for split, parts in branches.items() if parts}
     return there if len(there) > 1 else None

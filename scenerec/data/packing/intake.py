@@ -10,8 +10,6 @@ from scenerec.data.picture import FULL_SIZE, UPRIGHT, Picture, turn_upright
 
 _LOSSLESS = ("GIF", "BMP")
 """Formats that become PNGs, so that packing takes nothing from their pictures."""
-_LARGEST_JPEG_PX = 65_500
-"""The longest side that libjpeg writes."""
 
 
 class PackedImage(NamedTuple):
@@ -30,8 +28,7 @@ def pack_image(content: bytes, short_side: int | None = None, quality: int = 90)
     """Decodes a picture completely, and makes it an upright 8-bit RGB JPEG or PNG if it is not yet plain.
 
     An image whose short side exceeds `short_side` pixels is shrunk to it; none is enlarged. What is transparent becomes
-    white. What is shrunk, or came as anything but a GIF or BMP, becomes a JPEG, if it is not too long for one. Raises
-    PictureError.
+    white. What is shrunk, or came as anything but a GIF or BMP, becomes a JPEG. Raises PictureError.
     """
     picture = Picture(content)
     target = _shrunk(picture.height, picture.width, short_side)
@@ -44,7 +41,7 @@ def pack_image(content: bytes, short_side: int | None = None, quality: int = 90)
         image = image.resize(target[::-1], Image.Resampling.LANCZOS)
     image = Image.fromarray(turn_upright(np.asarray(image), picture.orientation))
     buffer = io.BytesIO()
-    as_png = (picture.format in _LOSSLESS and not target) or max(image.size) > _LARGEST_JPEG_PX
+    as_png = picture.format in _LOSSLESS and not target
     image.save(buffer, "PNG" if as_png else "JPEG", quality=quality)
     return PackedImage(buffer.getvalue(), "png" if as_png else "jpg", not plain, target is not None)
 

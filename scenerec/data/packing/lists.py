@@ -79,7 +79,7 @@ def csv_columns(path: Path) -> set[str]:
         return set()
 
 
-def _table(lines: Iterator[str]) -> "_csv._reader":
+def _table(lines: Iterator[str]) -> "_csv.Reader":
     """The rows of a table whose fields stand apart by commas or, as spreadsheets write it, semicolons or tabs."""
     first = next(lines, "")
     delimiter = max(",;\t", key=first.count)

@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from scenerec.data.picture import SUFFIXES
 from scenerec.errors import DataError
@@ -66,7 +66,7 @@ class Folder:
     @property
     def pictures(self) -> list[str]:
         """Names of the files that are pictures by their suffix."""
-        return [name for name in self.files if PurePath(name).suffix.lower() in _PICTURE_SUFFIXES]
+        return [name for name in self.files if f".{name.rpartition('.')[2].lower()}" in _PICTURE_SUFFIXES]
 
     @cached_property
     def has_pictures(self) -> bool:

@@ -27,12 +27,9 @@ def read(path: Path, url: str) -> tuple[dict[str, np.ndarray], Mapping[str, str]
     try:
         with safe_open(path, framework="np") as file:
             kinds = {key: file.get_slice(key).get_dtype() for key in file.offset_keys()}
-            odd = next(
-                (key for key, kind in kinds.items() if kind not in _FLOATS and kind.startswith(("F", "C"))), None
-            )
-            if odd is not None:
-                reason = "which has no exact float32 without its scales: save bfloat16 or float32"
-                raise ModelError(f"{url}: {shown_key(odd)} is {_name(kinds[odd])}, {reason}")
+            for key, kind in kinds.items():
+                if problem := _problem(kind):
+                    raise ModelError(f"{url}: {shown_key(key)} is {problem}")
             tensors = {key: file.get_tensor(key) for key, kind in kinds.items() if kind in _FLOATS}
             return tensors, file.metadata() or {}
     except ModelError:
@@ -45,6 +42,11 @@ def read(path: Path, url: str) -> tuple[dict[str, np.ndarray], Mapping[str, str]
         raise ModelError(f"{url}: not a safetensors file, or a damaged one ({type(error).__name__})") from None
 
 
-def _name(kind: str) -> str:
-    """`float8_e4m3` for F8_E4M3, `complex64` for C64."""
-    return {"F": "float", "C": "complex"}[kind[0]] + kind[1:].lower()
+def _problem(kind: str) -> str | None:
+    """What keeps numbers of this kind (F8_E4M3, C64, I8) from being read bit by bit, with the remedy."""
+    if kind == "I8":
+        return "quantized (int8): save the network's float weights"
+    if kind in _FLOATS or kind[0] not in "FC":
+        return None
+    name = {"F": "float", "C": "complex"}[kind[0]] + kind[1:].lower()
+    return f"{name}, which has no exact float32 without its scales: save bfloat16 or float32"

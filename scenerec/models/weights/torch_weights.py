@@ -71,19 +71,17 @@ def read(path: Path, url: str, averaged: bool = False) -> tuple[dict[str, np.nda
     """
     loaded = _load(path, url)
     arch = loaded.get("arch") if isinstance(loaded, Mapping) else None
-    if averaged:
-        loaded = next((loaded[key] for key in _AVERAGED_WRAPPERS if _is_mapping(loaded, key)), None)
-        if loaded is None:
-            raise ModelError(f"{url}: holds no averaged weights")
-    entered: set[int] = set()  # a pickle may lead back into itself
-    while id(loaded) not in entered and (wrapper := next((key for key in _WRAPPERS if _is_mapping(loaded, key)), None)):
-        entered.add(id(loaded))
-        loaded = loaded[wrapper]
-    tensors = _floating(loaded, url) if isinstance(loaded, Mapping) else {}
+    average = next((loaded[key] for key in _AVERAGED_WRAPPERS if _is_mapping(loaded, key)), None)
+    is_apart = averaged and average is not None
+    content = _unwrapped(average if is_apart else loaded)
+    tensors = _floating(content, url) if isinstance(content, Mapping) else {}
     if not tensors:
-        average = next((key for key in _AVERAGED_WRAPPERS if _is_mapping(loaded, key)), None)
-        hint = f"; {average} has averages: take them by model.weights_ema: true, or --ema" if average else ""
-        raise ModelError(f"{url}: holds no state_dict: {_description(loaded)}{hint}")
+        hint = "; it has averages: take them by model.weights_ema: true, or --ema" if average is not None else ""
+        raise ModelError(f"{url}: holds no state_dict: {_description(content)}{hint}")
+    if not is_apart:
+        tensors = _averages(tensors) if averaged else _without_averages(tensors)
+    if not tensors:
+        raise ModelError(f"{url}: holds no averaged weights")
     return tensors, arch if isinstance(arch, str) else None
 
 
@@ -131,6 +129,26 @@ def _unreadable(path: Path, url: str, error: Exception) -> ModelError:
     return ModelError(f"{url}: not a file of torch.save, or a damaged one ({type(error).__name__})")
 
 
+def _unwrapped(content: Any) -> Any:
+    """The innermost mapping that a script may have saved a network's weights as; a pickle may lead back into itself."""
+    entered: set[int] = set()
+    while id(content) not in entered:
+        entered.add(id(content))
+        content = next((content[key] for key in _WRAPPERS if _is_mapping(content, key)), content)
+    return content
+
+
+def _averages(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of a moving average that is a module beside the network, as in a Lightning module: `ema_model.fc.bias`."""
+    return {key: array for key, array in tensors.items() if key.partition(".")[0] in _AVERAGED_WRAPPERS}
+
+
+def _without_averages(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The others; all where there are no others."""
+    averages = _averages(tensors)
+    return {key: array for key, array in tensors.items() if key not in averages} or tensors
+
+
 def _is_mapping(loaded: Any, key: str) -> bool:
     return isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping)
 
@@ -154,7 +172,7 @@ def _floating(state_dict: Mapping[Any, Any], url: str) -> dict[str, np.ndarray]:
 def _problem(tensor: torch.Tensor) -> str | None:
     """What keeps a tensor from being read bit by bit, with the remedy."""
     kind = str(tensor.dtype).removeprefix("torch.")
-    if tensor.is_quantized:
+    if tensor.is_quantized or tensor.dtype is torch.int8:
         return f"quantized ({kind}): save the network's float weights"
     if tensor.layout is not torch.strided:
         return f"sparse ({str(tensor.layout).removeprefix('torch.')}): save tensor.to_dense()"

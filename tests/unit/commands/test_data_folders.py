@@ -107,6 +107,19 @@ class TestSplits:
         )
         assert packed(root) == TWO_SPLITS
 
+    def test_folders_without_pictures_are_no_classes(self, tree: MakeTree) -> None:
+        root = tree("sea/1.png", "wood/2.png", "docs/how/readme.txt", "labels/1.xml")
+        done = pack(root)
+        assert [line for line in done.stderr.splitlines() if "left out" in line] == [
+            "  left out: docs/how/, no picture in it",
+            "  left out: labels/, no picture in it",
+        ]
+        assert packed(root) == {"train": {"sea": 1, "wood": 1}}
+        assert [problem[:2] for problem in problems(root)] == [
+            ("stray", "docs/how/readme.txt"),
+            ("stray", "labels/1.xml"),
+        ]
+
     def test_what_was_understood_is_said_before_packing(self, tree: MakeTree) -> None:
         root = tree(*both("seg_train/seg_train", "seg_test"), "seg_pred/seg_pred/1.png", "sub/readme.txt")
         done = pack(root)
@@ -182,14 +195,9 @@ class TestNesting:
 
 class TestWhatIsSkipped:
     def test_what_programs_leave(self, tree: MakeTree) -> None:
-        left = ("@eaDir/1.png/SYNOPHOTO_THUMB_M.png", ".thumbnails/1.png", "Thumbs.db", "._1.png", ".DS_Store")
-        left = (
-            *(f"train/sea/{name}" for name in left),
-            "__MACOSX/train/sea/1.png",
-            "$RECYCLE.BIN/1.png",
-            "desktop.ini",
-        )
-        root = tree(*both("train", "val"), *left)
+        in_classes = ("@eaDir/1.png/SYNOPHOTO_THUMB_M.png", ".thumbnails/1.png", "Thumbs.db", "._1.png", ".DS_Store")
+        beside = ("__MACOSX/train/sea/1.png", "$RECYCLE.BIN/1.png", "desktop.ini")
+        root = tree(*both("train", "val"), *(f"train/sea/{name}" for name in in_classes), *beside)
         assert packed(root) == TWO_SPLITS
         assert pack(root).stderr.splitlines()[-1] == (
             "  skipped, as programs leave it behind: $RECYCLE.BIN (1), .DS_Store (1), ._* (1), .thumbnails (1), "

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from scenerec.cli import app
 from scenerec.commands.evaluate import _print as print_figures
 from scenerec.inference.evaluation.evaluator import examine_here
 from tests.colour_set import CLASSES, pack_colours
+from tests.subsampled_jpeg import RARE, subsampled_jpeg
 from tests.tiny_bundle import make_tiny_bundle
 
 
@@ -37,6 +39,27 @@ def test_the_figures_are_printed(model: str, colours: str, tmp_path: Path) -> No
     assert "80.00 % a/red (8 of 10)" in lines
     assert "2 a/red -> b/green (20% of its class)" in lines
     assert (tmp_path / "report.html").read_text().endswith("</html>\n")
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+def test_pictures_of_all_formats_and_proportions_are_evaluated(tmp_path: Path, crops: int) -> None:
+    source = tmp_path / "images"
+    for colour in CLASSES:
+        name = colour.rpartition("/")[2]
+        (source / colour).mkdir(parents=True)
+        for size in ((40, 30), (2, 16_000), (16_000, 2)):
+            for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
+                image = Image.new("RGB", size, name)
+                image.putpixel((len(name) % 2, 0), (9, 9, len(kind) + len(name)))  # else the same as another
+                image.save(source / colour / f"{kind}-{size[0]}.jpg", kind)
+        rare = subsampled_jpeg(Image.new("RGB", (40, 30), name), RARE[0])
+        (source / colour / "rare.jpg").write_bytes(rare)
+    packed = CliRunner().invoke(app, ["data", "pack", str(source), str(tmp_path / "packed"), "--nested", "path"])
+    assert (packed.exit_code, "left out" in packed.output) == (0, False), packed.output
+    model = make_tiny_bundle(tmp_path / "model", labels=CLASSES).url
+    found = json.loads(run(model, "--data", tmp_path / "packed", "--crops", crops, "--json").stdout)
+    assert found["evaluation"]["samples"] == 48
+    assert found["evaluation"]["top1"] == 1.0
 
 
 def test_two_models_are_printed_side_by_side(model: str, colours: str, tmp_path: Path) -> None:

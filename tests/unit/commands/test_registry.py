@@ -145,6 +145,7 @@ def test_a_loss_that_may_be_chance_passes_and_a_row_of_such_losses_does_not(shad
     assert passed.exit_code == 0, passed.output
     assert "top-1 99.43% against 100.00% on the same 176 images: -0.57 points (95 % interval " in passed.output
     assert "which may be chance (p = 1)" in passed.output
+    assert "production  (candidates are compared with 1)" in run("show", "shades").output
     for number in (3, 4, 5, 6):
         passed = run("promote", f"shades:{number}", "--data", shades)
         assert passed.exit_code == 0 and "may be chance" in passed.output, passed.output

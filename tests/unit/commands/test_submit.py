@@ -70,3 +70,43 @@ def test_weights_that_do_not_fit_end_it_with_one_line(dry_run: Callable, web: We
     assert shown.exit_code == 6
     *_, last = shown.stderr.splitlines()
     assert last.startswith(f"error: model.weights: {web.url}/w.pth: the weights do not fit squeezenet1_1: missing ")
+
+
+def test_the_plan_says_what_was_taken_off_and_which_weights_are_taken(dry_run: Callable, tmp_path: Path) -> None:
+    state = torch_model.build("squeezenet1_1", 4, seed=1).state_dict()
+    prefixed = {f"_orig_mod.model.{key}": tensor for key, tensor in state.items()}
+    average = {f"module.{key}": tensor + 1 for key, tensor in state.items()}
+    torch.save({"model": prefixed, "model_ema": {"n_averaged": torch.tensor(3), **average}}, tmp_path / "W.CKPT")
+    path = f"{tmp_path}/W.CKPT"
+    shown = dry_run(path)
+    assert shown.exit_code == 0, shown.stderr
+    assert f"weights   {path}, without _orig_mod. and model. before its keys\n" in shown.stdout
+    averaged = dry_run(path, "--set", "model.weights_ema=true")
+    assert f"weights   {path}, its moving averages, without module. before its keys\n" in averaged.stdout
+    none = dry_run("none", "--set", "model.weights_ema=true")
+    assert none.exit_code == 2
+    assert "model.weights_ema: there are no weights: name a file, a checkpoint or a run in weights" in none.stderr
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["optimize.global_batch_size=2", "scale.workers=2"],
+            "optimize.global_batch_size: 2 on 2 worker(s) leaves fewer",
+        ),
+        (["optimize.global_batch_size=4", "scale.workers={min: 1, max: 3}"], "4 on 3 worker(s) leaves fewer than 2"),
+        (["optimize.lr=.inf"], "optimize.lr: must be a finite number, not inf"),
+        (["optimize.epochs=true"], "optimize.epochs: must be a whole number, not true"),
+        (["optimize.epochs=1", "optimize.warmup_epochs=1"], "1 must be less than epochs (1): lower it, such as to 0.1"),
+    ],
+)
+def test_numbers_that_a_run_would_fail_by_are_refused_before_it(
+    framework: str, overrides: list[str], said: str, dry_run: Callable
+) -> None:
+    sets = [part for each in ("model.arch=resnet18", *overrides) for part in ("--set", each)]
+    shown = dry_run("none", "--set", f"framework={framework}", *sets)
+    assert shown.exit_code == 2
+    (line,) = shown.stderr.splitlines()
+    assert said in line

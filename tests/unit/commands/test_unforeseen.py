@@ -71,7 +71,7 @@ def test_a_folder_that_takes_no_file_is_passed_over(
 
 @pytest.mark.usefixtures("broken")
 def test_keys_are_left_out_of_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scenerec.commands.predict._expand", lambda images: 1 / 0)
+    monkeypatch.setattr("scenerec.commands.predict._predict_by", lambda *_: 1 / 0)
     for key in (["--api-key", "secret-1"], ["--api-key=secret-2"]):
         shown = run("predict", "x.jpg", "--model", "m", "--endpoint", "http://127.0.0.1:1", *key)
         assert "nobody has foreseen" in shown.stderr
@@ -80,10 +80,14 @@ def test_keys_are_left_out_of_the_file(home: Path, monkeypatch: pytest.MonkeyPat
     assert all("--api-key" in report and "secret" not in report for report in reports)
 
 
-def test_an_error_of_the_file_system_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_file_system_names_the_file(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("scenerec.commands.data.show.open_packed", lambda _: (tmp_path / "gone").read_bytes())
     shown = run("data", "show", "x")
-    assert (shown.exit_code, shown.stderr) == (3, f"error: {tmp_path}/gone: No such file or directory\n")
+    (file,) = home.iterdir()
+    reason = f"No such file or directory (scenerec data show; the traceback is in {file})"
+    assert (shown.exit_code, shown.stderr) == (3, f"error: {tmp_path}/gone: {reason}\n")
 
 
 def shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -19,6 +19,7 @@ from tests.unit.test_docs import config_fields
 
 RECIPES = Path(__file__).parents[3] / "jobs/recipes"
 FILES = {"train": "folder-resnet18.yaml", "tune": "folder-search.yaml", "serve": "serve-photos.yaml"}
+RECIPE = {kind: yaml.safe_load((RECIPES / file).read_text()) for kind, file in FILES.items()}
 
 WRONG = [
     *(None, True, -1, 0, 1.5, 10**30, float("inf"), float("nan"), "", "x", "My Photos", "~nobodyx/a", "ftp://x"),
@@ -32,7 +33,7 @@ VALUE = re.compile(r", not ('[^']*'|\[.*\]|\{.*\}|\S+)(: put it in quotes)?$")
 
 def problems(kind: str, field: str, value: Any) -> list[str]:
     """What is said of the recipe with this value there."""
-    document = copy.deepcopy(yaml.safe_load((RECIPES / FILES[kind]).read_text()))
+    document = copy.deepcopy(RECIPE[kind])
     *blocks, key = override_path(KINDS[kind], field)
     block = document
     for name in blocks:
@@ -123,8 +124,7 @@ def test_axes_of_a_search_are_set() -> None:
 
 
 def test_the_first_search_may_be_given_on_the_command_line_alone(tmp_path: Path) -> None:
-    document = yaml.safe_load((RECIPES / FILES["tune"]).read_text())
-    del document["search"]
+    document = {key: value for key, value in RECIPE["tune"].items() if key != "search"}
     (tmp_path / "tune.yaml").write_text(yaml.safe_dump(document))
     words = ["--set", "search.optimize.lr.log_uniform=[0.001, 0.1]", "--set", "search.data.image_size=[32, 64]"]
     shown = CliRunner().invoke(app, ["validate", str(tmp_path / "tune.yaml"), *words])

@@ -175,6 +175,14 @@ def test_packing_takes_no_more_pixels_than_serving() -> None:
             door(bytes(content))
 
 
+def test_a_line_that_would_be_resized_beyond_measure_is_refused() -> None:
+    content = encode(Image.new("L", (65_501, 2)), "PNG")
+    assert refusal(content) == (
+        "TooManyPixelsError: 65501 x 2 pixels: no side of more than 65500 is taken: cut it into pieces"
+    )
+    assert takes(encode(Image.new("L", (65_500, 2)), "PNG"))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turning_is_as_pillow_turns(scene: Image.Image, orientation: int) -> None:
     from PIL import ImageOps

@@ -13,6 +13,7 @@ from scenerec.errors import ModelError, NotFoundError
 from scenerec.models import torch_model
 from scenerec.models.neutral import State
 from scenerec.models.torch_outline import state_shapes
+from scenerec.models.weights.conversion import convert
 from scenerec.training.initial import describe_weights, initial_state, prepare_weights
 from tests.web import WebServer
 
@@ -102,6 +103,21 @@ def test_a_prefix_is_taken_off_and_the_plan_says_it(configure: Configure, tmp_pa
     assert "model. before its keys, which have no head: classifier.1 starts random" in prepare_weights(config, 3)
     assert describe_weights(config, 3) == prepare_weights(config, 3)
     assert taken(initial_state(config, drawn), given) >= set(given) - HEAD
+
+
+def test_what_stands_beside_a_network_can_be_left_out(configure: Configure, tmp_path: Path) -> None:
+    """As the weights of the classes in the loss of a Lightning module."""
+    given = {f"model.{key}": array for key, array in state(3, seed=1).items()}
+    save_file({**given, "criterion.weight": np.ones(3, "float32")}, tmp_path / "w.safetensors")
+    with pytest.raises(ModelError) as error:
+        prepare_weights(configure(f"{tmp_path}/w.safetensors"), 3)
+    assert str(error.value) == (
+        f"model.weights: {tmp_path}/w.safetensors: the weights do not fit squeezenet1_1: unexpected criterion.weight; "
+        "`scenerec convert --partial` writes a file without these"
+    )
+    done = convert(f"{tmp_path}/w.safetensors", f"{tmp_path}/v.safetensors", "safetensors", ARCH, partial=True)
+    assert (done.removed, done.left_out, done.drawn) == (("model.",), ("criterion.weight",), ())
+    assert prepare_weights(configure(f"{tmp_path}/v.safetensors"), 3) == f"{tmp_path}/v.safetensors"
 
 
 def test_averages_are_taken_where_the_config_says_so(configure: Configure, tmp_path: Path) -> None:

@@ -140,13 +140,6 @@ def test_what_is_shrunk_becomes_a_jpeg(encode: Encode, form: str) -> None:
     assert Image.open(io.BytesIO(packed.content)).size == (96, 64)
 
 
-def test_what_is_too_long_for_a_jpeg_becomes_a_png() -> None:
-    content = encoded(Image.effect_noise((66_000, 2), 60).convert("RGBA"), "PNG")
-    packed = pack_image(content)
-    assert (packed.suffix, packed.converted, packed.resized) == ("png", True, False)
-    assert (pixels(packed.content) == pixels(content)).all()
-
-
 def test_what_is_no_image_is_refused() -> None:
     with pytest.raises(UnknownFormatError, match="not a JPEG, PNG, WebP, GIF or BMP image"):
         pack_image(b"<html>404</html>")

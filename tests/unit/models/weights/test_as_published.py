@@ -136,7 +136,17 @@ def test_averages_are_a_choice(network: nn.Module, tmp_path: Path) -> None:
     del content["model"]
     torch.save(content, tmp_path / "a.pth")
     converted(tmp_path / "a.pth", average.module, "--ema")
-    assert "model_ema has averages: take them by model.weights_ema: true, or --ema" in refused(tmp_path / "a.pth")
+    assert "it has averages: take them by model.weights_ema: true, or --ema" in refused(tmp_path / "a.pth")
+
+
+def test_averages_that_are_a_module_beside_the_network_are_a_choice(network: nn.Module, tmp_path: Path) -> None:
+    average = torch.optim.swa_utils.AveragedModel(network)
+    average.module.classifier[1].bias.data += 1.0
+    state = {f"model.{key}": tensor for key, tensor in network.state_dict().items()}
+    state |= {f"ema_model.{key}": tensor for key, tensor in average.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+    assert converted(tmp_path / "a.ckpt", network)["removed"] == ["model."]
+    assert converted(tmp_path / "a.ckpt", average.module, "--ema")["removed"] == ["module.", "ema_model."]
 
 
 def test_a_pickle_of_a_later_protocol_is_named(network: nn.Module, tmp_path: Path) -> None:
@@ -199,6 +209,14 @@ def test_float8_is_refused_by_name(kind: torch.dtype, network: nn.Module, tmp_pa
     name = str(kind).removeprefix("torch.").removesuffix("fn")
     for file in ("a.pth", "a.safetensors"):
         assert f"is {name}" in refused(tmp_path / file)
+
+
+def test_quantized_weights_are_refused_by_name(network: nn.Module, tmp_path: Path) -> None:
+    state = {**network.state_dict(), "classifier.1.weight": torch.ones(5, 512, 1, 1, dtype=torch.int8)}
+    torch.save(state, tmp_path / "a.pth")
+    save_file(state, tmp_path / "a.safetensors")
+    for file in ("a.pth", "a.safetensors"):
+        assert refused(tmp_path / file) == ": classifier.1.weight is quantized (int8): save the network's float weights"
 
 
 def test_double_half_and_bfloat16_are_read(network: nn.Module, tmp_path: Path) -> None:

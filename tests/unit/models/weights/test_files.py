@@ -10,7 +10,8 @@ from scenerec.checkpoint import BEST_FILE, Checkpoint, LearnerState, RunState, s
 from scenerec.errors import CheckpointError, ModelError, NotFoundError
 from scenerec.models import torch_model
 from scenerec.models.neutral import State
-from scenerec.models.weights.files import file_format, read_weights, write_weights
+from scenerec.models.weights.files import read_weights, write_weights
+from scenerec.models.weights.formats import file_format, written_format
 from scenerec.storage import open_storage
 
 CONFIG = {"model": {"arch": "resnet18"}, "data": {"image_size": 160}}
@@ -152,3 +153,7 @@ def test_formats_by_suffix():
     names = ("a.safetensors", "s3://b/a.pth", "a.pt", "a.pth.tar", "a.keras", "a.tar", "a", "s3://b/run.v1/step-1")
     formats = ["safetensors", "torch", "torch", "torch", "keras", None, None, None]
     assert [file_format(name) for name in names] == formats
+    assert [written_format(name) for name in names] == formats
+    read_alone = ("a.ckpt", "a.BIN", "a.pt2", "a.h5", "a.hdf5")
+    assert [file_format(name) for name in read_alone] == ["torch", "torch", "torch", "keras", "keras"]
+    assert [written_format(name) for name in read_alone] == [None] * 5

@@ -85,7 +85,7 @@ def test_rates_are_shared_among_replicas_and_outlive_a_reload() -> None:
         (b"keys: [{name: a, sha256: %s}, {name: b, sha256: %s}]" % (b"a" * 64, b"a" * 64), "a and b have the same key"),
         (b"- a\n- b", "must be a mapping"),
         (b"\xff\xfe", "is not text"),
-        (b"keys: " + b"[" * 5000, "keys.yaml: is nested too deeply"),
+        (b"keys: " + b"[" * 5000, "keys.yaml:1: is nested too deeply"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_the_field(content: bytes, message: str) -> None:
