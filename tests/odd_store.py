@@ -31,7 +31,7 @@ class OddStore:
     """The S3 requests that scenerec makes, on one bucket; `objects` holds its content by key.
 
     Habits:
-        no-checksums: refuses headers of checksums, as B2, older MinIO and Ceph do.
+        no-checksums: refuses headers of checksums.
         conditions-501, conditions-400: refuses conditional writes.
         conditions-ignored: writes whatever the condition.
         no-token, same-token, other-token: a listing that says it goes on, and not where, or begins anew each time.
