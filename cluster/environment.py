@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cluster import local, loopback
 from scenerec.errors import ClusterError
+from scenerec.storage.s3_endpoint import endpoint_variable
 
 _USERS_OWN = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN")
 
@@ -17,11 +18,16 @@ def users_store_variable() -> str | None:
 def check_workers_store(cluster: local.LocalCluster) -> None:
     """Raises ClusterError where `s3://` means one store here and another to the workers of `cluster`."""
     variable = users_store_variable()
-    if variable and cluster.store_url and os.environ.get("AWS_ENDPOINT_URL") != cluster.store_url:
+    if variable and cluster.store_url and not names_store_of(cluster):
         raise ClusterError(
             f"{variable} is set, but the workers of the embedded cluster use its own store: unset it, "
             "or let them use yours: `scenerec cluster down`, then `scenerec cluster up --no-store`"
         )
+
+
+def names_store_of(cluster: local.LocalCluster) -> bool:
+    """Whether the environment names the embedded store of `cluster` as that of `s3://`."""
+    return endpoint_variable()[1].rstrip("/") == cluster.store_url
 
 
 def use_store_environment(home: Path | str | None = None) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from cluster import local
 from cluster.client import ClusterClient
+from cluster.environment import names_store_of
 from cluster.job import Job
 from cluster.runs import distinct, remembered_outputs, run_at, runs_in, stored_log
 from scenerec.commands import options
@@ -117,7 +118,7 @@ class KnownJobs:
     def _has_all_jobs_of(self, url: str) -> bool:
         """Whether a place is in the store of the embedded cluster: no other has jobs there."""
         embedded = local.find() if self.client and self.client.address.embedded else None
-        return bool(url.startswith("s3://") and embedded and embedded.store_url == os.environ.get("AWS_ENDPOINT_URL"))
+        return bool(url.startswith("s3://") and embedded and names_store_of(embedded))
 
     def _tell(self, problems: Sequence[str]) -> None:
         for problem in problems:

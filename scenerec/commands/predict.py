@@ -13,7 +13,7 @@ from scenerec import client
 from scenerec.commands import options
 from scenerec.commands.endpoint import Outcome, ask_endpoint
 from scenerec.commands.image_source import named_images, read_image
-from scenerec.commands.registry import DEFAULT_URL
+from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE
 from scenerec.errors import ConfigError, DataError, ScenerecError
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
 from scenerec.inference.bundles.registry import Registry
@@ -46,7 +46,7 @@ def predict(
     ],
     top_k: Annotated[int, typer.Option("--top", "-k", min=1, help="Classes to name for each image.")] = 5,
     registry: Annotated[
-        str | None, typer.Option(envvar="SCENEREC_REGISTRY", metavar="URL", help="Where the registry is.")
+        str | None, typer.Option(envvar=REGISTRY_VARIABLE, metavar="URL", help="Where the registry is.")
     ] = None,
     endpoint: Annotated[
         str | None, _endpoint(metavar="URL", help="Ask this endpoint, such as http://localhost:8000.")

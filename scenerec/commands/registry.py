@@ -24,11 +24,14 @@ from scenerec.storage.writable import check_writable
 
 app = typer.Typer()
 
+REGISTRY_VARIABLE = "SCENEREC_REGISTRY"
+"""Variable that names the registry."""
+DEFAULT_URL = "s3://scenes/models"
+
 RegistryUrl = Annotated[
     str,
-    typer.Option("--registry", envvar="SCENEREC_REGISTRY", metavar="URL", help="Where it is: s3:// or a folder."),
+    typer.Option("--registry", envvar=REGISTRY_VARIABLE, metavar="URL", help="Where it is: s3:// or a folder."),
 ]
-DEFAULT_URL = "s3://scenes/models"
 Reference = Annotated[str, typer.Argument(metavar="MODEL", help="NAME (the newest), NAME:VERSION or NAME@ALIAS.")]
 Alias = Annotated[str, typer.Argument(metavar="[ALIAS]", help="The alias.")]
 

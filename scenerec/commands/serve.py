@@ -1,6 +1,7 @@
 """`scenerec serve`: the inference endpoint."""
 
 import json
+import os
 import shlex
 import time
 from datetime import datetime
@@ -15,7 +16,7 @@ from cluster.client import ClusterClient
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect, connect_or_start
-from scenerec.commands.registry import DEFAULT_URL
+from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE
 from scenerec.commands.registry import rollback as roll_back_alias
 from scenerec.config.file import dump_config, parse_as, read_config
 from scenerec.config.serve import ServeConfig
@@ -103,7 +104,7 @@ def scale(
 def rollback(
     model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS]", help="The model; its alias `production` if none.")],
     registry: Annotated[
-        str, typer.Option("--registry", envvar="SCENEREC_REGISTRY", metavar="URL", help="Where the registry is.")
+        str, typer.Option("--registry", envvar=REGISTRY_VARIABLE, metavar="URL", help="Where the registry is.")
     ] = DEFAULT_URL,
 ) -> None:
     """Move a model's alias back to the version before; what serves the alias follows within seconds."""
@@ -160,6 +161,8 @@ def _load(what: str, overrides: list[str]) -> ServeConfig:
         return parse_as(ServeConfig, read_config(what), what, overrides)
     name = parse_reference(what)[0]
     document = f"kind: serve\nname: {name}\nmodels: [{{name: {name}, version: {json.dumps(what)}}}]\n"
+    if registry := os.environ.get(REGISTRY_VARIABLE):
+        document += f"registry: {json.dumps(registry)}\n"
     return parse_as(ServeConfig, document, what, overrides)
 
 

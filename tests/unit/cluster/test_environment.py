@@ -33,7 +33,11 @@ def test_the_users_own_store_is_noticed(name: str, monkeypatch: pytest.MonkeyPat
         check_workers_store(CLUSTER)
 
 
-def test_variables_that_lead_to_the_embedded_store_are_no_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:3", "http://127.0.0.1:3/"])
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_variables_that_lead_to_the_embedded_store_are_no_conflict(
+    name: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:3")
+    monkeypatch.setenv(name, url)
     check_workers_store(CLUSTER)

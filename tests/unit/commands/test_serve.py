@@ -78,7 +78,9 @@ def test_what_to_try_asks_with_a_key_where_the_endpoint_wants_one(tmp_path: Path
         ("photos:2", 8, "models: photos: photos:2 is a bundle of format tflite, which no endpoint serves"),
     ],
 )
-def test_what_cannot_be_deployed_is_named(tmp_path: Path, reference: str, code: int, said: str) -> None:
+def test_what_cannot_be_deployed_is_named(
+    tmp_path: Path, reference: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = make_tiny_bundle(tmp_path / "bundle")
     registry = Registry(str(tmp_path / "registry"))
     registry.push(bundle, "photos")
@@ -86,7 +88,9 @@ def test_what_cannot_be_deployed_is_named(tmp_path: Path, reference: str, code: 
     registry.push(bundle, "photos")
     info = tmp_path / "registry/photos/2/bundle.json"
     info.write_text(json.dumps({**json.loads(info.read_text()), "format": "tflite"}))
-    arguments = ["serve", "deploy", reference, "--dry-run", "--set", f"registry={registry.url}"]
-    refused = CliRunner().invoke(app, arguments)
-    assert refused.exit_code == code, refused.output
-    assert said in refused.output and len(refused.output.splitlines()) == 1
+    arguments = ["serve", "deploy", reference, "--dry-run"]
+    by_option = CliRunner().invoke(app, [*arguments, "--set", f"registry={registry.url}"])
+    monkeypatch.setenv("SCENEREC_REGISTRY", registry.url)
+    for refused in (by_option, CliRunner().invoke(app, arguments)):
+        assert refused.exit_code == code, refused.output
+        assert said in refused.output and len(refused.output.splitlines()) == 1
