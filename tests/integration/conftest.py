@@ -80,9 +80,9 @@ def finished_run(make_shared_config: Callable[..., TrainConfig]) -> Callable[[st
     return trained
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """Chromium, with a profile of its own."""
+    """Chromium, with a profile of its own. While it is there an event loop runs, so that tests have none of theirs."""
     chromium = shutil.which("chromium")
     if chromium is None:
         reason = "chromium is not installed: apt-get install chromium"
