@@ -42,7 +42,7 @@ class Applications:
 
     def endpoint(self) -> Endpoint | None:
         """Returns where the endpoint listens; None where nothing is served."""
-        return _endpoint(self._details())
+        return endpoint_of(self._details())
 
     def status(self, name: str = "") -> JsonObject:
         """Returns how the applications, or the one of this name, stand, and where the endpoint is.
@@ -50,7 +50,7 @@ class Applications:
         Raises ClusterError where there is none of this name.
         """
         details = self._details()
-        found, endpoint = details["applications"], _endpoint(details)
+        found, endpoint = details["applications"], endpoint_of(details)
         chosen = [self._find(details, name)] if name else list(found.values())
         described = [self._describe(application) for application in chosen]
         return {
@@ -142,7 +142,8 @@ class Applications:
         return told if isinstance(told, dict) and {"admin", "status"} <= told.keys() else None
 
 
-def _endpoint(details: Mapping[str, Any]) -> Endpoint | None:
+def endpoint_of(details: Mapping[str, Any]) -> Endpoint | None:
+    """Where the applications are asked, by all that Ray Serve says of itself; None where it does not run."""
     http, grpc = details.get("http_options"), details.get("grpc_options") or {}
     if not (http and details["proxies"]):
         return None

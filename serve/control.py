@@ -13,6 +13,7 @@ from typing import Literal
 import ray
 from ray import serve
 
+from cluster.applications import endpoint_of
 from cluster.serve_proxy import CERTIFICATE
 from jobs.log import say
 from jobs.main import main
@@ -61,12 +62,11 @@ def _deploy(config: ServeConfig, default_host: str) -> None:
     say(Note(f"deploying {config.name}: {', '.join(model.name for model in config.models)}"))
     deploy(config)
     _await_running(config.name)
-    details = serve_details()
-    assert details is not None
-    host, port = details["http_options"]["host"], details["http_options"]["port"]
-    grpc = details["grpc_options"] if details["grpc_options"]["grpc_servicer_functions"] else {}
+    endpoint = endpoint_of(serve_details() or {})
+    assert endpoint is not None
     speaks_tls = bool(os.environ.get(CERTIFICATE))
-    await_answer(config.http.model_copy(update={"port": port}), host, grpc.get("port"), config.name, speaks_tls)
+    http = config.http.model_copy(update={"port": endpoint.port})
+    await_answer(http, endpoint.host, endpoint.grpc_port, config.name, speaks_tls)
 
 
 def _start(config: ServeConfig, default_host: str) -> None:
