@@ -5,12 +5,14 @@ from typing import Any
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from typing_extensions import override
 
-from jobs.ray_private import DatasetsCallback, PlacementGroupCleanerCallback
+from jobs.ray_private import BriefReservations, DatasetsCallback, PlacementGroupCleanerCallback
 
 # Each of them is a process more, which imports Ray Train for more than a second: a manager of Ray Data's datasets, and
 # there are none; a cleaner of places whose controller has died, and they end with the job (in a search, `jobs.orphans`
 # gives them back).
 _UNUSED = (DatasetsCallback, PlacementGroupCleanerCallback)
+
+_RESERVATION_S = 60.0
 
 
 class LightTrainer(DataParallelTrainer):
@@ -18,4 +20,5 @@ class LightTrainer(DataParallelTrainer):
 
     @override
     def _create_default_callbacks(self) -> list[Any]:
-        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, _UNUSED)]
+        used = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, _UNUSED)]
+        return [*used, BriefReservations(_RESERVATION_S)]
