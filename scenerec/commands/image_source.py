@@ -12,6 +12,7 @@ _LARGEST_DOWNLOAD_BYTES = 64 << 20
 _TIMEOUT_S = 30  # of the connection, and of each read
 _PATIENCE_S = 300  # of the whole
 _CHUNK_BYTES = 1 << 16
+_CODINGS = ("", "identity", "gzip", "x-gzip", "deflate")  # of what is sent; others' decoders raise errors of their own
 
 
 def named_images(images: Iterable[str]) -> Iterator[str]:
@@ -60,15 +61,18 @@ def read_image(image: str) -> bytes:
 def _fetch(url: str) -> bytes:
     import requests  # few images have an address
     from urllib3.exceptions import HTTPError
-    from urllib3.response import HTTPResponse
 
     deadline_s = time.monotonic() + _PATIENCE_S
     content = bytearray()
     try:
-        # Pictures are compressed already; what is sent compressed all the same is opened, or refused below.
+        # Pictures are compressed already; what is sent compressed all the same is opened, or refused.
         with requests.get(url, timeout=_TIMEOUT_S, stream=True, headers={"Accept-Encoding": "identity"}) as response:
             response.raise_for_status()
             kind, coding = (response.headers.get(name, "").lower() for name in ("Content-Type", "Content-Encoding"))
+            if coding not in _CODINGS:
+                raise DataError(
+                    f"is sent in the coding {printable(coding)}, which was not asked for: give it as a file"
+                )
             for chunk in response.iter_content(_CHUNK_BYTES):
                 content += chunk
                 if len(content) > _LARGEST_DOWNLOAD_BYTES:
@@ -79,8 +83,6 @@ def _fetch(url: str) -> bytes:
         raise DataError(f"cannot be read: {_reason(error)}") from None
     if kind.startswith("text/html") and content.lstrip().startswith(b"<"):
         raise DataError("is a web page, no image: give the address of the picture itself")
-    if coding not in ("", "identity", *HTTPResponse.CONTENT_DECODERS):
-        raise DataError(f"is sent in the coding {printable(coding)}, which was not asked for: give it as a file")
     return bytes(content)
 
 

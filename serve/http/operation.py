@@ -18,8 +18,8 @@ EXAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mO8E6DBg
 CONTENT_ENCODING: Part = {
     "name": "Content-Encoding",
     "in": "header",
-    "description": "How the whole body is compressed.",
-    "schema": {"type": "string", "enum": ["identity", "gzip", "deflate"]},
+    "description": "How the whole body is compressed: not at all where it is empty or `identity`.",
+    "schema": {"type": "string", "enum": ["", "identity", "gzip", "x-gzip", "deflate"]},
 }
 """The header of a body that may be compressed."""
 BINARY: Part = {"type": "string", "format": "binary"}

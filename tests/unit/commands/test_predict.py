@@ -103,6 +103,7 @@ BROKEN = {
     "chunks": (Answer(b"zz\r\nhello", headers=CHUNKED, sent_bytes=9), "the answer broke off"),
     "cut chunks": (Answer(b"ff\r\nhello", headers=CHUNKED, sent_bytes=9), "the answer broke off"),
     "gzip": (Answer(b"no gzip", headers={"Content-Encoding": "gzip"}), "its compression is damaged"),
+    "brotli": (Answer(b"no brotli", headers={"Content-Encoding": "br"}), "in the coding br, which was not asked for"),
     "coding": (Answer(b"anything", headers={"Content-Encoding": "compress"}), "in the coding compress"),
     "circle": (Answer(status=302, location="/circle"), "Exceeded 30 redirects"),
     "nonsense": (Answer(status=302, location="http://[bad"), "what is no address (Invalid IPv6 URL)"),
