@@ -25,7 +25,7 @@ test-all: test-unit  ## All tests, with the matrix of frameworks, architectures 
 	$(MAKE) test-integration CASES=
 
 # A file's tests stay together, for they share what the file has made once.
-test-unit: $(READY)  ## Without cluster or store, WORKERS files at a time (two minutes)
+test-unit: $(READY)  ## Without cluster or store, WORKERS files at a time (three minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/unit
 
 test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
@@ -78,7 +78,7 @@ bench-export: $(READY)  ## Both routes to ONNX: seconds, memory, differences, no
 bench-int8: $(READY)  ## int8 and TFLite against float32, form by form (half an hour)
 	$(BIN)/python -m tests.bench.quantization
 
-fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints how many (fifteen minutes)
+fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints how many (eight minutes)
 	$(BIN)/python -m tests.fuzz
 
 bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)
