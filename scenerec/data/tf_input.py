@@ -178,6 +178,7 @@ class _Images:
         dataset = dataset.map(partial(self._decode_batch, threads), num_parallel_calls=threads, deterministic=True)
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads + 1
+        options.autotune.enabled = False  # nothing is left to tune, and an iterator's end waits for the tuner's thread
         return dataset.prefetch(_BATCHES_AHEAD).with_options(options)
 
     def _arrays(self) -> Iterator[tuple[Any, ...]]:
