@@ -131,10 +131,11 @@ class Applications:
     def _told_by_rollout(self, application: JsonObject) -> JsonObject | None:
         """What the process of its roll-out has written last, by `serve.admin`; None where none runs."""
         replicas = application["deployments"].get(_ROLLOUT, {}).get("replicas", [])
-        running = next((each for each in replicas if each["state"] == "RUNNING"), None)
-        if running is None:
+        # It goes on while it is UPDATING, as after each order.
+        process = next((each for each in replicas if each["state"] not in ("STARTING", "STOPPING")), None)
+        if process is None:
             return None
-        file = {"node_id": running["node_id"], "filename": f"serve/admin_{running['replica_id']}.json", "lines": -1}
+        file = {"node_id": process["node_id"], "filename": f"serve/admin_{process['replica_id']}.json", "lines": -1}
         try:
             told = json.loads(self._client.text("GET", f"/api/v0/logs/file?{urlencode(file)}"))
         except (ClusterError, ValueError):

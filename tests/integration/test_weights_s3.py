@@ -59,7 +59,7 @@ def test_a_fine_tune(
         optimize={"epochs": 1, "lr": 1e-6, "momentum": 0, "nesterov": False},
         output=output,
     )
-    words = f"{url}, head classifier.3 replaced (7 -> 4 classes)"
+    words = f"{url}, without module. before its keys, head classifier.3 replaced (7 -> 4 classes)"
     assert dict(check_job(config).rows())["weights"] == words
     web.stop()  # the cluster has no way to the internet
     assert dict(check_job(config).rows())["weights"] == words
