@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import Field, ValidationError
 
@@ -37,7 +38,7 @@ class RunRecord(Frozen):
         """Returns the job as it is now: one that fell silent before it had ended is INTERRUPTED."""
         if self.job.ended or now_s - self.seen_s < _SILENCE_S:
             return self.job
-        return self.job.with_status(INTERRUPTED, ended_s=self.seen_s)
+        return replace(self.job, status=INTERRUPTED, ended_s=self.seen_s)
 
 
 def run_environment(name: str, run_url: str, kind: str, framework: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -71,11 +71,6 @@ def stored_log(job: Job) -> str:
         return open_storage(job.run_url).get(log_key(job.id)).decode(errors="replace")
     except NotFoundError:
         return ""
-
-
-def distinct(outputs: Iterable[str]) -> list[str]:
-    """Returns the outputs without repetitions, in their order."""
-    return list(dict.fromkeys(outputs))
 
 
 def _newest_job(folder: Storage, name: str, none_runs: bool) -> Job | None:
