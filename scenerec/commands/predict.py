@@ -1,5 +1,6 @@
 """`scenerec predict`: what is on a photograph, by a bundle on this machine or by an endpoint."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -114,7 +115,7 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
         }
         _print(image, outcome.classes, as_json, further)
 
-    ask_endpoint(url, api_key, model, images, top_k, read_image, tell)
+    asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell))
     if failed:
         raise typer.Exit(DataError.exit_code)
 

@@ -168,7 +168,7 @@ def _load(what: str, overrides: list[str]) -> ServeConfig:
 
 def _check(config: ServeConfig, client: ClusterClient | None) -> None:
     """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
-    from serve.access.key_file import check_keys  # brings onnxruntime
+    from serve.access.keys import read_keys  # brings onnxruntime
 
     for model in config.models:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):
@@ -180,7 +180,7 @@ def _check(config: ServeConfig, client: ClusterClient | None) -> None:
                     "export one of format onnx"
                 )
     if config.http.api_keys:
-        check_keys(config.http.api_keys)
+        read_keys(config.http.api_keys)
     if client:
         _check_room(config, client)
         _check_endpoint(config, client)
