@@ -122,8 +122,7 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
 
 def _open(model: str, registry: str | None) -> Bundle:
     use_store_environment()
-    is_place = model.startswith("s3://") or "/" in model or Path(model).exists()
-    if is_place:
+    if "/" in model or Path(model).exists():
         return open_bundle(options.location("--model", model))
     return open_bundle(Registry(options.location("--registry", registry or DEFAULT_URL)).resolve(model).url)
 

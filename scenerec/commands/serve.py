@@ -7,7 +7,6 @@ import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -60,7 +59,7 @@ def deploy(
     _send(client, "deploy", config.name, config)
     result = _show_one(client, config.name, as_json)
     if not as_json:
-        _show_example(client, config, result)
+        typer.echo(f"\n{example(result['url'], config.models[0].name, config.http.api_keys)}")
 
 
 @app.command(epilog="Example: scenerec serve status photos --json")
@@ -70,9 +69,8 @@ def status(
     as_json: options.Json = False,
 ) -> None:
     """Show what runs, which versions answer, and what the roll-outs did."""
-    client = connect(address)
-    result = Applications(client).status(name)
-    _show(client, result["applications"], result, as_json)
+    result = Applications(connect(address)).status(name)
+    _show(result["applications"], result, as_json)
 
 
 @app.command(epilog="Example: scenerec serve scale photos --min 2 --max 8")
@@ -172,8 +170,7 @@ def _check(config: ServeConfig, client: ClusterClient | None) -> None:
 
     for model in config.models:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):
-            is_place = reference.startswith("s3://") or "/" in reference
-            info = read_info(reference) if is_place else Registry(config.registry).resolve(reference).info
+            info = read_info(reference) if "/" in reference else Registry(config.registry).resolve(reference).info
             if not info.can_be_served:
                 raise BundleError(
                     f"models: {model.name}: {reference} is a bundle of format {info.format}, which no endpoint serves: "
@@ -232,13 +229,11 @@ def _show_one(client: ClusterClient, name: str, as_json: bool) -> JsonObject:
     """Shows how the application stands, and returns it with what is known of the endpoint."""
     status = Applications(client).status(name)
     result = {**status["applications"][0], **{key: status[key] for key in ("http", "grpc_port", "tls")}}
-    _show(client, [result], result, as_json)
+    _show([result], result, as_json)
     return result
 
 
-def _show(client: ClusterClient, applications: list[JsonObject], result: JsonObject, as_json: bool) -> None:
-    for each in applications:
-        each["url"] = _url(client, result, each)
+def _show(applications: list[JsonObject], result: JsonObject, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -268,23 +263,8 @@ def _show_application(application: JsonObject) -> None:
     if application.get("store_error"):
         typer.echo(f"  the store does not answer, what is served stays: {application['store_error']}")
     for event in application.get("events", [])[-5:]:
-        typer.echo(f"  {_when(event['at_s'])}  {event['model']} {event['what']}: {event['detail']}")
-
-
-def _when(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _url(client: ClusterClient, result: JsonObject, application: JsonObject) -> str:
-    if not result["http"]:
-        return "-"
-    host = urlsplit(client.address.url).hostname or "127.0.0.1"
-    prefix = "" if application["route_prefix"] == "/" else application["route_prefix"]
-    return f"http{'s' if result['tls'] else ''}://{host}:{result['http']['port']}{prefix}"
-
-
-def _show_example(client: ClusterClient, config: ServeConfig, result: JsonObject) -> None:
-    typer.echo(f"\n{example(_url(client, result, result), config.models[0].name, config.http.api_keys)}")
+        when = datetime.fromtimestamp(event["at_s"]).strftime("%Y-%m-%d %H:%M:%S")
+        typer.echo(f"  {when}  {event['model']} {event['what']}: {event['detail']}")
 
 
 def example(url: str, model: str, api_keys: str | None) -> str:
