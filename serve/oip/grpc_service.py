@@ -5,7 +5,6 @@ the same names.
 """
 
 import logging
-import random
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -16,11 +15,10 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from scenerec.json_object import JsonObject
-from serve.access.admission import Load, RequestLimits
-from serve.access.keys import Guard
-from serve.access_record import AccessRecord, Observe
+from serve.access_record import AccessRecord
 from serve.errors import ErrorKind, NotServedError, RequestError, as_request_error, body_too_large
 from serve.http.request import accepted_id
+from serve.interface import Interface
 from serve.metered import Metered
 from serve.oip.descriptions import SERVER, describe_config, describe_index, describe_model, describe_statistics
 from serve.oip.grpc_messages import infer_request, infer_response
@@ -70,37 +68,13 @@ class CallContext(Protocol):
         ...
 
 
-class GrpcInference:
+class GrpcInference(Interface):
     """The methods of the service, for Ray Serve (which passes `grpc_context` by keyword) and for a grpc.aio server.
 
     An error is set as the call's status, and an empty message returned: what a method raises, Ray Serve would log with
-    its trace for every mistake of a caller.
-
-    Args:
-        shelf: what is served.
-        guard: who may call: metadata `authorization: Bearer KEY`, or `x-api-key: KEY`. Whether the server lives and is
-            ready it tells everyone.
-        limits: what a request may ask for.
-        observe: is told of each request once it is answered; must be quick.
-        draw: random numbers of [0, 1), which choose between weighted versions.
-        load: counts the requests; may be shared with other interfaces of the process.
+    its trace for every mistake of a caller. A key comes in the metadata `authorization: Bearer KEY`, or
+    `x-api-key: KEY`. Whether the server lives and is ready it tells everyone.
     """
-
-    def __init__(
-        self,
-        shelf: Shelf,
-        guard: Guard | None = None,
-        limits: RequestLimits | None = None,
-        observe: Observe = lambda record: None,
-        draw: Callable[[], float] = random.random,
-        load: Load | None = None,
-    ) -> None:
-        self.shelf = shelf
-        self.guard = guard or Guard()
-        self.limits = limits or RequestLimits()
-        self._observe = observe
-        self._draw = draw
-        self.load = load or Load()
 
     async def ServerLive(self, request: pb.ServerLiveRequest, grpc_context: CallContext) -> pb.ServerLiveResponse:
         """Whether the server runs."""
@@ -153,22 +127,21 @@ class GrpcInference:
         self, request: Asked | bytes, metadata: Mapping[str, str], record: AccessRecord, answer: Answer[Asked, Answered]
     ) -> Answered:
         """Asks `answer`, for a caller that may. Raises RequestError, and what the models raise."""
-        caller = self.guard.identify(metadata.get("authorization", ""), metadata.get("x-api-key", ""))
-        record.caller = caller.name if caller else ""
+        caller = self.identify(metadata.get("authorization", ""), metadata.get("x-api-key", ""), record)
         if isinstance(request, bytes):
             raise RequestError(ErrorKind.BAD_PARAMETER, f"{len(request)} bytes that are not this method's message")
         with self.load:
             self.load.check()
-            return await answer(request, Metered(self.shelf, self.guard, caller, record, self.limits))
+            return await answer(request, self.metered(caller, record))
 
     def _note(self, record: AccessRecord) -> None:
         record.total_s = time.perf_counter() - record.started_at
-        self._observe(record)
+        self.observe(record)
 
     async def _infer(self, request: pb.ModelInferRequest, metered: Metered) -> pb.ModelInferResponse:
         if request.ByteSize() > self.limits.body_bytes:
             raise body_too_large(self.limits.body_bytes, "send fewer images")
-        version = self.shelf.pick(request.model_name, self._draw(), request.model_version)
+        version = self.shelf.pick(request.model_name, self.draw(), request.model_version)
         asked = infer_request(version, request, self.limits)
         version, outputs = await infer(version, asked, metered)
         return infer_response(version, request.id, outputs)
