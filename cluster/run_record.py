@@ -98,7 +98,7 @@ def hold_run(folder: Storage, job: Job, is_held: bool) -> Job | None:
 
 def release_run(folder: Storage, job: Job) -> None:
     """Notes in job.json that the job is known to have ended, though it could not say so itself. Raises StorageError."""
-    hold_run(folder, job if job.ended else job.with_status(INTERRUPTED, ended_s=time.time()), is_held=True)
+    hold_run(folder, job if job.ended else replace(job, status=INTERRUPTED, ended_s=time.time()), is_held=True)
 
 
 def read_record(folder: Storage, name: str = "") -> RunRecord | None:
