@@ -85,6 +85,8 @@ def scale(
     as_json: options.Json = False,
 ) -> None:
     """Change how many replicas an application may have. Those that stay are not touched."""
+    if replicas and (minimum is not None or maximum):
+        raise ConfigError("--replicas: is --min and --max in one: leave these out")
     wanted = {"min_replicas": replicas or minimum, "max_replicas": replicas or maximum, "initial_replicas": None}
     change = {key: value for key, value in wanted.items() if value is not None or key == "initial_replicas"}
     if len(change) == 1:

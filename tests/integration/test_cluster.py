@@ -105,7 +105,6 @@ def test_credentials_are_the_owners_alone(cluster: local.LocalCluster) -> None:
 
 
 def test_without_its_token_it_refuses(cluster: local.LocalCluster) -> None:
-    from dataclasses import replace
 
     stranger = ClusterClient(replace(find_address(), headers={}))
     with pytest.raises(ClusterError, match="refuses"):
