@@ -55,10 +55,6 @@ class Store(Server):
         ]
 
     @override
-    def environment(self, ports: dict[str, int]) -> dict[str, str]:
-        return dict(os.environ)
-
-    @override
     def is_ready(self, ports: dict[str, int]) -> bool:
         return loopback.get(f"{self.url(ports)}/healthz") is not None
 

@@ -15,7 +15,7 @@ from cluster.client import ClusterClient
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect, connect_or_start
-from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE
+from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE, RegistryUrl
 from scenerec.commands.registry import rollback as roll_back_alias
 from scenerec.config.file import dump_config, parse_as, read_config
 from scenerec.config.serve import ServeConfig
@@ -56,7 +56,7 @@ def deploy(
     if client is None:
         typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)
         return
-    _send(client, "deploy", config.name, config)
+    _send(client, config.name, config)
     result = _show_one(client, config.name, as_json)
     if not as_json:
         typer.echo(f"\n{example(result['url'], config.models[0].name, config.http.api_keys)}")
@@ -96,16 +96,14 @@ def scale(
     config = applications.config(name)
     scaled = parse_as(ServeConfig, json.dumps({**config, "scale": {**config["scale"], **change}}), name)
     if not applications.deploy(name, scaled.model_dump(mode="json")):
-        _send(client, "deploy", name, scaled)
+        _send(client, name, scaled)
     _show_one(client, name, as_json)
 
 
 @app.command(epilog="Example: scenerec serve rollback photos")
 def rollback(
     model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS]", help="The model; its alias `production` if none.")],
-    registry: Annotated[
-        str, typer.Option("--registry", envvar=REGISTRY_VARIABLE, metavar="URL", help="Where the registry is.")
-    ] = DEFAULT_URL,
+    registry: RegistryUrl = DEFAULT_URL,
 ) -> None:
     """Move a model's alias back to the version before; what serves the alias follows within seconds."""
     roll_back_alias(model, registry=registry)
@@ -117,7 +115,7 @@ def stop(name: Name, address: options.Address = None, as_json: options.Json = Fa
     client = connect(address)
     applications = Applications(client)
     if not applications.delete(name):
-        _send(client, "stop", name, is_quiet=True)
+        _send(client, name, None)
     while name in (left := applications.names()):
         time.sleep(0.1)
     if not left:
@@ -211,20 +209,17 @@ def _check_endpoint(config: ServeConfig, client: ClusterClient) -> None:
             )
 
 
-def _send(
-    client: ClusterClient, action: str, name: str, config: ServeConfig | None = None, is_quiet: bool = False
-) -> None:
-    """Lets a job of the cluster do it."""
+def _send(client: ClusterClient, name: str, config: ServeConfig | None) -> None:
+    """Lets a job of the cluster deploy the application, or end it where there is no config."""
     from scenerec.commands.kinds import SERVE  # not where no job is sent: they take as long to import as all the rest
     from scenerec.commands.send_job import run_job
 
     order = {
-        "action": action,
         "name": name,
         "config": config and config.model_dump(mode="json"),
         "default_host": "127.0.0.1" if client.address.embedded else "0.0.0.0",
     }
-    run_job(client, SERVE, f"serve-{action}-{name}", json.dumps(order), is_quiet=is_quiet)
+    run_job(client, SERVE, f"serve-{'deploy' if config else 'stop'}-{name}", json.dumps(order), is_quiet=config is None)
 
 
 def _show_one(client: ClusterClient, name: str, as_json: bool) -> JsonObject:
