@@ -110,18 +110,6 @@ class RequestError(Exception):
 class NotServedError(RequestError):
     """A model, or a version of it, that is not on the shelf."""
 
-    @classmethod
-    def of_model(cls, model: str, known: list[str]) -> "NotServedError":
-        """No model of this name is served."""
-        message = f"no model {short(model)} is served here; there are: {', '.join(known)}"
-        return cls(ErrorKind.UNKNOWN_MODEL, message)
-
-    @classmethod
-    def of_version(cls, model: str, number: str, known: list[str]) -> "NotServedError":
-        """This version of a served model is not served."""
-        message = f"version {short(number)} of {model} is not served; there are: {', '.join(known)}"
-        return cls(ErrorKind.UNKNOWN_VERSION, message)
-
 
 def short(text: str) -> str:
     """What a caller sent, quoted and cut, for an error message."""

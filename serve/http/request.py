@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import parse_qsl
 
+from starlette.types import Receive, Scope
+
 from serve.access.admission import RequestLimits
 from serve.errors import ErrorKind, RequestError, body_too_large
-from serve.http.asgi import Receive, Scope
 from serve.http.compression import decompressed
 
 LONGEST_ID = 128

@@ -71,14 +71,14 @@ def _described(shelf: Shelf, model: str) -> ModelBody:
             VersionBody(
                 version=each.version.number,
                 weight=each.weight,
-                url=each.version.url,
-                precision=each.version.info.precision,
-                arch=each.version.info.lineage.arch,
+                url=each.version.bundle.url,
+                precision=each.version.bundle.info.precision,
+                arch=each.version.bundle.info.lineage.arch,
             )
             for each in weighted
         ],
         image_size=first.image_size,
-        eval_crop_ratio=first.info.preprocessing.eval_crop_ratio,
+        eval_crop_ratio=first.bundle.info.preprocessing.eval_crop_ratio,
         explains=first.explains,
         labels=len(first.labels),
     )
