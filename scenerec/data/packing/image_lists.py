@@ -139,8 +139,9 @@ def _csv_of_splits(folder: Folder, choices: Choices) -> dict[Path, str | None]:
     if len(by_split) < len(names):
         stated = ",".join(f"{split}={name}" for split, name in zip(SPLITS, names, strict=False))
         raise DataError(
-            f"{folder.location}: has several lists of images ({few(names, _SHOWN_FILES)}): give the one that is meant, say "
-            f"which is which split, such as --splits {stated}, or --layout imagefolder where folders are the classes"
+            f"{folder.location}: has several lists of images ({few(names, _SHOWN_FILES)}): give the one that is meant, "
+            f"say which is which split, such as --splits {stated}, or --layout imagefolder where folders are "
+            "the classes"
         )
     return {folder.location / by_split[split]: split for split in SPLITS if split in by_split}
 
