@@ -101,6 +101,8 @@ class SplitResult:
     converted: int
     """Images that were re-encoded because of pixel format or orientation."""
     resized: int
+    stripped: int
+    """Images of which metadata was taken out, and the pixels left as they were coded."""
     problems: dict[str, int]
     """Number of problems of each kind; `leaked` images are packed all the same."""
     resumed_shards: int
@@ -273,6 +275,7 @@ class _SplitWork:
             "packed_by": f"scenerec {scenerec.__version__}",
             "converted": str(sum(record.converted for record in records)),
             "resized": str(sum(record.resized for record in records)),
+            "stripped": str(sum(record.stripped for record in records)),
         } | {f"problems_{kind}": str(count) for kind, count in Counter(problem.kind for problem in problems).items()}
         manifest = Manifest(classes=self.plan.classes, shards=shards, places=self.places, source=source)
         write_manifest(self.storage, manifest)
@@ -294,6 +297,7 @@ class _SplitWork:
             places=len(manifest.places),
             converted=int(source["converted"]),
             resized=int(source["resized"]),
+            stripped=int(source.get("stripped", 0)),
             problems=kinds,
             resumed_shards=self.resumed_shards,
             complete_before=self.complete is not None,
@@ -307,7 +311,10 @@ class _SplitWork:
                 manifest = read_manifest(self.storage)
             except DataError:
                 return f"its {MANIFEST_KEY} is damaged"
-            if manifest.source.get("plan") != self.plan.fingerprint:
+            packed = manifest.source.get("plan")
+            if packed != self.plan.fingerprint and packed == self.plan.with_metadata.fingerprint:
+                return "holds this data set with its pictures' metadata (EXIF, GPS), which --keep-metadata would leave"
+            if packed != self.plan.fingerprint:
                 return "holds another packed data set, or this one with other options"
             lost = [shard.key for shard in manifest.shards if objects.get(shard.key) != shard.size_bytes]
             return f"holds this data set, but {lost[0]} is missing or damaged" if lost else None

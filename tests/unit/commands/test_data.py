@@ -107,6 +107,16 @@ def test_verify_lists_what_is_wrong_and_fails(scenes: Path, tmp_path: Path) -> N
     assert lines[0].startswith("000000.tar: 7 bytes, ")
 
 
+def test_pack_tells_of_how_many_pictures_it_took_metadata(scenes: Path, tmp_path: Path) -> None:
+    for name in ("00000.jpg", "00001.jpg"):
+        path = scenes / "val" / "beach" / name
+        path.write_bytes(path.read_bytes()[:2] + b"\xff\xfe\0\x0dat my home." + path.read_bytes()[2:])
+    lines = run("pack", scenes, tmp_path / "bare", "--processes", 1, "--split", "val")
+    assert "  metadata (EXIF, GPS, comments) was taken out of 2, their pixels are unchanged" in lines
+    lines = run("pack", scenes, tmp_path / "kept", "--processes", 1, "--split", "val", "--keep-metadata")
+    assert not any("metadata" in line for line in lines)
+
+
 def test_pack_tells_what_it_left_out(scenes: Path, tmp_path: Path) -> None:
     beach = scenes / "train" / "beach"
     (beach / "again.jpg").write_bytes((beach / "00000.jpg").read_bytes())

@@ -145,6 +145,40 @@ def test_keys_that_webdataset_would_confuse(encode: Encode, write_tree: WriteTre
     assert sum(1 for _ in dataset) == len(paths)
 
 
+class TestMetadata:
+    @pytest.fixture
+    def located(self, encode: Encode, write_tree: WriteTree) -> Path:
+        """Three photographs, of which one says where it was taken."""
+        exif = Image.Exif()
+        exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)
+        return write_tree(
+            {"sea/1.jpg": encode(1, exif=exif), "sea/2.jpg": encode(2), "city/3.png": encode(3, form="PNG")}
+        )
+
+    def test_it_goes_into_no_shard_and_is_counted(self, located: Path, tmp_path: Path) -> None:
+        (result,) = pack(request(located, tmp_path / "packed")).splits
+        manifest, samples = opened(tmp_path / "packed")
+        assert (result.stripped, result.converted, manifest.source["stripped"]) == (1, 0, "1")
+        assert not any(dict(Image.open(io.BytesIO(sample.image)).getexif()) for sample in samples)
+        assert pack(request(located, tmp_path / "packed")).splits[0].stripped == 1
+
+    def test_it_stays_where_that_is_asked_for(self, located: Path, tmp_path: Path) -> None:
+        (result,) = pack(request(located, tmp_path / "packed", keep_metadata=True)).splits
+        assert result.stripped == 0
+        images = {sample.image for sample in opened(tmp_path / "packed")[1]}
+        assert images == {path.read_bytes() for path in located.glob("*/*")}
+
+    def test_a_set_that_was_packed_with_it_is_recognised(self, located: Path, tmp_path: Path) -> None:
+        pack(request(located, tmp_path / "packed", keep_metadata=True))
+        message = failure(request(located, tmp_path / "packed"))
+        assert (
+            "holds this data set with its pictures' metadata (EXIF, GPS), which --keep-metadata would leave" in message
+        )
+        pack(request(located, tmp_path / "packed", overwrite=True))
+        pack(request(located, tmp_path / "anew"))
+        assert contents(tmp_path / "packed") == contents(tmp_path / "anew")
+
+
 def test_coordinates_are_kept_where_they_are_known(encode: Encode, write_tree: WriteTree, tmp_path: Path) -> None:
     table = "path,label,latitude,longitude\na.jpg,sea,-33.85,151.2\nb.jpg,city,,\n"
     source = write_tree({"set.csv": table, "a.jpg": encode(1), "b.jpg": encode(2)})
