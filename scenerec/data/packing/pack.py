@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import scenerec
-from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, read_manifest, write_manifest
+from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, is_adopted, read_manifest, write_manifest
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.layouts import read_raw_set
@@ -37,6 +37,8 @@ PROBLEMS_KEY = "problems.jsonl"
 SHARD_KEY = re.compile(r"\d{6}\.tar")
 OWN_KEYS = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\..*|\.pack/.*|problems\.jsonl|manifest\.json")
 """What packing writes; among it the parts of shards whose writer was killed."""
+FOREIGN = "holds shards that somebody else wrote"
+"""The obstacle that `overwrite` does not remove."""
 PROBED_IMAGES = 200
 """Images that are shrunk beforehand to learn how large shrunk images are."""
 
@@ -219,6 +221,8 @@ class _SplitWork:
         """Finds what is at the destination. Raises DataError where that is something else."""
         self.objects = {info.key: info.size_bytes for info in self.storage.list()}
         obstacle = self._obstacle(self.objects)
+        if obstacle == FOREIGN:
+            raise DataError(f"{self.storage.url}: {FOREIGN}: choose another folder")
         if obstacle and not overwrite:
             raise DataError(f"{self.storage.url}: {obstacle}: choose another folder, or --overwrite")
         self.replace = overwrite and (obstacle is not None or MANIFEST_KEY in self.objects)
@@ -311,6 +315,8 @@ class _SplitWork:
                 manifest = read_manifest(self.storage)
             except DataError:
                 return f"its {MANIFEST_KEY} is damaged"
+            if is_adopted(manifest):
+                return FOREIGN
             packed = manifest.source.get("plan")
             if packed != self.plan.fingerprint and packed == self.plan.with_metadata.fingerprint:
                 return "holds this data set with its pictures' metadata (EXIF, GPS), which --keep-metadata would leave"

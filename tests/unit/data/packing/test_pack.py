@@ -55,7 +55,7 @@ def opened(folder: Path) -> tuple[Manifest, list[Sample]]:
     samples = [
         sample
         for shard in manifest.shards
-        for sample in read_shard((folder / shard.key).read_bytes(), shard, len(manifest.classes), shard.key)
+        for sample in read_shard((folder / shard.key).read_bytes(), shard, manifest.labelling, shard.key)
     ]
     return manifest, samples
 
