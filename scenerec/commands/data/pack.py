@@ -89,10 +89,10 @@ def pack(
     (path,label and perhaps latitude,longitude,split). One split goes to DEST, several go to DEST/train, DEST/val.
     Splits are known by their names in any spelling (Train, validation, seg_test), and folders that only wrap others are
     passed through. What was understood is said first; what is ambiguous is refused, with the option that decides.
-    JPEG, PNG, WebP, GIF and BMP files are taken. The pixels of plain JPEGs and PNGs stay as they are coded; what
-    cameras write beside them, such as where and when they were taken, is not packed, unless --keep-metadata asks for
-    it. Unreadable files and duplicates are left out, counted and listed in DEST/problems.jsonl. A pack that was stopped
-    is continued by the same command.
+    JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and (with scenerec[heic]) HEIC files are taken, of several pictures the first.
+    The pixels of plain JPEGs and PNGs stay as they are coded; what cameras write beside them, such as where and when
+    they were taken, is not packed, unless --keep-metadata asks for it. Unreadable files and duplicates are left out,
+    counted and listed in DEST/problems.jsonl. A pack that was stopped is continued by the same command.
 
     Whether a class is indoors or outdoors, and its categories, go into the manifest, from there into bundles, and so
     into answers: from Places365's IO_places365.txt and its scene hierarchy (the project's spreadsheet, exported as
@@ -174,7 +174,8 @@ def _print_packed(result: SplitResult) -> None:
     if result.resumed_shards:
         typer.echo(f"  {result.resumed_shards} shards were there from an earlier run")
     if result.converted:
-        typer.echo(f"  {result.converted} were not plain 8-bit RGB or grey, or not upright: re-encoded")
+        formats = ", ".join(f"{count} {name}" for name, count in result.converted_formats.items()) or "of any format"
+        typer.echo(f"  {result.converted} were re-encoded, as no plain 8-bit RGB or grey, or not upright: {formats}")
     if result.resized:
         typer.echo(f"  {result.resized} were shrunk")
     if result.stripped:

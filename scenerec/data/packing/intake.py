@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from scenerec.data.packing.formats import format_name, open_source
 from scenerec.data.packing.metadata import without_metadata
 from scenerec.data.picture import FULL_SIZE, UPRIGHT, Picture, turn_upright
 
@@ -25,6 +26,8 @@ class PackedImage(NamedTuple):
     """Whether it was shrunk to the short side."""
     stripped: bool
     """Whether metadata was cut out of it, and its pixels left as they were coded."""
+    format: str
+    """That of the source file, by the name that people know."""
 
 
 def pack_image(
@@ -36,16 +39,16 @@ def pack_image(
     white. What is shrunk, or came as anything but a GIF or BMP, becomes a JPEG. Metadata is taken out of what is plain,
     unless it is to be kept, and lost by what is re-encoded. Raises PictureError.
     """
-    picture = Picture(content)
+    picture = open_source(content)
     target = _shrunk(picture.height, picture.width, short_side)
     pixels = picture.stored(_least(picture, target) if target else FULL_SIZE)
     plain = picture.is_plain and picture.orientation == UPRIGHT
+    name = format_name(picture)
     if plain and not target:
         bare = content if keep_metadata else without_metadata(content)
         if bare is not None:
-            return PackedImage(
-                bare, "png" if picture.format == "PNG" else "jpg", False, False, len(bare) < len(content)
-            )
+            suffix = "png" if picture.format == "PNG" else "jpg"
+            return PackedImage(bare, suffix, False, False, len(bare) < len(content), name)
         plain = False
     image = Image.fromarray(pixels)
     if target:
@@ -54,7 +57,7 @@ def pack_image(
     buffer = io.BytesIO()
     as_png = picture.format in _LOSSLESS and not target
     image.save(buffer, "PNG" if as_png else "JPEG", quality=quality)
-    return PackedImage(buffer.getvalue(), "png" if as_png else "jpg", not plain, target is not None, False)
+    return PackedImage(buffer.getvalue(), "png" if as_png else "jpg", not plain, target is not None, False, name)
 
 
 def _least(picture: Picture, target: tuple[int, int]) -> tuple[int, int]:

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from scenerec.data.manifest import Shard
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
@@ -26,6 +28,8 @@ class ShardRecord(Frozen):
     converted: int
     resized: int
     stripped: int = 0
+    converted_formats: dict[str, int] = Field(default_factory=dict)
+    """Of what was re-encoded, the images of each format that a file had."""
     problems: tuple[Problem, ...]
 
 
@@ -67,6 +71,7 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     buffer = io.BytesIO()
     counts: Counter[int] = Counter()
     did = Counter(converted=0, resized=0, stripped=0)
+    formats: Counter[str] = Counter()
     problems: list[Problem] = []
     options = task.options
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -89,6 +94,7 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                 _add(tar, f"{image.key}.json", json.dumps(place).encode())
             counts[image.label] += 1
             did.update(converted=packed.converted, resized=packed.resized, stripped=packed.stripped)
+            formats[packed.format] += packed.converted
     content = buffer.getvalue() if counts else b""
     shard = None
     if content:
@@ -96,7 +102,8 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
         ordered = {label: counts[label] for label in sorted(counts)}
         samples = counts.total()
         shard = Shard(key=task.key, size_bytes=len(content), sha256=digest, samples=samples, class_counts=ordered)
-    record = ShardRecord(plan=task.plan, shard=shard, problems=tuple(problems), **did)
+    re_encoded = {name: formats[name] for name in sorted(+formats)}
+    record = ShardRecord(plan=task.plan, shard=shard, converted_formats=re_encoded, problems=tuple(problems), **did)
     return content, record
 
 

@@ -82,14 +82,14 @@ def test_all_that_sun397_calls_jpg_is_packed(tmp_path: Path) -> None:
 
 def test_what_is_too_large_or_of_no_format_that_is_read_is_left_out_and_named(scenes: Path, tmp_path: Path) -> None:
     Image.new("1", (8000, 7000)).save(scenes / "train" / "beach" / "poster.png")
-    Image.new("RGB", (8, 8)).save(scenes / "train" / "city" / "scan.tif")
+    Image.new("RGB", (8, 8)).save(scenes / "train" / "city" / "scan.jp2")
     Image.effect_noise((2, 16_000), 50).save(scenes / "train" / "city" / "line.png")
     result = last_json("pack", scenes, tmp_path / "packed", "--processes", 1, "--split", "train")
     assert [(each["samples"], each["problems"]) for each in result["splits"]] == [(13, {"unreadable": 1, "format": 1})]
     told = [json.loads(line) for line in (tmp_path / "packed" / "problems.jsonl").read_text().splitlines()]
     assert {(Path(each["path"]).name, each["detail"]) for each in told} == {
         ("poster.png", "8000 x 7000 pixels: at most 50 million are taken: scale it down"),
-        ("scan.tif", "not a JPEG, PNG, WebP, GIF or BMP image"),
+        ("scan.jp2", "JPEG 2000 is not read: convert it to JPEG or PNG"),
     }
 
 
@@ -106,6 +106,13 @@ def test_verify_lists_what_is_wrong_and_fails(scenes: Path, tmp_path: Path) -> N
     (tmp_path / "000000.tar").write_bytes(b"damaged")
     lines = run("verify", tmp_path, "--processes", 1, code=4)
     assert lines[0].startswith("000000.tar: 7 bytes, ")
+
+
+def test_pack_tells_which_formats_it_re_encoded(scenes: Path, tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif", "c.avif"):
+        Image.effect_noise((8, 8), 50).save(scenes / "val" / "beach" / name)
+    lines = run("pack", scenes, tmp_path / "packed", "--processes", 1, "--split", "val")
+    assert "  3 were re-encoded, as no plain 8-bit RGB or grey, or not upright: 1 AVIF, 2 TIFF" in lines
 
 
 def test_pack_tells_of_how_many_pictures_it_took_metadata(scenes: Path, tmp_path: Path) -> None:

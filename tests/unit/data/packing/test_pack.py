@@ -203,6 +203,7 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
             "train/sea/cut.jpg": encode(7, size=(90, 90))[:-300],
             "train/sea/page.jpg": "<html>not found</html>",
             "train/city/scan.tif": encode(8, form="TIFF"),
+            "train/city/wide.jp2": encode(10, form="JPEG2000"),
             "train/city/empty.jpg": b"",
             "train/loose.jpg": good[4],
             "train/sea/cmyk.jpg": encode(9, mode="CMYK"),
@@ -214,11 +215,11 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
     (source / "train" / "sea" / "gone.jpg").symlink_to(source / "nowhere.jpg")
     train, val = pack(request(source, tmp_path / "packed")).splits
     assert train.problems == {"stray": 1, "unreadable": 2, "missing": 1, "duplicate": 1, "format": 2, "conflict": 1}
-    assert (train.samples, train.converted) == (4, 1)
+    assert (train.samples, train.converted, train.converted_formats) == (5, 2, {"JPEG": 1, "TIFF": 1})
     assert problems(tmp_path / "packed" / "train") == [
         ("conflict", "train/sea/1.jpg"),
         ("duplicate", "train/sea/1.jpg"),
-        ("format", "train/city/scan.tif"),
+        ("format", "train/city/wide.jp2"),
         ("format", "train/sea/page.jpg"),
         ("missing", "train/sea/gone.jpg"),
         ("stray", "train/loose.jpg"),
@@ -229,7 +230,8 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
     assert problems(tmp_path / "packed" / "val") == [("leaked", "val/sea/seen.jpg")]
     detail = json.loads((tmp_path / "packed" / "val" / "problems.jsonl").read_text())["detail"]
     assert detail == "same as train/sea/0.jpg"
-    assert pack(request(source, tmp_path / "packed")).splits[0].problems == train.problems
+    again = pack(request(source, tmp_path / "packed")).splits[0]
+    assert (again.problems, again.converted_formats) == (train.problems, train.converted_formats)
 
 
 def test_files_of_one_size_that_differ_in_one_byte_are_no_duplicates(
