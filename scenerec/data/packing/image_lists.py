@@ -12,7 +12,7 @@ from scenerec.data.packing.raw_set import RawImage, RawSet
 from scenerec.data.packing.tree import Folder
 from scenerec.data.splits import SPLITS, find_splits, split_of
 from scenerec.errors import DataError
-from scenerec.names import clean, printable
+from scenerec.names import clean, few, printable
 
 CSV_COLUMNS = {"path": ("image", "img", "filename", "file", "id"), "label": ("class", "category")}
 """The columns that a list of images must have, each with the other names that it goes by, as on Kaggle."""
@@ -140,8 +140,9 @@ def _csv_of_splits(folder: Folder, choices: Choices) -> dict[Path, str | None]:
     if len(by_split) < len(names):
         stated = ",".join(f"{split}={name}" for split, name in zip(SPLITS, names, strict=False))
         raise DataError(
-            f"{folder.location}: has several lists of images ({_few(names)}): give the one that is meant, say which is "
-            f"which split, such as --splits {stated}, or --layout imagefolder where folders are the classes"
+            f"{folder.location}: has several lists of images ({few(names, _SHOWN_FILES)}): give the one that is meant, "
+            f"say which is which split, such as --splits {stated}, or --layout imagefolder where folders are "
+            "the classes"
         )
     return {folder.location / by_split[split]: split for split in SPLITS if split in by_split}
 
@@ -181,11 +182,6 @@ def _image_folder(source: Folder, listing: Path, fields: int, split: str) -> str
             f"unpack the images of {split} there, or choose another --split"
         )
     return best
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(map(printable, names[:_SHOWN_FILES]))
-    return f"{shown}, ..." if len(names) > _SHOWN_FILES else shown
 
 
 def _label(where: str, text: str) -> int:
