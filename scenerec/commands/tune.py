@@ -77,8 +77,7 @@ def show(
 def print_config(
     run: Run,
     trial: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Of this trial.", show_default="the best so far"),
+        int | None, typer.Option(min=0, metavar="N", help="Of this trial.", show_default="the best so far")
     ] = None,
     address: options.Address = None,
 ) -> None:
@@ -144,12 +143,7 @@ def _files(folder: SearchFolder, is_over: bool) -> dict[str, str]:
 
 
 def _print_standing(
-    folder: SearchFolder,
-    config: TuneConfig,
-    ranked: Sequence[Trial],
-    found: Importance,
-    is_over: bool,
-    top: int,
+    folder: SearchFolder, config: TuneConfig, ranked: Sequence[Trial], found: Importance, is_over: bool, top: int
 ) -> None:
     console = Console()
     ended = sum(trial.is_ended for trial in ranked)
