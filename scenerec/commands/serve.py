@@ -168,8 +168,6 @@ def _load(what: str, overrides: list[str]) -> ServeConfig:
 
 def _check(config: ServeConfig, client: ClusterClient | None) -> None:
     """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
-    from serve.access.keys import read_keys  # brings onnxruntime
-
     for model in config.models:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):
             info = read_info(reference) if "/" in reference else Registry(config.registry).resolve(reference).info
@@ -179,6 +177,8 @@ def _check(config: ServeConfig, client: ClusterClient | None) -> None:
                     "export one of format onnx"
                 )
     if config.http.api_keys:
+        from serve.access.keys import read_keys  # brings onnxruntime
+
         read_keys(config.http.api_keys)
     if client:
         _check_room(config, client)
