@@ -9,7 +9,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 
@@ -48,6 +48,8 @@ _JPEG_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression sequence")
 """How libjpeg begins to speak of pixels that it has made up. Its other remarks are on headers, or on a missing end."""
 _PNG_HEADER_BYTES, _PNG_BIT_DEPTH_AT, _PNG_COLOR_TYPE_AT = 8, 24, 25
 _PNG_GREY, _PNG_RGB = 0, 2
+_TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 262, 322, 323
+_TIFF_WHITE_IS_ZERO = 0
 
 # Pillow's remarks on odd metadata and on big pictures. Not by catch_warnings, which threads would undo for each other.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -90,19 +92,20 @@ class Picture:
     Args:
         content: the file. A sequence of pictures stands for its first.
         max_pixels: pictures with more are refused by their header.
+        formats: what is taken, by Pillow's names.
 
     Raises:
-        UnknownFormatError: it is of no format of FORMATS.
+        UnknownFormatError: it is of none of these formats.
         TooManyPixelsError: it is too large.
         DamagedPictureError: its header cannot be read.
     """
 
-    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS) -> None:
         self._content = content
         too_many = f"at most {max_pixels / 1e6:g} million are taken: scale it down"
         with _refusals():
             try:
-                self._image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+                self._image: Image.Image = Image.open(io.BytesIO(content), formats=formats)
             except Image.DecompressionBombError:
                 raise TooManyPixelsError(f"too many pixels: {too_many}") from None
             except Image.UnidentifiedImageError:
@@ -118,7 +121,7 @@ class Picture:
 
     @property
     def format(self) -> str:
-        """Its name in FORMATS."""
+        """Its name, as Pillow has it."""
         return "JPEG" if self._image.format == "MPO" else str(self._image.format)  # MPO: further pictures behind one
 
     @property
@@ -183,6 +186,8 @@ class Picture:
         elif self.format == "BMP" and self._image.tile[0].codec_name == "bmp_rle":  # type: ignore[attr-defined]
             # Pillow unpacks it in Python: seconds for a few bytes that speak of a large picture.
             raise UnknownFormatError("a BMP with run-length encoding: save it as PNG")
+        elif self.format == "TIFF":
+            _check_tiff(self._image)
         self._image.load()
         return np.array(_to_rgb(self._image))
 
@@ -255,6 +260,16 @@ def _check_png(content: bytes) -> None:
             return
         at = end
     raise DamagedPictureError("cannot be decoded: image file is truncated")
+
+
+def _check_tiff(image: Image.Image) -> None:
+    """Refuses a TIFF whose numbers have no known range of brightness, or whose tiles are larger than pictures."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    is_negative_of_16_bits = image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
+    if image.mode in ("F", "I", "LAB") or is_negative_of_16_bits:
+        raise UnknownFormatError("a TIFF of floats, 32-bit numbers, Lab or a 16-bit negative: save it as 8-bit RGB")
+    if tags.get(_TIFF_TILE_WIDTH, 0) * tags.get(_TIFF_TILE_HEIGHT, 0) > MAX_PIXELS:
+        raise DamagedPictureError("cannot be decoded: its tiles are larger than pictures may be")
 
 
 def _has_too_many_scans(content: bytes) -> bool:
