@@ -1,6 +1,6 @@
 """What the training loop asks of a framework. torch_learner and tf_learner answer it, function for function."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -41,8 +41,8 @@ class TrainingJob:
 class Learner(Protocol[Batch]):
     """A network with its optimizer on one rank. What is marked collective is called on all ranks, in the same order."""
 
-    def training_batches(self, start: Cursor) -> Iterator[Batch]:
-        """This rank's shares of the global batches, from `start` to the end of the run."""
+    def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
+        """This rank's shares of the global batches, from `start` to the end of the run, or until it is closed."""
 
     def validation_batches(self) -> Iterable[Batch]:
         """This rank's share of the validation set, to iterate once an epoch."""
