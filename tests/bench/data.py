@@ -7,11 +7,14 @@ rounds. Two kinds of work: random crops of 224 px in 8 bits, and the same with b
 """
 
 import argparse
+import json
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 from PIL import Image
@@ -20,19 +23,23 @@ from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
 from tests.bench.data_ways import BATCH, Work
+from tests.bench.peers import UnavailableError, make_environment
 from tests.bench.record import append_row
 
 NAME = "data"
 SIZES = ("256", "500x375")
 JITTERS = (0.0, 0.4)
 WAYS = {
-    "torch": ("ours_torch", "imagefolder_pil", "torchvision_v2", "webdataset_pil", "decode_only"),
-    "tf": ("ours_tf", "tf_data"),
+    "tests.bench.data_torch": ("ours_torch", "imagefolder_pil", "torchvision_v2", "webdataset_pil", "decode_only"),
+    "tests.bench.data_tf": ("ours_tf", "tf_data"),
+    "tests.bench.data_peers.dali": ("dali",),
 }
-"""What is measured, by the framework in whose process it is."""
+"""What is measured, by the module that has it; each has a process of its own, peers with their own packages."""
 BASE = "imagefolder_pil"
-NOT_MEASURED = {
-    "DALI, FFCV, SPDL, MosaicML Streaming, litData": "not among this project's packages",
+SKIPPED = {
+    "FFCV": "it is built on the machine, with Debian's libopencv-dev and libturbojpeg0-dev",
+    "SPDL": "it decodes by FFmpeg's libraries, which its wheel does not bring",
+    "MosaicML Streaming, litData": "they bring bytes to a transform of the user's choice, and transforms are what is measured here",
 }
 
 
@@ -43,67 +50,63 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8 * BATCH)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--peers-folder", type=Path, default=Path("~/.cache/scenerec-bench/peers").expanduser(), metavar="FOLDER"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="scenerec-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="scenerec-bench-") as folder, ExitStack() as processes:
         sets = _prepare(Path(folder), options.photographs, options.images)
-        processes = {framework: _Process(framework) for framework in WAYS}
-        try:
-            for cores in options.cores:
-                for size in SIZES:
-                    for jitter in JITTERS:
-                        _compare(processes, sets[size], size, jitter, cores, options.rounds)
-        finally:
-            for process in processes.values():
-                process.end()
-    for peer, reason in NOT_MEASURED.items():
+        ways: dict[str, _Process] = {}
+        for module, names in WAYS.items():
+            try:
+                process = processes.enter_context(_Process(module, options.peers_folder))
+                ways |= dict.fromkeys(names, process)
+            except UnavailableError as error:
+                print(f"{', '.join(names)}: skipped: {error}")
+        for cores, size, jitter in product(options.cores, SIZES, JITTERS):
+            _compare(ways, Work("", str(sets[size]), jitter, cores, seed=0), size, options.rounds)
+    for peer, reason in SKIPPED.items():
         print(f"{peer}: skipped: {reason}")
 
 
-def _compare(processes: "dict[str, _Process]", folder: Path, size: str, jitter: float, cores: int, rounds: int) -> None:
-    found: dict[str, list[float]] = {}
-    for number in range(rounds):
-        for framework, ways in WAYS.items():
-            for way in ways:
-                if way == "decode_only" and jitter:
-                    continue
-                work = Work(way, str(folder), jitter, cores, seed=number)
-                found.setdefault(way, []).append(processes[framework].images_per_cpu_s(work))
-    medians = {way: statistics.median(speeds) for way, speeds in found.items()}
-    what = "float32 with jitter" if jitter else "uint8 crops"
-    print(f"\n{size} px, {what}, {cores} core(s): images per CPU second, over {BASE}", flush=True)
+def _compare(ways: "dict[str, _Process]", work: Work, size: str, rounds: int) -> None:
+    """One kind of work, all ways in turn; the first round is only to warm up."""
+    found: dict[str, list[float]] = {way: [] for way in ways if not (way == "decode_only" and work.jitter)}
+    for number in range(1 + rounds):
+        for way, speeds in found.items():
+            speeds.append(ways[way].images_per_cpu_s(work._replace(way=way, seed=number)))
+    medians = {way: statistics.median(speeds[1:]) for way, speeds in found.items()}
+    what = "float32 with jitter" if work.jitter else "uint8 crops"
+    print(f"\n{size} px, {what}, {work.cores} core(s): images per CPU second, and over {BASE}", flush=True)
     for way, speed in medians.items():
         print(f"  {way:18} {speed:7.0f}  {speed / medians[BASE]:5.2f}", flush=True)
-    figures = {way: round(medians[way]) if way in medians else "" for ways in WAYS.values() for way in ways}
+    figures = {way: round(medians[way]) if way in medians else "" for names in WAYS.values() for way in names}
     ratio = round(medians["ours_torch"] / medians[BASE], 2)
-    append_row(NAME, {"size": size, "work": what, "cores": cores, "rounds": rounds, **figures, "ours_over_base": ratio})
+    figures_of_row = {"size": size, "work": what, "cores": work.cores, "rounds": rounds, **figures}
+    append_row(NAME, {**figures_of_row, "ours_over_base": ratio})
 
 
 class _Process:
-    """A process in which one framework is imported, and waits for work."""
+    """A process in which one module's ways wait for work."""
 
-    def __init__(self, framework: str) -> None:
-        context = get_context("spawn")
-        self.work, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(framework, theirs))
-        self.process.start()
+    def __init__(self, module: str, peers: Path) -> None:
+        python, requirements = Path(sys.executable), Path(f"{module.replace('.', '/')}.txt")
+        if requirements.exists():
+            python = make_environment(peers / requirements.stem, requirements) / "python"
+        command = [str(python), "-m", "tests.bench.data_ways", module]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def images_per_cpu_s(self, work: Work) -> float:
-        self.work.send(work)
-        return float(self.work.recv())
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(work) + "\n")
+        self.process.stdin.flush()
+        return float(json.loads(self.process.stdout.readline()))
 
-    def end(self) -> None:
-        self.work.close()
-        self.process.join()
+    def __enter__(self) -> "_Process":
+        return self
 
-
-def _serve(framework: str, work: Connection) -> None:
-    from tests.bench.data_ways import measure
-
-    try:
-        while True:
-            work.send(measure(framework, work.recv()))
-    except EOFError:
-        return
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()  # at the end of its input it ends
 
 
 def _prepare(folder: Path, photographs: Path | None, count: int) -> dict[str, Path]:

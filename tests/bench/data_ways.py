@@ -1,6 +1,11 @@
-"""The ways by which `tests.bench.data` reads images, each as its own documentation shows it."""
+"""A process of `tests.bench.data`: it imports one framework, and does the work that it reads from its input.
 
+Needs Python alone, so that it runs in the peers' own environments.
+"""
+
+import json
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -22,14 +27,22 @@ class Work(NamedTuple):
     seed: int
 
 
-def measure(framework: str, work: Work) -> float:
-    """Images per second of processor time of a turn, in this process and in those that it starts and ends."""
-    read: Callable[[Work], Iterator[int]] = getattr(import_module(f"tests.bench.data_{framework}"), work.way)
-    before = _cpu_s()
-    images = sum(read(work))
-    return images / (_cpu_s() - before)
+def main() -> None:
+    """Reads a Work a line, and answers each with images per second of processor time."""
+    ways = import_module(sys.argv[1])
+    for line in sys.stdin:
+        work = Work(*json.loads(line))
+        read: Callable[[Work], Iterator[int]] = getattr(ways, work.way)
+        before = _cpu_s()
+        images = sum(read(work))
+        print(json.dumps(images / (_cpu_s() - before)), flush=True)
 
 
 def _cpu_s() -> float:
+    """Of this process and those that it has started and ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
+
+
+if __name__ == "__main__":
+    main()
