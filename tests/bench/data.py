@@ -39,7 +39,7 @@ BASE = "imagefolder_pil"
 SKIPPED = {
     "FFCV": "it is built on the machine, with Debian's libopencv-dev and libturbojpeg0-dev",
     "SPDL": "it decodes by FFmpeg's libraries, which its wheel does not bring",
-    "MosaicML Streaming, litData": "they bring bytes to a transform of the user's choice, and transforms are what is measured here",
+    "MosaicML Streaming, litData": "they bring bytes to the user's transform, which is what is measured here",
 }
 
 
