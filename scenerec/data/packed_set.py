@@ -11,7 +11,7 @@ from scenerec.storage import Storage, open_storage
 
 @dataclass(frozen=True)
 class PackedSet:
-    """A packed data set: its manifest and where its shards are. Picklable, for loader processes."""
+    """A packed data set: its manifest and where its shards are. Picklable."""
 
     storage: Storage
     """Where the shards are."""
