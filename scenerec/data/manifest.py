@@ -151,7 +151,7 @@ def read_manifest(storage: Storage) -> Manifest:
             raise DataError(f"{storage.url}: is packed by split: name one of them: {' or '.join(splits)}") from None
         raise DataError(
             f"{storage.url}: no packed data set here ({MANIFEST_KEY} is missing): "
-            f"write one with `scenerec data pack SOURCE {storage.url}`"
+            f"write one with `scenerec data pack SOURCE {storage.url}`, or `scenerec data adopt` if shards are there"
         ) from None
     return parse_json(Manifest, content, f"{storage.url}/{MANIFEST_KEY}", DataError)
 
