@@ -97,7 +97,7 @@ class DataConfig(Block):
     """Random variations of the training images."""
     lanes: int | Literal["auto"] = "auto"
     """Parallel cursors through an epoch, fixed for the life of a run (also when its number of workers changes).
-    `auto`: a multiple of 12 and of every allowed number of workers."""
+    `auto`: a multiple of the largest number of workers, and of 12 and the other numbers where that cuts few shards."""
     decode_processes: int | Literal["auto"] = "auto"
     """Processes (torch) or threads (tensorflow) per worker that decode images; `auto`: cpus_per_worker - 1."""
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from scenerec.config.train import ScaleConfig, TrainConfig, WorkerRange
+from scenerec.data.lanes import choose_lanes
 from scenerec.data.manifest import Manifest
-from scenerec.data.order import choose_lanes, steps_per_epoch
+from scenerec.data.order import steps_per_epoch
 from scenerec.errors import PlanError
 from scenerec.names import clean, same_names
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
@@ -106,7 +107,7 @@ def resolve(
         )
     lanes = resumed_lanes or config.data.lanes
     if lanes == "auto":
-        lanes = choose_lanes(list(workers), train.samples)
+        lanes = choose_lanes(workers, train.shard_samples.tolist(), train.shard_bytes.tolist())
     if workers[-1] > lanes:
         raise PlanError(
             f"scale.workers: {workers[-1]} workers need at least as many lanes, and there are {lanes} "

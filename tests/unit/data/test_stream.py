@@ -61,27 +61,6 @@ def test_validation_has_each_sample_once(scenes: Path, readers: int) -> None:
     assert len(seen) == len(set(seen)) == val.manifest.samples == 36
 
 
-class CountingStorage:
-    """A storage that counts what is read of it."""
-
-    def __init__(self, url: str) -> None:
-        self.inner = open_storage(url)
-        self.url = url
-        self.reads: Counter[str] = Counter()
-
-    def get(self, key: str) -> bytes:
-        self.reads[key] += 1
-        return self.inner.get(key)
-
-
-def test_a_reader_fetches_a_shard_once_for_each_lane_at_most(train: PackedSet) -> None:
-    storage = CountingStorage(train.storage.url)
-    order = TrainingOrder(seed=0, lanes=2, global_batch_size=10, epochs=1)
-    counted = PackedSet(storage, train.manifest)  # type: ignore[arg-type]
-    assert len(list(training_batches(counted, order, AugmentConfig()))) == 10
-    assert sum(storage.reads.values()) <= len(train.manifest.shards) + 1
-
-
 @pytest.fixture
 def damaged(scenes: Path, tmp_path: Path) -> PackedSet:
     """A copy of the training set in which one image is cut off, in a shard whose checksum says so is right."""
