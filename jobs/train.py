@@ -147,7 +147,8 @@ def train_on_worker(settings: JsonObject) -> None:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
-        train_set, val_set = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+        data = config.data
+        train_set, val_set = open_set(data.train, data.train_share, data.cache), open_set(data.val, cache=data.cache)
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))

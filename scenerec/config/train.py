@@ -18,6 +18,7 @@ from scenerec.config.block import Block
 from scenerec.config.job import JobConfig
 from scenerec.config.location import Location, expand_location
 from scenerec.errors import ModelError
+from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
@@ -80,6 +81,21 @@ class AugmentConfig(Block):
         return self
 
 
+class CacheConfig(Block):
+    """Where the workers of a node share the shards that they fetch."""
+
+    folder: Annotated[str, Pattern("/.*", "must be a path from the root on, such as /local/shards")]
+    """A folder on each node's own disk, or in its memory (/dev/shm/...), from the root on; made if it is not there."""
+    size_gb: float = Field(gt=0)
+    """The most gigabytes (10^9 bytes) that it holds of shards. What was not used longest goes first, so it should hold
+    what a node reads in an epoch; one that holds the whole set spares all later epochs the store."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size in bytes."""
+        return round(self.size_gb * 1e9)
+
+
 class DataConfig(Block):
     """The packed data sets, and how their images become tensors."""
 
@@ -100,6 +116,8 @@ class DataConfig(Block):
     `auto`: a multiple of the largest number of workers, and of 12 and the other numbers where that cuts few shards."""
     decode_processes: int | Literal["auto"] = "auto"
     """Processes (torch) or threads (tensorflow) per worker that decode images; `auto`: cpus_per_worker - 1."""
+    cache: CacheConfig | None = None
+    """Shards are kept on the nodes' disks and shared by a node's workers; without it each worker fetches its own."""
 
     @model_validator(mode="after")
     def _counts(self) -> "DataConfig":

@@ -8,15 +8,19 @@ share a cache fetch as one.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from scenerec.data.order import Pieces, lane_pieces
+from scenerec.data.manifest import Manifest
+from scenerec.data.order import Pieces, lane_pieces, reader_lanes
+from scenerec.data.shard_window import held_shards
 
 _LEAST_LANES = 12  # shards that are mixed in a batch; and 1, 2, 3, 4, 6 and 12 workers divide it
 _LITTLE = 1.1  # fetched bytes over the set's that are no reason to have fewer lanes
 _ALIKE = 1.02
 _MOST_LANES_PER_WORKER = 16
+_MOST_WIDENED = 4096  # lanes
 
 
 def fetched_share(
@@ -57,12 +61,44 @@ def _fetches(holder: np.ndarray, pieces: Pieces) -> np.ndarray:
     return order[np.append(True, begins[1:] | gap)]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What so many workers read."""
+
+    workers: int
+    fetched_share: float
+    """Bytes that all of them fetch in an epoch, over the bytes of the set."""
+    held_bytes: int
+    """The most bytes of shards that one of them holds in memory."""
+
+
+def plan_reading(
+    manifest: Manifest, lanes: int, workers: Sequence[int], workers_per_node: int = 1, cache_bytes: int = 0
+) -> tuple[Reading, ...]:
+    """What each number of workers reads.
+
+    A cache of `cache_bytes` on each node counts where it holds what the node's `workers_per_node` fetch in an epoch.
+    """
+    samples, sizes = manifest.shard_samples.tolist(), manifest.shard_bytes.tolist()
+
+    def reading(number: int) -> Reading:
+        share = fetched_share(samples, sizes, lanes, number)
+        nodes = math.ceil(number / workers_per_node)
+        together = fetched_share(samples, sizes, lanes, number, nodes)
+        if together * manifest.size_bytes / nodes <= cache_bytes:
+            share = together
+        held = sum(sorted(sizes)[-held_shards(reader_lanes(lanes, number)) :])
+        return Reading(number, share, held)
+
+    return tuple(map(reading, workers))
+
+
 def choose_lanes(allowed_workers: Sequence[int], shard_samples: Sequence[int], shard_bytes: Sequence[int]) -> int:
     """Number of lanes for a run: a multiple of the largest number of workers.
 
     It is one of 12 too, and of the other allowed numbers, largest first, as far as the workers then fetch no more, as a
-    mean over the allowed numbers, or no more than 1.1 times the set. Never more than 16 for each worker, nor than
-    there are samples. Any number is correct; one that the workers divide lets each read only its own lanes.
+    mean over the allowed numbers, or no more than 1.1 times the set; but for that never more than 16 for each worker,
+    nor than 4096. Any number is correct; one that the workers divide lets each read only its own lanes.
     """
     largest, samples = max(allowed_workers), sum(shard_samples)
 
@@ -70,8 +106,9 @@ def choose_lanes(allowed_workers: Sequence[int], shard_samples: Sequence[int], s
         shares = [fetched_share(shard_samples, shard_bytes, min(lanes, samples), n) for n in allowed_workers]
         return sum(shares) / len(shares)
 
+    ceiling = min(_MOST_WIDENED, _MOST_LANES_PER_WORKER * max(_LEAST_LANES, largest))
+
     def is_better(wider: int, lanes: int) -> bool:
-        ceiling = _MOST_LANES_PER_WORKER * max(_LEAST_LANES, largest)
         return lanes < wider <= ceiling and cost(wider) <= max(_LITTLE, _ALIKE * cost(lanes))
 
     lanes = largest * math.ceil(_LEAST_LANES / largest)

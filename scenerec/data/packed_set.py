@@ -1,33 +1,54 @@
 """A packed data set as it is opened for reading: its manifest, and where its shards are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from scenerec.config.train import CacheConfig
+from scenerec.data.byte_count import ByteCount
 from scenerec.data.manifest import Manifest, read_manifest
 from scenerec.data.packed_image import decode, undecodable
 from scenerec.data.picture import PictureError
 from scenerec.data.shard import Sample, read_shard
+from scenerec.data.shard_cache import ShardCache
 from scenerec.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)
 class PackedSet:
-    """A packed data set: its manifest and where its shards are. Picklable, for loader processes."""
+    """A packed data set: its manifest and where its shards are. Picklable."""
 
     storage: Storage
     manifest: Manifest
+    cache: ShardCache | None = None
+    """Where the workers of a node share what they fetch."""
+    fetched: ByteCount = field(default_factory=ByteCount, compare=False, repr=False)
+    """Bytes of shards that this process has fetched by this object, rather than found in the cache."""
 
     def read(self, shard_index: int) -> list[Sample]:
-        """Fetches a shard and checks it against the manifest. Raises DataError, StorageError."""
+        """Fetches a shard, or takes it from the cache, and checks it against the manifest.
+
+        Raises DataError, StorageError.
+        """
         shard = self.manifest.shards[shard_index]
         where = f"{self.storage.url}/{shard.key}"
-        return read_shard(self.storage.get(shard.key), shard, len(self.manifest.classes), where)
+
+        def fetch() -> bytes:
+            content = self.storage.get(shard.key)
+            self.fetched.add(len(content))
+            return content
+
+        def parse(content: bytes) -> list[Sample]:
+            return read_shard(content, shard, len(self.manifest.classes), where)
+
+        return self.cache.get(shard.sha256, fetch, parse) if self.cache else parse(fetch())
 
 
-def open_set(url: str, share: float = 1.0) -> PackedSet:
+def open_set(url: str, share: float = 1.0, cache: CacheConfig | None = None) -> PackedSet:
     """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
     storage = open_storage(url)
     manifest = read_manifest(storage)
-    return PackedSet(storage, manifest if share == 1 else manifest.head(share))
+    shards = ShardCache(Path(cache.folder), cache.size_bytes) if cache else None
+    return PackedSet(storage, manifest if share == 1 else manifest.head(share), shards)
 
 
 def check_images(data: PackedSet, shard_index: int) -> None:
