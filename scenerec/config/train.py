@@ -105,6 +105,10 @@ class DataConfig(Block):
     """Validation set, packed the same way, with the same classes."""
     train_share: Fraction = 1.0
     """Share of the training shards that is used, from the first: less than 1 for quick trials on a large set."""
+    balance: float = Field(0.0, ge=0, le=1)
+    """How far classes are evened out: class c gets a share of an epoch in proportion to (its images) ** (1 - balance).
+    0 takes each image once an epoch; 1 takes as many of each class, so those of rare classes several times and those
+    of frequent ones in some epochs only; 0.5 lies between. Epochs keep their length."""
     image_size: int = Field(224, ge=16, le=1024)
     """Side of the square that the network sees, in pixels."""
     eval_crop_ratio: Fraction = 0.875

@@ -31,7 +31,7 @@ _NOT_SEARCHED = (
 # What a network that changes its settings in the middle (PBT) cannot change: its checkpoints would not fit.
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
-    *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share"),
+    *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance"),
 )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scenerec.data.epochs import SampleIndices
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
 
@@ -55,15 +56,18 @@ class ShardWindow:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    def take(self, ticks: np.ndarray, shards: np.ndarray, places: np.ndarray) -> tuple[list[Sample], list[str]]:
-        """The samples of `ticks`, which rise, at (shard, place in the shard), int64 [n] each, and their names.
+    def take(
+        self, ticks: np.ndarray, shards: np.ndarray, items: np.ndarray, indices: SampleIndices | None = None
+    ) -> tuple[list[Sample], list[str]]:
+        """The samples of `ticks`, which rise, and their names: items of shards, int64 [n] each.
 
-        Raises DataError, StorageError.
+        An item is the sample of that number, or the one that `indices` have for it. Raises DataError, StorageError.
         """
         samples, names = [], []
-        for tick, shard, place in zip(ticks.tolist(), shards.tolist(), places.tolist(), strict=True):
+        for tick, shard, item in zip(ticks.tolist(), shards.tolist(), items.tolist(), strict=True):
             self._advance(tick)
-            sample = self.shards[shard].result()[place]
+            content = self.shards[shard].result()
+            sample = content[indices(shard, content)[item] if indices else item]
             samples.append(sample)
             names.append(f"{self.data.storage.url}/{self.data.manifest.shards[shard].key}: {sample.key}")
         return samples, names

@@ -8,7 +8,8 @@ import numpy as np
 
 from scenerec.config.train import AugmentConfig
 from scenerec.data.augment import CenterCrop, View, center_crop, training_views
-from scenerec.data.order import EpochOrder, batch_positions, reader_lanes, steps_per_epoch, validation_range
+from scenerec.data.epochs import Epochs, SampleIndices
+from scenerec.data.order import batch_positions, reader_lanes, steps_per_epoch, validation_range
 from scenerec.data.packed_image import image_size
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
@@ -31,6 +32,8 @@ class TrainingOrder:
     lanes: int
     global_batch_size: int
     epochs: int
+    balance: float = 0.0
+    """How far the classes are evened out, as `data.balance`."""
 
 
 def training_cursors(samples: int, order: TrainingOrder, start: Cursor = Cursor()) -> Iterator[Cursor]:
@@ -61,29 +64,28 @@ def training_batches(
     readers: int = 1,
 ) -> Iterator[EncodedBatch]:
     """Yields reader `reader`'s share of every global batch from `start` to the end of the last epoch."""
-    shard_samples = tuple(data.manifest.shard_samples.tolist())
-    spans = _training_spans(shard_samples, order, start, reader, readers)
+    epochs = Epochs(data, order.seed, order.lanes, order.balance)
+    spans = _training_spans(epochs, order, data.manifest.samples, start, reader, readers)
     with ShardWindow(data, spans, reader_lanes(order.lanes, readers)) as window:
         for at in training_cursors(data.manifest.samples, order, start):
             positions = batch_positions(at.step, order.global_batch_size, reader, readers)
             ticks = at.epoch * data.manifest.samples + positions
-            shards, places = EpochOrder(shard_samples, order.lanes, order.seed, at.epoch).locate(positions)
-            samples, names = window.take(ticks, shards, places)
+            samples, names = window.take(
+                ticks, *epochs.order(at.epoch).locate(positions), epochs.sample_indices(at.epoch)
+            )
             sizes = np.array([image_size(s.image, name) for s, name in zip(samples, names, strict=True)]).reshape(-1, 2)
             views = training_views(augment, order.seed, at.epoch, positions, sizes[:, 0], sizes[:, 1])
             yield _encoded(samples, names, views)
 
 
 def _training_spans(
-    shard_samples: tuple[int, ...], order: TrainingOrder, start: Cursor, reader: int, readers: int
+    epochs: Epochs, order: TrainingOrder, samples: int, start: Cursor, reader: int, readers: int
 ) -> Iterator[Span]:
-    """The reader's passages through shards, epoch after epoch; a sample's tick is its position in the whole run."""
-    samples = sum(shard_samples)
+    """The reader's passages through shards, epoch after epoch; an item's tick is its position in the whole run."""
     end = steps_per_epoch(samples, order.global_batch_size) * order.global_batch_size
     for epoch in range(start.epoch, order.epochs):
         begin = start.step * order.global_batch_size if epoch == start.epoch else 0
-        epoch_order = EpochOrder(shard_samples, order.lanes, order.seed, epoch)
-        for shard, first, last in epoch_order.passages(reader, readers, begin, end).rows():
+        for shard, first, last in epochs.order(epoch).passages(reader, readers, begin, end).rows():
             yield Span(shard, epoch * samples + first, epoch * samples + last)
 
 
@@ -113,25 +115,31 @@ def statistics_batches(
     crop_ratio: float,
     reader: int = 0,
     readers: int = 1,
+    balance: float = 0.0,
 ) -> Iterator[EncodedBatch]:
     """Yields every `readers`-th from batch `reader` on of a sample of the set by `seed`, prepared as for evaluation.
 
     The sample begins an epoch's order of one lane: it is the same for any number of workers and lanes, and takes few
     shards, each of which is a random part of the set.
     """
-    order = EpochOrder(tuple(shard.samples for shard in data.manifest.shards), lanes=1, seed=seed, epoch=0)
+    epochs = Epochs(data, seed, lanes=1, balance=balance)
     mine = [batch_positions(batch, batch_size) for batch in range(reader, batches, readers)]
-    yield from _center_cropped(data, [order.locate(positions) for positions in mine], image_size_px, crop_ratio)
+    located = [epochs.order(0).locate(positions) for positions in mine]
+    yield from _center_cropped(data, located, image_size_px, crop_ratio, epochs.sample_indices(0))
 
 
 def _center_cropped(
-    data: PackedSet, batches: list[tuple[np.ndarray, np.ndarray]], image_size_px: int, crop_ratio: float
+    data: PackedSet,
+    batches: list[tuple[np.ndarray, np.ndarray]],
+    image_size_px: int,
+    crop_ratio: float,
+    indices: SampleIndices | None = None,
 ) -> Iterator[EncodedBatch]:
-    """Batches of (shards, places in the shards), int64 [n] each, as evaluation sees them."""
+    """Batches of (shards, items of the shards), int64 [n] each, as evaluation sees them."""
     with ShardWindow(data, _runs([shards for shards, _ in batches])) as window:
         tick = 0
-        for shards, places in batches:
-            samples, names = window.take(tick + np.arange(len(shards)), shards, places)
+        for shards, items in batches:
+            samples, names = window.take(tick + np.arange(len(shards)), shards, items, indices)
             tick += len(shards)
             sizes = [image_size(sample.image, name) for sample, name in zip(samples, names, strict=True)]
             yield _encoded(samples, names, [center_crop(*size, image_size_px, crop_ratio) for size in sizes])

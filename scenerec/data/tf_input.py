@@ -70,7 +70,7 @@ def statistics_input(
     size, ratio = config.image_size, config.eval_crop_ratio
 
     def encoded() -> Iterator[EncodedBatch]:
-        return statistics_batches(data, seed, batch_size, batches, size, ratio, world.rank, world.size)
+        return statistics_batches(data, seed, batch_size, batches, size, ratio, world.rank, world.size, config.balance)
 
     return _Images(encoded, CenterCrop, decode_evaluation, size, threads)
 

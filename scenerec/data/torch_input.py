@@ -171,7 +171,7 @@ class _StatisticsImages(IterableDataset[Batch]):
         reader, readers = _reader(self.world)
         size, ratio = self.config.image_size, self.config.eval_crop_ratio
         for batch in statistics_batches(
-            self.data, self.seed, self.batch_size, self.batches, size, ratio, reader, readers
+            self.data, self.seed, self.batch_size, self.batches, size, ratio, reader, readers, self.config.balance
         ):
             yield _decode_batch(batch, decode_evaluation, size)
 

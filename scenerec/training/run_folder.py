@@ -19,7 +19,12 @@ from scenerec.storage import Storage, open_storage, read_json
 from scenerec.training.task import CLASSIFICATION, task_of
 
 # What a checkpoint was made with that is older than the field.
-_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1, "task": CLASSIFICATION.name}
+_IDENTITY_DEFAULTS = {
+    "model.freeze": "none",
+    "augmentation version": 1,
+    "task": CLASSIFICATION.name,
+    "data.balance": 0.0,
+}
 
 
 class RunFolder:
@@ -91,6 +96,7 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "classes": classes,
         "training set": fingerprint,
         "data.lanes": lanes,
+        "data.balance": config.data.balance,
         "optimize.global_batch_size": config.optimize.global_batch_size,
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,
