@@ -71,6 +71,13 @@ class AugmentConfig(Block):
     """Mirror half of the images left to right."""
     color_jitter: float = Field(0.0, ge=0, lt=1)
     """Brightness, contrast and saturation are each scaled by a factor from [1 - j, 1 + j]."""
+    hue: float = Field(0.0, ge=0, le=0.5)
+    """The colours are turned by a share of the circle from [-hue, hue] (in YIQ, which keeps the brightness)."""
+
+    @property
+    def changes_colors(self) -> bool:
+        """Whether images get other colours."""
+        return bool(self.color_jitter or self.hue)
 
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentConfig":
@@ -119,7 +126,7 @@ class DataConfig(Block):
     """Parallel cursors through an epoch, fixed for the life of a run (also when its number of workers changes).
     `auto`: a multiple of the largest number of workers, and of 12 and the other numbers where that cuts few shards."""
     decode_processes: int | Literal["auto"] = "auto"
-    """Processes (torch) or threads (tensorflow) per worker that decode images; `auto`: cpus_per_worker - 1."""
+    """Threads per worker that decode images, at least one; `auto`: cpus_per_worker - 1."""
     cache: CacheConfig | None = None
     """Shards are kept on the nodes' disks and shared by a node's workers; without it each worker fetches its own."""
 

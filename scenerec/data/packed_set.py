@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scenerec.config.train import CacheConfig
 from scenerec.data.byte_count import ByteCount
-from scenerec.data.manifest import Manifest, read_manifest
+from scenerec.data.manifest import Manifest, read_manifest, shard_storage
 from scenerec.data.packed_image import decode, undecodable
 from scenerec.data.picture import PictureError
 from scenerec.data.shard import Sample, read_shard
@@ -18,7 +18,10 @@ class PackedSet:
     """A packed data set: its manifest and where its shards are. Picklable."""
 
     storage: Storage
+    """Where the shards are."""
     manifest: Manifest
+    url: str = ""
+    """Address of the set: where its manifest is."""
     cache: ShardCache | None = None
     """Where the workers of a node share what they fetch."""
     fetched: ByteCount = field(default_factory=ByteCount, compare=False, repr=False)
@@ -38,7 +41,7 @@ class PackedSet:
             return content
 
         def parse(content: bytes) -> list[Sample]:
-            return read_shard(content, shard, len(self.manifest.classes), where)
+            return read_shard(content, shard, self.manifest.labelling, where)
 
         return self.cache.get(shard.sha256, fetch, parse) if self.cache else parse(fetch())
 
@@ -47,8 +50,9 @@ def open_set(url: str, share: float = 1.0, cache: CacheConfig | None = None) -> 
     """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
     storage = open_storage(url)
     manifest = read_manifest(storage)
-    shards = ShardCache(Path(cache.folder), cache.size_bytes) if cache else None
-    return PackedSet(storage, manifest if share == 1 else manifest.head(share), shards)
+    shards = shard_storage(storage, manifest)
+    kept = ShardCache(Path(cache.folder), cache.size_bytes) if cache else None
+    return PackedSet(shards, manifest if share == 1 else manifest.head(share), storage.url, kept)
 
 
 def check_images(data: PackedSet, shard_index: int) -> None:

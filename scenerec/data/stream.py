@@ -1,6 +1,6 @@
 """The stream of encoded images that one reader takes from the shards, in the data order, from any step on."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,7 +62,7 @@ def training_batches(
     start: Cursor = Cursor(),
     reader: int = 0,
     readers: int = 1,
-) -> Iterator[EncodedBatch]:
+) -> Generator[EncodedBatch, None, None]:
     """Yields reader `reader`'s share of every global batch from `start` to the end of the last epoch."""
     epochs = Epochs(data, order.seed, order.lanes, order.balance)
     spans = _training_spans(epochs, order, data.manifest.samples, start, reader, readers)
@@ -91,7 +91,7 @@ def _training_spans(
 
 def validation_batches(
     data: PackedSet, image_size_px: int, crop_ratio: float, batch_size: int, reader: int = 0, readers: int = 1
-) -> Iterator[EncodedBatch]:
+) -> Generator[EncodedBatch, None, None]:
     """Yields reader `reader`'s share of the set in batches of `batch_size`, the last smaller.
 
     No sample is in two shares.
@@ -116,7 +116,7 @@ def statistics_batches(
     reader: int = 0,
     readers: int = 1,
     balance: float = 0.0,
-) -> Iterator[EncodedBatch]:
+) -> Generator[EncodedBatch, None, None]:
     """Yields every `readers`-th from batch `reader` on of a sample of the set by `seed`, prepared as for evaluation.
 
     The sample begins an epoch's order of one lane: it is the same for any number of workers and lanes, and takes few
@@ -134,7 +134,7 @@ def _center_cropped(
     image_size_px: int,
     crop_ratio: float,
     indices: SampleIndices | None = None,
-) -> Iterator[EncodedBatch]:
+) -> Generator[EncodedBatch, None, None]:
     """Batches of (shards, items of the shards), int64 [n] each, as evaluation sees them."""
     with ShardWindow(data, _runs([shards for shards, _ in batches])) as window:
         tick = 0
