@@ -103,11 +103,21 @@ class CacheConfig(Block):
         return round(self.size_gb * 1e9)
 
 
+class WeightedSet(Block):
+    """One of several training sets."""
+
+    set: Location
+    """Where it is, as of a single one."""
+    weight: float = Field(gt=0)
+    """Its share of an epoch, over the sum of the sets' weights."""
+
+
 class DataConfig(Block):
     """The packed data sets, and how their images become tensors."""
 
-    train: Location
-    """Training set: where `scenerec data pack` wrote manifest.json and shards; s3:// or a local folder."""
+    train: Location | Annotated[tuple[WeightedSet, ...], Field(min_length=1)]
+    """Training set: where `scenerec data pack` wrote manifest.json and shards; s3:// or a local folder. Or a list of
+    {set: ..., weight: ...}, all of the same classes: an epoch has as many images as all of them, mixed by weight."""
     val: Location
     """Validation set, packed the same way, with the same classes."""
     train_share: Fraction = 1.0
@@ -129,6 +139,23 @@ class DataConfig(Block):
     """Threads per worker that decode images, at least one; `auto`: cpus_per_worker - 1."""
     cache: CacheConfig | None = None
     """Shards are kept on the nodes' disks and shared by a node's workers; without it each worker fetches its own."""
+
+    @property
+    def train_sets(self) -> tuple[WeightedSet, ...]:
+        """The training sets; a single one with weight 1."""
+        return (WeightedSet(set=self.train, weight=1),) if isinstance(self.train, str) else self.train
+
+    @property
+    def train_names(self) -> str:
+        """The training sets' addresses, for messages."""
+        return ", ".join(each.set for each in self.train_sets)
+
+    @model_validator(mode="after")
+    def _sets_differ(self) -> "DataConfig":
+        sets = [each.set for each in self.train_sets]
+        if twice := [name for name in sets if sets.count(name) > 1]:
+            raise ValueError(f"train: {twice[0]} stands twice: name it once, with the sum of the weights")
+        return self
 
     @model_validator(mode="after")
     def _counts(self) -> "DataConfig":

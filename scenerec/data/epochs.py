@@ -16,13 +16,14 @@ SampleIndices = Callable[[int, Sequence[Sample]], np.ndarray]
 class Epochs:
     """What follows from a set, a seed, the lanes and `balance` alone. An epoch has as many items as the set samples.
 
-    Where classes are not balanced, an item is a sample: each is taken once.
+    Of a single set whose classes are not balanced, an item is a sample: each is taken once.
     """
 
     def __init__(self, data: PackedSet, seed: int, lanes: int, balance: float = 0.0) -> None:
         self.seed, self.lanes = seed, lanes
         self._shard_samples: tuple[int, ...] = tuple(data.manifest.shard_samples.tolist())
-        self._sampling = Sampling([data.manifest.shards], [1.0], balance, seed) if balance else None
+        sets, weights = [part.manifest.shards for part, _ in data.parts], [weight for _, weight in data.parts]
+        self._sampling = Sampling(sets, weights, balance, seed) if balance or len(sets) > 1 else None
 
     def order(self, epoch: int) -> EpochOrder:
         """The order of an epoch's items."""

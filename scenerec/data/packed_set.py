@@ -1,5 +1,6 @@
 """A packed data set as it is opened for reading: its manifest, and where its shards are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,13 +28,21 @@ class PackedSet:
     fetched: ByteCount = field(default_factory=ByteCount, compare=False, repr=False)
     """Bytes of shards that this process has fetched by this object, rather than found in the cache."""
 
+    @property
+    def parts(self) -> Sequence[tuple["PackedSet", float]]:
+        """The sets that it is made of, one after another, and their weights: itself alone."""
+        return ((self, 1.0),)
+
+    def shard_url(self, shard_index: int) -> str:
+        """Address of a shard."""
+        return f"{self.storage.url}/{self.manifest.shards[shard_index].key}"
+
     def read(self, shard_index: int) -> list[Sample]:
         """Fetches a shard, or takes it from the cache, and checks it against the manifest.
 
         Raises DataError, StorageError.
         """
-        shard = self.manifest.shards[shard_index]
-        where = f"{self.storage.url}/{shard.key}"
+        shard, where = self.manifest.shards[shard_index], self.shard_url(shard_index)
 
         def fetch() -> bytes:
             content = self.storage.get(shard.key)
@@ -58,7 +67,7 @@ def open_set(url: str, share: float = 1.0, cache: CacheConfig | None = None) -> 
 def check_images(data: PackedSet, shard_index: int) -> None:
     """Reads a shard and decodes its images. Raises DataError that names the first that does not decode."""
     for sample in data.read(shard_index):
-        name = f"{data.storage.url}/{data.manifest.shards[shard_index].key}: {sample.key}"
+        name = f"{data.shard_url(shard_index)}: {sample.key}"
         try:
             decode(sample.image)
         except PictureError as error:

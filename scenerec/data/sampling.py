@@ -6,7 +6,6 @@ the manifest, so every reader comes to the same, and what an epoch takes of a sh
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -94,7 +93,7 @@ class Sampling:
         order = np.lexsort((cells[:, 1], cells[:, 0]))
         groups = np.split(order, np.flatnonzero(np.any(np.diff(cells[order, :2], axis=0), axis=1)) + 1)
         counts = {(int(cells[group[0], 0]), int(cells[group[0], 1])): int(cells[group, 2].sum()) for group in groups}
-        items = share_out(len(self._always), _shares(counts, weights, balance))
+        items = _class_items(counts, share_out(len(self._always), dict(enumerate(map(Fraction, weights)))), balance)
         for group, (key, size) in zip(groups, counts.items(), strict=True):
             if size:
                 ends = np.cumsum(cells[group, 2])
@@ -112,9 +111,10 @@ class Sampling:
         return EpochItems(repeats, self._shard_starts)
 
 
-def share_out(total: int, shares: Mapping[Key, Fraction]) -> dict[Key, int]:
-    """`total` items in parts of `shares`, which add up to 1: each rounded down or up, by largest remainder."""
-    exact = {key: total * share for key, share in shares.items()}
+def share_out(total: int, weights: Mapping[Key, Fraction]) -> dict[Key, int]:
+    """`total` items in parts in proportion to `weights`: each rounded down or up, by largest remainder."""
+    sum_of_weights = sum(weights.values())
+    exact = {key: total * weight / sum_of_weights for key, weight in weights.items()}
     parts = {key: math.floor(part) for key, part in exact.items()}
     largest_remainder_first = sorted(parts, key=lambda key: parts[key] - exact[key])
     for key in largest_remainder_first[: total - sum(parts.values())]:
@@ -122,13 +122,16 @@ def share_out(total: int, shares: Mapping[Key, Fraction]) -> dict[Key, int]:
     return parts
 
 
-def _shares(
-    counts: Mapping[tuple[int, int], int], weights: Sequence[float], balance: float
-) -> dict[tuple[int, int], Fraction]:
-    """The share of an epoch of each (set, class), by their numbers of samples."""
-    powers = {key: round(count ** (1 - balance) * _PRECISION) if count else 0 for key, count in counts.items()}
-    of_set = Counter[int]()
-    for (number, _), power in powers.items():
-        of_set[number] += power
-    total = sum(map(Fraction, weights))
-    return {key: Fraction(weights[key[0]]) / total * power / of_set[key[0]] for key, power in powers.items()}
+def _class_items(
+    counts: Mapping[tuple[int, int], int], set_items: Mapping[int, int], balance: float
+) -> dict[tuple[int, int], int]:
+    """The items of each (set, class) in an epoch, by its number of samples and the items of each set."""
+    items: dict[tuple[int, int], int] = {}
+    for number, total in set_items.items():
+        powers = {
+            key: Fraction(round(count ** (1 - balance) * _PRECISION) if count else 0)
+            for key, count in counts.items()
+            if key[0] == number
+        }
+        items |= share_out(total, powers)
+    return items

@@ -69,7 +69,7 @@ class ShardWindow:
             content = self.shards[shard].result()
             sample = content[indices(shard, content)[item] if indices else item]
             samples.append(sample)
-            names.append(f"{self.data.storage.url}/{self.data.manifest.shards[shard].key}: {sample.key}")
+            names.append(f"{self.data.shard_url(shard)}: {sample.key}")
         return samples, names
 
     def _advance(self, tick: int) -> None:

@@ -123,7 +123,7 @@ def resolve(
     steps = steps_per_epoch(train.samples, batch)
     if not steps:
         raise PlanError(
-            f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train}"
+            f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train_names}"
         )
     lanes = resumed_lanes or config.data.lanes
     if lanes == "auto":
@@ -134,7 +134,7 @@ def resolve(
             f"(data.lanes, at most the {train.samples} training samples)"
         )
     if lanes > train.samples:
-        raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train}")
+        raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train_names}")
     if nodes is not None:
         _check_cluster(config, nodes)
     per_worker = batch // workers[-1]
@@ -180,7 +180,7 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
         remedy = "add some, or remove the class and pack again"
         if config.data.train_share < 1:
             remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"
-        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train}: {remedy}")
+        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train_names}: {remedy}")
 
 
 def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ _IDENTITY_DEFAULTS = {
     "augmentation version": 1,
     "task": CLASSIFICATION.name,
     "data.balance": 0.0,
+    "data.train weights": [1.0],
 }
 
 
@@ -112,6 +113,7 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "training set": fingerprint,
         "data.lanes": lanes,
         "data.balance": config.data.balance,
+        "data.train weights": [each.weight for each in config.data.train_sets],
         "optimize.global_batch_size": config.optimize.global_batch_size,
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,

@@ -62,9 +62,11 @@ def test_classes_and_sets_get_their_shares(sets: list[Counts], balance: float, e
     for number, of_set in enumerate(sets):
         sizes = sum((Counter(counts) for counts in of_set), Counter[int]())
         powers = {label: size ** (1 - balance) for label, size in sizes.items() if size}
+        of_set = sum(count for key, count in found.items() if key[0] == number)
+        assert abs(of_set - total * Fraction(weights[number]) / sum(map(Fraction, weights))) < 1
         for label, power in powers.items():
             items = sum(count for key, count in found.items() if key[:2] == (number, label))
-            expected = total * weights[number] / sum(weights) * power / sum(powers.values())
+            expected = of_set * power / sum(powers.values())
             assert items == pytest.approx(expected, abs=1.001)
 
 
@@ -115,7 +117,6 @@ def test_the_choice_is_frozen() -> None:
 
 @given(st.integers(0, 1000), st.lists(st.integers(0, 50), min_size=1, max_size=9).filter(any))
 def test_shares_add_up(total: int, weights: list[int]) -> None:
-    shares = {number: Fraction(weight, sum(weights)) for number, weight in enumerate(weights)}
-    parts = share_out(total, shares)
+    parts = share_out(total, {number: Fraction(weight) for number, weight in enumerate(weights)})
     assert sum(parts.values()) == total
-    assert all(abs(parts[key] - total * share) < 1 for key, share in shares.items())
+    assert all(abs(parts[number] - Fraction(total * weight, sum(weights))) < 1 for number, weight in enumerate(weights))

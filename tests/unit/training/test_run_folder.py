@@ -48,6 +48,16 @@ def test_a_run_does_not_go_on_with_another_balance(make_config: Any) -> None:
         check_identity("runs/x", stored, identity(make_config, data={"balance": 0.5}))
 
 
+def test_a_run_does_not_go_on_with_other_weights_of_its_sets(make_config: Any) -> None:
+    def of_weights(*weights: float) -> dict[str, Any]:
+        sets = [{"set": f"/sets/{number}", "weight": weight} for number, weight in enumerate(weights)]
+        return identity(make_config, data={"train": sets})
+
+    check_identity("runs/x", of_weights(1, 2), of_weights(1, 2))
+    with pytest.raises(CheckpointError, match=r"another data\.train weights \(\[1\.0, 2\.0\], now \[1\.0, 3\.0\]\)"):
+        check_identity("runs/x", of_weights(1, 2), of_weights(1, 3))
+
+
 def test_a_run_does_not_go_on_with_another_task(make_config: Any) -> None:
     with pytest.raises(CheckpointError, match=r"another task \('ranking', now 'classification'\)"):
         check_identity("runs/x", identity(make_config) | {"task": "ranking"}, identity(make_config))
