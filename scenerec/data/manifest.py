@@ -104,6 +104,11 @@ class Manifest(Frozen):
         return np.array([shard.samples for shard in self.shards], dtype=np.int64)
 
     @property
+    def shard_bytes(self) -> np.ndarray:
+        """Bytes of each shard, int64 [shards]."""
+        return np.array([shard.size_bytes for shard in self.shards], dtype=np.int64)
+
+    @property
     def class_counts(self) -> np.ndarray:
         """Samples of each class, int64 [classes]."""
         counts = np.zeros(len(self.classes), dtype=np.int64)

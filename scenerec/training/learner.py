@@ -33,9 +33,9 @@ class TrainingJob:
 
     @property
     def order(self) -> TrainingOrder:
-        """The seed, lanes, batch size and epochs that fix the run's sequence of global batches."""
-        optimize = self.config.optimize
-        return TrainingOrder(optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs)
+        """The seed, lanes, batch size, epochs and balance that fix the run's sequence of global batches."""
+        optimize, balance = self.config.optimize, self.config.data.balance
+        return TrainingOrder(optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs, balance)
 
 
 class Learner(Protocol[Batch]):
