@@ -100,6 +100,8 @@ class DataConfig(Block):
     `auto`: a multiple of 12 and of every allowed number of workers."""
     decode_processes: int | Literal["auto"] = "auto"
     """Processes (torch) or threads (tensorflow) per worker that decode images; `auto`: cpus_per_worker - 1."""
+    log_samples: bool = False
+    """Keep the names of the samples of every global batch in the run's folder, to compare or audit what was trained."""
 
     @model_validator(mode="after")
     def _counts(self) -> "DataConfig":

@@ -38,6 +38,8 @@ class Batch(NamedTuple):
     """uint8 [n, image_size, image_size, 3] (NHWC), RGB."""
     labels: tf.Tensor
     """Class indices, int64 [n]."""
+    names: list[str]
+    """Shard and key of each image."""
 
 
 def training_input(
@@ -163,8 +165,8 @@ class _Images:
 
     def __iter__(self) -> Iterator[Batch]:
         try:
-            for images, labels in self.dataset:
-                yield Batch(images, labels)
+            for images, labels, names in self.dataset:
+                yield Batch(images, labels, [name.decode() for name in names.numpy().tolist()])
         except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
             raise (self.failures or [self._undecodable(error)])[0] from None
 
@@ -173,6 +175,7 @@ class _Images:
             tf.TensorSpec([None], tf.string),
             self.view._make(tf.TensorSpec([None], dtype) for dtype in self.view_dtypes),
             tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None], tf.string),
         )
         dataset = tf.data.Dataset.from_generator(self._arrays, output_signature=signature)
         dataset = dataset.map(partial(self._decode_batch, threads), num_parallel_calls=threads, deterministic=True)
@@ -189,21 +192,21 @@ class _Images:
                     np.array([view[field] for view in batch.views], dtype.as_numpy_dtype)
                     for field, dtype in enumerate(self.view_dtypes)
                 )
-                yield batch.images, self.view._make(columns), batch.labels
+                yield batch.images, self.view._make(columns), batch.labels, batch.names
         except ScenerecError as error:  # tf.data would make one of its own errors of it
             self.failures.append(error)
             raise
 
     def _decode_batch(
-        self, threads: int, images: tf.Tensor, views: View | CenterCrop, labels: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, threads: int, images: tf.Tensor, views: View | CenterCrop, labels: tf.Tensor, names: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         pixels = tf.map_fn(
             lambda one: self.decode(*one, self.image_size),
             (images, views),
             fn_output_signature=tf.TensorSpec([self.image_size, self.image_size, 3], tf.uint8),
             parallel_iterations=threads,
         )
-        return pixels, labels
+        return pixels, labels, names
 
     def _undecodable(self, error: tf.errors.OpError) -> ScenerecError:
         """tf.data does not say which image it was: tries those that were under way."""

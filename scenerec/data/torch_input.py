@@ -39,6 +39,8 @@ class Batch(NamedTuple):
     """uint8 [n, 3, image_size, image_size] (NCHW), RGB."""
     labels: torch.Tensor
     """Class indices, int64 [n]."""
+    names: list[str]
+    """Shard and key of each image."""
 
 
 def training_input(
@@ -124,7 +126,7 @@ def _decode_batch(batch: EncodedBatch, decode: Callable[..., torch.Tensor], imag
             images[index] = decode(encoded, view, image_size)
         except (PictureError, RuntimeError, ValueError) as error:
             raise undecodable(batch.names[index], error) from None
-    return Batch(images, torch.from_numpy(batch.labels))
+    return Batch(images, torch.from_numpy(batch.labels), batch.names)
 
 
 @dataclass
@@ -230,7 +232,9 @@ def _interleave(parts: list[Batch], pin_memory: bool) -> Batch:
     size = sum(len(part.labels) for part in parts)
     images = torch.empty((size, *parts[0].images.shape[1:]), dtype=torch.uint8, pin_memory=pin_memory)
     labels = torch.empty(size, dtype=torch.int64, pin_memory=pin_memory)
+    names = [""] * size
     for index, part in enumerate(parts):
         images[index :: len(parts)] = part.images
         labels[index :: len(parts)] = part.labels
-    return Batch(images, labels)
+        names[index :: len(parts)] = part.names
+    return Batch(images, labels, names)

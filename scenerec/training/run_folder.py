@@ -1,4 +1,7 @@
-"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json."""
+"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json.
+
+Where data.log_samples is set, samples/ as well.
+"""
 
 import json
 import tempfile
@@ -29,6 +32,7 @@ class RunFolder:
         self.url = url
         self.storage: Storage = open_storage(url)
         self.checkpoints: Storage = open_storage(f"{url}/checkpoints")
+        self.samples: Storage = open_storage(f"{url}/samples")
 
     def write_config(self, config: TrainConfig) -> None:
         """Writes config.yaml, with every default filled in."""

@@ -11,7 +11,7 @@ import torch
 from scenerec.config.train import AugmentConfig, DataConfig
 from scenerec.data import tf_input, torch_input
 from scenerec.data.packed_set import open_set
-from scenerec.data.stream import Cursor, TrainingOrder
+from scenerec.data.stream import Cursor, TrainingOrder, training_batches
 from scenerec.world import World
 
 ORDER = TrainingOrder(seed=3, lanes=12, global_batch_size=20, epochs=2)
@@ -21,12 +21,20 @@ def config(scenes: Path, **augment: Any) -> DataConfig:
     return DataConfig(train=f"{scenes}/train", val=f"{scenes}/val", image_size=40, augment=AugmentConfig(**augment))
 
 
-def torch_arrays(batches: Iterable[torch_input.Batch]) -> list[tuple[np.ndarray, list[int]]]:
-    return [(batch.images.permute(0, 2, 3, 1).numpy().astype(int), batch.labels.tolist()) for batch in batches]
+def torch_arrays(batches: Iterable[torch_input.Batch]) -> list[tuple[np.ndarray, list[tuple[int, str]]]]:
+    """Images NHWC, and the label and name of each."""
+    return [
+        (batch.images.permute(0, 2, 3, 1).numpy().astype(int), [*zip(batch.labels.tolist(), batch.names, strict=True)])
+        for batch in batches
+    ]
 
 
-def tf_arrays(batches: Iterable[tf_input.Batch]) -> list[tuple[np.ndarray, list[int]]]:
-    return [(batch.images.numpy().astype(int), batch.labels.numpy().tolist()) for batch in batches]
+def tf_arrays(batches: Iterable[tf_input.Batch]) -> list[tuple[np.ndarray, list[tuple[int, str]]]]:
+    """Images NHWC, and the label and name of each."""
+    return [
+        (batch.images.numpy().astype(int), [*zip(batch.labels.numpy().tolist(), batch.names, strict=True)])
+        for batch in batches
+    ]
 
 
 def assert_equal(ours: list, theirs: list, most: int = 1) -> None:
@@ -56,6 +64,8 @@ def test_training_batches_are_the_same_in_both_frameworks(scenes: Path, augment:
     theirs = tf_arrays(tf_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 1))
     # A tie of the resizing is one level, which each of three factors up to 1.4 may raise: 1.4 ** 3 = 2.7.
     assert_equal(ours, theirs, most=3 if "color_jitter" in augment else 1)
+    stream = training_batches(data, ORDER, settings.augment, Cursor(0, 2))
+    assert [[name for _, name in named] for _, named in ours] == [batch.names for batch in stream]
 
 
 @pytest.mark.parametrize("rank", [0, 2])
