@@ -61,6 +61,7 @@ COMMANDS: dict[str, Entry | Group] = {
             "verify": Entry(
                 "data.verify", "Check a packed set: checksums, counts, labels, and that every image decodes."
             ),
+            "diff": Entry("data.diff", "Show what two packed sets differ in: classes, counts, options and samples."),
             "synthetic": Entry(
                 "data.synthetic",
                 "Draw a small ImageFolder of scenes (beach, city, forest, ...) to try everything with, "

@@ -114,3 +114,24 @@ def test_pack_tells_what_it_left_out(scenes: Path, tmp_path: Path) -> None:
     result = invoke("pack", scenes, tmp_path / "packed", "--processes", 1)
     assert f"left out: 1 duplicate (listed in {tmp_path}/packed/train/problems.jsonl)" in result.output
     assert "warning: 1 images stand in train too" in result.output
+
+
+def test_diff_ends_as_diff_does(scenes: Path, tmp_path: Path) -> None:
+    run("pack", scenes, tmp_path / "may", "--processes", 1)
+    assert run("diff", tmp_path / "may", tmp_path / "may") == [
+        f"A {tmp_path}/may",
+        f"B {tmp_path}/may",
+        *(line for line in run("diff", tmp_path / "may", tmp_path / "may") if "fingerprint" in line),
+        "the sets are the same: samples, order and classes",
+    ]
+    (scenes / "train" / "city" / "00002.jpg").unlink()
+    run("pack", scenes, tmp_path / "june", "--processes", 1)
+    lines = run("diff", tmp_path / "may", tmp_path / "june", "--processes", 1, code=1)
+    assert lines[2:4] == ["train: 12 -> 11 images in 1 shards, 0 of which are the same", "  city: 6 -> 5 (-1)"]
+    assert "  removed train/000000.tar: 00000008-00002 (city)" in lines
+    told = json.loads(run("diff", tmp_path / "may", tmp_path / "june", "--json", "--processes", 1, code=1)[-1])
+    assert (told["same"], [change["kind"] for change in told["samples"]].count("removed")) == (False, 1)
+    quick = run("diff", tmp_path / "may", tmp_path / "june", "--no-samples", code=1)
+    assert quick[-1] == "the sets differ; their images were not compared"
+    missing = invoke("diff", tmp_path / "may", tmp_path / "july")
+    assert missing.exit_code == 4 and f"error: {tmp_path}/july: no packed data set here" in missing.stderr
