@@ -55,6 +55,9 @@ COMMANDS: dict[str, Entry | Group] = {
         "Make, look at and check packed data sets.",
         {
             "pack": Entry("data.pack", "Pack images into WebDataset shards and a manifest."),
+            "add": Entry(
+                "data.add", "Add images to packed sets: new shards behind the old ones, which stay as they are."
+            ),
             "show": Entry(
                 "data.show", "Show what a packed set holds: classes, counts, sizes, and a sheet of its pictures."
             ),

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 from scenerec.data.contents import read_contents
-from scenerec.data.manifest import MANIFEST_KEY, Manifest, Shard
-from scenerec.data.packed_set import PackedSet, open_set
+from scenerec.data.manifest import Manifest, Shard
+from scenerec.data.packed_set import PackedSet, Splits, open_splits
 from scenerec.data.pool import Runner
-from scenerec.data.splits import SPLITS
 from scenerec.errors import DataError
-from scenerec.storage import open_storage
 
 Value = TypeVar("Value")
-Splits = Mapping[str, PackedSet]
-"""The sets of a folder by their splits; a set that was named itself stands under the empty name."""
 _OPTIONS = ("layout", "seed", "short_side", "metadata", "packed_by")
 """What a manifest's `source` tells of how the set was packed."""
 
@@ -82,16 +78,6 @@ class SetDiff:
     splits_removed: tuple[str, ...]
     samples: tuple[SampleChange, ...] | None
     """The samples that differ; None where no shard was read."""
-
-
-def open_splits(url: str) -> Splits:
-    """The packed set at `url`, or those of its splits. Raises DataError where there is neither, StorageError."""
-    storage = open_storage(url)
-    if storage.size(MANIFEST_KEY) is None:
-        found = [split for split in SPLITS if storage.size(f"{split}/{MANIFEST_KEY}") is not None]
-        if found:
-            return {split: open_set(f"{storage.url}/{split}") for split in found}
-    return {"": open_set(url)}
 
 
 def diff_sets(

@@ -1,11 +1,13 @@
 """A packed data set as it is opened for reading: its manifest, and where its shards are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scenerec.data.manifest import Manifest, read_manifest
+from scenerec.data.manifest import MANIFEST_KEY, Manifest, read_manifest
 from scenerec.data.packed_image import decode, undecodable
 from scenerec.data.picture import PictureError
 from scenerec.data.shard import Sample, read_shard
+from scenerec.data.splits import SPLITS
 from scenerec.storage import Storage, open_storage
 
 
@@ -23,11 +25,25 @@ class PackedSet:
         return read_shard(self.storage.get(shard.key), shard, len(self.manifest.classes), where)
 
 
+Splits = Mapping[str, PackedSet]
+"""The sets of a folder by their splits; a set that was named itself stands under the empty name."""
+
+
 def open_set(url: str, share: float = 1.0) -> PackedSet:
     """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
     storage = open_storage(url)
     manifest = read_manifest(storage)
     return PackedSet(storage, manifest if share == 1 else manifest.head(share))
+
+
+def open_splits(url: str) -> Splits:
+    """The packed set at `url`, or those of its splits. Raises DataError where there is neither, StorageError."""
+    storage = open_storage(url)
+    if storage.size(MANIFEST_KEY) is None:
+        found = [split for split in SPLITS if storage.size(f"{split}/{MANIFEST_KEY}") is not None]
+        if found:
+            return {split: open_set(f"{storage.url}/{split}") for split in found}
+    return {"": open_set(url)}
 
 
 def check_images(data: PackedSet, shard_index: int) -> None:

@@ -34,9 +34,11 @@ from scenerec.storage.writable import check_writable
 
 PLAN_KEY = ".pack/plan.json"
 PROBLEMS_KEY = "problems.jsonl"
-SHARD_KEY = re.compile(r"\d{6}\.tar")
-OWN_KEYS = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\..*|\.pack/.*|problems\.jsonl|manifest\.json")
-"""What packing writes; among it the parts of shards whose writer was killed."""
+SHARD_KEY = re.compile(r"\d{6}(-[0-9a-f]{8})?\.tar")
+OWN_KEYS = re.compile(
+    rf"{SHARD_KEY.pattern}|\.\d{{6}}(-[0-9a-f]{{8}})?\.tar\..*|\.pack/.*|problems(-[0-9a-f]{{8}})?\.jsonl|manifest\.json"
+)
+"""What packing writes, and adding to a set; among it the parts of shards whose writer was killed."""
 PROBED_IMAGES = 200
 """Images that are shrunk beforehand to learn how large shrunk images are."""
 

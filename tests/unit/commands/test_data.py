@@ -135,3 +135,27 @@ def test_diff_ends_as_diff_does(scenes: Path, tmp_path: Path) -> None:
     assert quick[-1] == "the sets differ; their images were not compared"
     missing = invoke("diff", tmp_path / "may", tmp_path / "july")
     assert missing.exit_code == 4 and f"error: {tmp_path}/july: no packed data set here" in missing.stderr
+
+
+def test_add_says_what_it_did_and_what_it_left_out(scenes: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    run("pack", scenes, packed, "--processes", 1)
+    more = tmp_path / "more" / "train"
+    for name in ("beach", "harbour"):
+        (more / name).mkdir(parents=True)
+        Image.effect_noise((40, 30), 50 + len(name)).save(more / name / "new.jpg")
+    (more / "beach" / "again.jpg").write_bytes((scenes / "train" / "beach" / "00000.jpg").read_bytes())
+    refused = invoke("add", more.parent, packed, "--splits", "train=train")
+    assert refused.exit_code == 4
+    assert f"error: {more.parent}: class `harbour` is not in {packed}/train: correct its name" in refused.stderr
+    arguments = ("add", more.parent, packed, "--splits", "train=train", "--new-classes", "--processes", 1)
+    lines = run(*arguments, "--json")
+    assert lines[:3] == [
+        f"train: 2 images added in 1 shards; 14 images of 3 classes now: {packed}/train",
+        "  new classes: harbour",
+        f"  left out: 1 duplicate (listed in {packed}/train/{json.loads(lines[-1])['sets'][0]['problems_key']})",
+    ]
+    assert [(each["split"], each["added"]) for each in json.loads(lines[-1])["sets"]] == [("train", 2), ("val", 0)]
+    assert "these images were added before" in run(*arguments)[0]
+    assert run("diff", packed / "train", packed / "train", "--no-samples")[-1].startswith("the sets are the same")
+    assert last_json("verify", packed / "train", "--processes", 1)["samples"] == 14
