@@ -30,12 +30,17 @@ class SampleChange:
     """A sample that is not in both sets, or not alike."""
 
     kind: Literal["added", "removed", "moved", "changed", "renamed"]
-    """`moved`: the same image in another class or split; `changed`: another image of the same name and split;
+    """`moved`: the same image in another class or split; `changed`: another image of the same name, class and split;
     `renamed`: the same image under another name."""
     before: SamplePlace | None
     """Where it is in the first set; None if it was added."""
     after: SamplePlace | None
     """Where it is in the second set; None if it was removed."""
+
+    @property
+    def order(self) -> tuple[SamplePlace, ...]:
+        """By this, changes are sorted for people."""
+        return tuple(filter(None, (self.before, self.after)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def diff_sets(
     same = not added and not removed and all(split.same for split in splits.values())
     changes: tuple[SampleChange, ...] | None = () if same else None
     if samples and not same:
-        changes = tuple(_diff_samples(before, after, run, on_progress))
+        changes = tuple(sorted(_diff_samples(before, after, run, on_progress), key=lambda each: each.order))
     return SetDiff(first, second, same, splits, added, removed, changes)
 
 
@@ -122,9 +127,9 @@ def diff_manifests(before: Manifest, after: Manifest) -> SplitDiff:
         classes_added=tuple(name for name in names[1] if name not in names[0]),
         classes_removed=tuple(name for name in names[0] if name not in names[1]),
         classes_reordered=kept[0] != kept[1],
-        class_counts=_pairs(*counts, 0),
+        class_counts=_pairs(counts[0], counts[1], 0),
         places=tuple(name for name in kept[0] if before.places.get(name) != after.places.get(name)),
-        options=_pairs(*options, ""),
+        options=_pairs(options[0], options[1], ""),
     )
 
 
@@ -146,7 +151,7 @@ def diff_places(
                     yield SampleChange(kind, *pair)
         removed += old
         added += new
-    for pair in _matched(removed, added, lambda place: (place.split, place.key)):
+    for pair in _matched(removed, added, _AGREEMENTS[0]):
         yield SampleChange("changed", *pair)
     yield from (SampleChange("removed", place, None) for place in removed)
     yield from (SampleChange("added", None, place) for place in added)

@@ -31,7 +31,7 @@ class GlobalBatch(NamedTuple):
     """Epoch, from 0."""
     step: int
     """Step in the epoch, from 0."""
-    samples: list[str]
+    samples: Sequence[str]
     """Shard and key of each sample of the global batch, in the data order."""
 
 

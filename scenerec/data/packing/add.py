@@ -265,7 +265,7 @@ class _Part:
 def _extended(request: AddRequest, raw: RawSet, data: PackedSet) -> tuple[str, ...]:
     """The classes of a set with those that are new behind them."""
     known = data.manifest.classes
-    new = sorted(set(raw.classes) - set(known))
+    new = sorted({image.class_name for images in raw.splits.values() for image in images} - set(known))
     if new and not request.new_classes:
         more = f" (nor are {len(new) - 1} others)" if len(new) > 1 else ""
         raise DataError(

@@ -130,6 +130,7 @@ def test_duplicates_are_added_where_they_are_wanted(packed: str, more: Path) -> 
 
 def test_classes_that_are_new_come_last_and_only_if_asked_for(packed: str, more: Path) -> None:
     draw(more, ["airport/1.jpg", "zoo/1.jpg"], first=70)
+    (more / "empty").mkdir()
     before = contents(packed)
     with pytest.raises(DataError, match=r"class `airport` is not in .*packed \(nor are 1 others\).*--new-classes"):
         add(more, packed)
