@@ -58,6 +58,7 @@ COMMANDS: dict[str, Entry | Group] = {
             "add": Entry(
                 "data.add", "Add images to packed sets: new shards behind the old ones, which stay as they are."
             ),
+            "adopt": Entry("data.adopt", "Train on WebDataset shards that somebody else wrote, as they are."),
             "show": Entry(
                 "data.show", "Show what a packed set holds: classes, counts, sizes, and a sheet of its pictures."
             ),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from scenerec.data.manifest import Shard
@@ -58,9 +59,9 @@ def read_contents(
 
 def _only(data: PackedSet, shard: Shard) -> PackedSet:
     """The set as if it had only this shard: what a process needs to read it."""
-    return PackedSet(data.storage, data.manifest.model_copy(update={"shards": (shard,)}))
+    return replace(data, manifest=data.manifest.model_copy(update={"shards": (shard,)}))
 
 
 def _read(data: PackedSet) -> ShardContent:
     samples = [SampleContent(each.key, each.label, image_digest(each.image)) for each in data.read(0)]
-    return ShardContent(data.storage.url, data.manifest.shards[0].key, samples)
+    return ShardContent(data.url, data.manifest.shards[0].key, samples)

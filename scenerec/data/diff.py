@@ -12,7 +12,7 @@ from scenerec.data.pool import Runner
 from scenerec.errors import DataError
 
 Value = TypeVar("Value")
-_OPTIONS = ("layout", "seed", "short_side", "metadata", "packed_by")
+_OPTIONS = ("layout", "seed", "short_side", "packed_by", "adopted_by")
 """What a manifest's `source` tells of how the set was packed."""
 
 
@@ -198,7 +198,7 @@ def _diff_samples(
     shards: list[tuple[PackedSet, Shard]] = []
     for side, (mine, other) in enumerate(((before, after), (after, before))):
         for split, data in mine.items():
-            owners[data.storage.url] = (side, split, data.manifest)
+            owners[data.url] = (side, split, data.manifest)
             twin = other[split].manifest if split in other else None
             shards += [(data, shard) for shard in _unshared(data.manifest, twin)]
     places: list[dict[bytes, list[SamplePlace]]] = [defaultdict(list), defaultdict(list)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scenerec.data.manifest import MANIFEST_KEY, Manifest, read_manifest
+from scenerec.data.manifest import MANIFEST_KEY, Manifest, read_manifest, shard_storage
 from scenerec.data.packed_image import decode, undecodable
 from scenerec.data.picture import PictureError
 from scenerec.data.shard import Sample, read_shard
@@ -13,16 +13,19 @@ from scenerec.storage import Storage, open_storage
 
 @dataclass(frozen=True)
 class PackedSet:
-    """A packed data set: its manifest and where its shards are. Picklable, for loader processes."""
+    """A packed data set: its manifest and where its shards are. Picklable."""
 
     storage: Storage
+    """Where the shards are."""
     manifest: Manifest
+    url: str = ""
+    """Address of the set: where its manifest is."""
 
     def read(self, shard_index: int) -> list[Sample]:
         """Fetches a shard and checks it against the manifest. Raises DataError, StorageError."""
         shard = self.manifest.shards[shard_index]
         where = f"{self.storage.url}/{shard.key}"
-        return read_shard(self.storage.get(shard.key), shard, len(self.manifest.classes), where)
+        return read_shard(self.storage.get(shard.key), shard, self.manifest.labelling, where)
 
 
 Splits = Mapping[str, PackedSet]
@@ -33,7 +36,8 @@ def open_set(url: str, share: float = 1.0) -> PackedSet:
     """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
     storage = open_storage(url)
     manifest = read_manifest(storage)
-    return PackedSet(storage, manifest if share == 1 else manifest.head(share))
+    shards = shard_storage(storage, manifest)
+    return PackedSet(shards, manifest if share == 1 else manifest.head(share), storage.url)
 
 
 def open_splits(url: str) -> Splits:

@@ -49,6 +49,9 @@ def add(
     ] = False,
     shard_mb: Annotated[float, _shards(min=0.01, help="Size of a shard, in 10^6 bytes.")] = 48,
     quality: Annotated[int, _shards(min=1, max=100, help="JPEG quality of what is re-encoded.")] = 90,
+    keep_metadata: Annotated[
+        bool, _shards("--keep-metadata", help="Leave EXIF, GPS and comments in pictures that are not re-encoded.")
+    ] = False,
     seed: Annotated[int, _shards(help="Seed of the order of the new samples.")] = 0,
     processes: Processes = None,
     as_json: options.Json = False,
@@ -75,7 +78,7 @@ def add(
         nested=nested,
         splits=parsed_splits(splits),
         new_classes=new_classes,
-        options=PackOptions(shard_mb=shard_mb, quality=quality, seed=seed),
+        options=PackOptions(shard_mb, quality=quality, seed=seed, keep_metadata=keep_metadata),
     )
     addition = Addition(request, lambda line: typer.echo(line, err=True))
     run = process_runner(processes or default_processes())

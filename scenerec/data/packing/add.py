@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scenerec.data.contents import read_contents
-from scenerec.data.manifest import Manifest, Shard, read_manifest, read_versioned_manifest, replace_manifest
+from scenerec.data.manifest import Manifest, Shard, is_adopted, read_manifest, read_versioned_manifest, replace_manifest
 from scenerec.data.packed_set import PackedSet, Splits, open_splits
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.layouts import read_raw_set
 from scenerec.data.packing.nesting import Nested
-from scenerec.data.packing.pack import SHARD_KEY, Progress, make_plans
+from scenerec.data.packing.pack import SHARD_KEY, Progress, count_records, make_plans
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan
 from scenerec.data.packing.places import read_places
 from scenerec.data.packing.raw_set import Problem, RawSet
@@ -94,13 +94,15 @@ class Addition:
         they cannot be changed.
         """
         sets = open_splits(request.destination)
+        if adopted := [data.url for data in sets.values() if is_adopted(data.manifest)]:
+            raise DataError(f"{adopted[0]}: holds shards that somebody else wrote: adopt it again with more shards")
         raw = _read_source(request)
         targets = _targets(request, raw, sets)
         surveys = survey(replace(raw, classes=()))  # none of which must be there
         for line in summary(raw, surveys):
             say(line)
         parts = [_Part(request, raw, split, surveys.get(split), data) for split, data in targets.items()]
-        self.parts = {part.data.storage.url: part for part in parts}
+        self.parts = {part.data.url: part for part in parts}
 
     def read_known(self, run: Runner | None = None, on_progress: Progress = lambda done, total: None) -> None:
         """Reads the sets, so that images that are there already are left out. Raises DataError, StorageError."""
@@ -237,17 +239,14 @@ class _Part:
     def _extended_manifest(
         self, shards: Sequence[Shard], records: Sequence[ShardRecord], problems: Sequence[Problem]
     ) -> Manifest:
-        source = self.manifest.source
-        counts = Counter({_ADDITIONS: 1})
-        counts.update(f"problems_{problem.kind}" for problem in problems)
-        for record in records:
-            counts.update(converted=record.converted, resized=record.resized)
-        return Manifest(
-            classes=self.classes,
-            shards=(*self.manifest.shards, *shards),
-            places=self.places,
-            source={**source, **{name: str(int(source.get(name, 0)) + count) for name, count in counts.items()}},
-        )
+        source, counts = self.manifest.source, {_ADDITIONS: 1, **count_records(records, problems)}
+        changed = {
+            "classes": self.classes,
+            "shards": (*self.manifest.shards, *shards),
+            "places": self.places,
+            "source": {**source, **{name: str(int(source.get(name, 0)) + count) for name, count in counts.items()}},
+        }
+        return Manifest.model_validate({**dict(self.manifest), **changed})
 
     def _foreign_manifest(self) -> Manifest:
         """The manifest that somebody else has written meanwhile, if it has what is added here."""
@@ -269,7 +268,7 @@ def _extended(request: AddRequest, raw: RawSet, data: PackedSet) -> tuple[str, .
     if new and not request.new_classes:
         more = f" (nor are {len(new) - 1} others)" if len(new) > 1 else ""
         raise DataError(
-            f"{request.source}: class `{printable(new[0])}` is not in {data.storage.url}{more}: "
+            f"{request.source}: class `{printable(new[0])}` is not in {data.url}{more}: "
             "correct its name, or add it with --new-classes"
         )
     return (*known, *new)
