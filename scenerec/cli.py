@@ -66,6 +66,10 @@ COMMANDS: dict[str, Entry | Group] = {
                 "data.verify", "Check a packed set: checksums, counts, labels, and that every image decodes."
             ),
             "diff": Entry("data.diff", "Show what two packed sets differ in: classes, counts, options and samples."),
+            "bench": Entry(
+                "data.bench",
+                "Time fetching, decoding, augmenting and batching a packed set on this machine, and say what limits.",
+            ),
             "synthetic": Entry(
                 "data.synthetic",
                 "Draw a small ImageFolder of scenes (beach, city, forest, ...) to try everything with, "

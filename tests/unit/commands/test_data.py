@@ -222,3 +222,14 @@ class TestAdopt:
         assert "error: --labels pyd: is none of cls, txt and json:FIELD, such as json:label" in result.stderr
         result = invoke("adopt", "https://example.org/{0..3}.tar")
         assert "SHARDS https://example.org/{0..3}.tar: only s3:// addresses and local paths" in result.stderr
+
+
+def test_bench_says_what_a_core_feeds(scenes: Path, tmp_path: Path) -> None:
+    run("pack", scenes, tmp_path, "--split", "train", "--processes", 1)
+    arguments = ("--framework", "torch", "--seconds", 0.1, "--threads", 1, "--image-size", 32, "--gpu", 1, "--json")
+    lines = run("bench", tmp_path, *arguments)
+    assert [line.split("  ")[0] for line in lines[1:5]] == ["fetch", "decode", "decode, crop, resize", "torch batches"]
+    assert lines[5].startswith("torch: one core feeds ") and "a GPU that trains 1 images/s needs 1 core(s)" in lines[5]
+    told = json.loads(lines[-1])
+    assert (told["url"], told["image_size"], len(told["timings"])) == (str(tmp_path), 32, 4)
+    assert told["verdicts"][0]["cores_per_gpu"] == 1
