@@ -1,6 +1,6 @@
 """What the training loop asks of a framework. torch_learner and tf_learner answer it, function for function."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -12,8 +12,17 @@ from scenerec.training.batchnorm import PreciseBatchNorm
 from scenerec.training.plan import Plan
 from scenerec.training.task import CLASSIFICATION, Counts, Task
 
-Batch = TypeVar("Batch")
-"""One rank's share of a batch in the learner's framework: images and labels."""
+
+class Named(Protocol):
+    """What all batches have in common, whatever framework their images and labels are in."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Shard and key of each image."""
+
+
+Batch = TypeVar("Batch", bound=Named)
+"""One rank's share of a batch in the learner's framework: images, labels and their names."""
 
 
 @dataclass(frozen=True)

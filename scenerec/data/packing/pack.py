@@ -32,9 +32,11 @@ from scenerec.storage.writable import check_writable
 
 PLAN_KEY = ".pack/plan.json"
 PROBLEMS_KEY = "problems.jsonl"
-SHARD_KEY = re.compile(r"\d{6}\.tar")
-OWN_KEYS = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\..*|\.pack/.*|problems\.jsonl|manifest\.json")
-"""What packing writes; among it the parts of shards whose writer was killed."""
+SHARD_KEY = re.compile(r"\d{6}(-[0-9a-f]{8})?\.tar")
+OWN_KEYS = re.compile(
+    rf"{SHARD_KEY.pattern}|\.\d{{6}}(-[0-9a-f]{{8}})?\.tar\..*|\.pack/.*|problems(-[0-9a-f]{{8}})?\.jsonl|manifest\.json"
+)
+"""What packing writes, and adding to a set; among it the parts of shards whose writer was killed."""
 _PROBLEMS, _CONVERTED = "problems_", "converted_"  # before the kinds and formats in a manifest's source
 FOREIGN = "holds shards that somebody else wrote"
 """The obstacle that `overwrite` does not remove."""
@@ -151,6 +153,20 @@ def pack(
     return PackResult(tuple(splits), round(seconds, 3), round((done - done_before) / seconds, 1))
 
 
+def count_records(records: Iterable[ShardRecord], problems: Iterable[Problem]) -> dict[str, int]:
+    """What a manifest's source tells of the images of some shards, in numbers, and of the problems with them."""
+    did, formats = Counter(converted=0, resized=0, stripped=0), Counter[str]()
+    for record in records:
+        did.update(converted=record.converted, resized=record.resized, stripped=record.stripped)
+        formats.update(record.converted_formats)
+    kinds = Counter(problem.kind for problem in problems)
+    return {
+        **did,
+        **{f"{_CONVERTED}{name}": formats[name] for name in sorted(formats)},
+        **{f"{_PROBLEMS}{kind}": count for kind, count in kinds.items()},
+    }
+
+
 def _refuse_contradictions(surveys: Mapping[str, Survey]) -> None:
     kinds = {"conflict": "under two labels", "leaked": "in train and in another split"}
     for kind, what in kinds.items():
@@ -263,15 +279,8 @@ class _SplitWork:
             "short_side": str(options.short_side or "unchanged"),
             "plan": self.plan.fingerprint,
             "packed_by": f"scenerec {scenerec.__version__}",
-            "converted": str(sum(record.converted for record in records)),
-            "resized": str(sum(record.resized for record in records)),
-            "stripped": str(sum(record.stripped for record in records)),
+            **{name: str(count) for name, count in count_records(records, problems).items()},
         }
-        formats: Counter[str] = Counter()
-        for record in records:
-            formats.update(record.converted_formats)
-        source |= {f"{_CONVERTED}{name}": str(formats[name]) for name in sorted(formats)}
-        source |= {f"{_PROBLEMS}{kind}": str(n) for kind, n in Counter(problem.kind for problem in problems).items()}
         manifest = Manifest(classes=self.plan.classes, shards=shards, places=self.places, source=source)
         write_manifest(self.storage, manifest)
         kept = {shard.key for shard in shards} | {PROBLEMS_KEY, MANIFEST_KEY}
