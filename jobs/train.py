@@ -12,6 +12,7 @@ from jobs.log import say
 from jobs.main import job_id, main
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError, last_line
@@ -148,7 +149,7 @@ def train_on_worker(settings: JsonObject) -> None:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
-        train_set, val_set = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+        train_set, val_set = open_training_set(config.data), open_set(config.data.val, cache=config.data.cache)
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
