@@ -21,6 +21,7 @@ app = typer.Typer()
 
 _FRAMEWORKS = ("torch", "tensorflow")
 _MODEL = "demo"
+_DATA = "s3://scenes/demo"  # not the recipe's, where a set of the user's may lie
 
 _RECIPE = Path(jobs.__file__).parent / "recipes" / "synthetic-resnet18.yaml"
 
@@ -95,7 +96,7 @@ def _tour(folder: Path, steps: Steps) -> None:
     images = folder / "scenes"
     steps.run("cluster", "up")
     steps.run("data", "synthetic", str(images), "--classes=6", "--train-per-class=100", "--seed=0")
-    steps.run("data", "pack", str(images), "s3://scenes/synthetic", "--overwrite")
+    steps.run("data", "pack", str(images), _DATA, "--overwrite")
     typer.echo(f"\n{_RECIPE.name}:\n{_RECIPE.read_text()}")
     results = [_train(steps, framework) for framework in _FRAMEWORKS]
     for result in results:
@@ -107,8 +108,14 @@ def _tour(folder: Path, steps: Steps) -> None:
 
 
 def _train(steps: Steps, framework: str) -> JsonObject:
-    settings = ["--set", f"name=demo-{framework}", "--set", f"framework={framework}"]
-    return json.loads(steps.output("submit", str(_RECIPE), *settings, "--restart", "--json").splitlines()[-1])
+    settings = [
+        f"name=demo-{framework}",
+        f"framework={framework}",
+        f"data.train={_DATA}/train",
+        f"data.val={_DATA}/val",
+    ]
+    options = [word for setting in settings for word in ("--set", setting)]
+    return json.loads(steps.output("submit", str(_RECIPE), *options, "--restart", "--json").splitlines()[-1])
 
 
 def _put_into_production(steps: Steps, result: JsonObject) -> None:
