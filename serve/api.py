@@ -12,15 +12,15 @@ from starlette.types import Receive, Scope, Send
 
 from serve.access_record import AccessRecord
 from serve.errors import as_request_error
-from serve.http.health import Health
+from serve.http.health import HEALTH
 from serve.http.openapi import openapi
 from serve.http.request import ClientGoneError, HttpRequest
 from serve.http.response import HttpResponse
 from serve.http.route import HttpProtocol, Router
 from serve.interface import Interface
-from serve.oip.rest import InferenceProtocol
-from serve.pages.pages import Pages
-from serve.v1.protocol import SceneProtocol
+from serve.oip.rest import OPEN_INFERENCE
+from serve.pages.pages import pages
+from serve.v1.protocol import SCENES
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +33,9 @@ class Api(Interface):
     """Whether x-request-id goes into the answers; Ray Serve adds it by itself."""
 
     def __post_init__(self) -> None:
-        self.protocols: Sequence[HttpProtocol] = (
-            SceneProtocol(self.shelf, self.draw),
-            Health(self.shelf),
-            InferenceProtocol(self.shelf, self.draw),
-            Pages(lambda names: openapi(self.protocols, names), self.shelf),
-        )
-        self._router = Router(route for protocol in self.protocols for route in protocol.routes())
+        described = pages(lambda names: openapi(self.protocols, names))
+        self.protocols: Sequence[HttpProtocol] = (SCENES, HEALTH, OPEN_INFERENCE, described)
+        self._router = Router(route for protocol in self.protocols for route in protocol.routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection (ASGI 3)."""

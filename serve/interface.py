@@ -36,4 +36,4 @@ class Interface:
 
     def metered(self, caller: Caller | None, record: AccessRecord) -> Metered:
         """The shelf, as one request of this caller may use it."""
-        return Metered(self.shelf, self.guard, caller, record, self.limits)
+        return Metered(self.shelf, self.guard, caller, record, self.limits, self.draw)

@@ -1,7 +1,8 @@
 """One request's way to the models: charged to its caller before, and noted afterwards."""
 
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,12 @@ class Metered:
     caller: Caller | None
     record: AccessRecord
     limits: RequestLimits
+    draw: Callable[[], float] = random.random
+    """Random numbers of [0, 1), which choose between weighted versions."""
+
+    def pick(self, model: str, number: str) -> LoadedVersion:
+        """The version of this number; without one, a version by its weight. Raises NotServedError."""
+        return self.shelf.pick(model, self.draw(), number)
 
     async def ask(
         self, version: LoadedVersion, photographs: Sequence[bytes | np.ndarray]

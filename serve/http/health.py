@@ -1,6 +1,5 @@
 """Whether the server runs and has models, for load balancers and Kubernetes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,9 +7,8 @@ from serve.http.json_body import Absent, JsonBody
 from serve.http.operation import EXAMPLE_MODEL, DescribedAnswer, Operation, curl
 from serve.http.request import HttpRequest
 from serve.http.response import HttpResponse
-from serve.http.route import Route, Tag
+from serve.http.route import HttpProtocol, Route, Tag
 from serve.metered import Metered
-from serve.shelf import Shelf
 
 ServedVersions = dict[str, list[str]]
 """By model the numbers of the versions that are served."""
@@ -41,34 +39,17 @@ class NotReadyBody(JsonBody):
     """By model the versions that are served."""
 
 
-class Health:
-    """Answers /healthz and /readyz, to whoever asks.
+async def _alive(request: HttpRequest, metered: Metered) -> HttpResponse:
+    return HttpResponse.of(AliveBody("ok"))
 
-    Args:
-        shelf: what is served.
-    """
 
-    tags: Sequence[Tag] = (Tag("health", "For load balancers and Kubernetes. These need no key."),)
-
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
-
-    def routes(self) -> Sequence[Route]:
-        """Whether the server lives, and whether it is ready."""
-        return (
-            Route("GET", "/healthz", self._alive, lambda _: _ALIVE, is_open=True),
-            Route("GET", "/readyz", self._ready, lambda _: _READY, is_open=True),
-        )
-
-    async def _alive(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        return HttpResponse.of(AliveBody("ok"))
-
-    async def _ready(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        models = {name: [each.version.number for each in self._shelf.weighted(name)] for name in self._shelf.names()}
-        if models:
-            is_known = metered.guard.admits(*request.credentials)
-            return HttpResponse.of(ReadyBody("ready", models if is_known else None))
-        return HttpResponse.of(NotReadyBody("not_ready", models), 503)
+async def _ready(request: HttpRequest, metered: Metered) -> HttpResponse:
+    shelf = metered.shelf
+    models = {name: [each.version.number for each in shelf.weighted(name)] for name in shelf.names()}
+    if models:
+        is_known = metered.guard.admits(*request.credentials)
+        return HttpResponse.of(ReadyBody("ready", models if is_known else None))
+    return HttpResponse.of(NotReadyBody("not_ready", models), 503)
 
 
 _ALIVE = Operation(
@@ -88,3 +69,12 @@ _READY = Operation(
     errors=(405,),
     samples=curl("$URL/readyz"),
 )
+
+HEALTH = HttpProtocol(
+    tags=(Tag("health", "For load balancers and Kubernetes. These need no key."),),
+    routes=(
+        Route("GET", "/healthz", _alive, lambda _: _ALIVE, is_open=True),
+        Route("GET", "/readyz", _ready, lambda _: _READY, is_open=True),
+    ),
+)
+"""Answers /healthz and /readyz, to whoever asks: whether the server lives, and whether it is ready."""

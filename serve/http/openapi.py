@@ -31,7 +31,7 @@ _OPTIONAL_KEY: list[Part] = [{"bearer": []}, {"apiKey": []}, {}]  # the last for
 def openapi(protocols: Sequence[HttpProtocol], models: Sequence[str]) -> Part:
     """The document of a server of these models."""
     example = models[0] if models else EXAMPLE_MODEL
-    routes = [(route, route.describe(example)) for protocol in protocols for route in protocol.routes()]
+    routes = [(route, route.describe(example)) for protocol in protocols for route in protocol.routes]
     body_types = [ErrorBody, *(each for _, operation in routes for each in operation.document_types())]
     schemas = component_schemas(body_types)
     return {

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from serve.errors import ErrorKind, RequestError
 from serve.http.json_body import adapter
@@ -53,15 +53,14 @@ class Tag:
     description: str
 
 
-class HttpProtocol(Protocol):
+@dataclass(frozen=True)
+class HttpProtocol:
     """What the API is given to serve."""
 
     tags: Sequence[Tag]
     """The groups of its operations."""
-
-    def routes(self) -> Sequence[Route]:
-        """All that it answers; the one that is asked most comes first."""
-        ...
+    routes: Sequence[Route]
+    """All that it answers; the one that is asked most comes first."""
 
 
 class Router:

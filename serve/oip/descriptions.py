@@ -8,6 +8,7 @@ that they find, and NVIDIA's image clients want exactly one of each. Of the othe
 
 from scenerec import __version__
 from serve.loaded_version import LoadedVersion
+from serve.metered import Metered
 from serve.oip.documents import (
     V2AllStatisticsBody,
     V2ConfigBody,
@@ -35,23 +36,23 @@ SERVER = V2ServerBody(
 """What the server is, and which of Triton's extensions it has."""
 
 
-def describe_model(shelf: Shelf, model: str, number: str) -> V2ModelBody:
+def describe_model(metered: Metered, model: str, number: str) -> V2ModelBody:
     """What a version takes and gives; without a number, the model's main version. Raises NotServedError."""
-    version = main_version(shelf, model, number)
+    version = main_version(metered.shelf, model, number)
     image, _ = input_specs(version)
     announced, _ = output_specs(version)
     return V2ModelBody(
         name=model,
-        versions=(number,) if number else tuple(each.version.number for each in shelf.weighted(model)),
+        versions=(number,) if number else tuple(each.version.number for each in metered.shelf.weighted(model)),
         platform=PLATFORM,
         inputs=[_metadata(image)],
         outputs=[_metadata(announced)],
     )
 
 
-def describe_config(shelf: Shelf, model: str, number: str, max_batch: int) -> V2ConfigBody:
+def describe_config(metered: Metered, model: str, number: str) -> V2ConfigBody:
     """Triton's configuration of a version, or of the model's main one, as far as it has any. Raises NotServedError."""
-    version = main_version(shelf, model, number)
+    version = main_version(metered.shelf, model, number)
     image, file = input_specs(version)
     announced, other = output_specs(version)
     further = {
@@ -62,27 +63,27 @@ def describe_config(shelf: Shelf, model: str, number: str, max_batch: int) -> V2
         name=model,
         platform=PLATFORM,
         backend=BACKEND,
-        max_batch_size=max_batch,
+        max_batch_size=metered.limits.images,
         input=[V2ConfiguredTensorBody(image.name, "TYPE_UINT8", image.shape[1:], "FORMAT_NHWC")],
         output=[V2ConfiguredTensorBody(announced.name, "TYPE_FP32", announced.shape[1:])],
         parameters={name: V2ParameterBody(text) for name, text in further.items()},
     )
 
 
-def describe_statistics(shelf: Shelf, model: str, number: str) -> V2AllStatisticsBody:
+def describe_statistics(metered: Metered, model: str, number: str) -> V2AllStatisticsBody:
     """What a version was asked in this process; "" for all of a model, or of all models. Raises NotServedError."""
     if not model:
-        versions = shelf.versions()
+        versions = metered.shelf.versions()
     elif number:
-        versions = [shelf.pick(model, 0.0, number)]
+        versions = [metered.shelf.pick(model, 0.0, number)]
     else:
-        versions = [each.version for each in shelf.weighted(model)]
+        versions = [each.version for each in metered.shelf.weighted(model)]
     return V2AllStatisticsBody([_statistics(version) for version in versions])
 
 
-def describe_index(shelf: Shelf) -> list[V2IndexedBody]:
+def describe_index(metered: Metered) -> list[V2IndexedBody]:
     """All versions that are served."""
-    return [V2IndexedBody(each.model, each.number, "READY", "") for each in shelf.versions()]
+    return [V2IndexedBody(each.model, each.number, "READY", "") for each in metered.shelf.versions()]
 
 
 def main_version(shelf: Shelf, model: str, number: str) -> LoadedVersion:

@@ -141,7 +141,7 @@ class GrpcInference(Interface):
     async def _infer(self, request: pb.ModelInferRequest, metered: Metered) -> pb.ModelInferResponse:
         if request.ByteSize() > self.limits.body_bytes:
             raise body_too_large(self.limits.body_bytes, "send fewer images")
-        version = self.shelf.pick(request.model_name, self.draw(), request.model_version)
+        version = metered.pick(request.model_name, request.model_version)
         asked = infer_request(version, request, self.limits)
         version, outputs = await infer(version, asked, metered)
         return infer_response(version, request.id, outputs)
@@ -158,12 +158,10 @@ def _is_served(shelf: Shelf, model: str, number: str) -> bool:
 _DESCRIPTIONS: Mapping[str, Callable[[Any, Metered], JsonObject]] = {
     "ServerMetadata": lambda asked, metered: SERVER.to_value(),
     "ModelReady": lambda asked, metered: {"ready": _is_served(metered.shelf, asked.name, asked.version)},
-    "ModelMetadata": lambda asked, metered: describe_model(metered.shelf, asked.name, asked.version).to_value(),
-    "ModelConfig": lambda asked, metered: {
-        "config": describe_config(metered.shelf, asked.name, asked.version, metered.limits.images).to_value()
-    },
-    "ModelStatistics": lambda asked, metered: describe_statistics(metered.shelf, asked.name, asked.version).to_value(),
-    "RepositoryIndex": lambda asked, metered: {"models": [each.to_value() for each in describe_index(metered.shelf)]},
+    "ModelMetadata": lambda asked, metered: describe_model(metered, asked.name, asked.version).to_value(),
+    "ModelConfig": lambda asked, metered: {"config": describe_config(metered, asked.name, asked.version).to_value()},
+    "ModelStatistics": lambda asked, metered: describe_statistics(metered, asked.name, asked.version).to_value(),
+    "RepositoryIndex": lambda asked, metered: {"models": [each.to_value() for each in describe_index(metered)]},
 }
 """What the server and its models say of themselves, by method: the answers as JSON."""
 

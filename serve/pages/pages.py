@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from serve.http.operation import DescribedAnswer, Operation, Part, curl
 from serve.http.request import HttpRequest
 from serve.http.response import HttpResponse
-from serve.http.route import Respond, Route, Tag
+from serve.http.route import HttpProtocol, Respond, Route, Tag
 from serve.metered import Metered
 from serve.pages.html import CONTENT_SECURITY_POLICY, DOCS_HTML, INDEX_HTML
-from serve.shelf import Shelf
 
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -24,31 +23,26 @@ _DOCUMENT = DescribedAnswer(
 )
 
 
-class Pages:
+def pages(openapi: Callable[[Sequence[str]], Part]) -> HttpProtocol:
     """Answers /, /docs and /openapi.json, to whoever asks.
 
     Args:
-        openapi: makes the document of the whole API, for models of these names.
-        shelf: what is served; who lacks the API key that the server asks for is not told their names.
+        openapi: makes the document of the whole API, for models of these names. Who lacks the API key that the server
+            asks for is not told their names.
     """
 
-    tags: Sequence[Tag] = (Tag("pages", "For people, and this document. These need no key."),)
+    async def describe(request: HttpRequest, metered: Metered) -> HttpResponse:
+        names = metered.shelf.names() if metered.guard.admits(*request.credentials) else []
+        return HttpResponse(200, json.dumps(openapi(names)).encode())
 
-    def __init__(self, openapi: Callable[[Sequence[str]], Part], shelf: Shelf) -> None:
-        self._openapi = openapi
-        self._shelf = shelf
-
-    def routes(self) -> Sequence[Route]:
-        """The pages and the document."""
-        return (
+    return HttpProtocol(
+        tags=(Tag("pages", "For people, and this document. These need no key."),),
+        routes=(
             _route("/", _page(INDEX_HTML), "page", "Try the models out", _PAGE),
             _route("/docs", _page(DOCS_HTML), "docs", "This description, for people", _PAGE),
-            _route("/openapi.json", self._description, "description", "This description", _DOCUMENT),
-        )
-
-    async def _description(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        names = self._shelf.names() if metered.guard.admits(*request.credentials) else []
-        return HttpResponse(200, json.dumps(self._openapi(names)).encode())
+            _route("/openapi.json", describe, "description", "This description", _DOCUMENT),
+        ),
+    )
 
 
 def _page(html: bytes) -> Respond:

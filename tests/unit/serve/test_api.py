@@ -295,7 +295,7 @@ def test_every_other_address_needs_a_key_by_every_method(version: LoadedVersion)
     shelf = Shelf()
     shelf.replace({"tiny": [Weighted(version, 1.0)]})
     api = Api(shelf, Guard(ApiKeys(keys=(new_key("mobile")[1],))))
-    routes = [route for protocol in api.protocols for route in protocol.routes()]
+    routes = [route for protocol in api.protocols for route in protocol.routes]
     assert {route.path for route in routes if route.is_open} == OPEN
     for route in routes:
         path = route.path.replace("{model}", "tiny").replace("{version}", "3")

@@ -1,8 +1,7 @@
 """Routes and their description, by a protocol of one question."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from serve.http.openapi import openapi
 from serve.http.operation import DescribedAnswer, Operation, curl
 from serve.http.request import HttpRequest
 from serve.http.response import HttpResponse
-from serve.http.route import Route, Router, Tag
+from serve.http.route import HttpProtocol, Route, Router, Tag
 from serve.metered import Metered
 from serve.shelf import Shelf
 
@@ -34,23 +33,23 @@ class GreetingBody(JsonBody):
     """What is added, if anything."""
 
 
-class Greetings:
-    tags: Sequence[Tag] = (Tag("greetings", "Says hello."),)
-
-    def routes(self) -> Sequence[Route]:
-        return (
-            Route("GET", "/greetings", self._greet, greet),
-            Route("GET", "/greetings.v1/{model}:greet", self._greet, greet),
-            Route("POST", "/greetings/{model}/{version}", self._greet, greet),
-        )
-
-    async def _greet(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        return HttpResponse.of(GreetingBody("hello", request.parameters.get("model")))
+async def say_hello(request: HttpRequest, metered: Metered) -> HttpResponse:
+    return HttpResponse.of(GreetingBody("hello", request.parameters.get("model")))
 
 
 def greet(model: str) -> Operation:
     answer = DescribedAnswer("Hello.", GreetingBody("hello", model, "so there"))
     return Operation(f"greet{model}", "greetings", "Say hello", answer, errors=(404,), samples=curl("$URL/greetings"))
+
+
+GREETINGS = HttpProtocol(
+    tags=(Tag("greetings", "Says hello."),),
+    routes=(
+        Route("GET", "/greetings", say_hello, greet),
+        Route("GET", "/greetings.v1/{model}:greet", say_hello, greet),
+        Route("POST", "/greetings/{model}/{version}", say_hello, greet),
+    ),
+)
 
 
 def ask(method: str, path: str) -> HttpResponse:
@@ -59,7 +58,7 @@ def ask(method: str, path: str) -> HttpResponse:
 
     request = HttpRequest(method, path, b"", {}, "q", nothing)
     metered = Metered(Shelf(), Guard(), None, AccessRecord("q", method, path), RequestLimits())
-    return asyncio.run(Router(Greetings().routes()).find(request).respond(request, metered))
+    return asyncio.run(Router(GREETINGS.routes).find(request).respond(request, metered))
 
 
 @pytest.mark.parametrize(
@@ -93,11 +92,7 @@ def test_what_is_no_route_is_refused(method: str, path: str, status: int, allow:
 
 
 def test_the_description_is_made_of_the_routes_and_the_types() -> None:
-    class One(Greetings):
-        def routes(self) -> Sequence[Route]:
-            return super().routes()[:1]
-
-    document = openapi([One()], [])
+    document = openapi([replace(GREETINGS, routes=GREETINGS.routes[:1])], [])
     validate(document)
     assert [*document["paths"]] == ["/greetings"]
     answer = document["paths"]["/greetings"]["get"]["responses"]["200"]["content"]["application/json"]

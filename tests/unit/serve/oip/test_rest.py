@@ -24,7 +24,7 @@ from serve.http.response import HttpResponse
 from serve.http.route import Router
 from serve.metered import Metered
 from serve.oip.documents import HEADER_LENGTH
-from serve.oip.rest import InferenceProtocol
+from serve.oip.rest import OPEN_INFERENCE
 from serve.shelf import Shelf
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
 from tests.tiny_shelf import make_tiny_shelf
@@ -57,8 +57,8 @@ def respond(
     async def ask() -> HttpResponse:
         request = HttpRequest.from_scope({"method": method, "path": path, "headers": raw}, receive)
         record = AccessRecord(request.id, method, path)
-        metered = Metered(shelf, Guard(), None, record, limits or RequestLimits())
-        route = Router(InferenceProtocol(shelf, draw=lambda: 0.0).routes()).find(request)
+        metered = Metered(shelf, Guard(), None, record, limits or RequestLimits(), lambda: 0.0)
+        route = Router(OPEN_INFERENCE.routes).find(request)
         return await route.respond(request, metered)
 
     return asyncio.run(ask())
@@ -295,8 +295,8 @@ def test_images_are_charged_to_their_caller(shelf):
     guard = Guard(ApiKeys(keys=(entry,)))
     caller = guard.identify(f"Bearer {key}", "")
     record = AccessRecord("q", "POST", INFER)
-    metered = Metered(shelf, guard, caller, record, RequestLimits())
-    router = Router(InferenceProtocol(shelf, draw=lambda: 0.0).routes())
+    metered = Metered(shelf, guard, caller, record, RequestLimits(), lambda: 0.0)
+    router = Router(OPEN_INFERENCE.routes)
 
     async def ask(count: int) -> HttpResponse:
         async def receive() -> dict[str, Any]:
