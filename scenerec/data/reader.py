@@ -27,7 +27,7 @@ from scenerec.data.stream import (
     training_batches,
     validation_batches,
 )
-from scenerec.data.torch_pixels import one_thread, training_pixels
+from scenerec.data.torch_pixels import decoding_threads, training_pixels
 from scenerec.world import World
 
 _BATCHES_AHEAD = 3  # decoded, or on their way
@@ -78,7 +78,7 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         closed = Event()
         with (
             closing(self.encoded()) as stream,
-            ThreadPoolExecutor(self.threads, "decode", one_thread) as decoders,
+            decoding_threads(self.threads) as decoders,
             ThreadPoolExecutor(1, "stream") as feeder,
         ):
 
