@@ -1,6 +1,6 @@
 """The torch input pipeline: encoded images to uint8 batches, and these to what the network sees. Mirrors tf_input."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ class Batch(NamedTuple):
     """Class indices, int64 [n]."""
     colors: torch.Tensor | None
     """What `normalize` does to the colours, float32 [n, 3, 4]; None where they stay as they are."""
+    names: Sequence[str] = ()
+    """Shard and key of each image; not of what is only a piece of a share."""
 
 
 def training_input(
@@ -103,8 +105,9 @@ class _Torch:
     def memory(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.empty(shape, dtype=torch.uint8, pin_memory=self._pins)
 
-    def batch(self, images: torch.Tensor, labels: np.ndarray, colors: np.ndarray | None) -> Batch:
-        return Batch(images.permute(0, 3, 1, 2), self._tensor(labels), None if colors is None else self._tensor(colors))
+    def batch(self, images: torch.Tensor, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
+        matrices = None if colors is None else self._tensor(colors)
+        return Batch(images.permute(0, 3, 1, 2), self._tensor(labels), matrices, names)
 
     @property
     def _pins(self) -> bool:

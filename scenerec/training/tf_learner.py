@@ -109,7 +109,8 @@ class TfLearner(Learner[Batch]):
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         self.average_statistics = {}
-        loss = self._distributed_step(batch, tf.constant(learning_rate, self.dtype))
+        tensors = batch._replace(names=())  # other names would be another graph
+        loss = self._distributed_step(tensors, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
         self._loss_steps += 1
 
@@ -285,4 +286,5 @@ def _pieces(batch: Batch, pieces: int) -> list[Batch]:
         return [batch]
     ends = [tf.shape(batch.labels)[0] * index // pieces for index in range(pieces + 1)]
     cuts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-    return [Batch(*(None if tensor is None else tensor[cut] for tensor in batch)) for cut in cuts]
+    tensors = (batch.images, batch.labels, batch.colors)
+    return [Batch(*(None if tensor is None else tensor[cut] for tensor in tensors)) for cut in cuts]
