@@ -66,7 +66,7 @@ def measure(
 
     Images are augmented as by default (random crops, flips). Raises DataError, StorageError.
     """
-    from scenerec.data.torch_pixels import one_thread, training_pixels  # torch takes seconds to load
+    from scenerec.data.torch_pixels import decoding_threads, training_pixels  # torch takes seconds to load
 
     batch_size = min(batch_size, data.manifest.samples)
     order = TrainingOrder(0, min(_LANES, data.manifest.samples), batch_size, epochs=1_000_000)
@@ -78,7 +78,7 @@ def measure(
     }
     for stage, work in stages.items():
         for number in threads:
-            with ThreadPoolExecutor(number, "bench", one_thread) as executor:
+            with decoding_threads(number) as executor:
                 yield _in_threads(stage, work, executor, number, seconds)
     mean_bytes = sum(len(image.encoded) for image in held) / len(held)
     for framework in frameworks:
