@@ -30,7 +30,7 @@ from scenerec.export.quantization.speed import SpeedUp
 from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import ONNX_FILE
-from scenerec.inference.evaluation.torch_images import Preparation, image_batches
+from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 Say = Callable[[str], None]
