@@ -11,7 +11,7 @@ from typing import NamedTuple
 from scenerec.data.labels import Labels
 from scenerec.data.manifest import Shard
 from scenerec.data.picture import SUFFIXES
-from scenerec.errors import DataError
+from scenerec.errors import DataError, first_line
 
 IMAGE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 END_BYTES = 1024
@@ -138,17 +138,19 @@ def _members(content: bytes) -> Iterator[tuple[str, memoryview]]:
     # tarfile takes a damaged header for the end of the archive: look for the real end, two empty blocks.
     if len(content) < END_BYTES or any(content[-END_BYTES:]):
         raise ValueError("the tar is truncated")
-    view = memoryview(content)
+    view, end = memoryview(content), 0
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for member in tar:
+                if tar.offset <= end:
+                    raise ValueError("a member has less than no bytes")
+                end = tar.offset
                 if member.issparse():
-                    raise ValueError(f"{member.name}: is stored as a sparse file: write the tar without --sparse")
+                    raise ValueError(f"{member.name} is stored as a sparse file")
                 if member.isfile():
                     yield member.name, view[member.offset_data : member.offset_data + member.size]
-            end = tar.offset
-    except tarfile.TarError as error:
-        raise ValueError(f"the tar is damaged ({error})") from None
+    except Exception as error:  # of damaged headers, tarfile raises nearly anything
+        raise ValueError(f"the tar is damaged ({first_line(error)})") from None
     if content[end:].strip(b"\0"):
         raise ValueError(f"the tar is damaged: what follows its first {end} bytes is no member of it")
 

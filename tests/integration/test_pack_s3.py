@@ -2,7 +2,7 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def test_an_interrupted_pack_to_s3_goes_on_to_the_same_set(
 ) -> None:
     url = f"s3://scenes/packed-{time.monotonic_ns()}"
 
-    def stop_after_two(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+    def stop_after_two(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
         yield from islice(process_runner(2)(function, tasks), 2)
         raise KeyboardInterrupt
 
