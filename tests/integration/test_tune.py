@@ -224,7 +224,7 @@ def test_failing_trials_are_recorded_and_do_not_stop_the_search(submit: Submit) 
 def test_when_its_time_is_up_a_search_ends_with_what_it_has(submit: Submit) -> None:
     base = {"optimize": {"epochs": 900}}
     keys = {"search": {"optimize.lr": [1e-3, 1e-4]}, "trials": 2, "scheduler": "none", "concurrent_trials": 1}
-    result = result_of(submit("--json", name="hurried", base=base, max_hours=0.02, **keys))
+    result = result_of(submit("--json", name="hurried", base=base, max_hours=0.0125, **keys))
     trials = trials_of("hurried")
     assert trials[0].state == "stopped" and 1 <= trials[0].epochs_done < 900
     assert result["best"]["trial"] == 0 and all(trial.is_ended for trial in trials)
