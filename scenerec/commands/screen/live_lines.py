@@ -43,7 +43,7 @@ class Lines:
         self.line(self._fitting(_epoch_row(summary)))
 
     def _fitting(self, cells: Sequence[str]) -> str:
-        """As many cells of a row as fit the terminal, from the left; all in a file or a pipe."""
+        """A row of as many cells as fit the terminal, from the left; of all in a file or a pipe."""
         while self.console.is_terminal and len(cells) > 1 and len("  ".join(cells)) > self.console.width:
             cells = cells[:-1]
         return "  ".join(cells)
