@@ -14,7 +14,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.config.yaml_text import dump_document, load_document, load_value, read_text
 from scenerec.errors import ConfigError
-from scenerec.frozen import Field, Frozen, Problem, find_problems
+from scenerec.frozen import Field, Frozen, Problem, dotted, find_problems
 
 Config = TypeVar("Config", bound=Frozen)
 
@@ -148,24 +148,20 @@ def _describe(model: type[Frozen], problem: Problem, name: str, lines: dict[str,
     field, message = problem.field, problem.message
     if problem.is_unknown_key:
         message = f"unknown key; {_known_keys(model, field)}"
-    dotted = _dotted(field)
-    source = next((text for key, text in sources.items() if _has_set(key, dotted, lines)), None)
-    return f"{source or _where(name, dotted, lines)}: {dotted}: {message}"
+    place = dotted(field)
+    source = next((text for key, text in sources.items() if _has_set(key, place, lines)), None)
+    return f"{source or _where(name, place, lines)}: {place}: {message}"
 
 
-def _has_set(key: str, dotted: str, lines: dict[str, int]) -> bool:
-    """Whether an override of `key` is why there is the value at `dotted`."""
-    return f"{dotted}.".startswith(f"{key}.") or (key.startswith(f"{dotted}.") and dotted not in lines)
+def _has_set(key: str, place: str, lines: dict[str, int]) -> bool:
+    """Whether an override of `key` is why there is the value at `place`."""
+    return f"{place}.".startswith(f"{key}.") or (key.startswith(f"{place}.") and place not in lines)
 
 
-def _where(name: str, dotted: str, lines: dict[str, int]) -> str:
-    while dotted and dotted not in lines:
-        dotted = dotted.rpartition(".")[0]
-    return f"{name}:{lines.get(dotted, 1)}"
-
-
-def _dotted(field: Field) -> str:
-    return ".".join(map(str, field)) or "file"
+def _where(name: str, place: str, lines: dict[str, int]) -> str:
+    while place and place not in lines:
+        place = place.rpartition(".")[0]
+    return f"{name}:{lines.get(place, 1)}"
 
 
 def _known_keys(model: type[BaseModel], field: Field) -> str:

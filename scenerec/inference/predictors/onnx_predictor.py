@@ -56,8 +56,6 @@ class OnnxPredictor(Predictor):
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def _answer(self, output: str, images: np.ndarray) -> np.ndarray:
-        if self._fixed_batch is None:
-            return self._run(output, images)
         return in_batches_of(self._fixed_batch, partial(self._run, output), images)
 
     def _run(self, output: str, images: np.ndarray) -> np.ndarray:
