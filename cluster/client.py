@@ -4,10 +4,10 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import requests
 
@@ -16,12 +16,10 @@ from cluster.address import Address
 from cluster.job import Job
 from cluster.node import Node
 from cluster.ray_node import TRAIN_ENVIRONMENT
-from scenerec.errors import ClusterError
+from scenerec.errors import ClusterError, last_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
-
-Result = TypeVar("Result")
 
 _JOB_ENVIRONMENT = {
     **TRAIN_ENVIRONMENT,
@@ -72,18 +70,23 @@ class ClusterClient:
 
         Metadata and env can be read by everyone who sees the dashboard: no secrets in them.
         """
+        from ray.exceptions import AuthenticationError
+
         job_id = f"{name}-{secrets.token_hex(3)}"
-        self._ask(
-            lambda client: client.submit_job(
+        env_vars = {**_JOB_ENVIRONMENT, "SCENEREC_JOB_ID": job_id, **env}
+        try:
+            self._ray_client().submit_job(
                 entrypoint=entrypoint,
                 submission_id=job_id,
-                runtime_env={
-                    "working_dir": str(working_dir),
-                    "env_vars": {**_JOB_ENVIRONMENT, "SCENEREC_JOB_ID": job_id, **env},
-                },
+                runtime_env={"working_dir": str(working_dir), "env_vars": env_vars},
                 metadata={**metadata, "name": name, "run": run_url},
             )
-        )
+        except AuthenticationError:
+            raise self._refused() from None
+        except (ConnectionError, requests.RequestException):
+            raise self._unreachable() from None
+        except (RuntimeError, ValueError) as error:
+            raise ClusterError(f"{self.address.url}: {last_line(str(error), 'the request failed')}") from None
         return job_id
 
     def jobs(self) -> list[Job]:
@@ -188,31 +191,18 @@ class ClusterClient:
             response = requests.request(
                 method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
             )
-        except requests.RequestException as error:
-            raise self._unreachable(error) from None
+        except requests.RequestException:
+            raise self._unreachable() from None
         if response.status_code in (401, 403):
             raise self._refused()
         if response.ok:
             return response
         if response.text.lstrip().startswith("<"):  # a page comes from something else
             raise self._no_dashboard(response, path)
-        raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
+        raise ClusterError(f"{self.address.url}: {last_line(response.text, 'the request failed')}")
 
     def _no_dashboard(self, response: requests.Response, path: str) -> ClusterError:
         return ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
-
-    def _ask(self, request: Callable[["JobSubmissionClient"], Result]) -> Result:
-        from ray.exceptions import AuthenticationError
-        from requests import RequestException
-
-        try:
-            return request(self._ray_client())
-        except AuthenticationError:
-            raise self._refused() from None
-        except (ConnectionError, RequestException) as error:
-            raise self._unreachable(error) from None
-        except (RuntimeError, ValueError) as error:
-            raise ClusterError(f"{self.address.url}: {_last_line(str(error))}") from None
 
     def _ray_client(self) -> "JobSubmissionClient":
         if self._jobs_client is None:
@@ -222,11 +212,9 @@ class ClusterClient:
             self._jobs_client = JobSubmissionClient(self.address.url, headers=dict(self.address.headers))
         return self._jobs_client
 
-    def _unreachable(self, error: BaseException) -> ClusterError:
-        remedy = (
-            "is the cluster up?" if self.address.embedded else "is the address the dashboard's, and the cluster up?"
-        )
-        return ClusterError(f"{self.address.url}: cannot be reached: {remedy}")
+    def _unreachable(self) -> ClusterError:
+        what = "the cluster up" if self.address.embedded else "the address the dashboard's, and the cluster up"
+        return ClusterError(f"{self.address.url}: cannot be reached: is {what}?")
 
     def _refused(self) -> ClusterError:
         return ClusterError(f"{self.address.url}: refuses this token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN")
@@ -242,8 +230,3 @@ async def _next(chunks: AsyncIterator[str]) -> str | None:
 
 def _lines(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removesuffix(".") if lines else "the request failed"

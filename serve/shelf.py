@@ -8,7 +8,7 @@ import numpy as np
 
 from scenerec.errors import ScenerecError
 from scenerec.inference.predictors.engine import Answer, ClosedError
-from serve.errors import NotServedError
+from serve.errors import ErrorKind, NotServedError, short
 from serve.loaded_version import LoadedVersion
 
 
@@ -50,23 +50,26 @@ class Shelf:
         try:
             return self._models[model]
         except KeyError:
-            raise NotServedError.of_model(model, self.names()) from None
+            message = f"no model {short(model)} is served here; there are: {', '.join(self.names())}"
+            raise NotServedError(ErrorKind.UNKNOWN_MODEL, message) from None
 
     def versions(self) -> list[LoadedVersion]:
         """All that is served."""
         return [each.version for versions in self._models.values() for each in versions]
 
-    def pick(self, model: str, draw: float, number: str | None = None) -> LoadedVersion:
+    def pick(self, model: str, draw: float, number: str = "") -> LoadedVersion:
         """The version of this number; without one, a version by its weight, for a `draw` from [0, 1).
 
         Raises NotServedError.
         """
         versions = self.weighted(model)
-        if number is not None:
+        if number:
             for each in versions:
                 if each.version.number == number:
                     return each.version
-            raise NotServedError.of_version(model, number, [each.version.number for each in versions])
+            known = ", ".join(each.version.number for each in versions)
+            message = f"version {short(number)} of {model} is not served; there are: {known}"
+            raise NotServedError(ErrorKind.UNKNOWN_VERSION, message)
         for each in versions:
             draw -= each.weight
             if draw < 0:

@@ -1,12 +1,12 @@
 """The pages for people at / and /docs, and the OpenAPI document that the second reads to them."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from serve.http.operation import DescribedAnswer, Operation, Part, curl
 from serve.http.request import HttpRequest
 from serve.http.response import HttpResponse
-from serve.http.route import Route, Tag
+from serve.http.route import Respond, Route, Tag
 from serve.metered import Metered
 from serve.pages.html import CONTENT_SECURITY_POLICY, DOCS_HTML, INDEX_HTML
 from serve.shelf import Shelf
@@ -51,19 +51,13 @@ class Pages:
         return HttpResponse(200, json.dumps(self._openapi(names)).encode())
 
 
-def _page(html: bytes) -> Callable[[HttpRequest, Metered], Awaitable[HttpResponse]]:
+def _page(html: bytes) -> Respond:
     async def respond(request: HttpRequest, metered: Metered) -> HttpResponse:
         return HttpResponse(200, html, "text/html; charset=utf-8", _HEADERS)
 
     return respond
 
 
-def _route(
-    path: str,
-    respond: Callable[[HttpRequest, Metered], Awaitable[HttpResponse]],
-    name: str,
-    summary: str,
-    answer: DescribedAnswer,
-) -> Route:
+def _route(path: str, respond: Respond, name: str, summary: str, answer: DescribedAnswer) -> Route:
     operation = Operation(name, "pages", summary, answer, errors=(405,), samples=curl(f"$URL{path}"))
     return Route("GET", path, respond, lambda model: operation, is_open=True)

@@ -18,6 +18,8 @@ class Choices(Frozen):
     """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
     classes: tuple[str, ...] = ()
     """Class names in order of class index; empty where they are to be in the order of the layout."""
+    partial: bool = False
+    """Whether a class may have no image in a split, as where images are added to a set."""
 
     def wants(self, split: str) -> bool:
         """Whether this split is to be read."""

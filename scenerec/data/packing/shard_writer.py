@@ -5,9 +5,13 @@ import io
 import json
 import tarfile
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import Field
+
+from scenerec.data.contents import image_digest
 from scenerec.data.manifest import Shard
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
@@ -25,6 +29,9 @@ class ShardRecord(Frozen):
     """None where no image of it could be packed: there is then no tar."""
     converted: int
     resized: int
+    stripped: int = 0
+    converted_formats: dict[str, int] = Field(default_factory=dict)
+    """Of what was re-encoded, the images of each format that a file had."""
     problems: tuple[Problem, ...]
 
 
@@ -39,16 +46,20 @@ class ShardTask:
     """Where the shard goes."""
     options: PackOptions
     plan: str
+    mark: str = ""
+    """What ends the shard's name beside its number, where it is added to a set."""
+    known: Mapping[bytes, str] = field(default_factory=dict)
+    """The class of each image that is in the set already, by `image_digest`: they are left out."""
 
     @property
     def key(self) -> str:
         """The shard's object key."""
-        return f"{self.number:06d}.tar"
+        return f"{self.number:06d}{self.mark}.tar"
 
     @property
     def record_key(self) -> str:
         """Key of the record that says that the shard is finished."""
-        return f".pack/{self.number:06d}.json"
+        return f".pack/{self.number:06d}{self.mark}.json"
 
 
 def pack_shard(task: ShardTask) -> tuple[str, int, ShardRecord]:
@@ -65,12 +76,15 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     """The bytes of a shard, the same for the same images, and its record, which lists what cannot be packed."""
     buffer = io.BytesIO()
     counts: Counter[int] = Counter()
-    converted, resized, problems = 0, 0, []
+    did = Counter(converted=0, resized=0, stripped=0)
+    formats: Counter[str] = Counter()
+    problems: list[Problem] = []
+    options = task.options
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for image in task.images:
             try:
                 packed = pack_image(
-                    (task.root / image.path).read_bytes(), task.options.short_side, task.options.quality
+                    (task.root / image.path).read_bytes(), options.short_side, options.quality, options.keep_metadata
                 )
             except OSError as error:
                 problems.append(Problem.of("missing", image.path, error.strerror or str(error)))
@@ -79,14 +93,17 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                 kind: ProblemKind = "format" if isinstance(error, UnknownFormatError) else "unreadable"
                 problems.append(Problem.of(kind, image.path, str(error)))
                 continue
+            if task.known and (twin := task.known.get(image_digest(packed.content))) is not None:
+                problems.append(Problem.of("duplicate", image.path, f"is in the set already, as {twin}"))
+                continue
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)
             _add(tar, f"{image.key}.cls", str(image.label).encode())
             if image.latitude is not None:
                 place = {"latitude": image.latitude, "longitude": image.longitude}
                 _add(tar, f"{image.key}.json", json.dumps(place).encode())
             counts[image.label] += 1
-            converted += packed.converted
-            resized += packed.resized
+            did.update(converted=packed.converted, resized=packed.resized, stripped=packed.stripped)
+            formats[packed.format] += packed.converted
     content = buffer.getvalue() if counts else b""
     shard = None
     if content:
@@ -94,7 +111,8 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
         ordered = {label: counts[label] for label in sorted(counts)}
         samples = counts.total()
         shard = Shard(key=task.key, size_bytes=len(content), sha256=digest, samples=samples, class_counts=ordered)
-    record = ShardRecord(plan=task.plan, shard=shard, converted=converted, resized=resized, problems=tuple(problems))
+    re_encoded = {name: formats[name] for name in sorted(+formats)}
+    record = ShardRecord(plan=task.plan, shard=shard, converted_formats=re_encoded, problems=tuple(problems), **did)
     return content, record
 
 

@@ -40,6 +40,24 @@ def test_a_run_that_began_with_other_draws_of_the_augmentation_is_refused(make_c
         check_identity("runs/x", stored, identity(make_config))
 
 
+def test_a_run_does_not_go_on_with_another_balance(make_config: Any) -> None:
+    stored = identity(make_config)
+    del stored["data.balance"]  # as in checkpoints from before there was one
+    check_identity("runs/x", stored, identity(make_config))
+    with pytest.raises(CheckpointError, match=r"another data\.balance \(0\.0, now 0\.5\)"):
+        check_identity("runs/x", stored, identity(make_config, data={"balance": 0.5}))
+
+
+def test_a_run_does_not_go_on_with_other_weights_of_its_sets(make_config: Any) -> None:
+    def of_weights(*weights: float) -> dict[str, Any]:
+        sets = [{"set": f"/sets/{number}", "weight": weight} for number, weight in enumerate(weights)]
+        return identity(make_config, data={"train": sets})
+
+    check_identity("runs/x", of_weights(1, 2), of_weights(1, 2))
+    with pytest.raises(CheckpointError, match=r"another data\.train weights \(\[1\.0, 2\.0\], now \[1\.0, 3\.0\]\)"):
+        check_identity("runs/x", of_weights(1, 2), of_weights(1, 3))
+
+
 def test_a_run_does_not_go_on_with_another_task(make_config: Any) -> None:
     with pytest.raises(CheckpointError, match=r"another task \('ranking', now 'classification'\)"):
         check_identity("runs/x", identity(make_config) | {"task": "ranking"}, identity(make_config))

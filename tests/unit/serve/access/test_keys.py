@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scenerec.errors import ConfigError
-from serve.access.key_file import add_key, check_keys, remove_key
+from serve.access.key_file import add_key, remove_key
 from serve.access.keys import ApiKeys, Guard, new_key, parse_keys, read_keys
 from serve.errors import RequestError
 
@@ -15,7 +15,7 @@ def test_a_key_made_for_the_file_is_let_in_and_the_file_does_not_hold_it(tmp_pat
     guard = Guard(read_keys(str(file))[0])
     for authorization, api_key in ((f"Bearer {key}", ""), (f"bearer  {key}", ""), ("", key)):
         caller = guard.identify(authorization, api_key)
-        assert caller is not None and caller.name == "mobile"
+        assert caller is not None and caller.key.name == "mobile"
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_a_key_that_stands_in_the_file_itself_is_not_repeated() -> None:
 
 def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="scenerec serve key NAME --file"):
-        check_keys(str(tmp_path / "keys.yaml"))
+        read_keys(str(tmp_path / "keys.yaml"))
