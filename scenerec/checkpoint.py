@@ -196,10 +196,7 @@ class CheckpointWriter:
         self._pending: Future[None] | None = None
 
     def save(
-        self,
-        checkpoint: Checkpoint,
-        best: Mapping[str, float] | None = None,
-        after: Callable[[], None] | None = None,
+        self, checkpoint: Checkpoint, best: Mapping[str, float] | None = None, after: Callable[[], None] | None = None
     ) -> None:
         """Writes `checkpoint`, with `best` (what best.json says beside its name) as the best one; then calls `after`.
 

@@ -18,11 +18,7 @@ from scenerec.frozen import Field, Frozen, Problem, dotted, find_problems
 
 Config = TypeVar("Config", bound=Frozen)
 
-KINDS: dict[str, type[JobConfig] | type[ServeConfig]] = {
-    "train": TrainConfig,
-    "tune": TuneConfig,
-    "serve": ServeConfig,
-}
+KINDS: dict[str, type[JobConfig] | type[ServeConfig]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
 """The model of each kind of file, by its `kind`; `scenerec.commands.kinds` says how such a job is run and shown."""
 
 

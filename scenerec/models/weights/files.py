@@ -124,12 +124,7 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
         StorageError: the store does not answer.
     """
     if kind in ("safetensors", "checkpoint"):
-        metadata = {
-            "arch": arch,
-            "classes": str(classes),
-            "image_size": str(image_size),
-            "scenerec": __version__,
-        }
+        metadata = {"arch": arch, "classes": str(classes), "image_size": str(image_size), "scenerec": __version__}
         content = save({key: np.ascontiguousarray(array) for key, array in state.items()}, metadata)
         folder, key = (url, MODEL_FILE) if kind == "checkpoint" else split_url(url)
         storage = open_storage(folder)
