@@ -27,28 +27,18 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
 
     Raises ConfigError with one line a problem: FILE:LINE: FIELD: what is wrong.
     """
-    return parse_config(read_config(path), str(path), overrides)
+    return parse_as(TrainConfig, read_text(path), str(path), overrides)
 
 
 def load_job(path: Path | str, overrides: Iterable[str] = ()) -> JobConfig:
     """Reads and checks a file of any kind that `scenerec submit` takes. Raises as `load_config`."""
-    return parse_job(read_config(path), str(path), overrides)
+    return parse_job(read_text(path), str(path), overrides)
 
 
 def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> JobConfig:
     """Checks the text of a file that `scenerec submit` takes, called `name` in errors. Raises as `load_config`."""
     model = _model(text, name)
     return parse_as(model if issubclass(model, JobConfig) else TrainConfig, text, name, overrides)
-
-
-def read_config(path: Path | str) -> str:
-    """Reads the text of a file. Raises ConfigError."""
-    return read_text(path)
-
-
-def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """Checks the text of a training job, called `name` in errors. Raises as `load_config`."""
-    return parse_as(TrainConfig, text, name, overrides)
 
 
 def parse_any(text: str, name: str, overrides: Iterable[str] = ()) -> Frozen:
