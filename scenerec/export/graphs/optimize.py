@@ -48,7 +48,8 @@ def clean(network: ModelProto) -> ModelProto:
 def half(model: ModelProto) -> ModelProto:
     """Copies a model so that it computes in float16: half the size, and fast on GPUs (a CPU computes in float32).
 
-    Inputs and outputs keep their types. Softmax, LayerNormalization, and what `network_graph.complete` added stay in float32.
+    Inputs and outputs keep their types. Softmax, LayerNormalization, and what `network_graph.complete` added stay in
+    float32.
     """
     converted = convert_float_to_float16(
         copy_of(model),
