@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from jobs.log import say
 from jobs.main import job_id, main
 from jobs.train import run as run_training
-from scenerec.config.file import dump_config, parse_as, read_config
+from scenerec.config.file import dump_config, parse_as
 from scenerec.config.tune import TuneConfig
+from scenerec.config.yaml_text import read_text
 from scenerec.errors import ScenerecError
 from scenerec.job_log import Note
 from scenerec.json_object import JsonObject
@@ -49,7 +50,7 @@ _MOST_OF_HEAD = 0.9
 
 def run_file(file: str) -> JsonObject:
     """Runs the search of the config in `file` and returns the content of result.json. Raises ScenerecError."""
-    return run(parse_as(TuneConfig, read_config(file), file))
+    return run(parse_as(TuneConfig, read_text(file), file))
 
 
 def run(config: TuneConfig) -> JsonObject:

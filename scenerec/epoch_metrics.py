@@ -72,9 +72,4 @@ class EpochMetrics(Frozen):
 
     def scalars(self) -> dict[str, float]:
         """What is drawn over the epochs: losses, validation metrics, throughput (images/s) and learning rate."""
-        return {
-            "train_loss": self.train_loss,
-            **self.validation,
-            "images_per_s": self.images_per_s,
-            "lr": self.lr,
-        }
+        return {"train_loss": self.train_loss, **self.validation, "images_per_s": self.images_per_s, "lr": self.lr}

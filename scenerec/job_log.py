@@ -219,10 +219,6 @@ def _write_progress(event: Progress) -> str:
     return f"epoch={event.epoch}/{event.epochs} step={event.step}/{event.steps} {numbers}"
 
 
-def _read_progress(text: str) -> Progress:
-    return Progress(**_fields(text))  # type: ignore[arg-type]
-
-
 def _write_epoch(event: EpochSummary) -> str:
     numbers = _numbers(train_loss=event.train_loss, **event.validation, images_per_s=event.images_per_s, lr=event.lr)
     return f"epoch={event.epoch}/{event.epochs} {numbers}"
@@ -288,7 +284,7 @@ class _Form(Generic[Told]):
 
 
 _FORMS: dict[type, _Form[Any]] = {
-    Progress: _Form("progress", _write_progress, _read_progress),
+    Progress: _Form("progress", _write_progress, lambda text: Progress(**_fields(text))),  # type: ignore[arg-type]
     EpochSummary: _Form("epoch", _write_epoch, _read_epoch),
     Note: _Form("note", lambda event: " ".join(event.text.split()), Note),
     Waiting: _Form("waiting", lambda event: " ".join(event.text.split()), Waiting),
