@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from scenerec.config.train import TrainConfig
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
@@ -20,7 +21,7 @@ LEARNERS: dict[str, Callable[[TrainingJob, World], Learner[Any]]] = {
 
 def open_job(config: TrainConfig) -> TrainingJob:
     """What a learner is made from: the config, its plan and its two data sets."""
-    return TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
+    return TrainingJob(config, plan_job(config), open_training_set(config.data), open_set(config.data.val))
 
 
 def train_here(config: TrainConfig, say: Callable[[Event], None] = lambda event: None) -> dict[str, Any]:
