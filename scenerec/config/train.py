@@ -139,6 +139,8 @@ class DataConfig(Block):
     """Threads per worker that decode images, at least one; `auto`: cpus_per_worker - 1."""
     cache: CacheConfig | None = None
     """Shards are kept on the nodes' disks and shared by a node's workers; without it each worker fetches its own."""
+    log_samples: bool = False
+    """Keep the names of the samples of every global batch in the run's folder, to compare or audit what was trained."""
 
     @property
     def train_sets(self) -> tuple[WeightedSet, ...]:

@@ -1,16 +1,17 @@
 """A packed data set as it is opened for reading: its manifest, and where its shards are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scenerec.config.train import CacheConfig
 from scenerec.data.byte_count import ByteCount
-from scenerec.data.manifest import Manifest, read_manifest, shard_storage
+from scenerec.data.manifest import MANIFEST_KEY, Manifest, read_manifest, shard_storage
 from scenerec.data.packed_image import decode, undecodable
 from scenerec.data.picture import PictureError
 from scenerec.data.shard import Sample, read_shard
 from scenerec.data.shard_cache import ShardCache
+from scenerec.data.splits import SPLITS
 from scenerec.storage import Storage, open_storage
 
 
@@ -55,6 +56,10 @@ class PackedSet:
         return self.cache.get(shard.sha256, fetch, parse) if self.cache else parse(fetch())
 
 
+Splits = Mapping[str, PackedSet]
+"""The sets of a folder by their splits; a set that was named itself stands under the empty name."""
+
+
 def open_set(url: str, share: float = 1.0, cache: CacheConfig | None = None) -> PackedSet:
     """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
     storage = open_storage(url)
@@ -62,6 +67,16 @@ def open_set(url: str, share: float = 1.0, cache: CacheConfig | None = None) -> 
     shards = shard_storage(storage, manifest)
     kept = ShardCache(Path(cache.folder), cache.size_bytes) if cache else None
     return PackedSet(shards, manifest if share == 1 else manifest.head(share), storage.url, kept)
+
+
+def open_splits(url: str) -> Splits:
+    """The packed set at `url`, or those of its splits. Raises DataError where there is neither, StorageError."""
+    storage = open_storage(url)
+    if storage.size(MANIFEST_KEY) is None:
+        found = [split for split in SPLITS if storage.size(f"{split}/{MANIFEST_KEY}") is not None]
+        if found:
+            return {split: open_set(f"{storage.url}/{split}") for split in found}
+    return {"": open_set(url)}
 
 
 def check_images(data: PackedSet, shard_index: int) -> None:

@@ -79,11 +79,13 @@ def _check_shards(data: PackedSet) -> None:
     sizes = {info.key: info.size_bytes for info in data.storage.list()}
     for shard in data.manifest.shards:
         if shard.key not in sizes:
-            raise DataError(f"{data.storage.url}/{shard.key}: is missing, the manifest has it: pack the set again")
+            raise DataError(
+                f"{data.storage.url}/{shard.key}: is missing, the manifest has it: pack or adopt the set again"
+            )
         if sizes[shard.key] != shard.size_bytes:
             raise DataError(
                 f"{data.storage.url}/{shard.key}: has {sizes[shard.key]} bytes, {shard.size_bytes} in the manifest "
-                "(truncated, or of another pack): pack the set again"
+                "(truncated, or of another pack): pack or adopt the set again"
             )
     read_bytes = 0
     for index, shard in enumerate(data.manifest.shards):

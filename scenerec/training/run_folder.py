@@ -1,4 +1,7 @@
-"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json."""
+"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json.
+
+Where data.log_samples is set, samples/ as well.
+"""
 
 import json
 import tempfile
@@ -78,6 +81,7 @@ class RunFolder(JobFolder):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.checkpoints: Storage = open_storage(f"{url}/checkpoints")
+        self.samples: Storage = open_storage(f"{url}/samples")
 
     def read_config(self, overrides: Iterable[str] = ()) -> TrainConfig:
         """Reads config.yaml, with overrides such as "optimize.lr=0.1". Raises CheckpointError, ConfigError."""

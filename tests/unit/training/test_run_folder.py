@@ -34,9 +34,9 @@ def test_a_checkpoint_from_before_there_was_freezing_goes_on_unfrozen(make_confi
 
 def test_a_run_that_began_with_other_draws_of_the_augmentation_is_refused(make_config: Any) -> None:
     stored = identity(make_config)
-    assert stored["augmentation version"] == 2
+    assert stored["augmentation version"] == 3
     del stored["augmentation version"]  # as checkpoints of version 1 are
-    with pytest.raises(CheckpointError, match=r"another augmentation version \(1, now 2\): give the run another name"):
+    with pytest.raises(CheckpointError, match=r"another augmentation version \(1, now 3\): give the run another name"):
         check_identity("runs/x", stored, identity(make_config))
 
 
