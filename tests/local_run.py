@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from scenerec.checkpoint import read_run_state
 from scenerec.config.train import TrainConfig
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
 from scenerec.data.stream import TrainingOrder, training_batches, training_cursors
 from scenerec.job_log import Event
@@ -24,7 +25,7 @@ LEARNERS: dict[str, Callable[[TrainingJob, World], Learner[Any]]] = {
 
 def open_job(config: TrainConfig) -> TrainingJob:
     """What a learner is made from: the config, its plan and its two data sets."""
-    return TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
+    return TrainingJob(config, plan_job(config), open_training_set(config.data), open_set(config.data.val))
 
 
 def train_here(config: TrainConfig, say: Callable[[Event], None] = lambda event: None) -> dict[str, Any]:

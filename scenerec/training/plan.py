@@ -40,7 +40,7 @@ class Plan:
     train_bytes: int
     val_samples: int
     workers: tuple[int, ...]
-    """Numbers of workers that divide lanes and batch evenly; one number where it is fixed."""
+    """Numbers of workers that divide the batch evenly; one number where it is fixed."""
     lanes: int
     global_batch_size: int
     batch_per_worker: int
