@@ -12,9 +12,10 @@ from jobs.log import say
 from jobs.main import job_id, main
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
-from scenerec.errors import ScenerecError, StorageError
+from scenerec.errors import ScenerecError, StorageError, last_line
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
 from scenerec.storage import open_storage, read_json
@@ -105,8 +106,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
         _raise_failure(config, attempt)
-        lines = str(error).strip().splitlines()
-        reason = lines[-1] if lines else type(error).__name__
+        reason = last_line(str(error), type(error).__name__)
         if out_of_memory(str(error)):
             reason = (
                 "their node ran out of memory: give them fewer images at once (optimize.global_batch_size, "
@@ -149,7 +149,7 @@ def train_on_worker(settings: JsonObject) -> None:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     try:
-        train_set, val_set = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+        train_set, val_set = open_training_set(config.data), open_set(config.data.val, cache=config.data.cache)
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))

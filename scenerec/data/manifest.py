@@ -104,6 +104,11 @@ class Manifest(Frozen):
         return np.array([shard.samples for shard in self.shards], dtype=np.int64)
 
     @property
+    def shard_bytes(self) -> np.ndarray:
+        """Bytes of each shard, int64 [shards]."""
+        return np.array([shard.size_bytes for shard in self.shards], dtype=np.int64)
+
+    @property
     def class_counts(self) -> np.ndarray:
         """Samples of each class, int64 [classes]."""
         counts = np.zeros(len(self.classes), dtype=np.int64)
@@ -151,7 +156,7 @@ def read_manifest(storage: Storage) -> Manifest:
             raise DataError(f"{storage.url}: is packed by split: name one of them: {' or '.join(splits)}") from None
         raise DataError(
             f"{storage.url}: no packed data set here ({MANIFEST_KEY} is missing): "
-            f"write one with `scenerec data pack SOURCE {storage.url}`"
+            f"write one with `scenerec data pack SOURCE {storage.url}`, or `scenerec data adopt` if shards are there"
         ) from None
     return parse_json(Manifest, content, f"{storage.url}/{MANIFEST_KEY}", DataError)
 

@@ -177,5 +177,7 @@ def statistics_reader(
 ) -> Reader[Memory, Batch]:
     """Reads this rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
     size, ratio = config.image_size, config.eval_crop_ratio
-    encoded = partial(statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size)
+    encoded = partial(
+        statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size, config.balance
+    )
     return Reader(framework, encoded, evaluation_pixels, size, threads)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Generic
 
@@ -62,13 +63,13 @@ def train(
     with CheckpointWriter(checkpoints, job.config.checkpoint.keep) as writer:
         run = _Run(job, world, learner, writer, say)
         place = run.resume()
-        batches = learner.training_batches(place.cursor)
         validation = learner.validation_batches()
-        for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
-            run.train_epoch(place, epoch, batches)
-            run.estimate_statistics(epoch + 1, 0)
-            metrics = run.finish_epoch(place, epoch, learner.evaluate(validation))
-            report(metrics)
+        with closing(learner.training_batches(place.cursor)) as batches:
+            for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
+                run.train_epoch(place, epoch, batches)
+                run.estimate_statistics(epoch + 1, 0)
+                metrics = run.finish_epoch(place, epoch, learner.evaluate(validation))
+                report(metrics)
         return run.finish(place)
 
 

@@ -26,7 +26,13 @@ CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
 
 # What a checkpoint was made with that is older than the field.
-_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1, "task": CLASSIFICATION.name}
+_IDENTITY_DEFAULTS = {
+    "model.freeze": "none",
+    "augmentation version": 1,
+    "task": CLASSIFICATION.name,
+    "data.balance": 0.0,
+    "data.train weights": [1.0],
+}
 
 
 class JobFolder:
@@ -110,6 +116,8 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "classes": classes,
         "training set": fingerprint,
         "data.lanes": lanes,
+        "data.balance": config.data.balance,
+        "data.train weights": [each.weight for each in config.data.train_sets],
         "optimize.global_batch_size": config.optimize.global_batch_size,
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,

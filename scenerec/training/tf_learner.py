@@ -5,7 +5,7 @@ batches and is one replica; weights and slots are assigned in the replica, by su
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 # First: torchvision goes before tensorflow.
@@ -92,7 +92,7 @@ class TfLearner(Learner[Batch]):
         self._loss_steps = 0
 
     @override
-    def training_batches(self, start: Cursor) -> Iterator[Batch]:
+    def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
         steps = start.epoch * job.plan.steps_per_epoch + start.step
         # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.

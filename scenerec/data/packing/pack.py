@@ -18,7 +18,6 @@ from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, is_adopted, re
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.layouts import read_raw_set
-from scenerec.data.packing.nesting import Nested
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, plan_split
 from scenerec.data.packing.places import read_places
 from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
@@ -28,7 +27,6 @@ from scenerec.data.packing.survey import Survey, survey
 from scenerec.data.picture import PictureError
 from scenerec.data.pool import Runner, process_runner
 from scenerec.errors import DataError
-from scenerec.frozen import Frozen
 from scenerec.storage import Storage, open_storage
 from scenerec.storage.writable import check_writable
 
@@ -49,7 +47,7 @@ Progress = Callable[[int, int], None]
 """Called with the images done and the images of the whole task."""
 
 
-class PackRequest(Frozen):
+class PackRequest(Choices):
     """What to pack, where to, and how: all that another machine needs to know."""
 
     source: Path
@@ -58,27 +56,12 @@ class PackRequest(Frozen):
     """A folder or s3://BUCKET/PREFIX."""
     layout: str = "auto"
     """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
-    split: str = "all"
-    """`train`, `val`, `test`, or `all` there are."""
-    partition: int = 1
-    """Which of the partitions of SUN397."""
-    nested: Nested | None = None
-    """What of a nested folder's path names the class; None where the names are to tell."""
-    splits: dict[str, str] | None = None
-    """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
-    classes: tuple[str, ...] = ()
-    """Class names in order of class index; empty where they are to be in the order of the layout."""
     strict: bool = False
     """Refuse a picture that stands under two labels, or in train and in another split."""
     options: PackOptions = PackOptions()
     """What the bytes depend on."""
     overwrite: bool = False
     """Replace what an earlier pack left at the destination."""
-
-    @property
-    def choices(self) -> Choices:
-        """What is said of the source."""
-        return Choices(self.split, self.partition, self.nested, self.splits, self.classes)
 
 
 @dataclass(frozen=True)
@@ -135,7 +118,7 @@ def pack(
     malformed, for a class without images and for a destination that holds something else (unless `overwrite`).
     """
     began_s = time.monotonic()
-    raw = read_raw_set(request.source, request.layout, request.choices)
+    raw = read_raw_set(request.source, request.layout, request)
     folder = request.source if request.source.is_dir() else raw.root
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
