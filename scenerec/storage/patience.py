@@ -1,0 +1,123 @@
+"""How long a request waits for an object store that is away, and what is said meanwhile."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from scenerec.job_log import Note, format_line
+
+LONGEST_PAUSE_S = 10.0
+"""No pause between two tries is longer."""
+
+_FIRST_PAUSE_S = 0.5
+_LARGEST_EXPONENT = 16  # beyond it the longest pause rules anyway
+_NEVER = float("inf")
+
+
+def say_in_log(text: str) -> None:
+    """Prints a note of a job's log: a worker's lines reach the log through Ray."""
+    print(format_line(Note(text)), flush=True)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long requests wait for a store that does not answer, and what they say meanwhile. Picklable if `say` is."""
+
+    budget_s: float
+    """A request that has failed is tried again for so many seconds, counted anew where more bytes have come; the last
+    try is at their end."""
+    quiet_s: float = 3.0
+    """What has waited for less says nothing."""
+    repeat_s: float = 30.0
+    """The waiting is said again after so many seconds."""
+    say: Callable[[str], None] = say_in_log
+    """Is told that a store is away, and that it is back; from any thread."""
+
+    def quieter(self) -> "Patience":
+        """The same for one of many workers that wait: it says so only where the first should have, and seldom."""
+        return replace(self, quiet_s=2 * self.repeat_s, repeat_s=10 * self.repeat_s)
+
+
+IMPATIENT = Patience(budget_s=3.5, quiet_s=_NEVER)
+"""Of commands, at which somebody sits: seconds, in silence."""
+
+
+def pause_s(failures: int, draw: float) -> float:
+    """Seconds before the next try after so many failures, at least one: doubled each time, and jittered by half.
+
+    `draw` is uniform in [0, 1).
+    """
+    longest_s = _FIRST_PAUSE_S * 2 ** min(failures - 1, _LARGEST_EXPONENT)
+    return min(longest_s, LONGEST_PAUSE_S) * (1 + draw) / 2
+
+
+class Wait:
+    """The waiting of one request, try after try.
+
+    Args:
+        patience: how long, and what is said.
+        store: name of what is asked, such as a bucket: of one that is away a process speaks once, however many of its
+            requests wait.
+    """
+
+    def __init__(self, patience: Patience, store: str) -> None:
+        self.patience = patience
+        self._news = _NEWS.setdefault(store, _News())
+        self._began_s = time.monotonic()
+        self._failed_s = 0.0
+        self._failures = 0
+        self._received_bytes = 0
+
+    def again(self, reason: str, received_bytes: int = 0) -> bool:
+        """After a try that failed for `reason`: sleeps until the next; False at once where the budget is spent.
+
+        `received_bytes` are those that all tries have brought; where they have grown, the waiting begins anew.
+        """
+        now_s = time.monotonic()
+        if received_bytes > self._received_bytes:
+            self._received_bytes, self._failures, self._began_s = received_bytes, 0, now_s
+        if not self._failures:
+            self._failed_s = now_s
+        self._failures += 1
+        left_s = self._failed_s + self.patience.budget_s - now_s
+        if left_s <= 0:
+            return False
+        waited_s = now_s - self._began_s
+        if waited_s >= self.patience.quiet_s:
+            self._news.away(
+                f"{reason}; waiting since {waited_s:.0f} s, up to {self.patience.budget_s:.0f} s", self.patience
+            )
+        time.sleep(min(pause_s(self._failures, random.random()), left_s))
+        return True
+
+    def over(self, where: str) -> None:
+        """After the try that succeeded, at the address `where`."""
+        if self._failures:
+            waited_s = time.monotonic() - self._began_s
+            self._news.back(f"{where}: the store answers again, after {waited_s:.0f} s", self.patience)
+
+
+class _News:
+    """What this process has said of a store that is away."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said_s = -_NEVER
+        self._is_said = False
+
+    def away(self, text: str, patience: Patience) -> None:
+        with self._lock:
+            if not self._is_said or time.monotonic() - self._said_s >= patience.repeat_s:
+                self._is_said, self._said_s = True, time.monotonic()
+                patience.say(text)
+
+    def back(self, text: str, patience: Patience) -> None:
+        with self._lock:
+            if self._is_said:
+                self._is_said = False
+                patience.say(text)
+
+
+_NEWS: dict[str, _News] = {}
