@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError, StorageError
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
-from scenerec.storage import open_storage, read_json
+from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.plan import Plan
@@ -69,7 +70,7 @@ def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> Js
     Raises ScenerecError, also for one that a worker met.
     """
     _fit(config, plan, attempt, reporter)
-    folder = open_storage(config.run_url)
+    folder = open_storage(config.run_url, config.data.patience)
     _raise_failure(config, attempt)
     for info in list(folder.list("ray/")):
         folder.delete(info.key)
@@ -95,14 +96,15 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         run_config=RunConfig(
             name=attempt,
             failure_config=FailureConfig(max_failures=scale.max_restarts),
-            **ray_storage(f"{config.run_url}/ray"),
+            **ray_storage(f"{config.run_url}/ray", config.data.store_patience_s),
         ),
     )
     reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
     try:
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
-        _raise_failure(config, attempt)
+        with suppress(StorageError):  # it is what the workers have met, and is said below
+            _raise_failure(config, attempt, IMPATIENT)
         lines = str(error).strip().splitlines()
         reason = lines[-1] if lines else type(error).__name__
         if out_of_memory(str(error)):
@@ -146,8 +148,11 @@ def train_on_worker(settings: JsonObject) -> None:
         return  # an earlier attempt met what another will not mend; the driver says it
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
+    data = config.data
+    patience = data.patience if world.is_chief else data.patience.quieter()
     try:
-        train_set, val_set = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+        train_set = open_set(data.train, data.train_share, patience)
+        val_set = open_set(data.val, patience=patience)
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
@@ -156,7 +161,7 @@ def train_on_worker(settings: JsonObject) -> None:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
         failure = {"attempt": settings["attempt"], "message": str(error), "exit_code": error.exit_code}
-        open_storage(config.run_url).put(_FAILURE_FILE, json.dumps(failure).encode())
+        open_storage(config.run_url, patience).put(_FAILURE_FILE, json.dumps(failure).encode())
         raise
 
 
@@ -183,15 +188,15 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     return tf_learner.TfLearner(job, world)
 
 
-def _failure(config: TrainConfig, attempt: str) -> JsonObject | None:
+def _failure(config: TrainConfig, attempt: str, patience: Patience | None = None) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
-    folder = open_storage(config.run_url)
+    folder = open_storage(config.run_url, patience or config.data.patience)
     failure = read_json(folder, _FAILURE_FILE, "attempt", "message", "exit_code")
     return failure if failure and failure["attempt"] == attempt else None
 
 
-def _raise_failure(config: TrainConfig, attempt: str) -> None:
-    if failure := _failure(config, attempt):
+def _raise_failure(config: TrainConfig, attempt: str, patience: Patience | None = None) -> None:
+    if failure := _failure(config, attempt, patience):
         open_storage(config.run_url).delete(_FAILURE_FILE)
         error = ScenerecError(failure["message"])
         error.exit_code = failure["exit_code"]

@@ -12,6 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import urlsplit
 
+import pytest
+
+from tests.odd_store import OddStore
+
 _METHODS = ("GET", "HEAD", "PUT", "DELETE", "POST")
 _NOT_PASSED_ON = frozenset({"connection", "expect", "transfer-encoding", "content-length"})
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what closes now resets the connection
@@ -197,3 +201,16 @@ class FaultyProxy:
         for method in _METHODS:
             setattr(Handler, f"do_{method}", Handler.do)
         return Handler
+
+
+@contextmanager
+def faulty_store() -> Iterator[tuple[OddStore, FaultyProxy]]:
+    """A store on the loopback with the bucket `bucket`, and the proxy before it, which the environment names."""
+    with OddStore() as store, FaultyProxy(store.url) as proxy, pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        yield store, proxy

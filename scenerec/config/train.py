@@ -21,6 +21,7 @@ from scenerec.errors import ModelError
 from scenerec.models.blocks import check_blocks
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
+from scenerec.storage import Patience
 
 
 def _expand_weights(weights: str) -> str:
@@ -55,6 +56,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 _LEAST_IMAGES = 2
+_LONGEST_PATIENCE_S = 1500  # workers wait 1800 s for one that waits
 MOST_WORKERS = 100_000
 """More would only be a slip, and the numbers between are tried one by one."""
 
@@ -100,6 +102,14 @@ class DataConfig(Block):
     `auto`: a multiple of 12 and of every allowed number of workers."""
     decode_processes: int | Literal["auto"] = "auto"
     """Processes (torch) or threads (tensorflow) per worker that decode images; `auto`: cpus_per_worker - 1."""
+    store_patience_s: float = Field(300.0, ge=0, le=_LONGEST_PATIENCE_S)
+    """How long the job's requests are tried again while the object store does not answer, or answers that it is
+    overloaded, in seconds; only then do its workers fail. Of the data, the checkpoints, and all that the job writes."""
+
+    @property
+    def patience(self) -> Patience:
+        """The patience of a job's storages."""
+        return Patience(self.store_patience_s)
 
     @model_validator(mode="after")
     def _counts(self) -> "DataConfig":

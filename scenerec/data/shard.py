@@ -26,17 +26,21 @@ class Sample(NamedTuple):
     """Class index."""
 
 
+class AlteredShardError(DataError):
+    """What was fetched is not what was packed, bit for bit."""
+
+
 def read_shard(content: bytes, shard: Shard, classes: int, where: str) -> list[Sample]:
     """The samples of a shard, in the order of its members: the position in this list is the sample's index.
 
-    `content` is the whole tar, `where` the address that errors name. Raises DataError unless size, SHA-256,
-    number of samples and class counts are those of the manifest, and each sample has one image and one label
-    in [0, classes).
+    `content` is the whole tar, `where` the address that errors name. Raises AlteredShardError unless size and SHA-256
+    are those of the manifest, DataError unless number of samples and class counts are, and each sample has one image
+    and one label in [0, classes).
     """
     if len(content) != shard.size_bytes:
-        raise DataError(f"{where}: {len(content)} bytes, {shard.size_bytes} in the manifest: {REMEDY}")
+        raise AlteredShardError(f"{where}: {len(content)} bytes, {shard.size_bytes} in the manifest: {REMEDY}")
     if hashlib.sha256(content).hexdigest() != shard.sha256:
-        raise DataError(f"{where}: checksum mismatch, the shard is not the one that was packed: {REMEDY}")
+        raise AlteredShardError(f"{where}: checksum mismatch, the shard is not the one that was packed: {REMEDY}")
     try:
         samples = parse_shard(content)
     except ValueError as error:

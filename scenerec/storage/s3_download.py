@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_CHUNK_BYTES = 1 << 18  # of a chunk that breaks off nothing may be left
+_CHUNK_BYTES = 1 << 20  # of a chunk that breaks off nothing may be left
 
 
 class Download:

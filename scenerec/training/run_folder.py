@@ -15,7 +15,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.json_object import JsonObject
-from scenerec.storage import Storage, open_storage, read_json
+from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 from scenerec.training.task import CLASSIFICATION, task_of
 
 # What a checkpoint was made with that is older than the field.
@@ -25,10 +25,10 @@ _IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1, "task":
 class RunFolder:
     """The files of one run, local or in S3."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
         self.url = url
-        self.storage: Storage = open_storage(url)
-        self.checkpoints: Storage = open_storage(f"{url}/checkpoints")
+        self.storage: Storage = open_storage(url, patience)
+        self.checkpoints: Storage = open_storage(f"{url}/checkpoints", patience)
 
     def write_config(self, config: TrainConfig) -> None:
         """Writes config.yaml, with every default filled in."""

@@ -14,7 +14,7 @@ from scenerec.job_log import Note, parse_line
 from scenerec.storage import Patience, S3Storage, Storage, patience, s3_download, s3_endpoint
 from scenerec.storage.patience import LONGEST_PAUSE_S, Wait, pause_s, say_in_log
 from tests.clock import Clock, set_clock
-from tests.faulty_proxy import Fault, FaultyProxy
+from tests.faulty_proxy import Fault, FaultyProxy, faulty_store
 from tests.odd_store import OddStore
 from tests.store_fuzz import REQUESTS
 
@@ -22,38 +22,34 @@ CONTENT = random.Random(0).randbytes(10_000)
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[OddStore]:
-    with OddStore() as store:
-        yield store
-
-
-@pytest.fixture(scope="module")
-def shared_proxy(store: OddStore) -> Iterator[FaultyProxy]:
-    with FaultyProxy(store.url) as proxy, pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
-            patch.delenv(name, raising=False)
-        patch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("NO_PROXY", "127.0.0.1")
+def behind_proxy() -> Iterator[tuple[OddStore, FaultyProxy]]:
+    with faulty_store() as both, pytest.MonkeyPatch.context() as patch:
         patch.setattr(s3_download, "_CHUNK_BYTES", 1000)
-        yield proxy
+        yield both
 
 
 @pytest.fixture(scope="module")
-def connected(shared_proxy: FaultyProxy) -> S3Storage:
+def connected(behind_proxy: tuple[OddStore, FaultyProxy]) -> S3Storage:
     """By one client for all tests: a new one takes a quarter of a second."""
     return S3Storage("bucket")
 
 
 @pytest.fixture
-def proxy(store: OddStore, shared_proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> FaultyProxy:
-    """A proxy before the bucket, which holds `key`; nothing has been said of it."""
-    monkeypatch.setattr(patience, "_NEWS", {})
+def store(behind_proxy: tuple[OddStore, FaultyProxy]) -> OddStore:
+    """The store behind the proxy, which holds `key`."""
+    store, _ = behind_proxy
     store.objects, store.habits = {"key": CONTENT}, frozenset()
-    shared_proxy.fault = None
-    shared_proxy.requests.clear()
-    return shared_proxy
+    return store
+
+
+@pytest.fixture
+def proxy(store: OddStore, behind_proxy: tuple[OddStore, FaultyProxy], monkeypatch: pytest.MonkeyPatch) -> FaultyProxy:
+    """The proxy, of which nothing has been said."""
+    _, proxy = behind_proxy
+    monkeypatch.setattr(patience, "_NEWS", {})
+    proxy.fault = None
+    proxy.requests.clear()
+    return proxy
 
 
 @pytest.fixture
