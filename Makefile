@@ -90,11 +90,11 @@ bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto
 
-# uv takes a quarter of pip's time. pip follows where it fails, for only pip reads pip's settings (a mirror, a proxy).
+# uv takes half of pip's time. pip follows where it fails, for only pip reads pip's settings (a mirror, a proxy).
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]' || \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]' || \
 		$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 

@@ -106,8 +106,6 @@ class RayNode(Server):
             "RAY_USAGE_STATS_ENABLED": "0",
             # Share of the machine's memory, whoever uses it, above which Ray kills workers.
             "RAY_memory_usage_threshold": "0.97",
-            # By itself Ray would run its workers at a low priority: an endpoint would starve beside any other program.
-            "RAY_worker_niceness": "0",
             **TRAIN_ENVIRONMENT,
             **ray_private.IDLE_ENVIRONMENT,
             **serve_proxy.environment(self._proxy_folder, ports, serve_proxy.write_launcher(self._proxy_folder)),

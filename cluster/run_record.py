@@ -1,6 +1,7 @@
 """What a run's folder holds of the job that was at it: job.json and the job's log.
 
-The job's own process writes them; by them a run is known where no cluster knows its job any more.
+The job's own process writes them; by them a run is known where no cluster knows its job any more. job.json is a lease
+as well: a job takes a run only from one that has ended, or that has not said for a minute that it is there.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pydantic import Field, ValidationError
 
 from cluster.job import INTERRUPTED, Job
-from scenerec.errors import NotFoundError
+from scenerec.errors import NotFoundError, StorageError
 from scenerec.frozen import Frozen
 from scenerec.storage import Storage
 
@@ -22,7 +23,8 @@ SEEN_EVERY_S = 20.0
 
 _RUN_VARIABLE = "SCENEREC_RUN"
 
-_SILENCE_S = 3 * SEEN_EVERY_S
+SILENCE_S = 3 * SEEN_EVERY_S
+"""A job that was not seen for as long has been lost, and another may take its run."""
 
 
 class RunRecord(Frozen):
@@ -35,7 +37,7 @@ class RunRecord(Frozen):
 
     def as_job(self, now_s: float) -> Job:
         """Returns the job as it is now: one that fell silent before it had ended is INTERRUPTED."""
-        if self.job.ended or now_s - self.seen_s < _SILENCE_S:
+        if self.job.ended or now_s - self.seen_s < SILENCE_S:
             return self.job
         return self.job.with_status(INTERRUPTED, ended_s=self.seen_s)
 
@@ -66,9 +68,36 @@ def log_key(job_id: str) -> str:
     return f"logs/{job_id}.log"
 
 
-def write_record(folder: Storage, job: Job) -> None:
-    """Writes job.json. Raises StorageError."""
-    folder.put(RECORD_FILE, RunRecord(job=job).model_dump_json(indent=1).encode())
+def hold_run(folder: Storage, job: Job, is_held: bool) -> Job | None:
+    """Writes job.json, if the run is this job's or may become it; else returns the job that has it.
+
+    Of several jobs that take a run at once one gets it, by the store's conditional writes. In a store that has none
+    the last one gets it, and the others see it when they write next.
+
+    Args:
+        folder: the run's.
+        job: as it is now.
+        is_held: whether the run was this job's before: then it does not take it from one that took it meanwhile.
+
+    Raises StorageError.
+    """
+    while True:
+        found = folder.get_versioned(RECORD_FILE)
+        record = _parse(found[0]) if found else None
+        if record and record.job.id != job.id and (is_held or not record.as_job(time.time()).ended):
+            return record.job
+        content = RunRecord(job=job).model_dump_json(indent=1).encode()
+        try:
+            if folder.put_if(RECORD_FILE, content, found and found[1]):
+                return None
+        except StorageError:
+            folder.put(RECORD_FILE, content)
+            return None
+
+
+def release_run(folder: Storage, job: Job) -> None:
+    """Notes in job.json that the job is known to have ended, though it could not say so itself. Raises StorageError."""
+    hold_run(folder, job if job.ended else job.with_status(INTERRUPTED, ended_s=time.time()), is_held=True)
 
 
 def read_record(folder: Storage, name: str = "") -> RunRecord | None:
@@ -77,6 +106,13 @@ def read_record(folder: Storage, name: str = "") -> RunRecord | None:
     None where there is none, or it is of another version of scenerec. Raises StorageError.
     """
     try:
-        return RunRecord.model_validate_json(folder.get(f"{name}/{RECORD_FILE}" if name else RECORD_FILE))
-    except (NotFoundError, ValidationError):
+        return _parse(folder.get(f"{name}/{RECORD_FILE}" if name else RECORD_FILE))
+    except NotFoundError:
+        return None
+
+
+def _parse(content: bytes) -> RunRecord | None:
+    try:
+        return RunRecord.model_validate_json(content)
+    except ValidationError:
         return None

@@ -82,6 +82,8 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         # there are too many requests already.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "5",
+        # By itself Ray would run its workers at a low priority: an endpoint would starve beside any other program.
+        "RAY_worker_niceness": "0",
         # Replicas count their requests: Ray's proxy need not take a line of each from HAProxy.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # Ray Serve's controller looks at everything as often as this; by default ten times a second, for 5 % of a core.

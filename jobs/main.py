@@ -29,6 +29,7 @@ def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
     """
     with recorded() as record:
         try:
+            record.begin()
             say(RunResult(run_file(file)))
             return 0
         except ScenerecError as error:

@@ -11,9 +11,11 @@ from ray._common.network_utils import build_address
 from ray._private.state import state as cluster_state
 from ray._raylet import PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+from ray.exceptions import RayActorError
 from ray.train._internal.utils import get_address_and_port
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.callback import ControllerCallback
 from ray.train.v2._internal.execution.scaling_policy import autoscaling_coordinator_client
 from ray.util.placement_group import PlacementGroup
@@ -29,6 +31,7 @@ __all__ = [
     "free_address",
     "free_address_and_port",
     "is_actor_dead",
+    "lost_worker",
     "recall_results",
 ]
 
@@ -68,6 +71,11 @@ def actors_placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]
 def is_actor_dead(actor_id: str) -> bool:
     """Whether an actor (its id in hex) has ended."""
     return cluster_state.actor_table(actor_id).get("State") == "DEAD"
+
+
+def lost_worker(error: Exception) -> bool:
+    """Whether what Ray's controller tells of a worker is that it does not answer any more."""
+    return isinstance(error, WorkerHealthCheckFailedError | RayActorError)
 
 
 def free_address_and_port() -> tuple[str, int]:

@@ -1,6 +1,7 @@
-"""What a job keeps of itself in its run's folder while it runs: job.json, and its log."""
+"""What a job keeps of itself in its run's folder while it runs: job.json, by which the run is its own, and its log."""
 
 import os
+import signal
 import stat
 import sys
 import threading
@@ -10,9 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster.job import Job
-from cluster.run_record import SEEN_EVERY_S, job_of_environment, log_key, write_record
-from scenerec.errors import StorageError
-from scenerec.storage import open_storage
+from cluster.run_record import SEEN_EVERY_S, hold_run, job_of_environment, log_key
+from jobs.log import say
+from scenerec.errors import ClusterError, StorageError
+from scenerec.job_log import Failure
+from scenerec.storage import Storage, open_storage
 
 _SECONDS_PER_MB = 5.0  # of a log, which is written whole each time
 
@@ -21,7 +24,8 @@ _SECONDS_PER_MB = 5.0  # of a log, which is written whole each time
 def recorded() -> Iterator["Record"]:
     """Keeps job.json and the log up to date until the job ends; does nothing for a job that is at no run.
 
-    A store that does not answer does not stop the job: what it does write, it reports itself.
+    A store that does not answer does not stop the job: what it does write, it reports itself. A job whose run another
+    one has taken meanwhile, for it was silent for too long, ends as by SIGTERM.
     """
     record = Record(job_of_environment())
     try:
@@ -44,8 +48,17 @@ class Record:
         self._job = job
         self._log = _log_file()
         self._logged_bytes, self._log_due_s = 0, 0.0
+        self._folder: Storage | None = None  # one for all writes: it remembers what the store can do
+        self._is_held = False
+        self._other: Job | None = None  # which has the run
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="run-record", daemon=True)
+
+    def begin(self) -> None:
+        """Takes the run, and keeps it. Raises ClusterError where another job has it."""
+        self._write()
+        if self._other:
+            raise ClusterError(_taken(self._other))
         self._keeper.start()
 
     @property
@@ -58,26 +71,40 @@ class Record:
         if self._job:
             self._job = self._job.with_status(status, message=message, exit_code=exit_code, ended_s=time.time())
         self._over.set()
-        self._keeper.join()
+        if self._keeper.is_alive():
+            self._keeper.join()
         self._log_due_s = 0.0
         self._write()
 
     def _keep(self) -> None:
-        self._write()
         while not self._over.wait(SEEN_EVERY_S):
             self._write()
+            if self._other:
+                say(Failure(_taken(self._other)))
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
     def _write(self) -> None:
-        if self._job is None:
+        if self._job is None or self._other:
             return
         with suppress(StorageError):
-            folder = open_storage(self._job.run_url)
-            write_record(folder, self._job)
+            folder = self._folder = self._folder or open_storage(self._job.run_url)
+            self._other = hold_run(folder, self._job, self._is_held)
+            if self._other:
+                return
+            self._is_held = True
             size_bytes = self._log.stat().st_size if self._log else 0
             if self._log and size_bytes != self._logged_bytes and time.monotonic() > self._log_due_s:
                 folder.put(log_key(self._job.id), self._log.read_bytes())
                 self._logged_bytes = size_bytes
                 self._log_due_s = time.monotonic() + size_bytes / 1e6 * _SECONDS_PER_MB
+
+
+def _taken(other: Job) -> str:
+    return (
+        f"{other.run_url}: job {other.id} is at this run, perhaps on another cluster: give the new one another name, "
+        "or end that one (scenerec stop)"
+    )
 
 
 def _log_file() -> Path | None:

@@ -82,6 +82,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     from jobs.ray_storage import ray_storage  # imports Arrow
+    from jobs.restarts import Restarts
 
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
@@ -96,6 +97,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         run_config=RunConfig(
             name=attempt,
             failure_config=FailureConfig(max_failures=scale.max_restarts),
+            callbacks=[Restarts(reporter.say, scale.max_restarts)],
             **ray_storage(f"{config.run_url}/ray", config.data.store_patience_s),
         ),
     )

@@ -1,7 +1,7 @@
 """The lines in which a job tells its log how it stands: its process prints them, `scenerec logs` reads them.
 
 Each line is a tag and what the event says: `[progress]` and `[epoch]` of a training in logfmt, `[trial]` and `[search]`
-of a search and the `[result]` of any job in JSON, `[note]`, `[waiting]` and `[error]` in words.
+of a search, `[restart]` and the `[result]` of any job in JSON, `[note]`, `[waiting]` and `[error]` in words.
 """
 
 import json
@@ -109,6 +109,23 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Restart:
+    """All workers start again, for some were lost or met an error."""
+
+    restart: int
+    """Number of the restart, from 1."""
+    restarts: int
+    """Restarts that the job may have in all."""
+    reason: str
+    """What was met: `worker 1 on 10.0.0.12 was lost`."""
+
+    @property
+    def words(self) -> str:
+        """The reason and the count, for people."""
+        return f"{self.reason}; restart {self.restart} of {self.restarts}"
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why the job stops: a user error's message."""
 
@@ -172,7 +189,7 @@ class SearchNews:
     """Seconds to the end of the search, infinite where it is not known."""
 
 
-Event = Progress | EpochSummary | Note | Waiting | Failure | RunResult | TrialNews | SearchNews
+Event = Progress | EpochSummary | Note | Waiting | Restart | Failure | RunResult | TrialNews | SearchNews
 
 
 def format_line(event: Event) -> str:
@@ -246,7 +263,7 @@ def _read_object(text: str) -> JsonObject:
     return values
 
 
-def _write_object(event: TrialNews | SearchNews) -> str:
+def _write_object(event: Restart | TrialNews | SearchNews) -> str:
     """As JSON, which has no infinity: null stands for it."""
     return json.dumps({key: None if value == math.inf else value for key, value in asdict(event).items()})
 
@@ -292,6 +309,7 @@ _FORMS: dict[type, _Form[Any]] = {
     EpochSummary: _Form("epoch", _write_epoch, _read_epoch),
     Note: _Form("note", lambda event: " ".join(event.text.split()), Note),
     Waiting: _Form("waiting", lambda event: " ".join(event.text.split()), Waiting),
+    Restart: _Form("restart", _write_object, lambda text: Restart(**_read_object(text))),
     Failure: _Form("error", _write_failure, Failure),
     RunResult: _Form("result", lambda event: json.dumps(event.content), lambda text: RunResult(_read_object(text))),
     TrialNews: _Form("trial", _write_object, lambda text: TrialNews(**_read_object(text))),

@@ -23,7 +23,7 @@ from scenerec.commands.screen.live_search import SearchTable, show_search_result
 from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import RetrainConfig, TuneConfig
-from scenerec.job_log import EpochSummary, Progress, SearchNews
+from scenerec.job_log import EpochSummary, Progress, Restart, SearchNews
 from scenerec.json_object import JsonObject
 
 if TYPE_CHECKING:  # see the checks below
@@ -55,7 +55,9 @@ class JobKind:
     """Shows the job's log on a terminal while it runs; elsewhere plain lines do."""
     show_result: Callable[[JsonObject, Console], None] = show_run_result
     """Shows the result that the job has printed."""
-    reports: Mapping[type, str] = field(default_factory=lambda: {Progress: "progress", EpochSummary: "epoch"})
+    reports: Mapping[type, str] = field(
+        default_factory=lambda: {Progress: "progress", EpochSummary: "epoch", Restart: "restart"}
+    )
     """What `scenerec status` shows beside result and error: the newest of these events, each by its name."""
 
 

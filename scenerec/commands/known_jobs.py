@@ -110,15 +110,10 @@ class KnownJobs:
         return self.client.address.option if self.client and self.is_on_cluster(job) else ""
 
     def _run_at(self, url: str) -> Job | None:
-        return run_at(url, self._has_all_jobs_of(url))
+        return run_at(url, has_all_jobs_of(self.client, url))
 
     def _runs_in(self, output: str) -> list[Job]:
-        return runs_in(output, self._has_all_jobs_of(output))
-
-    def _has_all_jobs_of(self, url: str) -> bool:
-        """Whether a place is in the store of the embedded cluster: no other has jobs there."""
-        embedded = local.find() if self.client and self.client.address.embedded else None
-        return bool(url.startswith("s3://") and embedded and names_store_of(embedded))
+        return runs_in(output, has_all_jobs_of(self.client, output))
 
     def _tell(self, problems: Sequence[str]) -> None:
         for problem in problems:
@@ -133,3 +128,9 @@ class KnownJobs:
 
     def _is_newer_here(self, stored: Job) -> bool:
         return any(job.run_url == stored.run_url and job.started_s > stored.started_s for job in self._of_cluster)
+
+
+def has_all_jobs_of(client: ClusterClient | None, url: str) -> bool:
+    """Whether a place is in the store of the embedded cluster: no other has jobs there."""
+    embedded = local.find() if client and client.address.embedded else None
+    return bool(url.startswith("s3://") and embedded and names_store_of(embedded))

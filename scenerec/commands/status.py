@@ -15,7 +15,7 @@ from scenerec.commands.kinds import is_run, job_kind
 from scenerec.commands.known_jobs import KnownJobs
 from scenerec.commands.screen.job_table import job_json, show_jobs
 from scenerec.commands.screen.live_lines import epoch_words, progress_words, summary
-from scenerec.job_log import EpochSummary, Event, Failure, Progress, RunResult, SearchNews, parse_line
+from scenerec.job_log import EpochSummary, Event, Failure, Progress, Restart, RunResult, SearchNews, parse_line
 from scenerec.json_object import JsonObject
 
 app = typer.Typer()
@@ -91,6 +91,8 @@ def _words(event: Event) -> str | None:
             return epoch_words(event)
         case SearchNews():
             return summary(event)
+        case Restart():
+            return event.words
         case Failure(message):
             return message
         case _:

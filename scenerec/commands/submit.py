@@ -11,12 +11,13 @@ from cluster.client import ClusterClient
 from scenerec.commands import options
 from scenerec.commands.connect import connect_if_up, connect_or_start
 from scenerec.commands.follow import follow
+from scenerec.commands.free_run import await_free_run
 from scenerec.commands.kinds import Plan, file_kind
 from scenerec.commands.resume import resumed_config
 from scenerec.commands.send_job import send_job
 from scenerec.config.file import dump_config, load_job
 from scenerec.config.job import JobConfig
-from scenerec.errors import ClusterError, ConfigError
+from scenerec.errors import ConfigError
 from scenerec.training.plan import NodeResources
 from scenerec.training.run_folder import RunFolder
 
@@ -82,7 +83,7 @@ def submit(
     if dry_run or client is None:
         _show_plan(plan, as_json, to_stderr=False)
         return
-    _refuse_second_writer(client, config)
+    await_free_run(client, config.run_url)
     if restart:
         RunFolder(config.run_url).clear()
     _show_plan(plan, as_json=False, to_stderr=as_json)
@@ -111,17 +112,6 @@ def _with_retraining(config: JobConfig) -> JobConfig:
     if with_retraining is None:
         raise ConfigError("--retrain: belongs to a search (kind: tune)")
     return with_retraining(config)
-
-
-def _refuse_second_writer(client: ClusterClient, config: JobConfig) -> None:
-    """Two jobs that write the same run would ruin each other's checkpoints."""
-    for job in client.jobs():
-        if job.run_url == config.run_url and not job.ended:
-            where = client.address.option
-            raise ClusterError(
-                f"job {job.id} is writing {config.run_url} now ({job.status}): give the new one another name, "
-                f"follow that one (scenerec logs -f {job.id}{where}) or end it (scenerec stop {job.id}{where})"
-            )
 
 
 def _show_plan(plan: Plan, as_json: bool, to_stderr: bool) -> None:

@@ -23,7 +23,10 @@ _TRIES = 200
 _IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be expected
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
-_NOT_SEARCHED = ("scale.", "checkpoint.", "data.train", "data.val", "data.lanes", "data.decode_processes")
+_NOT_SEARCHED = (
+    *("scale.", "checkpoint.", "data.train", "data.val", "data.lanes", "data.decode_processes"),
+    "data.store_patience_s",
+)
 
 # What a network that changes its settings in the middle (PBT) cannot change: its checkpoints would not fit.
 _FIXED_IN_A_RUN = (

@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,11 @@ import pytest
 from cluster import local
 from cluster.address import find_address
 from cluster.client import ClusterClient
+from cluster.job import Job
 from cluster.processes import members
+from cluster.run_record import RECORD_FILE, SILENCE_S, RunRecord, hold_run, read_record
 from cluster.state import load_state
+from scenerec.commands.free_run import await_free_run
 from scenerec.commands.known_jobs import KnownJobs
 from scenerec.errors import ClusterError
 from scenerec.storage import open_storage
@@ -135,6 +140,33 @@ def test_a_job_is_found_by_its_runs_name_and_stopped(client: ClusterClient, work
     assert client.jobs()[0].id == job_id
     with pytest.raises(ClusterError, match=r"nobody: no job or run of this name .* nor in s3://scenes/runs"):
         KnownJobs(None).find("nobody")
+
+
+def test_a_run_is_free_again_when_its_job_is_known_to_have_ended(client: ClusterClient, tmp_path: Path) -> None:
+    """The job could not say so itself, as one that was killed."""
+    ended = client.jobs()[0]
+    assert ended.ended
+    hold_run(folder := open_storage(str(tmp_path)), ended.with_status("RUNNING"), is_held=False)
+    await_free_run(client, str(tmp_path))
+    record = read_record(folder)
+    assert record is not None and record.job.status == ended.status
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_job_of_another_cluster_is_waited_for(client: ClusterClient, tmp_path: Path, lives: bool) -> None:
+    """Which was lost with its cluster, or says again that it is there."""
+    job = Job("elsewhere-1", "elsewhere", str(tmp_path), "train", "torch", "RUNNING", "", None, time.time(), None)
+    folder, seen_s = open_storage(str(tmp_path)), time.time() - SILENCE_S + 2
+    folder.put(RECORD_FILE, RunRecord(job=job, seen_s=seen_s).model_dump_json().encode())
+    if not lives:
+        await_free_run(client, str(tmp_path))
+        assert time.time() > seen_s + SILENCE_S
+        return
+    sign = threading.Timer(0.5, hold_run, (folder, job, True))
+    sign.start()
+    with pytest.raises(ClusterError, match=r"job elsewhere-1 is writing .* now, on another cluster: give the new one"):
+        await_free_run(client, str(tmp_path))
+    sign.join()
 
 
 def test_a_stream_that_falls_silent_is_opened_anew(

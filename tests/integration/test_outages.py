@@ -16,7 +16,7 @@ from cluster.run_record import run_environment
 from cluster.working_dir import fill_working_dir
 from scenerec.config.train import TrainConfig
 from scenerec.epoch_metrics import EpochMetrics
-from scenerec.job_log import Event, Note, Progress, parse_line
+from scenerec.job_log import Event, Note, Progress, Restart, parse_line
 from scenerec.storage import IMPATIENT, Patience, S3Storage, s3_download
 from scenerec.training.run_folder import RunFolder
 from tests.faulty_proxy import Fault, FaultyProxy
@@ -101,7 +101,7 @@ def test_a_run_outlives_a_store_that_goes_in_the_middle_of_an_epoch(
     rest = list(events)
     assert client.job(job).exit_code == 0, rest
     assert any(isinstance(event, Note) and "answers again" in event.text for event in rest)
-    assert not [event for event in away + rest if isinstance(event, Note) and "resumed" in event.text]
+    assert not [event for event in away + rest if isinstance(event, Restart)]
     histories = [RunFolder(each.run_url).read_history() for each in (whole, config)]
     assert [_learned(epoch) for epoch in histories[0]] == [_learned(epoch) for epoch in histories[1]]
 

@@ -1,6 +1,7 @@
 """`scenerec submit` on a real cluster and a real store, both frameworks: trained, killed, resumed, disturbed."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from cluster.address import find_address
 from cluster.client import ClusterClient
 from scenerec.cli import app
 from scenerec.config.train import TrainConfig
-from scenerec.job_log import Note, Progress, parse_line
+from scenerec.job_log import Note, Progress, Restart, parse_line
 from scenerec.storage import open_storage
 from scenerec.training.run_folder import RunFolder
 from tests.local_run import train_here
@@ -116,6 +117,8 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     recovered = lines_until(lines, lambda event: isinstance(event, Note) and "resumed from step" in event.text)
     lines_until(lines, lambda event: isinstance(event, Progress) and event.epoch >= 3)
     assert any("resumed from step" in line for line in recovered)
+    (restart,) = [event for line in recovered if isinstance(event := parse_line(line), Restart)]
+    assert re.fullmatch(r"worker [01] on 127\.0\.0\.1 was lost; restart 1 of 3", restart.words)
 
     for driver in job_drivers(cluster):
         driver.kill()

@@ -12,6 +12,7 @@ from scenerec.job_log import (
     Failure,
     Note,
     Progress,
+    Restart,
     RunResult,
     SearchNews,
     TrialNews,
@@ -94,6 +95,11 @@ def test_the_format_is_the_documented_one() -> None:
     assert format_line(EpochSummary(1, 3, 2.5, validation, 200, 0.1)) == (
         "[epoch] epoch=1/3 train_loss=2.5 val_loss=2.25 val_top1=0.5 val_top5=0.875 images_per_s=200 lr=0.1"
     )
+
+
+@given(st.builds(Restart, counts, counts, st.text()), prefixes)
+def test_a_restart_comes_back(restart: Restart, prefix: str) -> None:
+    assert parse_line(prefix + format_line(restart)) == restart
 
 
 @given(prefixes)

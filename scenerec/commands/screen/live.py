@@ -16,6 +16,7 @@ from scenerec.job_log import (
     Failure,
     Note,
     Progress,
+    Restart,
     RunResult,
     SearchNews,
     TrialNews,
@@ -102,6 +103,8 @@ def _tell(lines: Iterable[str], screen: Lines, verbose: bool, others: bool) -> S
                 screen.line(text)
             case Waiting(text):
                 screen.waiting(text)
+            case Restart() as restart:
+                screen.line(restart.words)
             case Failure(message):
                 story.errors.append(message)
                 if others:

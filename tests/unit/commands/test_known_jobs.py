@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cluster.job import Job
-from cluster.run_record import RECORD_FILE, RunRecord, log_key, run_environment, write_record
+from cluster.run_record import RECORD_FILE, RunRecord, log_key, run_environment
 from cluster.runs import remember_output
 from scenerec.cli import app
 from scenerec.commands.ending import next_step, reason
@@ -38,7 +38,7 @@ def make_run(output: Path, name: str, status: str, log: str = "", started_s: flo
     given = {"message": "", "exit_code": 0, "started_s": started_s, "ended_s": started_s + 75, **more}
     job = Job(f"{name}-1", name, f"{output}/{name}", "train", "torch", status, **given)
     folder = open_storage(job.run_url)
-    write_record(folder, job)
+    folder.put(RECORD_FILE, RunRecord(job=job).model_dump_json().encode())
     folder.put(log_key(job.id), log.encode())
     return job
 

@@ -1,0 +1,52 @@
+"""What a training says when its workers start again: which of them was lost, or what it met."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.train import UserCallback
+from typing_extensions import override
+
+from jobs.ray_private import lost_worker
+from scenerec.errors import first_line
+from scenerec.job_log import Event, Restart
+
+_ADDRESS = re.compile(r"\bip: ([0-9A-Fa-f.:]+[0-9A-Fa-f])")
+
+
+class Restarts(UserCallback):
+    """Tells of every restart of the workers. It lives in the process of Ray's controller.
+
+    Args:
+        say: tells the job's log.
+        max_restarts: how many restarts the job may have.
+    """
+
+    def __init__(self, say: Callable[[Event], None], max_restarts: int) -> None:
+        self._say = say
+        self._max_restarts = max_restarts
+        self._restarts = 0
+
+    @override
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        self._restarts += 1
+        if self._restarts <= self._max_restarts:  # else the job ends, and says why itself
+            self._say(Restart(self._restarts, self._max_restarts, reason(worker_exceptions)))
+
+
+def reason(worker_exceptions: Mapping[int, Exception]) -> str:
+    """What the workers met, in one line: `worker 1 on 10.0.0.12 was lost`.
+
+    Where some were lost, the others' errors only follow from that.
+
+    Args:
+        worker_exceptions: what each worker met, by its rank.
+    """
+    lost = {rank: str(error) for rank, error in worker_exceptions.items() if lost_worker(error)}
+    if not lost:
+        rank = min(worker_exceptions)
+        return f"worker {rank} failed: {first_line(worker_exceptions[rank])}"
+    ranks = ", ".join(map(str, sorted(lost)))
+    hosts = sorted({found[1] for message in lost.values() if (found := _ADDRESS.search(message))})
+    place = f" on {', '.join(hosts)}" if hosts else ""
+    return f"worker{'s' * (len(lost) > 1)} {ranks}{place} {'were' if len(lost) > 1 else 'was'} lost"

@@ -1,0 +1,41 @@
+"""What a job says of workers that start again."""
+
+from typing import Any
+
+import pytest
+from ray.core.generated.common_pb2 import ActorDiedErrorContext
+from ray.exceptions import ActorDiedError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+from jobs.restarts import Restarts, reason
+from scenerec.errors import StorageError
+from scenerec.job_log import Event, Restart
+
+
+def lost(address: str) -> Exception:
+    """What Ray's controller meets in place of an answer."""
+    context = ActorDiedErrorContext(
+        actor_id=bytes(16), pid=7, node_ip_address=address, error_message="The process died"
+    )
+    return WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError(context))
+
+
+@pytest.mark.parametrize(
+    ("met", "words"),
+    [
+        ({1: lost("10.0.0.12")}, "worker 1 on 10.0.0.12 was lost"),
+        ({2: lost("fd00::7"), 0: RuntimeError("Connection closed by peer")}, "worker 2 on fd00::7 was lost"),
+        ({3: lost("10.0.0.3"), 2: lost("10.0.0.3")}, "workers 2, 3 on 10.0.0.3 were lost"),
+        ({1: StorageError("s3://a: cannot reach"), 2: ValueError("b")}, "worker 1 failed: s3://a: cannot reach"),
+    ],
+)
+def test_the_reason_is_what_came_first(met: dict[int, Exception], words: str) -> None:
+    assert reason(met) == words
+
+
+def test_each_restart_is_told_and_the_end_is_not() -> None:
+    told: list[Event] = []
+    restarts: Any = Restarts(told.append, 2)
+    for _ in range(3):
+        restarts.after_exception(None, {0: ValueError("gone")})
+    assert told == [Restart(number, 2, "worker 0 failed: gone") for number in (1, 2)]
