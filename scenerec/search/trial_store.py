@@ -11,7 +11,7 @@ from scenerec.frozen import parse_json
 from scenerec.json_object import JsonObject
 from scenerec.search.levels import trial_name
 from scenerec.search.trial import Trial
-from scenerec.storage import Storage, open_storage, read_json
+from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 
 TRIAL_FILE = "trial.json"
 RESULT_FILE = "result.json"
@@ -28,9 +28,9 @@ _MAY_CHANGE = frozenset({"trials", "concurrent_trials", "max_hours", "give_up_af
 class SearchFolder:
     """The files of one search, local or in S3."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
         self.url = url
-        self.storage: Storage = open_storage(url)
+        self.storage: Storage = open_storage(url, patience)
 
     def trials(self) -> list[Trial]:
         """All trials, by number. Raises CheckpointError, StorageError."""
