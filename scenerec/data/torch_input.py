@@ -27,7 +27,7 @@ from scenerec.data.stream import (
     training_cursors,
     validation_batches,
 )
-from scenerec.errors import DataError, ScenerecError
+from scenerec.errors import ScenerecError
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.world import World
 
@@ -217,7 +217,7 @@ def _next_parts(shares: Iterator[Batch], count: int) -> list[Batch]:
     except ScenerecError as error:
         # DataLoader wraps what a process raised in its traceback; the last line is the message.
         message = str(error).strip().splitlines()[-1]
-        raise type(error)(message.removeprefix(f"{DataError.__module__}.{type(error).__name__}: ")) from None
+        raise type(error)(message.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from None
 
 
 def _interleave(parts: list[Batch], pin_memory: bool) -> Batch:

@@ -86,17 +86,14 @@ class Wait:
             return False
         waited_s = now_s - self._began_s
         if waited_s >= self.patience.quiet_s:
-            self._news.away(
-                f"{reason}; waiting since {waited_s:.0f} s, up to {self.patience.budget_s:.0f} s", self.patience
-            )
+            self._news.away(reason, waited_s, self.patience)
         time.sleep(min(pause_s(self._failures, random.random()), left_s))
         return True
 
     def over(self, where: str) -> None:
         """After the try that succeeded, at the address `where`."""
         if self._failures:
-            waited_s = time.monotonic() - self._began_s
-            self._news.back(f"{where}: the store answers again, after {waited_s:.0f} s", self.patience)
+            self._news.back(where, self.patience)
 
 
 class _News:
@@ -104,20 +101,24 @@ class _News:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._said_s = -_NEVER
-        self._is_said = False
+        self._away_s: float | None = None  # since when, where that has been said
+        self._said_s = 0.0
 
-    def away(self, text: str, patience: Patience) -> None:
+    def away(self, reason: str, waited_s: float, patience: Patience) -> None:
         with self._lock:
-            if not self._is_said or time.monotonic() - self._said_s >= patience.repeat_s:
-                self._is_said, self._said_s = True, time.monotonic()
-                patience.say(text)
+            now_s = time.monotonic()
+            if self._away_s is None:
+                self._away_s = now_s - waited_s
+            elif now_s - self._said_s < patience.repeat_s:
+                return
+            self._said_s = now_s
+            patience.say(f"{reason}; waiting since {waited_s:.0f} s, up to {patience.budget_s:.0f} s")
 
-    def back(self, text: str, patience: Patience) -> None:
+    def back(self, where: str, patience: Patience) -> None:
         with self._lock:
-            if self._is_said:
-                self._is_said = False
-                patience.say(text)
+            if self._away_s is not None:
+                patience.say(f"{where}: the store answers again, after {time.monotonic() - self._away_s:.0f} s")
+                self._away_s = None
 
 
 _NEWS: dict[str, _News] = {}
