@@ -71,7 +71,7 @@ def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> Js
     """
     _fit(config, plan, attempt, reporter)
     folder = open_storage(config.run_url, config.data.patience)
-    _raise_failure(config, attempt)
+    _raise_failure(config, attempt, config.data.patience)
     for info in list(folder.list("ray/")):
         folder.delete(info.key)
     return json.loads(folder.get("result.json"))
@@ -146,12 +146,12 @@ def train_on_worker(settings: JsonObject) -> None:
     import ray.train
 
     config, plan, reporter = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["reporter"]
-    if _failure(config, settings["attempt"]) is not None:
-        return  # an earlier attempt met what another will not mend; the driver says it
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     data = config.data
     patience = data.patience if world.is_chief else data.patience.quieter()
+    if _failure(config, settings["attempt"], patience) is not None:
+        return  # an earlier attempt met what another will not mend; the driver says it
     try:
         train_set = open_set(data.train, data.train_share, patience)
         val_set = open_set(data.val, patience=patience)
@@ -190,16 +190,16 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     return tf_learner.TfLearner(job, world)
 
 
-def _failure(config: TrainConfig, attempt: str, patience: Patience | None = None) -> JsonObject | None:
+def _failure(config: TrainConfig, attempt: str, patience: Patience) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
-    folder = open_storage(config.run_url, patience or config.data.patience)
+    folder = open_storage(config.run_url, patience)
     failure = read_json(folder, _FAILURE_FILE, "attempt", "message", "exit_code")
     return failure if failure and failure["attempt"] == attempt else None
 
 
-def _raise_failure(config: TrainConfig, attempt: str, patience: Patience | None = None) -> None:
+def _raise_failure(config: TrainConfig, attempt: str, patience: Patience) -> None:
     if failure := _failure(config, attempt, patience):
-        open_storage(config.run_url).delete(_FAILURE_FILE)
+        open_storage(config.run_url, patience).delete(_FAILURE_FILE)
         error = ScenerecError(failure["message"])
         error.exit_code = failure["exit_code"]
         raise error
