@@ -24,12 +24,12 @@ class Address:
     """HTTP headers that the dashboard asks for."""
 
 
-def find_address(address: str | None = None, home: Path | str | None = None) -> Address:
+def find_address(address: str | None = None) -> Address:
     """Finds the cluster at `address`, else at $RAY_ADDRESS, else the embedded one.
 
     Raises ClusterError for an address that is no dashboard's, and where none is named and none is up.
     """
-    cluster = local.find(home)
+    cluster = local.find()
     given = address or os.environ.get("RAY_ADDRESS")
     if given and not (cluster and given.rstrip("/") in (cluster.dashboard_url, cluster.ray_address)):
         return _remote(given, "--address" if address else "RAY_ADDRESS")
@@ -38,21 +38,19 @@ def find_address(address: str | None = None, home: Path | str | None = None) -> 
     raise ClusterError("no cluster: start one with `scenerec cluster up`, or name one by --address http://HOST:8265")
 
 
-def find_or_start(
-    address: str | None = None, home: Path | str | None = None, say: Callable[[str], None] = lambda line: None
-) -> Address:
+def find_or_start(address: str | None = None, say: Callable[[str], None] = lambda line: None) -> Address:
     """Finds the cluster as `find_address` does, but starts the embedded one where no other is named.
 
     `s3://` then means the same store to this process and to the workers of the embedded cluster; raises ClusterError
     where the environment names another.
     """
-    if not (address or os.environ.get("RAY_ADDRESS") or local.find(home)):
+    if not (address or os.environ.get("RAY_ADDRESS") or local.find()):
         say("no cluster is up: starting an embedded one (end it with `scenerec cluster down`)")
-        local.start(home, with_store=not environment.users_store_variable())
-    found = find_address(address, home)
-    if found.embedded and (cluster := local.find(home)):
+        local.start(with_store=not environment.users_store_variable())
+    found = find_address(address)
+    if found.embedded and (cluster := local.find()):
         environment.check_workers_store(cluster)
-        environment.use_store_environment(home)
+        environment.use_store_environment()
     return found
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import requests
 
@@ -50,14 +50,19 @@ class Applications:
         Raises ClusterError where there is none of this name.
         """
         details = self._details()
-        found, endpoint = details["applications"], endpoint_of(details)
-        chosen = [self._find(details, name)] if name else list(found.values())
+        endpoint = endpoint_of(details)
+        chosen = [self._find(details, name)] if name else details["applications"].values()
         described = [self._describe(application) for application in chosen]
+        has_tls = any(application.get("tls") for application in described)
+        host = urlsplit(self._client.address.url).hostname or "127.0.0.1"
+        for each in described:
+            prefix = each["route_prefix"].rstrip("/")
+            each["url"] = f"http{'s' if has_tls else ''}://{host}:{endpoint.port}{prefix}" if endpoint else "-"
         return {
             "applications": described,
             "http": {"host": endpoint.host, "port": endpoint.port} if endpoint else None,
             "grpc_port": endpoint.grpc_port if endpoint else None,
-            "tls": any(application.get("tls") for application in described),
+            "tls": has_tls,
         }
 
     def config(self, name: str) -> JsonObject:

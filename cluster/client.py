@@ -4,10 +4,10 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import requests
 
@@ -20,8 +20,6 @@ from scenerec.errors import ClusterError
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
-
-Result = TypeVar("Result")
 
 _JOB_ENVIRONMENT = {
     **TRAIN_ENVIRONMENT,
@@ -72,18 +70,23 @@ class ClusterClient:
 
         Metadata and env can be read by everyone who sees the dashboard: no secrets in them.
         """
+        from ray.exceptions import AuthenticationError
+
         job_id = f"{name}-{secrets.token_hex(3)}"
-        self._ask(
-            lambda client: client.submit_job(
+        env_vars = {**_JOB_ENVIRONMENT, "SCENEREC_JOB_ID": job_id, **env}
+        try:
+            self._ray_client().submit_job(
                 entrypoint=entrypoint,
                 submission_id=job_id,
-                runtime_env={
-                    "working_dir": str(working_dir),
-                    "env_vars": {**_JOB_ENVIRONMENT, "SCENEREC_JOB_ID": job_id, **env},
-                },
+                runtime_env={"working_dir": str(working_dir), "env_vars": env_vars},
                 metadata={**metadata, "name": name, "run": run_url},
             )
-        )
+        except AuthenticationError:
+            raise self._refused() from None
+        except (ConnectionError, requests.RequestException):
+            raise self._unreachable() from None
+        except (RuntimeError, ValueError) as error:
+            raise ClusterError(f"{self.address.url}: {_last_line(str(error))}") from None
         return job_id
 
     def jobs(self) -> list[Job]:
@@ -188,8 +191,8 @@ class ClusterClient:
             response = requests.request(
                 method, f"{self.address.url}{path}", headers=self.address.headers, timeout=_TIMEOUT_S
             )
-        except requests.RequestException as error:
-            raise self._unreachable(error) from None
+        except requests.RequestException:
+            raise self._unreachable() from None
         if response.status_code in (401, 403):
             raise self._refused()
         if response.ok:
@@ -201,19 +204,6 @@ class ClusterClient:
     def _no_dashboard(self, response: requests.Response, path: str) -> ClusterError:
         return ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
 
-    def _ask(self, request: Callable[["JobSubmissionClient"], Result]) -> Result:
-        from ray.exceptions import AuthenticationError
-        from requests import RequestException
-
-        try:
-            return request(self._ray_client())
-        except AuthenticationError:
-            raise self._refused() from None
-        except (ConnectionError, RequestException) as error:
-            raise self._unreachable(error) from None
-        except (RuntimeError, ValueError) as error:
-            raise ClusterError(f"{self.address.url}: {_last_line(str(error))}") from None
-
     def _ray_client(self) -> "JobSubmissionClient":
         if self._jobs_client is None:
             from ray.job_submission import JobSubmissionClient
@@ -222,11 +212,9 @@ class ClusterClient:
             self._jobs_client = JobSubmissionClient(self.address.url, headers=dict(self.address.headers))
         return self._jobs_client
 
-    def _unreachable(self, error: BaseException) -> ClusterError:
-        remedy = (
-            "is the cluster up?" if self.address.embedded else "is the address the dashboard's, and the cluster up?"
-        )
-        return ClusterError(f"{self.address.url}: cannot be reached: {remedy}")
+    def _unreachable(self) -> ClusterError:
+        what = "the cluster up" if self.address.embedded else "the address the dashboard's, and the cluster up"
+        return ClusterError(f"{self.address.url}: cannot be reached: is {what}?")
 
     def _refused(self) -> ClusterError:
         return ClusterError(f"{self.address.url}: refuses this token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN")

@@ -1,7 +1,6 @@
 """Which object store `s3://` means: the user's own where the environment names one, else the embedded one."""
 
 import os
-from pathlib import Path
 
 from cluster import local, loopback
 from scenerec.errors import ClusterError
@@ -30,11 +29,11 @@ def names_store_of(cluster: local.LocalCluster) -> bool:
     return endpoint_variable()[1].rstrip("/") == cluster.store_url
 
 
-def use_store_environment(home: Path | str | None = None) -> None:
+def use_store_environment() -> None:
     """Lets this process and its children reach the embedded store, if it is up and the user names no other.
 
     Every command that touches `s3://` calls it before it opens a storage.
     """
-    if not users_store_variable() and (cluster := local.find(home)):
+    if not users_store_variable() and (cluster := local.find()):
         variables = {name: value for name, value in cluster.environment.items() if name.startswith("AWS_")}
         os.environ.update({**variables, **loopback.no_proxy()})

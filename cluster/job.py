@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 INTERRUPTED = "INTERRUPTED"
@@ -57,10 +57,6 @@ class Job:
     def duration_s(self) -> float:
         """Seconds from the submission to the end, or to now."""
         return (self.ended_s or time.time()) - self.started_s
-
-    def with_status(self, status: str, **changes: Any) -> "Job":
-        """Returns the job with another status, and with other changes."""
-        return replace(self, status=status, **changes)
 
     @classmethod
     def parse(cls, details: Mapping[str, Any]) -> "Job":

@@ -22,7 +22,8 @@ def free_ports(names: tuple[str, ...]) -> dict[str, int]:
         while len(ports) < len(names):
             candidate = held.enter_context(socket.socket())
             port = random.randint(_FIRST, _LAST)
-            if _bind(candidate, port):
+            with suppress(OSError):
+                candidate.bind(("127.0.0.1", port))
                 ports[names[len(ports)]] = port
         return ports
 
@@ -66,11 +67,3 @@ def _listener(port: int) -> str:
             if listens and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     return "a program of another user"
-
-
-def _bind(candidate: socket.socket, port: int) -> bool:
-    try:
-        candidate.bind(("127.0.0.1", port))
-    except OSError:
-        return False
-    return True

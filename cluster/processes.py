@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def terminate(leader: int | None, mark: str, patience_s: float) -> list[psutil.P
         with suppress(psutil.Error):
             psutil.Process(leader).terminate()
         psutil.wait_procs(doomed, timeout=patience_s)
-    for process in _together(doomed, members(leader, mark)):
+    for process in {*doomed, *members(leader, mark)}:
         with suppress(psutil.Error):
             process.kill()  # psutil does nothing where the id has passed to another process
     psutil.wait_procs(doomed, timeout=10)
@@ -100,8 +100,3 @@ def _alive(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def _together(*groups: Iterable[psutil.Process]) -> list[psutil.Process]:
-    distinct = {process.pid: process for group in groups for process in group}
-    return [process for process in distinct.values() if _alive(process)]

@@ -16,6 +16,19 @@ from cluster.server import Server
 # These, in the environment of whoever starts the cluster, speak of another one.
 _NOT_INHERITED = {"RAY_ADDRESS", "RAY_JOB_HEADERS", "RAY_AUTH_TOKEN_PATH"}
 
+_PORT_OPTIONS = {
+    "gcs": "port",
+    "dashboard": "dashboard-port",
+    "agent": "dashboard-agent-listen-port",
+    "agent_grpc": "dashboard-agent-grpc-port",
+    "runtime_env_agent": "runtime-env-agent-port",
+    "metrics": "metrics-export-port",
+    "node_manager": "node-manager-port",
+    "object_manager": "object-manager-port",
+    "client": "ray-client-server-port",
+}
+"""The options of `ray start` by which it is given its ports, by our names of these."""
+
 TRAIN_ENVIRONMENT = {
     # Ray Train learns of a checkpoint only when it polls its workers, every 2 s by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -43,11 +56,7 @@ class RayNode(Server):
     """Size of the shared memory, in megabytes; images and gradients do not pass through it."""
 
     name = "ray"
-    port_names = (
-        *("gcs", "dashboard", "agent", "agent_grpc", "runtime_env_agent", "metrics", "node_manager"),
-        *("object_manager", "client", "autoscaler_metrics", "dashboard_metrics"),
-        *serve_proxy.PORT_NAMES,
-    )
+    port_names = (*_PORT_OPTIONS, "autoscaler_metrics", "dashboard_metrics", *serve_proxy.PORT_NAMES)
     # Ray drains its node and ends the workers within some four seconds. It would wait longer for replicas of Ray Serve,
     # whom nobody can ask any more: their proxy is the first to go.
     stop_patience_s = 6.0
@@ -57,31 +66,11 @@ class RayNode(Server):
         for session in self.temp.glob("session_*"):
             shutil.rmtree(session, ignore_errors=True)
         return [
-            *(
-                sys.executable,
-                "-m",
-                ray_private.START_MODULE,
-                "start",
-                "--head",
-                "--block",
-                "--disable-usage-stats",
-            ),
+            *(sys.executable, "-m", ray_private.START_MODULE, "start", "--head", "--block", "--disable-usage-stats"),
             *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={self.temp}"),
-            *(f"--port={ports['gcs']}", f"--dashboard-port={ports['dashboard']}"),
-            *(
-                f"--dashboard-agent-listen-port={ports['agent']}",
-                f"--dashboard-agent-grpc-port={ports['agent_grpc']}",
-            ),
-            *(
-                f"--runtime-env-agent-port={ports['runtime_env_agent']}",
-                f"--metrics-export-port={ports['metrics']}",
-            ),
-            *(
-                f"--node-manager-port={ports['node_manager']}",
-                f"--object-manager-port={ports['object_manager']}",
-            ),
+            *(f"--{option}={ports[name]}" for name, option in _PORT_OPTIONS.items()),
             # Workers take the ports that the system gives them, so that two clusters never share a range.
-            *(f"--ray-client-server-port={ports['client']}", "--min-worker-port=0", "--max-worker-port=0"),
+            *("--min-worker-port=0", "--max-worker-port=0"),
             *(f"--object-store-memory={self.object_store_mb * 1_000_000}", "--log-color=false"),
             *([] if self.cpus is None else [f"--num-cpus={self.cpus}"]),
             *([] if self.gpus is None else [f"--num-gpus={self.gpus}"]),

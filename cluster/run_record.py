@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import Field, ValidationError
 
@@ -39,7 +40,7 @@ class RunRecord(Frozen):
         """Returns the job as it is now: one that fell silent before it had ended is INTERRUPTED."""
         if self.job.ended or now_s - self.seen_s < SILENCE_S:
             return self.job
-        return self.job.with_status(INTERRUPTED, ended_s=self.seen_s)
+        return replace(self.job, status=INTERRUPTED, ended_s=self.seen_s)
 
 
 def run_environment(name: str, run_url: str, kind: str, framework: str) -> dict[str, str]:
@@ -97,7 +98,7 @@ def hold_run(folder: Storage, job: Job, is_held: bool) -> Job | None:
 
 def release_run(folder: Storage, job: Job) -> None:
     """Notes in job.json that the job is known to have ended, though it could not say so itself. Raises StorageError."""
-    hold_run(folder, job if job.ended else job.with_status(INTERRUPTED, ended_s=time.time()), is_held=True)
+    hold_run(folder, job if job.ended else replace(job, status=INTERRUPTED, ended_s=time.time()), is_held=True)
 
 
 def read_record(folder: Storage, name: str = "") -> RunRecord | None:

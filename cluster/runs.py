@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -13,8 +13,8 @@ import yaml
 from cluster.job import UNFINISHED, Job
 from cluster.run_record import log_key, read_record
 from cluster.state import cluster_home
-from scenerec.errors import NotFoundError
-from scenerec.storage import Storage, open_storage
+from scenerec.errors import NotFoundError, StorageError
+from scenerec.storage import LocalStorage, Storage, open_storage
 
 _READERS = 16  # of a store, where each answer takes its time
 _OUTPUTS_FILE = "outputs.json"
@@ -25,9 +25,9 @@ def remember_output(output: str) -> None:
     known = remembered_outputs()
     if output not in known:
         home = cluster_home()
-        with suppress(OSError):  # it is a convenience
+        with suppress(OSError, StorageError):  # it is a convenience
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (home / _OUTPUTS_FILE).write_text(json.dumps([*known, output]))
+            LocalStorage(home).put(_OUTPUTS_FILE, json.dumps([*known, output]).encode())  # at once: others may read it
 
 
 def remembered_outputs() -> list[str]:
@@ -71,11 +71,6 @@ def stored_log(job: Job) -> str:
         return open_storage(job.run_url).get(log_key(job.id)).decode(errors="replace")
     except NotFoundError:
         return ""
-
-
-def distinct(outputs: Iterable[str]) -> list[str]:
-    """Returns the outputs without repetitions, in their order."""
-    return list(dict.fromkeys(outputs))
 
 
 def _newest_job(folder: Storage, name: str, none_runs: bool) -> Job | None:

@@ -43,6 +43,9 @@ _ENDPOINT_SETTINGS = (
 PORT_NAMES = ("haproxy_metrics", "haproxy_stats", "fallback_http", "fallback_grpc")
 """Names of the ports that the proxy listens on beside those of the endpoint."""
 
+LONGEST_FOLDER = 32
+"""Characters of the path that sockets are in: Ray adds up to 57, and HAProxy takes no longer one than 97."""
+
 _ENDPOINT = "frontend http_frontend"
 _GRPC_ENDPOINT = "frontend grpc_frontend"
 _GRPC_INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -64,8 +67,7 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
     """Returns the variables that every node of a serving cluster must have when Ray starts on it.
 
     Args:
-        folder: for sockets and HAProxy's configuration, of one cluster only. Ray adds 57 characters, and HAProxy
-            takes no socket whose path is longer than 97: at most 32.
+        folder: for sockets and HAProxy's configuration, of one cluster only; see LONGEST_FOLDER.
         ports: by PORT_NAMES, for several clusters on one machine; by default Ray's.
         launcher: what is run as HAProxy, by default HAProxy itself.
     """

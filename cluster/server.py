@@ -1,5 +1,6 @@
 """A server of the embedded cluster: what is common to the Ray node and the store."""
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,7 @@ class Server(Protocol):
 
     def environment(self, ports: dict[str, int]) -> dict[str, str]:
         """Returns all environment variables of the program; what it starts inherits them."""
+        return dict(os.environ)
 
     def is_ready(self, ports: dict[str, int]) -> bool:
         """Whether the server answers."""

@@ -15,6 +15,7 @@ from cluster.server import Server
 from scenerec.errors import ClusterError
 
 _REGION = "us-east-1"
+_PARTS = ("s3", "master", "volume", "filer")
 _VOLUME_MB = 128  # of the files that hold the objects; seven are begun for each bucket, and they grow as they fill
 
 
@@ -32,7 +33,7 @@ class Store(Server):
     """Password of the only user."""
 
     name = "store"
-    port_names = ("s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
+    port_names = tuple(f"{part}{kind}" for part in _PARTS for kind in ("", "_grpc"))
     # SeaweedFS waits 15 s for streams of its own. What it has acknowledged is written: it may be killed.
     stop_patience_s = 1.0
 
@@ -41,23 +42,10 @@ class Store(Server):
         self._data.mkdir(parents=True, exist_ok=True)
         self._write_identities()
         return [
-            *(
-                _find_weed(),
-                "-logtostderr",
-                "server",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                f"-dir={self._data}",
-            ),
-            *(f"-master.port={ports['master']}", f"-master.port.grpc={ports['master_grpc']}"),
-            *(f"-volume.port={ports['volume']}", f"-volume.port.grpc={ports['volume_grpc']}"),
-            *("-filer", f"-filer.port={ports['filer']}", f"-filer.port.grpc={ports['filer_grpc']}"),
-            *(
-                "-s3",
-                f"-s3.port={ports['s3']}",
-                f"-s3.port.grpc={ports['s3_grpc']}",
-                f"-s3.config={self._identities}",
-            ),
+            *(_find_weed(), "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self._data}"),
+            *("-filer", "-s3", f"-s3.config={self._identities}"),
+            *(f"-{part}.port={ports[part]}" for part in _PARTS),
+            *(f"-{part}.port.grpc={ports[f'{part}_grpc']}" for part in _PARTS),
             *(f"-filer.localSocket={self.sockets}/filer.sock", f"-s3.localSocket={self.sockets}/s3.sock"),
             # What is not needed, and would take ports or speak to the outside.
             *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
@@ -67,17 +55,13 @@ class Store(Server):
         ]
 
     @override
-    def environment(self, ports: dict[str, int]) -> dict[str, str]:
-        return dict(os.environ)
-
-    @override
     def is_ready(self, ports: dict[str, int]) -> bool:
         return loopback.get(f"{self.url(ports)}/healthz") is not None
 
     @override
     def clean_up(self, ports: dict[str, int]) -> None:
         """Removes the sockets that stay in /tmp: SeaweedFS offers no other place for them."""
-        for part in ("s3", "master", "volume", "filer"):
+        for part in _PARTS:
             with suppress(OSError):
                 Path(f"/tmp/seaweedfs-{part}-grpc-{ports[f'{part}_grpc']}.sock").unlink(missing_ok=True)
 

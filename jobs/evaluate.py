@@ -1,7 +1,7 @@
 """The evaluation job: `python -m jobs.evaluate request.json` on the cluster predicts the shares of a set in tasks."""
 
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ def run_file(file: str) -> JsonObject:
     if request.output:
         check_writable(request.output)
     ray.init(log_to_driver=False, logging_level="ERROR")
-    outcome = evaluate(request, _Workers(request).predict)
+    outcome = evaluate(request, partial(_predict_on_cluster, request))
     if request.output:
         write_outcome(outcome, request.output)
     return outcome.as_dict()
@@ -53,25 +53,19 @@ def _examiner(request: EvaluationRequest, subject: Subject) -> Examiner:
     return Examiner(request, subject)
 
 
-class _Workers:
-    """Predicts on the cluster that Ray is connected to, and says now and then how far it is."""
-
-    def __init__(self, request: EvaluationRequest) -> None:
-        self.request = request
-
-    def predict(self, subject: Subject, samples: int) -> Predictions:
-        request, notes = self.request, ImageNotes()
-        cuts = shares(samples, request.images_per_batch, request.workers * SHARES_PER_WORKER)
-        tasks = (Share(request, subject, cut) for cut in cuts)
-        cpus, gpus = max(1, request.threads), request.gpus_per_worker
-        say(Note(f"{subject.target}: {samples} images in {len(cuts)} shares for {request.workers} workers"))
-        notes(0, samples)
-        parts, done = [], 0
-        for part in run_tasks(predict_share, tasks, request.workers, cpus, gpus):
-            parts.append(part)
-            done += len(part.labels)
-            notes(done, samples)
-        return merge(parts)
+def _predict_on_cluster(request: EvaluationRequest, subject: Subject, samples: int) -> Predictions:
+    """The answers of the cluster that Ray is connected to; it says now and then how far it is."""
+    notes = ImageNotes()
+    cuts = shares(samples, request.images_per_batch, request.workers * SHARES_PER_WORKER)
+    tasks = (Share(request, subject, cut) for cut in cuts)
+    say(Note(f"{subject.target}: {samples} images in {len(cuts)} shares for {request.workers} workers"))
+    notes(0, samples)
+    parts, done = [], 0
+    for part in run_tasks(predict_share, tasks, request.workers, max(1, request.threads), request.gpus_per_worker):
+        parts.append(part)
+        done += len(part.labels)
+        notes(done, samples)
+    return merge(parts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Ray Train's trainer without what a run of ours does not use: what it starts and imports delays a job's first step."""
 
+from collections.abc import Callable
 from typing import Any
 
+import ray
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from typing_extensions import override
 
@@ -13,6 +15,11 @@ from jobs.ray_private import BriefReservations, DatasetsCallback, PlacementGroup
 _UNUSED = (DatasetsCallback, PlacementGroupCleanerCallback)
 
 _RESERVATION_S = 60.0
+
+
+def run_on_each(worker_group: Any, function: Callable[..., None], *arguments: object) -> None:
+    """Calls a function in every worker with these arguments and the worker's rank, and waits for all."""
+    ray.get([worker_group.execute_single_async(rank, function, *arguments, rank) for rank in range(len(worker_group))])
 
 
 class LightTrainer(DataParallelTrainer):

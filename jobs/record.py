@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from cluster.job import Job
@@ -69,7 +70,7 @@ class Record:
     def end(self, status: str, message: str = "", exit_code: int | None = None) -> None:
         """Writes how the job has ended, and the rest of its log."""
         if self._job:
-            self._job = self._job.with_status(status, message=message, exit_code=exit_code, ended_s=time.time())
+            self._job = replace(self._job, status=status, message=message, exit_code=exit_code, ended_s=time.time())
         self._over.set()
         if self._keeper.is_alive():
             self._keeper.join()

@@ -5,11 +5,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray.train.backend import Backend, BackendConfig
 from typing_extensions import override
 
-from jobs.light_trainer import LightTrainer
+from jobs.light_trainer import LightTrainer, run_on_each
 from jobs.ray_private import free_address
 
 
@@ -38,13 +37,7 @@ class _KerasBackend(Backend):
     @override
     def on_start(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
         """Runs in the controller, before the training function."""
-        addresses = worker_group.execute(free_address)
-        ray.get(
-            [
-                worker_group.execute_single_async(rank, _set_tf_config, addresses, rank)
-                for rank in range(len(worker_group))
-            ]
-        )
+        run_on_each(worker_group, _set_tf_config, worker_group.execute(free_address))
 
 
 def _set_tf_config(addresses: list[str], rank: int) -> None:

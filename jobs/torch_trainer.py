@@ -11,7 +11,7 @@ import ray
 from ray.train.backend import Backend, BackendConfig
 from typing_extensions import override
 
-from jobs.light_trainer import LightTrainer
+from jobs.light_trainer import LightTrainer, run_on_each
 from jobs.ray_private import free_address_and_port
 
 _PATIENCE = timedelta(minutes=30)  # of a collective operation
@@ -43,13 +43,7 @@ class _ProcessGroupBackend(Backend):
         """Runs in the controller, before the training function."""
         address, port = worker_group.execute_single(0, free_address_and_port)
         name = "nccl" if worker_group.get_resources_per_worker().get("GPU", 0) else "gloo"
-        size = len(worker_group)
-        ray.get(
-            [
-                worker_group.execute_single_async(rank, _join_process_group, name, address, port, rank, size)
-                for rank in range(size)
-            ]
-        )
+        run_on_each(worker_group, _join_process_group, name, address, port, len(worker_group))
 
     @override
     def on_shutdown(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
@@ -61,7 +55,7 @@ class _ProcessGroupBackend(Backend):
         )
 
 
-def _join_process_group(name: str, address: str, port: int, rank: int, size: int) -> None:
+def _join_process_group(name: str, address: str, port: int, size: int, rank: int) -> None:
     """Sets torchrun's variables (PyTorch, Elastic: "Environment variables") and connects."""
     context = ray.train.get_context()
     os.environ.update(

@@ -55,6 +55,7 @@ COMMANDS: dict[str, Entry | Group] = {
         "Make, look at and check packed data sets.",
         {
             "pack": Entry("data.pack", "Pack images into WebDataset shards and a manifest."),
+            "adopt": Entry("data.adopt", "Train on WebDataset shards that somebody else wrote, as they are."),
             "show": Entry(
                 "data.show", "Show what a packed set holds: classes, counts, sizes, and a sheet of its pictures."
             ),

@@ -17,6 +17,12 @@ def same_names(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     return list(map(clean, ours)) == list(map(clean, theirs))
 
 
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first names on one line, and how many more there are: `beach, forest, city and 7 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(printable, names[:most])) + more
+
+
 def printable(text: str) -> str:
     """The text on one line that every terminal and JSON take: bytes that are no UTF-8, and controls, are escaped."""
     return text if text.isprintable() else "".join(map(_printable, text))

@@ -67,8 +67,9 @@ class Admin:
         while True:
             text = json.dumps({"admin": admin, "status": self._status()})
             if text != written:
-                await asyncio.to_thread(_write_private, self._file, text)
-                written = text
+                with suppress(OSError):  # a full disk, or a session that is being cleared away: tried again
+                    await asyncio.to_thread(_write_private, self._file, text)
+                    written = text
             await asyncio.sleep(_WRITE_EVERY_S)
 
     async def _put_config(self, request: web.Request) -> web.Response:
@@ -96,5 +97,4 @@ def _write_private(file: Path, text: str) -> None:
     temporary = file.with_suffix(".new")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as output:
         output.write(text)
-    with suppress(FileNotFoundError):  # the node's session is being cleared away
-        temporary.replace(file)
+    temporary.replace(file)

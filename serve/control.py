@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Literal
 
 import ray
 from ray import serve
@@ -31,14 +30,12 @@ _RUNNING_TIMEOUT_S = 600
 
 
 class Order(Frozen):
-    """What is to be done."""
+    """What is to be done with an application."""
 
-    action: Literal["deploy", "stop"]
-    """Which of the two."""
     name: str
     """Name of the application."""
     config: ServeConfig | None = None
-    """What to deploy."""
+    """What to deploy; None ends the application."""
     default_host: str = "0.0.0.0"
     """Interface of the endpoint where the config names none."""
 

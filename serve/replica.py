@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from scenerec.config.serve import BatchingConfig, HttpConfig, ServeConfig
 from scenerec.errors import ScenerecError
 from scenerec.frozen import Frozen
-from serve.access.admission import Load, RequestLimits
+from serve.access.admission import RequestLimits
 from serve.access.keys import Guard, read_keys
 from serve.access_record import AccessRecord
 from serve.api import Api
@@ -94,9 +94,8 @@ class Replica(GrpcInference):
         if settings.pins_cpus:
             _pin(settings.cpus)
         http = settings.http
-        self.shelf = Shelf()
         guard = Guard(read_keys(http.api_keys)[0] if http.api_keys else None)
-        super().__init__(self.shelf, guard, settings.limits, self.observe, load=Load())
+        super().__init__(Shelf(), guard, settings.limits, self._observe)
         self._stock = Stock(self.shelf, settings.engine_options, cache_folder())
         self._metrics = Metrics(settings.application) if http.metrics else None
         self._log = AccessLog(node_log_folder() / "serve" / f"access_{self._name}.jsonl") if http.access_log else None
@@ -119,8 +118,7 @@ class Replica(GrpcInference):
         """Ray Serve asks how much is to be done here; by itself it would know of gRPC alone."""
         return {RUNNING_REQUESTS_KEY: self.load.count}
 
-    def observe(self, record: AccessRecord) -> None:
-        """Notes an answered request."""
+    def _observe(self, record: AccessRecord) -> None:
         if self._metrics:
             self._metrics.observe(record)
         if self._log:
@@ -137,7 +135,7 @@ class Replica(GrpcInference):
             self._log.flush()
 
     def _api(self, adds_request_id: bool) -> Api:
-        return Api(self.shelf, self.guard, self.limits, self.observe, adds_request_id, load=self.load)
+        return Api(self.shelf, self.guard, self.limits, self.observe, self.draw, self.load, adds_request_id)
 
     async def _follow(self) -> None:
         """Asks for the next assignment, for ever; while nobody answers, what is served stays."""

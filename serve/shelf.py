@@ -56,13 +56,13 @@ class Shelf:
         """All that is served."""
         return [each.version for versions in self._models.values() for each in versions]
 
-    def pick(self, model: str, draw: float, number: str | None = None) -> LoadedVersion:
+    def pick(self, model: str, draw: float, number: str = "") -> LoadedVersion:
         """The version of this number; without one, a version by its weight, for a `draw` from [0, 1).
 
         Raises NotServedError.
         """
         versions = self.weighted(model)
-        if number is not None:
+        if number:
             for each in versions:
                 if each.version.number == number:
                     return each.version

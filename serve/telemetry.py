@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ray.util.metrics import Counter, Gauge, Histogram
@@ -74,14 +75,15 @@ class AccessLog:
         self._lines.append(json.dumps(as_document(record, time.time())))
 
     def flush(self) -> None:
-        """Writes what was noted."""
+        """Writes what was noted. What the disk does not take is lost: it must not fill the memory instead."""
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        if self.path.exists() and self.path.stat().st_size > _ROTATE_BYTES:
-            self.path.replace(self.path.with_name(f"{self.path.name}.1"))
-        with self.path.open("a") as file:
-            file.write("\n".join(lines) + "\n")
+        with suppress(OSError):
+            if self.path.exists() and self.path.stat().st_size > _ROTATE_BYTES:
+                self.path.replace(self.path.with_name(f"{self.path.name}.1"))
+            with self.path.open("a") as file:
+                file.write("\n".join(lines) + "\n")
 
 
 def as_document(record: AccessRecord, now_s: float) -> dict[str, str | float]:

@@ -5,13 +5,13 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torchvision.transforms.v2  # noqa: F401  before TensorFlow
 from PIL import Image
 
-from scenerec.data import tf_input, torch_input
-from scenerec.data.augment import CenterCrop
+from scenerec.data.augment import CenterCrop, View
+from scenerec.data.packed_image import evaluation_pixels
 from scenerec.data.packing.intake import pack_image
-from scenerec.data.picture import PictureError
+from scenerec.data.picture import Picture, PictureError
+from scenerec.data.torch_pixels import training_pixels
 from scenerec.inference.predictors.photograph import Preparer
 
 SIZE = 32
@@ -19,19 +19,20 @@ SIZE = 32
 _SQUARE = CenterCrop(SIZE, SIZE, 0, 0)
 
 
-def _torch(content: bytes) -> np.ndarray:
-    return torch_input.decode_evaluation(content, _SQUARE, SIZE).permute(1, 2, 0).numpy()
+def _train(content: bytes) -> np.ndarray:
+    picture = Picture(content)
+    return training_pixels(content, View(0, 0, picture.height, picture.width, True, 1, 1, 1, 0), SIZE)
 
 
-def _tf(content: bytes) -> np.ndarray:
-    return tf_input.decode_evaluation(content, _SQUARE, SIZE).numpy()
+def _evaluate(content: bytes) -> np.ndarray:
+    return evaluation_pixels(content, _SQUARE, SIZE)
 
 
 DOORS: Mapping[str, Callable[[bytes], object]] = {
     "pack": pack_image,
     "pack, shrunk": lambda content: pack_image(content, short_side=16),
-    "torch": _torch,
-    "TensorFlow": _tf,
+    "train": _train,
+    "evaluate": _evaluate,
     "predict": Preparer(SIZE, 1.0),
 }
 

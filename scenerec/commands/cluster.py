@@ -16,7 +16,7 @@ from cluster.local import LocalCluster, store_bytes
 from scenerec.commands import options
 from scenerec.commands.connect import connect
 from scenerec.commands.results import local_folder
-from scenerec.errors import ClusterError
+from scenerec.errors import ClusterError, ConfigError
 from scenerec.json_object import JsonObject
 
 app = typer.Typer()
@@ -125,6 +125,8 @@ def serve_env(
     They count when Ray starts, on every node. The embedded cluster has them already.
     """
     folder = local_folder("--folder", folder)
+    if len(str(folder)) > serve_proxy.LONGEST_FOLDER:
+        raise ConfigError(f"--folder {folder}: sockets go there: at most {serve_proxy.LONGEST_FOLDER} characters")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, value in serve_proxy.environment(folder, launcher=serve_proxy.write_launcher(folder)).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -147,13 +149,13 @@ def _refuse_changes(
     cluster: LocalCluster, cpus: int | None, gpus: int | None, object_store_mb: int | None, no_store: bool
 ) -> None:
     """Raises ClusterError where more is asked for than what the cluster is up with."""
-    node, options = connect(cluster.dashboard_url).nodes()[0], cluster.options
+    node, started_with = connect(cluster.dashboard_url).nodes()[0], cluster.options
     wishes: list[tuple[str, object, object]] = [
         ("--cpus", cpus, node.cpus),
         ("--gpus", gpus, node.gpus),
-        ("--object-store-mb", object_store_mb, options.object_store_mb),
-        ("--tls-certificate", os.environ.get(serve_proxy.CERTIFICATE) or None, options.tls_certificate),
-        ("--tls-key", os.environ.get(serve_proxy.KEY) or None, options.tls_key),
+        ("--object-store-mb", object_store_mb, started_with.object_store_mb),
+        ("--tls-certificate", os.environ.get(serve_proxy.CERTIFICATE) or None, started_with.tls_certificate),
+        ("--tls-key", os.environ.get(serve_proxy.KEY) or None, started_with.tls_key),
     ]
     changes = [f"{option} {wanted}" for option, wanted, found in wishes if wanted not in (None, found)]
     if no_store and cluster.store_url:

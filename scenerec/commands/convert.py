@@ -85,8 +85,8 @@ def convert(
     source, dest = options.location("SOURCE", source), options.location("DEST", dest)
     use_store_environment()
     kind = _destination_format(dest, to)
-    if not force:
-        _refuse_overwriting(dest)
+    if not force and is_there(dest):
+        raise StorageError(f"{dest}: is there already: --force replaces it")
     check_writable(dest if kind == to else split_url(dest)[0])
     with quiet_frameworks(verbose):
         done = convert_weights(source, dest, kind, arch, image_size, averaged=ema, partial=partial)
@@ -105,11 +105,6 @@ def _destination_format(dest: str, to: str | None) -> str:
             f"DEST {dest}: must end in .safetensors, .pth or .keras, or be a folder: add --to savedmodel or checkpoint"
         )
     return kind or str(to)
-
-
-def _refuse_overwriting(dest: str) -> None:
-    if is_there(dest):
-        raise StorageError(f"{dest}: is there already: --force replaces it")
 
 
 def _show(done: Conversion) -> None:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import jobs
 from cluster.loopback import free_ports
 from scenerec.errors import RegistryError
 from scenerec.json_object import JsonObject
@@ -21,20 +22,7 @@ app = typer.Typer()
 _FRAMEWORKS = ("torch", "tensorflow")
 _MODEL = "demo"
 
-_CONFIG = """\
-kind: train
-name: demo-torch
-framework: torch
-data:
-  train: s3://scenes/demo/train
-  val: s3://scenes/demo/val
-  image_size: 64
-  augment: {crop_scale: [0.5, 1.0], flip: true}
-model: {arch: resnet18}
-optimize: {epochs: 3, global_batch_size: 32, optimizer: adamw, lr: 0.002, weight_decay: 0.05, warmup_epochs: 1}
-scale: {workers: 2}
-output: s3://scenes/runs
-"""
+_RECIPE = Path(jobs.__file__).parent / "recipes" / "synthetic-resnet18.yaml"
 
 
 @app.command()
@@ -104,13 +92,12 @@ class Steps:
 
 
 def _tour(folder: Path, steps: Steps) -> None:
-    images, config = folder / "scenes", folder / "train.yaml"
-    config.write_text(_CONFIG)
+    images = folder / "scenes"
     steps.run("cluster", "up")
     steps.run("data", "synthetic", str(images), "--classes=6", "--train-per-class=100", "--seed=0")
-    steps.run("data", "pack", str(images), "s3://scenes/demo", "--overwrite")
-    typer.echo(f"\n{config.name}:\n{_CONFIG}")
-    results = [_train(steps, config, framework) for framework in _FRAMEWORKS]
+    steps.run("data", "pack", str(images), "s3://scenes/synthetic", "--overwrite")
+    typer.echo(f"\n{_RECIPE.name}:\n{_RECIPE.read_text()}")
+    results = [_train(steps, framework) for framework in _FRAMEWORKS]
     for result in results:
         _put_into_production(steps, result)
     endpoint = _serve(steps)
@@ -119,9 +106,9 @@ def _tour(folder: Path, steps: Steps) -> None:
     _show(results, endpoint, json.loads(steps.output("cluster", "status", "--json"))["dashboard_url"])
 
 
-def _train(steps: Steps, config: Path, framework: str) -> JsonObject:
+def _train(steps: Steps, framework: str) -> JsonObject:
     settings = ["--set", f"name=demo-{framework}", "--set", f"framework={framework}"]
-    return json.loads(steps.output("submit", str(config), *settings, "--restart", "--json").splitlines()[-1])
+    return json.loads(steps.output("submit", str(_RECIPE), *settings, "--restart", "--json").splitlines()[-1])
 
 
 def _put_into_production(steps: Steps, result: JsonObject) -> None:

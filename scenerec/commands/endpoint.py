@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from scenerec.client import (
     AsyncClient,
@@ -27,7 +27,7 @@ _RETRIES = 5
 Outcome = Prediction | ScenerecError
 
 
-def ask_endpoint(
+async def ask_endpoint(
     url: str,
     api_key: str | None,
     model: str,
@@ -51,63 +51,34 @@ def ask_endpoint(
         EndpointError: what concerns all images alike, at the first: a wrong key, an unknown model, nobody there.
         ConfigError: an address or a key that cannot be used.
     """
-    asyncio.run(_ask(AsyncClient(url, api_key, _TIMEOUT_S, _RETRIES), model, images, top_k, read, tell))
-
-
-async def _ask(
-    client: AsyncClient,
-    model: str,
-    images: Sequence[str],
-    top_k: int,
-    read: Callable[[str], bytes],
-    tell: Callable[[str, Outcome], None],
-) -> None:
-    async def ask(image: str) -> Outcome:
-        try:
-            return await client.predict(model, await asyncio.to_thread(read, image), top_k)
-        except ScenerecError as error:
-            return error
-
+    turns = asyncio.Semaphore(IN_FLIGHT)
+    waiting = iter(images)
+    begun: deque[asyncio.Task[Outcome]] = deque()
     progress = ProgressBar("asking", "connecting")
     progress.shown = progress.shown and len(images) >= _MANY
-    async with client:
-        with progress:
-            done = 0
+    async with AsyncClient(url, api_key, _TIMEOUT_S, _RETRIES) as client:
 
-            def take(image: str, outcome: Outcome) -> None:
-                nonlocal done
-                if isinstance(outcome, EndpointError) and _concerns_all(outcome):
-                    raise outcome
-                tell(image, outcome)
-                done += 1
-                progress.show(done, len(images))
+        async def ask(image: str) -> Outcome:
+            try:
+                async with turns:
+                    return await client.predict(model, await asyncio.to_thread(read, image), top_k)
+            except ScenerecError as error:
+                return error
 
-            await _in_order(images, ask, take)
-
-
-async def _in_order(
-    images: Sequence[str], ask: Callable[[str], Awaitable[Outcome]], take: Callable[[str, Outcome], None]
-) -> None:
-    """Takes the outcomes in the order of the images. What `take` raises ends all that is under way."""
-    turns = asyncio.Semaphore(IN_FLIGHT)
-
-    async def ask_in_turn(image: str) -> Outcome:
-        async with turns:
-            return await ask(image)
-
-    waiting = iter(images)
-    begun: deque[tuple[str, asyncio.Task[Outcome]]] = deque()
-    try:
-        for _ in images:
-            while len(begun) < _AHEAD and (image := next(waiting, None)) is not None:
-                begun.append((image, asyncio.create_task(ask_in_turn(image))))
-            first, task = begun[0]
-            take(first, await task)
-            begun.popleft()
-    finally:
-        for _, task in begun:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in begun), return_exceptions=True)
+        try:
+            with progress:
+                for done, image in enumerate(images, 1):
+                    while len(begun) < _AHEAD and (following := next(waiting, None)) is not None:
+                        begun.append(asyncio.create_task(ask(following)))
+                    outcome = await begun.popleft()
+                    if isinstance(outcome, EndpointError) and _concerns_all(outcome):
+                        raise outcome
+                    tell(image, outcome)
+                    progress.show(done, len(images))
+        finally:
+            for task in begun:
+                task.cancel()
+            await asyncio.gather(*begun, return_exceptions=True)
 
 
 def _concerns_all(error: EndpointError) -> bool:

@@ -23,7 +23,7 @@ from scenerec.export.formats.table import FORMATS, find_format
 from scenerec.export.options import Options
 from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source, with_plain_input
 from scenerec.export.steps import Step, step
-from scenerec.export.targets import TARGETS, Target, find_target
+from scenerec.export.targets import TARGETS, find_target
 from scenerec.inference.predictors.trained_model import read_labels
 from scenerec.json_object import JsonObject
 
@@ -165,7 +165,7 @@ def export(
         scenerec export --torch my_models:build --image-size 224 --labels classes.txt --data packed/val -o bundles/own
     """
     if list_targets:
-        _print_targets(tuple(TARGETS.values()), as_json)
+        _print_targets(as_json)
         return
     if sum(each is not None for each in (source, keras, torch)) != 1:
         raise ConfigError(
@@ -181,8 +181,16 @@ def export(
         # Imports torch and onnx, for which --help and --list-targets need not wait; what they greet with is unheard.
         from scenerec.export import exporter
 
-        stated = _stated(name, arch, image_size, eval_crop_ratio, mean, std, labels)
-        lines.say(Step("start-up", _age_s()))
+        stated = Stated(
+            name=name,
+            arch=arch,
+            image_size=image_size,
+            eval_crop_ratio=eval_crop_ratio,
+            mean=_three("--mean", mean),
+            std=_three("--std", std),
+            labels=read_labels(options.location("--labels", labels)) if labels else (),
+        )
+        lines.say(Step("start-up", time.time() - psutil.Process().create_time()))
         with step("weights", lines.say):
             opened = _open(source, keras, torch, checkpoint, stated)
         if plain_input:
@@ -217,12 +225,6 @@ def export(
         _print_support(supported)
 
 
-def _age_s() -> float:
-    """Seconds since this process was started."""
-
-    return time.time() - psutil.Process().create_time()
-
-
 def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint: str, stated: Stated) -> Source:
     if keras is not None:
         return keras_source(options.local_path("--keras", keras), stated)
@@ -230,26 +232,6 @@ def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint:
         return torch_source(torch, stated)
     assert source is not None
     return open_source(source, checkpoint, stated)
-
-
-def _stated(
-    name: str | None,
-    arch: str | None,
-    image_size: int | None,
-    eval_crop_ratio: float | None,
-    mean: str | None,
-    std: str | None,
-    labels: str | None,
-) -> Stated:
-    return Stated(
-        name=name,
-        arch=arch,
-        image_size=image_size,
-        eval_crop_ratio=eval_crop_ratio,
-        mean=_three("--mean", mean),
-        std=_three("--std", std),
-        labels=read_labels(options.location("--labels", labels)) if labels else (),
-    )
 
 
 def _three(option: str, values: str | None) -> tuple[float, float, float] | None:
@@ -269,11 +251,10 @@ def _print_exported(exported: "Exported") -> None:
     size_mb = sum(file.size_bytes for name, file in info.files.items() if name.startswith("model")) / 1e6
     classes, image_size = len(info.labels), info.preprocessing.image_size
     typer.echo(f"bundle    {exported.url}")
+    route = "torch (through the torch twin)" if info.lineage.route == "twin" else info.lineage.route
     typer.echo(
         f"model     {info.precision}, {size_mb:.1f} MB, {f'opset {info.opset}' if info.opset else 'TFLite'}, {classes} "
-        f"classes, {image_size} px, "
-        f"by {'torch' if info.lineage.route == 'twin' else info.lineage.route}"
-        f"{' (through the torch twin)' if info.lineage.route == 'twin' else ''}"
+        f"classes, {image_size} px, by {route}"
     )
     if info.verification:
         batches = ", ".join(map(str, info.verification.batch_sizes))
@@ -328,13 +309,13 @@ def _fall_back(operator: str, nodes: int, modules: tuple[str, ...]) -> str:
     return f"{operator} x{nodes} ({', '.join(named[:_MODULES_SHOWN])}{more})"
 
 
-def _print_targets(targets: tuple[Target, ...], as_json: bool) -> None:
+def _print_targets(as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps([asdict(target) for target in targets]))
+        typer.echo(json.dumps([asdict(target) for target in TARGETS.values()]))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("TARGET", "PRECISION", "BATCH", "WHY"):
         table.add_column(heading, no_wrap=heading != "WHY")
-    for target in targets:
+    for target in TARGETS.values():
         table.add_row(target.name, target.precision, str(target.batch or "any"), target.why)
     Console().print(table)

@@ -1,7 +1,7 @@
 """Pictures that show where a bundle sees the first class: what `scenerec predict --explain` writes."""
 
 import io
-from collections import Counter
+from itertools import chain, count
 from pathlib import Path
 
 from PIL import Image
@@ -31,7 +31,7 @@ class HeatMaps:
         self.classifier = classifier
         self.folder = local_folder("--explain", folder)
         self._mapper = ActivationMapper(bundle)
-        self._taken: Counter[str] = Counter()
+        self._taken: set[str] = set()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, image: str, content: bytes, label: str) -> Path:
@@ -41,10 +41,10 @@ class HeatMaps:
         """
         prepared = self.classifier.prepare(content)
         heat = self._mapper.heat_map(prepared, self.classifier.labels.index(label))
-        name = Path(image.partition("?")[0]).stem or "image"
-        self._taken[name] += 1
-        if self._taken[name] > 1:
-            name = f"{name}-{self._taken[name]}"
+        stem = Path(image.partition("?")[0]).stem or "image"
+        names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        name = next(name for name in names if name not in self._taken)
+        self._taken.add(name)
         file = self.folder / f"{name}.png"
         picture = io.BytesIO()
         Image.fromarray(blend(prepared, heat)).save(picture, "PNG")

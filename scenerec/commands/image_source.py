@@ -18,7 +18,7 @@ _CODINGS = ("", "identity", "gzip", "x-gzip", "deflate")  # of what is sent; oth
 def named_images(images: Iterable[str]) -> Iterator[str]:
     """Yields what was named; in place of a folder the images in it, in order of name, without what programs leave.
 
-    A folder that may not be read is yielded itself, so that who reads it is told why.
+    A folder that may not be read, or has none, is yielded itself, so that who reads it is told why.
     """
     for image in images:
         image = options.location("IMAGE", image) if image.startswith("~") else image
@@ -37,7 +37,7 @@ def _images_below(folder: str) -> list[str]:
         folders[:] = [name for name in folders if not is_left_behind(name)]
         images = (name for name in names if Path(name).suffix.lower() in SUFFIXES and not is_left_behind(name))
         found.extend(Path(below) / name for name in images)
-    return [str(path) for path in sorted(found)]
+    return [str(path) for path in sorted(found)] or [folder]
 
 
 def is_url(image: str) -> bool:
@@ -54,6 +54,8 @@ def read_image(image: str) -> bytes:
         if path.is_fifo() and not image.startswith("/dev/"):  # a shell's <(...) is there
             raise DataError("cannot be read: is a pipe, no file")
         return path.read_bytes()
+    except IsADirectoryError:
+        raise DataError("has no image in it") from None
     except (OSError, ValueError) as error:  # the latter for a name with a NUL byte
         raise DataError(f"cannot be read: {system_reason(error)}") from None
 

@@ -9,7 +9,7 @@ from cluster import local
 from cluster.client import ClusterClient
 from cluster.environment import names_store_of
 from cluster.job import Job
-from cluster.runs import distinct, remembered_outputs, run_at, runs_in, stored_log
+from cluster.runs import remembered_outputs, run_at, runs_in, stored_log
 from scenerec.commands import options
 from scenerec.commands.connect import connect, connect_if_up
 from scenerec.errors import ClusterError, StorageError
@@ -53,10 +53,10 @@ class KnownJobs:
 
         Raises ClusterError where nobody knows it, ConfigError, StorageError.
         """
-        for job in [job for job in self._of_cluster if job.id == what] or [
-            job for job in self._of_cluster if job.name == what
-        ]:
-            return job
+        by_id = (job for job in self._of_cluster if job.id == what)
+        by_name = (job for job in self._of_cluster if job.name == what)
+        if known := next(by_id, None) or next(by_name, None):
+            return known
         if options.is_location(what):
             url = options.location("JOB", what)
             if run := next((job for job in self._of_cluster if job.run_url == url), None) or self._run_at(url):
@@ -86,28 +86,26 @@ class KnownJobs:
 
     def log(self, job: Job) -> str:
         """Returns what the job has printed: all of it where the cluster knows the job. Raises ClusterError."""
-        if self.client and self.is_on_cluster(job):
-            return self.client.logs(job.id)
-        return stored_log(job)
-
-    def is_on_cluster(self, job: Job) -> bool:
-        """Whether the cluster knows the job."""
-        return any(each.id == job.id for each in self._of_cluster)
+        client = self._client_of(job)
+        return client.logs(job.id) if client else stored_log(job)
 
     def cluster_of(self, job: Job) -> ClusterClient | None:
         """Returns the cluster that knows the job, None where it has ended and none does.
 
         Raises ClusterError for a job that runs somewhere else.
         """
-        if self.client and self.is_on_cluster(job):
-            return self.client
-        if not job.ended:
+        client = self._client_of(job)
+        if client is None and not job.ended:
             raise ClusterError(f"{job.id}: runs on another cluster: name it by --address")
-        return None
+        return client
 
     def option(self, job: Job) -> str:
         """Returns what leads a command line to the job's cluster: " --address URL", or nothing."""
-        return self.client.address.option if self.client and self.is_on_cluster(job) else ""
+        client = self._client_of(job)
+        return client.address.option if client else ""
+
+    def _client_of(self, job: Job) -> ClusterClient | None:
+        return self.client if any(each.id == job.id for each in self._of_cluster) else None
 
     def _run_at(self, url: str) -> Job | None:
         return run_at(url, has_all_jobs_of(self.client, url))
@@ -124,7 +122,7 @@ class KnownJobs:
         first = [options.location(OUTPUT_VARIABLE, named)] if named else []
         if self.client and self.client.address.embedded:
             first.append(_EMBEDDED_OUTPUT)
-        return distinct([*first, *remembered_outputs()])
+        return list(dict.fromkeys([*first, *remembered_outputs()]))
 
     def _is_newer_here(self, stored: Job) -> bool:
         return any(job.run_url == stored.run_url and job.started_s > stored.started_s for job in self._of_cluster)

@@ -1,5 +1,6 @@
 """`scenerec predict`: what is on a photograph, by a bundle on this machine or by an endpoint."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from scenerec import client
 from scenerec.commands import options
 from scenerec.commands.endpoint import Outcome, ask_endpoint
 from scenerec.commands.image_source import named_images, read_image
-from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE
+from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
 from scenerec.errors import ConfigError, DataError, ScenerecError
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
 from scenerec.inference.bundles.registry import Registry
@@ -45,9 +46,7 @@ def predict(
         ),
     ],
     top_k: Annotated[int, typer.Option("--top", "-k", min=1, help="Classes to name for each image.")] = 5,
-    registry: Annotated[
-        str | None, typer.Option(envvar=REGISTRY_VARIABLE, metavar="URL", help="Where the registry is.")
-    ] = None,
+    registry: RegistryUrl = DEFAULT_URL,
     endpoint: Annotated[
         str | None, _endpoint(metavar="URL", help="Ask this endpoint, such as http://localhost:8000.")
     ] = None,
@@ -114,17 +113,16 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
         }
         _print(image, outcome.classes, as_json, further)
 
-    ask_endpoint(url, api_key, model, images, top_k, read_image, tell)
+    asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell))
     if failed:
         raise typer.Exit(DataError.exit_code)
 
 
-def _open(model: str, registry: str | None) -> Bundle:
+def _open(model: str, registry: str) -> Bundle:
     use_store_environment()
-    is_place = model.startswith("s3://") or "/" in model or Path(model).exists()
-    if is_place:
+    if "/" in model or Path(model).exists():
         return open_bundle(options.location("--model", model))
-    return open_bundle(Registry(options.location("--registry", registry or DEFAULT_URL)).resolve(model).url)
+    return open_bundle(Registry(options.location("--registry", registry)).resolve(model).url)
 
 
 def _complain(image: str, error: Exception) -> None:

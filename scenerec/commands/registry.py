@@ -30,7 +30,9 @@ DEFAULT_URL = "s3://scenes/models"
 
 RegistryUrl = Annotated[
     str,
-    typer.Option("--registry", envvar=REGISTRY_VARIABLE, metavar="URL", help="Where it is: s3:// or a folder."),
+    typer.Option(
+        "--registry", envvar=REGISTRY_VARIABLE, metavar="URL", help="Where the registry is: s3:// or a folder."
+    ),
 ]
 Reference = Annotated[str, typer.Argument(metavar="MODEL", help="NAME (the newest), NAME:VERSION or NAME@ALIAS.")]
 Alias = Annotated[str, typer.Argument(metavar="[ALIAS]", help="The alias.")]

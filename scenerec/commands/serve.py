@@ -7,7 +7,6 @@ import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -16,7 +15,7 @@ from cluster.client import ClusterClient
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect, connect_or_start
-from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE
+from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE, RegistryUrl
 from scenerec.commands.registry import rollback as roll_back_alias
 from scenerec.config.file import dump_config, parse_as, read_config
 from scenerec.config.serve import ServeConfig
@@ -57,10 +56,10 @@ def deploy(
     if client is None:
         typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)
         return
-    _send(client, "deploy", config.name, config)
+    _send(client, config.name, config)
     result = _show_one(client, config.name, as_json)
     if not as_json:
-        _show_example(client, config, result)
+        typer.echo(f"\n{example(result['url'], config.models[0].name, config.http.api_keys)}")
 
 
 @app.command(epilog="Example: scenerec serve status photos --json")
@@ -70,9 +69,8 @@ def status(
     as_json: options.Json = False,
 ) -> None:
     """Show what runs, which versions answer, and what the roll-outs did."""
-    client = connect(address)
-    result = Applications(client).status(name)
-    _show(client, result["applications"], result, as_json)
+    result = Applications(connect(address)).status(name)
+    _show(result["applications"], result, as_json)
 
 
 @app.command(epilog="Example: scenerec serve scale photos --min 2 --max 8")
@@ -87,6 +85,8 @@ def scale(
     as_json: options.Json = False,
 ) -> None:
     """Change how many replicas an application may have. Those that stay are not touched."""
+    if replicas and (minimum is not None or maximum):
+        raise ConfigError("--replicas: is --min and --max in one: leave these out")
     wanted = {"min_replicas": replicas or minimum, "max_replicas": replicas or maximum, "initial_replicas": None}
     change = {key: value for key, value in wanted.items() if value is not None or key == "initial_replicas"}
     if len(change) == 1:
@@ -96,16 +96,14 @@ def scale(
     config = applications.config(name)
     scaled = parse_as(ServeConfig, json.dumps({**config, "scale": {**config["scale"], **change}}), name)
     if not applications.deploy(name, scaled.model_dump(mode="json")):
-        _send(client, "deploy", name, scaled)
+        _send(client, name, scaled)
     _show_one(client, name, as_json)
 
 
 @app.command(epilog="Example: scenerec serve rollback photos")
 def rollback(
     model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS]", help="The model; its alias `production` if none.")],
-    registry: Annotated[
-        str, typer.Option("--registry", envvar=REGISTRY_VARIABLE, metavar="URL", help="Where the registry is.")
-    ] = DEFAULT_URL,
+    registry: RegistryUrl = DEFAULT_URL,
 ) -> None:
     """Move a model's alias back to the version before; what serves the alias follows within seconds."""
     roll_back_alias(model, registry=registry)
@@ -117,7 +115,7 @@ def stop(name: Name, address: options.Address = None, as_json: options.Json = Fa
     client = connect(address)
     applications = Applications(client)
     if not applications.delete(name):
-        _send(client, "stop", name, is_quiet=True)
+        _send(client, name, None)
     while name in (left := applications.names()):
         time.sleep(0.1)
     if not left:
@@ -168,19 +166,18 @@ def _load(what: str, overrides: list[str]) -> ServeConfig:
 
 def _check(config: ServeConfig, client: ClusterClient | None) -> None:
     """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
-    from serve.access.key_file import check_keys  # brings onnxruntime
+    from serve.access.keys import read_keys  # brings onnxruntime
 
     for model in config.models:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):
-            is_place = reference.startswith("s3://") or "/" in reference
-            info = read_info(reference) if is_place else Registry(config.registry).resolve(reference).info
+            info = read_info(reference) if "/" in reference else Registry(config.registry).resolve(reference).info
             if not info.can_be_served:
                 raise BundleError(
                     f"models: {model.name}: {reference} is a bundle of format {info.format}, which no endpoint serves: "
                     "export one of format onnx"
                 )
     if config.http.api_keys:
-        check_keys(config.http.api_keys)
+        read_keys(config.http.api_keys)
     if client:
         _check_room(config, client)
         _check_endpoint(config, client)
@@ -212,33 +209,28 @@ def _check_endpoint(config: ServeConfig, client: ClusterClient) -> None:
             )
 
 
-def _send(
-    client: ClusterClient, action: str, name: str, config: ServeConfig | None = None, is_quiet: bool = False
-) -> None:
-    """Lets a job of the cluster do it."""
+def _send(client: ClusterClient, name: str, config: ServeConfig | None) -> None:
+    """Lets a job of the cluster deploy the application, or end it where there is no config."""
     from scenerec.commands.kinds import SERVE  # not where no job is sent: they take as long to import as all the rest
     from scenerec.commands.send_job import run_job
 
     order = {
-        "action": action,
         "name": name,
         "config": config and config.model_dump(mode="json"),
         "default_host": "127.0.0.1" if client.address.embedded else "0.0.0.0",
     }
-    run_job(client, SERVE, f"serve-{action}-{name}", json.dumps(order), is_quiet=is_quiet)
+    run_job(client, SERVE, f"serve-{'deploy' if config else 'stop'}-{name}", json.dumps(order), is_quiet=config is None)
 
 
 def _show_one(client: ClusterClient, name: str, as_json: bool) -> JsonObject:
     """Shows how the application stands, and returns it with what is known of the endpoint."""
     status = Applications(client).status(name)
     result = {**status["applications"][0], **{key: status[key] for key in ("http", "grpc_port", "tls")}}
-    _show(client, [result], result, as_json)
+    _show([result], result, as_json)
     return result
 
 
-def _show(client: ClusterClient, applications: list[JsonObject], result: JsonObject, as_json: bool) -> None:
-    for each in applications:
-        each["url"] = _url(client, result, each)
+def _show(applications: list[JsonObject], result: JsonObject, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -268,23 +260,8 @@ def _show_application(application: JsonObject) -> None:
     if application.get("store_error"):
         typer.echo(f"  the store does not answer, what is served stays: {application['store_error']}")
     for event in application.get("events", [])[-5:]:
-        typer.echo(f"  {_when(event['at_s'])}  {event['model']} {event['what']}: {event['detail']}")
-
-
-def _when(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _url(client: ClusterClient, result: JsonObject, application: JsonObject) -> str:
-    if not result["http"]:
-        return "-"
-    host = urlsplit(client.address.url).hostname or "127.0.0.1"
-    prefix = "" if application["route_prefix"] == "/" else application["route_prefix"]
-    return f"http{'s' if result['tls'] else ''}://{host}:{result['http']['port']}{prefix}"
-
-
-def _show_example(client: ClusterClient, config: ServeConfig, result: JsonObject) -> None:
-    typer.echo(f"\n{example(_url(client, result, result), config.models[0].name, config.http.api_keys)}")
+        when = datetime.fromtimestamp(event["at_s"]).strftime("%Y-%m-%d %H:%M:%S")
+        typer.echo(f"  {when}  {event['model']} {event['what']}: {event['detail']}")
 
 
 def example(url: str, model: str, api_keys: str | None) -> str:

@@ -96,7 +96,9 @@ def print_config(
     try:
         job = best_config(config, chosen, "best" if trial is None else f"trial-{trial}")
     except ValueError as error:
-        raise CheckpointError(f"{folder.url}: the values of trial {trial} do not fit each other: {error}") from None
+        raise CheckpointError(
+            f"{folder.url}: the values of trial {chosen.number} do not fit each other: {error}"
+        ) from None
     typer.echo(dump_config(job), nl=False)
 
 

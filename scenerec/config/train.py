@@ -72,6 +72,13 @@ class AugmentConfig(Block):
     """Mirror half of the images left to right."""
     color_jitter: float = Field(0.0, ge=0, lt=1)
     """Brightness, contrast and saturation are each scaled by a factor from [1 - j, 1 + j]."""
+    hue: float = Field(0.0, ge=0, le=0.5)
+    """The colours are turned by a share of the circle from [-hue, hue] (in YIQ, which keeps the brightness)."""
+
+    @property
+    def changes_colors(self) -> bool:
+        """Whether images get other colours."""
+        return bool(self.color_jitter or self.hue)
 
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentConfig":
@@ -101,7 +108,7 @@ class DataConfig(Block):
     """Parallel cursors through an epoch, fixed for the life of a run (also when its number of workers changes).
     `auto`: a multiple of 12 and of every allowed number of workers."""
     decode_processes: int | Literal["auto"] = "auto"
-    """Processes (torch) or threads (tensorflow) per worker that decode images; `auto`: cpus_per_worker - 1."""
+    """Threads per worker that decode images, at least one; `auto`: cpus_per_worker - 1."""
     store_patience_s: float = Field(300.0, ge=0, le=_LONGEST_PATIENCE_S)
     """How long the job's requests are tried again while the object store does not answer, or answers that it is
     overloaded, in seconds; only then do its workers fail. Of the data, the checkpoints, and all that the job writes."""

@@ -11,9 +11,10 @@ import numpy as np
 
 from scenerec.config.train import AugmentConfig
 
-AUGMENT_VERSION = 2
+AUGMENT_VERSION = 3
 """Version of the draws: a run goes on only with the version that it began with. It rises when an existing stream gives
-other numbers or means something else, not when a stream is added. Version 1 drew everything from one stream."""
+other numbers or means something else, not when a stream is added. Version 1 drew everything from one stream; in
+version 2 each change of the colours was clipped by itself."""
 
 _AUGMENTATION = 2  # the place of these streams among order.py's
 
@@ -27,6 +28,7 @@ class Stream(IntEnum):
     BRIGHTNESS = 3
     CONTRAST = 4
     SATURATION = 5
+    HUE = 6
 
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop
@@ -48,6 +50,8 @@ class View(NamedTuple):
     """Factor, as in torchvision's adjust_contrast; 1 changes nothing."""
     saturation: float
     """Factor, as in torchvision's adjust_saturation; 1 changes nothing."""
+    hue: float
+    """Turn of the colours, as a share of the circle; 0 changes nothing."""
 
 
 class CenterCrop(NamedTuple):
@@ -102,15 +106,16 @@ def training_views(
     def draw(stream: Stream, draws: int = 1) -> np.ndarray:
         return uniform_draws(seed, epoch, stream, positions, draws)
 
-    def color_factor(stream: Stream) -> np.ndarray:
-        return _between(draw(stream)[:, 0], 1 - config.color_jitter, 1 + config.color_jitter)
+    def around(center: float, most: float, stream: Stream) -> np.ndarray:
+        return _between(draw(stream)[:, 0], center - most, center + most)
 
     columns = {
         **_random_crops(config, draw(Stream.CROP, _CROP_ATTEMPTS * _CROP_DRAWS), heights, widths)._asdict(),
         "flip": (draw(Stream.FLIP)[:, 0] < 0.5) & config.flip,
-        "brightness": color_factor(Stream.BRIGHTNESS),
-        "contrast": color_factor(Stream.CONTRAST),
-        "saturation": color_factor(Stream.SATURATION),
+        "brightness": around(1, config.color_jitter, Stream.BRIGHTNESS),
+        "contrast": around(1, config.color_jitter, Stream.CONTRAST),
+        "saturation": around(1, config.color_jitter, Stream.SATURATION),
+        "hue": around(0, config.hue, Stream.HUE),
     }
     return [View._make(row) for row in zip(*(columns[field].tolist() for field in View._fields), strict=True)]
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scenerec.data.manifest import Manifest, Shard
+from scenerec.data.labels import Labels
+from scenerec.data.manifest import Manifest, Shard, shard_storage
 from scenerec.data.packed_image import decode
 from scenerec.data.picture import PictureError
 from scenerec.data.pool import Runner, process_runner
@@ -41,7 +42,7 @@ class ShardCheck:
 
     url: str
     shard: Shard
-    classes: int
+    labels: Labels
     decode: bool
 
 
@@ -57,7 +58,9 @@ def check_set(
 
     `on_progress` is called with the samples done and all. Raises StorageError where the store does not answer.
     """
-    tasks = [ShardCheck(storage.url, shard, len(manifest.classes), decode) for shard in manifest.shards]
+    labels = manifest.labelling
+    shards_url = shard_storage(storage, manifest).url
+    tasks = [ShardCheck(shards_url, shard, labels, decode) for shard in manifest.shards]
     planned = {shard.key: shard.samples for shard in manifest.shards}
     samples, done = 0, 0
     defects: list[Defect] = []
@@ -81,11 +84,11 @@ def check_shard(task: ShardCheck) -> tuple[str, int, list[Defect]]:
         return key, 0, [Defect(key, "", "the shard is missing")]
     defects = []
     try:
-        samples = read_shard(content, task.shard, task.classes, where)
+        samples = read_shard(content, task.shard, task.labels, where)
     except DataError as error:
         defects.append(Defect(key, "", str(error).removeprefix(f"{where}: ").removesuffix(f": {REMEDY}")))
         try:
-            samples = parse_shard(content)
+            samples = parse_shard(content, task.labels, task.shard.left_out)
         except ValueError:
             samples = []
     for sample in samples if task.decode else ():

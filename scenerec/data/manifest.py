@@ -3,32 +3,43 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from scenerec.data.labels import OWN_RULE, RULE_PATTERN, Labels
 from scenerec.data.splits import SPLITS
 from scenerec.errors import DataError, NotFoundError
-from scenerec.frozen import Frozen, Sha256, parse_json
-from scenerec.storage import Storage
+from scenerec.frozen import Frozen, Pattern, Sha256, parse_json
+from scenerec.storage import IMPATIENT, Patience, Storage, open_storage
 
 MANIFEST_KEY = "manifest.json"
 
 
+def _is_own(value: object) -> bool:
+    """Whether a field says what is so in every set that was packed: it is not written, for readers that lack it."""
+    return value in (OWN_RULE, "", ())
+
+
 class Shard(Frozen):
-    """One tar of samples: `KEY.jpg` or `KEY.png` (the encoded image) and `KEY.cls` (the class index, in decimal)."""
+    """One tar of samples: `KEY.jpg` or `KEY.png` (the encoded image) and `KEY.cls` (the class index, in decimal).
+
+    Shards that were adopted may have other images, other labels (`Manifest.labels`), and be a tar.gz.
+    """
 
     key: str
-    """Object key, relative to the manifest."""
+    """Object key, relative to the manifest, or to `Manifest.shards_at`."""
     size_bytes: int = Field(ge=1)
-    """Size of the tar."""
+    """Size of the object."""
     sha256: Sha256
-    """Checksum of the tar."""
+    """Checksum of the object."""
     samples: int = Field(ge=1)
     """Number of samples."""
     class_counts: dict[int, int]
     """Samples of each class index that occurs."""
+    left_out: tuple[int, ...] = Field((), exclude_if=_is_own)
+    """Positions in the tar, from 0, of what is no sample of the set, such as an image without a label."""
 
     @model_validator(mode="after")
     def _counts_add_up(self) -> "Shard":
@@ -61,6 +72,12 @@ class Manifest(Frozen):
     """What is known of a class beside its name, by class name."""
     source: dict[str, str] = Field(default_factory=dict)
     """Where the images came from and how they were packed, for people."""
+    labels: Annotated[str, Pattern(RULE_PATTERN, "must be cls, txt or json:FIELD")] = Field(
+        OWN_RULE, exclude_if=_is_own
+    )
+    """How the shards say a sample's class; see `scenerec.data.labels.Labels`."""
+    shards_at: str = Field("", exclude_if=_is_own)
+    """The folder that the shards' keys start from: an address, or `..` of the manifest's folder; empty for that."""
 
     @model_validator(mode="after")
     def _labels_in_range(self) -> "Manifest":
@@ -95,6 +112,11 @@ class Manifest(Frozen):
                 counts[index] += count
         return counts
 
+    @property
+    def labelling(self) -> Labels:
+        """What the labels in the shards mean."""
+        return Labels(self.labels, self.classes)
+
     def head(self, share: float) -> "Manifest":
         """The first shards, `share` of all of them and at least one: another data set, with another fingerprint."""
         first = self.shards[: max(1, round(share * len(self.shards)))]
@@ -106,6 +128,10 @@ class Manifest(Frozen):
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for shard in self.shards:
             digest.update(f"\n{shard.key} {shard.sha256} {shard.samples}".encode())
+            if shard.left_out:
+                digest.update(f" without {shard.left_out}".encode())
+        if self.labels != OWN_RULE:
+            digest.update(f"\nlabels {self.labels}".encode())
         return digest.hexdigest()
 
 
@@ -133,3 +159,17 @@ def read_manifest(storage: Storage) -> Manifest:
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
     """Writes manifest.json, which makes the set readable: it goes last."""
     storage.put(MANIFEST_KEY, json.dumps(manifest.model_dump(mode="json"), indent=1).encode())
+
+
+def is_adopted(manifest: Manifest) -> bool:
+    """Whether the shards of a set were written by somebody else."""
+    return "adopted_by" in manifest.source
+
+
+def shard_storage(storage: Storage, manifest: Manifest, patience: Patience = IMPATIENT) -> Storage:
+    """Where the shards of the set are whose manifest lies in `storage`. Raises StorageError."""
+    if not manifest.shards_at:
+        return storage
+    levels = manifest.shards_at.split("/")
+    is_above = set(levels) == {".."}
+    return open_storage(storage.url.rsplit("/", len(levels))[0] if is_above else manifest.shards_at, patience)

@@ -3,12 +3,8 @@
 import numpy as np
 
 from scenerec.data.augment import CenterCrop
-from scenerec.data.picture import Picture, PictureError, resize_and_crop
+from scenerec.data.picture import Picture, PictureError, least_for, resize_and_crop
 from scenerec.errors import DataError, first_line
-
-_LARGEST_RESIZED = 16
-"""Of an image's resized area, over that of the network's input: beyond it only the crop is resized. An image of 12:1
-has less; one of 2 x 16000 pixels would be resized to 256 x 2,048,000."""
 
 
 def decode(encoded: bytes) -> np.ndarray:
@@ -16,15 +12,12 @@ def decode(encoded: bytes) -> np.ndarray:
     return Picture(encoded).stored()
 
 
-def decode_for(crop: CenterCrop, encoded: bytes, image_size: int) -> tuple[np.ndarray, CenterCrop]:
-    """Decodes what an evaluation's crop needs of an image: uint8 RGB [height, width, 3], and the crop of that.
+def evaluation_pixels(encoded: bytes, crop: CenterCrop, image_size: int) -> np.ndarray:
+    """What the network sees of an image that is evaluated: uint8 RGB [image_size, image_size, 3], as serving makes it.
 
-    That is the whole image, but for one of extreme proportions, which is resized and cropped here. Raises PictureError.
+    In order: resize (bilinear, antialiased), crop. Raises PictureError.
     """
-    pixels = decode(encoded)
-    if crop.height * crop.width <= _LARGEST_RESIZED * image_size**2:
-        return pixels, crop
-    return resize_and_crop(pixels, crop, image_size).copy(), CenterCrop(image_size, image_size, 0, 0)
+    return resize_and_crop(Picture(encoded).stored(least_for(crop.height, crop.width)), crop, image_size)
 
 
 def image_size(encoded: bytes, name: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from scenerec.data.byte_count import ByteCount
-from scenerec.data.manifest import Manifest, read_manifest
+from scenerec.data.manifest import Manifest, read_manifest, shard_storage
 from scenerec.data.packed_image import decode, undecodable
 from scenerec.data.picture import PictureError
 from scenerec.data.shard import AlteredShardError, Sample, read_shard
@@ -15,10 +15,13 @@ _FETCHES_OF_AN_ALTERED_SHARD = 3
 
 @dataclass(frozen=True)
 class PackedSet:
-    """A packed data set: its manifest and where its shards are. Picklable, for loader processes."""
+    """A packed data set: its manifest and where its shards are. Picklable."""
 
     storage: Storage
+    """Where the shards are."""
     manifest: Manifest
+    url: str = ""
+    """Address of the set: where its manifest is."""
     fetched: ByteCount = field(default_factory=ByteCount, compare=False, repr=False)
     """Bytes of shards that this process has fetched by this object."""
 
@@ -36,14 +39,15 @@ class PackedSet:
         shard = self.manifest.shards[shard_index]
         content = self.storage.get(shard.key)
         self.fetched.add(len(content))
-        return read_shard(content, shard, len(self.manifest.classes), f"{self.storage.url}/{shard.key}")
+        return read_shard(content, shard, self.manifest.labelling, f"{self.storage.url}/{shard.key}")
 
 
 def open_set(url: str, share: float = 1.0, patience: Patience = IMPATIENT) -> PackedSet:
     """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
     storage = open_storage(url, patience)
     manifest = read_manifest(storage)
-    return PackedSet(storage, manifest if share == 1 else manifest.head(share))
+    shards = shard_storage(storage, manifest, patience)
+    return PackedSet(shards, manifest if share == 1 else manifest.head(share), storage.url)
 
 
 def check_images(data: PackedSet, shard_index: int) -> None:

@@ -9,7 +9,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -37,6 +37,7 @@ ORIENTATION_TAG = 0x0112
 FULL_SIZE = (0, 0)
 """The least size of a picture that is not to be reduced."""
 
+_DECODED_OVER_RESIZED = 2  # of what a reduced decoding must leave: a small difference for a large saving
 _ON_ITS_SIDE = (5, 6, 7, 8)  # orientations
 _SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|GIF8[79]a|BM.{4}\0{4}", re.DOTALL)
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither an escaped 255 of the data, nor a restart
@@ -46,6 +47,8 @@ _JPEG_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression sequence")
 """How libjpeg begins to speak of pixels that it has made up. Its other remarks are on headers, or on a missing end."""
 _PNG_HEADER_BYTES, _PNG_BIT_DEPTH_AT, _PNG_COLOR_TYPE_AT = 8, 24, 25
 _PNG_GREY, _PNG_RGB = 0, 2
+_TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 262, 322, 323
+_TIFF_WHITE_IS_ZERO = 0
 
 # Pillow's remarks on odd metadata and on big pictures. Not by catch_warnings, which threads would undo for each other.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -90,19 +93,20 @@ class Picture:
     Args:
         content: the file. A sequence of pictures stands for its first.
         max_pixels: pictures with more are refused by their header.
+        formats: what is taken, by Pillow's names.
 
     Raises:
-        UnknownFormatError: it is of no format of FORMATS.
+        UnknownFormatError: it is of none of these formats.
         TooManyPixelsError: it is too large.
         DamagedPictureError: its header cannot be read.
     """
 
-    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS) -> None:
         self._content = content
         too_many = f"at most {max_pixels / 1e6:g} million are taken: scale it down"
         with _refusals():
             try:
-                self._image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+                self._image: Image.Image = Image.open(io.BytesIO(content), formats=formats)
             except Image.DecompressionBombError:
                 raise TooManyPixelsError(f"too many pixels: {too_many}") from None
             except Image.UnidentifiedImageError:
@@ -118,7 +122,7 @@ class Picture:
 
     @property
     def format(self) -> str:
-        """Its name in FORMATS."""
+        """Its name, as Pillow has it."""
         return "JPEG" if self._image.format == "MPO" else str(self._image.format)  # MPO: further pictures behind one
 
     @property
@@ -132,8 +136,9 @@ class Picture:
     def stored(self, least: tuple[int, int] = FULL_SIZE) -> np.ndarray:
         """Decodes to 8-bit RGB, uint8 [height, width, 3], as stored; what is transparent becomes white.
 
-        A JPEG that is larger than `least` (height and width in pixels) is decoded at less than its size, as long as
-        that is not smaller: by the inverse DCT of fewer coefficients (Wallace 1992). Raises PictureError.
+        A JPEG that is twice as large as `least` (height and width in pixels) or more is decoded at half its size or
+        less, as long as that is not smaller: by the inverse DCT of fewer coefficients (Wallace 1992). Raises
+        PictureError.
         """
         with _refusals():
             pixels = self._decode_jpeg(least) if self.format == "JPEG" else self._decode_other()
@@ -155,7 +160,12 @@ class Picture:
         if self._image.mode in ("RGB", "L"):
             try:
                 return simplejpeg.decode_jpeg(
-                    self._content, "RGB", fastdct=False, min_height=least[0], min_width=least[1]
+                    self._content,
+                    "RGB",
+                    fastdct=False,
+                    min_height=least[0],
+                    min_width=least[1],
+                    min_factor=1 if least == FULL_SIZE else 2,  # 5/8 to 7/8 take longer than all
                 )
             except ValueError as error:
                 if str(error).startswith(_JPEG_DAMAGE):
@@ -171,6 +181,8 @@ class Picture:
         elif self.format == "BMP" and self._image.tile[0].codec_name == "bmp_rle":  # type: ignore[attr-defined]
             # Pillow unpacks it in Python: seconds for a few bytes that speak of a large picture.
             raise UnknownFormatError("a BMP with run-length encoding: save it as PNG")
+        elif self.format == "TIFF":
+            _check_tiff(self._image)
         self._image.load()
         return np.array(_to_rgb(self._image))
 
@@ -186,7 +198,11 @@ def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-@_refusals()
+def least_for(height: int, width: int) -> tuple[int, int]:
+    """The least size at which a picture that is resized to (`height`, `width`) is decoded; all in pixels."""
+    return _DECODED_OVER_RESIZED * height, _DECODED_OVER_RESIZED * width
+
+
 def resize_and_crop(pixels: np.ndarray, crop: CenterCrop, image_size: int) -> np.ndarray:
     """Resizes (bilinear, antialiased) and crops pixels [height, width, 3] to [image_size, image_size, 3], all uint8.
 
@@ -195,7 +211,15 @@ def resize_and_crop(pixels: np.ndarray, crop: CenterCrop, image_size: int) -> np
     """
     rows, columns = pixels.shape[0] / crop.height, pixels.shape[1] / crop.width
     bottom, right = crop.top + image_size, crop.left + image_size
-    box = (crop.left * columns, crop.top * rows, right * columns, bottom * rows)
+    return resize_box(pixels, (crop.left * columns, crop.top * rows, right * columns, bottom * rows), image_size)
+
+
+@_refusals()
+def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image_size: int) -> np.ndarray:
+    """Resizes (bilinear, antialiased) a box (left, top, right, bottom) of pixels [height, width, 3] to a square.
+
+    uint8 [image_size, image_size, 3]. Raises PictureError.
+    """
     resized = Image.fromarray(pixels).resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized)
 
@@ -231,6 +255,16 @@ def _check_png(content: bytes) -> None:
             return
         at = end
     raise DamagedPictureError("cannot be decoded: image file is truncated")
+
+
+def _check_tiff(image: Image.Image) -> None:
+    """Refuses a TIFF whose numbers have no known range of brightness, or whose tiles are larger than pictures."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    is_negative_of_16_bits = image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
+    if image.mode in ("F", "I", "LAB") or is_negative_of_16_bits:
+        raise UnknownFormatError("a TIFF of floats, 32-bit numbers, Lab or a 16-bit negative: save it as 8-bit RGB")
+    if tags.get(_TIFF_TILE_WIDTH, 0) * tags.get(_TIFF_TILE_HEIGHT, 0) > MAX_PIXELS:
+        raise DamagedPictureError("cannot be decoded: its tiles are larger than pictures may be")
 
 
 def _has_too_many_scans(content: bytes) -> bool:

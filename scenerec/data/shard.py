@@ -3,16 +3,24 @@
 import hashlib
 import io
 import tarfile
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from scenerec.data.labels import Labels
 from scenerec.data.manifest import Shard
+from scenerec.data.picture import SUFFIXES
 from scenerec.errors import DataError
 
-IMAGE_SUFFIXES = ("jpg", "png")
+IMAGE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 END_BYTES = 1024
+MOST_INFLATED = 20
+"""Bytes that a byte of a tar.gz may become: pictures hardly shrink, so more is no set of pictures."""
 REMEDY = "`scenerec data verify` lists what is damaged; pack the set again"
+
+_GZIP = b"\x1f\x8b"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 class Sample(NamedTuple):
@@ -21,7 +29,7 @@ class Sample(NamedTuple):
     key: str
     """The members' common name, before the first dot."""
     image: bytes
-    """The JPEG or PNG, as packed."""
+    """The encoded image, as it lies in the shard."""
     label: int
     """Class index."""
 
@@ -30,78 +38,139 @@ class AlteredShardError(DataError):
     """What was fetched is not what was packed, bit for bit."""
 
 
-def read_shard(content: bytes, shard: Shard, classes: int, where: str) -> list[Sample]:
+class Group(NamedTuple):
+    """Consecutive members of a tar with one name before the first dot: what WebDataset calls a sample."""
+
+    key: str
+    """That name, with its folder."""
+    members: dict[str, memoryview]
+    """Contents by what stands behind the first dot, in lower case."""
+    doubled: tuple[str, ...]
+    """Suffixes that stand twice."""
+
+    def image(self) -> bytes:
+        """The encoded image. Raises ValueError unless there is exactly one."""
+        found = [suffix for suffix in self.members if suffix in IMAGE_SUFFIXES]
+        if len(found) > 1 or set(found) & set(self.doubled):
+            raise ValueError(f"{self.key}: two images in one sample")
+        if not found or not self.members[found[0]]:
+            raise ValueError(f"{self.key}: the image is missing (it has {', '.join(self.members)})")
+        return bytes(self.members[found[0]])
+
+    def label(self, labels: Labels) -> int | str:
+        """The class index or the class name that the label says. Raises ValueError where there is none, or two."""
+        name = f"{self.key}.{labels.suffix}"
+        if labels.suffix in self.doubled:
+            raise ValueError(f"{self.key}: two labels ({name}) in one sample")
+        content = self.members.get(labels.suffix)
+        if not content:
+            raise ValueError(f"{self.key}: the label ({name}) is missing")
+        try:
+            return labels.value(bytes(content))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+
+def read_shard(content: bytes, shard: Shard, labels: Labels, where: str) -> list[Sample]:
     """The samples of a shard, in the order of its members: the position in this list is the sample's index.
 
-    `content` is the whole tar, `where` the address that errors name. Raises AlteredShardError unless size and SHA-256
-    are those of the manifest, DataError unless number of samples and class counts are, and each sample has one image
-    and one label in [0, classes).
+    `content` is the whole object, `where` the address that errors name. Raises AlteredShardError unless size and
+    SHA-256 are those of the manifest, DataError unless number of samples and class counts are, and each sample has one
+    image and one label of the set's classes.
     """
     if len(content) != shard.size_bytes:
         raise AlteredShardError(f"{where}: {len(content)} bytes, {shard.size_bytes} in the manifest: {REMEDY}")
     if hashlib.sha256(content).hexdigest() != shard.sha256:
         raise AlteredShardError(f"{where}: checksum mismatch, the shard is not the one that was packed: {REMEDY}")
     try:
-        samples = parse_shard(content)
+        samples = parse_shard(content, labels, shard.left_out)
     except ValueError as error:
         raise DataError(f"{where}: {error}: {REMEDY}") from None
     if len(samples) != shard.samples:
         raise DataError(f"{where}: {len(samples)} samples, {shard.samples} in the manifest: {REMEDY}")
-    for sample in samples:
-        if not 0 <= sample.label < classes:
-            problem = f"label {sample.label} is out of range, there are {classes} classes"
-            raise DataError(f"{where}: {sample.key}.cls: {problem}: {REMEDY}")
     if Counter(sample.label for sample in samples) != shard.class_counts:
         raise DataError(f"{where}: class counts differ from the manifest's: {REMEDY}")
     return samples
 
 
-def parse_shard(content: bytes) -> list[Sample]:
-    """Cuts a tar into samples: consecutive members with one name before the first dot (as WebDataset).
+def parse_shard(content: bytes, labels: Labels, left_out: Collection[int] = ()) -> list[Sample]:
+    """Cuts a tar or tar.gz into samples, without those at the positions `left_out`.
 
-    Raises ValueError for a truncated or damaged tar, for a sample without image or label, and for a label
-    that is not a number.
+    Raises ValueError for a truncated or damaged tar, for a sample without one image and one label, and for a label that
+    is none of the set's classes.
     """
-    samples: list[Sample] = []
-    key, image, label = "", b"", b""
+    without = frozenset(left_out)
+    return [_sample(group, labels) for at, group in enumerate(cut_groups(content)) if at not in without]
+
+
+def _sample(group: Group, labels: Labels) -> Sample:
+    image, value = group.image(), group.label(labels)
+    try:
+        return Sample(group.key, image, labels.index(value))
+    except ValueError as error:
+        raise ValueError(f"{group.key}.{labels.suffix}: {error}") from None
+
+
+def cut_groups(content: bytes) -> Iterator[Group]:
+    """The groups of a tar or tar.gz in its order. Members that are hidden, or have no suffix, belong to none.
+
+    Raises ValueError for one that is truncated or damaged, at the latest behind its last group.
+    """
+    key = ""
+    members: dict[str, memoryview] = {}
+    doubled: list[str] = []
     for name, data in _members(content):
         folder, slash, base = name.rpartition("/")
-        stem, _, suffix = base.partition(".")
+        stem, dot, suffix = base.partition(".")
+        if not stem or not dot:
+            continue
         if folder + slash + stem != key:
             if key:
-                samples.append(_sample(key, image, label))
-            key, image, label = folder + slash + stem, b"", b""
-        if suffix in IMAGE_SUFFIXES:
-            if image:
-                raise ValueError(f"{key}: two images in one sample")
-            image = data
-        elif suffix == "cls":
-            label = data
+                yield Group(key, members, tuple(doubled))
+            key, members, doubled = folder + slash + stem, {}, []
+        suffix = suffix.lower()
+        if suffix in members:
+            doubled.append(suffix)
+        members[suffix] = data
     if key:
-        samples.append(_sample(key, image, label))
-    return samples
+        yield Group(key, members, tuple(doubled))
 
 
-def _sample(key: str, image: bytes, label: bytes) -> Sample:
-    if not image:
-        raise ValueError(f"{key}: the image is missing")
-    if not label:
-        raise ValueError(f"{key}: the label ({key}.cls) is missing")
-    try:
-        return Sample(key, image, int(label))
-    except ValueError:
-        raise ValueError(f"{key}.cls: {label[:20]!r} is not a class index") from None
-
-
-def _members(content: bytes) -> Iterator[tuple[str, bytes]]:
+def _members(content: bytes) -> Iterator[tuple[str, memoryview]]:
     """Name and content of each plain file of a tar."""
+    content = _inflated(content) if content.startswith(_GZIP) else content
     # tarfile takes a damaged header for the end of the archive: look for the real end, two empty blocks.
     if len(content) < END_BYTES or any(content[-END_BYTES:]):
         raise ValueError("the tar is truncated")
+    view = memoryview(content)
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for member in tar:
+                if member.issparse():
+                    raise ValueError(f"{member.name}: is stored as a sparse file: write the tar without --sparse")
                 if member.isfile():
-                    yield member.name, content[member.offset_data : member.offset_data + member.size]
+                    yield member.name, view[member.offset_data : member.offset_data + member.size]
+            end = tar.offset
     except tarfile.TarError as error:
         raise ValueError(f"the tar is damaged ({error})") from None
+    if content[end:].strip(b"\0"):
+        raise ValueError(f"the tar is damaged: what follows its first {end} bytes is no member of it")
+
+
+def _inflated(content: bytes) -> bytes:
+    """The tar in a tar.gz, however many gzip members it has. Raises ValueError."""
+    parts = []
+    left_bytes = MOST_INFLATED * len(content) + (1 << 20)
+    while content:
+        inflater = zlib.decompressobj(_GZIP_WINDOW)
+        try:
+            parts.append(inflater.decompress(content, left_bytes))
+        except zlib.error as error:
+            raise ValueError(f"the tar.gz is damaged ({error})") from None
+        left_bytes -= len(parts[-1])
+        if left_bytes <= 0:
+            raise ValueError(f"the tar.gz inflates to more than {MOST_INFLATED} times its size: store it as a tar")
+        if not inflater.eof:
+            raise ValueError("the tar.gz is truncated")
+        content = inflater.unused_data.lstrip(b"\0")
+    return b"".join(parts)

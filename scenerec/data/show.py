@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from scenerec.data.manifest import Manifest
+from scenerec.data.manifest import Manifest, shard_storage
 from scenerec.data.packed_image import decode, image_size
 from scenerec.data.picture import PictureError
 from scenerec.data.shard import Sample, read_shard
@@ -103,5 +103,6 @@ def _row(name: str, samples: Sequence[Sample], width: int, thumb: int) -> Image.
 def _probe(storage: Storage, manifest: Manifest) -> Iterator[list[Sample]]:
     """The samples of a few shards, evenly spread over the set."""
     step = max(1, len(manifest.shards) // PROBED_SHARDS)
+    shards = shard_storage(storage, manifest)
     for shard in manifest.shards[::step][:PROBED_SHARDS]:
-        yield read_shard(storage.get(shard.key), shard, len(manifest.classes), f"{storage.url}/{shard.key}")
+        yield read_shard(shards.get(shard.key), shard, manifest.labelling, f"{shards.url}/{shard.key}")

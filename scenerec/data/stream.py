@@ -4,7 +4,7 @@ A shard is fetched whole, ahead of its first use and in threads, and dropped aft
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -67,7 +67,7 @@ def training_batches(
     start: Cursor = Cursor(),
     reader: int = 0,
     readers: int = 1,
-) -> Iterator[EncodedBatch]:
+) -> Generator[EncodedBatch, None, None]:
     """Yields reader `reader`'s share of every global batch from `start` to the end of the last epoch."""
     shard_samples = tuple(shard.samples for shard in data.manifest.shards)
     cursors = training_cursors(data.manifest.samples, order, start)
@@ -87,7 +87,7 @@ def training_batches(
 
 def validation_batches(
     data: PackedSet, image_size_px: int, crop_ratio: float, batch_size: int, reader: int = 0, readers: int = 1
-) -> Iterator[EncodedBatch]:
+) -> Generator[EncodedBatch, None, None]:
     """Yields reader `reader`'s share of the set in batches of `batch_size`, the last smaller.
 
     No sample is in two shares.
@@ -111,7 +111,7 @@ def statistics_batches(
     crop_ratio: float,
     reader: int = 0,
     readers: int = 1,
-) -> Iterator[EncodedBatch]:
+) -> Generator[EncodedBatch, None, None]:
     """Yields every `readers`-th from batch `reader` on of a sample of the set by `seed`, prepared as for evaluation.
 
     The sample begins an epoch's order of one lane: it is the same for any number of workers and lanes, and takes few
@@ -124,7 +124,7 @@ def statistics_batches(
 
 def _center_cropped(
     data: PackedSet, batches: list[tuple[np.ndarray, np.ndarray]], image_size_px: int, crop_ratio: float
-) -> Iterator[EncodedBatch]:
+) -> Generator[EncodedBatch, None, None]:
     """Batches of (shards, places in the shards), int64 [n] each, as evaluation sees them."""
     with ThreadPoolExecutor(_FETCH_THREADS, thread_name_prefix="fetch") as threads:
         window = ShardWindow(data, threads, _spans([[(0, int(shard)) for shard in shards] for shards, _ in batches]))

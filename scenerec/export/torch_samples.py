@@ -2,28 +2,19 @@
 
 from collections import defaultdict
 from itertools import chain, zip_longest
-from typing import NamedTuple
 
 import numpy as np
 
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
 from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.evaluation.predictions import ImageBatch
 from scenerec.inference.evaluation.torch_images import Preparation, prepare_sample
 
 _MOST_SHARDS = 4  # that are fetched: a set packed by scenerec is shuffled, each shard has nearly all classes
 
 
-class SampleImages(NamedTuple):
-    """Prepared images of a packed set, and their labels."""
-
-    images: np.ndarray
-    """Images, uint8 RGB [n, image_size, image_size, 3]."""
-    labels: np.ndarray
-    """Class indices, int64 [n]."""
-
-
-def sample_images(data: PackedSet, preprocessing: Preprocessing, count: int) -> SampleImages:
+def sample_images(data: PackedSet, preprocessing: Preprocessing, count: int) -> ImageBatch:
     """Picks `count` images (fewer where there are fewer), the classes in turn; always the same ones.
 
     Raises DataError or StorageError where the set cannot be read.
@@ -39,4 +30,4 @@ def sample_images(data: PackedSet, preprocessing: Preprocessing, count: int) -> 
     taken = [entry for entry in chain.from_iterable(rounds) if entry is not None][:count]
     preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
     images = np.concatenate([prepare_sample(sample, name, preparation) for name, sample in taken])
-    return SampleImages(images, np.array([sample.label for _, sample in taken], dtype=np.int64))
+    return ImageBatch(images, np.array([sample.label for _, sample in taken], dtype=np.int64))

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scenerec.errors import ModelError
+from scenerec.names import few
 
 State = dict[str, np.ndarray]
 
-_SHOWN = 3
 _LONGEST_SHOWN = 80  # characters of a key
 
 
@@ -35,7 +35,7 @@ def check_fits(expected: Mapping[str, Sequence[int]], state: Mapping[str, np.nda
         if key in state and tuple(np.shape(state[key])) != tuple(shape)
     ]
     problems = [
-        f"{kind} {_few(keys)}"
+        f"{kind} {few(keys)}"
         for kind, keys in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", misshaped))
         if keys
     ]
@@ -47,8 +47,3 @@ def shown_key(key: object) -> str:
     """A key for a message: in one line, cut where it is long."""
     text = str(key).encode("unicode_escape").decode() or "''"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
-
-
-def _few(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more

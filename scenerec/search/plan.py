@@ -39,7 +39,7 @@ class SearchPlan:
             ("trials", f"{config.trials}, proposed {SEARCHERS[config.searcher]}, for {_objectives(config)}"),
             ("stopping", describe_scheduler(config)),
             ("at once", self._at_once()),
-            *(row for row in self.base.rows() if row[0] in ("data", "batch")),
+            *(row for row in self.base.rows() if row[0] in ("data", "batch", "BatchNorm")),
             ("budget", f"{config.trials} trials of {most_epochs(config)} epochs at most{self._hours()}"),
             ("results", f"{config.run_url}/report.html, train.yaml, result.json, trials/"),
         ]

@@ -3,18 +3,16 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-from scenerec.config.file import dump_config, parse_as
+from scenerec.config.file import parse_as
 from scenerec.config.tune import TuneConfig
-from scenerec.config.yaml_text import decode
-from scenerec.errors import CheckpointError, NotFoundError
+from scenerec.errors import CheckpointError
 from scenerec.frozen import parse_json
-from scenerec.json_object import JsonObject
 from scenerec.search.levels import trial_name
 from scenerec.search.trial import Trial
-from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
+from scenerec.storage import read_json
+from scenerec.training.run_folder import CONFIG_FILE, RESULT_FILE, JobFolder
 
 TRIAL_FILE = "trial.json"
-RESULT_FILE = "result.json"
 BEST_CONFIG_FILE = "train.yaml"
 REPORT_FILE = "report.html"
 _FAILURE_FILE = "failure.json"
@@ -25,12 +23,10 @@ _READERS = 16  # of a store, where each answer takes its time
 _MAY_CHANGE = frozenset({"trials", "concurrent_trials", "max_hours", "give_up_after", "retrain"})
 
 
-class SearchFolder:
+class SearchFolder(JobFolder):
     """The files of one search, local or in S3."""
 
-    def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
-        self.url = url
-        self.storage: Storage = open_storage(url, patience)
+    holds = "search"
 
     def trials(self) -> list[Trial]:
         """All trials, by number. Raises CheckpointError, StorageError."""
@@ -54,23 +50,13 @@ class SearchFolder:
         failure = read_json(self.storage, key, "session", "reason")
         return failure["reason"] if failure and failure["session"] == session else None
 
-    def write_config(self, config: TuneConfig) -> None:
-        """config.yaml, with every default filled in."""
-        self.storage.put("config.yaml", dump_config(config).encode())
-
     def read_config(self) -> TuneConfig:
-        """config.yaml. Raises CheckpointError where the folder is no search's, ConfigError, StorageError."""
-        try:
-            text = decode(self.storage.get("config.yaml"), f"{self.url}/config.yaml")
-        except NotFoundError:
-            raise CheckpointError(
-                f"{self.url}: has no config.yaml, so it is no search's folder: name one such as s3://scenes/runs/NAME"
-            ) from None
-        return parse_as(TuneConfig, text, f"{self.url}/config.yaml")
+        """Reads config.yaml. Raises CheckpointError, ConfigError, StorageError."""
+        return parse_as(TuneConfig, self.config_text(), f"{self.url}/{CONFIG_FILE}")
 
     def check_same_search(self, config: TuneConfig) -> None:
         """Raises CheckpointError where the folder's trials were those of another search."""
-        if self.storage.size("config.yaml") is None:
+        if self.storage.size(CONFIG_FILE) is None:
             return
         stored, wanted = (each.model_dump(mode="json") for each in (self.read_config(), config))
         for field, value in wanted.items():
@@ -83,19 +69,6 @@ class SearchFolder:
     def begin(self) -> None:
         """The search is not over, or not any more."""
         self.storage.delete(RESULT_FILE)
-
-    def write_result(self, result: JsonObject) -> None:
-        """result.json: the search is over."""
-        self.storage.put(RESULT_FILE, json.dumps(result, indent=2).encode())
-
-    def read_result(self) -> JsonObject | None:
-        """result.json, None while the search is not over."""
-        return read_json(self.storage, RESULT_FILE)
-
-    def clear(self) -> None:
-        """Deletes the search's files, its trials' included."""
-        for info in list(self.storage.list()):
-            self.storage.delete(info.key)
 
     def _read(self, key: str) -> Trial:
         where = f"{self.url}/{key}: is no trial of this version of scenerec"

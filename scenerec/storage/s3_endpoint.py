@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from scenerec.errors import StorageError, printable
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from botocore.config import Config
     from mypy_boto3_s3 import S3Client
 
@@ -44,7 +46,6 @@ def connect() -> "S3Client":
 
     Raises StorageError for an endpoint that is no address, and what botocore raises for other settings.
     """
-    import boto3
     from botocore.config import Config
 
     variable, url = endpoint_variable()
@@ -56,7 +57,7 @@ def connect() -> "S3Client":
             )
     if url:
         _check_endpoint(variable, url)
-    session = boto3.session.Session()
+    session = _session()
     region = session.region_name or "us-east-1"
     # Retries are ours: botocore's do not cover a body that breaks off.
     config = Config(
@@ -68,6 +69,22 @@ def connect() -> "S3Client":
         client = session.client("s3", config=elsewhere, region_name=region)
     client.meta.events.register_first("before-parse.s3", _refuse_foreign)
     return client
+
+
+def _session() -> "Session":
+    """The session of this thread, process and environment: what a session has read of S3, all its clients share.
+
+    Sessions are not thread-safe, and remember what they have found in the environment.
+    """
+    import boto3
+
+    settings = {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("AWS_")}
+    if _made.__dict__.get("of") != (found := (os.getpid(), settings)):
+        _made.of, _made.session = found, boto3.session.Session()
+    return _made.session
+
+
+_made = threading.local()
 
 
 def _is_amazon(client: "S3Client") -> bool:

@@ -203,5 +203,5 @@ def _workers_on(node: NodeResources, cpus: int, gpus: int) -> int:
 
 def _decode_processes(config: TrainConfig) -> int:
     if config.data.decode_processes != "auto":
-        return config.data.decode_processes
-    return config.scale.cpus_per_worker - 1
+        return max(config.data.decode_processes, 1)
+    return max(config.scale.cpus_per_worker - 1, 1)

@@ -4,9 +4,10 @@ import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from scenerec.checkpoint import list_checkpoints, read_run_state
-from scenerec.config.file import dump_config, parse_config, parse_job
+from scenerec.config.file import dump_config, parse_as, parse_job
 from scenerec.config.job import JobConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.yaml_text import decode
@@ -18,40 +19,67 @@ from scenerec.json_object import JsonObject
 from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 from scenerec.training.task import CLASSIFICATION, task_of
 
+CONFIG_FILE = "config.yaml"
+RESULT_FILE = "result.json"
+
 # What a checkpoint was made with that is older than the field.
 _IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1, "task": CLASSIFICATION.name}
 
 
-class RunFolder:
-    """The files of one run, local or in S3."""
+class JobFolder:
+    """The files that a run's and a search's folder have in common, local or in S3."""
+
+    holds: ClassVar[str]
+    """What the job is, in a word, for messages."""
 
     def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
         self.url = url
         self.storage: Storage = open_storage(url, patience)
+
+    def write_config(self, config: JobConfig) -> None:
+        """Writes config.yaml, with every default filled in."""
+        self.storage.put(CONFIG_FILE, dump_config(config).encode())
+
+    def config_text(self) -> str:
+        """Reads config.yaml. Raises CheckpointError where there is none, ConfigError where it is no text."""
+        try:
+            return decode(self.storage.get(CONFIG_FILE), f"{self.url}/{CONFIG_FILE}")
+        except NotFoundError:
+            raise CheckpointError(
+                f"{self.url}: has no {CONFIG_FILE}, so it is no {self.holds}'s folder: name one such as "
+                "s3://scenes/runs/NAME"
+            ) from None
+
+    def write_result(self, result: JsonObject) -> None:
+        """Writes result.json: the job is over."""
+        self.storage.put(RESULT_FILE, json.dumps(result, indent=2).encode())
+
+    def read_result(self) -> JsonObject | None:
+        """Reads result.json; None while the job is not over."""
+        return read_json(self.storage, RESULT_FILE)
+
+    def clear(self) -> None:
+        """Deletes all files of the job."""
+        for info in list(self.storage.list()):
+            self.storage.delete(info.key)
+
+
+class RunFolder(JobFolder):
+    """The files of one run, local or in S3."""
+
+    holds = "run"
+
+    def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
+        super().__init__(url, patience)
         self.checkpoints: Storage = open_storage(f"{url}/checkpoints", patience)
 
-    def write_config(self, config: TrainConfig) -> None:
-        """Writes config.yaml, with every default filled in."""
-        self.storage.put("config.yaml", dump_config(config).encode())
-
     def read_config(self, overrides: Iterable[str] = ()) -> TrainConfig:
-        """Reads config.yaml, with overrides such as "optimize.lr=0.1".
-
-        Raises CheckpointError where the folder is no run's, ConfigError where its config is none, StorageError.
-        """
-        return parse_config(self._config_text(), f"{self.url}/config.yaml", overrides)
+        """Reads config.yaml, with overrides such as "optimize.lr=0.1". Raises CheckpointError, ConfigError."""
+        return parse_as(TrainConfig, self.config_text(), f"{self.url}/{CONFIG_FILE}", overrides)
 
     def read_job(self, overrides: Iterable[str] = ()) -> JobConfig:
         """Reads config.yaml as `read_config` does, of a run of any kind that is submitted."""
-        return parse_job(self._config_text(), f"{self.url}/config.yaml", overrides)
-
-    def _config_text(self) -> str:
-        try:
-            return decode(self.storage.get("config.yaml"), f"{self.url}/config.yaml")
-        except NotFoundError:
-            raise CheckpointError(
-                f"{self.url}: has no config.yaml, so it is no run's folder: name one such as s3://scenes/runs/NAME"
-            ) from None
+        return parse_job(self.config_text(), f"{self.url}/{CONFIG_FILE}", overrides)
 
     def write_metrics(self, history: Sequence[EpochMetrics]) -> None:
         """Writes metrics.jsonl, one object a finished epoch, and the same as TensorBoard events, both anew."""
@@ -64,23 +92,10 @@ class RunFolder:
         where = f"{self.url}/metrics.jsonl: is damaged"
         return [parse_json(EpochMetrics, line, where, CheckpointError) for line in lines]
 
-    def write_result(self, result: JsonObject) -> None:
-        """Writes result.json: the run is finished."""
-        self.storage.put("result.json", json.dumps(result, indent=2).encode())
-
-    def read_result(self) -> JsonObject | None:
-        """Reads result.json; None while the run is not finished."""
-        return read_json(self.storage, "result.json")
-
     def latest_checkpoint(self) -> str | None:
         """Name of the newest complete checkpoint, None where there is none."""
         names = list_checkpoints(self.checkpoints)
         return names[-1] if names else None
-
-    def clear(self) -> None:
-        """Deletes all files of the run."""
-        for info in list(self.storage.list()):
-            self.storage.delete(info.key)
 
 
 def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str) -> JsonObject:

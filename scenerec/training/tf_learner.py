@@ -109,32 +109,31 @@ class TfLearner(Learner[Batch]):
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         self.average_statistics = {}
-        loss = self._distributed_step(batch.images, batch.labels, tf.constant(learning_rate, self.dtype))
+        loss = self._distributed_step(batch, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
         self._loss_steps += 1
 
-    def _run_step(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
-        return self.strategy.run(self._replica_step, args=(images, labels, learning_rate))
+    def _run_step(self, batch: Batch, learning_rate: tf.Tensor) -> tf.Tensor:
+        return self.strategy.run(self._replica_step, args=(batch, learning_rate))
 
-    def _replica_step(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
-        pieces = self.optimize.accumulate_steps
+    def _replica_step(self, batch: Batch, learning_rate: tf.Tensor) -> tf.Tensor:
         loss = tf.zeros((), self.dtype)
         gradients = [tf.zeros(b.variable.shape, self.dtype) for b in self.parameters]
-        for some_images, some_labels in zip(_chunk(images, pieces), _chunk(labels, pieces), strict=True):
-            some_loss, some_gradients = self._forward_backward(some_images, some_labels)
+        for piece in _pieces(batch, self.optimize.accumulate_steps):
+            some_loss, some_gradients = self._forward_backward(piece)
             loss += some_loss
             gradients = [total + gradient for total, gradient in zip(gradients, some_gradients, strict=True)]
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients, _ALL_REDUCE)
         self._update(gradients, learning_rate)
         return loss
 
-    def _forward_backward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def _forward_backward(self, batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """This share's part of the mean loss over the global batch, and its gradients times the loss scale."""
         weights = [b.variable.value for b in self.parameters]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
-            logits = self.model(normalize(images, self.dtype), training=True)
-            loss = self.task.training_loss(logits, labels, self.optimize) / self.optimize.global_batch_size
+            logits = self.model(normalize(batch.images, self.dtype, batch.colors), training=True)
+            loss = self.task.training_loss(logits, batch.labels, self.optimize) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
         return loss, [tf.cast(gradient, self.dtype) for gradient in gradients]
@@ -281,7 +280,10 @@ class TfLearner(Learner[Batch]):
         return self.strategy.run(reduce, args=(values,))
 
 
-def _chunk(tensor: tf.Tensor, pieces: int) -> list[tf.Tensor]:
-    """Pieces along the batch axis, of equal length within one."""
-    ends = [tf.shape(tensor)[0] * index // pieces for index in range(pieces + 1)]
-    return [tensor[start:end] for start, end in itertools.pairwise(ends)] if pieces > 1 else [tensor]
+def _pieces(batch: Batch, pieces: int) -> list[Batch]:
+    """What is computed at once: pieces of equal length within one."""
+    if pieces == 1:
+        return [batch]
+    ends = [tf.shape(batch.labels)[0] * index // pieces for index in range(pieces + 1)]
+    cuts = [slice(start, end) for start, end in itertools.pairwise(ends)]
+    return [Batch(*(None if tensor is None else tensor[cut] for tensor in batch)) for cut in cuts]

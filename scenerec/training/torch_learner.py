@@ -99,18 +99,27 @@ class TorchLearner(Learner[Batch]):
         torch_freezing.train_mode(self.parallel)
         self.average_statistics = {}
         self._seed_dropout()
-        images = batch.images.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)
-        labels = batch.labels.to(self.device, non_blocking=True).tensor_split(self.optimize.accumulate_steps)
-        for index, (some_images, some_labels) in enumerate(zip(images, labels, strict=True)):
-            with self._gradient_exchange(last=index == len(images) - 1):
-                self._forward_backward(some_images, some_labels)
+        pieces = self._pieces(batch)
+        for index, piece in enumerate(pieces):
+            with self._gradient_exchange(last=index == len(pieces) - 1):
+                self._forward_backward(piece)
         self._update(learning_rate)
         self.steps += 1
         self._loss_steps += 1
 
-    def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        logits = self._logits(self.parallel, images)
-        loss = self.task.training_loss(logits, labels, self.optimize) / self.optimize.global_batch_size
+    def _pieces(self, batch: Batch) -> list[Batch]:
+        """What is computed at once, on the device."""
+        pieces = self.optimize.accumulate_steps
+        images, labels = (self._on_device(tensor).tensor_split(pieces) for tensor in (batch.images, batch.labels))
+        colors = [None] * pieces if batch.colors is None else self._on_device(batch.colors).tensor_split(pieces)
+        return [Batch(*piece) for piece in zip(images, labels, colors, strict=True)]
+
+    def _on_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+    def _forward_backward(self, batch: Batch) -> None:
+        logits = self._logits(self.parallel, batch.images, batch.colors)
+        loss = self.task.training_loss(logits, batch.labels, self.optimize) / self.optimize.global_batch_size
         self._loss_sum += loss.detach()
         # DistributedDataParallel divides by the world size; the sum over ranks is the mean over the global batch.
         self.scaler.scale(loss * self.world.size).backward()
@@ -144,16 +153,15 @@ class TorchLearner(Learner[Batch]):
         self._estimate(sample.batches, self.sample_batches)
 
     def _sample_batches(self, sample: PreciseBatchNorm) -> Iterable[Batch]:
-        job, world, processes = self.job, self.world, self.job.plan.decode_processes
+        job, world, threads = self.job, self.world, self.job.plan.decode_processes
         seed, size, count = self.optimize.seed, sample.batch_size, sample.batches
-        return statistics_input(job.train, job.config.data, seed, size, count, world, processes)
+        return statistics_input(job.train, job.config.data, seed, size, count, world, threads)
 
     def _estimate(self, count: int, mine: Sequence[Batch]) -> None:
         """Of `count` batches this rank measures `mine`; all ranks then take the same numbers together."""
         moments = np.zeros((count, 2, sum(layer.num_features for layer in self.normalised.values())))
         for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
-            images = batch.images.to(self.device, non_blocking=True)
-            forward = partial(self._logits, self.model, images)
+            forward = partial(self._logits, self.model, self._on_device(batch.images))
             moments[index] = torch_batchnorm.measure(self.model, self.normalised, forward)
         torch_batchnorm.set_statistics(self.normalised, population(self.sum_over_ranks(moments)))
 
@@ -165,9 +173,9 @@ class TorchLearner(Learner[Batch]):
         counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
-                logits = self._logits(self.model, batch.images.to(self.device, non_blocking=True))
-                labels = batch.labels.to(self.device, non_blocking=True)
-                counts += self.job.task.counts(len(labels), *map(float, self.task.count(logits, labels)))
+                logits = self._logits(self.model, self._on_device(batch.images))
+                counted = self.task.count(logits, self._on_device(batch.labels))
+                counts += self.job.task.counts(len(batch.labels), *map(float, counted))
         return counts.from_array(self.sum_over_ranks(counts.as_array()))
 
     @override
@@ -202,9 +210,9 @@ class TorchLearner(Learner[Batch]):
     def agree(self, value: int) -> int:
         return round(float(self.sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
 
-    def _logits(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        """uint8 images NCHW -> logits [n, classes] in the weights' precision."""
-        pixels = normalize(images, self.dtype).contiguous(memory_format=torch.channels_last)
+    def _logits(self, model: nn.Module, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
+        """uint8 images NCHW, and what becomes of their colours -> logits [n, classes] in the weights' precision."""
+        pixels = normalize(images, self.dtype, colors)
         low = _AUTOCAST.get(self.optimize.precision)
         with torch.autocast(self.device.type, dtype=low) if low else nullcontext():
             return model(pixels).to(self.dtype)

@@ -6,7 +6,7 @@ import yaml
 
 from scenerec.errors import ConfigError
 from scenerec.storage import open_storage, split_url
-from serve.access.keys import ApiKey, ApiKeys, new_key, parse_keys, read_keys
+from serve.access.keys import ApiKey, ApiKeys, new_key, parse_keys
 
 _ATTEMPTS = 10
 
@@ -39,11 +39,6 @@ def remove_key(location: str, name: str) -> None:
         return tuple(each for each in keys if each.name != name)
 
     _change(location, without)
-
-
-def check_keys(location: str) -> None:
-    """Makes sure that the file can be used. Raises ConfigError where it is missing or wrong; StorageError."""
-    read_keys(location)
 
 
 def _change(location: str, change: Callable[[tuple[ApiKey, ...]], tuple[ApiKey, ...]]) -> None:

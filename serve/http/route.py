@@ -15,6 +15,10 @@ from serve.metered import Metered
 _NAME = re.compile(r"\{(\w+)\}")
 
 
+Respond = Callable[[HttpRequest, Metered], Awaitable[HttpResponse]]
+"""Answers a request. May raise RequestError, ClientGoneError, and what the models raise."""
+
+
 @dataclass(frozen=True)
 class Route:
     """One address of a protocol, and its method."""
@@ -23,8 +27,8 @@ class Route:
     """What takes GET takes HEAD."""
     path: str
     """Such as `/v1/models/{model}:predict`: a name in braces stands for text without slash and colon."""
-    respond: Callable[[HttpRequest, Metered], Awaitable[HttpResponse]]
-    """Answers a request. May raise RequestError, ClientGoneError, and what the models raise."""
+    respond: Respond
+    """Answers a request."""
     describe: Callable[[str], Operation]
     """The description, for examples with the model of this name."""
     is_open: bool = False

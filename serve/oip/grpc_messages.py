@@ -1,17 +1,13 @@
-"""The messages of the Open Inference Protocol v2 over gRPC, to and from what the service works with."""
+"""The messages of inference by the Open Inference Protocol v2 over gRPC."""
 
 from collections.abc import Mapping, Sequence
 
 from serve.access.admission import RequestLimits
 from serve.loaded_version import LoadedVersion
 from serve.oip.inference import (
-    BACKEND,
     OUTPUTS,
-    PLATFORM,
     InferRequest,
-    ModelDescription,
     RequestedOutput,
-    VersionStatistics,
     input_spec,
     photographs,
     refuse_shared_memory,
@@ -47,58 +43,6 @@ def infer_response(version: LoadedVersion, request_id: str, outputs: Sequence[Te
         ],
         raw_output_contents=[each.to_bytes() for each in outputs],
     )
-
-
-def model_metadata(found: ModelDescription) -> pb.ModelMetadataResponse:
-    """What a model takes and gives."""
-    return pb.ModelMetadataResponse(
-        name=found.name,
-        versions=found.versions,
-        platform=PLATFORM,
-        inputs=[_metadata(found.input)],
-        outputs=[_metadata(found.output)],
-    )
-
-
-def model_config(found: ModelDescription, max_batch: int) -> pb.ModelConfigResponse:
-    """Triton's configuration of a model, as far as there is one."""
-    image, output = found.input, found.output
-    return pb.ModelConfigResponse(
-        config=pb.ModelConfig(
-            name=found.name,
-            platform=PLATFORM,
-            backend=BACKEND,
-            max_batch_size=max_batch,
-            input=[
-                pb.ModelInput(
-                    name=image.name,
-                    data_type=pb.DataType.TYPE_UINT8,
-                    format=pb.ModelInput.Format.FORMAT_NHWC,
-                    dims=image.shape[1:],
-                )
-            ],
-            output=[pb.ModelOutput(name=output.name, data_type=pb.DataType.TYPE_FP32, dims=output.shape[1:])],
-            parameters={name: pb.ModelParameter(string_value=text) for name, text in found.further.items()},
-        )
-    )
-
-
-def model_statistics(version: LoadedVersion) -> pb.ModelStatistics:
-    """What a version was asked in this process."""
-    found = VersionStatistics.of(version)
-    durations = {name: pb.StatisticDuration(count=count, ns=ns) for name, (count, ns) in found.durations.items()}
-    return pb.ModelStatistics(
-        name=version.model,
-        version=version.number,
-        last_inference=found.last_ms,
-        inference_count=found.images,
-        execution_count=found.batches,
-        inference_stats=pb.InferStatistics(**durations),
-    )
-
-
-def _metadata(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
-    return pb.ModelMetadataResponse.TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape)
 
 
 def _tensor(spec: TensorSpec, given: pb.ModelInferRequest.InferInputTensor, raw: Sequence[bytes]) -> Tensor:

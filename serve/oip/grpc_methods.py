@@ -45,6 +45,9 @@ REFUSED: Mapping[str, str] = {
 }
 """Triton's other methods: why each answers UNIMPLEMENTED."""
 
+MESSAGES: Mapping[str, tuple[type[Message], type[Message]]] = {**METHODS, **dict.fromkeys(REFUSED, (Empty, Empty))}
+"""As METHODS, with those that are refused."""
+
 
 def add_to_server(servicer: object, server: grpc.aio.Server) -> None:
     """Registers the service, as a generated `add_…Servicer_to_server` would.
@@ -52,14 +55,13 @@ def add_to_server(servicer: object, server: grpc.aio.Server) -> None:
     `servicer` has the methods, as a `serve.oip.grpc_service.GrpcInference` does. Ray Serve is given this function by
     its import path, in `gRPCOptions(grpc_servicer_functions=["serve.oip.grpc_methods.add_to_server"])`.
     """
-    one_each_way = {**METHODS, **dict.fromkeys(REFUSED, (Empty, Empty))}
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             getattr(servicer, name),
             request_deserializer=_reader(request),
             response_serializer=response.SerializeToString,
         )
-        for name, (request, response) in one_each_way.items()
+        for name, (request, response) in MESSAGES.items()
     }
     handlers[STREAM] = grpc.stream_stream_rpc_method_handler(
         getattr(servicer, STREAM),

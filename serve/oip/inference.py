@@ -1,19 +1,15 @@
-"""The Open Inference Protocol v2, whatever carries it: what a server and its models say of themselves, and inference.
+"""Inference by the Open Inference Protocol v2, whatever carries it.
 
 A model takes one of two inputs: `images`, UINT8 RGB [n, image_size, image_size, 3], or `photographs`, BYTES [n], each
 an encoded JPEG, PNG, WebP, GIF or BMP. It answers with `probabilities` and `logits`, FP32 [n, classes]; either comes
 as BYTES [n, k] of "value:index:label" where its k best classes are asked for (Triton's classification extension,
 github.com/triton-inference-server/server, extension_classification.md).
 
-Its metadata and configuration announce `images` and `probabilities` alone: tools that read them send every input that
-they find, and NVIDIA's image clients want exactly one of each. Of the others the configuration's parameters tell.
 `images` of BYTES are photographs: so sends NVIDIA's client for ensembles that decode.
 """
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -21,16 +17,8 @@ from scenerec.inference.predictors.engine import Answer
 from serve.errors import ErrorKind, RequestError, short
 from serve.loaded_version import LoadedVersion
 from serve.metered import Metered
-from serve.oip.tensors import BYTES, Tensor, TensorSpec, axes, bad_tensor
-from serve.shelf import Shelf
+from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor
 
-SERVER = "scenerec"
-EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
-PLATFORM = "onnxruntime_onnx"
-"""What Triton calls a model that onnxruntime runs."""
-BACKEND = "onnxruntime"
-READY: Literal["READY"] = "READY"
-"""What Triton's index calls a version that answers."""
 OUTPUTS = ("probabilities", "logits")
 
 _MICROSECONDS = 1e6
@@ -62,113 +50,22 @@ class InferRequest:
     """What the caller calls it; "" where it does not."""
 
 
-@dataclass(frozen=True)
-class ModelDescription:
-    """What a model says of itself."""
-
-    name: str
-    versions: tuple[str, ...]
-    input: TensorSpec
-    """The input that it announces."""
-    output: TensorSpec
-    """The output that it announces."""
-    further: Mapping[str, str]
-    """What else it takes and gives, for people, by name."""
+async def infer(version: LoadedVersion, request: InferRequest, metered: Metered) -> tuple[LoadedVersion, list[Tensor]]:
+    """The version that has answered, this one or one in its place, and the outputs. Raises what Metered.ask raises."""
+    if request.timeout_s is not None:
+        limits = replace(metered.limits, timeout_s=min(metered.limits.timeout_s, request.timeout_s))
+        metered = replace(metered, limits=limits)
+    version, answers = await metered.ask(version, request.photographs)
+    return version, [_output(version, output, answers) for output in request.outputs]
 
 
-@dataclass(frozen=True)
-class VersionStatistics:
-    """What a version was asked in this process, in the protocol's terms."""
-
-    last_ms: int
-    """When the last answer was there, in milliseconds since 1970."""
-    images: int
-    batches: int
-    durations: Mapping[str, tuple[int, int]]
-    """Count and nanoseconds by the protocol's name of what was done."""
-
-    @classmethod
-    def of(cls, version: LoadedVersion) -> "VersionStatistics":
-        """The statistics of a version."""
-        found = version.statistics
-        parts = {
-            "success": (found.answered, found.answered_s),
-            "fail": (found.failed, found.failed_s),
-            "queue": (found.answered, found.queued_s),
-            "compute_input": (found.answered, found.prepared_s),
-            "compute_infer": (found.answered, found.inferred_s),
-            "compute_output": (found.answered, 0.0),
-        }
-        durations = {name: (count, round(seconds * 1e9)) for name, (count, seconds) in parts.items()}
-        return cls(round(found.last_at_s * 1e3), found.images, round(found.batches), durations)
-
-
-class Inference:
-    """What the protocol does over HTTP and gRPC alike.
-
-    Args:
-        shelf: what is served.
-        draw: random numbers of [0, 1), which choose between weighted versions.
-    """
-
-    def __init__(self, shelf: Shelf, draw: Callable[[], float] = random.random) -> None:
-        self.shelf = shelf
-        self._draw = draw
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether there is something to serve."""
-        return bool(self.shelf.names())
-
-    def pick(self, model: str, number: str | None) -> LoadedVersion:
-        """The version that answers a request. Raises RequestError for an unknown model or version."""
-        return self.shelf.pick(model, self._draw(), number or None)
-
-    def describe(self, model: str, number: str | None) -> ModelDescription:
-        """A version, or without a number the one with the largest share. Raises RequestError for what is not served."""
-        weighted = self.shelf.weighted(model)
-        if number:
-            version = self.shelf.pick(model, 0.0, number)
-        else:
-            version = max(weighted, key=lambda each: each.weight).version
-        versions = (number,) if number else tuple(each.version.number for each in weighted)
-        image, file = _input_specs(version)
-        announced, other = _output_specs(version)
-        further = {
-            file.name: f"an input in place of {image.name}: {file.datatype} {axes(file.shape)}, encoded files",
-            other.name: f"an output beside {announced.name}: {other.datatype} {axes(other.shape)}",
-        }
-        return ModelDescription(model, versions, image, announced, further)
-
-    def served(self, model: str, number: str) -> list[LoadedVersion]:
-        """All that is served; of one model; or one version of it. "" names none.
-
-        Raises RequestError for what is not served.
-        """
-        if not model:
-            return self.shelf.versions()
-        if number:
-            return [self.shelf.pick(model, 0.0, number)]
-        return [each.version for each in self.shelf.weighted(model)]
-
-    async def infer(
-        self, version: LoadedVersion, request: InferRequest, metered: Metered
-    ) -> tuple[LoadedVersion, list[Tensor]]:
-        """The version that has answered, and the outputs. Raises what Metered.ask raises."""
-        if request.timeout_s is not None:
-            limits = replace(metered.limits, timeout_s=min(metered.limits.timeout_s, request.timeout_s))
-            metered = replace(metered, limits=limits)
-        version, answers = await metered.ask(version, request.photographs)
-        return version, [_output(version, output, answers) for output in request.outputs]
-
-
-def _input_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
+def input_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
     """The inputs that a version can take, of which a request has one."""
     size = version.image_size
     return TensorSpec("images", "UINT8", (_BATCH, size, size, 3)), TensorSpec("photographs", BYTES, (_BATCH,))
 
 
-def _output_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
+def output_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
     """The outputs that a version gives."""
     probabilities, logits = (TensorSpec(name, "FP32", (_BATCH, len(version.labels))) for name in OUTPUTS)
     return probabilities, logits
@@ -176,7 +73,7 @@ def _output_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
 
 def input_spec(version: LoadedVersion, inputs: Sequence[tuple[str, str]]) -> TensorSpec:
     """What the one input of a request must be, found by its inputs' names and datatypes. Raises RequestError."""
-    image, file = _input_specs(version)
+    image, file = input_specs(version)
     specs = {image.name: image, file.name: file}
     known = " or ".join(specs)
     for name, _ in inputs:

@@ -7,49 +7,32 @@ docs/protocol).
 
 from collections.abc import Callable, Sequence
 
-from scenerec import __version__
 from serve.errors import ErrorKind, retry_later
-from serve.http.json_body import adapter
+from serve.http.json_body import JsonBody, adapter
 from serve.http.request import HttpRequest
 from serve.http.response import HttpResponse
-from serve.http.route import Route, Tag
-from serve.loaded_version import LoadedVersion
+from serve.http.route import Respond, Route, Tag
 from serve.metered import Metered
 from serve.oip import operations
-from serve.oip.documents import (
-    V2AllStatisticsBody,
-    V2ConfigBody,
-    V2ConfiguredTensorBody,
-    V2DurationBody,
-    V2IndexedBody,
-    V2InferStatisticsBody,
-    V2LiveBody,
-    V2ModelBody,
-    V2ModelReadyBody,
-    V2ParameterBody,
-    V2ReadyBody,
-    V2ServerBody,
-    V2StatisticsBody,
-    V2TensorMetadataBody,
-)
-from serve.oip.infer_body import read_infer_request, write_infer_answer
-from serve.oip.inference import (
-    BACKEND,
-    EXTENSIONS,
-    PLATFORM,
-    READY,
+from serve.oip.descriptions import (
     SERVER,
-    Inference,
-    ModelDescription,
-    VersionStatistics,
+    describe_config,
+    describe_index,
+    describe_model,
+    describe_statistics,
+    main_version,
 )
-from serve.oip.tensors import TensorSpec
+from serve.oip.documents import V2IndexedBody, V2LiveBody, V2ModelReadyBody, V2ReadyBody
+from serve.oip.infer_body import read_infer_request, write_infer_answer
+from serve.oip.inference import infer
+from serve.oip.operations import example_config, example_model, example_statistics
 from serve.shelf import Shelf
 
 _MODEL = "/v2/models/{model}"
 _VERSION = f"{_MODEL}/versions/{{version}}"
-_EXAMPLE = "/versions/1"
-"""Where a version is below its model's address, in examples."""
+
+_LIVE, _READY = V2LiveBody(True), V2ReadyBody(True)
+_COUNTS = "Counts and times since a version was loaded by the replica that answers; each replica has its own."
 
 
 class InferenceProtocol:
@@ -63,103 +46,117 @@ class InferenceProtocol:
     tags: Sequence[Tag] = (Tag("v2", "The Open Inference Protocol, as NVIDIA's tritonclient speaks it."),)
 
     def __init__(self, shelf: Shelf, draw: Callable[[], float]) -> None:
-        self._inference = Inference(shelf, draw)
+        self._shelf = shelf
+        self._draw = draw
 
     def routes(self) -> Sequence[Route]:
         """Inference, and what the server, its models and their versions say of themselves."""
-        infer, metadata, ready, config = self._infer, self._model, self._model_ready, self._config
-        stats = self._statistics
+        ready, config, stats = self._model_ready, self._config, self._statistics
+        same, tensors = "The same of a version", "Its tensors, without the batch's axis."
         return (
-            Route("POST", f"{_MODEL}/infer", infer, operations.infer("v2Infer")),
-            Route("POST", f"{_VERSION}/infer", infer, operations.infer("v2VersionInfer", _EXAMPLE)),
-            Route("GET", "/v2", self._server, operations.server),
-            Route("GET", "/v2/health/live", self._live, operations.live, is_open=True),
-            Route("GET", "/v2/health/ready", self._ready, operations.ready, is_open=True),
-            Route("GET", _MODEL, metadata, operations.metadata("v2Model")),
-            Route("GET", _VERSION, metadata, operations.metadata("v2Version", _EXAMPLE)),
-            Route("GET", f"{_MODEL}/ready", ready, operations.model_ready("v2ModelReady")),
-            Route("GET", f"{_VERSION}/ready", ready, operations.model_ready("v2VersionReady", _EXAMPLE)),
-            Route("GET", f"{_MODEL}/config", config, operations.configuration("v2Config")),
-            Route("GET", f"{_VERSION}/config", config, operations.configuration("v2VersionConfig", _EXAMPLE)),
-            Route("GET", "/v2/models/stats", stats, operations.all_statistics),
-            Route("GET", f"{_MODEL}/stats", stats, operations.statistics("v2Statistics")),
-            Route("GET", f"{_VERSION}/stats", stats, operations.statistics("v2VersionStatistics", _EXAMPLE)),
+            _infer_route(_MODEL, self._infer, "v2Infer", "Ask a model"),
+            _infer_route(_VERSION, self._infer, "v2VersionInfer", "Ask one version"),
+            _get(
+                "/v2", self._server, "v2Server", "Describe the server", "The server.", lambda model: SERVER, (401, 405)
+            ),
+            _get(
+                "/v2/health/live",
+                self._live,
+                "v2Live",
+                "Whether the server runs",
+                "It does.",
+                lambda _: _LIVE,
+                (405,),
+                is_open=True,
+            ),
+            _get(
+                "/v2/health/ready",
+                self._ready,
+                "v2Ready",
+                "Whether there is a model to ask",
+                "There is one.",
+                lambda _: _READY,
+                (405, 503),
+                is_open=True,
+            ),
+            _get(_MODEL, self._model, "v2Model", "Describe a model", "The model.", example_model),
+            _get(_VERSION, self._model, "v2Version", "Describe a version", "The model.", example_model),
+            _get(f"{_MODEL}/ready", ready, "v2ModelReady", "Whether a model answers", "It does.", _model_is_ready),
+            _get(
+                f"{_VERSION}/ready", ready, "v2VersionReady", "Whether a version answers", "It does.", _model_is_ready
+            ),
+            _get(f"{_MODEL}/config", config, "v2Config", "Triton's configuration of a model", tensors, example_config),
+            _get(f"{_VERSION}/config", config, "v2VersionConfig", same, tensors, example_config),
+            _get(
+                "/v2/models/stats",
+                stats,
+                "v2AllStatistics",
+                "What all models were asked",
+                _COUNTS,
+                example_statistics,
+                (401, 405),
+            ),
+            _get(f"{_MODEL}/stats", stats, "v2Statistics", "What a model was asked", _COUNTS, example_statistics),
+            _get(f"{_VERSION}/stats", stats, "v2VersionStatistics", same, _COUNTS, example_statistics),
             Route("POST", "/v2/repository/index", self._index, operations.index),
         )
 
     async def _server(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        return HttpResponse.of(V2ServerBody(SERVER, __version__, EXTENSIONS))
+        return HttpResponse.of(SERVER)
 
     async def _live(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        return HttpResponse.of(V2LiveBody(True))
+        return HttpResponse.of(_LIVE)
 
     async def _ready(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        if not self._inference.is_ready:
+        if not self._shelf.names():
             raise retry_later(ErrorKind.NOT_READY, "no model is loaded yet")
-        return HttpResponse.of(V2ReadyBody(True))
+        return HttpResponse.of(_READY)
 
     async def _model(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        described = self._describe(request)
-        return HttpResponse.of(
-            V2ModelBody(
-                name=described.name,
-                versions=described.versions,
-                platform=PLATFORM,
-                inputs=[_metadata(described.input)],
-                outputs=[_metadata(described.output)],
-            )
-        )
+        return HttpResponse.of(describe_model(self._shelf, *_asked(request)))
 
     async def _model_ready(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        return HttpResponse.of(V2ModelReadyBody(self._describe(request).name, True))
+        return HttpResponse.of(_model_is_ready(main_version(self._shelf, *_asked(request)).model))
 
     async def _config(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        described = self._describe(request)
-        image, output = described.input, described.output
-        return HttpResponse.of(
-            V2ConfigBody(
-                name=described.name,
-                platform=PLATFORM,
-                backend=BACKEND,
-                max_batch_size=metered.limits.images,
-                input=[V2ConfiguredTensorBody(image.name, "TYPE_UINT8", image.shape[1:], "FORMAT_NHWC")],
-                output=[V2ConfiguredTensorBody(output.name, "TYPE_FP32", output.shape[1:])],
-                parameters={name: V2ParameterBody(text) for name, text in described.further.items()},
-            )
-        )
+        return HttpResponse.of(describe_config(self._shelf, *_asked(request), metered.limits.images))
 
     async def _index(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        index = [V2IndexedBody(each.model, each.number, READY, "") for each in self._inference.served("", "")]
-        return HttpResponse(200, adapter(list[V2IndexedBody]).dump_json(index))
+        return HttpResponse(200, adapter(list[V2IndexedBody]).dump_json(describe_index(self._shelf)))
 
     async def _statistics(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        model, number = (request.parameters.get(name, "") for name in ("model", "version"))
-        return HttpResponse.of(
-            V2AllStatisticsBody([_statistics_of(version) for version in self._inference.served(model, number)])
-        )
+        return HttpResponse.of(describe_statistics(self._shelf, *_asked(request)))
 
     async def _infer(self, request: HttpRequest, metered: Metered) -> HttpResponse:
-        version = self._inference.pick(request.parameters["model"], request.parameters.get("version"))
+        model, number = _asked(request)
+        version = self._shelf.pick(model, self._draw(), number)
         asked = read_infer_request(version, await request.body(metered.limits), request.headers, metered.limits)
-        version, outputs = await self._inference.infer(version, asked, metered)
+        version, outputs = await infer(version, asked, metered)
         return write_infer_answer(version, asked, outputs)
 
-    def _describe(self, request: HttpRequest) -> ModelDescription:
-        return self._inference.describe(request.parameters["model"], request.parameters.get("version"))
+
+def _asked(request: HttpRequest) -> tuple[str, str]:
+    """The model and the number of the version that stand in the path; "" for what does not."""
+    return request.parameters.get("model", ""), request.parameters.get("version", "")
 
 
-def _metadata(spec: TensorSpec) -> V2TensorMetadataBody:
-    return V2TensorMetadataBody(spec.name, spec.datatype, spec.shape)
+def _model_is_ready(model: str) -> V2ModelReadyBody:
+    return V2ModelReadyBody(model, True)
 
 
-def _statistics_of(version: LoadedVersion) -> V2StatisticsBody:
-    described = VersionStatistics.of(version)
-    durations = {name: V2DurationBody(*duration) for name, duration in described.durations.items()}
-    return V2StatisticsBody(
-        name=version.model,
-        version=version.number,
-        last_inference=described.last_ms,
-        inference_count=described.images,
-        execution_count=described.batches,
-        inference_stats=V2InferStatisticsBody(**durations),
-    )
+def _get(
+    path: str,
+    respond: Respond,
+    name: str,
+    summary: str,
+    answer: str,
+    example: Callable[[str], JsonBody],
+    errors: Sequence[int] = (401, 404, 405, 500),
+    is_open: bool = False,
+) -> Route:
+    """What is asked by GET, with its description: see `serve.oip.operations.get`."""
+    return Route("GET", path, respond, operations.get(path, name, summary, answer, example, errors), is_open)
+
+
+def _infer_route(path: str, respond: Respond, name: str, summary: str) -> Route:
+    return Route("POST", f"{path}/infer", respond, operations.infer(f"{path}/infer", name, summary))

@@ -1,12 +1,12 @@
 """The pages for people at / and /docs, and the OpenAPI document that the second reads to them."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from serve.http.operation import DescribedAnswer, Operation, Part, curl
 from serve.http.request import HttpRequest
 from serve.http.response import HttpResponse
-from serve.http.route import Route, Tag
+from serve.http.route import Respond, Route, Tag
 from serve.metered import Metered
 from serve.pages.html import CONTENT_SECURITY_POLICY, DOCS_HTML, INDEX_HTML
 from serve.shelf import Shelf
@@ -51,7 +51,7 @@ class Pages:
         return HttpResponse(200, json.dumps(self._openapi(names)).encode())
 
 
-def _page(html: bytes) -> Callable[[HttpRequest, Metered], Awaitable[HttpResponse]]:
+def _page(html: bytes) -> Respond:
     async def respond(request: HttpRequest, metered: Metered) -> HttpResponse:
         return HttpResponse(200, html, "text/html; charset=utf-8", _HEADERS)
 
@@ -60,7 +60,7 @@ def _page(html: bytes) -> Callable[[HttpRequest, Metered], Awaitable[HttpRespons
 
 def _route(
     path: str,
-    respond: Callable[[HttpRequest, Metered], Awaitable[HttpResponse]],
+    respond: Respond,
     name: str,
     summary: str,
     answer: DescribedAnswer,

@@ -137,32 +137,26 @@ class Rollout:
 
     async def _follow(self, model: ServedModelConfig, first: bool = False) -> None:
         """Brings what the model's references mean now into service, if it proves itself."""
+        wanted: Placements | None = None
         try:
             wanted = await asyncio.to_thread(self._resolve, model)
             self._store_error = ""
-        except ScenerecError as error:
-            if first:
-                raise
-            if isinstance(error, StorageError):
-                self._store_error = str(error)  # what is served is served from memory: nothing changes
+            self._wanted[model.name] = wanted
+            if not needs_proof(self._models[model.name], wanted):
                 return
-            self._say(model.name, "unresolved", str(error))
-            return
-        self._wanted[model.name] = wanted
-        if not needs_proof(self._models[model.name], wanted):
-            return
-        try:
             await asyncio.to_thread(self._prove, wanted)
-        except StorageError as error:
-            if first:
-                raise
-            self._store_error = str(error)  # says nothing of the version: the next look tries again
-            return
         except ScenerecError as error:
             if first:
                 raise
-            self._models[model.name] = refuse(self._models[model.name], wanted, str(error))
-            self._say(model.name, "refused", f"{_names(wanted)}: {error}")
+            if isinstance(
+                error, StorageError
+            ):  # it says nothing of the version: what is served stays, and is in memory
+                self._store_error = str(error)
+            elif wanted is None:
+                self._say(model.name, "unresolved", str(error))
+            else:
+                self._models[model.name] = refuse(self._models[model.name], wanted, str(error))
+                self._say(model.name, "refused", f"{_names(wanted)}: {error}")
             return
         self._models[model.name] = advance(self._models[model.name], wanted, time.monotonic())
         self._announce()
@@ -175,13 +169,10 @@ class Rollout:
         canary = self._place(model.name, model.canary.version)
         if canary.key == main.key:
             return (main,)
-        return (
-            replace(main, weight=1 - model.canary.weight),
-            replace(canary, weight=model.canary.weight),
-        )
+        return replace(main, weight=1 - model.canary.weight), replace(canary, weight=model.canary.weight)
 
     def _place(self, model: str, reference: str) -> Placement:
-        if reference.startswith("s3://") or "/" in reference:
+        if "/" in reference:
             digest = digest_of(reference)
             return Placement(model, digest[:12], reference, digest)
         place = self._registry.locate(reference)  # all that is asked at each look: versions never change

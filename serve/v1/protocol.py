@@ -42,7 +42,7 @@ class SceneProtocol:
 
     async def _predict(self, request: HttpRequest, metered: Metered) -> HttpResponse:
         model = request.parameters["model"]
-        version = self._shelf.pick(model, self._draw(), request.parameters.get("version"))
+        version = self._shelf.pick(model, self._draw(), request.parameters.get("version", ""))
         question = await read_question(request, metered.limits)
         version, answers = await metered.ask(version, question.photographs)
         predictions = rank_classes(version, answers, question.top_k)

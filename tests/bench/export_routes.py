@@ -89,6 +89,9 @@ def measure(arch: str, timed_s: float) -> dict[str, Any]:
 
     from scenerec.export.conversion import tf_onnx, torch_onnx
     from scenerec.export.graphs import optimize
+    from scenerec.export.source import Source
+    from scenerec.inference.bundles.info import Preprocessing
+    from scenerec.inference.predictors.trained_model import ZooNetwork
     from scenerec.models import torch_model
 
     size = ARCHITECTURES[arch].image_size
@@ -104,7 +107,9 @@ def measure(arch: str, timed_s: float) -> dict[str, Any]:
     for route in ("tf2onnx", "torch"):
         start = time.monotonic()
         if route == "tf2onnx":
-            graph = tf_onnx.convert_twin(arch, CLASSES, size, torch_model.state(network))
+            zoo_network = ZooNetwork(arch, CLASSES, torch_model.state(network))
+            preprocessing = Preprocessing(image_size=size, eval_crop_ratio=1)
+            graph = tf_onnx.convert(Source(arch, arch, zoo_network, None, ("a",) * CLASSES, preprocessing))
             figures["tf2onnx_peak_gb"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9, 2)
         else:
             graph = torch_onnx.convert(network, size)

@@ -50,6 +50,7 @@ from scenerec.export.graphs import network_graph, optimize
 from scenerec.export.quantization import int8_search, tflite_ladder
 from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.quantization.quantize import has_int8_dot_products
+from scenerec.export.reference import open_reference
 from scenerec.export.source import Source, Stated, open_source
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
@@ -143,8 +144,7 @@ def _onnx_rows(source: Source, trained: bool, sets: Sets, kind: str, seconds: fl
 
 
 def _tflite_rows(source: Source, trained: bool, sets: Sets, seconds: float) -> None:
-    assert isinstance(source.network, ZooNetwork)
-    reference = torch_predictor.load(source.network, source.address, source.labels, source.preprocessing)
+    reference = open_reference(source)
     settings = tflite_ladder.Settings(256 if trained else 8, 0.5 if trained else 100.0, seconds=seconds)
     for precision, train in (("int8", sets.train), ("fp16", None)):
         try:

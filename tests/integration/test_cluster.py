@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -104,7 +105,6 @@ def test_credentials_are_the_owners_alone(cluster: local.LocalCluster) -> None:
 
 
 def test_without_its_token_it_refuses(cluster: local.LocalCluster) -> None:
-    from dataclasses import replace
 
     stranger = ClusterClient(replace(find_address(), headers={}))
     with pytest.raises(ClusterError, match="refuses"):
@@ -146,7 +146,7 @@ def test_a_run_is_free_again_when_its_job_is_known_to_have_ended(client: Cluster
     """The job could not say so itself, as one that was killed."""
     ended = client.jobs()[0]
     assert ended.ended
-    hold_run(folder := open_storage(str(tmp_path)), ended.with_status("RUNNING"), is_held=False)
+    hold_run(folder := open_storage(str(tmp_path)), replace(ended, status="RUNNING"), is_held=False)
     await_free_run(client, str(tmp_path))
     record = read_record(folder)
     assert record is not None and record.job.status == ended.status

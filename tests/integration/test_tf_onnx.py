@@ -9,7 +9,10 @@ from onnx import ModelProto
 from scenerec.export.conversion import tf_onnx
 from scenerec.export.graphs import optimize
 from scenerec.export.graphs.network_graph import check_network, module_of
+from scenerec.export.source import Source
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.onnx_predictor import open_session
+from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import tf_model, torch_model
 from scenerec.models.neutral import State
 
@@ -25,7 +28,10 @@ def state() -> State:
 
 @pytest.fixture(scope="module")
 def network(state: State) -> ModelProto:
-    return tf_onnx.convert_twin(ARCH, CLASSES, SIZE, state)
+    preprocessing = Preprocessing(image_size=SIZE, eval_crop_ratio=1)
+    return tf_onnx.convert(
+        Source("m", "runs/m", ZooNetwork(ARCH, CLASSES, state), None, ("a",) * CLASSES, preprocessing)
+    )
 
 
 def test_a_twins_network_answers_as_the_twin(network: ModelProto, state: State) -> None:

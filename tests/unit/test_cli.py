@@ -172,6 +172,13 @@ def test_cluster_status_and_down_when_nothing_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+def test_a_folder_that_is_too_long_for_the_proxys_sockets_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 33)
+    shown = run("cluster", "serve-env", "--folder", folder)
+    assert (shown.exit_code, len(shown.stderr.splitlines())) == (2, 1)
+    assert "at most 32 characters" in shown.stderr and not folder.exists()
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:6379", "ray://head:10001", "head", "ftp://head"])
 def test_an_address_that_is_no_dashboard_is_refused_with_a_hint(address: str) -> None:
     shown = run("list", "--address", address)

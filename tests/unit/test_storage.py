@@ -330,6 +330,19 @@ def store(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
     return S3Storage("bucket")
 
 
+def test_each_storage_asks_as_the_environment_says_when_it_is_opened(
+    store: S3Storage, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What boto3 has read of S3 is shared, who asks is not."""
+    web.serve("/bucket/object", CONTENT, CONTENT, CONTENT)
+    store.get("object")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    S3Storage("bucket").get("object")
+    store.get("object")
+    asked_by = [request.headers["authorization"].partition("Credential=")[2] for request in web.received]
+    assert [by.partition("/")[0] for by in asked_by] == ["key", "another", "key"]
+
+
 @pytest.mark.parametrize("read", READS)
 def test_a_short_body_never_passes_for_the_object(store: S3Storage, web: WebServer, read: str) -> None:
     store.patience = Patience(0.1)

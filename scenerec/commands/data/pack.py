@@ -40,6 +40,10 @@ def pack(
         int | None, _shards(min=16, help="Shrink images to this short side, in pixels; never enlarges.")
     ] = None,
     quality: Annotated[int, _shards(min=1, max=100, help="JPEG quality of what is re-encoded.")] = 90,
+    keep_metadata: Annotated[
+        bool,
+        _shards("--keep-metadata", help="Leave EXIF, GPS and comments in pictures that are not re-encoded."),
+    ] = False,
     seed: Annotated[int, _shards(help="Seed of the order of the samples.")] = 0,
     splits: Annotated[
         str | None,
@@ -85,9 +89,10 @@ def pack(
     (path,label and perhaps latitude,longitude,split). One split goes to DEST, several go to DEST/train, DEST/val.
     Splits are known by their names in any spelling (Train, validation, seg_test), and folders that only wrap others are
     passed through. What was understood is said first; what is ambiguous is refused, with the option that decides.
-    JPEG, PNG, WebP, GIF and BMP files are taken; plain JPEGs and PNGs are kept byte for byte. Unreadable files and
-    duplicates are left out, counted and listed in DEST/problems.jsonl. A pack that was stopped is continued by the same
-    command.
+    JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and (with scenerec[heic]) HEIC files are taken, of several pictures the first.
+    The pixels of plain JPEGs and PNGs stay as they are coded; what cameras write beside them, such as where and when
+    they were taken, is not packed, unless --keep-metadata asks for it. Unreadable files and duplicates are left out,
+    counted and listed in DEST/problems.jsonl. A pack that was stopped is continued by the same command.
 
     Whether a class is indoors or outdoors, and its categories, go into the manifest, from there into bundles, and so
     into answers: from Places365's IO_places365.txt and its scene hierarchy (the project's spreadsheet, exported as
@@ -120,7 +125,7 @@ def pack(
         splits=_parsed_splits(splits),
         classes=read_labels(options.location("--classes", classes)) if classes else (),
         strict=strict,
-        options=PackOptions(shard_mb=shard_mb, short_side=short_side, quality=quality, seed=seed),
+        options=PackOptions(shard_mb, short_side, quality, seed, keep_metadata),
         overwrite=overwrite,
     )
     result = _pack_on_cluster(request, address) if address else _pack_here(request, processes)
@@ -169,9 +174,12 @@ def _print_packed(result: SplitResult) -> None:
     if result.resumed_shards:
         typer.echo(f"  {result.resumed_shards} shards were there from an earlier run")
     if result.converted:
-        typer.echo(f"  {result.converted} were not plain 8-bit RGB or grey, or not upright: re-encoded")
+        formats = ", ".join(f"{count} {name}" for name, count in result.converted_formats.items()) or "of any format"
+        typer.echo(f"  {result.converted} were re-encoded, as no plain 8-bit RGB or grey, or not upright: {formats}")
     if result.resized:
         typer.echo(f"  {result.resized} were shrunk")
+    if result.stripped:
+        typer.echo(f"  metadata (EXIF, GPS, comments) was taken out of {result.stripped}, their pixels are unchanged")
     left_out = {kind: count for kind, count in result.problems.items() if kind not in PACKED_ALL_THE_SAME}
     if left_out:
         kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.items())

@@ -16,9 +16,12 @@ class ProgressBar:
         title: what is done, while it is done.
         waiting: what is done before the first image.
         stream: where stderr is kept for others, as by `quiet_frameworks`.
+        unit: what is counted, where it is not images.
     """
 
-    def __init__(self, title: str, waiting: str = "listing", stream: TextIO | None = None) -> None:
+    def __init__(
+        self, title: str, waiting: str = "listing", stream: TextIO | None = None, unit: str = "images"
+    ) -> None:
         self.title, self.waiting = title, waiting
         self.done = self.total = self.done_before = 0
         self.began_s = 0.0
@@ -27,7 +30,7 @@ class ProgressBar:
             TextColumn("{task.description}", table_column=Column(no_wrap=True)): 0,
             BarColumn(bar_width=None): 30,
             MofNCompleteColumn(table_column=Column(no_wrap=True)): 0,
-            TextColumn("{task.fields[rate]} images/s", table_column=Column(no_wrap=True)): 50,
+            TextColumn(f"{{task.fields[rate]}} {unit}/s", table_column=Column(no_wrap=True)): 50,
             TimeRemainingColumn(table_column=Column(no_wrap=True)): 40,
         }
         self.bar = Progress(
@@ -51,7 +54,7 @@ class ProgressBar:
             self.bar.stop()
 
     def show(self, done: int, total: int) -> None:
-        """Shows how many images of how many are done.
+        """Shows how many of how many are done.
 
         What is done at the first call, as by an earlier run, does not count as speed.
         """
@@ -60,4 +63,4 @@ class ProgressBar:
             self.bar.reset(self.task, total=total, completed=done, description=self.title)
         self.done, self.total = done, total
         rate = (done - self.done_before) / max(time.monotonic() - self.began_s, 1e-9)
-        self.bar.update(self.task, completed=done, rate=f"{rate:.0f}")
+        self.bar.update(self.task, completed=done, rate=f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}")

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from scenerec.data.class_names import check_names, without_alphabet
 from scenerec.data.packing.choices import Choices
-from scenerec.data.packing.lists import class_list, csv_columns, csv_rows, text_lines
+from scenerec.data.packing.lists import class_list, csv_rows, has_columns, text_lines
 from scenerec.data.packing.raw_set import RawImage, RawSet
 from scenerec.data.packing.tree import Folder
 from scenerec.data.splits import SPLITS, find_splits, split_of
 from scenerec.errors import DataError
-from scenerec.names import clean, printable
+from scenerec.names import clean, few, printable
 
-CSV_COLUMNS = ("path", "label")
+CSV_COLUMNS = {"path": ("image", "img", "filename", "file", "id"), "label": ("class", "category")}
+"""The columns that a list of images must have, each with the other names that it goes by, as on Kaggle."""
 PROBED_LINES = 50
 """Lines of a list that are tried to find the folder that it speaks of."""
 _SHOWN_FILES = 4
@@ -42,7 +43,7 @@ def sun_lists(source: Path) -> dict[str, Path]:
 def csv_lists(source: Folder) -> list[str]:
     """Names of the CSV files in a folder that have the columns path and label."""
     tables = [name for name in source.files if name.lower().endswith(".csv")]
-    return [name for name in tables if csv_columns(source.location / name).issuperset(CSV_COLUMNS)]
+    return [name for name in tables if has_columns(source.location / name, CSV_COLUMNS)]
 
 
 def read_places(folder: Folder, choices: Choices) -> RawSet:
@@ -93,7 +94,7 @@ def read_sun(folder: Folder, choices: Choices) -> RawSet:
 
 
 def read_csv(source: Folder | Path, choices: Choices) -> RawSet:
-    """Columns path (relative to the CSV) and label, and perhaps latitude, longitude and split.
+    """Columns path (relative to the CSV) and label (see CSV_COLUMNS), and perhaps latitude, longitude and split.
 
     Of a folder the only such file, or one for each split: train.csv and val.csv.
     """
@@ -139,8 +140,9 @@ def _csv_of_splits(folder: Folder, choices: Choices) -> dict[Path, str | None]:
     if len(by_split) < len(names):
         stated = ",".join(f"{split}={name}" for split, name in zip(SPLITS, names, strict=False))
         raise DataError(
-            f"{folder.location}: has several lists of images ({_few(names)}): give the one that is meant, say which is "
-            f"which split, such as --splits {stated}, or --layout imagefolder where folders are the classes"
+            f"{folder.location}: has several lists of images ({few(names, _SHOWN_FILES)}): give the one that is meant, "
+            f"say which is which split, such as --splits {stated}, or --layout imagefolder where folders are "
+            "the classes"
         )
     return {folder.location / by_split[split]: split for split in SPLITS if split in by_split}
 
@@ -180,11 +182,6 @@ def _image_folder(source: Folder, listing: Path, fields: int, split: str) -> str
             f"unpack the images of {split} there, or choose another --split"
         )
     return best
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(map(printable, names[:_SHOWN_FILES]))
-    return f"{shown}, ..." if len(names) > _SHOWN_FILES else shown
 
 
 def _label(where: str, text: str) -> int:

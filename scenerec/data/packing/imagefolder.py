@@ -1,6 +1,6 @@
 """Folders of classes: `CLASS/IMAGE`, in splits or not, in as many wrappings as archives and people put around them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from scenerec.data.class_names import check_names
@@ -10,7 +10,7 @@ from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
 from scenerec.data.packing.tree import Folder, skipped_below
 from scenerec.data.splits import SPLITS, find_splits, is_unlabelled, names_content, says_nothing, split_of
 from scenerec.errors import DataError
-from scenerec.names import clean, printable
+from scenerec.names import clean, few, printable
 
 
 class _Branch(NamedTuple):
@@ -40,10 +40,9 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
     branches, remarks = _find_branches(top, choices)
     files: dict[str, list[tuple[str, Folder]]] = {split: [] for split in branches}
     problems: dict[str, list[Problem]] = {split: [] for split in branches}
-    for split in filter(choices.wants, branches):
+    if first := next(filter(choices.wants, branches), None):
         for folder in around:  # in which lists and descriptions are nothing odd
-            problems[split] += _odd(folder, folder.pictures)
-        break
+            problems[first] += _odd(folder, folder.pictures)
     for split, parts in branches.items():
         for branch in parts:
             _collect(branch, top, files[split], problems[split])
@@ -58,15 +57,14 @@ def read_imagefolder(source: Folder, choices: Choices) -> RawSet:
         if choices.wants(split)
     }
     if skipped := sorted(skipped_below(source).items(), key=lambda item: (-item[1], item[0])):
-        named = ", ".join(f"{printable(name)} ({count})" for name, count in skipped[:_SHOWN_SKIPPED])
-        more = ", ..." if len(skipped) > _SHOWN_SKIPPED else ""
-        remarks.append(f"skipped, as programs leave it behind: {named}{more}")
+        named = few([f"{name} ({count})" for name, count in skipped], _SHOWN_SKIPPED)
+        remarks.append(f"skipped, as programs leave it behind: {named}")
     return RawSet(
         "imagefolder",
         source.location,
         tuple(sorted(set(names.values()))),
         splits,
-        {split: _origin(branches[split]) for split in splits},
+        {split: few([part.folder.path or "." for part in branches[split]], _SHOWN_ORIGINS) for split in splits},
         {split: tuple(problems[split]) for split in splits},
         tuple(remarks),
         top.path,
@@ -99,12 +97,6 @@ def _without_pictures(files: dict[str, list[tuple[str, Folder]]]) -> list[tuple[
     for split, entry in others:
         files[split].remove(entry)
     return [(split, folder) for split, (_, folder) in others]
-
-
-def _origin(parts: Sequence[_Branch]) -> str:
-    """Where a split was found, for people."""
-    named = ", ".join(printable(part.folder.path) or "." for part in parts[:_SHOWN_ORIGINS])
-    return f"{named}, ..." if len(parts) > _SHOWN_ORIGINS else named
 
 
 def wrappings(source: Folder) -> Iterator[Folder]:

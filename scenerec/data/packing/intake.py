@@ -1,4 +1,4 @@
-"""What a source file becomes in a shard: kept byte for byte where it is plain, re-encoded where it is not."""
+"""What a source file becomes in a shard: its pixels kept as they are coded where it is plain, else re-encoded."""
 
 import io
 from typing import NamedTuple
@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from scenerec.data.packing.formats import format_name, open_source
+from scenerec.data.packing.metadata import without_metadata
 from scenerec.data.picture import FULL_SIZE, UPRIGHT, Picture, turn_upright
 
 _LOSSLESS = ("GIF", "BMP")
@@ -22,20 +24,32 @@ class PackedImage(NamedTuple):
     """Whether it was re-encoded: for its format, its pixel format (CMYK, 16 bit, palette, alpha) or orientation."""
     resized: bool
     """Whether it was shrunk to the short side."""
+    stripped: bool
+    """Whether metadata was cut out of it, and its pixels left as they were coded."""
+    format: str
+    """That of the source file, by the name that people know."""
 
 
-def pack_image(content: bytes, short_side: int | None = None, quality: int = 90) -> PackedImage:
+def pack_image(
+    content: bytes, short_side: int | None = None, quality: int = 90, keep_metadata: bool = False
+) -> PackedImage:
     """Decodes a picture completely, and makes it an upright 8-bit RGB JPEG or PNG if it is not yet plain.
 
     An image whose short side exceeds `short_side` pixels is shrunk to it; none is enlarged. What is transparent becomes
-    white. What is shrunk, or came as anything but a GIF or BMP, becomes a JPEG. Raises PictureError.
+    white. What is shrunk, or came as anything but a GIF or BMP, becomes a JPEG. Metadata is taken out of what is plain,
+    unless it is to be kept, and lost by what is re-encoded. Raises PictureError.
     """
-    picture = Picture(content)
+    picture = open_source(content)
     target = _shrunk(picture.height, picture.width, short_side)
     pixels = picture.stored(_least(picture, target) if target else FULL_SIZE)
     plain = picture.is_plain and picture.orientation == UPRIGHT
+    name = format_name(picture)
     if plain and not target:
-        return PackedImage(content, "png" if picture.format == "PNG" else "jpg", False, False)
+        bare = content if keep_metadata else without_metadata(content)
+        if bare is not None:
+            suffix = "png" if picture.format == "PNG" else "jpg"
+            return PackedImage(bare, suffix, False, False, len(bare) < len(content), name)
+        plain = False
     image = Image.fromarray(pixels)
     if target:
         image = image.resize(target[::-1], Image.Resampling.LANCZOS)
@@ -43,7 +57,7 @@ def pack_image(content: bytes, short_side: int | None = None, quality: int = 90)
     buffer = io.BytesIO()
     as_png = picture.format in _LOSSLESS and not target
     image.save(buffer, "PNG" if as_png else "JPEG", quality=quality)
-    return PackedImage(buffer.getvalue(), "png" if as_png else "jpg", not plain, target is not None)
+    return PackedImage(buffer.getvalue(), "png" if as_png else "jpg", not plain, target is not None, False, name)
 
 
 def _least(picture: Picture, target: tuple[int, int]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Lists as files: lines of words, and tables with columns. Errors name the file and, where there is one, the line."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -39,15 +39,16 @@ def class_list(path: Path) -> dict[str, str]:
             raise DataError(f"{path}: {error}") from None
 
 
-def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def csv_rows(path: Path, columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, dict[str, str]]]:
     """Where each row stands, and its values by column; empty rows are skipped.
 
-    Columns are found whatever their case. Raises DataError where one of `columns` is missing, and for a row of more
-    fields than there are columns.
+    Columns are found whatever their case. `columns` must all be there, each under its own name or else under the first
+    of the other names that are given for it. Raises DataError where one is missing, and for a row of more fields than
+    there are columns.
     """
     with _open(path) as lines:
         rows = _table(lines)
-        headings = _headings(next(rows, []))
+        headings = _headings(next(rows, []), columns)
         for column in columns:
             if column not in headings:
                 raise DataError(f"{path}: no column `{column}`: the first line must name {' and '.join(columns)}")
@@ -70,13 +71,13 @@ def csv_cells(path: Path) -> Iterator[tuple[str, list[str]]]:
                 yield f"{path}, line {rows.line_num}", cells
 
 
-def csv_columns(path: Path) -> set[str]:
-    """The columns that the first line names; none where the file is no table."""
+def has_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a file is a table that has these columns, as `csv_rows` finds them."""
     try:
         with _open(path) as lines:
-            return set(_headings(next(_table(lines), [])))
+            return columns.keys() <= set(_headings(next(_table(lines), []), columns))
     except DataError:
-        return set()
+        return False
 
 
 def _table(lines: Iterator[str]) -> "_csv.Reader":
@@ -86,8 +87,13 @@ def _table(lines: Iterator[str]) -> "_csv.Reader":
     return csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
 
 
-def _headings(row: Sequence[str]) -> list[str]:
-    return [clean(heading).casefold() for heading in row]
+def _headings(row: Sequence[str], columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names of the columns; one that is known by another name is called as `columns` calls it."""
+    headings = [clean(heading).casefold() for heading in row]
+    for column, others in columns.items():
+        if column not in headings and (other := next((name for name in others if name in headings), None)):
+            headings[headings.index(other)] = column
+    return headings
 
 
 @contextmanager

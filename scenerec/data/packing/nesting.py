@@ -6,7 +6,7 @@ from typing import Literal
 
 from scenerec.data.class_names import without_alphabet
 from scenerec.errors import DataError
-from scenerec.names import printable
+from scenerec.names import few, printable
 
 Nested = Literal["path", "first", "last"]
 """What of `beach/2019` is the class: `beach/2019`, `beach` or `2019`."""
@@ -18,7 +18,6 @@ _KIND_OF_SCENE = re.compile(
     re.IGNORECASE,
 )
 """Names by which SUN and Places tell kinds of one scene apart: `market/indoor`."""
-_SHOWN = 3
 
 
 def name_classes(paths: Collection[str], nested: Nested | None, where: str) -> dict[str, str]:
@@ -30,7 +29,7 @@ def name_classes(paths: Collection[str], nested: Nested | None, where: str) -> d
     ordered = sorted(paths)
     bare = without_alphabet(ordered)
     if nested is None and (doubtful := [path for path in bare if _is_doubtful(path, lettered=bare != ordered)]):
-        forms = "; ".join(f"--nested {form}: {_few({_named(path, form) for path in bare})}" for form in _FORMS)
+        forms = "; ".join(f"--nested {form}: {few(sorted({_named(path, form) for path in bare}))}" for form in _FORMS)
         raise DataError(
             f"{where}: {printable(doubtful[0])}/ lies in another folder: say which of them is the class: {forms}"
         )
@@ -51,8 +50,3 @@ def _is_doubtful(path: str, lettered: bool) -> bool:
     if lettered:
         return any(re.search(r"\d", part) for part in inner)
     return not all(map(_KIND_OF_SCENE.fullmatch, inner))
-
-
-def _few(names: Collection[str]) -> str:
-    shown = ", ".join(map(printable, sorted(names)[:_SHOWN]))
-    return f"{shown}, ..." if len(names) > _SHOWN else shown

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import scenerec
-from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, read_manifest, write_manifest
+from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, is_adopted, read_manifest, write_manifest
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.layouts import read_raw_set
@@ -37,6 +37,9 @@ PROBLEMS_KEY = "problems.jsonl"
 SHARD_KEY = re.compile(r"\d{6}\.tar")
 OWN_KEYS = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\..*|\.pack/.*|problems\.jsonl|manifest\.json")
 """What packing writes; among it the parts of shards whose writer was killed."""
+_PROBLEMS, _CONVERTED = "problems_", "converted_"  # before the kinds and formats in a manifest's source
+FOREIGN = "holds shards that somebody else wrote"
+"""The obstacle that `overwrite` does not remove."""
 PROBED_IMAGES = 200
 """Images that are shrunk beforehand to learn how large shrunk images are."""
 
@@ -99,8 +102,12 @@ class SplitResult:
     places: int
     """Classes of which more is known than their name."""
     converted: int
-    """Images that were re-encoded because of pixel format or orientation."""
+    """Images that were re-encoded because of their format, pixel format or orientation."""
+    converted_formats: dict[str, int]
+    """Of these, how many came in each format."""
     resized: int
+    stripped: int
+    """Images of which metadata was taken out, and the pixels left as they were coded."""
     problems: dict[str, int]
     """Number of problems of each kind; `leaked` images are packed all the same."""
     resumed_shards: int
@@ -217,6 +224,8 @@ class _SplitWork:
         """Finds what is at the destination. Raises DataError where that is something else."""
         self.objects = {info.key: info.size_bytes for info in self.storage.list()}
         obstacle = self._obstacle(self.objects)
+        if obstacle == FOREIGN:
+            raise DataError(f"{self.storage.url}: {FOREIGN}: choose another folder")
         if obstacle and not overwrite:
             raise DataError(f"{self.storage.url}: {obstacle}: choose another folder, or --overwrite")
         self.replace = overwrite and (obstacle is not None or MANIFEST_KEY in self.objects)
@@ -273,7 +282,13 @@ class _SplitWork:
             "packed_by": f"scenerec {scenerec.__version__}",
             "converted": str(sum(record.converted for record in records)),
             "resized": str(sum(record.resized for record in records)),
-        } | {f"problems_{kind}": str(count) for kind, count in Counter(problem.kind for problem in problems).items()}
+            "stripped": str(sum(record.stripped for record in records)),
+        }
+        formats: Counter[str] = Counter()
+        for record in records:
+            formats.update(record.converted_formats)
+        source |= {f"{_CONVERTED}{name}": str(formats[name]) for name in sorted(formats)}
+        source |= {f"{_PROBLEMS}{kind}": str(n) for kind, n in Counter(problem.kind for problem in problems).items()}
         manifest = Manifest(classes=self.plan.classes, shards=shards, places=self.places, source=source)
         write_manifest(self.storage, manifest)
         kept = {shard.key for shard in shards} | {PROBLEMS_KEY, MANIFEST_KEY}
@@ -283,7 +298,6 @@ class _SplitWork:
     def _result(self, manifest: Manifest) -> SplitResult:
         counts = manifest.class_counts
         source = manifest.source
-        kinds = {key.removeprefix("problems_"): int(n) for key, n in source.items() if key.startswith("problems_")}
         return SplitResult(
             split=self.plan.split,
             url=self.storage.url,
@@ -293,8 +307,10 @@ class _SplitWork:
             classes=len(manifest.classes),
             places=len(manifest.places),
             converted=int(source["converted"]),
+            converted_formats=_counts(source, _CONVERTED),
             resized=int(source["resized"]),
-            problems=kinds,
+            stripped=int(source.get("stripped", 0)),
+            problems=_counts(source, _PROBLEMS),
             resumed_shards=self.resumed_shards,
             complete_before=self.complete is not None,
             empty_classes=tuple(name for name, count in zip(manifest.classes, counts, strict=True) if not count),
@@ -307,7 +323,12 @@ class _SplitWork:
                 manifest = read_manifest(self.storage)
             except DataError:
                 return f"its {MANIFEST_KEY} is damaged"
-            if manifest.source.get("plan") != self.plan.fingerprint:
+            if is_adopted(manifest):
+                return FOREIGN
+            packed = manifest.source.get("plan")
+            if packed != self.plan.fingerprint and packed == self.plan.with_metadata.fingerprint:
+                return "holds this data set with its pictures' metadata (EXIF, GPS), which --keep-metadata would leave"
+            if packed != self.plan.fingerprint:
                 return "holds another packed data set, or this one with other options"
             lost = [shard.key for shard in manifest.shards if objects.get(shard.key) != shard.size_bytes]
             return f"holds this data set, but {lost[0]} is missing or damaged" if lost else None
@@ -322,6 +343,11 @@ class _SplitWork:
         own = sorted((key for key in keys if OWN_KEYS.fullmatch(key)), key=lambda key: key != MANIFEST_KEY)
         for key in own:
             self.storage.delete(key)
+
+
+def _counts(source: Mapping[str, str], prefix: str) -> dict[str, int]:
+    """The numbers that stand under names with this prefix, by the rest of the name."""
+    return {key.removeprefix(prefix): int(count) for key, count in source.items() if key.startswith(prefix)}
 
 
 def _encoded_share(root: Path, images: Sequence[tuple[RawImage, int]], options: PackOptions) -> float:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -26,6 +27,14 @@ class PackOptions:
     """JPEG quality of what is re-encoded."""
     seed: int = 0
     """Seed of the order of the samples."""
+    keep_metadata: bool = False
+    """Leave EXIF, GPS, comments and the like in what is not re-encoded."""
+
+    @property
+    def described(self) -> dict[str, object]:
+        """The options as a plan's fingerprint holds them: as long as metadata was always kept, it did not say so."""
+        described = asdict(self)
+        return described if described.pop("keep_metadata") else {**described, "metadata": "taken out"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,23 @@ class PackPlan:
     classes: tuple[str, ...]
     options: PackOptions
     shards: tuple[tuple[PlannedImage, ...], ...]
-    fingerprint: str
-    """SHA-256 of all of it: the same plan, the same shards."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all of it: the same plan, the same shards."""
+        described = [1, self.split, self.layout, list(self.classes), self.options.described]
+        digest = hashlib.sha256(json.dumps(described).encode())
+        for shard in self.shards:
+            for image in shard:
+                digest.update(repr((image.index, image.path, image.label, image.size_bytes)).encode())
+                digest.update(repr((image.latitude, image.longitude)).encode())
+            digest.update(b"end of shard")
+        return digest.hexdigest()
+
+    @property
+    def with_metadata(self) -> "PackPlan":
+        """The plan of the same images and options, but that metadata is kept."""
+        return replace(self, options=replace(self.options, keep_metadata=True))
 
     @property
     def images(self) -> int:
@@ -85,13 +109,7 @@ def plan_split(
     planned.sort(key=lambda image: _shuffle_key(options.seed, image))
     sizes = [_tar_bytes(image, encoded_share) for image in planned]
     shards = tuple(tuple(planned[start:end]) for start, end in cut(sizes, options.shard_mb * 1e6))
-    digest = hashlib.sha256(json.dumps([1, split, layout, list(classes), asdict(options)]).encode())
-    for shard in shards:
-        for image in shard:
-            digest.update(repr((image.index, image.path, image.label, image.size_bytes)).encode())
-            digest.update(repr((image.latitude, image.longitude)).encode())
-        digest.update(b"end of shard")
-    return PackPlan(split, layout, tuple(classes), options, shards, digest.hexdigest())
+    return PackPlan(split, layout, tuple(classes), options, shards)
 
 
 def cut(sizes_bytes: Sequence[int], target_bytes: float) -> list[tuple[int, int]]:

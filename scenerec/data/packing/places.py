@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 from scenerec.data.manifest import Place
-from scenerec.data.packing.lists import csv_cells, csv_columns, csv_rows, text_lines
+from scenerec.data.packing.image_lists import CSV_COLUMNS
+from scenerec.data.packing.lists import csv_cells, csv_rows, has_columns, text_lines
 from scenerec.data.packing.raw_set import RawSet
 from scenerec.errors import DataError
 from scenerec.names import clean
@@ -105,7 +106,7 @@ def read_table(path: Path) -> Iterator[Entry]:
 
     Levels of a category stand apart by `>` or, where there is none, by `/`.
     """
-    for where, row in csv_rows(path, ("class",)):
+    for where, row in csv_rows(path, {"class": ()}):
         if not (name := row["class"].strip()):
             raise DataError(f"{where}: class is empty")
         side = row.get("indoor_outdoor", "").strip().lower()
@@ -159,4 +160,4 @@ def _headings(path: Path, rows: Iterator[tuple[str, list[str]]]) -> dict[int, st
 
 def _is_places_file(path: Path) -> bool:
     """A list of images may have the same name."""
-    return path.is_file() and not csv_columns(path) >= {"path", "label"}
+    return path.is_file() and not has_columns(path, CSV_COLUMNS)

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from scenerec.data.manifest import Shard
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
@@ -25,6 +27,9 @@ class ShardRecord(Frozen):
     """None where no image of it could be packed: there is then no tar."""
     converted: int
     resized: int
+    stripped: int = 0
+    converted_formats: dict[str, int] = Field(default_factory=dict)
+    """Of what was re-encoded, the images of each format that a file had."""
     problems: tuple[Problem, ...]
 
 
@@ -65,12 +70,15 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     """The bytes of a shard, the same for the same images, and its record, which lists what cannot be packed."""
     buffer = io.BytesIO()
     counts: Counter[int] = Counter()
-    converted, resized, problems = 0, 0, []
+    did = Counter(converted=0, resized=0, stripped=0)
+    formats: Counter[str] = Counter()
+    problems: list[Problem] = []
+    options = task.options
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for image in task.images:
             try:
                 packed = pack_image(
-                    (task.root / image.path).read_bytes(), task.options.short_side, task.options.quality
+                    (task.root / image.path).read_bytes(), options.short_side, options.quality, options.keep_metadata
                 )
             except OSError as error:
                 problems.append(Problem.of("missing", image.path, error.strerror or str(error)))
@@ -85,8 +93,8 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                 place = {"latitude": image.latitude, "longitude": image.longitude}
                 _add(tar, f"{image.key}.json", json.dumps(place).encode())
             counts[image.label] += 1
-            converted += packed.converted
-            resized += packed.resized
+            did.update(converted=packed.converted, resized=packed.resized, stripped=packed.stripped)
+            formats[packed.format] += packed.converted
     content = buffer.getvalue() if counts else b""
     shard = None
     if content:
@@ -94,7 +102,8 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
         ordered = {label: counts[label] for label in sorted(counts)}
         samples = counts.total()
         shard = Shard(key=task.key, size_bytes=len(content), sha256=digest, samples=samples, class_counts=ordered)
-    record = ShardRecord(plan=task.plan, shard=shard, converted=converted, resized=resized, problems=tuple(problems))
+    re_encoded = {name: formats[name] for name in sorted(+formats)}
+    record = ShardRecord(plan=task.plan, shard=shard, converted_formats=re_encoded, problems=tuple(problems), **did)
     return content, record
 
 

@@ -1,15 +1,26 @@
-"""A Python module as a process of its own, under a cap of memory and of time, which ends with the work."""
+"""A Python module as a process of its own, under a cap of memory and of time, which ends with the work.
+
+What is asked of it, and what it reports where it fails, are files in a folder of both.
+"""
 
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 import scenerec
+from scenerec.errors import ScenerecError
+from scenerec.frozen import Frozen, Model
+
+REQUEST_FILE = "request.json"
+"""What the child is asked."""
+FAILURE_FILE = "failure.json"
+"""The child's own explanation, where it can give one."""
 
 _WATCH_EVERY_S = 0.05
 
@@ -34,6 +45,48 @@ class ChildError(Exception):
 
 class LimitError(ChildError):
     """A process that was ended as it went beyond a limit."""
+
+
+class Failure(Frozen):
+    """What a child reports that cannot do what it is asked."""
+
+    message: str
+    """What went wrong, in a line."""
+    kind: str
+    """Name of the error's class."""
+
+
+class ReportedError(ChildError):
+    """What the child itself reports."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.kind = failure.kind
+
+
+def ask(module: str, folder: Path, request: Frozen, limits: ChildLimits) -> None:
+    """Runs `module`, whose main is `answer`, for a request. Raises ReportedError, and as `run` does."""
+    (folder / REQUEST_FILE).write_text(request.model_dump_json())
+    try:
+        run(module, folder, limits)
+    except ChildError:
+        if not (folder / FAILURE_FILE).is_file():
+            raise
+        raise ReportedError(Failure.model_validate_json((folder / FAILURE_FILE).read_text())) from None
+
+
+def answer(folder: Path, model: type[Model], work: Callable[[Model], None]) -> int:
+    """Does, in the child, what the request in `folder` asks for; returns the exit code.
+
+    The code is 0, or 1 with FAILURE_FILE for what can be explained in one line.
+    """
+    try:
+        work(model.model_validate_json((folder / REQUEST_FILE).read_text()))
+    except ScenerecError as error:
+        failure = Failure(message=str(error), kind=type(error).__name__)
+        (folder / FAILURE_FILE).write_text(failure.model_dump_json())
+        return 1
+    return 0
 
 
 def run(module: str, folder: Path, limits: ChildLimits) -> None:

@@ -24,10 +24,10 @@ from tf2onnx.graph import Node as Tf2OnnxNode
 from scenerec.errors import first_line
 from scenerec.export.conversion.tf_onnx import SOFTMAX_REMOVED, ConversionError, UnsupportedOperatorsError
 from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, NodeNames
+from scenerec.names import few
 
 _OPSET = 18  # the newest that tf2onnx writes
 _IN_GRAPH_RANK = 1
-_SHOWN = 3
 _KEPT_APART = {"_noinline", "_XlaMustCompile"}
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
 
@@ -154,13 +154,8 @@ def _check_supported(graph: Tf2OnnxGraph, layers: Collection[str]) -> None:
         if not (node.is_const() or node.is_graph_input() or onnx.defs.has(node.type)):
             users.setdefault(node.type, set()).add(_layer(node.name, layers) or "no layer")
     if users:
-        listed = ", ".join(f"{operator} (in {_few(sorted(found))})" for operator, found in sorted(users.items()))
+        listed = ", ".join(f"{operator} (in {few(sorted(found))})" for operator, found in sorted(users.items()))
         raise UnsupportedOperatorsError(f"tf2onnx has no equivalent of TensorFlow's {listed}: use --route twin")
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _widen_scalars(graph: Tf2OnnxGraph) -> None:

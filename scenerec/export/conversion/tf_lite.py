@@ -25,8 +25,6 @@ LIMITS = ChildLimits(memory_bytes=8 * 2**30, time_s=3600.0)
 
 CALIBRATION_FILE = "calibration.npy"
 """Images that int8's ranges are measured on, in the child's folder."""
-FAILURE_FILE = "failure.txt"
-"""The child's explanation in one line, in its folder, where it gives no model."""
 
 
 class TfLiteRequest(Frozen):
@@ -56,35 +54,23 @@ def convert(
     Raises:
         ModelError: the network has no Keras form, or the converter fails, or not within its limits.
     """
-    asked = _request(source)
+    if isinstance(source.network, TorchNetwork):
+        raise ModelError(f"{source.address}: TFLite is made from Keras, and only the zoo's networks have a Keras twin")
+    if isinstance(source.network, KerasNetwork) and source.network.path.is_dir():
+        raise ModelError(f"{source.address}: TFLite is made from Keras models: save it as a .keras file")
     mean, std = source.preprocessing.mean, source.preprocessing.std
-    request = TfLiteRequest(network=asked, mean=mean, std=std, forms=tuple(forms))
-    state = None if isinstance(source.network, KerasNetwork | TorchNetwork) else source.network.state
     with tempfile.TemporaryDirectory(prefix="scenerec-tflite-") as temporary:
         folder = Path(temporary)
-        tf_onnx.write_request(folder, request, state)
+        network = tf_onnx.network_request(source, tf_onnx.OPSETS[0], folder)
+        request = TfLiteRequest(network=network, mean=mean, std=std, forms=tuple(forms))
         if calibration is not None:
             np.save(folder / CALIBRATION_FILE, _with_extremes(calibration))
         try:
-            child_process.run("scenerec.export.conversion.tf_lite_worker", folder, limits)
+            child_process.ask("scenerec.export.conversion.tf_lite_worker", folder, request, limits)
         except child_process.ChildError as error:
-            failure = folder / FAILURE_FILE
-            reason = failure.read_text() if failure.is_file() else f"TensorFlow's converter {error}"
-            raise ModelError(f"{source.address}: {reason}") from None
+            told = "" if isinstance(error, child_process.ReportedError) else "TensorFlow's converter "
+            raise ModelError(f"{source.address}: {told}{error}") from None
         return {form: (folder / f"{form}.tflite").read_bytes() for form in forms}
-
-
-def _request(source: Source) -> tf_onnx.NetworkRequest:
-    size, network = source.preprocessing.image_size, source.network
-    if isinstance(network, TorchNetwork):
-        raise ModelError(f"{source.address}: TFLite is made from Keras, and only the zoo's networks have a Keras twin")
-    if not isinstance(network, KerasNetwork):
-        return tf_onnx.NetworkRequest(
-            arch=network.arch, classes=network.classes, image_size=size, opset=tf_onnx.OPSETS[0]
-        )
-    if network.path.is_dir():
-        raise ModelError(f"{source.address}: TFLite is made from Keras models: save it as a .keras file")
-    return tf_onnx.NetworkRequest(path=str(network.path.absolute()), image_size=size, opset=tf_onnx.OPSETS[0])
 
 
 def _with_extremes(images: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The child process of `tf_lite`: loads a network as a Keras model and writes it in the forms that are asked for.
 
 `python -m scenerec.export.conversion.tf_lite_worker FOLDER`: reads FOLDER/request.json and what lies beside it; writes
-FORM.tflite for each, or failure.txt.
+FORM.tflite for each, or failure.json.
 """
 
 import sys
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scenerec.errors import ModelError, ScenerecError, first_line
-from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, FAILURE_FILE, Form, TfLiteRequest
-from scenerec.export.conversion.tf_onnx import REQUEST_FILE, WEIGHTS_FILE
+from scenerec.errors import ModelError, first_line
+from scenerec.export.conversion.child_process import answer
+from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, Form, TfLiteRequest
+from scenerec.export.conversion.tf_onnx import WEIGHTS_FILE
 from scenerec.export.conversion.tf_onnx_worker import load
 
 import keras  # isort: skip  (after torchvision, which the worker's twins import)
@@ -20,21 +21,16 @@ import tensorflow as tf
 
 
 def main(folder: Path) -> int:
-    """Does what the request in `folder` asks for; returns the exit code.
+    """Writes the forms of the request in `folder`; returns the exit code (see `child_process.answer`)."""
 
-    The code is 0, or 1 with FAILURE_FILE for what can be explained in one line.
-    """
-    request = TfLiteRequest.model_validate_json((folder / REQUEST_FILE).read_text())
-    try:
+    def work(request: TfLiteRequest) -> None:
         network = load(request.network, folder / WEIGHTS_FILE).model
         if _ends_with_softmax(network):
             raise ModelError("ends with a softmax, and a bundle gives logits: save the model without it")
         for form in request.forms:
             (folder / f"{form}.tflite").write_bytes(convert(network, request, form, folder / CALIBRATION_FILE))
-    except ScenerecError as error:
-        (folder / FAILURE_FILE).write_text(str(error))
-        return 1
-    return 0
+
+    return answer(folder, TfLiteRequest, work)
 
 
 def convert(network: keras.Model, request: TfLiteRequest, form: Form, calibration: Path) -> bytes:
@@ -42,7 +38,7 @@ def convert(network: keras.Model, request: TfLiteRequest, form: Form, calibratio
 
     Raises ModelError where the converter fails.
     """
-    size = network.inputs[0].shape[1] or request.network.image_size
+    size = request.network.image_size
     mean, std = np.array(request.mean) * 255, np.array(request.std) * 255
     # An integer network's input gets its type from the converter.
     images = keras.Input((size, size, 3), batch_size=1, dtype="float32" if form == "int8" else "uint8", name="images")

@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenerec.errors import ModelError, ScenerecError, first_line
-from scenerec.export.conversion.tf_onnx import (
-    FAILURE_FILE,
-    NETWORK_FILE,
-    REQUEST_FILE,
-    WEIGHTS_FILE,
-    Failure,
-    NetworkRequest,
-    UnsupportedOperatorsError,
-)
+from scenerec.errors import ModelError, first_line
+from scenerec.export.conversion.child_process import answer
+from scenerec.export.conversion.tf_onnx import NETWORK_FILE, WEIGHTS_FILE, NetworkRequest
 
 
 @dataclass(frozen=True)
@@ -28,8 +21,6 @@ class LoadedModel:
 
     call: Callable[[Any], Any]
     """Function of the model, traceable: float32 [batch, height, width, 3] -> [batch, classes]."""
-    image_size: int
-    """Side of the images, in pixels."""
     layers: frozenset[str]
     """Names of the model's layers; empty where it does not know them."""
     model: Any
@@ -37,21 +28,15 @@ class LoadedModel:
 
 
 def main(folder: Path) -> int:
-    """Does what the request in `folder` asks for; returns the exit code.
+    """Writes the network of the request in `folder`; returns the exit code (see `child_process.answer`)."""
 
-    The code is 0, or 1 with FAILURE_FILE for what can be explained in one line.
-    """
-    request = NetworkRequest.model_validate_json((folder / REQUEST_FILE).read_text())
-    try:
+    def work(request: NetworkRequest) -> None:
         source = load(request, folder / WEIGHTS_FILE)
         from scenerec.export.conversion import tf_hollow
 
-        tf_hollow.convert(source.call, source.image_size, source.layers, request.opset, folder / NETWORK_FILE)
-    except ScenerecError as error:
-        failure = Failure(message=str(error), unsupported=isinstance(error, UnsupportedOperatorsError))
-        (folder / FAILURE_FILE).write_text(failure.model_dump_json())
-        return 1
-    return 0
+        tf_hollow.convert(source.call, request.image_size, source.layers, request.opset, folder / NETWORK_FILE)
+
+    return answer(folder, NetworkRequest, work)
 
 
 def load(request: NetworkRequest, weights: Path) -> LoadedModel:
@@ -72,15 +57,13 @@ def _load_twin(request: NetworkRequest, weights: Path) -> LoadedModel:
     from scenerec.models import tf_model, torch_model
     from scenerec.models.keras_twin.builder import twin
 
-    assert request.arch is not None and request.classes is not None and request.image_size is not None
-    network = torch_model.build(request.arch, request.classes, seed=0)
-    model = twin(network, request.image_size, name=request.arch)
-    del network
+    assert request.arch is not None and request.classes is not None
+    model = twin(torch_model.build(request.arch, request.classes, seed=0), request.image_size, name=request.arch)
     tf_model.load_state(model, load_file(weights))
-    return LoadedModel(lambda images: model(images, training=False), request.image_size, _layer_names(model), model)
+    return LoadedModel(lambda images: model(images, training=False), _layer_names(model), model)
 
 
-def _load_keras(path: Path, image_size: int | None) -> LoadedModel:
+def _load_keras(path: Path, image_size: int) -> LoadedModel:
     import keras
 
     try:
@@ -89,11 +72,11 @@ def _load_keras(path: Path, image_size: int | None) -> LoadedModel:
         raise ModelError(f"Keras does not load it: {first_line(error)}") from None
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     dtypes = [tensor.dtype for tensor in model.inputs]
-    size = _image_size(shapes, dtypes, [tuple(tensor.shape) for tensor in model.outputs], image_size)
-    return LoadedModel(lambda images: model(images, training=False), size, _layer_names(model), model)
+    _check_classifier(shapes, dtypes, [tuple(tensor.shape) for tensor in model.outputs], image_size)
+    return LoadedModel(lambda images: model(images, training=False), _layer_names(model), model)
 
 
-def _load_saved_model(path: Path, image_size: int | None) -> LoadedModel:
+def _load_saved_model(path: Path, image_size: int) -> LoadedModel:
     import tensorflow as tf
 
     try:
@@ -105,35 +88,28 @@ def _load_saved_model(path: Path, image_size: int | None) -> LoadedModel:
         raise ModelError(f"the SavedModel has no signature serving_default, but {found}: save it with model.export")
     signature = loaded.signatures["serving_default"]
     inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
-    size = _image_size(
+    _check_classifier(
         [tuple(spec.shape) for spec in inputs.values()],
         [spec.dtype.name for spec in inputs.values()],
         [tuple(tensor.shape) for tensor in outputs.values()],
         image_size,
     )
     (input_name,), (output_name,) = inputs, outputs
-    return LoadedModel(lambda images: signature(**{input_name: images})[output_name], size, frozenset(), loaded)
+    return LoadedModel(lambda images: signature(**{input_name: images})[output_name], frozenset(), loaded)
 
 
-def _image_size(
-    inputs: list[tuple[int | None, ...]],
-    dtypes: list[str],
-    outputs: list[tuple[int | None, ...]],
-    asked: int | None,
-) -> int:
-    """The size of a classifier's images. Raises ModelError where the model is none."""
+def _check_classifier(
+    inputs: list[tuple[int | None, ...]], dtypes: list[str], outputs: list[tuple[int | None, ...]], image_size: int
+) -> None:
+    """Raises ModelError where the model is no classifier of images of this size."""
     described = ", ".join(f"{dtype} {_axes(shape)}" for dtype, shape in zip(dtypes, inputs, strict=True))
     shape = inputs[0] if len(inputs) == 1 else ()
     if len(shape) != 4 or dtypes[0] != "float32" or shape[0] is not None or shape[3] != 3:
         raise ModelError(f"the model takes {described}, not float32 [batch, height, width, 3]")
     if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1] is None:
         raise ModelError(f"the model gives {', '.join(map(_axes, outputs))}, not [batch, classes]")
-    sides = {side for side in shape[1:3] if side is not None} | ({asked} if asked is not None else set())
-    if len(sides) > 1:
-        raise ModelError(f"the model takes {described}, not square images{f' of {asked} px' if asked else ''}")
-    if not sides:
-        raise ModelError("the model takes images of any size: give --image-size")
-    return sides.pop()
+    if not {None, image_size}.issuperset(shape[1:3]):
+        raise ModelError(f"the model takes {described}, not square images of {image_size} px")
 
 
 def _axes(shape: tuple[int | None, ...]) -> str:

@@ -8,7 +8,7 @@ from onnx import ModelProto, helper
 from scenerec.errors import BundleError, ConfigError
 from scenerec.export.conversion import tf_onnx, torch_onnx
 from scenerec.export.job import ExportJob
-from scenerec.export.options import Options, RouteChoice
+from scenerec.export.options import RouteChoice
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
 from scenerec.inference.bundles.info import Route
 from scenerec.inference.predictors.onnx_predictor import open_session
@@ -45,7 +45,7 @@ def convert(job: ExportJob, reference: Predictor) -> NetworkGraph:
     if _goes_by_tf2onnx(source, options.route):
         check_opset(opset, tf_onnx.OPSETS, "tf2onnx")
         try:
-            return NetworkGraph(_by_tf2onnx(source, options), "tf2onnx")
+            return NetworkGraph(tf_onnx.convert(source, opset, options.limits), "tf2onnx")
         except tf_onnx.ConversionError as error:
             if options.route == "tf2onnx" or isinstance(source.network, KerasNetwork):
                 raise
@@ -79,11 +79,3 @@ def _goes_by_tf2onnx(source: Source, route: RouteChoice) -> bool:
             raise ConfigError("--route twin: only networks that scenerec built have a torch twin")
         return True
     return route == "tf2onnx" or (route == "auto" and source.framework == "tensorflow")
-
-
-def _by_tf2onnx(source: Source, options: Options) -> ModelProto:
-    size, network = source.preprocessing.image_size, source.network
-    if isinstance(network, KerasNetwork):
-        return tf_onnx.convert_keras(network.path, size, options.opset, options.limits)
-    assert not isinstance(network, TorchNetwork)
-    return tf_onnx.convert_twin(network.arch, network.classes, size, network.state, options.opset, options.limits)

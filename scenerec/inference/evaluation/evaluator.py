@@ -44,7 +44,7 @@ class Outcome:
             "other": asdict(others[0]) if others else None,
             "comparison": {**asdict(comparison), "sentence": comparison.sentence} if comparison else None,
             "data": {
-                "url": self.data.storage.url,
+                "url": self.data.url,
                 "fingerprint": manifest.fingerprint,
                 "samples": manifest.samples,
                 "classes": len(manifest.classes),
@@ -140,7 +140,7 @@ def examine_here(
 
 def check_labels(model: Predictor, data: PackedSet) -> None:
     """Raises DataError where the model's labels are not the set's classes; one that knows no labels passes."""
-    classes, where = data.manifest.classes, data.storage.url
+    classes, where = data.manifest.classes, data.url
     if not model.labels:
         return
     if len(model.labels) != len(classes):

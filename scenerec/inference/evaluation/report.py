@@ -82,7 +82,7 @@ def write_outcome(outcome: Outcome, url: str) -> None:
     for file, answers in zip((PREDICTIONS_FILE, OTHER_PREDICTIONS_FILE), outcome.predictions, strict=False):
         metadata = {
             "predictor": answers.predictor,
-            "data": outcome.data.storage.url,
+            "data": outcome.data.url,
             "fingerprint": outcome.data.manifest.fingerprint,
             "classes": json.dumps(outcome.data.manifest.classes),
             "crops": str(outcome.request.crops),
@@ -115,7 +115,7 @@ def render(outcome: Outcome) -> str:
         evaluations=outcome.evaluations,
         comparison=outcome.comparison,
         manifest=outcome.data.manifest,
-        data_url=outcome.data.storage.url,
+        data_url=outcome.data.url,
         worst=worst,
         best=best,
         bins=[(each, _bin_interval(each)) for each in evaluation.reliability],

@@ -6,14 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from scenerec.data.packed_image import image_size, undecodable
+from scenerec.data.packed_image import evaluation_pixels, image_size, undecodable
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.picture import PictureError
 from scenerec.data.pool import default_processes
 from scenerec.data.shard import Sample
-from scenerec.data.torch_input import decode_evaluation
 from scenerec.inference.evaluation.crops import Crops, evaluation_crops, with_mirrors
 from scenerec.inference.evaluation.predictions import ImageBatch
 
@@ -38,8 +36,7 @@ def image_batches(
 
     Decoding runs ahead in `threads` threads; 0 takes one a core. Raises DataError, StorageError.
     """
-    # The decoding threads share the images out: within one, torch's own threads would only stand in their way.
-    with ThreadPoolExecutor(threads or default_processes(), "decode", torch.set_num_threads, (1,)) as pool:
+    with ThreadPoolExecutor(threads or default_processes(), "decode") as pool:
         pending: deque[list[tuple[int, Future[np.ndarray]]]] = deque()
         try:
             for batch in _batched(read_samples(data, samples), batch_size):
@@ -79,8 +76,8 @@ def prepare_sample(sample: Sample, name: str, preparation: Preparation) -> np.nd
     size = preparation.image_size
     crops = evaluation_crops(*image_size(sample.image, name), size, preparation.crop_ratio, preparation.crops)
     try:
-        decoded = np.stack([decode_evaluation(sample.image, crop, size).permute(1, 2, 0).numpy() for crop in crops])
-    except (PictureError, RuntimeError, ValueError) as error:
+        decoded = np.stack([evaluation_pixels(sample.image, crop, size) for crop in crops])
+    except PictureError as error:
         raise undecodable(name, error) from None
     return decoded if preparation.crops == 1 else with_mirrors(decoded)
 

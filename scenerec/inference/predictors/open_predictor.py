@@ -7,8 +7,8 @@ from pathlib import Path
 from scenerec.config.location import expand_location
 from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
-from scenerec.inference.bundles.info import ModelFormat, Preprocessing
-from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.bundles.info import ModelFormat
+from scenerec.inference.predictors.predictor import NetworkInfo, Predictor
 from scenerec.inference.predictors.trained_model import Framework, ZooNetwork, load_trained
 from scenerec.storage import open_storage, split_url
 
@@ -46,27 +46,19 @@ def open_predictor(
     if is_bundle:
         return predictor_of(open_bundle(target), threads)
     model = load_trained(target, checkpoint)
-    about = (model.url, model.labels, model.preprocessing)
-    return open_network(model.network, framework or model.framework, *about, threads, device=None)
+    info = NetworkInfo(model.url, model.labels, model.preprocessing)
+    return open_network(model.network, framework or model.framework, info, threads, device=None)
 
 
 def open_network(
-    network: ZooNetwork,
-    framework: Framework,
-    name: str,
-    labels: tuple[str, ...],
-    preprocessing: Preprocessing,
-    threads: int = 0,
-    device: str | None = "cpu",
+    network: ZooNetwork, framework: Framework, info: NetworkInfo, threads: int = 0, device: str | None = "cpu"
 ) -> Predictor:
     """Builds a network of the zoo in one of the frameworks, which only then is imported.
 
     Args:
         network: architecture and weights.
         framework: computes it.
-        name: name for people.
-        labels: class names, or none.
-        preprocessing: what the network expects.
+        info: what is known of it.
         threads: that compute; 0 leaves the choice to the framework.
         device: where torch computes; None takes the GPU where there is one. TensorFlow chooses for itself.
 
@@ -76,11 +68,10 @@ def open_network(
     if framework == "tensorflow":
         from scenerec.inference.predictors import tf_predictor
 
-        return tf_predictor.load(network, name, labels, preprocessing, threads)
+        return tf_predictor.load(network, info, threads)
     from scenerec.inference.predictors import torch_predictor
 
-    device = device or torch_predictor.default_device()
-    return torch_predictor.load(network, name, labels, preprocessing, threads, device)
+    return torch_predictor.load(network, info, threads, device or torch_predictor.default_device())
 
 
 def _open_tflite(target: str, threads: int) -> Predictor:

@@ -1,9 +1,8 @@
 """From the bytes of a photograph to what a network sees: quickly, and safely for bytes from anywhere.
 
-The result is evaluation's (resize the short side with a bilinear, antialiased filter, crop the centre), for which
-`scenerec.data.torch_input.decode_evaluation` is the reference: at most one level apart, where the picture is not much
-larger than the network's input. A larger JPEG is decoded at less than its size, as long as that leaves twice the
-resized image: a small difference for a large saving.
+The result is evaluation's, bit for bit (`scenerec.data.packed_image.evaluation_pixels`): resize the short side with a
+bilinear, antialiased filter, crop the centre. A JPEG that is much larger is decoded at less than its size, as long as
+that leaves twice the resized image.
 """
 
 from dataclasses import dataclass
@@ -11,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenerec.data.augment import CenterCrop, center_crop
-from scenerec.data.picture import MAX_PIXELS, Picture, resize_and_crop
-
-_DECODED_OVER_RESIZED = 2  # of what a reduced decoding must leave
+from scenerec.data.picture import MAX_PIXELS, Picture, least_for, resize_and_crop
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Preparer:
         """
         picture = Picture(content, self.max_pixels)
         stored = self._crop(picture.height, picture.width)
-        pixels = picture.upright((_DECODED_OVER_RESIZED * stored.height, _DECODED_OVER_RESIZED * stored.width))
+        pixels = picture.upright(least_for(stored.height, stored.width))
         return resize_and_crop(pixels, self._crop(*picture.upright_size), self.image_size)
 
     def _crop(self, height: int, width: int) -> CenterCrop:

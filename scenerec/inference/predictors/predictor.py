@@ -1,9 +1,24 @@
 """What all networks that answer have in common: checkpoints of either framework, bundles, TFLite files."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
+from scenerec.inference.bundles.info import Preprocessing
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """What one has to know of a network to ask it."""
+
+    name: str
+    """Name for people: the network's address."""
+    labels: tuple[str, ...]
+    """Class names in order of class index; empty where they are not known."""
+    preprocessing: Preprocessing
+    """What a photograph goes through before the network sees it."""
 
 
 class Predictor(Protocol):

@@ -11,8 +11,7 @@ import tensorflow as tf
 from typing_extensions import override
 
 from scenerec.errors import ModelError, first_line
-from scenerec.inference.bundles.info import Preprocessing
-from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.predictor import NetworkInfo, Predictor
 from scenerec.inference.predictors.trained_model import ZooNetwork
 
 
@@ -21,19 +20,12 @@ class TfPredictor(Predictor):
 
     Args:
         network: normalised float32 [n, image_size, image_size, 3] -> logits [n, classes].
-        name: name for people.
-        labels: class names, or none.
-        preprocessing: what the network expects.
+        info: what is known of it.
     """
 
-    def __init__(
-        self,
-        network: Callable[[tf.Tensor], tf.Tensor],
-        name: str,
-        labels: tuple[str, ...],
-        preprocessing: Preprocessing,
-    ) -> None:
-        self.name, self.labels = name, labels
+    def __init__(self, network: Callable[[tf.Tensor], tf.Tensor], info: NetworkInfo) -> None:
+        preprocessing = info.preprocessing
+        self.name, self.labels = info.name, info.labels
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
         mean, std = (tf.constant(values, tf.float32) * 255 for values in (preprocessing.mean, preprocessing.std))
 
@@ -48,30 +40,29 @@ class TfPredictor(Predictor):
         return self._logits(np.ascontiguousarray(images)).numpy()
 
 
-def load(
-    network: ZooNetwork, name: str, labels: tuple[str, ...], preprocessing: Preprocessing, threads: int = 0
-) -> TfPredictor:
+def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0) -> TfPredictor:
     """Builds a network of the zoo in TensorFlow; `threads` of this process compute (0: as many as TensorFlow chooses).
 
     Raises StateError where the weights do not fit the architecture.
     """
-    _use_threads(threads)
-    built = tf_model.build(network.arch, network.classes, preprocessing.image_size, seed=0)
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    built = tf_model.build(network.arch, network.classes, info.preprocessing.image_size, seed=0)
     tf_model.load_state(built, network.state)
-    return TfPredictor(lambda images: built(images, training=False), name, labels, preprocessing)
+    return TfPredictor(lambda images: built(images, training=False), info)
 
 
-def load_keras(path: Path, labels: tuple[str, ...], preprocessing: Preprocessing, threads: int = 0) -> TfPredictor:
+def load_keras(path: Path, info: NetworkInfo) -> TfPredictor:
     """Opens a `.keras` file, or a SavedModel's signature `serving_default`, that need not be of the zoo.
 
     A `.keras` file is read in Keras's safe mode: code in it is refused. Raises ModelError where it does not load.
     """
-    _use_threads(threads)
     try:
         network = _signature(path) if path.is_dir() else _keras_file(path)
     except Exception as error:  # damaged or foreign content can break the reader anywhere
         raise ModelError(f"{path}: cannot be read by Keras: {first_line(error)}") from None
-    return TfPredictor(network, str(path), labels, preprocessing)
+    return TfPredictor(network, info)
 
 
 def _keras_file(path: Path) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -87,9 +78,3 @@ def _signature(path: Path) -> Callable[[tf.Tensor], tf.Tensor]:
         return next(iter(loaded.signatures["serving_default"](**{argument: images}).values()))
 
     return serve
-
-
-def _use_threads(threads: int) -> None:
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)

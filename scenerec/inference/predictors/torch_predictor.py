@@ -10,8 +10,7 @@ from torch import nn
 from typing_extensions import override
 
 from scenerec.errors import ModelError, first_line
-from scenerec.inference.bundles.info import Preprocessing
-from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.predictor import NetworkInfo, Predictor
 from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_model
 
@@ -21,21 +20,13 @@ class TorchPredictor(Predictor):
 
     Args:
         network: normalised float32 [n, 3, image_size, image_size] -> logits [n, classes]; it is put in evaluation mode.
-        name: name for people.
-        labels: class names, or none.
-        preprocessing: what the network expects.
+        info: what is known of it.
         device: where it computes, such as cpu or cuda.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        name: str,
-        labels: tuple[str, ...],
-        preprocessing: Preprocessing,
-        device: str = "cpu",
-    ) -> None:
-        self.name, self.labels = name, labels
+    def __init__(self, network: nn.Module, info: NetworkInfo, device: str = "cpu") -> None:
+        preprocessing = info.preprocessing
+        self.name, self.labels = info.name, info.labels
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
         self._device = torch.device(device)
         self.network = network.eval().to(self._device)
@@ -51,21 +42,14 @@ class TorchPredictor(Predictor):
         return self.network((pixels - self._mean) / self._std).float().cpu().numpy()
 
 
-def load(
-    network: ZooNetwork,
-    name: str,
-    labels: tuple[str, ...],
-    preprocessing: Preprocessing,
-    threads: int = 0,
-    device: str = "cpu",
-) -> TorchPredictor:
+def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0, device: str = "cpu") -> TorchPredictor:
     """Builds a network of the zoo in torch; `threads` of this process compute (0: as many as torch chooses).
 
     Raises StateError where the weights do not fit the architecture.
     """
     if threads:
         torch.set_num_threads(threads)
-    return TorchPredictor(build(network), name, labels, preprocessing, device)
+    return TorchPredictor(build(network), info, device)
 
 
 def build(network: ZooNetwork) -> nn.Module:

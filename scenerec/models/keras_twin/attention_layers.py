@@ -38,10 +38,6 @@ class _Attention(TwinLayer):
         return {f"{self.name}.{name}": variable for name, variable in self._torch_names.items()}
 
     @override
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
-    @override
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "heads": self.heads}
 

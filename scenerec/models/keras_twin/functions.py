@@ -63,55 +63,6 @@ def activation(ctx: Context, x: Value, inplace: bool = False) -> Value:
     return primitives.activation(ctx, x, primitives.ACTIVATIONS[ctx.operation.strip("_")])
 
 
-@converts_function(F.dropout)
-def dropout(ctx: Context, x: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
-    """Converts dropout of single elements; when it drops is Keras's to say, not the traced mode's."""
-    return primitives.dropout(ctx, x, p)
-
-
-@converts_function(F.adaptive_avg_pool2d)
-def adaptive_avg_pool2d(ctx: Context, x: Value, output_size: primitives.Size) -> Value:
-    """Converts the mean over as many windows as the output has pixels."""
-    return primitives.adaptive_average_pool(ctx, x, output_size)
-
-
-@converts_function(F.avg_pool2d)
-def avg_pool2d(
-    ctx: Context,
-    x: Value,
-    kernel_size: primitives.Size,
-    stride: primitives.Size | None = None,
-    padding: primitives.Size = 0,
-    ceil_mode: bool = False,
-) -> Value:
-    """Converts the mean over windows, padding included."""
-    return primitives.average_pool(ctx, x, kernel_size, stride, padding, ceil_mode)
-
-
-@converts_function(F.max_pool2d)
-def max_pool2d(
-    ctx: Context,
-    x: Value,
-    kernel_size: primitives.Size,
-    stride: primitives.Size | None = None,
-    padding: primitives.Size = 0,
-    dilation: primitives.Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Value:
-    """Converts the maximum over windows, in which padding never wins."""
-    if primitives.pair(dilation) != (1, 1) or return_indices:
-        raise ctx.unsupported("max-pooling with dilation or indices")
-    return primitives.max_pool(ctx, x, kernel_size, stride, padding, ceil_mode)
-
-
-@converts_function(torch.flatten)
-@converts_method("flatten")
-def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
-    """Converts the merging of a range of axes into one."""
-    return primitives.flatten(ctx, x, start_dim, end_dim)
-
-
 @converts_function(torch.reshape)
 @converts_method("view", "reshape")
 def view(ctx: Context, x: Value, *shape: Any) -> Value:

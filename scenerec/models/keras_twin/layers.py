@@ -47,6 +47,11 @@ class TwinLayer(keras.layers.Layer):
         """The weights by their names in torch."""
         return {}
 
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Of the input's shape, unless a layer says otherwise: Keras would trace the layer to find that out."""
+        return input_shape
+
 
 @serialisable
 class BatchNormalization(TwinLayer):
@@ -133,10 +138,6 @@ class BatchNormalization(TwinLayer):
         }
 
     @override
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
-    @override
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
@@ -179,10 +180,6 @@ class Dropout(TwinLayer):
     def _noise_shape(self, x: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(x)
         return tf.concat([shape[:1], tf.ones_like(shape[1:])], axis=0) if self.rows else shape
-
-    @override
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
 
     @override
     def get_config(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from scenerec.models.keras_twin import layers, primitives
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.converters import converts_module
 from scenerec.models.keras_twin.layout import Value, axis_last, channels_last, image_value, permute, reshape
-from scenerec.models.keras_twin.primitives import pair
 
 
 @converts_module(nn.Identity)
@@ -115,9 +114,8 @@ def stochastic_depth(ctx: Context, module: StochasticDepth, x: Value) -> Value:
 @converts_module(nn.MaxPool2d)
 def max_pool2d(ctx: Context, pool: nn.MaxPool2d, x: Value) -> Value:
     """Converts the maximum over windows, in which padding never wins."""
-    if pair(pool.dilation) != (1, 1) or pool.return_indices:
-        raise ctx.unsupported("max-pooling with dilation or indices")
-    return primitives.max_pool(ctx, x, pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
+    windows = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    return primitives.max_pool(ctx, x, *windows, pool.ceil_mode, pool.return_indices)
 
 
 @converts_module(nn.AvgPool2d)

@@ -1,13 +1,16 @@
-"""What several converters share: pooling, padding, activations, dropout, flattening."""
+"""What several converters share: padding, activations, dropout; pooling and flattening, which convert functions too."""
 
 import math
 from collections.abc import Sequence
 
 import keras
+import torch
 from keras import ops
+from torch.nn import functional as F
 
 from scenerec.models.keras_twin import layers
 from scenerec.models.keras_twin.context import Context
+from scenerec.models.keras_twin.converters import converts_function, converts_method
 from scenerec.models.keras_twin.layout import Value, channels_last, image_value, reshape
 
 Size = int | Sequence[int]
@@ -45,6 +48,8 @@ def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:
     return x.become(ctx.apply(layers.Dropout, x.tensor, rate=rate, rows=rows), nonnegative=x.nonnegative)
 
 
+@converts_function(torch.flatten)
+@converts_method("flatten")
 def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
     """Merges the axes from `start_dim` to `end_dim`."""
     start, end = x.axis(start_dim), x.axis(end_dim)
@@ -62,22 +67,42 @@ def pad(ctx: Context, x: Value, padding: Sequence[tuple[int, int]], value: float
     return image_value(tensor, nonnegative=x.nonnegative and value >= 0.0)
 
 
-def max_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool) -> Value:
+@converts_function(F.max_pool2d)
+def max_pool(
+    ctx: Context,
+    x: Value,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Value:
     """Takes the maximum over windows, in which padding never wins.
 
     After a ReLU the padding is zeros, as int8 quantisation has no infinity; elsewhere -inf, as in torch.
     """
+    if pair(dilation) != (1, 1) or return_indices:
+        raise ctx.unsupported("max-pooling with dilation or indices")
     x = channels_last(ctx, x)
-    window, step, sides = _windows(x, kernel, stride, padding, ceil_mode)
+    window, step, sides = _windows(x, kernel_size, stride, padding, ceil_mode)
     x = pad(ctx, x, sides, value=0.0 if x.nonnegative else -math.inf)
     tensor = ctx.apply(keras.layers.MaxPooling2D, x.tensor, pool_size=window, strides=step)
     return image_value(tensor, nonnegative=x.nonnegative)
 
 
-def average_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padding: Size, ceil_mode: bool) -> Value:
+@converts_function(F.avg_pool2d)
+def average_pool(
+    ctx: Context,
+    x: Value,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+) -> Value:
     """Takes the mean over windows, padding included."""
     x = channels_last(ctx, x)
-    window, step, sides = _windows(x, kernel, stride, padding, ceil_mode)
+    window, step, sides = _windows(x, kernel_size, stride, padding, ceil_mode)
     if any(before != after for before, after in sides):
         raise ctx.unsupported("average pooling whose last window is cut off (ceil_mode)")
     x = pad(ctx, x, sides)
@@ -85,10 +110,11 @@ def average_pool(ctx: Context, x: Value, kernel: Size, stride: Size | None, padd
     return image_value(tensor, nonnegative=x.nonnegative)
 
 
-def adaptive_average_pool(ctx: Context, x: Value, size: Size) -> Value:
-    """Takes the mean over windows so chosen that `size` pixels come out, of one size where they divide the image."""
+@converts_function(F.adaptive_avg_pool2d)
+def adaptive_average_pool(ctx: Context, x: Value, output_size: Size) -> Value:
+    """Takes the mean over windows so chosen that so many pixels come out, of one size where they divide the image."""
     x = channels_last(ctx, x)
-    size, image = pair(size), x.shape[2:]
+    size, image = pair(output_size), x.shape[2:]
     if size == (1, 1):
         return global_average_pool(ctx, x, keepdims=True)
     if size == image:
@@ -97,7 +123,7 @@ def adaptive_average_pool(ctx: Context, x: Value, size: Size) -> Value:
         tensor = ctx.apply(layers.AdaptiveAveragePooling2D, x.tensor, output_size=size)
         return image_value(tensor, nonnegative=x.nonnegative)
     window = (image[0] // size[0], image[1] // size[1])
-    return average_pool(ctx, x, window, window, 0, ceil_mode=False)
+    return average_pool(ctx, x, window)
 
 
 def global_average_pool(ctx: Context, x: Value, keepdims: bool) -> Value:

@@ -1,6 +1,5 @@
 """Published weights by name, as data: torchvision's for ImageNet, and the Places365 project's. Needs no torch."""
 
-import csv
 import difflib
 import re
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from scenerec.errors import ModelError
+from scenerec.models.table import read_table
 from scenerec.models.zoo import architecture
 
 _NAME = re.compile(r"\w+")
@@ -24,24 +24,24 @@ class PublishedWeights:
     Attributes:
         arch: the architecture, by its name in the zoo.
         name: torchvision's name of the weights (IMAGENET1K_V2), or places365.
-        default: torchvision calls them DEFAULT.
         url: where they are.
-        sha256: first hexadecimal digits of the file's checksum; "" where none is published.
         classes: outputs of the head.
         image_size: side in pixels of the images that they were evaluated on.
+        default: torchvision calls them DEFAULT.
+        sha256: first hexadecimal digits of the file's checksum; "" where none is published.
         top1: published top-1 accuracy in percent, of the data set they were trained on; None where it is not known.
         top5: the same for top-5.
     """
 
     arch: str
     name: str
-    default: bool
     url: str
-    sha256: str
     classes: int
     image_size: int
-    top1: float | None
-    top5: float | None
+    default: bool = False
+    sha256: str = ""
+    top1: float | None = None
+    top5: float | None = None
 
     @property
     def fits(self) -> bool:
@@ -96,18 +96,4 @@ def best_weights(arch: str) -> PublishedWeights | None:
 
 @cache
 def _table() -> tuple[PublishedWeights, ...]:
-    with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(
-            PublishedWeights(
-                arch=row["arch"],
-                name=row["name"],
-                default=bool(row["default"]),
-                url=row["url"],
-                sha256=row["sha256"],
-                classes=int(row["classes"]),
-                image_size=int(row["image_size"]),
-                top1=float(row["top1"]) if row["top1"] else None,
-                top5=float(row["top5"]) if row["top5"] else None,
-            )
-            for row in csv.DictReader(file)
-        )
+    return read_table(Path(__file__).with_name("published.csv"), PublishedWeights)

@@ -14,12 +14,14 @@ from scenerec.errors import ModelError
 from scenerec.models import torch_model
 from scenerec.models.neutral import State, shown_key
 from scenerec.models.weights.formats import other_format
+from scenerec.names import few
 
 # Under what a training script may have saved the weights, beside its optimizer and its epoch.
 _WRAPPERS = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params"),
     *("model_weights", "net_state_dict", "network_state_dict", "state"),
 )
+_SHOWN_KEYS = 5
 _FRAME = "Unsupported operand 149"  # with which pickles of protocol 4 begin
 _AVERAGED_WRAPPERS = ("model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema")
 
@@ -187,6 +189,5 @@ def _problem(tensor: torch.Tensor) -> str | None:
 
 def _description(loaded: Any) -> str:
     if isinstance(loaded, Mapping):
-        keys = [shown_key(key) for key in list(loaded)[:5]]
-        return f"its keys are {', '.join(keys)}{', ...' if len(loaded) > len(keys) else ''}" if keys else "it is empty"
+        return f"its keys are {few([*map(shown_key, loaded)], _SHOWN_KEYS)}" if loaded else "it is empty"
     return f"it is of type {type(loaded).__name__}"

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,10 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_variables_and_cluster_nothing_changes(tmp_path: Path) -> None:
-    import os
-
+def test_without_variables_and_cluster_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCENEREC_HOME", str(tmp_path))
     before = dict(os.environ)
-    use_store_environment(tmp_path)
+    use_store_environment()
     assert dict(os.environ) == before
     assert users_store_variable() is None
 

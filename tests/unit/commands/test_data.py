@@ -1,4 +1,5 @@
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,14 @@ def test_all_that_sun397_calls_jpg_is_packed(tmp_path: Path) -> None:
 
 def test_what_is_too_large_or_of_no_format_that_is_read_is_left_out_and_named(scenes: Path, tmp_path: Path) -> None:
     Image.new("1", (8000, 7000)).save(scenes / "train" / "beach" / "poster.png")
-    Image.new("RGB", (8, 8)).save(scenes / "train" / "city" / "scan.tif")
+    Image.new("RGB", (8, 8)).save(scenes / "train" / "city" / "scan.jp2")
     Image.effect_noise((2, 16_000), 50).save(scenes / "train" / "city" / "line.png")
     result = last_json("pack", scenes, tmp_path / "packed", "--processes", 1, "--split", "train")
     assert [(each["samples"], each["problems"]) for each in result["splits"]] == [(13, {"unreadable": 1, "format": 1})]
     told = [json.loads(line) for line in (tmp_path / "packed" / "problems.jsonl").read_text().splitlines()]
     assert {(Path(each["path"]).name, each["detail"]) for each in told} == {
         ("poster.png", "8000 x 7000 pixels: at most 50 million are taken: scale it down"),
-        ("scan.tif", "not a JPEG, PNG, WebP, GIF or BMP image"),
+        ("scan.jp2", "JPEG 2000 is not read: convert it to JPEG or PNG"),
     }
 
 
@@ -107,6 +108,23 @@ def test_verify_lists_what_is_wrong_and_fails(scenes: Path, tmp_path: Path) -> N
     assert lines[0].startswith("000000.tar: 7 bytes, ")
 
 
+def test_pack_tells_which_formats_it_re_encoded(scenes: Path, tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif", "c.avif"):
+        Image.effect_noise((8, 8), 50).save(scenes / "val" / "beach" / name)
+    lines = run("pack", scenes, tmp_path / "packed", "--processes", 1, "--split", "val")
+    assert "  3 were re-encoded, as no plain 8-bit RGB or grey, or not upright: 1 AVIF, 2 TIFF" in lines
+
+
+def test_pack_tells_of_how_many_pictures_it_took_metadata(scenes: Path, tmp_path: Path) -> None:
+    for name in ("00000.jpg", "00001.jpg"):
+        path = scenes / "val" / "beach" / name
+        path.write_bytes(path.read_bytes()[:2] + b"\xff\xfe\0\x0dat my home." + path.read_bytes()[2:])
+    lines = run("pack", scenes, tmp_path / "bare", "--processes", 1, "--split", "val")
+    assert "  metadata (EXIF, GPS, comments) was taken out of 2, their pixels are unchanged" in lines
+    lines = run("pack", scenes, tmp_path / "kept", "--processes", 1, "--split", "val", "--keep-metadata")
+    assert not any("metadata" in line for line in lines)
+
+
 def test_pack_tells_what_it_left_out(scenes: Path, tmp_path: Path) -> None:
     beach = scenes / "train" / "beach"
     (beach / "again.jpg").write_bytes((beach / "00000.jpg").read_bytes())
@@ -114,3 +132,48 @@ def test_pack_tells_what_it_left_out(scenes: Path, tmp_path: Path) -> None:
     result = invoke("pack", scenes, tmp_path / "packed", "--processes", 1)
     assert f"left out: 1 duplicate (listed in {tmp_path}/packed/train/problems.jsonl)" in result.output
     assert "warning: 1 images stand in train too" in result.output
+
+
+class TestAdopt:
+    @pytest.fixture
+    def foreign(self, scenes: Path, tmp_path: Path) -> Path:
+        """The validation pictures in two shards, one of them as tar.gz, with the class's name in KEY.txt."""
+        folder = tmp_path / "foreign"
+        folder.mkdir()
+        for index, suffix in enumerate(("tar", "tar.gz")):
+            with tarfile.open(folder / f"part-{index}.{suffix}", f"w:{suffix[4:]}") as tar:
+                for path in sorted((scenes / "val").glob("*/*.jpg"))[index::2]:
+                    name = f"{path.parent.name}{path.stem}"
+                    tar.add(path, f"{name}.jpg")
+                    (tmp_path / "label").write_text(path.parent.name)
+                    tar.add(tmp_path / "label", f"{name}.txt")
+        return folder
+
+    def test_shards_become_a_set(self, foreign: Path) -> None:
+        lines = run("adopt", foreign / "part-{0..1}.tar*", "--labels", "txt", "--processes", 1, "--json")
+        assert lines[0].startswith("6 images of 2 classes in 2 shards, ")
+        assert lines[1] == "  classes: beach, city"
+        found = json.loads(lines[-1])
+        assert (found["written"], found["samples"], found["url"]) == (True, 6, str(foreign))
+        assert run("verify", foreign, "--processes", 1)[-1].endswith("are as packed, every image decodes.")
+        assert run("show", foreign)[0].startswith(f"{foreign}: 6 images of 2 classes in 2 shards")
+
+    def test_what_is_wrong_is_listed_up_to_a_limit(self, foreign: Path) -> None:
+        with tarfile.open(foreign / "part-2.tar", "w") as tar:
+            for index in range(23):
+                tar.addfile(tarfile.TarInfo(f"{index:02d}.txt"))
+        result = invoke("adopt", foreign, "--labels", "txt", "--processes", 1)
+        assert result.exit_code == 4
+        assert "part-2.tar: 19: the image is missing (it has txt)\nand 3 more\n" in result.stderr
+        told = (
+            f"error: {foreign}: nothing was adopted: 23 without one image: mend them, or leave them out with --skip-bad"
+        )
+        assert told in result.stderr
+        lines = run("adopt", foreign, "--labels", "txt", "--processes", 1, "--skip-bad")
+        assert "  left out: 23 without one image" in lines
+
+    def test_odd_options_are_named(self, foreign: Path) -> None:
+        result = invoke("adopt", foreign, "--labels", "pyd")
+        assert "error: --labels pyd: is none of cls, txt and json:FIELD, such as json:label" in result.stderr
+        result = invoke("adopt", "https://example.org/{0..3}.tar")
+        assert "SHARDS https://example.org/{0..3}.tar: only s3:// addresses and local paths" in result.stderr

@@ -174,7 +174,7 @@ class TestNesting:
         root = tree(*self.ALBUMS)
         assert refusal(root).endswith(
             "sea/2019/ lies in another folder: say which of them is the class: --nested path: sea/2019, sea/2020, "
-            "wood/2019, ...; --nested first: sea, wood; --nested last: 2019, 2020"
+            "wood/2019 and 1 more; --nested first: sea, wood; --nested last: 2019, 2020"
         )
         assert packed(root, "--nested", "first") == {"train": {"sea": 2, "wood": 2}}
 

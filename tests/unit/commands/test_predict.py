@@ -62,6 +62,17 @@ def test_a_folder_is_named_image_by_image(photographs: Path, bundle: Path) -> No
     assert all(len(each["predictions"]) == 2 for each in found)
 
 
+def test_a_folder_without_an_image_is_named_and_the_others_go_on(
+    photographs: Path, bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "none" / "deeper").mkdir(parents=True)
+    (tmp_path / "none" / "notes.txt").touch()
+    complaint, told = run(tmp_path / "none", photographs / "a.jpg", "-m", bundle).output.splitlines()
+    assert complaint == f"error: {tmp_path}/none: has no image in it"
+    assert told.startswith(f"{photographs}/a.jpg: red")
+    assert run(tmp_path / "none", "-m", bundle).exit_code == 4
+
+
 def test_the_place_of_the_first_class_is_told(photographs: Path, tmp_path: Path) -> None:
     """By the keys of an endpoint's answers; what is not known is left out."""
     places = {"red": Place(indoor_outdoor="indoor", category=("home", "kitchen")), "green": Place(category=("nature",))}
@@ -185,13 +196,16 @@ def test_a_damaged_picture_is_named_and_not_answered(
 def test_heat_maps_are_written_over_the_images(photographs: Path, bundle: Path, tmp_path: Path) -> None:
     picture = Image.new("RGB", (8, 8), (90, 90, 90))
     picture.paste((90, 90, 250), (4, 4, 8, 8))
-    for name in ("corner.png", "again/corner.png"):
+    for name in ("corner-2.png", "corner.png", "again/corner.png"):
         (photographs / name).parent.mkdir(exist_ok=True)
         picture.save(photographs / name)
     folder = tmp_path / "heat" / "maps"
     result = run(photographs, "-m", bundle, "--explain", folder)
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "c.png", "corner-2.png", "corner.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("a.png", "b.png", "c.png"),
+        *("corner-2.png", "corner-3.png", "corner.png"),
+    ]
     found = Image.open(folder / "corner.png")
     assert found.size == (8, 8)
     assert found.getpixel((0, 0)) == (90, 90, 90), "nothing speaks for blue there"

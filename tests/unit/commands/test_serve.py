@@ -52,6 +52,12 @@ def test_what_makes_no_key_is_one_line(file: Path, arguments: tuple[str, ...], s
     assert not file.exists()
 
 
+def test_numbers_of_replicas_that_contradict_each_other_are_refused() -> None:
+    for numbers in (["--replicas", "2", "--min", "0"], ["--replicas", "2", "--max", "4"], []):
+        refused = CliRunner().invoke(app, ["serve", "scale", "photos", *numbers])
+        assert (refused.exit_code, len(refused.output.splitlines())) == (2, 1), refused.output
+
+
 def test_what_to_try_asks_with_a_key_where_the_endpoint_wants_one(tmp_path: Path) -> None:
     """In a shell, with programs of these names that say what they are given."""
     for name in ("curl", "scenerec"):

@@ -73,7 +73,7 @@ def test_half_of_the_images_are_flipped_and_colours_stay_in_range() -> None:
 
 def test_all_can_be_turned_off() -> None:
     config = AugmentConfig(crop_scale=(1, 1), crop_ratio=(1, 1), flip=False)
-    unchanged = View(0, 0, 256, 256, flip=False, brightness=1, contrast=1, saturation=1)
+    unchanged = View(0, 0, 256, 256, flip=False, brightness=1, contrast=1, saturation=1, hue=0)
     assert set(views(config, 20, 256, 256)) == {unchanged}
 
 
@@ -93,7 +93,7 @@ def test_several_images_of_several_sizes_have_their_own_largest_crop() -> None:
 
 
 # If one of these changes, no run that was begun before can be resumed exactly: raise AUGMENT_VERSION.
-FROZEN_VERSION = 2
+FROZEN_VERSION = 3
 FROZEN_DRAWS = {
     "CROP": [0.5422155372690423, 0.8481694065319076, 0.6819892656326866, 0.18463457214883372],
     "FLIP": [0.32857479629585173, 0.7519874253719255, 0.9847974552944287, 0.6507383680486051],
@@ -146,6 +146,7 @@ PURPOSES = {
     ("top", "left", "height", "width"): ({"crop_scale": (0.3, 0.4)}, {"crop_ratio": (1, 2)}),
     ("flip",): ({"flip": False},),
     ("brightness", "contrast", "saturation"): ({"color_jitter": 0.1},),
+    ("hue",): ({"hue": 0.2},),
 }
 
 

@@ -115,8 +115,8 @@ def test_an_unreadable_image_is_named(damaged: PackedSet) -> None:
 
 
 @pytest.mark.parametrize("framework", ["torch", "tf"])
-@pytest.mark.parametrize("processes", [0, 2])
-def test_both_input_pipelines_name_an_unreadable_image(damaged: PackedSet, framework: str, processes: int) -> None:
+@pytest.mark.parametrize("threads", [0, 2])
+def test_both_input_pipelines_name_an_unreadable_image(damaged: PackedSet, framework: str, threads: int) -> None:
     from scenerec.config.train import DataConfig
     from scenerec.world import World
 
@@ -130,6 +130,6 @@ def test_both_input_pipelines_name_an_unreadable_image(damaged: PackedSet, frame
     key = damaged.read(0)[1].key
     order = TrainingOrder(seed=0, lanes=12, global_batch_size=20, epochs=2)
     with pytest.raises(DataError, match=rf"{key}: cannot be decoded") as caught:
-        for _ in training_input(damaged, config, order, World(), Cursor(), processes):
+        for _ in training_input(damaged, config, order, World(), Cursor(), threads):
             pass
     assert len(str(caught.value).splitlines()) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.job import Job
-from cluster.run_record import RECORD_FILE, SILENCE_S, RunRecord, hold_run, read_record, run_environment
+from cluster.run_record import RECORD_FILE, SILENCE_S, RunRecord, hold_run, read_record, release_run, run_environment
 from scenerec.storage import Storage, open_storage
 from tests.odd_store import OddStore
 
@@ -73,6 +73,15 @@ def test_a_run_is_free_when_its_job_has_ended_or_fell_silent(
     assert (other is None) == is_free
     assert holder(folder) == ("second" if is_free else "first")
     assert hold_run(folder, job(holder(folder)), True) is None  # the one that has it keeps it
+
+
+def test_a_run_is_given_free_of_a_job_that_could_not_say_its_end(tmp_path: Path) -> None:
+    folder = open_storage(str(tmp_path))
+    note(folder, "killed")
+    release_run(folder, job("killed"))
+    record = read_record(folder)
+    assert record is not None and record.job.status == "INTERRUPTED" and record.job.ended_s
+    assert hold_run(folder, job("next"), is_held=False) is None
 
 
 def test_in_a_store_without_conditions_a_job_still_sees_that_another_has_its_run(

@@ -3,9 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.config.tune import TuneConfig
+from scenerec.data.manifest import Manifest, Shard
 from scenerec.errors import PlanError
-from scenerec.search.plan import describe_scheduler, trials_at_once
-from scenerec.training.plan import NodeResources
+from scenerec.search.levels import trial_levels
+from scenerec.search.plan import SearchPlan, describe_scheduler, trials_at_once
+from scenerec.training.plan import NodeResources, resolve
 from tests.tiny_search import search_document
 
 
@@ -59,3 +61,29 @@ def test_a_number_that_is_named_is_kept_where_the_cluster_is_not_known() -> None
 )
 def test_the_plan_says_what_stops_trials(fields: dict[str, object], words: str) -> None:
     assert words in describe_scheduler(search(**fields))
+
+
+def test_the_plan_says_how_trials_estimate_batchnorms_statistics() -> None:
+    config = search()
+    sets = [
+        Manifest(
+            classes=("sea", "wood"),
+            shards=(Shard(key="0.tar", size_bytes=1, sha256=digit * 64, samples=64, class_counts={0: 32, 1: 32}),),
+        )
+        for digit in "ab"
+    ]
+    base = resolve(trial_levels(config, 0, {})[-1].config, *sets)
+    rows = dict(SearchPlan(config, base, concurrent_trials=2, room=4, ended_trials=0).rows())
+    assert rows["BatchNorm"] == str(base.precise_batchnorm)
+    assert list(rows) == [
+        "search",
+        "space",
+        "trials",
+        "stopping",
+        "at once",
+        "data",
+        "batch",
+        "BatchNorm",
+        "budget",
+        "results",
+    ]

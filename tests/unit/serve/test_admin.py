@@ -19,8 +19,13 @@ class Application:
 
     def __init__(self) -> None:
         self.revision = 1
+        self.looks = 0
         self.deployed: list[ServeConfig] = []
         self.deleted: list[str] = []
+
+    def status(self) -> dict[str, int]:
+        self.looks += 1
+        return {"revision": self.revision}
 
 
 def with_admin(folder: Path, ask: Callable[[dict[str, Any], Application], None]) -> Application:
@@ -31,7 +36,7 @@ def with_admin(folder: Path, ask: Callable[[dict[str, Any], Application], None])
         admin = Admin(
             "127.0.0.1",
             file,
-            lambda: {"revision": application.revision},
+            application.status,
             application.deployed.append,
             application.deleted.append,
         )
@@ -68,6 +73,23 @@ def test_who_has_it_not_is_refused(tmp_path: Path) -> None:
 
     application = with_admin(tmp_path, ask)
     assert (application.deployed, application.deleted) == ([], [])
+
+
+def test_it_goes_on_after_a_write_that_failed(tmp_path: Path) -> None:
+    """As on a full disk; here something stands in the way of the file's new version."""
+
+    def ask(told: dict[str, Any], application: Application) -> None:
+        stands_in_the_way = tmp_path / "admin_x.new"
+        stands_in_the_way.mkdir()
+        application.revision, seen = 2, application.looks
+        while application.looks < seen + 3:  # of which the second follows a write of the new revision
+            pass
+        assert json.loads((tmp_path / "admin_x.json").read_text())["status"] == {"revision": 1}
+        stands_in_the_way.rmdir()
+        while json.loads((tmp_path / "admin_x.json").read_text())["status"] != {"revision": 2}:
+            pass
+
+    with_admin(tmp_path, ask)
 
 
 def test_the_file_follows_the_state_and_is_its_owners_alone(tmp_path: Path) -> None:

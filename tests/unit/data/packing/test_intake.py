@@ -27,7 +27,7 @@ def encoded(image: Image.Image, form: str, **save: object) -> bytes:
 )
 def test_plain_images_stay_byte_for_byte(encode: Encode, form: str, mode: str, suffix: str) -> None:
     content = encode(form=form, mode=mode)
-    assert pack_image(content) == (content, suffix, False, False)
+    assert pack_image(content) == (content, suffix, False, False, False, form)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_exif_orientation_is_applied_and_gone(orientation: int) -> None:
     assert red[1] < 60
 
 
-def test_orientation_one_and_damaged_exif_leave_the_image_alone(encode: Encode) -> None:
+def test_orientation_one_and_damaged_exif_leave_the_pixels_alone(encode: Encode) -> None:
     exif = Image.Exif()
     exif[0x0112] = 1
-    upright = encode(exif=exif)
-    assert pack_image(upright).content == upright
-    damaged = encode(exif=b"Exif\x00\x00MM\x00\x2a\xff\xff\xff\xff")
-    assert pack_image(damaged).content == damaged
+    for odd in (exif, b"Exif\x00\x00MM\x00\x2a\xff\xff\xff\xff"):
+        content = encode(exif=odd)
+        assert pack_image(content) == (encode(), "jpg", False, False, True, "JPEG")
+        assert pack_image(content, keep_metadata=True) == (content, "jpg", False, False, False, "JPEG")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_is_shrunk_becomes_a_jpeg(encode: Encode, form: str) -> None:
 
 
 def test_what_is_no_image_is_refused() -> None:
-    with pytest.raises(UnknownFormatError, match="not a JPEG, PNG, WebP, GIF or BMP image"):
+    with pytest.raises(UnknownFormatError, match="SVG or HTML is not read: convert it to JPEG or PNG"):
         pack_image(b"<html>404</html>")
 
 

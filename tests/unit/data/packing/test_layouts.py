@@ -203,9 +203,18 @@ class TestCsv:
         assert read_raw_set(root) == source  # the folder, where it is the only such file
 
     @pytest.mark.parametrize(
+        "headings", ["image,label", "IMG,Class", "filename,category", "file,label", "id,label", "id,class,Path"]
+    )
+    def test_columns_go_by_other_names(self, write_tree: WriteTree, headings: str) -> None:
+        """As in the lists of Kaggle. A column's own name goes before the others."""
+        row = "7,sea,1.jpg" if "Path" in headings else "1.jpg,sea"
+        root = write_tree({"labels.csv": f"{headings}\n{row}\n"})
+        assert read_raw_set(root).splits == {"train": (RawImage("1.jpg", "sea"),)}
+
+    @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("file,label\n1.jpg,sea\n", "no column `path`"),
+            ("picture,label\n1.jpg,sea\n", "no column `path`: the first line must name path and label"),
             ("path,label\n", "no rows"),
             ("path,label\n1.jpg,\n", "line 2: label is empty"),
             ("path,label\n1.jpg\n", "line 2: label is empty"),

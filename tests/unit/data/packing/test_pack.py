@@ -55,7 +55,7 @@ def opened(folder: Path) -> tuple[Manifest, list[Sample]]:
     samples = [
         sample
         for shard in manifest.shards
-        for sample in read_shard((folder / shard.key).read_bytes(), shard, len(manifest.classes), shard.key)
+        for sample in read_shard((folder / shard.key).read_bytes(), shard, manifest.labelling, shard.key)
     ]
     return manifest, samples
 
@@ -145,6 +145,40 @@ def test_keys_that_webdataset_would_confuse(encode: Encode, write_tree: WriteTre
     assert sum(1 for _ in dataset) == len(paths)
 
 
+class TestMetadata:
+    @pytest.fixture
+    def located(self, encode: Encode, write_tree: WriteTree) -> Path:
+        """Three photographs, of which one says where it was taken."""
+        exif = Image.Exif()
+        exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)
+        return write_tree(
+            {"sea/1.jpg": encode(1, exif=exif), "sea/2.jpg": encode(2), "city/3.png": encode(3, form="PNG")}
+        )
+
+    def test_it_goes_into_no_shard_and_is_counted(self, located: Path, tmp_path: Path) -> None:
+        (result,) = pack(request(located, tmp_path / "packed")).splits
+        manifest, samples = opened(tmp_path / "packed")
+        assert (result.stripped, result.converted, manifest.source["stripped"]) == (1, 0, "1")
+        assert not any(dict(Image.open(io.BytesIO(sample.image)).getexif()) for sample in samples)
+        assert pack(request(located, tmp_path / "packed")).splits[0].stripped == 1
+
+    def test_it_stays_where_that_is_asked_for(self, located: Path, tmp_path: Path) -> None:
+        (result,) = pack(request(located, tmp_path / "packed", keep_metadata=True)).splits
+        assert result.stripped == 0
+        images = {sample.image for sample in opened(tmp_path / "packed")[1]}
+        assert images == {path.read_bytes() for path in located.glob("*/*")}
+
+    def test_a_set_that_was_packed_with_it_is_recognised(self, located: Path, tmp_path: Path) -> None:
+        pack(request(located, tmp_path / "packed", keep_metadata=True))
+        message = failure(request(located, tmp_path / "packed"))
+        assert (
+            "holds this data set with its pictures' metadata (EXIF, GPS), which --keep-metadata would leave" in message
+        )
+        pack(request(located, tmp_path / "packed", overwrite=True))
+        pack(request(located, tmp_path / "anew"))
+        assert contents(tmp_path / "packed") == contents(tmp_path / "anew")
+
+
 def test_coordinates_are_kept_where_they_are_known(encode: Encode, write_tree: WriteTree, tmp_path: Path) -> None:
     table = "path,label,latitude,longitude\na.jpg,sea,-33.85,151.2\nb.jpg,city,,\n"
     source = write_tree({"set.csv": table, "a.jpg": encode(1), "b.jpg": encode(2)})
@@ -169,6 +203,7 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
             "train/sea/cut.jpg": encode(7, size=(90, 90))[:-300],
             "train/sea/page.jpg": "<html>not found</html>",
             "train/city/scan.tif": encode(8, form="TIFF"),
+            "train/city/wide.jp2": encode(10, form="JPEG2000"),
             "train/city/empty.jpg": b"",
             "train/loose.jpg": good[4],
             "train/sea/cmyk.jpg": encode(9, mode="CMYK"),
@@ -180,11 +215,11 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
     (source / "train" / "sea" / "gone.jpg").symlink_to(source / "nowhere.jpg")
     train, val = pack(request(source, tmp_path / "packed")).splits
     assert train.problems == {"stray": 1, "unreadable": 2, "missing": 1, "duplicate": 1, "format": 2, "conflict": 1}
-    assert (train.samples, train.converted) == (4, 1)
+    assert (train.samples, train.converted, train.converted_formats) == (5, 2, {"JPEG": 1, "TIFF": 1})
     assert problems(tmp_path / "packed" / "train") == [
         ("conflict", "train/sea/1.jpg"),
         ("duplicate", "train/sea/1.jpg"),
-        ("format", "train/city/scan.tif"),
+        ("format", "train/city/wide.jp2"),
         ("format", "train/sea/page.jpg"),
         ("missing", "train/sea/gone.jpg"),
         ("stray", "train/loose.jpg"),
@@ -195,7 +230,8 @@ def test_bad_files_are_counted_and_listed_and_the_others_packed(
     assert problems(tmp_path / "packed" / "val") == [("leaked", "val/sea/seen.jpg")]
     detail = json.loads((tmp_path / "packed" / "val" / "problems.jsonl").read_text())["detail"]
     assert detail == "same as train/sea/0.jpg"
-    assert pack(request(source, tmp_path / "packed")).splits[0].problems == train.problems
+    again = pack(request(source, tmp_path / "packed")).splits[0]
+    assert (again.problems, again.converted_formats) == (train.problems, train.converted_formats)
 
 
 def test_files_of_one_size_that_differ_in_one_byte_are_no_duplicates(

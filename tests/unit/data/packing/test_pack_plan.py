@@ -66,9 +66,17 @@ def test_the_fingerprint_changes_with_all_that_the_bytes_depend_on() -> None:
         plan(["a.jpg", "b.jpg"], replace(options, quality=80)).fingerprint,
         plan(["a.jpg", "b.jpg"], replace(options, short_side=64)).fingerprint,
         plan(["a.jpg", "b.jpg"], replace(options, shard_mb=0.002)).fingerprint,
+        plan(["a.jpg", "b.jpg"], replace(options, keep_metadata=True)).fingerprint,
     }
-    assert len(prints) == 7
+    assert len(prints) == 8
     assert plan(["a.jpg", "b.jpg"], options).fingerprint in prints
+
+
+def test_a_plan_that_keeps_metadata_is_that_of_sets_from_before_it_was_taken_out() -> None:
+    images = [(RawImage("a.jpg", "sea"), 1000), (RawImage("b.jpg", "city", 1.5, 2.5), 1000)]
+    options = PackOptions(short_side=64, keep_metadata=True)
+    before = "177d53734df4aff761bce32718f8ab12988cadfeb68d51c56d58a5ef7ef99c82"
+    assert plan_split("train", "csv", ("city", "sea"), images, options).fingerprint == before
 
 
 def test_shrunk_images_need_fewer_shards() -> None:

@@ -7,14 +7,9 @@ import pytest
 
 from scenerec.errors import ModelError
 from scenerec.export.conversion import tf_lite_worker
-from scenerec.export.conversion.tf_lite import (
-    CALIBRATION_FILE,
-    FAILURE_FILE,
-    Form,
-    TfLiteRequest,
-    convert,
-)
-from scenerec.export.conversion.tf_onnx import REQUEST_FILE, NetworkRequest
+from scenerec.export.conversion.child_process import FAILURE_FILE, REQUEST_FILE
+from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, Form, TfLiteRequest, convert
+from scenerec.export.conversion.tf_onnx import NetworkRequest
 from scenerec.export.quantization.tflite_ladder import LADDERS
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
 from scenerec.inference.bundles.info import Preprocessing

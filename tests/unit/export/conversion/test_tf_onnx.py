@@ -15,45 +15,53 @@ from onnx import ModelProto
 
 from scenerec.errors import ModelError
 from scenerec.export.conversion import tf_onnx, tf_onnx_worker
-from scenerec.export.conversion.child_process import ChildLimits
+from scenerec.export.conversion.child_process import FAILURE_FILE, REQUEST_FILE, ChildLimits, Failure
 from scenerec.export.conversion.tf_onnx import ConversionError, NetworkRequest, UnsupportedOperatorsError
 from scenerec.export.graphs import optimize
 from scenerec.export.graphs.network_graph import check_network, module_of
+from scenerec.export.source import KerasNetwork, Source, TorchNetwork
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.onnx_predictor import open_session
+from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_model  # before keras, which imports tensorflow
-from scenerec.models.neutral import State
 
 import keras  # isort: skip
 
 ARCH, CLASSES, SIZE = "shufflenet_v2_x0_5", 4, 64
 
 
+def source(network: ZooNetwork | KerasNetwork | TorchNetwork) -> Source:
+    return Source("m", "runs/m", network, None, ("a",) * CLASSES, Preprocessing(image_size=SIZE, eval_crop_ratio=1))
+
+
 @pytest.fixture(scope="module")
-def state() -> State:
-    return torch_model.state(torch_model.build(ARCH, CLASSES, seed=0))
+def drawn() -> Source:
+    return source(ZooNetwork(ARCH, CLASSES, torch_model.state(torch_model.build(ARCH, CLASSES, seed=0))))
 
 
-def test_a_process_beyond_its_memory_is_ended(state: State) -> None:
-    with pytest.raises(ConversionError, match=r"^shufflenet_v2_x0_5: tf2onnx needs more than 0\.0 GiB.*: use --route"):
-        tf_onnx.convert_twin(ARCH, CLASSES, SIZE, state, limits=ChildLimits(memory_bytes=2**20))
+def test_a_process_beyond_its_memory_is_ended(drawn: Source) -> None:
+    with pytest.raises(ConversionError, match=r"^runs/m: tf2onnx needs more than 0\.0 GiB.*: use --route"):
+        tf_onnx.convert(drawn, limits=ChildLimits(memory_bytes=2**20))
     assert _children() == []
 
 
-def test_a_process_beyond_its_time_is_ended(state: State) -> None:
+def test_a_process_beyond_its_time_is_ended(drawn: Source) -> None:
     start = time.monotonic()
     with pytest.raises(ConversionError, match=r"takes more than 0\.2 s"):
-        tf_onnx.convert_twin(ARCH, CLASSES, SIZE, state, limits=ChildLimits(time_s=0.2))
+        tf_onnx.convert(drawn, limits=ChildLimits(time_s=0.2))
     assert time.monotonic() - start < 60
     assert _children() == []
 
 
-def test_bad_requests_are_refused_before_a_process_starts(state: State, tmp_path: Path) -> None:
+def test_bad_requests_are_refused_before_a_process_starts(drawn: Source, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="224 px only"):
-        tf_onnx.convert_twin("vit_b_16", CLASSES, 64, state)
+        tf_onnx.convert(source(ZooNetwork("vit_b_16", CLASSES, {})))
     with pytest.raises(ModelError, match="opset 9"):
-        tf_onnx.convert_twin(ARCH, CLASSES, SIZE, state, opset=9)
+        tf_onnx.convert(drawn, opset=9)
     with pytest.raises(ModelError, match="does not exist"):
-        tf_onnx.convert_keras(tmp_path / "none.keras", None)
+        tf_onnx.convert(source(KerasNetwork(tmp_path / "none.keras")))
+    with pytest.raises(ModelError, match="only the zoo's networks have a Keras twin"):
+        tf_onnx.convert(source(TorchNetwork("own:build")))
 
 
 def make_model(final: str | None = "softmax", size: int | None = 16) -> keras.Model:
@@ -71,13 +79,16 @@ def make_model(final: str | None = "softmax", size: int | None = 16) -> keras.Mo
     return model
 
 
-def in_this_process(folder: Path, path: Path, image_size: int | None = None, opset: int = 18) -> ModelProto:
+def in_this_process(folder: Path, path: Path, image_size: int = 16, opset: int = 18) -> ModelProto:
     """What the child does. Raises what it reports."""
     folder.mkdir()
     request = NetworkRequest(path=str(path), image_size=image_size, opset=opset)
-    (folder / tf_onnx.REQUEST_FILE).write_text(request.model_dump_json())
+    (folder / REQUEST_FILE).write_text(request.model_dump_json())
     if tf_onnx_worker.main(folder):
-        raise tf_onnx._failure(folder, path.name, 1)
+        failure = Failure.model_validate_json((folder / FAILURE_FILE).read_text())
+        raise (UnsupportedOperatorsError if failure.kind == "UnsupportedOperatorsError" else ModelError)(
+            failure.message
+        )
     network = onnx.load(folder / tf_onnx.NETWORK_FILE)
     check_network(network)
     return network
@@ -119,22 +130,20 @@ def test_a_clean_keras_network_is_fused(convert: Callable[[int], ModelProto], op
     assert {"stem", "grouped", "depthwise_conv2d", "block_1"} <= {module_of(node) for node in cleaned.graph.node}
 
 
-def test_a_saved_model_of_any_size_needs_one(tmp_path: Path) -> None:
+def test_a_saved_model_of_any_size_gets_the_one_that_is_stated(tmp_path: Path) -> None:
     model = make_model(final=None, size=None)
     model.export(str(tmp_path / "saved"), verbose=False)
-    with pytest.raises(ModelError, match="give --image-size"):
-        in_this_process(tmp_path / "unsized", tmp_path / "saved")
-    network = in_this_process(tmp_path / "sized", tmp_path / "saved", image_size=16)
+    network = in_this_process(tmp_path / "sized", tmp_path / "saved")
     assert not network.metadata_props
     np.testing.assert_allclose(_run(network, _images()), np.asarray(model(_images())), atol=1e-5)
 
 
-REFUSED: dict[str, tuple[Callable[[], keras.Model], int | None, str]] = {
+REFUSED: dict[str, tuple[Callable[[], keras.Model], int, str]] = {
     "another size": (make_model, 32, "not square images of 32 px"),
-    "vectors": (lambda: keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)]), None, r"takes float32 \[\?, 8\]"),
+    "vectors": (lambda: keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)]), 8, r"takes float32 \[\?, 8\]"),
     "no logits": (
         lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]),
-        None,
+        8,
         "not .batch, cl",
     ),
 }
@@ -142,7 +151,7 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], int | None, str]] = {
 
 @pytest.mark.parametrize(("make", "image_size", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_image_classifier_is_refused(
-    tmp_path: Path, make: Callable[[], keras.Model], image_size: int | None, message: str
+    tmp_path: Path, make: Callable[[], keras.Model], image_size: int, message: str
 ) -> None:
     make().save(tmp_path / "model.keras")
     with pytest.raises(ModelError, match=message):
@@ -151,7 +160,7 @@ def test_what_is_no_image_classifier_is_refused(
 
 def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match=r"^model\.keras: Keras does not load it: "):
+    with pytest.raises(ModelError, match=r"^Keras does not load it: "):
         in_this_process(tmp_path / "work", tmp_path / "model.keras")
 
 
@@ -170,7 +179,7 @@ def test_an_unsupported_operator_is_named_with_its_layer(tmp_path: Path) -> None
     x = keras.layers.GlobalAveragePooling2D()(Lgamma(name="factorial")(images))
     keras.Model(images, keras.layers.Dense(3)(x)).save(tmp_path / "model.keras")
     with pytest.raises(UnsupportedOperatorsError, match=r"no equivalent of TensorFlow's Lgamma \(in factorial\)"):
-        in_this_process(tmp_path / "work", tmp_path / "model.keras")
+        in_this_process(tmp_path / "work", tmp_path / "model.keras", image_size=8)
 
 
 def _images() -> np.ndarray:

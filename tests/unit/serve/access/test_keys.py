@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scenerec.errors import ConfigError
-from serve.access.key_file import add_key, check_keys, remove_key
+from serve.access.key_file import add_key, remove_key
 from serve.access.keys import ApiKeys, Guard, new_key, parse_keys, read_keys
 from serve.errors import RequestError
 
@@ -103,4 +103,4 @@ def test_a_key_that_stands_in_the_file_itself_is_not_repeated() -> None:
 
 def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="scenerec serve key NAME --file"):
-        check_keys(str(tmp_path / "keys.yaml"))
+        read_keys(str(tmp_path / "keys.yaml"))

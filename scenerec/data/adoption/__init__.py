@@ -1,0 +1,1 @@
+"""Shards that somebody else wrote: from a pattern of names to a manifest beside them."""

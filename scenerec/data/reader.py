@@ -1,0 +1,182 @@
+"""A rank's one reader: encoded images become arrays in threads, a few batches ahead of the step that wants them.
+
+Threads of one process do, since decoder and resize let the others compute; and what is fetched is fetched for them all.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from threading import Event
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from typing_extensions import override
+
+from scenerec.config.train import DataConfig
+from scenerec.data.colors import channel_means, color_matrices
+from scenerec.data.packed_image import evaluation_pixels, undecodable
+from scenerec.data.packed_set import PackedSet
+from scenerec.data.picture import PictureError
+from scenerec.data.stream import (
+    Cursor,
+    EncodedBatch,
+    TrainingOrder,
+    statistics_batches,
+    training_batches,
+    validation_batches,
+)
+from scenerec.data.torch_pixels import one_thread, training_pixels
+from scenerec.world import World
+
+_BATCHES_AHEAD = 3  # decoded, or on their way
+
+Memory = TypeVar("Memory")
+Batch = TypeVar("Batch", covariant=True)
+
+
+class Framework(Protocol[Memory, Batch]):
+    """How a framework makes its batches."""
+
+    def memory(self, shape: tuple[int, ...]) -> Memory:
+        """Memory for uint8 of `shape`, to which numpy can write (np.asarray)."""
+
+    def batch(self, images: Memory, labels: np.ndarray, colors: np.ndarray | None) -> Batch:
+        """Of uint8 images [n, size, size, 3], int64 labels [n], and float32 [n, 3, 4] of colors.color_matrices."""
+
+
+class Reader(Generic[Memory, Batch], Iterable[Batch]):
+    """The batches of a stream in their order, decoded; each iteration begins anew.
+
+    An iteration has threads, which end with it: at its end, at an error, and when it is closed. It raises DataError for
+    an image that does not decode, at its batch, and what the stream raises.
+
+    Args:
+        framework: makes the batches.
+        encoded: begins the stream.
+        decode: makes uint8 [image_size, image_size, 3] of an encoded image, its view and image_size.
+        image_size: side of what the network sees, in pixels.
+        threads: how many decode; at least one does.
+        colored: whether the views are of training and change colours.
+    """
+
+    def __init__(
+        self,
+        framework: Framework[Memory, Batch],
+        encoded: Callable[[], Generator[EncodedBatch, None, None]],
+        decode: Callable[..., np.ndarray],
+        image_size: int,
+        threads: int,
+        colored: bool = False,
+    ) -> None:
+        self.framework, self.encoded, self.decode = framework, encoded, decode
+        self.image_size, self.threads, self.colored = image_size, max(threads, 1), colored
+
+    @override
+    def __iter__(self) -> Generator[Batch, None, None]:
+        closed = Event()
+        with (
+            closing(self.encoded()) as stream,
+            ThreadPoolExecutor(self.threads, "decode", one_thread) as decoders,
+            ThreadPoolExecutor(1, "stream") as feeder,
+        ):
+
+            def begin() -> _UnderWay[Memory] | None:
+                batch = next(stream, None)
+                return None if batch is None else self._begin(batch, decoders, closed)
+
+            try:
+                ahead = deque(feeder.submit(begin) for _ in range(_BATCHES_AHEAD))
+                while under_way := ahead.popleft().result():
+                    ahead.append(feeder.submit(begin))
+                    yield self._finish(under_way)
+            finally:  # the threads end with what they have at hand
+                closed.set()
+                feeder.shutdown(cancel_futures=True)
+                decoders.shutdown(cancel_futures=True)
+
+    def _begin(self, encoded: EncodedBatch, decoders: ThreadPoolExecutor, closed: Event) -> "_UnderWay[Memory]":
+        count = len(encoded.images)
+        images = self.framework.memory((count, self.image_size, self.image_size, 3))
+        means = np.empty((count, 3)) if self.colored else None
+        places = iter(range(count))  # whoever is free takes the next
+        work = partial(self._decode, encoded, places, np.asarray(images), means, closed)
+        return _UnderWay(encoded, images, means, [decoders.submit(work) for _ in range(self.threads)])
+
+    def _decode(
+        self, encoded: EncodedBatch, places: Iterator[int], images: np.ndarray, means: np.ndarray | None, closed: Event
+    ) -> None:
+        for place in places:
+            if closed.is_set():
+                return
+            try:
+                pixels = self.decode(encoded.images[place], encoded.views[place], self.image_size)
+            except PictureError as error:
+                raise undecodable(encoded.names[place], error) from None
+            images[place] = pixels
+            if means is not None:
+                means[place] = channel_means(pixels)
+
+    def _finish(self, under_way: "_UnderWay[Memory]") -> Batch:
+        encoded, images, means, tasks = under_way
+        for task in tasks:
+            task.result()
+        return self.framework.batch(
+            images, encoded.labels, None if means is None else color_matrices(encoded.views, means)
+        )
+
+
+class _UnderWay(NamedTuple, Generic[Memory]):
+    """A batch that is being decoded."""
+
+    encoded: EncodedBatch
+    images: Memory
+    means: np.ndarray | None
+    """Channel means of the images, float64 [n, 3], where colours are changed."""
+    tasks: list[Future[None]]
+
+
+def training_reader(
+    framework: Framework[Memory, Batch],
+    data: PackedSet,
+    config: DataConfig,
+    order: TrainingOrder,
+    world: World,
+    start: Cursor,
+    threads: int,
+) -> Reader[Memory, Batch]:
+    """Reads this rank's share of every global batch from `start` to the run's end."""
+    augment = config.augment
+    encoded = partial(training_batches, data, order, augment, start, world.rank, world.size)
+    return Reader(framework, encoded, training_pixels, config.image_size, threads, augment.changes_colors)
+
+
+def validation_reader(
+    framework: Framework[Memory, Batch],
+    data: PackedSet,
+    config: DataConfig,
+    world: World,
+    batch_size: int,
+    threads: int,
+) -> Reader[Memory, Batch]:
+    """Reads this rank's share of the validation set."""
+    size = config.image_size
+    encoded = partial(validation_batches, data, size, config.eval_crop_ratio, batch_size, world.rank, world.size)
+    return Reader(framework, encoded, evaluation_pixels, size, threads)
+
+
+def statistics_reader(
+    framework: Framework[Memory, Batch],
+    data: PackedSet,
+    config: DataConfig,
+    seed: int,
+    batch_size: int,
+    batches: int,
+    world: World,
+    threads: int,
+) -> Reader[Memory, Batch]:
+    """Reads this rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
+    size, ratio = config.image_size, config.eval_crop_ratio
+    encoded = partial(statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size)
+    return Reader(framework, encoded, evaluation_pixels, size, threads)

@@ -1,0 +1,137 @@
+"""The reader: every batch in its order for any number of threads, and nothing left behind, however it ends."""
+
+import threading
+from collections.abc import Generator, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.data.packed_set import PackedSet, open_set
+from scenerec.data.picture import DamagedPictureError
+from scenerec.data.reader import Reader, training_reader, validation_reader
+from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches
+from scenerec.errors import DataError, StorageError
+from scenerec.world import World
+
+ORDER = TrainingOrder(seed=5, lanes=12, global_batch_size=20, epochs=2)
+AUGMENT = AugmentConfig(color_jitter=0.4)
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+
+class Plain:
+    """A framework of numpy's arrays."""
+
+    def memory(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty(shape, np.uint8)
+
+    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None) -> Batch:
+        return images, labels, colors
+
+
+@pytest.fixture
+def train(scenes: Path) -> PackedSet:
+    return open_set(f"{scenes}/train")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def reader(data: PackedSet, threads: int, order: TrainingOrder = ORDER) -> Reader[np.ndarray, Batch]:
+    config = DataConfig(train=data.storage.url, val=data.storage.url, image_size=32, augment=AUGMENT)
+    return training_reader(Plain(), data, config, order, World(), Cursor(), threads)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """After each test: the threads and the open files from before it."""
+    before = set(threading.enumerate()), open_files()
+    yield
+    assert (set(threading.enumerate()), open_files()) == before
+
+
+def test_batches_do_not_depend_on_the_number_of_threads(train: PackedSet) -> None:
+    alone = list(reader(train, 0))
+    encoded = list(training_batches(train, ORDER, AUGMENT))
+    assert len(alone) == len(encoded) == 10
+    for threads in (1, 2, 3, 4):
+        for ours, theirs, stream in zip(reader(train, threads), alone, encoded, strict=True):
+            assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
+            assert np.array_equal(ours[1], stream.labels)
+            assert ours[0].shape == (20, 32, 32, 3)
+
+
+def test_colours_are_left_alone_where_none_are_drawn(scenes: Path) -> None:
+    data = open_set(f"{scenes}/val")
+    config = DataConfig(train=f"{scenes}/train", val=f"{scenes}/val", image_size=32, augment=AUGMENT)
+    batches = list(validation_reader(Plain(), data, config, World(1, 2), 7, 2))
+    assert [len(images) for images, _, _ in batches] == [7, 7, 4]
+    assert all(colors is None for _, _, colors in batches)
+
+
+def test_twenty_epochs_have_the_threads_of_one(train: PackedSet) -> None:
+    order = TrainingOrder(seed=5, lanes=12, global_batch_size=50, epochs=20)
+    threads, files = [], []
+    for _ in reader(train, 2, order):
+        threads.append(threading.active_count())
+        files.append(open_files())
+    assert len(threads) == 40
+    assert max(threads[20:]) == max(threads[:20])
+    assert max(files) <= min(files) + 8  # shards that are being fetched
+
+
+@pytest.mark.parametrize("taken", [0, 1, 4])
+def test_a_reader_that_is_closed_in_the_middle_ends_its_threads(train: PackedSet, taken: int) -> None:
+    batches = iter(reader(train, 3))
+    assert isinstance(batches, Generator)
+    assert len(list(islice(batches, taken))) == taken
+    batches.close()
+
+
+def test_batches_are_made_while_the_last_one_is_used_but_not_without_end(train: PackedSet) -> None:
+    begun: list[int] = []
+    enough = threading.Event()
+
+    def encoded() -> Generator[EncodedBatch, None, None]:
+        for index, batch in enumerate(training_batches(train, ORDER, AUGMENT)):
+            begun.append(index)
+            if index == 3:
+                enough.set()
+            yield batch
+
+    batches = iter(Reader(Plain(), encoded, lambda *_: np.zeros((32, 32, 3), np.uint8), 32, 1))
+    next(batches)
+    assert enough.wait(30)
+    batches.close()
+    assert begun == [0, 1, 2, 3]
+
+
+def test_what_the_stream_raises_comes_after_the_batches_before_it(train: PackedSet) -> None:
+    def encoded() -> Generator[EncodedBatch, None, None]:
+        yield from islice(training_batches(train, ORDER, AUGMENT), 2)
+        raise StorageError("the store is gone")
+
+    seen = []
+    with pytest.raises(StorageError, match="the store is gone"):
+        for images, _, _ in Reader(Plain(), encoded, lambda *_: np.zeros((32, 32, 3), np.uint8), 32, 2):
+            seen.append(len(images))
+    assert seen == [20, 20]
+
+
+def test_an_image_that_does_not_decode_is_named_at_its_batch_and_ends_the_threads(train: PackedSet) -> None:
+    encoded = list(training_batches(train, ORDER, AUGMENT))
+    bad = encoded[2].images[7]
+
+    def decode(image: bytes, *_: object) -> np.ndarray:
+        if image == bad:
+            raise DamagedPictureError("cannot be decoded: it is torn")
+        return np.zeros((32, 32, 3), np.uint8)
+
+    batches = iter(Reader(Plain(), partial(training_batches, train, ORDER, AUGMENT), decode, 32, 3))
+    assert len(list(islice(batches, 2))) == 2
+    with pytest.raises(DataError, match=rf"{encoded[2].names[7]}: cannot be decoded: it is torn"):
+        next(batches)
