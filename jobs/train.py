@@ -149,7 +149,7 @@ def train_on_worker(settings: JsonObject) -> None:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
     data = config.data
-    patience = data.patience if world.is_chief else data.patience.quieter()
+    patience = data.patience if world.is_chief else data.patience.quieter(f"worker {world.rank}")
     if _failure(config, settings["attempt"], patience) is not None:
         return  # an earlier attempt met what another will not mend; the driver says it
     try:

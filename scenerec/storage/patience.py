@@ -34,10 +34,16 @@ class Patience:
     """The waiting is said again after so many seconds."""
     say: Callable[[str], None] = say_in_log
     """Is told that a store is away, and that it is back; from any thread."""
+    speaker: str = ""
+    """Who waits, where that must be said: "worker 3"."""
 
-    def quieter(self) -> "Patience":
-        """The same for one of many workers that wait: it says so only where the first should have, and seldom."""
-        return replace(self, quiet_s=2 * self.repeat_s, repeat_s=10 * self.repeat_s)
+    def quieter(self, speaker: str) -> "Patience":
+        """The same for one of many that wait: it says so only after a while, and seldom, and who it is."""
+        return replace(self, quiet_s=2 * self.repeat_s, repeat_s=10 * self.repeat_s, speaker=speaker)
+
+    def tell(self, text: str) -> None:
+        """Says something, and who says it."""
+        self.say(f"{text} ({self.speaker})" if self.speaker else text)
 
 
 IMPATIENT = Patience(budget_s=3.5, quiet_s=_NEVER)
@@ -112,12 +118,12 @@ class _News:
             elif now_s - self._said_s < patience.repeat_s:
                 return
             self._said_s = now_s
-            patience.say(f"{reason}; waiting since {waited_s:.0f} s, up to {patience.budget_s:.0f} s")
+            patience.tell(f"{reason}; waiting since {waited_s:.0f} s, up to {patience.budget_s:.0f} s")
 
     def back(self, where: str, patience: Patience) -> None:
         with self._lock:
             if self._away_s is not None:
-                patience.say(f"{where}: the store answers again, after {time.monotonic() - self._away_s:.0f} s")
+                patience.tell(f"{where}: the store answers again, after {time.monotonic() - self._away_s:.0f} s")
                 self._away_s = None
 
 

@@ -205,10 +205,16 @@ def test_of_many_that_wait_one_speaks(
     assert ["answers again" in text for text in said] == [False, True]
 
 
-def test_one_of_many_workers_is_quieter() -> None:
-    one = Patience(300)
-    assert one.quieter().budget_s == one.budget_s
-    assert one.quieter().quiet_s > one.quiet_s + one.repeat_s
+def test_one_of_many_workers_is_quieter_and_says_who_it_is(
+    proxy: FaultyProxy, bucket: S3Storage, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.patience = bucket.patience.quieter("worker 3")
+    for seconds, words in ((40, 0), (120, 2)):
+        monkeypatch.setattr(patience, "time", Ending(seconds, proxy.come_back))
+        proxy.leave()
+        bucket.get("key")
+        assert len(said) == words
+    assert all(text.endswith(" (worker 3)") for text in said)
 
 
 def test_the_log_shows_it_as_a_note(capsys: pytest.CaptureFixture[str]) -> None:
