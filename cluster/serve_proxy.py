@@ -83,7 +83,9 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         # Predict is idempotent: what a killed replica had under way goes to another one. Not on 503, which means that
         # there are too many requests already.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-        "RAY_SERVE_HAPROXY_RETRIES": "5",
+        # A dying process takes connections until the kernel closes its port, and HAProxy believes the third refusal:
+        # five tries were used up on the one replica that it knew, while Ray's own proxy, the last resort, was there.
+        "RAY_SERVE_HAPROXY_RETRIES": "10",
         # By itself Ray would run its workers at a low priority: an endpoint would starve beside any other program.
         "RAY_worker_niceness": "0",
         # Replicas count their requests: Ray's proxy need not take a line of each from HAProxy.

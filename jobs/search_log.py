@@ -11,6 +11,7 @@ from typing_extensions import override
 from jobs.orphans import remove_orphaned_placement_groups
 from scenerec.config.space import Point, describe_point
 from scenerec.config.tune import TuneConfig
+from scenerec.errors import last_line
 from scenerec.job_log import Event, SearchNews, TrialNews
 from scenerec.json_object import JsonObject
 from scenerec.search.levels import most_epochs, trial_levels
@@ -97,10 +98,10 @@ class SearchLog(tune.Callback):
     @override
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: object) -> None:
         """Records a trial whose driver has died more often than Tune begins it anew."""
-        lines = str(trial.get_error() or "its driver was killed").strip().splitlines()
+        reason = last_line(str(trial.get_error() or ""), "its driver was killed")
         number = int(str(trial))
         seen = self._as_it_stands(number, trial, trial.last_result or {})
-        self._end(seen.model_copy(update={"state": "failed", "reason": lines[-1]}))
+        self._end(seen.model_copy(update={"state": "failed", "reason": reason}))
 
     def close(self) -> list[Trial]:
         """All trials; one that was still running when the time was up is a stopped one."""

@@ -13,9 +13,10 @@ from jobs.log import say
 from jobs.main import job_id, main
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
-from scenerec.errors import ScenerecError, StorageError
+from scenerec.errors import ScenerecError, StorageError, last_line
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
 from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
@@ -107,8 +108,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
         with suppress(StorageError):  # it is what the workers have met, and is said below
             _raise_failure(config, attempt, IMPATIENT)
-        lines = str(error).strip().splitlines()
-        reason = lines[-1] if lines else type(error).__name__
+        reason = last_line(str(error), type(error).__name__)
         if out_of_memory(str(error)):
             reason = (
                 "their node ran out of memory: give them fewer images at once (optimize.global_batch_size, "
@@ -153,8 +153,8 @@ def train_on_worker(settings: JsonObject) -> None:
     if _failure(config, settings["attempt"], patience) is not None:
         return  # an earlier attempt met what another will not mend; the driver says it
     try:
-        train_set = open_set(data.train, data.train_share, patience)
-        val_set = open_set(data.val, patience=patience)
+        train_set = open_training_set(data, patience)
+        val_set = open_set(data.val, cache=data.cache, patience=patience)
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))

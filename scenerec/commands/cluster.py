@@ -53,11 +53,12 @@ def up(
     """
     _use_certificate(tls_certificate, tls_key)
     variable = environment.users_store_variable()
+    with_store = not (no_store or variable)
     if is_up := local.find():
         _refuse_changes(is_up, cpus, gpus, object_store_mb, no_store)
     elif variable and not no_store:
         typer.echo(f"{variable} is set: s3:// means that store, and no embedded one is started", err=True)
-    if bucket and not (is_up.store_url if is_up else not (no_store or variable)):
+    if bucket and not (is_up.store_url if is_up else with_store):
         raise ClusterError(f"--bucket {bucket[0]}: this cluster has no store of its own: make it in yours")
     started = time.monotonic()
     cluster = local.start(
@@ -65,7 +66,7 @@ def up(
         gpus=gpus,
         buckets=("scenes", *bucket),
         object_store_mb=object_store_mb,
-        with_store=not (no_store or variable),
+        with_store=with_store,
         say=lambda line: typer.echo(line, err=True),
     )
     nodes = connect(cluster.dashboard_url).nodes()

@@ -24,14 +24,14 @@ _IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be e
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
 _NOT_SEARCHED = (
-    *("scale.", "checkpoint.", "data.train", "data.val", "data.lanes", "data.decode_processes"),
-    "data.store_patience_s",
+    *("scale.", "checkpoint."),
+    *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache", "data.store_patience_s"),
 )
 
 # What a network that changes its settings in the middle (PBT) cannot change: its checkpoints would not fit.
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
-    *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share"),
+    *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance"),
 )
 
 

@@ -104,6 +104,11 @@ class Manifest(Frozen):
         return np.array([shard.samples for shard in self.shards], dtype=np.int64)
 
     @property
+    def shard_bytes(self) -> np.ndarray:
+        """Bytes of each shard, int64 [shards]."""
+        return np.array([shard.size_bytes for shard in self.shards], dtype=np.int64)
+
+    @property
     def class_counts(self) -> np.ndarray:
         """Samples of each class, int64 [classes]."""
         counts = np.zeros(len(self.classes), dtype=np.int64)
@@ -151,14 +156,31 @@ def read_manifest(storage: Storage) -> Manifest:
             raise DataError(f"{storage.url}: is packed by split: name one of them: {' or '.join(splits)}") from None
         raise DataError(
             f"{storage.url}: no packed data set here ({MANIFEST_KEY} is missing): "
-            f"write one with `scenerec data pack SOURCE {storage.url}`"
+            f"write one with `scenerec data pack SOURCE {storage.url}`, or `scenerec data adopt` if shards are there"
         ) from None
     return parse_json(Manifest, content, f"{storage.url}/{MANIFEST_KEY}", DataError)
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
     """Writes manifest.json, which makes the set readable: it goes last."""
-    storage.put(MANIFEST_KEY, json.dumps(manifest.model_dump(mode="json"), indent=1).encode())
+    storage.put(MANIFEST_KEY, _encoded(manifest))
+
+
+def read_versioned_manifest(storage: Storage) -> tuple[Manifest, str]:
+    """The manifest and its version, for `replace_manifest`. Raises DataError, StorageError as `read_manifest` does."""
+    found = storage.get_versioned(MANIFEST_KEY)
+    if found is None:
+        return read_manifest(storage), ""
+    return parse_json(Manifest, found[0], f"{storage.url}/{MANIFEST_KEY}", DataError), found[1]
+
+
+def replace_manifest(storage: Storage, manifest: Manifest, version: str) -> bool:
+    """Writes manifest.json only where it is still of this version; returns whether it did. Raises StorageError."""
+    return storage.put_if(MANIFEST_KEY, _encoded(manifest), version)
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    return json.dumps(manifest.model_dump(mode="json"), indent=1).encode()
 
 
 def is_adopted(manifest: Manifest) -> bool:

@@ -4,7 +4,7 @@ Threads of one process do, since decoder and resize let the others compute; and 
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -42,8 +42,8 @@ class Framework(Protocol[Memory, Batch]):
     def memory(self, shape: tuple[int, ...]) -> Memory:
         """Memory for uint8 of `shape`, to which numpy can write (np.asarray)."""
 
-    def batch(self, images: Memory, labels: np.ndarray, colors: np.ndarray | None) -> Batch:
-        """Of uint8 images [n, size, size, 3], int64 labels [n], and float32 [n, 3, 4] of colors.color_matrices."""
+    def batch(self, images: Memory, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
+        """Of uint8 images [n, size, size, 3], int64 labels [n], float32 [n, 3, 4] of colors.color_matrices, n names."""
 
 
 class Reader(Generic[Memory, Batch], Iterable[Batch]):
@@ -122,9 +122,8 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         encoded, images, means, tasks = under_way
         for task in tasks:
             task.result()
-        return self.framework.batch(
-            images, encoded.labels, None if means is None else color_matrices(encoded.views, means)
-        )
+        colors = None if means is None else color_matrices(encoded.views, means)
+        return self.framework.batch(images, encoded.labels, colors, encoded.names)
 
 
 class _UnderWay(NamedTuple, Generic[Memory]):
@@ -178,5 +177,7 @@ def statistics_reader(
 ) -> Reader[Memory, Batch]:
     """Reads this rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
     size, ratio = config.image_size, config.eval_crop_ratio
-    encoded = partial(statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size)
+    encoded = partial(
+        statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size, config.balance
+    )
     return Reader(framework, encoded, evaluation_pixels, size, threads)

@@ -17,7 +17,7 @@ IMAGE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 END_BYTES = 1024
 MOST_INFLATED = 20
 """Bytes that a byte of a tar.gz may become: pictures hardly shrink, so more is no set of pictures."""
-REMEDY = "`scenerec data verify` lists what is damaged; pack the set again"
+REMEDY = "`scenerec data verify` lists what is damaged; pack or adopt the set again"
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Generic
 
@@ -15,6 +16,7 @@ from scenerec.json_object import JsonObject
 from scenerec.training.data_wait import DataUse, MeasuredBatches
 from scenerec.training.learner import Batch, Learner, TrainingJob
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
+from scenerec.training.sample_log import GlobalBatch, SampleLog, discard_samples
 from scenerec.training.schedules import PlateauState, learning_rate
 from scenerec.training.task import VAL_LOSS, Counts
 from scenerec.world import World
@@ -62,13 +64,14 @@ def train(
     with CheckpointWriter(folder.checkpoints, job.config.checkpoint.keep) as writer:
         run = _Run(job, world, learner, folder, writer, say)
         place = run.resume()
-        batches = MeasuredBatches(learner.training_batches(place.cursor), job.train.fetched)
         validation = learner.validation_batches()
-        for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
-            run.train_epoch(place, epoch, batches)
-            run.estimate_statistics(epoch + 1, 0)
-            metrics = run.finish_epoch(place, epoch, learner.evaluate(validation))
-            report(metrics)
+        with closing(learner.training_batches(place.cursor)) as stream:
+            batches = MeasuredBatches(stream, job.train.fetched)
+            for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
+                run.train_epoch(place, epoch, batches)
+                run.estimate_statistics(epoch + 1, 0)
+                metrics = run.finish_epoch(place, epoch, learner.evaluate(validation))
+                report(metrics)
         return run.finish(place)
 
 
@@ -87,6 +90,7 @@ class _Run(Generic[Batch]):
         self.job, self.world, self.learner, self.folder, self.writer = job, world, learner, folder, writer
         self.say = say if world.is_chief else _silence
         self.identity = run_identity(job.config, job.plan.lanes, job.plan.classes, job.train.manifest.fingerprint)
+        self.sample_log = SampleLog(self.folder.samples, world) if job.config.data.log_samples else None
         self.steps_per_epoch = job.plan.steps_per_epoch
         self.line_every = max(1, min(_MOST_STEPS_BETWEEN_LINES, self.steps_per_epoch // _PROGRESS_LINES_PER_EPOCH))
         self.last_lr = 0.0
@@ -97,14 +101,14 @@ class _Run(Generic[Batch]):
         # Rank 0's answer counts: a listing on another rank may differ while an upload ends.
         found = self.learner.agree(int(newest.removeprefix("step-")) + 1 if newest else 0)
         if not found:
-            self._write_config()
+            self._begin(0)
             weights = self.job.plan.weights
             self.say(Note(f"training from the beginning on {self.world.size} worker(s); weights: {weights}"))
             return Place()
         checkpoint = load_checkpoint(self.folder.checkpoints, checkpoint_name(found - 1))
         run = checkpoint.run
         check_identity(self.job.config.run_url, run.identity, self.identity)
-        self._write_config()
+        self._begin(run.global_step)
         self.learner.load_state(checkpoint.learner)
         place = Place(
             Cursor(run.epoch, run.step),
@@ -121,10 +125,15 @@ class _Run(Generic[Batch]):
         )
         return place
 
-    def _write_config(self) -> None:
-        """The folder's config is that of the last submission: `scenerec submit --resume` goes on with it."""
+    def _begin(self, global_step: int) -> None:
+        """Readies the folder for the steps from `global_step` on.
+
+        Its config is that of the last submission: `scenerec submit --resume` goes on with it. What an earlier attempt
+        has logged of these steps goes.
+        """
         if self.world.is_chief:
             self.folder.write_config(self.job.config)
+            discard_samples(self.folder.samples, global_step)
 
     def train_epoch(self, place: Place, epoch: int, batches: MeasuredBatches[Batch]) -> None:
         """The steps of an epoch that are still to do, with progress lines and checkpoints."""
@@ -133,7 +142,10 @@ class _Run(Generic[Batch]):
         for step in range(first, self.steps_per_epoch):
             global_step = epoch * self.steps_per_epoch + step
             self.last_lr = learning_rate(global_step, self.steps_per_epoch, self.job.config.optimize, place.plateau)
-            self.learner.train_step(next(batches), self.last_lr)
+            batch = next(batches)
+            self.learner.train_step(batch, self.last_lr)
+            if self.sample_log:
+                self.sample_log.add(global_step, GlobalBatch(epoch, step, batch.names))
             pending += 1
             done = step + 1
             save = (global_step + 1) % self.job.config.checkpoint.every_steps == 0 and done < self.steps_per_epoch
@@ -199,6 +211,9 @@ class _Run(Generic[Batch]):
         return result
 
     def _save(self, place: Place, cursor: Cursor, finished_epoch: bool = False) -> None:
+        if self.sample_log:
+            self.sample_log.write()
+            self.learner.agree(0)  # waits for all ranks: no checkpoint is without the log of its steps
         state = self.learner.state()  # on all ranks: gathering it is collective
         if not self.world.is_chief:
             return

@@ -1,4 +1,7 @@
-"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json."""
+"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json.
+
+Where data.log_samples is set, samples/ as well.
+"""
 
 import json
 import tempfile
@@ -23,7 +26,13 @@ CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
 
 # What a checkpoint was made with that is older than the field.
-_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1, "task": CLASSIFICATION.name}
+_IDENTITY_DEFAULTS = {
+    "model.freeze": "none",
+    "augmentation version": 1,
+    "task": CLASSIFICATION.name,
+    "data.balance": 0.0,
+    "data.train weights": [1.0],
+}
 
 
 class JobFolder:
@@ -72,6 +81,7 @@ class RunFolder(JobFolder):
     def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
         super().__init__(url, patience)
         self.checkpoints: Storage = open_storage(f"{url}/checkpoints", patience)
+        self.samples: Storage = open_storage(f"{url}/samples", patience)
 
     def read_config(self, overrides: Iterable[str] = ()) -> TrainConfig:
         """Reads config.yaml, with overrides such as "optimize.lr=0.1". Raises CheckpointError, ConfigError."""
@@ -106,6 +116,8 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "classes": classes,
         "training set": fingerprint,
         "data.lanes": lanes,
+        "data.balance": config.data.balance,
+        "data.train weights": [each.weight for each in config.data.train_sets],
         "optimize.global_batch_size": config.optimize.global_batch_size,
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,

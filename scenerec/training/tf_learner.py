@@ -5,7 +5,7 @@ batches and is one replica; weights and slots are assigned in the replica, by su
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 # First: torchvision goes before tensorflow.
@@ -92,7 +92,7 @@ class TfLearner(Learner[Batch]):
         self._loss_steps = 0
 
     @override
-    def training_batches(self, start: Cursor) -> Iterator[Batch]:
+    def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
         steps = start.epoch * job.plan.steps_per_epoch + start.step
         # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.
@@ -109,7 +109,8 @@ class TfLearner(Learner[Batch]):
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         self.average_statistics = {}
-        loss = self._distributed_step(batch, tf.constant(learning_rate, self.dtype))
+        tensors = batch._replace(names=())  # other names would be another graph
+        loss = self._distributed_step(tensors, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
         self._loss_steps += 1
 
@@ -286,4 +287,5 @@ def _pieces(batch: Batch, pieces: int) -> list[Batch]:
         return [batch]
     ends = [tf.shape(batch.labels)[0] * index // pieces for index in range(pieces + 1)]
     cuts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-    return [Batch(*(None if tensor is None else tensor[cut] for tensor in batch)) for cut in cuts]
+    tensors = (batch.images, batch.labels, batch.colors)
+    return [Batch(*(None if tensor is None else tensor[cut] for tensor in tensors)) for cut in cuts]

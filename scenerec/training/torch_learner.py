@@ -1,6 +1,6 @@
 """A torch network with its optimizer, on one rank of a DistributedDataParallel group. Mirrors tf_learner."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -82,7 +82,7 @@ class TorchLearner(Learner[Batch]):
         self._loss_steps = 0
 
     @override
-    def training_batches(self, start: Cursor) -> Iterator[Batch]:
+    def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
         self.steps = start.epoch * job.plan.steps_per_epoch + start.step
         return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)

@@ -91,11 +91,6 @@ class Caller:
     key: ApiKey
     bucket: TokenBucket | None = None
 
-    @property
-    def name(self) -> str:
-        """Name of the caller, for the access log."""
-        return self.key.name
-
 
 class Guard:
     """Lets those through who have a key and have not called too often.
@@ -158,7 +153,7 @@ class Guard:
         burst = max(caller.key.burst / self.replicas, 1.0)
         caller.bucket, wait_s = take(caller.bucket, self._clock(), images, per_s, burst)
         if wait_s:
-            message = f"{caller.name} may send {caller.key.images_per_s:g} images/s: wait {wait_s:.1f} s"
+            message = f"{caller.key.name} may send {caller.key.images_per_s:g} images/s: wait {wait_s:.1f} s"
             raise retry_later(ErrorKind.RATE_LIMITED, message, math.ceil(wait_s))
 
 

@@ -16,7 +16,7 @@ _DIGITS = 6  # of a probability: float32 has no more
 def rank_classes(version: LoadedVersion, answers: Sequence[Answer], top_k: int) -> list[PredictionBody]:
     """For each photograph its `top_k` most probable classes."""
     rank = version.engine.classifier.rank
-    places = version.info.places
+    places = version.bundle.info.places
     predictions = []
     for answer in answers:
         ranked = rank(answer.probabilities, top_k)

@@ -1,4 +1,6 @@
+import io
 import json
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -12,6 +14,7 @@ from cluster.local import LocalCluster
 from scenerec.cli import app
 from scenerec.data.integrity import check_set
 from scenerec.data.manifest import Manifest, read_manifest
+from scenerec.data.packed_set import open_set
 from scenerec.data.packing.pack import PackOptions, PackRequest, pack
 from scenerec.data.pool import process_runner
 from scenerec.data.synthetic import draw_scenes
@@ -73,3 +76,26 @@ def test_a_pack_job_on_the_cluster_writes_the_same_set(
     refused = CliRunner().invoke(app, [*arguments, "--seed", "1"])
     assert refused.exit_code == 4
     assert f"error: {url}: holds another packed data set" in refused.stderr
+
+
+def test_shards_of_somebody_else_in_s3_become_a_set(cluster: LocalCluster, scenes: Path) -> None:
+    url = f"s3://scenes/foreign-{time.monotonic_ns()}"
+    storage, pictures = open_storage(url), sorted(scenes.glob("val/*/*.jpg"))
+    for shard in range(3):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz" if shard else "w") as tar:
+            for index, path in enumerate(pictures[shard::3]):
+                for suffix, content in (("jpg", path.read_bytes()), ("txt", path.parent.name.encode())):
+                    info = tarfile.TarInfo(f"{shard}{index}.{suffix}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+        storage.put(f"part-{shard}.tar{'.gz' if shard else ''}", buffer.getvalue())
+    result = CliRunner().invoke(app, ["data", "adopt", f"{url}/part-?.tar*", "--labels", "txt", "--split", "val"])
+    assert result.exit_code == 0, result.output
+    assert "15 images of 3 classes in 3 shards" in result.output
+    data = open_set(f"{url}/val")
+    assert (data.storage.url, data.url) == (url, f"{url}/val")
+    assert [len(data.read(index)) for index in range(3)] == [5, 5, 5]
+    missing = CliRunner().invoke(app, ["data", "adopt", f"{url}/part-{{1..3}}.tar.gz", "--labels", "txt"])
+    assert missing.exit_code == 4
+    assert "part-3.tar.gz: there is no such object" in missing.stderr

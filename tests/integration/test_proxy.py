@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import pytest
 from cluster import loopback, serve_proxy
 from serve.oip.grpc_methods import SERVICE
 from tests.tls import make_certificate
+from tests.web import WebServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +36,8 @@ defaults
     timeout client 30s
     timeout server 30s
     option redispatch 1
-    retry-on conn-failure empty-response
+    retry-on {retry_on}
+    retries {retries}
     errorfile 502 /elsewhere/500.http
     errorfile 503 /elsewhere/500.http
     errorfile 504 /elsewhere/500.http
@@ -41,7 +45,7 @@ frontend http_frontend
     bind 127.0.0.1:{port}
     default_backend replicas
 backend replicas
-    server one 127.0.0.1:{server}
+    server one 127.0.0.1:{server} check inter 60s observe layer4 error-limit 3 on-error mark-down
 """
 
 
@@ -82,7 +86,9 @@ sys.stdin.read()
 @contextmanager
 def proxy(folder: Path, port: int, server: int, more: str = "", **environment: str) -> Iterator[None]:
     config = folder / "haproxy.cfg"
-    config.write_text(CONFIG.format(folder=folder, port=port, server=server) + more)
+    ours = serve_proxy.environment(folder)
+    retried = {"retry_on": ours["RAY_SERVE_HAPROXY_RETRY_ON"], "retries": ours["RAY_SERVE_HAPROXY_RETRIES"]}
+    config.write_text(CONFIG.format(folder=folder, port=port, server=server, **retried) + more)
     launcher = serve_proxy.write_launcher(folder)
     variables = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": launcher, **environment}
     with subprocess.Popen([launcher, "-db", "-f", str(config)], env=variables, stderr=subprocess.DEVNULL) as process:
@@ -135,6 +141,28 @@ def test_without_a_replica_the_proxy_says_so_as_our_errors_do(tmp_path: Path) ->
         answer = httpx.post(f"http://127.0.0.1:{port}/v1/models/x:predict", content=b"x", timeout=20, trust_env=False)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["code"] == "not_ready"
+
+
+def test_a_dying_server_that_still_takes_connections_does_not_use_up_the_tries(tmp_path: Path) -> None:
+    """As the kernel closes a killed process: connections first, the port a little later; here after six requests."""
+    (port,) = loopback.free_ports(("http",)).values()
+    with socket.create_server(("127.0.0.1", 0)) as dying, WebServer() as fallback:
+        fallback.serve("/", b"answered")
+
+        def die() -> None:
+            taken = 0
+            while taken < 6:
+                connection, _ = dying.accept()
+                taken += bool(connection.recv(1 << 16))  # HAProxy's check sends nothing
+                connection.close()
+            dying.close()
+
+        last_resort = f"    server fallback {fallback.url.removeprefix('http://')} backup\n"
+        with proxy(tmp_path, port, dying.getsockname()[1], last_resort), ThreadPoolExecutor(1) as pool:
+            died = pool.submit(die)
+            answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=20, trust_env=False)
+            died.result(timeout=20)
+    assert (answer.status_code, answer.content) == (200, b"answered")
 
 
 @contextmanager

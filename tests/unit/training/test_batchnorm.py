@@ -116,7 +116,8 @@ def test_both_frameworks_estimate_the_same(make_config: MakeConfig, fp64: str) -
         learner.estimate_statistics(SAMPLE)
         states[framework] = learner.state()
         assert learner.evaluate([]).samples == 0  # the averages' statistics are there for the time of it
-        assert all(np.array_equal(learner.state().model[name], states[framework].model[name]) for name in drawn)
+        evaluated = learner.state().model
+        assert all(np.array_equal(evaluated[name], states[framework].model[name]) for name in drawn)
     ours, theirs = states.values()
     statistics = {name for name in drawn if name.endswith(("running_mean", "running_var"))}
     trained = {name for name in statistics if not name.startswith(("layer2.", "bn1."))}
