@@ -58,7 +58,7 @@ def run(config: TuneConfig) -> JsonObject:
 
     Raises ScenerecError where no trial came to anything.
     """
-    folder = SearchFolder(config.run_url)
+    folder = SearchFolder(config.run_url, config.base.data.patience)
     folder.check_same_search(config)
     folder.write_config(config)
     folder.begin()
@@ -164,7 +164,7 @@ def _retrain(config: TuneConfig, best: Trial) -> JsonObject:
     """Trains the best config in full, and exports it."""
     winner = best_config(config, best)
     say(Note(f"training the best config in full: {winner.run_url}"))
-    folder = RunFolder(winner.run_url)
+    folder = RunFolder(winner.run_url, config.base.data.patience)
     if folder.storage.size("config.yaml") is not None and folder.read_config() != winner:
         folder.clear()  # an earlier session of the search had another winner
     result = run_training(winner)
