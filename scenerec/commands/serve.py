@@ -17,8 +17,9 @@ from scenerec.commands import options
 from scenerec.commands.connect import connect, connect_or_start
 from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE, RegistryUrl
 from scenerec.commands.registry import rollback as roll_back_alias
-from scenerec.config.file import dump_config, parse_as, read_config
+from scenerec.config.file import dump_config, parse_as
 from scenerec.config.serve import ServeConfig
+from scenerec.config.yaml_text import read_text
 from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError
 from scenerec.inference.bundles.bundle import read_info
 from scenerec.inference.bundles.registry import Registry, parse_reference
@@ -158,7 +159,7 @@ def key(
 def _load(what: str, overrides: list[str]) -> ServeConfig:
     """A file, or a model of the registry as an application of its own."""
     if what.endswith((".yaml", ".yml")) or Path(what).is_file():
-        return parse_as(ServeConfig, read_config(what), what, overrides)
+        return parse_as(ServeConfig, read_text(what), what, overrides)
     name = parse_reference(what)[0]
     document = f"kind: serve\nname: {name}\nmodels: [{{name: {name}, version: {json.dumps(what)}}}]\n"
     if registry := os.environ.get(REGISTRY_VARIABLE):
