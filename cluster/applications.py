@@ -56,7 +56,7 @@ class Applications:
         has_tls = any(application.get("tls") for application in described)
         host = urlsplit(self._client.address.url).hostname or "127.0.0.1"
         for each in described:
-            prefix = each["route_prefix"].rstrip("/")
+            prefix = (each["route_prefix"] or "").rstrip("/")  # none while it begins
             each["url"] = f"http{'s' if has_tls else ''}://{host}:{endpoint.port}{prefix}" if endpoint else "-"
         return {
             "applications": described,
