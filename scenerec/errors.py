@@ -18,6 +18,8 @@ A command that meets one prints its message on stderr, a line a problem, and end
     130  interrupted by Ctrl-C, or a followed job was stopped
 """
 
+from scenerec.names import quoted
+
 
 class ScenerecError(Exception):
     """Base of all errors that are the user's to mend; the CLI prints its message and exits with `exit_code`."""
@@ -86,19 +88,13 @@ class RegistryError(ScenerecError):
 def first_line(error: BaseException) -> str:
     """Returns the first line of a library's error, without its full stop; where it says nothing, its class's name."""
     lines = str(error).strip().splitlines()
-    return printable(lines[0].rstrip(".") if lines else type(error).__name__)
+    return quoted(lines[0].rstrip(".") if lines else type(error).__name__)
 
 
 def last_line(text: str, otherwise: str) -> str:
     """Returns the last line that says something, without its full stop: what a program's output or trace ends with."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].removesuffix(".") if lines else otherwise
-
-
-def printable(text: str) -> str:
-    """Returns what somebody else has written, such as a server, without what steers a terminal: 500 letters of it."""
-    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:500])
-    return shown if len(text) <= 500 else f"{shown}..."
 
 
 def system_reason(error: BaseException) -> str:

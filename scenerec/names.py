@@ -29,9 +29,19 @@ def shortened(text: str) -> str:
     return text if len(text) <= 90 else f"{text[:40]} ... {text[-40:]}"
 
 
-def printable(text: str) -> str:
-    """The text on one line that every terminal and JSON take: bytes that are no UTF-8, and controls, are escaped."""
-    return text if text.isprintable() else "".join(map(_printable, text))
+def printable(text: str, most: int | None = None) -> str:
+    """The text on one line that every terminal and JSON take: bytes that are no UTF-8, and controls, are escaped.
+
+    Of one that is longer, the first `most` letters.
+    """
+    begin = text[:most]
+    shown = begin if begin.isprintable() else "".join(map(_printable, begin))
+    return shown if len(begin) == len(text) else f"{shown}..."
+
+
+def quoted(text: str) -> str:
+    """What somebody else has written, such as a server: printable, and 500 letters of it."""
+    return printable(text, 500)
 
 
 def _printable(character: str) -> str:

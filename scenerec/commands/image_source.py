@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from scenerec.commands import options
-from scenerec.errors import DataError, first_line, printable, system_reason
+from scenerec.errors import DataError, first_line, system_reason
+from scenerec.names import quoted
 
 _LARGEST_FILE_BYTES = 256 << 20  # uncompressed 50 million pixels, and more
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
@@ -77,9 +78,7 @@ def _fetch(url: str) -> bytes:
             response.raise_for_status()
             kind, coding = (response.headers.get(name, "").lower() for name in ("Content-Type", "Content-Encoding"))
             if coding not in _CODINGS:
-                raise DataError(
-                    f"is sent in the coding {printable(coding)}, which was not asked for: give it as a file"
-                )
+                raise DataError(f"is sent in the coding {quoted(coding)}, which was not asked for: give it as a file")
             for chunk in response.iter_content(_CHUNK_BYTES):
                 content += chunk
                 if len(content) > _LARGEST_DOWNLOAD_BYTES:
@@ -98,7 +97,7 @@ def _reason(error: Exception) -> str:
 
     match error:
         case requests.HTTPError() if error.response is not None:
-            return printable(f"{error.response.status_code} {error.response.reason}")
+            return quoted(f"{error.response.status_code} {error.response.reason}")
         case requests.exceptions.ContentDecodingError():
             return "its compression is damaged"
         case requests.exceptions.ChunkedEncodingError():

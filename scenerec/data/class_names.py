@@ -86,4 +86,4 @@ def _in_order_of_index(lines: Sequence[str]) -> list[str]:
 
 
 def _shown(name: str) -> str:
-    return printable(name[:_SHOWN_CHARACTERS]) + ("..." if len(name) > _SHOWN_CHARACTERS else "")
+    return printable(name, _SHOWN_CHARACTERS)

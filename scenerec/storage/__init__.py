@@ -1,6 +1,7 @@
 """Folders of objects, local or in S3, behind one small interface: relative keys, atomic puts, one-line errors."""
 
-from scenerec.errors import StorageError, printable
+from scenerec.errors import StorageError
+from scenerec.names import quoted
 from scenerec.storage.address import local_path, split_s3
 from scenerec.storage.json_file import read_json
 from scenerec.storage.local import LocalStorage, file_sha256
@@ -31,7 +32,7 @@ def open_storage(url: str, patience: Patience = IMPATIENT) -> Storage:
         place = split_s3(url)
         return S3Storage(*place, patience) if place else LocalStorage(local_path(url))
     except ValueError as error:
-        raise StorageError(f"{printable(url)}: {error}") from None
+        raise StorageError(f"{quoted(url)}: {error}") from None
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scenerec.errors import StorageError, printable
+from scenerec.errors import StorageError
+from scenerec.names import quoted
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -126,7 +127,7 @@ def _refuse_foreign(response_dict: dict[str, Any], **_: object) -> None:
     if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
         told = _ENDPOINT.search(response_dict["body"])
         to = headers.get("location") or (told[1].decode(errors="replace") if told else "another place")
-        raise ForeignAnswerError(f"redirects to {printable(to)}")
+        raise ForeignAnswerError(f"redirects to {quoted(to)}")
     if status < 300 and is_web_page(headers):
         raise ForeignAnswerError("answers with a web page, as no S3 store does")
 

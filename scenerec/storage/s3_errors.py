@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scenerec.errors import NotFoundError, StorageError, first_line, printable
+from scenerec.errors import NotFoundError, StorageError, first_line
+from scenerec.names import quoted
 from scenerec.storage.s3_endpoint import (
     CHECKSUM_VARIABLE,
     READ_TIMEOUT_S,
@@ -92,7 +93,7 @@ def explain(where: str, error: BaseException, client: "S3Client | None") -> tupl
 
 def _explain_answer(where: str, setting: str, endpoint: str, response: Mapping[str, Any]) -> tuple[StorageError, bool]:
     place = f"{where}: {endpoint}"
-    code, told = (printable(str(response.get("Error", {}).get(name, ""))) for name in ("Code", "Message"))
+    code, told = (quoted(str(response.get("Error", {}).get(name, ""))) for name in ("Code", "Message"))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     headers: Mapping[str, str] = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     may_pass = code in _TRANSIENT_CODES or status == 429 or (status >= 500 and status not in (501, 507))

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.config.location import expand_location
-from scenerec.errors import NotFoundError, StorageError, printable
+from scenerec.errors import NotFoundError, StorageError
+from scenerec.names import quoted
 from scenerec.storage import LocalStorage, ObjectInfo, Patience, S3Storage, Storage, open_storage, read_json, split_url
 from scenerec.storage.writable import check_writable
 from tests.unprivileged import unprivileged
@@ -212,7 +213,7 @@ def test_names_that_no_file_can_have(storage: LocalStorage, name: str) -> None:
 def test_what_is_no_address(url: str, told: str) -> None:
     with pytest.raises(StorageError, match=told) as raised:
         open_storage(url)
-    assert str(raised.value).startswith(f"{printable(url)}: ")
+    assert str(raised.value).startswith(f"{quoted(url)}: ")
     with pytest.raises(ValueError, match=told):
         expand_location(url)
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from scenerec.data.contents import read_contents
 from scenerec.data.manifest import Manifest, Shard, is_adopted, read_manifest, read_versioned_manifest, replace_manifest
 from scenerec.data.packed_set import PackedSet, Splits, open_splits
-from scenerec.data.packing.choices import Choices
-from scenerec.data.packing.layouts import read_raw_set
-from scenerec.data.packing.nesting import Nested
+from scenerec.data.packing.choices import SourceRequest
+from scenerec.data.packing.layouts import read_source
 from scenerec.data.packing.pack import SHARD_KEY, Progress, count_records, make_plans
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan
 from scenerec.data.packing.places import read_places
@@ -25,7 +24,6 @@ from scenerec.data.packing.summary import summary
 from scenerec.data.packing.survey import Survey, survey
 from scenerec.data.pool import Runner, process_runner
 from scenerec.errors import DataError
-from scenerec.frozen import Frozen
 from scenerec.names import printable
 from scenerec.storage import Storage
 from scenerec.storage.writable import check_writable
@@ -38,21 +36,10 @@ _KEYS_OF_AN_ADDITION = 10**8
 _CONDITION_PROBE = ".adding"
 
 
-class AddRequest(Frozen):
-    """What to add, and to which set."""
+class AddRequest(SourceRequest):
+    """What to add, and to which packed set, or folder of its splits."""
 
-    source: Path
-    """A folder, or a CSV file."""
-    destination: str
-    """A packed set, or the folder of its splits."""
-    layout: str = "auto"
-    """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
-    split: str = "all"
-    """`train`, `val`, `test`, or `all` that the source has."""
-    nested: Nested | None = None
-    """What of a nested folder's path names the class; None where the names are to tell."""
-    splits: dict[str, str] | None = None
-    """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
+    partial: bool = True
     new_classes: bool = False
     """Take classes that the set does not have, behind those that it has."""
     options: PackOptions = PackOptions()
@@ -96,7 +83,7 @@ class Addition:
         sets = open_splits(request.destination)
         if adopted := [data.url for data in sets.values() if is_adopted(data.manifest)]:
             raise DataError(f"{adopted[0]}: holds shards that somebody else wrote: adopt it again with more shards")
-        raw = _read_source(request)
+        raw = read_source(request)
         targets = _targets(request, raw, sets)
         surveys = survey(replace(raw, classes=()))  # none of which must be there
         for line in summary(raw, surveys):
@@ -130,15 +117,6 @@ class Addition:
             done += len(part.tasks[number].images)
             on_progress(done, total)
         return tuple(part.finish() for part in self.parts.values())
-
-
-def _read_source(request: AddRequest) -> RawSet:
-    choices = Choices(split=request.split, nested=request.nested, splits=request.splits, partial=True)
-    raw = read_raw_set(request.source, request.layout, choices)
-    folder = request.source if request.source.is_dir() else raw.root
-    if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{request.destination}: lies in the source {folder}: name a folder outside of it")
-    return raw
 
 
 def _targets(request: AddRequest, raw: RawSet, sets: Splits) -> dict[str, PackedSet]:

@@ -1,5 +1,7 @@
 """What a person says of a data set that its names leave open."""
 
+from pathlib import Path
+
 from scenerec.data.packing.nesting import Nested
 from scenerec.data.splits import SPLITS, split_of
 from scenerec.frozen import Frozen
@@ -24,6 +26,17 @@ class Choices(Frozen):
     def wants(self, split: str) -> bool:
         """Whether this split is to be read."""
         return self.split in ("all", split)
+
+
+class SourceRequest(Choices):
+    """What is to be packed, and where it goes: all that another machine needs to know."""
+
+    source: Path
+    """A folder, or a CSV file."""
+    destination: str
+    """A folder or s3://BUCKET/PREFIX."""
+    layout: str = "auto"
+    """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
 
 
 def parse_splits(text: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from scenerec.data.packing.choices import Choices
+from scenerec.data.packing.choices import Choices, SourceRequest
 from scenerec.data.packing.image_lists import csv_lists, places_lists, read_csv, read_places, read_sun, sun_lists
 from scenerec.data.packing.imagefolder import read_imagefolder, wrappings
 from scenerec.data.packing.raw_set import RawSet
@@ -25,6 +25,15 @@ _SIGNS: dict[str, Callable[[Folder], object]] = {
 }
 """What tells a layout of lists: something that is not empty."""
 _NO_CHOICES = Choices()
+
+
+def read_source(request: SourceRequest) -> RawSet:
+    """Lists what is to be packed. Raises DataError as `read_raw_set` does, and for a destination in the source."""
+    raw = read_raw_set(request.source, request.layout, request)
+    folder = request.source if request.source.is_dir() else raw.root
+    if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
+    return raw
 
 
 def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOICES) -> RawSet:

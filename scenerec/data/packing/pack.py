@@ -15,9 +15,9 @@ from pathlib import Path
 
 import scenerec
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, is_adopted, read_manifest, write_manifest
-from scenerec.data.packing.choices import Choices
+from scenerec.data.packing.choices import SourceRequest
 from scenerec.data.packing.intake import pack_image
-from scenerec.data.packing.layouts import read_raw_set
+from scenerec.data.packing.layouts import read_source
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, plan_split
 from scenerec.data.packing.places import read_places
 from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
@@ -47,15 +47,9 @@ Progress = Callable[[int, int], None]
 """Called with the images done and the images of the whole task."""
 
 
-class PackRequest(Choices):
-    """What to pack, where to, and how: all that another machine needs to know."""
+class PackRequest(SourceRequest):
+    """What to pack, where to, and how."""
 
-    source: Path
-    """A folder, or a CSV file."""
-    destination: str
-    """A folder or s3://BUCKET/PREFIX."""
-    layout: str = "auto"
-    """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
     strict: bool = False
     """Refuse a picture that stands under two labels, or in train and in another split."""
     options: PackOptions = PackOptions()
@@ -118,10 +112,7 @@ def pack(
     malformed, for a class without images and for a destination that holds something else (unless `overwrite`).
     """
     began_s = time.monotonic()
-    raw = read_raw_set(request.source, request.layout, request)
-    folder = request.source if request.source.is_dir() else raw.root
-    if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
+    raw = read_source(request)
     check_writable(request.destination)
     places = read_places(raw)
     surveys = survey(raw)

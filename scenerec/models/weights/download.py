@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scenerec import __version__
-from scenerec.errors import ModelError, StorageError, first_line, printable, system_reason
+from scenerec.errors import ModelError, StorageError, first_line, system_reason
+from scenerec.names import quoted
 
 ATTEMPTS = 4
 """Number of tries in all; the pause before a further one doubles from half a second."""
@@ -87,9 +88,9 @@ def _ascii(url: str) -> str:
 
 def _refusal(error: urllib.error.HTTPError) -> str:
     if 300 <= error.code < 400:  # urllib follows such, but in a circle, or to another scheme
-        place = printable(error.headers.get("Location", "nowhere"))
+        place = quoted(error.headers.get("Location", "nowhere"))
         return f"{error.code}, redirects in a circle or to no web address: {place}"
-    return printable(f"{error.code} {error.reason}".strip())
+    return quoted(f"{error.code} {error.reason}".strip())
 
 
 def _check_kind(response: http.client.HTTPResponse) -> None:
@@ -97,7 +98,7 @@ def _check_kind(response: http.client.HTTPResponse) -> None:
     if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         raise DownloadError("a web page came instead of a file: the address may be a page's, or want a login")
     if (coding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
-        raise DownloadError(f"the server sends it compressed by {printable(coding)}, which was not asked for")
+        raise DownloadError(f"the server sends it compressed by {quoted(coding)}, which was not asked for")
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
@@ -138,4 +139,4 @@ def _bar(url: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def _reason(error: BaseException | str) -> str:
-    return printable(error) if isinstance(error, str) else system_reason(error)
+    return quoted(error) if isinstance(error, str) else system_reason(error)
