@@ -9,7 +9,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 
@@ -100,7 +100,7 @@ class Picture:
         DamagedPictureError: its header cannot be read.
     """
 
-    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS) -> None:
+    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> None:
         self._content = content
         too_many = f"at most {max_pixels / 1e6:g} million are taken: scale it down"
         with _refusals():

@@ -72,6 +72,9 @@ def test_a_run_leaves_what_it_promises(finished_run: Callable[[str], FinishedRun
     assert isinstance(events[0], Note)
     assert [e.epoch for e in events if isinstance(e, EpochSummary)] == [1, 2]
     assert [e.step for e in events if isinstance(e, Progress)] == [1, 2, 3, 4, 5, 6] * 2
+    first, *_ = folder.read_history()
+    assert 0 < (first.data_wait or 0) < 1
+    assert first.fetched_bytes_per_s
     assert list_checkpoints(folder.checkpoints)[-1] == "step-000000012"
     assert len(list_checkpoints(folder.checkpoints)) <= 3
     check_logged_samples(config.run_url)

@@ -7,7 +7,7 @@ what was cropped away. Nothing is decoded here: the data of the pixels stay as t
 import re
 
 _JPEG_SEGMENT = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # in a scan: neither an escaped 255, nor a restart
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan: neither an escaped 255, nor a restart
 _START_OF_SCAN, _END_OF_IMAGE, _COMMENT = 0xDA, 0xD9, 0xFE
 _APP0, _APP14, _APP15 = 0xE0, 0xEE, 0xEF
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12

@@ -256,7 +256,7 @@ class TestMisfits:
         adopted(damaged, "cls", classes=CLASSES, skip_bad=True)
         manifest = read_manifest(LocalStorage(damaged))
         whole = manifest.shards[-1].model_copy(update={"left_out": ()})
-        others = [{"labels": "txt"}, {"shards": (*manifest.shards[:-1], whole)}]
+        others: list[dict[str, Any]] = [{"labels": "txt"}, {"shards": (*manifest.shards[:-1], whole)}]
         prints = {Manifest.model_validate({**dict(manifest), **other}).fingerprint for other in others}
         assert len({manifest.fingerprint, *prints}) == 3
 
