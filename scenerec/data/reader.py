@@ -9,12 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from threading import Event
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 from typing_extensions import override
 
 from scenerec.config.train import DataConfig
+from scenerec.data.augment import View
 from scenerec.data.colors import channel_means, color_matrices
 from scenerec.data.packed_image import evaluation_pixels, undecodable
 from scenerec.data.packed_set import PackedSet
@@ -128,7 +129,7 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         encoded, images, means, tasks = under_way
         for task in tasks:
             task.result()
-        colors = None if means is None else color_matrices(encoded.views, means)
+        colors = None if means is None else color_matrices(cast(list[View], encoded.views), means)
         return self.framework.batch(images, encoded.labels, colors, encoded.names)
 
 

@@ -81,14 +81,15 @@ def normalize(
 def _recolor(rows: torch.Tensor, colors: torch.Tensor, darkest: torch.Tensor, brightest: torch.Tensor) -> torch.Tensor:
     """uint8 [n, h, 3 w] through [n, 3, 4], clipped; four pixels at a time where that comes out.
 
-    A wider product is a faster one. A CPU takes one image after the other, which then stays in its cache.
+    A wider product is a faster one. A single core takes one image after the other, which then stays in its cache; of
+    several, each takes its part of the batch.
     """
     n, pixels = len(rows), 4 if rows.shape[1] * rows.shape[2] % 12 == 0 else 1
     diagonal = torch.eye(pixels, dtype=colors.dtype, device=colors.device)
     matrices = torch.einsum("ij,ndc->nicjd", diagonal, colors[:, :, :3]).reshape(n, 3 * pixels, 3 * pixels)
     added = colors[:, :, 3].repeat(1, pixels)[:, None]
     recolored = torch.empty_like(rows, dtype=colors.dtype)
-    at_once = 1 if rows.device.type == "cpu" else max(n, 1)
+    at_once = 1 if rows.device.type == "cpu" and torch.get_num_threads() == 1 else max(n, 1)
     for some, target, matrix, offset in zip(
         *(t.split(at_once) for t in (rows, recolored, matrices, added)), strict=True
     ):

@@ -22,7 +22,7 @@ def dali(work: Work) -> Iterator[int]:
         yield len(images)
 
 
-@pipeline_def  # type: ignore[untyped-decorator]
+@pipeline_def
 def _pipeline(files: list[str], jitter: float) -> Any:
     encoded, _ = fn.readers.file(files=files, random_shuffle=True)
     images = fn.decoders.image_random_crop(

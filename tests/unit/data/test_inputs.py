@@ -118,7 +118,7 @@ def test_pixels_are_normalised_alike(size: int, colored: bool) -> None:
 def test_batches_for_a_gpu_are_page_locked_and_the_same(scenes: Path) -> None:
     data, settings = open_set(f"{scenes}/train"), config(scenes, color_jitter=0.4)
     batches = list(torch_input.training_input(data, settings, ORDER, World(device="cuda:0"), Cursor(), 2))
-    assert all(tensor is not None and tensor.is_pinned() for batch in batches for tensor in batch)
+    assert all(tensor is not None and tensor.is_pinned() for batch in batches for tensor in batch[:3])
     assert_same(
         torch_arrays(batches), torch_arrays(torch_input.training_input(data, settings, ORDER, World(), Cursor(), 2))
     )
