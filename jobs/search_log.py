@@ -31,7 +31,7 @@ class SearchLog(tune.Callback):
 
     def __init__(self, config: TuneConfig, session: str, sampler: Sampler, earlier: list[Trial], say: Say) -> None:
         self.config, self.session, self.sampler, self.say = config, session, sampler, say
-        self.folder = SearchFolder(config.run_url)
+        self.folder = SearchFolder(config.run_url, config.base.data.patience)
         self.trials = {trial.number: trial for trial in earlier}
         self.started_s: dict[int, float] = {}
         self.began_s = time.monotonic()
@@ -119,7 +119,7 @@ class SearchLog(tune.Callback):
         point, part = trial.config["trial"]["point"], int(result["part"])
         levels = trial_levels(self.config, number, point, part)
         level = levels[int(result["level"]) - 1]
-        history = tuple(RunFolder(level.config.run_url).read_history())
+        history = tuple(RunFolder(level.config.run_url, self.config.base.data.patience).read_history())
         before = [each.config.optimize.epochs for each in levels[: level.number - 1]]
         costs = [epochs * each.cost for epochs, each in zip(before, levels, strict=False)]
         static = {name: result[name] for name in ("parameters", "gflops", "latency_ms") if name in result}
@@ -145,7 +145,7 @@ class SearchLog(tune.Callback):
         self._record(trial)
         self.sampler.tell(trial)
         if trial.run:
-            notes = RunFolder(trial.run).storage
+            notes = RunFolder(trial.run, self.config.base.data.patience).storage
             for info in list(notes.list("ray/")):
                 notes.delete(info.key)
 

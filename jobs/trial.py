@@ -49,7 +49,7 @@ def run_trial(settings: JsonObject, search: JsonObject, session: str) -> None:
 
     config, wanted = TuneConfig.model_validate(search), settings["trial"]
     number = int(tune.get_context().get_trial_name())  # a population copies another trial's settings, its number too
-    folder = SearchFolder(config.run_url)
+    folder = SearchFolder(config.run_url, config.base.data.patience)
     try:
         bookmark = _bookmark(tune.get_checkpoint())
         part = _part(folder, number, bookmark, wanted["part"])
@@ -109,7 +109,7 @@ class TrialReporter(Reporter):
         """Waits for the scheduler's word, rank 0 for all: the others meet it in the next step."""
         super().report(config, world, metrics)
         if world.is_chief and metrics.epoch in self.judged_epochs:
-            wait_until_allowed(RunFolder(config.run_url), metrics.epoch)
+            wait_until_allowed(RunFolder(config.run_url, config.data.patience), metrics.epoch)
 
 
 def _begin_fit(level: Level, judged_epochs: tuple[int, ...]) -> Future[JsonObject]:

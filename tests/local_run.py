@@ -1,12 +1,14 @@
 """Training in this process, without a cluster: what many tests begin with."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from scenerec.checkpoint import read_run_state
 from scenerec.config.train import TrainConfig
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
-from scenerec.data.stream import TrainingOrder, training_batches, training_cursors
+from scenerec.data.stream import training_batches, training_cursors
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from scenerec.training.learner import Learner, TrainingJob
@@ -24,7 +26,7 @@ LEARNERS: dict[str, Callable[[TrainingJob, World], Learner[Any]]] = {
 
 def open_job(config: TrainConfig) -> TrainingJob:
     """What a learner is made from: the config, its plan and its two data sets."""
-    return TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
+    return TrainingJob(config, plan_job(config), open_training_set(config.data), open_set(config.data.val))
 
 
 def train_here(config: TrainConfig, say: Callable[[Event], None] = lambda event: None) -> dict[str, Any]:
@@ -38,13 +40,12 @@ def check_logged_samples(run_url: str) -> None:
     folder = RunFolder(run_url)
     config, newest = folder.read_config(), folder.latest_checkpoint()
     assert newest is not None
-    state, train = read_run_state(folder.checkpoints, newest), open_set(config.data.train)
-    optimize = config.optimize
-    order = TrainingOrder(optimize.seed, int(state.identity["data.lanes"]), optimize.global_batch_size, optimize.epochs)
-    expected = [batch.names for batch in training_batches(train, order, config.data.augment)]
+    state, job = read_run_state(folder.checkpoints, newest), open_job(config)
+    order = replace(job.order, lanes=int(state.identity["data.lanes"]))
+    expected = [batch.names for batch in training_batches(job.train, order, config.data.augment)]
     logged = list(logged_batches(folder.samples, state.global_step))
     assert [batch.samples for batch in logged] == expected
-    cursors = training_cursors(train.manifest.samples, order)
+    cursors = training_cursors(job.train.manifest.samples, order)
     assert [batch[:2] for batch in logged] == [(at.epoch, at.step) for at in cursors]
 
 

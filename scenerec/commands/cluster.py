@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import time
 from dataclasses import asdict
@@ -20,6 +21,8 @@ from scenerec.errors import ClusterError, ConfigError
 from scenerec.json_object import JsonObject
 
 app = typer.Typer()
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 _size, _store, _tls = map(options.panel, ("Size", "Store", "TLS"))
 
@@ -51,6 +54,9 @@ def up(
 
     Everything lies in ~/.scenerec, or where SCENEREC_HOME says.
     """
+    for name in bucket:
+        if not _BUCKET.fullmatch(name):
+            raise ConfigError(f"--bucket {name}: must be 3 to 63 small letters, digits, dots and dashes")
     _use_certificate(tls_certificate, tls_key)
     variable = environment.users_store_variable()
     with_store = not (no_store or variable)

@@ -259,12 +259,7 @@ def _print_exported(exported: "Exported") -> None:
         f"classes, {image_size} px, by {route}"
     )
     if info.verification:
-        batches = ", ".join(map(str, info.verification.batch_sizes))
-        typer.echo(
-            f"verified  on {info.verification.images} images at batch {batches}: logits differ by "
-            f"{info.verification.max_difference:.1e} of their scale, top-1 agrees on "
-            f"{info.verification.top1_agreement:.1%}"
-        )
+        typer.echo(f"verified  on {info.verification}")
     if taken := info.quantization.get("taken"):
         _print_quantization(taken, info.quantization["fp32"])
     if info.places:

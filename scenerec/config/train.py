@@ -5,14 +5,7 @@ The docstring under each field is the reference documentation; `scenerec schema`
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from scenerec.config.block import Block
 from scenerec.config.job import JobConfig
@@ -22,6 +15,7 @@ from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
+from scenerec.storage import Patience
 
 
 def _expand_weights(weights: str) -> str:
@@ -56,6 +50,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 _LEAST_IMAGES = 2
+_LONGEST_PATIENCE_S = 1500  # workers wait 1800 s for one that waits
 MOST_WORKERS = 100_000
 """More would only be a slip, and the numbers between are tried one by one."""
 
@@ -141,6 +136,14 @@ class DataConfig(Block):
     """Shards are kept on the nodes' disks and shared by a node's workers; without it each worker fetches its own."""
     log_samples: bool = False
     """Keep the names of the samples of every global batch in the run's folder, to compare or audit what was trained."""
+    store_patience_s: float = Field(300.0, ge=0, le=_LONGEST_PATIENCE_S)
+    """How long the job's requests are tried again while the object store does not answer, or answers that it is
+    overloaded, in seconds; only then do its workers fail. Of the data, the checkpoints, and all that the job writes."""
+
+    @property
+    def patience(self) -> Patience:
+        """The patience of a job's storages."""
+        return Patience(self.store_patience_s)
 
     @property
     def train_sets(self) -> tuple[WeightedSet, ...]:

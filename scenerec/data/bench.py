@@ -66,7 +66,7 @@ def measure(
 
     Images are augmented as by default (random crops, flips). Raises DataError, StorageError.
     """
-    from scenerec.data.torch_pixels import one_thread, training_pixels  # torch takes seconds to load
+    from scenerec.data.torch_pixels import decoding_threads, training_pixels  # torch takes seconds to load
 
     batch_size = min(batch_size, data.manifest.samples)
     order = TrainingOrder(0, min(_LANES, data.manifest.samples), batch_size, epochs=1_000_000)
@@ -78,7 +78,7 @@ def measure(
     }
     for stage, work in stages.items():
         for number in threads:
-            with ThreadPoolExecutor(number, "bench", one_thread) as executor:
+            with decoding_threads(number) as executor:
                 yield _in_threads(stage, work, executor, number, seconds)
     mean_bytes = sum(len(image.encoded) for image in held) / len(held)
     for framework in frameworks:
@@ -88,23 +88,25 @@ def measure(
 
 
 def judge(timings: Sequence[Timing], framework: str, gpu_images_per_s: float) -> Verdict:
-    """What limits a run in `framework`, by its timings with the most threads, and how many cores a GPU needs."""
+    """What limits a run in `framework`, by its timings with the most threads, and how many cores a GPU needs.
+
+    The shares of a core's time are those of CPU-seconds: on a machine that others use, only they hold.
+    """
     most = max(timing.threads for timing in timings)
     speeds = {timing.stage: timing for timing in timings if timing.threads == most}
     batches = speeds[f"{framework} batches"]
     if speeds[FETCH].images_per_s < speeds[AUGMENT].images_per_s:
         limit = f"the store: it delivers {speeds[FETCH].images_per_s:,.0f} images/s"
     else:
-        decoded_s, augmented_s, batched_s = (
-            1 / timing.images_per_s for timing in (speeds[DECODE], speeds[AUGMENT], batches)
-        )
+        stages = (speeds[DECODE], speeds[AUGMENT], batches)
+        decoded_s, augmented_s, batched_s = (1 / timing.images_per_cpu_s for timing in stages)
         spent = {
             "decoding": min(decoded_s, augmented_s),  # where little of an image is needed, not all of it is decoded
             "cropping and resizing": augmented_s - decoded_s,
             "fetching and making batches": batched_s - augmented_s,
         }
         what = max(spent, key=spent.__getitem__)
-        limit = f"the cores: {what} takes {min(spent[what] / batched_s, 1):.0%} of the time"
+        limit = f"the cores: {what} takes {min(spent[what] / batched_s, 1):.0%} of their time"
     per_core = batches.images_per_cpu_s
     return Verdict(framework, per_core, limit, ceil(gpu_images_per_s / per_core))
 
@@ -188,7 +190,7 @@ def _training_input(
     framework: str, data: PackedSet, image_size: int, order: TrainingOrder, threads: int
 ) -> Generator[Any, None, None]:
     """The batches of a training run in this process."""
-    config = DataConfig(train=data.storage.url, val=data.storage.url, image_size=image_size)
+    config = DataConfig(train=data.url, val=data.url, image_size=image_size)
     if framework == "torch":
         from scenerec.data import torch_input
 

@@ -145,7 +145,7 @@ def diff_places(
     added: list[SamplePlace] = []
     for digest in {**before, **after}:
         old, new = list(before.get(digest, ())), list(after.get(digest, ()))
-        for alike in _AGREEMENTS:
+        for alike in _AGREEMENTS if old and new else ():
             for pair in _matched(old, new, alike):
                 if (kind := _kind(*pair)) is not None:
                     yield SampleChange(kind, *pair)
@@ -176,7 +176,7 @@ def _matched(
 ) -> list[tuple[SamplePlace, SamplePlace]]:
     """Takes pairs that are alike out of both lists, and returns them."""
     waiting: dict[object, list[SamplePlace]] = defaultdict(list)
-    for place in reversed(new):
+    for place in new:
         waiting[alike(place)].append(place)
     pairs, rest = [], []
     for place in old:
@@ -185,8 +185,7 @@ def _matched(
         else:
             rest.append(place)
     old[:] = rest
-    taken = {id(after) for _, after in pairs}
-    new[:] = [place for place in new if id(place) not in taken]
+    new[:] = [place for left in waiting.values() for place in left]
     return pairs
 
 
@@ -224,8 +223,9 @@ def _unshared(manifest: Manifest, other: Manifest | None) -> list[Shard]:
 
 
 def _identity(manifest: Manifest, shard: Shard) -> tuple[object, ...]:
-    """What makes a shard the same in two sets: its bytes, and what its class indices mean."""
-    return (shard.sha256, *((label, manifest.classes[label]) for label in sorted(shard.class_counts)))
+    """What makes a shard the same in two sets: its bytes, what of them is read, and what its class indices mean."""
+    names = ((label, manifest.classes[label]) for label in sorted(shard.class_counts))
+    return (shard.sha256, shard.left_out, manifest.labels, *names)
 
 
 def _class_counts(manifest: Manifest) -> dict[str, int]:

@@ -37,7 +37,7 @@ def fetched_share(
     # Reader r takes the lanes of group r mod `groups`, and so do `readers` / `groups` others.
     groups = math.gcd(lanes, readers)
     group = pieces.lane % groups
-    if nodes is None or nodes >= readers:
+    if nodes is None:
         fetched = sizes[pieces.shard[_fetches(group * len(sizes) + pieces.shard, pieces)]].sum() * (readers // groups)
     else:
         rank = np.arange(readers)

@@ -12,7 +12,7 @@ from scenerec.data.labels import OWN_RULE, RULE_PATTERN, Labels
 from scenerec.data.splits import SPLITS
 from scenerec.errors import DataError, NotFoundError
 from scenerec.frozen import Frozen, Pattern, Sha256, parse_json
-from scenerec.storage import Storage, open_storage
+from scenerec.storage import IMPATIENT, Patience, Storage, open_storage
 
 MANIFEST_KEY = "manifest.json"
 
@@ -188,10 +188,10 @@ def is_adopted(manifest: Manifest) -> bool:
     return "adopted_by" in manifest.source
 
 
-def shard_storage(storage: Storage, manifest: Manifest) -> Storage:
+def shard_storage(storage: Storage, manifest: Manifest, patience: Patience = IMPATIENT) -> Storage:
     """Where the shards of the set are whose manifest lies in `storage`. Raises StorageError."""
     if not manifest.shards_at:
         return storage
     levels = manifest.shards_at.split("/")
     is_above = set(levels) == {".."}
-    return open_storage(storage.url.rsplit("/", len(levels))[0] if is_above else manifest.shards_at)
+    return open_storage(storage.url.rsplit("/", len(levels))[0] if is_above else manifest.shards_at, patience)

@@ -12,6 +12,7 @@ from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.shard import Sample
 from scenerec.errors import DataError
 from scenerec.names import clean, same_names
+from scenerec.storage import IMPATIENT, Patience
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class MixedSet(PackedSet):
         return part, shard_index - int(ends[number]) + len(part.manifest.shards)
 
 
-def open_training_set(config: DataConfig) -> PackedSet:
+def open_training_set(config: DataConfig, patience: Patience = IMPATIENT) -> PackedSet:
     """The set that `data.train` names, or the mixture of those that it lists. Raises DataError, StorageError."""
-    sets = [(open_set(each.set, config.train_share, config.cache), each.weight) for each in config.train_sets]
+    sets = [(open_set(each.set, config.train_share, config.cache, patience), each.weight) for each in config.train_sets]
     return sets[0][0] if len(sets) == 1 else mix(sets)
 
 

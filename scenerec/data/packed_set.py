@@ -1,6 +1,7 @@
 """A packed data set as it is opened for reading: its manifest, and where its shards are."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from scenerec.data.byte_count import ByteCount
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, read_manifest, shard_storage
 from scenerec.data.packed_image import decode, undecodable
 from scenerec.data.picture import PictureError
-from scenerec.data.shard import Sample, read_shard
+from scenerec.data.shard import AlteredShardError, Sample, read_shard
 from scenerec.data.shard_cache import ShardCache
 from scenerec.data.splits import SPLITS
-from scenerec.storage import Storage, open_storage
+from scenerec.storage import IMPATIENT, Patience, Storage, open_storage
+
+_FETCHES_OF_AN_ALTERED_SHARD = 3
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,15 @@ class PackedSet:
     def read(self, shard_index: int) -> list[Sample]:
         """Fetches a shard, or takes it from the cache, and checks it against the manifest.
 
-        Raises DataError, StorageError.
+        One that arrives cut short or altered is fetched again, twice: a proxy on the way may be to blame. Raises
+        DataError, StorageError.
         """
+        for _ in range(_FETCHES_OF_AN_ALTERED_SHARD - 1):
+            with suppress(AlteredShardError):
+                return self._read(shard_index)
+        return self._read(shard_index)
+
+    def _read(self, shard_index: int) -> list[Sample]:
         shard, where = self.manifest.shards[shard_index], self.shard_url(shard_index)
 
         def fetch() -> bytes:
@@ -60,11 +70,13 @@ Splits = Mapping[str, PackedSet]
 """The sets of a folder by their splits; a set that was named itself stands under the empty name."""
 
 
-def open_set(url: str, share: float = 1.0, cache: CacheConfig | None = None) -> PackedSet:
+def open_set(
+    url: str, share: float = 1.0, cache: CacheConfig | None = None, patience: Patience = IMPATIENT
+) -> PackedSet:
     """The packed set at `url`, or the first `share` of its shards. Raises DataError, StorageError."""
-    storage = open_storage(url)
+    storage = open_storage(url, patience)
     manifest = read_manifest(storage)
-    shards = shard_storage(storage, manifest)
+    shards = shard_storage(storage, manifest, patience)
     kept = ShardCache(Path(cache.folder), cache.size_bytes) if cache else None
     return PackedSet(shards, manifest if share == 1 else manifest.head(share), storage.url, kept)
 

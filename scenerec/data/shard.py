@@ -34,6 +34,10 @@ class Sample(NamedTuple):
     """Class index."""
 
 
+class AlteredShardError(DataError):
+    """What was fetched is not what was packed, bit for bit."""
+
+
 class Group(NamedTuple):
     """Consecutive members of a tar with one name before the first dot: what WebDataset calls a sample."""
 
@@ -70,14 +74,14 @@ class Group(NamedTuple):
 def read_shard(content: bytes, shard: Shard, labels: Labels, where: str) -> list[Sample]:
     """The samples of a shard, in the order of its members: the position in this list is the sample's index.
 
-    `content` is the whole object, `where` the address that errors name. Raises DataError unless size, SHA-256,
-    number of samples and class counts are those of the manifest, and each sample has one image and one label
-    of the set's classes.
+    `content` is the whole object, `where` the address that errors name. Raises AlteredShardError unless size and
+    SHA-256 are those of the manifest, DataError unless number of samples and class counts are, and each sample has one
+    image and one label of the set's classes.
     """
     if len(content) != shard.size_bytes:
-        raise DataError(f"{where}: {len(content)} bytes, {shard.size_bytes} in the manifest: {REMEDY}")
+        raise AlteredShardError(f"{where}: {len(content)} bytes, {shard.size_bytes} in the manifest: {REMEDY}")
     if hashlib.sha256(content).hexdigest() != shard.sha256:
-        raise DataError(f"{where}: checksum mismatch, the shard is not the one that was packed: {REMEDY}")
+        raise AlteredShardError(f"{where}: checksum mismatch, the shard is not the one that was packed: {REMEDY}")
     try:
         samples = parse_shard(content, labels, shard.left_out)
     except ValueError as error:

@@ -3,7 +3,7 @@
 Mirrors torch_input.
 """
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple
 
 # First: torch goes before tensorflow.
@@ -15,6 +15,7 @@ import tensorflow as tf
 from scenerec.config.train import DataConfig
 from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS
 from scenerec.data.packed_set import PackedSet
+from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.world import World
 
@@ -85,8 +86,8 @@ def _recolor(rows: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
 class _Tensorflow:
     """Makes TensorFlow's batches."""
 
-    def memory(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.empty(shape, np.uint8)
+    def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
+        return RecycledMemory().array
 
     def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
         matrices = None if colors is None else tf.constant(colors)

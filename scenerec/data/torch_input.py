@@ -1,7 +1,8 @@
 """The torch input pipeline: encoded images to uint8 batches, and these to what the network sees. Mirrors tf_input."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from scenerec.config.train import DataConfig
 from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.reader import statistics_reader, training_reader, validation_reader
+from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.world import World
 
@@ -102,8 +104,11 @@ class _Torch:
 
     world: World
 
-    def memory(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.empty(shape, dtype=torch.uint8, pin_memory=self._pins)
+    def allocator(self) -> Callable[[tuple[int, ...]], torch.Tensor]:
+        if self._pins:  # torch knows when a copy to the GPU has ended
+            return partial(torch.empty, dtype=torch.uint8, pin_memory=True)
+        recycled = RecycledMemory()
+        return lambda shape: torch.from_numpy(recycled.array(shape))
 
     def batch(self, images: torch.Tensor, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
         matrices = None if colors is None else self._tensor(colors)

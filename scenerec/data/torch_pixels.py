@@ -5,6 +5,7 @@ one level apart. A worker that trains in TensorFlow has torch in it as well (sce
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -28,13 +29,18 @@ def training_pixels(encoded: bytes, view: View, image_size: int) -> np.ndarray:
     else:
         down, right = pixels.shape[0] / picture.height, pixels.shape[1] / picture.width
         box = (view.left, view.top, view.left + view.width, view.top + view.height)
-        square = resize_box(pixels, (box[0] * right, box[1] * down, box[2] * right, box[3] * down), image_size)
+        scaled = (box[0] * right, box[1] * down, box[2] * right, box[3] * down)
+        square = resize_box(pixels, scaled, image_size).copy()  # Pillow's cannot be written to, which torch wants
     return torch.from_numpy(square).flip(1).numpy() if view.flip else square  # numpy takes six times as long
 
 
-def one_thread() -> None:
-    """Keeps torch to the thread that calls this: those that decode share the cores out among themselves."""
-    torch.set_num_threads(1)
+def decoding_threads(count: int) -> ThreadPoolExecutor:
+    """Threads in which torch computes on one core: they share the cores out among themselves.
+
+    In the caller's it computes on as many as before.
+    """
+    torch.get_num_threads()  # what it has not asked for by now, the caller's would take over from them
+    return ThreadPoolExecutor(count, "decode", torch.set_num_threads, (1,))
 
 
 def _resize(pixels: np.ndarray, image_size: int) -> np.ndarray:

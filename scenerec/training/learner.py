@@ -4,6 +4,8 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from scenerec.checkpoint import LearnerState
 from scenerec.config.train import TrainConfig
 from scenerec.data.packed_set import PackedSet
@@ -80,6 +82,9 @@ class Learner(Protocol[Batch]):
 
     def agree(self, value: int) -> int:
         """Rank 0's value, on all ranks (collective)."""
+
+    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+        """The sums over all ranks of float64 [n] (collective)."""
 
 
 FP16_FIRST_LOSS_SCALE = 2.0**16

@@ -40,7 +40,7 @@ class Plan:
     train_bytes: int
     val_samples: int
     workers: tuple[int, ...]
-    """Numbers of workers that divide lanes and batch evenly; one number where it is fixed."""
+    """Numbers of workers that divide the batch evenly; one number where it is fixed."""
     lanes: int
     global_batch_size: int
     batch_per_worker: int
@@ -79,10 +79,7 @@ class Plan:
                 f"{self.train_samples:,} training samples, {self.val_samples:,} for validation, {self.lanes} lanes",
             ),
             ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
-            (
-                "batch",
-                f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)",
-            ),
+            ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
             *self._reading_row(),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),

@@ -67,9 +67,10 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
 
 
 def plan_job(config: TrainConfig) -> Plan:
-    """The plan alone, from the manifests and the run's checkpoints. Raises the errors of `check_job`."""
-    train, val = open_training_set(config.data), open_set(config.data.val)
-    lanes = resumed_lanes(RunFolder(config.run_url), config.data.lanes)
+    """The plan alone, from the manifests and the run's checkpoints, in a job. Raises the errors of `check_job`."""
+    data = config.data
+    train, val = open_training_set(data, data.patience), open_set(data.val, patience=data.patience)
+    lanes = resumed_lanes(RunFolder(config.run_url, data.patience), data.lanes)
     plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
     return replace(plan, weights=describe_weights(config, plan.classes))
 

@@ -19,7 +19,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.json_object import JsonObject
-from scenerec.storage import Storage, open_storage, read_json
+from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 from scenerec.training.task import CLASSIFICATION, task_of
 
 CONFIG_FILE = "config.yaml"
@@ -41,9 +41,9 @@ class JobFolder:
     holds: ClassVar[str]
     """What the job is, in a word, for messages."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
         self.url = url
-        self.storage: Storage = open_storage(url)
+        self.storage: Storage = open_storage(url, patience)
 
     def write_config(self, config: JobConfig) -> None:
         """Writes config.yaml, with every default filled in."""
@@ -78,10 +78,10 @@ class RunFolder(JobFolder):
 
     holds = "run"
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.checkpoints: Storage = open_storage(f"{url}/checkpoints")
-        self.samples: Storage = open_storage(f"{url}/samples")
+    def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
+        super().__init__(url, patience)
+        self.checkpoints: Storage = open_storage(f"{url}/checkpoints", patience)
+        self.samples: Storage = open_storage(f"{url}/samples", patience)
 
     def read_config(self, overrides: Iterable[str] = ()) -> TrainConfig:
         """Reads config.yaml, with overrides such as "optimize.lr=0.1". Raises CheckpointError, ConfigError."""

@@ -48,7 +48,7 @@ class ApiKeys(Frozen):
 
     @model_validator(mode="after")
     def _each_once(self) -> "ApiKeys":
-        """Of two entries of one key the last would decide in whose name, and by whose rate, it calls."""
+        """Refuses a key that stands twice: its last entry would decide in whose name, and by whose rate, it calls."""
         owners: dict[str, str] = {}
         for key in self.keys:
             if key.sha256 in owners:
@@ -119,7 +119,7 @@ class Guard:
 
         Args:
             authorization: the header of that name, "" where it is missing.
-            api_key: the header x-api-key, likewise.
+            api_key: the header x-api-key, "" where it is missing.
 
         Raises RequestError (401) for no key and for an unknown one.
         """

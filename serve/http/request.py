@@ -92,7 +92,7 @@ class HttpRequest:
         return decompressed(body, encoding, limits.body_bytes) if encoding else body
 
     async def _read(self, limit_bytes: int, declared_bytes: int) -> bytes:
-        """Of a body that is too large some is read on, and forgotten.
+        """The whole body; RequestError for one that is too large, of which some is read on, and forgotten.
 
         Many a caller reads no answer before it has sent all, and finds a closed connection; but not the one that asks
         before it sends (`Expect`).

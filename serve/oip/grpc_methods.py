@@ -42,7 +42,7 @@ REFUSED: Mapping[str, str] = {
 """Triton's other methods: why each answers UNIMPLEMENTED."""
 
 MESSAGES: Mapping[str, tuple[type[Message], type[Message]]] = {**METHODS, **dict.fromkeys(REFUSED, (Empty, Empty))}
-"""As METHODS, with those that are refused."""
+"""Request and response of all methods of one message each way, those that are refused included."""
 
 
 def add_to_server(servicer: object, server: grpc.aio.Server) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import Sequence
 
+from scenerec.data.manifest import Place
 from scenerec.inference.explain.cam import NoHeatMapError, render
 from scenerec.inference.predictors.engine import Answer
 from serve.errors import ErrorKind, RequestError
@@ -11,6 +12,7 @@ from serve.loaded_version import LoadedVersion
 from serve.v1.documents import ClassBody, HeatMapBody, PredictionBody
 
 _DIGITS = 6  # of a probability: float32 has no more
+_UNKNOWN = Place()
 
 
 def rank_classes(version: LoadedVersion, answers: Sequence[Answer], top_k: int) -> list[PredictionBody]:
@@ -21,7 +23,8 @@ def rank_classes(version: LoadedVersion, answers: Sequence[Answer], top_k: int) 
     for answer in answers:
         ranked = rank(answer.probabilities, top_k)
         classes = [ClassBody(each.label, round(each.probability, _DIGITS)) for each in ranked]
-        predictions.append(PredictionBody.of(classes, places.get(classes[0].label)))
+        place = places.get(classes[0].label, _UNKNOWN)
+        predictions.append(PredictionBody(classes, place.indoor_outdoor, place.category))
     return predictions
 
 

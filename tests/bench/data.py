@@ -47,7 +47,7 @@ def main() -> None:
     """Prints images per CPU second and their ratios, and appends a row for each size, work and number of cores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, nargs="?", help="folder of JPEGs, searched; drawn without it")
-    parser.add_argument("--images", type=int, default=8 * BATCH)
+    parser.add_argument("--images", type=int, default=16 * BATCH)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     parser.add_argument(

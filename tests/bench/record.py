@@ -76,7 +76,7 @@ def put_status(arch: str, file: Path = STATUS_FILE, **differences: float) -> Non
     """Writes what was measured of `arch`, by the names of Status; its other figures and other rows stay.
 
     Raises:
-        UnknownArchitectureError: there is no architecture `arch`.
+        ModelError: there is no architecture `arch`.
     """
     name, status = architecture(arch).name, read_status(file)
     status[name] = replace(status[name], **differences)

@@ -1,16 +1,19 @@
-"""One embedded cluster for all integration tests: real Ray, real S3."""
+"""One embedded cluster or one store for all integration tests: real Ray, real S3."""
 
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 
-from cluster import local
+from cluster import local, loopback, server
+from cluster.state import ClusterState
+from cluster.store import Store
 from scenerec.config.train import TrainConfig
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
@@ -46,17 +49,49 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[local.LocalCluster]:
     """A cluster of two CPUs with the bucket `scenes`; the environment of this process leads to it."""
-    with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home, pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "RAY_ADDRESS"):
-            patch.delenv(name, raising=False)
-        patch.setenv("SCENEREC_HOME", home)
+    with own_home() as (home, patch):
+        patch.setenv("SCENEREC_HOME", str(home))
         try:
-            started = local.start(Path(home), cpus=2, gpus=0)
+            started = local.start(home, cpus=2, gpus=0)
             for name, value in started.environment.items():
                 patch.setenv(name, value)
             yield started
         finally:
-            local.stop(Path(home), purge=True)
+            local.stop(home, purge=True)
+
+
+@contextmanager
+def own_home() -> Iterator[tuple[Path, pytest.MonkeyPatch]]:
+    """A folder for what is started, and the environment, out of which the user's own store and cluster are taken."""
+    with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home, pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        yield Path(home), patch
+
+
+@pytest.fixture(scope="session")
+def store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A real S3 store with the bucket `scenes`, to which the environment of this process leads.
+
+    It is the cluster's where a test of the session asks for `cluster`; else one that is started alone, in a second.
+    """
+    if any("cluster" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("cluster")
+        yield
+        return
+    with own_home() as (home, patch):
+        state = ClusterState()
+        alone = Store(home, home, state.access_key, state.secret_key)
+        state = server.launch(alone, home, state)
+        try:
+            server.await_ready(alone, home, state)
+            ports = state.services["store"].ports
+            alone.make_buckets(ports, ("scenes",))
+            for name, value in (alone.client_environment(ports) | loopback.no_proxy()).items():
+                patch.setenv(name, value)
+            yield
+        finally:
+            server.end(alone, state)
 
 
 @pytest.fixture(scope="session")

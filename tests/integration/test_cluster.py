@@ -1,23 +1,17 @@
 """The embedded cluster and its jobs: real processes, started and ended."""
 
-import os
-import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from cluster import local
 from cluster.address import find_address
 from cluster.client import ClusterClient
 from cluster.job import Job
-from cluster.processes import members
 from cluster.run_record import RECORD_FILE, SILENCE_S, RunRecord, hold_run, read_record
 from cluster.state import load_state
 from scenerec.commands.free_run import await_free_run
@@ -176,66 +170,3 @@ def test_a_stream_that_falls_silent_is_opened_anew(
     monkeypatch.setattr(client, "stall_s", 1.0)
     lines = list(client.follow(submit(client, working_dir, "0")))
     assert [line for line in lines if line.isdigit()] == ["0", "1", "2", "3"]
-
-
-@pytest.fixture
-def other_home(cluster: local.LocalCluster, tmp_path: Path) -> Iterator[Path]:
-    """Folder of a second cluster, beside the one that all tests share."""
-    yield tmp_path / "a folder with spaces"
-    local.stop(tmp_path / "a folder with spaces", purge=True)
-
-
-def test_the_store_survives_what_may_happen(other_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside another cluster: killed at any time, it comes back with its data and leaves no process behind."""
-    first = local.start(other_home, cpus=1, buckets=("scenes", "models"))
-    use(first, monkeypatch)
-    contents = {f"object-{number}": os.urandom(5000) for number in range(200)}
-    storage = open_storage("s3://models/many")
-    for key, content in contents.items():
-        storage.put(key, content)
-    state = load_state(other_home)
-    assert state
-    for service in state.services.values():
-        psutil.Process(service.pid).kill()
-    assert local.find(other_home) is None
-
-    second = local.start(other_home, cpus=1)
-    use(second, monkeypatch)
-    assert second.environment["AWS_SECRET_ACCESS_KEY"] == first.environment["AWS_SECRET_ACCESS_KEY"]
-    storage = open_storage("s3://models/many")
-    assert {info.key: storage.get(info.key) for info in storage.list()} == contents
-
-    ended = local.stop(other_home)
-    assert set(ended) == {"ray", "store"}
-    assert local.stop(other_home) == {}
-    for name, service in state.services.items():
-        assert members(service.pid, state.mark(name)) == []
-
-
-def use(cluster: local.LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in cluster.environment.items():
-        monkeypatch.setenv(name, value)
-
-
-def test_a_process_that_got_a_recorded_id_is_left_alone(tmp_path: Path) -> None:
-    from cluster.state import ClusterState, Service, save_state
-
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    try:
-        service = Service(pid=stranger.pid, ports=dict.fromkeys(local.Store.port_names, 1))
-        save_state(tmp_path, ClusterState(services={"store": service}))
-        assert local.find(tmp_path) is None
-        assert local.stop(tmp_path) == {}
-        assert stranger.poll() is None
-    finally:
-        stranger.kill()
-        stranger.wait()
-
-
-def test_an_unreachable_dashboard_is_one_line() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    with pytest.raises(ClusterError, match="cannot be reached") as raised:
-        ClusterClient(find_address(address)).nodes()
-    assert len(str(raised.value).splitlines()) == 1

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cluster.local import LocalCluster
 from scenerec.cli import app
 from scenerec.errors import NotFoundError
 from scenerec.models import torch_model
@@ -18,7 +17,7 @@ from scenerec.storage import S3Storage
 ARCH = "squeezenet1_1"
 
 
-def test_weights_go_through_the_store_unchanged(cluster: LocalCluster, tmp_path: Path) -> None:
+def test_weights_go_through_the_store_unchanged(store: None, tmp_path: Path) -> None:
     state = torch_model.state(torch_model.build(ARCH, 5, seed=3))
     write_weights(f"{tmp_path}/a.safetensors", "safetensors", state, ARCH, classes=5, image_size=64)
     store = f"s3://scenes/convert-{time.monotonic_ns()}"

@@ -15,9 +15,11 @@ from scenerec.cli import app
 from scenerec.data.integrity import check_set
 from scenerec.data.manifest import Manifest, read_manifest
 from scenerec.data.packed_set import open_set
+from scenerec.data.packing.add import Addition, AddRequest
 from scenerec.data.packing.pack import PackOptions, PackRequest, pack
 from scenerec.data.pool import process_runner
 from scenerec.data.synthetic import draw_scenes
+from scenerec.errors import DataError
 from scenerec.storage import LocalStorage, open_storage
 
 
@@ -99,3 +101,26 @@ def test_shards_of_somebody_else_in_s3_become_a_set(cluster: LocalCluster, scene
     missing = CliRunner().invoke(app, ["data", "adopt", f"{url}/part-{{1..3}}.tar.gz", "--labels", "txt"])
     assert missing.exit_code == 4
     assert "part-3.tar.gz: there is no such object" in missing.stderr
+
+
+def test_images_are_added_to_a_set_in_s3_by_one_of_two_writers(
+    cluster: LocalCluster, scenes: Path, packed_locally: Manifest, tmp_path: Path
+) -> None:
+    url = f"s3://scenes/added-{time.monotonic_ns()}"
+    pack(request(scenes, url))
+    draw_scenes(tmp_path / "more", classes=3, train_per_class=4, val_per_class=1, size=64, seed=9)
+    additions = [
+        Addition(AddRequest(source=tmp_path / "more", destination=url, split="train", options=PackOptions(seed=seed)))
+        for seed in (1, 2)
+    ]
+    for addition in additions:
+        addition.read_known(process_runner(2))
+    [added] = additions[0].pack(process_runner(2))
+    assert (added.added, added.samples) == (12, packed_locally.samples + 12)
+    with pytest.raises(DataError, match="was changed while images were added to it"):
+        additions[1].pack(process_runner(2))
+    storage = open_storage(url)
+    manifest = read_manifest(storage)
+    assert manifest.shards[:-1] == packed_locally.shards
+    assert {info.key for info in storage.list()} == {"manifest.json", *(shard.key for shard in manifest.shards)}
+    assert check_set(storage, manifest, run=process_runner(2)).defects == ()

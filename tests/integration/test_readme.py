@@ -1,4 +1,4 @@
-"""The README's sequence, typed by a user: every command as it stands there, in its order, on the running cluster.
+"""The README's sequence, typed by a user: every command as it stands there, in its order, on a cluster of their own.
 
 Only what makes it small is added: a few drawn pictures for the photographs, one epoch, ports that nobody has.
 """
@@ -11,11 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from cluster import loopback
-from cluster.local import LocalCluster
-from scenerec.cli import app
+from cluster import local, loopback
 from scenerec.data.synthetic import draw_scenes
 from tests.unit.test_docs import ROOT, blocks, shell_commands
 
@@ -44,13 +41,15 @@ def sequence() -> list[list[str]]:
 
 
 @pytest.fixture
-def folder(cluster: LocalCluster, tmp_path: Path) -> Iterator[Path]:
-    """A clone's folder with photographs; what is served is ended, for it takes both CPUs."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A clone's folder with photographs; the cluster that the first command starts is ended."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("SCENEREC_HOME", str(home))
     draw_scenes(tmp_path / "photos", classes=3, train_per_class=8, val_per_class=3, size=48)
     shutil.copy(next(tmp_path.glob("photos/val/*/*.jpg")), tmp_path / "holiday.jpg")
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")
     yield tmp_path
-    CliRunner().invoke(app, ["serve", "stop", "photos"])  # whether it came to that or not
+    local.stop(home, purge=True)
 
 
 def test_the_sequence_runs_as_it_is_written(folder: Path) -> None:

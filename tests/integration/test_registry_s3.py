@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local import LocalCluster
 from scenerec.errors import BundleError, RegistryError
 from scenerec.inference.bundles.registry import Registry
 from tests.tiny_bundle import make_tiny_bundle
 
 
 @pytest.fixture
-def registry(cluster: LocalCluster, request: pytest.FixtureRequest) -> Registry:
+def registry(store: None, request: pytest.FixtureRequest) -> Registry:
     return Registry(f"s3://scenes/registry-tests/{request.node.name}")
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local import LocalCluster
 from scenerec.errors import NotFoundError, StorageError
 from scenerec.storage import ObjectInfo, S3Storage, open_storage
 
 
 @pytest.fixture
-def storage(cluster: LocalCluster, request: pytest.FixtureRequest) -> Iterator[S3Storage]:
+def storage(store: None, request: pytest.FixtureRequest) -> Iterator[S3Storage]:
     """An empty folder of the bucket `scenes`."""
     storage = S3Storage("scenes", f"storage-tests/{request.node.name}")
     yield storage
@@ -70,7 +69,7 @@ def test_a_range_behind_the_end_is_empty(storage: S3Storage) -> None:
     assert storage.get_range("object", 50, 10) == b""
 
 
-def test_a_missing_bucket_is_named(cluster: LocalCluster) -> None:
+def test_a_missing_bucket_is_named(store: None) -> None:
     for request in (lambda s: s.get("key"), lambda s: list(s.list())):
         with pytest.raises(NotFoundError, match="no bucket `not-there`"):
             request(S3Storage("not-there", "x"))
@@ -118,13 +117,13 @@ def test_a_reader_sees_the_old_object_or_the_new_one(storage: S3Storage) -> None
     assert seen <= versions
 
 
-def test_wrong_credentials_are_not_tried_again(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_not_tried_again(store: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StorageError, match="refuses these credentials"):
         S3Storage("scenes").get("key")
 
 
-def test_no_credentials(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_credentials(store: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -133,7 +132,7 @@ def test_no_credentials(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, 
         S3Storage("scenes").get("key")
 
 
-def test_a_store_that_is_down(monkeypatch: pytest.MonkeyPatch, cluster: LocalCluster) -> None:
+def test_a_store_that_is_down(store: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -141,7 +140,7 @@ def test_a_store_that_is_down(monkeypatch: pytest.MonkeyPatch, cluster: LocalClu
         S3Storage("scenes").get("key")
 
 
-def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, cluster: LocalCluster) -> None:
+def test_a_host_that_does_not_exist(store: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.invalid:8333")
     with pytest.raises(StorageError, match=r"cannot reach http://store\.invalid"):
         S3Storage("scenes").get("key")

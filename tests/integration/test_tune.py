@@ -17,7 +17,8 @@ from cluster.address import find_address
 from cluster.client import ClusterClient
 from scenerec.cli import app
 from scenerec.commands.known_jobs import KnownJobs
-from scenerec.config.file import parse_config
+from scenerec.config.file import parse_as
+from scenerec.config.train import TrainConfig
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
@@ -151,7 +152,7 @@ def test_both_frameworks_are_searched_for_several_objectives_and_the_weak_are_st
     assert sorted(each["trial"] for each in result["pareto"]) == sorted(front)
 
     folder = SearchFolder(f"s3://scenes/runs/{name}")
-    config = parse_config(folder.storage.get("train.yaml").decode(), "train.yaml")
+    config = parse_as(TrainConfig, folder.storage.get("train.yaml").decode(), "train.yaml")
     assert config.framework == best.point["framework"]
     assert config.model.arch == best.point.get("model.arch", "squeezenet1_1")
     report = folder.storage.get("report.html").decode()
@@ -224,7 +225,7 @@ def test_failing_trials_are_recorded_and_do_not_stop_the_search(submit: Submit) 
 def test_when_its_time_is_up_a_search_ends_with_what_it_has(submit: Submit) -> None:
     base = {"optimize": {"epochs": 900}}
     keys = {"search": {"optimize.lr": [1e-3, 1e-4]}, "trials": 2, "scheduler": "none", "concurrent_trials": 1}
-    result = result_of(submit("--json", name="hurried", base=base, max_hours=0.02, **keys))
+    result = result_of(submit("--json", name="hurried", base=base, max_hours=0.0125, **keys))
     trials = trials_of("hurried")
     assert trials[0].state == "stopped" and 1 <= trials[0].epochs_done < 900
     assert result["best"]["trial"] == 0 and all(trial.is_ended for trial in trials)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from cluster.local import LocalCluster
 from scenerec.config.train import TrainConfig
 from scenerec.errors import ModelError
 from scenerec.job_log import Event, Note
@@ -27,7 +26,7 @@ HEAD = "classifier.3."
 
 
 @pytest.fixture
-def output(cluster: LocalCluster, request: pytest.FixtureRequest) -> Iterator[str]:
+def output(store: None, request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty folder of the bucket `scenes`."""
     storage = S3Storage("scenes", f"weights-tests/{request.node.name}")
     yield storage.url

@@ -1,4 +1,4 @@
-"""What the product imports is what it says it needs."""
+"""What pyproject.toml says is so: the product's imports are declared, and the files that it names are there."""
 
 import ast
 import re
@@ -46,3 +46,11 @@ def test_every_import_is_declared() -> None:
         and not declared & {normal(each) for each in distributions.get(name, [name])}
     }
     assert missing == set()
+
+
+def test_the_modules_to_mutate_and_their_tests_are_there() -> None:
+    """A path that is gone would be passed over without a word."""
+    mutmut = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
+    named = [*mutmut["only_mutate"], *mutmut["pytest_add_cli_args_test_selection"]]
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).is_file()] == []

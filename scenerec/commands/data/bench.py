@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from cluster.environment import use_store_environment
 from scenerec.commands import options
-from scenerec.commands.data.packed import Location, open_packed, print_json
+from scenerec.commands.data.packed import Location, print_json
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.data.bench import FRAMEWORKS, Timing, Verdict, judge, measure
-from scenerec.data.manifest import shard_storage
-from scenerec.data.packed_set import PackedSet
+from scenerec.data.packed_set import open_set
 from scenerec.data.pool import default_processes
 
 app = typer.Typer()
@@ -56,15 +56,15 @@ def bench(
 
         scenerec data bench packed/train --image-size 160 --threads 8 --gpu 4000
     """
-    storage, manifest = open_packed(data)
-    shards = shard_storage(storage, manifest)
+    use_store_environment()
+    packed = open_set(options.location("DATA", data))
     cores = default_processes()
     counts = threads or [count for count in (1, 2, 4, 8, 16, 32, 64) if count < cores] + [cores]
     frameworks = (framework,) if framework else FRAMEWORKS
     timings: list[Timing] = []
     typer.echo("STAGE                 THREADS  IMAGES/S  IMAGES/CPU-S     MB/S")
     with quiet_frameworks():
-        for timing in measure(PackedSet(shards, manifest, storage.url), image_size, counts, seconds, frameworks):
+        for timing in measure(packed, image_size, counts, seconds, frameworks):
             timings.append(timing)
             _print_row(timing)
     verdicts = [judge(timings, name, gpu) for name in frameworks]
@@ -75,7 +75,7 @@ def bench(
             f"  what limits here: {verdict.limit}"
         )
     if as_json:
-        print_json(BenchResult(storage.url, image_size, cores, timings, verdicts))
+        print_json(BenchResult(packed.url, image_size, cores, timings, verdicts))
 
 
 def _print_row(timing: Timing) -> None:

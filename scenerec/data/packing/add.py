@@ -6,7 +6,7 @@ was, or has all that was added.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,10 +162,10 @@ class _Part:
     """One set, and what is added to it."""
 
     def __init__(self, request: AddRequest, raw: RawSet, split: str, found: Survey | None, data: PackedSet) -> None:
-        self.split, self.data, self.storage = split, data, data.storage
+        self.split, self.storage = split, data.storage
         manifest, self.version = read_versioned_manifest(self.storage)
-        self.manifest = manifest
-        self.classes = _extended(request, raw, data)
+        self.manifest, self.data = manifest, replace(data, manifest=manifest)
+        self.classes = _extended(request, raw, self.data)
         check_writable(self.storage.url)
         _check_conditions(self.storage)
         raw = replace(raw, classes=self.classes)
@@ -219,8 +219,8 @@ class _Part:
             manifest = self._extended_manifest(shards, records, problems)
             if not replace_manifest(self.storage, manifest, self.version):
                 manifest = self._foreign_manifest()
-        for task in self.tasks.values():
-            self.storage.delete(task.record_key)
+        if not self.added_before:
+            self._clear({problems_key, *(shard.key for shard in manifest.shards)})
         counts = manifest.class_counts
         return AddResult(
             split=self.split,
@@ -253,12 +253,17 @@ class _Part:
         manifest = read_manifest(self.storage)
         if any(self.mark in shard.key for shard in manifest.shards):
             return manifest
-        for key in [info.key for info in self.storage.list() if self.mark in info.key]:
-            self.storage.delete(key)
+        self._clear(set())
         raise DataError(
             f"{self.storage.url}: was changed while images were added to it, and is as that has left it: "
             "the same command again adds them"
         )
+
+    def _clear(self, kept: Collection[str]) -> None:
+        """Deletes what this addition, or an earlier attempt at it, has written, but for what is kept."""
+        for key in [info.key for info in self.storage.list() if self.mark in info.key]:
+            if key not in kept:
+                self.storage.delete(key)
 
 
 def _extended(request: AddRequest, raw: RawSet, data: PackedSet) -> tuple[str, ...]:

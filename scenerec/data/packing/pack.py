@@ -193,12 +193,7 @@ class _SplitWork:
     """One split on its way to its storage."""
 
     def __init__(
-        self,
-        root: Path,
-        storage: Storage,
-        plan: PackPlan,
-        problems: Sequence[Problem],
-        places: Mapping[str, Place],
+        self, root: Path, storage: Storage, plan: PackPlan, problems: Sequence[Problem], places: Mapping[str, Place]
     ) -> None:
         self.storage = storage
         self.plan = plan

@@ -17,20 +17,12 @@ from scenerec.export.quantization import sensitivity, speed
 from scenerec.export.quantization.accuracy_gate import GateError, Score, score, top1_drop
 from scenerec.export.quantization.attempt import Attempt
 from scenerec.export.quantization.calibration import Calibration, Method
-from scenerec.export.quantization.quantize import (
-    OPERATORS,
-    Recipe,
-    Scope,
-    chosen,
-    layers,
-    prepare,
-    quantize,
-)
+from scenerec.export.quantization.quantize import OPERATORS, Recipe, Scope, chosen, layers, prepare, quantize
 from scenerec.export.quantization.speed import SpeedUp
 from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import ONNX_FILE
-from scenerec.inference.evaluation.torch_images import Preparation, image_batches
+from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 Say = Callable[[str], None]
@@ -135,9 +127,7 @@ class _Search:
     def _fastest_scope(self) -> _Trial:
         """Raises GateError where no scope is faster than float32."""
         first = Recipe(
-            kind=self.settings.kind,
-            per_channel=self.settings.per_channel[0],
-            activations=self.settings.activations,
+            kind=self.settings.kind, per_channel=self.settings.per_channel[0], activations=self.settings.activations
         )
         alternatives = _SCOPES if self.settings.kind == "static" and self.settings.min_speedup is not None else ("all",)
         tried: list[list[str]] = []

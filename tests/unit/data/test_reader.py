@@ -1,7 +1,7 @@
 """The reader: every batch in its order for any number of threads, and nothing left behind, however it ends."""
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from scenerec.config.train import AugmentConfig, DataConfig
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.picture import DamagedPictureError
 from scenerec.data.reader import Reader, training_reader, validation_reader
+from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches
 from scenerec.errors import DataError, StorageError
 from scenerec.world import World
@@ -25,8 +26,8 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None, Sequence[str]]
 class Plain:
     """A framework of numpy's arrays."""
 
-    def memory(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.empty(shape, np.uint8)
+    def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
+        return RecycledMemory().array
 
     def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
         return images, labels, colors, names

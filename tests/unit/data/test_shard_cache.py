@@ -4,16 +4,19 @@ import hashlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from scenerec.config.train import CacheConfig
+from scenerec.config.train import AugmentConfig, CacheConfig
+from scenerec.data.lanes import fetched_share
+from scenerec.data.order import permutation
 from scenerec.data.packed_set import open_set
 from scenerec.data.shard_cache import ShardCache
+from scenerec.data.stream import Cursor, TrainingOrder, training_batches
 from scenerec.errors import DataError, StorageError
 
 SHARDS = [bytes([n]) * 1000 for n in range(8)]
@@ -159,10 +162,25 @@ def test_a_process_that_is_killed_blocks_nobody(cache: ShardCache) -> None:
     assert kept(cache) == SHARDS[:3]
 
 
-def test_two_workers_of_a_node_fetch_a_set_once(scenes: Path, tmp_path: Path) -> None:
-    config = CacheConfig(folder=str(tmp_path / "cache"), size_gb=0.01)
-    workers = [open_set(f"{scenes}/train", cache=config) for _ in range(2)]
-    indices = range(len(workers[0].manifest.shards))
-    first, second = ([worker.read(index) for index in indices] for worker in workers)
-    assert first == second
-    assert [worker.fetched.total_bytes for worker in workers] == [workers[0].manifest.size_bytes, 0]
+def fetched_in_an_epoch(url: str, order: TrainingOrder, caches: Sequence[CacheConfig | None]) -> float:
+    """Bytes that workers have fetched, each with its cache, over those of the set."""
+    workers = [open_set(url, cache=cache) for cache in caches]
+    for rank, data in enumerate(workers):
+        assert sum(1 for _ in training_batches(data, order, AugmentConfig(), Cursor(), rank, len(workers))) == 5
+    return sum(data.fetched.total_bytes for data in workers) / workers[0].manifest.size_bytes
+
+
+@pytest.mark.parametrize("lanes", [4, 12])
+def test_workers_fetch_what_the_plan_says(scenes: Path, tmp_path: Path, lanes: int) -> None:
+    """Four workers: alone, on two nodes, on one."""
+    url, order = f"{scenes}/train", TrainingOrder(seed=1, lanes=lanes, global_batch_size=20, epochs=1)
+    nodes = [CacheConfig(folder=str(tmp_path / name), size_gb=0.01) for name in "abc"]
+    manifest = open_set(url).manifest
+    shuffled = permutation(len(manifest.shards), order.seed, 0, 0)
+    samples, sizes = manifest.shard_samples[shuffled].tolist(), manifest.shard_bytes[shuffled].tolist()
+    alone = fetched_in_an_epoch(url, order, [None] * 4)
+    assert 1 < alone <= fetched_share(samples, sizes, lanes, 4)
+    two = fetched_in_an_epoch(url, order, [nodes[0], nodes[0], nodes[1], nodes[1]])
+    assert two == pytest.approx(fetched_share(samples, sizes, lanes, 4, nodes=2))
+    assert fetched_in_an_epoch(url, order, [nodes[2]] * 4) == 1
+    assert fetched_in_an_epoch(url, order, [nodes[2]] * 4) == 0  # the next epoch

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from scenerec.errors import ModelError
 from scenerec.models import zoo
 from scenerec.models.status import STATUS_FILE, Status, read_status
 from tests.bench.record import put_status
@@ -32,7 +33,7 @@ def test_what_is_recorded_joins_the_rest(file: Path) -> None:
 
 
 def test_an_architecture_must_exist(file: Path) -> None:
-    with pytest.raises(zoo.UnknownArchitectureError):
+    with pytest.raises(ModelError, match="unknown architecture 'resnet5O'"):
         put_status("resnet5O", file, twin_difference=1e-6)
 
 

@@ -167,6 +167,18 @@ def test_a_split_goes_to_the_set_of_its_name(scenes: Path, tmp_path: Path) -> No
         add(tmp_path / "more", str(packed))
 
 
+def test_an_addition_that_was_killed_goes_on_behind_another(packed: str, more: Path, tmp_path: Path) -> None:
+    """Its shards get other numbers, and those that it had written go."""
+    draw(tmp_path / "other", ["city/other.jpg"], first=90)
+    with pytest.raises(KilledError):
+        Addition(AddRequest(source=more, destination=packed, options=PackOptions(shard_mb=0.01))).pack(kill_after(2))
+    add(tmp_path / "other", packed)
+    assert [(each.added, each.samples) for each in add(more, packed)] == [(5, 18)]
+    manifest = open_set(packed).manifest
+    assert {key for key in contents(packed) if key.endswith(".tar")} == {shard.key for shard in manifest.shards}
+    assert not [key for key in contents(packed) if key.startswith(".")]
+
+
 class KilledError(Exception):
     """Instead of a process's end."""
 
