@@ -92,13 +92,14 @@ def test_shards_of_somebody_else_in_s3_become_a_set(cluster: LocalCluster, scene
                     info.size = len(content)
                     tar.addfile(info, io.BytesIO(content))
         storage.put(f"part-{shard}.tar{'.gz' if shard else ''}", buffer.getvalue())
-    result = CliRunner().invoke(app, ["data", "adopt", f"{url}/part-?.tar*", "--labels", "txt", "--split", "val"])
+    options = ["--labels", "txt", "--split", "val", "--processes", "1"]
+    result = CliRunner().invoke(app, ["data", "adopt", f"{url}/part-?.tar*", *options])
     assert result.exit_code == 0, result.output
     assert "15 images of 3 classes in 3 shards" in result.output
     data = open_set(f"{url}/val")
     assert (data.storage.url, data.url) == (url, f"{url}/val")
     assert [len(data.read(index)) for index in range(3)] == [5, 5, 5]
-    missing = CliRunner().invoke(app, ["data", "adopt", f"{url}/part-{{1..3}}.tar.gz", "--labels", "txt"])
+    missing = CliRunner().invoke(app, ["data", "adopt", f"{url}/part-{{1..3}}.tar.gz", *options, "--overwrite"])
     assert missing.exit_code == 4
     assert "part-3.tar.gz: there is no such object" in missing.stderr
 

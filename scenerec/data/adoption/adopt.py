@@ -83,12 +83,7 @@ def adopt(
     storage = open_storage(request.output or (f"{base}/{request.split}" if request.split else base))
     _check_destination(storage, request.overwrite)
     tasks = [CensusTask(base, key, Labels(request.labels, request.classes)) for key in keys]
-    found: dict[str, Census] = {}
-    on_progress(0, len(tasks))
-    for census in (run or process_runner(1))(count_shard, tasks):
-        found[census.key] = census
-        on_progress(len(found), len(tasks))
-    counted = [found[key] for key in keys]
+    counted = _count(tasks, run or process_runner(1), on_progress)
     kinds: Counter[str] = Counter()
     for census in counted:
         kinds.update(census.kinds)
@@ -97,16 +92,7 @@ def adopt(
     if not usable:
         remedy = ": --labels says where the class stands" if set(kinds) == {"label"} else ""
         raise DataError(f"{base}: no sample can be trained on: {misfits[0].shard}: {misfits[0].detail}{remedy}")
-    classes = request.classes or _class_names({value for census in usable for value in census.values}, base)
-    labels = Labels(request.labels, classes)
-    source = {"layout": LAYOUT, "labels": request.labels, "adopted_by": f"scenerec {scenerec.__version__}"}
-    manifest = Manifest(
-        classes=classes,
-        shards=tuple(_shard(census, labels) for census in usable),
-        source=source | ({"split": request.split} if request.split else {}) | _left_out(kinds),
-        labels=request.labels,
-        shards_at=_way(storage.url, open_storage(base).url),
-    )
+    manifest = _manifest(request, usable, kinds, base, _way(storage.url, open_storage(base).url))
     written = request.skip_bad or not kinds
     if written:
         write_manifest(storage, manifest)
@@ -117,12 +103,37 @@ def adopt(
         samples=manifest.samples,
         shards=len(manifest.shards),
         size_bytes=manifest.size_bytes,
-        classes=classes,
+        classes=manifest.classes,
         empty_classes=int((manifest.class_counts == 0).sum()),
         kinds=dict(kinds),
         misfits=misfits,
         seconds=round(seconds, 3),
         images_per_s=round(manifest.samples / seconds, 1),
+    )
+
+
+def _count(tasks: list[CensusTask], run: Runner, on_progress: Callable[[int, int], None]) -> list[Census]:
+    """What each shard holds, in the order of the tasks."""
+    found: dict[str, Census] = {}
+    on_progress(0, len(tasks))
+    for census in run(count_shard, tasks):
+        found[census.key] = census
+        on_progress(len(found), len(tasks))
+    return [found[task.key] for task in tasks]
+
+
+def _manifest(request: AdoptRequest, usable: list[Census], kinds: Counter[str], base: str, shards_at: str) -> Manifest:
+    classes = request.classes or _class_names({value for census in usable for value in census.values}, base)
+    labels = Labels(request.labels, classes)
+    source = {"layout": LAYOUT, "labels": request.labels, "adopted_by": f"scenerec {scenerec.__version__}"}
+    source |= {"split": request.split} if request.split else {}
+    source |= {f"left_out_{kind.replace(' ', '_')}": str(count) for kind, count in sorted(kinds.items())}
+    return Manifest(
+        classes=classes,
+        shards=tuple(_shard(census, labels) for census in usable),
+        source=source,
+        labels=request.labels,
+        shards_at=shards_at,
     )
 
 
@@ -171,10 +182,6 @@ def _shard(census: Census, labels: Labels) -> Shard:
         class_counts={index: counts[index] for index in sorted(counts)},
         left_out=census.left_out,
     )
-
-
-def _left_out(kinds: Counter[str]) -> dict[str, str]:
-    return {f"left_out_{kind.replace(' ', '_')}": str(count) for kind, count in sorted(kinds.items())}
 
 
 def _way(manifest_url: str, shards_url: str) -> str:
