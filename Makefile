@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 CASES ?= and not matrix
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-serve fuzz proto clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-serve fuzz proto clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints 
 
 bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)
 	$(BIN)/python -m tests.bench.search $(PHOTOS)
+
+bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset and tf.data (PHOTOS=folder; ten minutes)
+	$(BIN)/python -m tests.bench.data $(PHOTOS)
 
 bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)
 	$(BIN)/python -m tests.bench.serving

@@ -16,7 +16,7 @@ from cluster.address import Address
 from cluster.job import Job
 from cluster.node import Node
 from cluster.ray_node import TRAIN_ENVIRONMENT
-from scenerec.errors import ClusterError
+from scenerec.errors import ClusterError, last_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -86,7 +86,7 @@ class ClusterClient:
         except (ConnectionError, requests.RequestException):
             raise self._unreachable() from None
         except (RuntimeError, ValueError) as error:
-            raise ClusterError(f"{self.address.url}: {_last_line(str(error))}") from None
+            raise ClusterError(f"{self.address.url}: {last_line(str(error), 'the request failed')}") from None
         return job_id
 
     def jobs(self) -> list[Job]:
@@ -199,7 +199,7 @@ class ClusterClient:
             return response
         if response.text.lstrip().startswith("<"):  # a page comes from something else
             raise self._no_dashboard(response, path)
-        raise ClusterError(f"{self.address.url}: {_last_line(response.text)}")
+        raise ClusterError(f"{self.address.url}: {last_line(response.text, 'the request failed')}")
 
     def _no_dashboard(self, response: requests.Response, path: str) -> ClusterError:
         return ClusterError(f"{self.address.url}: is no Ray dashboard ({response.status_code} for {path})")
@@ -230,8 +230,3 @@ async def _next(chunks: AsyncIterator[str]) -> str | None:
 
 def _lines(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removesuffix(".") if lines else "the request failed"

@@ -140,12 +140,7 @@ def _store(home: Path, state: ClusterState) -> Store:
     return Store(home, _temp_folder(home), state.access_key, state.secret_key)
 
 
-def _ray_node(
-    home: Path,
-    state: ClusterState,
-    cpus: int | None = None,
-    gpus: int | None = None,
-) -> RayNode:
+def _ray_node(home: Path, state: ClusterState, cpus: int | None = None, gpus: int | None = None) -> RayNode:
     service = state.services.get("store")
     store_environment = _store(home, state).client_environment(service.ports) if service else {}
     return RayNode(

@@ -80,7 +80,7 @@ def _newest_job(folder: Storage, name: str, none_runs: bool) -> Job | None:
 
 
 def _job_of_files(folder: Storage, name: str) -> Job | None:
-    """Of a run whose job left no record: another version's, or a search's that trained its best config."""
+    """The job of a run that has no record: of another version's, or of a search's that trained its best config."""
     try:
         config = yaml.safe_load(folder.get(f"{name}/config.yaml"))
     except (NotFoundError, yaml.YAMLError):

@@ -7,7 +7,7 @@ from typing import Protocol
 from cluster import loopback
 from cluster.processes import is_running, spawn, terminate, wait_until
 from cluster.state import ClusterState, Service, save_state
-from scenerec.errors import ClusterError
+from scenerec.errors import ClusterError, last_line
 
 _START_TIMEOUT_S = 120.0
 
@@ -67,8 +67,7 @@ def await_ready(server: Server, home: Path, state: ClusterState, attempts: int =
     if gave_up and attempts > 1:
         return await_ready(server, home, launch(server, home, state), attempts - 1)
     log = log_path(server, home)
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    last = lines[-1][:200] if lines else "it said nothing"
+    last = last_line(log.read_text(errors="replace"), "it said nothing")[:200]
     raise ClusterError(f"the embedded {server.name} did not start: {last} (the whole log: {log})")
 
 

@@ -85,7 +85,7 @@ def free_address_and_port() -> tuple[str, int]:
 
 
 def free_address() -> str:
-    """The same as `host:port`, with brackets round an IPv6 address."""
+    """Address and free port of this process's node as `host:port`, with brackets round an IPv6 address."""
     return build_address(*free_address_and_port())
 
 

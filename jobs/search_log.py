@@ -11,6 +11,7 @@ from typing_extensions import override
 from jobs.orphans import remove_orphaned_placement_groups
 from scenerec.config.space import Point, describe_point
 from scenerec.config.tune import TuneConfig
+from scenerec.errors import last_line
 from scenerec.job_log import Event, SearchNews, TrialNews
 from scenerec.json_object import JsonObject
 from scenerec.search.levels import most_epochs, trial_levels
@@ -30,7 +31,7 @@ class SearchLog(tune.Callback):
 
     def __init__(self, config: TuneConfig, session: str, sampler: Sampler, earlier: list[Trial], say: Say) -> None:
         self.config, self.session, self.sampler, self.say = config, session, sampler, say
-        self.folder = SearchFolder(config.run_url)
+        self.folder = SearchFolder(config.run_url, config.base.data.patience)
         self.trials = {trial.number: trial for trial in earlier}
         self.started_s: dict[int, float] = {}
         self.began_s = time.monotonic()
@@ -97,10 +98,10 @@ class SearchLog(tune.Callback):
     @override
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: object) -> None:
         """Records a trial whose driver has died more often than Tune begins it anew."""
-        lines = str(trial.get_error() or "its driver was killed").strip().splitlines()
+        reason = last_line(str(trial.get_error() or ""), "its driver was killed")
         number = int(str(trial))
         seen = self._as_it_stands(number, trial, trial.last_result or {})
-        self._end(seen.model_copy(update={"state": "failed", "reason": lines[-1]}))
+        self._end(seen.model_copy(update={"state": "failed", "reason": reason}))
 
     def close(self) -> list[Trial]:
         """All trials; one that was still running when the time was up is a stopped one."""
@@ -118,7 +119,7 @@ class SearchLog(tune.Callback):
         point, part = trial.config["trial"]["point"], int(result["part"])
         levels = trial_levels(self.config, number, point, part)
         level = levels[int(result["level"]) - 1]
-        history = tuple(RunFolder(level.config.run_url).read_history())
+        history = tuple(RunFolder(level.config.run_url, self.config.base.data.patience).read_history())
         before = [each.config.optimize.epochs for each in levels[: level.number - 1]]
         costs = [epochs * each.cost for epochs, each in zip(before, levels, strict=False)]
         static = {name: result[name] for name in ("parameters", "gflops", "latency_ms") if name in result}
@@ -144,7 +145,7 @@ class SearchLog(tune.Callback):
         self._record(trial)
         self.sampler.tell(trial)
         if trial.run:
-            notes = RunFolder(trial.run).storage
+            notes = RunFolder(trial.run, self.config.base.data.patience).storage
             for info in list(notes.list("ray/")):
                 notes.delete(info.key)
 

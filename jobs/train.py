@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,12 +13,13 @@ from jobs.log import say
 from jobs.main import job_id, main
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
-from scenerec.errors import ScenerecError, StorageError
+from scenerec.errors import ScenerecError, StorageError, last_line
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
-from scenerec.storage import open_storage, read_json
+from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.plan import Plan
@@ -69,8 +71,8 @@ def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> Js
     Raises ScenerecError, also for one that a worker met.
     """
     _fit(config, plan, attempt, reporter)
-    folder = open_storage(config.run_url)
-    _raise_failure(config, attempt)
+    folder = open_storage(config.run_url, config.data.patience)
+    _raise_failure(config, attempt, config.data.patience)
     for info in list(folder.list("ray/")):
         folder.delete(info.key)
     return json.loads(folder.get("result.json"))
@@ -97,16 +99,16 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
             name=attempt,
             failure_config=FailureConfig(max_failures=scale.max_restarts),
             callbacks=[Restarts(reporter.say, scale.max_restarts)],
-            **ray_storage(f"{config.run_url}/ray"),
+            **ray_storage(f"{config.run_url}/ray", config.data.store_patience_s),
         ),
     )
     reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
     try:
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
-        _raise_failure(config, attempt)
-        lines = str(error).strip().splitlines()
-        reason = lines[-1] if lines else type(error).__name__
+        with suppress(StorageError):  # it is what the workers have met, and is said below
+            _raise_failure(config, attempt, IMPATIENT)
+        reason = last_line(str(error), type(error).__name__)
         if out_of_memory(str(error)):
             reason = (
                 "their node ran out of memory: give them fewer images at once (optimize.global_batch_size, "
@@ -144,12 +146,15 @@ def train_on_worker(settings: JsonObject) -> None:
     import ray.train
 
     config, plan, reporter = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["reporter"]
-    if _failure(config, settings["attempt"]) is not None:
-        return  # an earlier attempt met what another will not mend; the driver says it
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
+    data = config.data
+    patience = data.patience if world.is_chief else data.patience.quieter(f"worker {world.rank}")
+    if _failure(config, settings["attempt"], patience) is not None:
+        return  # an earlier attempt met what another will not mend; the driver says it
     try:
-        train_set, val_set = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+        train_set = open_training_set(data, patience)
+        val_set = open_set(data.val, cache=data.cache, patience=patience)
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
@@ -158,7 +163,7 @@ def train_on_worker(settings: JsonObject) -> None:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
         failure = {"attempt": settings["attempt"], "message": str(error), "exit_code": error.exit_code}
-        open_storage(config.run_url).put(_FAILURE_FILE, json.dumps(failure).encode())
+        open_storage(config.run_url, patience).put(_FAILURE_FILE, json.dumps(failure).encode())
         raise
 
 
@@ -185,16 +190,16 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     return tf_learner.TfLearner(job, world)
 
 
-def _failure(config: TrainConfig, attempt: str) -> JsonObject | None:
+def _failure(config: TrainConfig, attempt: str, patience: Patience) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
-    folder = open_storage(config.run_url)
+    folder = open_storage(config.run_url, patience)
     failure = read_json(folder, _FAILURE_FILE, "attempt", "message", "exit_code")
     return failure if failure and failure["attempt"] == attempt else None
 
 
-def _raise_failure(config: TrainConfig, attempt: str) -> None:
-    if failure := _failure(config, attempt):
-        open_storage(config.run_url).delete(_FAILURE_FILE)
+def _raise_failure(config: TrainConfig, attempt: str, patience: Patience) -> None:
+    if failure := _failure(config, attempt, patience):
+        open_storage(config.run_url, patience).delete(_FAILURE_FILE)
         error = ScenerecError(failure["message"])
         error.exit_code = failure["exit_code"]
         raise error

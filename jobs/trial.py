@@ -9,6 +9,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def run_trial(settings: JsonObject, search: JsonObject, session: str) -> None:
 
     config, wanted = TuneConfig.model_validate(search), settings["trial"]
     number = int(tune.get_context().get_trial_name())  # a population copies another trial's settings, its number too
-    folder = SearchFolder(config.run_url)
+    folder = SearchFolder(config.run_url, config.base.data.patience)
     try:
         bookmark = _bookmark(tune.get_checkpoint())
         part = _part(folder, number, bookmark, wanted["part"])
@@ -86,11 +87,11 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
     tell_news()  # what an earlier session has trained is judged before any more is spent
     if relay.folder.read_result() is not None:
         return
-    training = _Training(level, judged)
-    while not training.wait(POLL_S):
+    training = _begin_fit(level, judged)
+    while wait([training], POLL_S).not_done:
         tell_news()
     tell_news()
-    training.raise_error()
+    training.result()
 
 
 @dataclass(frozen=True)
@@ -108,35 +109,23 @@ class TrialReporter(Reporter):
         """Waits for the scheduler's word, rank 0 for all: the others meet it in the next step."""
         super().report(config, world, metrics)
         if world.is_chief and metrics.epoch in self.judged_epochs:
-            wait_until_allowed(RunFolder(config.run_url), metrics.epoch)
+            wait_until_allowed(RunFolder(config.run_url, config.data.patience), metrics.epoch)
 
 
-class _Training:
-    """The run of a level on its workers, in a thread of its own: the thread of the trial reports to Tune."""
+def _begin_fit(level: Level, judged_epochs: tuple[int, ...]) -> Future[JsonObject]:
+    """Runs a level on its workers in a thread of its own: the thread of the trial reports to Tune."""
+    config, fitted = level.config, Future[JsonObject]()
 
-    def __init__(self, level: Level, judged_epochs: tuple[int, ...]) -> None:
-        self.level, self.judged_epochs = level, judged_epochs
-        self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._fit, daemon=True, name=f"fit-{level.config.name}")
-        self.thread.start()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it has ended within so many seconds."""
-        self.thread.join(seconds)
-        return not self.thread.is_alive()
-
-    def raise_error(self) -> None:
-        """Raises what it has met."""
-        if self.error is not None:
-            raise self.error
-
-    def _fit(self) -> None:
-        config = self.level.config
+    def run() -> None:
         try:
             attempt = f"{config.name}-{secrets.token_hex(4)}"
-            fit(config, plan_job(config), attempt, TrialReporter(self.judged_epochs))
+            fitted.set_result(fit(config, plan_job(config), attempt, TrialReporter(judged_epochs)))
         except BaseException as error:
-            self.error = error
+            fitted.set_exception(error)
+
+    # Not an executor's, which a process that Tune ends would wait for.
+    threading.Thread(target=run, daemon=True, name=f"fit-{config.name}").start()
+    return fitted
 
 
 def _report(metrics: dict[str, int | float | str], place: Bookmark | None) -> None:

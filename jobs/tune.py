@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from jobs.log import say
 from jobs.main import job_id, main
 from jobs.train import run as run_training
-from scenerec.config.file import dump_config, parse_as, read_config
+from scenerec.config.file import dump_config, parse_as
 from scenerec.config.tune import TuneConfig
+from scenerec.config.yaml_text import read_text
 from scenerec.errors import ScenerecError
 from scenerec.job_log import Note
 from scenerec.json_object import JsonObject
@@ -49,7 +50,7 @@ _MOST_OF_HEAD = 0.9
 
 def run_file(file: str) -> JsonObject:
     """Runs the search of the config in `file` and returns the content of result.json. Raises ScenerecError."""
-    return run(parse_as(TuneConfig, read_config(file), file))
+    return run(parse_as(TuneConfig, read_text(file), file))
 
 
 def run(config: TuneConfig) -> JsonObject:
@@ -57,7 +58,7 @@ def run(config: TuneConfig) -> JsonObject:
 
     Raises ScenerecError where no trial came to anything.
     """
-    folder = SearchFolder(config.run_url)
+    folder = SearchFolder(config.run_url, config.base.data.patience)
     folder.check_same_search(config)
     folder.write_config(config)
     folder.begin()
@@ -163,7 +164,7 @@ def _retrain(config: TuneConfig, best: Trial) -> JsonObject:
     """Trains the best config in full, and exports it."""
     winner = best_config(config, best)
     say(Note(f"training the best config in full: {winner.run_url}"))
-    folder = RunFolder(winner.run_url)
+    folder = RunFolder(winner.run_url, config.base.data.patience)
     if folder.storage.size("config.yaml") is not None and folder.read_config() != winner:
         folder.clear()  # an earlier session of the search had another winner
     result = run_training(winner)

@@ -25,6 +25,9 @@ from scenerec.storage import Storage, read_json
 Tensors = dict[str, np.ndarray]
 
 STATE_FILE = "state.json"
+MODEL_FILE = "model.safetensors"
+AVERAGES_FILE = "ema.safetensors"
+_OPTIMIZER_FILE = "optimizer.safetensors"
 BEST_FILE = "best.json"
 
 
@@ -98,9 +101,9 @@ def save_checkpoint(storage: Storage, checkpoint: Checkpoint) -> str:
     name = checkpoint_name(checkpoint.run.global_step)
     learner = checkpoint.learner
     slots = {f"{slot}/{key}": array for slot, tensors in learner.optimizer.items() for key, array in tensors.items()}
-    files = {"model.safetensors": learner.model, "optimizer.safetensors": slots}
+    files = {MODEL_FILE: learner.model, _OPTIMIZER_FILE: slots}
     if learner.ema:
-        files["ema.safetensors"] = learner.ema
+        files[AVERAGES_FILE] = learner.ema
     contents = {file: save_tensors(_contiguous(tensors)) for file, tensors in files.items()}
     for file, content in contents.items():
         storage.put(f"{name}/{file}", content)
@@ -145,13 +148,13 @@ def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
         except SafetensorError as error:
             raise CheckpointError(f"{storage.url}/{name}/{file}: {error}") from None
     optimizer: dict[str, Tensors] = {}
-    for slot_and_key, array in tensors["optimizer.safetensors"].items():
+    for slot_and_key, array in tensors[_OPTIMIZER_FILE].items():
         slot, _, key = slot_and_key.partition("/")
         optimizer.setdefault(slot, {})[key] = array
     learner = LearnerState(
-        model=tensors["model.safetensors"],
+        model=tensors[MODEL_FILE],
         optimizer=optimizer,
-        ema=tensors.get("ema.safetensors", {}),
+        ema=tensors.get(AVERAGES_FILE, {}),
         updates=state["updates"],
         loss_scale=state["loss_scale"],
         good_steps=state["good_steps"],
@@ -193,10 +196,7 @@ class CheckpointWriter:
         self._pending: Future[None] | None = None
 
     def save(
-        self,
-        checkpoint: Checkpoint,
-        best: Mapping[str, float] | None = None,
-        after: Callable[[], None] | None = None,
+        self, checkpoint: Checkpoint, best: Mapping[str, float] | None = None, after: Callable[[], None] | None = None
     ) -> None:
         """Writes `checkpoint`, with `best` (what best.json says beside its name) as the best one; then calls `after`.
 

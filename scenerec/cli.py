@@ -55,12 +55,20 @@ COMMANDS: dict[str, Entry | Group] = {
         "Make, look at and check packed data sets.",
         {
             "pack": Entry("data.pack", "Pack images into WebDataset shards and a manifest."),
+            "add": Entry(
+                "data.add", "Add images to packed sets: new shards behind the old ones, which stay as they are."
+            ),
             "adopt": Entry("data.adopt", "Train on WebDataset shards that somebody else wrote, as they are."),
             "show": Entry(
                 "data.show", "Show what a packed set holds: classes, counts, sizes, and a sheet of its pictures."
             ),
             "verify": Entry(
                 "data.verify", "Check a packed set: checksums, counts, labels, and that every image decodes."
+            ),
+            "diff": Entry("data.diff", "Show what two packed sets differ in: classes, counts, options and samples."),
+            "bench": Entry(
+                "data.bench",
+                "Time fetching, decoding, augmenting and batching a packed set on this machine, and say what limits.",
             ),
             "synthetic": Entry(
                 "data.synthetic",

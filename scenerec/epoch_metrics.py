@@ -41,6 +41,11 @@ class EpochMetrics(Frozen):
     """Training images per second over all workers."""
     lr: Number = nan
     """Learning rate of the epoch's last step."""
+    data_wait: float | None = None
+    """Share of the epoch's training time in which a worker waited for its next batch: of the worker that waited
+    longest. None of a run of a version that did not measure it."""
+    fetched_bytes_per_s: float | None = None
+    """Bytes of shards that all workers fetched in a second of training. None as above."""
     workers: int = 1
     """Workers that trained at its end."""
     framework: str = ""
@@ -65,16 +70,22 @@ class EpochMetrics(Frozen):
             **self.validation,
             "images_per_s": self.images_per_s,
             "lr": self.lr,
+            **self._of_input(),
             "workers": self.workers,
             "framework": self.framework,
             "time_s": self.time_s,
         }
 
     def scalars(self) -> dict[str, float]:
-        """What is drawn over the epochs: losses, validation metrics, throughput (images/s) and learning rate."""
+        """What is drawn over the epochs: losses, validation metrics, images/s, learning rate, data wait and bytes/s."""
         return {
             "train_loss": self.train_loss,
             **self.validation,
             "images_per_s": self.images_per_s,
             "lr": self.lr,
+            **self._of_input(),
         }
+
+    def _of_input(self) -> dict[str, float]:
+        values = {"data_wait": self.data_wait, "fetched_bytes_per_s": self.fetched_bytes_per_s}
+        return {key: value for key, value in values.items() if value is not None}

@@ -89,6 +89,12 @@ def first_line(error: BaseException) -> str:
     return printable(lines[0].rstrip(".") if lines else type(error).__name__)
 
 
+def last_line(text: str, otherwise: str) -> str:
+    """Returns the last line that says something, without its full stop: what a program's output or trace ends with."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removesuffix(".") if lines else otherwise
+
+
 def printable(text: str) -> str:
     """Returns what somebody else has written, such as a server, without what steers a terminal: 500 letters of it."""
     shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:500])

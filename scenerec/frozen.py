@@ -26,6 +26,11 @@ Field = tuple[str | int, ...]
 """A path into a document: ("optimize", "lr"), ("models", 0, "name")."""
 
 
+def dotted(field: Field) -> str:
+    """`optimize.lr`; `file` for the whole document."""
+    return ".".join(map(str, field)) or "file"
+
+
 class Problem(NamedTuple):
     """One thing that is wrong with a document."""
 

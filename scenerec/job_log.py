@@ -39,6 +39,8 @@ class Progress:
     """Learning rate of the newest step."""
     eta_s: float
     """Seconds to the end of the run, as far as is known."""
+    data_wait: float | None = None
+    """Share of the time since the previous line in which rank 0 waited for its next batch; None of older versions."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,26 @@ class EpochSummary:
     """Training images per second over all workers."""
     lr: float
     """Learning rate of the epoch's last step."""
+    data_wait: float | None = None
+    """Share of the training time in which a worker waited for its next batch; None of older versions."""
+    fetched_bytes_per_s: float | None = None
+    """Bytes of shards that all workers fetched in a second of training; None of older versions."""
 
     @staticmethod
     def of(metrics: EpochMetrics, epochs: int) -> "EpochSummary":
         """The summary of an epoch of a run of so many."""
         return EpochSummary(
-            metrics.epoch, epochs, metrics.train_loss, metrics.validation, metrics.images_per_s, metrics.lr
+            metrics.epoch,
+            epochs,
+            metrics.train_loss,
+            metrics.validation,
+            metrics.images_per_s,
+            metrics.lr,
+            metrics.data_wait,
+            metrics.fetched_bytes_per_s,
         )
 
-    def as_dict(self) -> dict[str, int | float]:
+    def as_dict(self) -> dict[str, int | float | None]:
         """One flat object, in the order of the line."""
         return {
             "epoch": self.epoch,
@@ -74,6 +87,8 @@ class EpochSummary:
             **self.validation,
             "images_per_s": self.images_per_s,
             "lr": self.lr,
+            "data_wait": self.data_wait,
+            "fetched_bytes_per_s": self.fetched_bytes_per_s,
         }
 
 
@@ -215,17 +230,15 @@ def format_duration(seconds: float) -> str:
 
 
 def _write_progress(event: Progress) -> str:
-    numbers = _numbers(images_per_s=event.images_per_s, loss=event.loss, lr=event.lr, eta_s=event.eta_s)
+    numbers = _numbers(
+        images_per_s=event.images_per_s, loss=event.loss, lr=event.lr, eta_s=event.eta_s, data_wait=event.data_wait
+    )
     return f"epoch={event.epoch}/{event.epochs} step={event.step}/{event.steps} {numbers}"
 
 
-def _read_progress(text: str) -> Progress:
-    return Progress(**_fields(text))  # type: ignore[arg-type]
-
-
 def _write_epoch(event: EpochSummary) -> str:
-    numbers = _numbers(train_loss=event.train_loss, **event.validation, images_per_s=event.images_per_s, lr=event.lr)
-    return f"epoch={event.epoch}/{event.epochs} {numbers}"
+    numbers = {key: value for key, value in event.as_dict().items() if key not in ("epoch", "epochs")}
+    return f"epoch={event.epoch}/{event.epochs} {_numbers(**numbers)}"
 
 
 def _read_epoch(text: str) -> EpochSummary:
@@ -256,8 +269,8 @@ def _read_search(text: str) -> SearchNews:
     return SearchNews(**{**values, "eta_s": math.inf if values["eta_s"] is None else values["eta_s"]})
 
 
-def _numbers(**values: float) -> str:
-    return " ".join(f"{name}={value:.6g}" for name, value in values.items())
+def _numbers(**values: float | None) -> str:
+    return " ".join(f"{name}={value:.6g}" for name, value in values.items() if value is not None)
 
 
 def _fields(text: str) -> dict[str, float]:
@@ -288,7 +301,7 @@ class _Form(Generic[Told]):
 
 
 _FORMS: dict[type, _Form[Any]] = {
-    Progress: _Form("progress", _write_progress, _read_progress),
+    Progress: _Form("progress", _write_progress, lambda text: Progress(**_fields(text))),  # type: ignore[arg-type]
     EpochSummary: _Form("epoch", _write_epoch, _read_epoch),
     Note: _Form("note", lambda event: " ".join(event.text.split()), Note),
     Waiting: _Form("waiting", lambda event: " ".join(event.text.split()), Waiting),

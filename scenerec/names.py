@@ -20,7 +20,13 @@ def same_names(ours: Sequence[str], theirs: Sequence[str]) -> bool:
 def few(names: Sequence[str], most: int = 3) -> str:
     """The first names on one line, and how many more there are: `beach, forest, city and 7 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(printable, names[:most])) + more
+    return ", ".join(map(shortened, names[:most])) + more
+
+
+def shortened(text: str) -> str:
+    """The text on one line; of one of more than 90 letters, such as a path of many folders, its beginning and end."""
+    text = printable(text)
+    return text if len(text) <= 90 else f"{text[:40]} ... {text[-40:]}"
 
 
 def printable(text: str) -> str:

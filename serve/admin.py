@@ -30,7 +30,7 @@ class Admin:
         file: where the state is written.
         status: says how the application stands.
         deploy: deploys the application by another config; called from a thread, returns at once.
-        delete: begins to end the application of a name; likewise.
+        delete: begins to end the application of a name; called from a thread, returns at once.
     """
 
     def __init__(

@@ -8,9 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from starlette.types import Receive, Scope, Send
+
 from serve.access_record import AccessRecord
 from serve.errors import as_request_error
-from serve.http.asgi import Receive, Scope, Send
 from serve.http.health import Health
 from serve.http.openapi import openapi
 from serve.http.request import ClientGoneError, HttpRequest

@@ -59,7 +59,7 @@ def build(config: ServeConfig, has_room: bool) -> serve.Application:
             max_queued_requests=MOST,
             autoscaling_config=autoscaling(config.scale),
             ray_actor_options={
-                "num_cpus": settings.cpus,
+                "num_cpus": config.scale.cpus_per_replica,
                 "num_gpus": config.scale.gpus_per_replica,
                 "runtime_env": {"env_vars": express.VARIABLES},
             },

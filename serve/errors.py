@@ -54,18 +54,10 @@ class ErrorKind(Enum):
     NOT_FOUND = (404, "not_found", "nothing is at '/v1/model': /docs shows what there is")
     METHOD_NOT_ALLOWED = (405, "method_not_allowed", "GET is not for this address: use POST")
     BODY_TIMED_OUT = (408, "timed_out", "the body did not arrive within 60 s")
-    BODY_TOO_LARGE = (
-        413,
-        "body_too_large",
-        "the request is larger than 20 MB: send a smaller image, or fewer at once",
-    )
+    BODY_TOO_LARGE = (413, "body_too_large", "the request is larger than 20 MB: send a smaller image, or fewer at once")
     UNSUPPORTED_IMAGE = (415, "unsupported_image", f"not a {FORMAT_NAMES} image")
     TOO_MANY_PIXELS = (422, "too_many_pixels", "20000 x 20000 pixels: at most 50 million are taken: scale it down")
-    NO_HEAT_MAP = (
-        422,
-        "no_heat_map",
-        "the network has no global pooling before its head: leave out `explain`",
-    )
+    NO_HEAT_MAP = (422, "no_heat_map", "the network has no global pooling before its head: leave out `explain`")
     RATE_LIMITED = (429, "rate_limited", "shop may send 20 images/s: wait 0.4 s")
     INTERNAL = (500, "internal", "the server failed to answer: its log says why, by the request id")
     OVERLOADED = (503, "overloaded", "64 images are waiting already: try again later")
@@ -109,18 +101,6 @@ class RequestError(Exception):
 
 class NotServedError(RequestError):
     """A model, or a version of it, that is not on the shelf."""
-
-    @classmethod
-    def of_model(cls, model: str, known: list[str]) -> "NotServedError":
-        """No model of this name is served."""
-        message = f"no model {short(model)} is served here; there are: {', '.join(known)}"
-        return cls(ErrorKind.UNKNOWN_MODEL, message)
-
-    @classmethod
-    def of_version(cls, model: str, number: str, known: list[str]) -> "NotServedError":
-        """This version of a served model is not served."""
-        message = f"version {short(number)} of {model} is not served; there are: {', '.join(known)}"
-        return cls(ErrorKind.UNKNOWN_VERSION, message)
 
 
 def short(text: str) -> str:

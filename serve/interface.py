@@ -31,7 +31,7 @@ class Interface:
     def identify(self, authorization: str, api_key: str, record: AccessRecord) -> Caller | None:
         """Who sends these headers, noted in the record; None where everyone may call. Raises RequestError (401)."""
         caller = self.guard.identify(authorization, api_key)
-        record.caller = caller.name if caller else ""
+        record.caller = caller.key.name if caller else ""
         return caller
 
     def metered(self, caller: Caller | None, record: AccessRecord) -> Metered:

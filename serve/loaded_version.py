@@ -8,7 +8,6 @@ import numpy as np
 
 from scenerec.errors import BundleError
 from scenerec.inference.bundles.bundle import Bundle
-from scenerec.inference.bundles.info import BundleInfo
 from scenerec.inference.explain.cam import ActivationMapper, explains
 from scenerec.inference.predictors.classifier import Classifier
 from scenerec.inference.predictors.engine import Engine
@@ -59,16 +58,6 @@ class LoadedVersion:
     """What it was asked in this process."""
     _mapper: ActivationMapper | None = field(default=None, repr=False)
     _mapper_lock: Lock = field(default_factory=Lock, repr=False)
-
-    @property
-    def info(self) -> BundleInfo:
-        """What bundle.json says."""
-        return self.bundle.info
-
-    @property
-    def url(self) -> str:
-        """Where it comes from."""
-        return self.bundle.url
 
     @property
     def labels(self) -> tuple[str, ...]:

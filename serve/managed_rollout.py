@@ -46,5 +46,5 @@ class ManagedRollout(Rollout):
 
     @override
     def status(self) -> JsonObject:
-        """As of a Rollout, and whether the endpoint of its node speaks TLS."""
+        """How the roll-out stands, and whether the endpoint of its node speaks TLS."""
         return {**super().status(), "tls": bool(os.environ.get(CERTIFICATE))}

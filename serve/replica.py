@@ -9,7 +9,7 @@ from pathlib import Path
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from scenerec.config.serve import BatchingConfig, HttpConfig, ServeConfig
+from scenerec.config.serve import HttpConfig, ServeConfig
 from scenerec.errors import ScenerecError
 from scenerec.frozen import Frozen
 from serve.access.admission import RequestLimits
@@ -40,12 +40,8 @@ class ReplicaSettings(Frozen):
     """Name of the application."""
     http: HttpConfig
     """The endpoint."""
-    batching: BatchingConfig
-    """How requests share a pass of the network."""
-    cpus: int
-    """Cores of the replica."""
-    uses_gpu: bool
-    """Whether it has one, or a part of one."""
+    engine: EngineOptions
+    """How the engine of each model computes."""
     pins_cpus: bool
     """Whether the cores are its own."""
     standby_s: float
@@ -54,26 +50,21 @@ class ReplicaSettings(Frozen):
     @classmethod
     def of(cls, config: ServeConfig) -> "ReplicaSettings":
         """The settings of the replicas of an application."""
+        cpus, batching = config.scale.cpus_per_replica, config.batching
+        engine = EngineOptions(
+            threads=cpus,
+            decoders=cpus - 1,
+            max_batch=batching.max_batch,
+            max_queue=batching.max_queue,
+            max_pixels=config.http.max_pixels,
+            uses_gpu=config.scale.gpus_per_replica > 0,
+        )
         return cls(
             application=config.name,
             http=config.http,
-            batching=config.batching,
-            cpus=config.scale.cpus_per_replica,
-            uses_gpu=config.scale.gpus_per_replica > 0,
+            engine=engine,
             pins_cpus=config.scale.pin_cpus,
             standby_s=config.rollout.watch_s,
-        )
-
-    @property
-    def engine_options(self) -> EngineOptions:
-        """How the engine of each model computes."""
-        return EngineOptions(
-            threads=self.cpus,
-            decoders=self.cpus - 1,
-            max_batch=self.batching.max_batch,
-            max_queue=self.batching.max_queue,
-            max_pixels=self.http.max_pixels,
-            uses_gpu=self.uses_gpu,
         )
 
     @property
@@ -92,11 +83,11 @@ class Replica(GrpcInference):
         self._name = serve.get_replica_context().replica_tag
         self._revision = -1
         if settings.pins_cpus:
-            _pin(settings.cpus)
+            _pin(settings.engine.threads)
         http = settings.http
         guard = Guard(read_keys(http.api_keys)[0] if http.api_keys else None)
         super().__init__(Shelf(), guard, settings.limits, self._observe)
-        self._stock = Stock(self.shelf, settings.engine_options, cache_folder())
+        self._stock = Stock(self.shelf, settings.engine, cache_folder())
         self._metrics = Metrics(settings.application) if http.metrics else None
         self._log = AccessLog(node_log_folder() / "serve" / f"access_{self._name}.jsonl") if http.access_log else None
         self._tasks: list[asyncio.Task[None]] = []

@@ -8,7 +8,7 @@ import numpy as np
 
 from scenerec.errors import ScenerecError
 from scenerec.inference.predictors.engine import Answer, ClosedError
-from serve.errors import NotServedError
+from serve.errors import ErrorKind, NotServedError, short
 from serve.loaded_version import LoadedVersion
 
 
@@ -50,7 +50,8 @@ class Shelf:
         try:
             return self._models[model]
         except KeyError:
-            raise NotServedError.of_model(model, self.names()) from None
+            message = f"no model {short(model)} is served here; there are: {', '.join(self.names())}"
+            raise NotServedError(ErrorKind.UNKNOWN_MODEL, message) from None
 
     def versions(self) -> list[LoadedVersion]:
         """All that is served."""
@@ -66,7 +67,9 @@ class Shelf:
             for each in versions:
                 if each.version.number == number:
                     return each.version
-            raise NotServedError.of_version(model, number, [each.version.number for each in versions])
+            known = ", ".join(each.version.number for each in versions)
+            message = f"version {short(number)} of {model} is not served; there are: {known}"
+            raise NotServedError(ErrorKind.UNKNOWN_VERSION, message)
         for each in versions:
             draw -= each.weight
             if draw < 0:

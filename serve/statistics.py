@@ -21,7 +21,7 @@ class Statistics:
     answered_s: float = 0.0
     """Seconds of the requests with an answer, from when their images were there."""
     failed_s: float = 0.0
-    """The same of those that ended in an error."""
+    """Seconds of the requests that ended in an error, from when their images were there."""
     queued_s: float = 0.0
     """Seconds of waiting for the network, of each request its longest."""
     prepared_s: float = 0.0

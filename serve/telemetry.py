@@ -32,11 +32,13 @@ class Metrics:
         self._serving = Gauge("scenerec_serving_version", "1 for each version in service.", tag_keys=tags)
         for each in (self._requests, self._images, self._serving):
             each.set_default_tags(common)
-        self._latency = histogram("request_seconds", "From the first byte to the answer.", _SECONDS)
-        self._queued = histogram("queue_seconds", "Waiting for the model.", _SECONDS)
-        self._prepared = histogram("prepare_seconds", "Decoding and resizing the images of a request.", _SECONDS)
-        self._inferred = histogram("infer_seconds", "The network, on the batch of a request.", _SECONDS)
-        self._batch = histogram("batch_size", "Images that the network took together.", _BATCHES)
+        self._histograms = {
+            "total_s": histogram("request_seconds", "From the first byte to the answer.", _SECONDS),
+            "queued_s": histogram("queue_seconds", "Waiting for the model.", _SECONDS),
+            "prepared_s": histogram("prepare_seconds", "Decoding and resizing the images of a request.", _SECONDS),
+            "inferred_s": histogram("infer_seconds", "The network, on the batch of a request.", _SECONDS),
+            "batch_size": histogram("batch_size", "Images that the network took together.", _BATCHES),
+        }
         self._tags: dict[tuple[str, str], dict[str, str]] = {}
 
     def observe(self, record: AccessRecord) -> None:
@@ -46,11 +48,8 @@ class Metrics:
         if not record.images or record.code:
             return
         self._images.inc(record.images, tags)
-        self._latency.observe(record.total_s, tags)
-        self._queued.observe(record.queued_s, tags)
-        self._prepared.observe(record.prepared_s, tags)
-        self._inferred.observe(record.inferred_s, tags)
-        self._batch.observe(record.batch_size, tags)
+        for field, histogram in self._histograms.items():
+            histogram.observe(getattr(record, field), tags)
 
     def serving(self, before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> None:
         """Notes which versions are in service, as (model, version), before and after a roll-out."""

@@ -78,17 +78,19 @@ class OddStore:
         if method == "PUT":
             part = query.get("partNumber")
             return self._put(f"{key}.part-{part:>05}" if part else key, headers, body)
-        return self._get(key, headers.get("range"))
+        return self._get(key, headers.get("range"), headers.get("if-match"))
 
-    def _get(self, key: str, wanted: str | None) -> tuple[int, Mapping[str, str], bytes]:
+    def _get(self, key: str, wanted: str | None, version: str | None) -> tuple[int, Mapping[str, str], bytes]:
         if key not in self.objects:
             return 404, {}, _error("NoSuchKey")
+        if version and "conditions-ignored" not in self.habits and version != self._etag(key).removeprefix("W/"):
+            return 412, {}, _error("PreconditionFailed")
         content = self.objects[key]
         if wanted and "whole-ranges" not in self.habits:
-            first, last = (int(number) for number in wanted.removeprefix("bytes=").split("-"))
-            if first >= len(content):
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            if int(first) >= len(content):
                 return 416, {}, _error("InvalidRange")
-            return 206, {"ETag": self._etag(key)}, content[first : last + 1]
+            return 206, {"ETag": self._etag(key)}, content[int(first) : int(last) + 1 if last else None]
         return 200, {"ETag": self._etag(key)}, content
 
     def _put(self, key: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, str], bytes]:

@@ -14,9 +14,9 @@ import pytest
 from scenerec.commands import image_source
 from scenerec.errors import ScenerecError
 from scenerec.models.weights import download
-from scenerec.storage import S3Storage, Storage
-from scenerec.storage import s3 as s3_storage
+from scenerec.storage import Patience, S3Storage, Storage, patience
 from tests.answer_fuzz import serve_damaged
+from tests.clock import set_clock
 from tests.image_fuzz import Outcome
 from tests.mutated_bodies import changed
 from tests.odd_store import OddStore
@@ -66,14 +66,13 @@ class DamagingStore(OddStore):
 def fuzz_store(count: int, seed: int) -> Outcome:
     """Asks so often; what comes is a result, or a StorageError in one line."""
     with pytest.MonkeyPatch.context() as patch, DamagingStore() as store:
-        patch.setattr(s3_storage.time, "sleep", lambda _: None)
+        set_clock(patch, patience)
         for name in ("AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
         patch.setenv("AWS_ENDPOINT_URL", store.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        storage = S3Storage("bucket")
-        storage.attempts = 2
+        storage = S3Storage("bucket", patience=Patience(budget_s=0.1))
         store.draw = random.Random(seed)
         found, outcomes = Outcome(), Counter[str]()
         for _ in range(count):

@@ -12,8 +12,9 @@ from jobs.log import say
 from jobs.main import main
 from scenerec.commands.kinds import FileKind
 from scenerec.commands.screen.live_lines import Lines
-from scenerec.config.file import parse_as, read_config
+from scenerec.config.file import parse_as
 from scenerec.config.job import JobConfig
+from scenerec.config.yaml_text import read_text
 from scenerec.errors import PlanError
 from scenerec.job_log import Note, Progress
 from scenerec.json_object import JsonObject
@@ -78,7 +79,7 @@ TOY = FileKind[ToyConfig](
 
 def run_file(file: str) -> JsonObject:
     """Counts as the file says, and returns the result."""
-    config = parse_as(ToyConfig, read_config(file), file)
+    config = parse_as(ToyConfig, read_text(file), file)
     say(Note(f"counting to {config.count_to}"))
     for number in range(1, config.count_to + 1):
         say(Progress(1, 1, number, config.count_to, 1.0, 0.0, 0.0, 0.0))

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from scenerec.config.file import dump_config, parse_any, parse_config
+from scenerec.config.file import dump_config, parse_any, parse_as
 from scenerec.config.train import TrainConfig
 from scenerec.config.yaml_text import decode
 from scenerec.errors import ConfigError
@@ -133,7 +133,7 @@ def _outcome(content: bytes) -> tuple[str, str]:
     try:
         again = parse_any(dump_config(config), "again.yaml")
         if isinstance(config, TrainConfig):
-            parse_config(dump_config(config), "again.yaml")
+            parse_as(TrainConfig, dump_config(config), "again.yaml")
     except BaseException as error:
         return "config", f"is taken, but what it is dumped as is not: {error!r}"[:500]
     return "config", "" if again == config else "comes back as another"

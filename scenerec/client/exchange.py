@@ -149,10 +149,7 @@ class Exchange:
             raise ConfigError("endpoint: timeout_s must be above 0, and retries at least 0")
 
     def steps(
-        self,
-        call: Call[Result],
-        clock: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] = random.random,
+        self, call: Call[Result], clock: Callable[[], float] = time.monotonic, draw: Callable[[], float] = random.random
     ) -> Generator[SendStep | PauseStep, Outcome, Result]:
         """Attempts under one request id until there is a result. Raises the error of the last one."""
         request_id = uuid.uuid4().hex

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import time
 from dataclasses import asdict
@@ -20,6 +21,8 @@ from scenerec.errors import ClusterError, ConfigError
 from scenerec.json_object import JsonObject
 
 app = typer.Typer()
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 _size, _store, _tls = map(options.panel, ("Size", "Store", "TLS"))
 
@@ -51,13 +54,17 @@ def up(
 
     Everything lies in ~/.scenerec, or where SCENEREC_HOME says.
     """
+    for name in bucket:
+        if not _BUCKET.fullmatch(name):
+            raise ConfigError(f"--bucket {name}: must be 3 to 63 small letters, digits, dots and dashes")
     _use_certificate(tls_certificate, tls_key)
     variable = environment.users_store_variable()
+    with_store = not (no_store or variable)
     if is_up := local.find():
         _refuse_changes(is_up, cpus, gpus, object_store_mb, no_store)
     elif variable and not no_store:
         typer.echo(f"{variable} is set: s3:// means that store, and no embedded one is started", err=True)
-    if bucket and not (is_up.store_url if is_up else not (no_store or variable)):
+    if bucket and not (is_up.store_url if is_up else with_store):
         raise ClusterError(f"--bucket {bucket[0]}: this cluster has no store of its own: make it in yours")
     started = time.monotonic()
     cluster = local.start(
@@ -65,7 +72,7 @@ def up(
         gpus=gpus,
         buckets=("scenes", *bucket),
         object_store_mb=object_store_mb,
-        with_store=not (no_store or variable),
+        with_store=with_store,
         say=lambda line: typer.echo(line, err=True),
     )
     nodes = connect(cluster.dashboard_url).nodes()

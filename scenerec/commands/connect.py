@@ -15,12 +15,12 @@ def connect(address: str | None) -> ClusterClient:
 
 
 def connect_or_start(address: str | None) -> ClusterClient:
-    """As `connect`, but starts the embedded cluster where no other is named. `s3://` then means the workers' store."""
+    """The cluster that is named, else the embedded one, which is started. `s3://` then means the workers' store."""
     return ClusterClient(find_or_start(address, say=lambda line: typer.echo(line, err=True)))
 
 
 def connect_if_up(address: str | None) -> ClusterClient | None:
-    """As `connect`, but None where no cluster is named and none is up. `s3://` then means the embedded store, if up."""
+    """The cluster that is named, else the embedded one, None if it is down. `s3://` then means its store, if up."""
     environment.use_store_environment()
     if address or os.environ.get("RAY_ADDRESS") or local.find():
         return connect(address)

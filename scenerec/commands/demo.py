@@ -21,6 +21,7 @@ app = typer.Typer()
 
 _FRAMEWORKS = ("torch", "tensorflow")
 _MODEL = "demo"
+_DATA = "s3://scenes/demo"  # not the recipe's, where a set of the user's may lie
 
 _RECIPE = Path(jobs.__file__).parent / "recipes" / "synthetic-resnet18.yaml"
 
@@ -44,13 +45,15 @@ def demo(
     ends = not sys.stdin.isatty() if down is None else down
     steps = Steps()
     try:
-        with tempfile.TemporaryDirectory(prefix="scenerec-demo-") as folder:
-            _tour(Path(folder), steps)
+        try:
+            with tempfile.TemporaryDirectory(prefix="scenerec-demo-") as folder:
+                _tour(Path(folder), steps)
+        finally:
+            if ends:
+                steps.run("cluster", "down")
     except subprocess.CalledProcessError as error:  # the command has said why
         raise typer.Exit(error.returncode) from None
     finally:
-        if ends:
-            steps.run("cluster", "down")
         steps.show()
     if not ends:
         typer.echo("end the cluster with `scenerec cluster down`")
@@ -62,25 +65,11 @@ class Steps:
     def __init__(self) -> None:
         self.took_s: list[tuple[str, float]] = []
 
-    def run(self, *arguments: str, may_be_refused: bool = False) -> None:
-        """Raises CalledProcessError where the command fails, unless the registry refuses and `may_be_refused`."""
-        done = self._run(arguments, None)
-        if done.returncode and not (may_be_refused and done.returncode == RegistryError.exit_code):
-            raise subprocess.CalledProcessError(done.returncode, done.args)
+    def run(self, *arguments: str, stdout: int | None = None, may_be_refused: bool = False) -> str:
+        """Runs a command; returns what it prints, where `stdout` is a pipe.
 
-    def output(self, *arguments: str) -> str:
-        """What the command prints on stdout; its progress, on stderr, is shown. Raises CalledProcessError."""
-        done = self._run(arguments, subprocess.PIPE)
-        done.check_returncode()
-        return done.stdout
-
-    def show(self) -> None:
-        """Shows how long each step took, and all of them."""
-        typer.secho("\nSECONDS  STEP", bold=True)
-        for step, seconds in [*self.took_s, ("in all", sum(seconds for _, seconds in self.took_s))]:
-            typer.echo(f"{seconds:7.1f}  {step}")
-
-    def _run(self, arguments: tuple[str, ...], stdout: int | None) -> "subprocess.CompletedProcess[str]":
+        Raises CalledProcessError where it fails, unless the registry refuses and `may_be_refused`.
+        """
         typer.secho(f"\n$ scenerec {' '.join(arguments)}", bold=True)
         began_s = time.monotonic()
         done = subprocess.run([sys.executable, "-m", "scenerec", *arguments], stdout=stdout, text=True)
@@ -88,14 +77,26 @@ class Steps:
         typer.secho(f"({took_s:.1f} s)", dim=True)
         words = [word for word in arguments if not word.startswith(("-", "/"))]
         self.took_s.append((" ".join(words[:3]), took_s))  # as many words as tell the steps apart
-        return done
+        if not (may_be_refused and done.returncode == RegistryError.exit_code):
+            done.check_returncode()
+        return done.stdout or ""
+
+    def output(self, *arguments: str) -> str:
+        """What the command prints on stdout; its progress, on stderr, is shown. Raises CalledProcessError."""
+        return self.run(*arguments, stdout=subprocess.PIPE)
+
+    def show(self) -> None:
+        """Shows how long each step took, and all of them."""
+        typer.secho("\nSECONDS  STEP", bold=True)
+        for step, seconds in [*self.took_s, ("in all", sum(seconds for _, seconds in self.took_s))]:
+            typer.echo(f"{seconds:7.1f}  {step}")
 
 
 def _tour(folder: Path, steps: Steps) -> None:
     images = folder / "scenes"
     steps.run("cluster", "up")
     steps.run("data", "synthetic", str(images), "--classes=6", "--train-per-class=100", "--seed=0")
-    steps.run("data", "pack", str(images), "s3://scenes/synthetic", "--overwrite")
+    steps.run("data", "pack", str(images), _DATA, "--overwrite")
     typer.echo(f"\n{_RECIPE.name}:\n{_RECIPE.read_text()}")
     results = [_train(steps, framework) for framework in _FRAMEWORKS]
     for result in results:
@@ -107,8 +108,14 @@ def _tour(folder: Path, steps: Steps) -> None:
 
 
 def _train(steps: Steps, framework: str) -> JsonObject:
-    settings = ["--set", f"name=demo-{framework}", "--set", f"framework={framework}"]
-    return json.loads(steps.output("submit", str(_RECIPE), *settings, "--restart", "--json").splitlines()[-1])
+    settings = [
+        f"name=demo-{framework}",
+        f"framework={framework}",
+        f"data.train={_DATA}/train",
+        f"data.val={_DATA}/val",
+    ]
+    options = [word for setting in settings for word in ("--set", setting)]
+    return json.loads(steps.output("submit", str(_RECIPE), *options, "--restart", "--json").splitlines()[-1])
 
 
 def _put_into_production(steps: Steps, result: JsonObject) -> None:

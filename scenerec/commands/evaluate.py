@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -103,8 +103,11 @@ def evaluate(
     )
     if client and report and not request.output:
         raise ConfigError("--report: with --workers and a TARGET that is no run, --output is needed as well")
-    outcome = None if client else _here(request, verbose)
-    result = outcome.as_dict() if outcome else _on_cluster(cast(ClusterClient, client), request)
+    if client:
+        outcome, result = None, _on_cluster(client, request)
+    else:
+        outcome = _here(request, verbose)
+        result = outcome.as_dict()
     if as_json:
         typer.echo(json.dumps(result))
     else:

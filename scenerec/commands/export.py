@@ -14,7 +14,6 @@ from rich.table import Table
 
 from cluster.environment import use_store_environment
 from scenerec.commands import options
-from scenerec.commands.results import result_folder
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.screen.step_lines import StepLines
 from scenerec.errors import ConfigError
@@ -26,6 +25,7 @@ from scenerec.export.steps import Step, step
 from scenerec.export.targets import TARGETS, find_target
 from scenerec.inference.predictors.trained_model import read_labels
 from scenerec.json_object import JsonObject
+from scenerec.storage.writable import check_writable
 
 if TYPE_CHECKING:  # they import torch and onnx
     from scenerec.export.exporter import Exported
@@ -174,7 +174,9 @@ def export(
     chosen = find_target(target)
     wanted = find_format(precision or chosen.precision)
     use_store_environment()
-    destination = result_folder("--output", output) if output else None
+    destination = options.location("--output", output) if output else None
+    if destination:
+        check_writable(destination)
     data = options.location("--data", data) if data else None
     calibration_data = options.location("--calibration-data", calibration_data) if calibration_data else None
     with quiet_frameworks(verbose) as terminal, StepLines(terminal) as lines:
@@ -257,12 +259,7 @@ def _print_exported(exported: "Exported") -> None:
         f"classes, {image_size} px, by {route}"
     )
     if info.verification:
-        batches = ", ".join(map(str, info.verification.batch_sizes))
-        typer.echo(
-            f"verified  on {info.verification.images} images at batch {batches}: logits differ by "
-            f"{info.verification.max_difference:.1e} of their scale, top-1 agrees on "
-            f"{info.verification.top1_agreement:.1%}"
-        )
+        typer.echo(f"verified  on {info.verification}")
     if taken := info.quantization.get("taken"):
         _print_quantization(taken, info.quantization["fp32"])
     if info.places:

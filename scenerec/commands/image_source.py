@@ -8,6 +8,7 @@ from pathlib import Path
 from scenerec.commands import options
 from scenerec.errors import DataError, first_line, printable, system_reason
 
+_LARGEST_FILE_BYTES = 256 << 20  # uncompressed 50 million pixels, and more
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
 _TIMEOUT_S = 30  # of the connection, and of each read
 _PATIENCE_S = 300  # of the whole
@@ -53,11 +54,15 @@ def read_image(image: str) -> bytes:
     try:
         if path.is_fifo() and not image.startswith("/dev/"):  # a shell's <(...) is there
             raise DataError("cannot be read: is a pipe, no file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE_BYTES + 1)
     except IsADirectoryError:
         raise DataError("has no image in it") from None
     except (OSError, ValueError) as error:  # the latter for a name with a NUL byte
         raise DataError(f"cannot be read: {system_reason(error)}") from None
+    if len(content) > _LARGEST_FILE_BYTES:
+        raise DataError(f"is larger than {_LARGEST_FILE_BYTES >> 20} MB")
+    return content
 
 
 def _fetch(url: str) -> bytes:

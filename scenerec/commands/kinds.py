@@ -1,14 +1,6 @@
-"""The kinds of jobs: how each is checked, run on a cluster, and shown.
+"""The kinds of jobs: how each is checked, run on a cluster, and shown. Nothing else asks what kind a job is.
 
-A new kind of file that `scenerec submit` takes needs two files of its own and two edits:
-
-    its config     a subclass of `scenerec.config.job.JobConfig`, in a file of scenerec/config
-    its job        a module of jobs/ with `run_file`, for `jobs.main.main`; it says events of `scenerec.job_log`
-    config/file.py its config class in KINDS: reading, checking, `validate`, `schema`, run folders
-    here           its FileKind in KINDS: `submit`, `--resume`, `logs`, `status`
-
-Where the bar and the table of a training do not suit it, a view (a subclass of `screen.live_lines.Lines`) and a
-function that shows its result come to that, in a file of `screen`. Nothing else asks what kind a job is.
+docs/extending.md says what a new kind of file needs.
 """
 
 from collections.abc import Callable, Mapping, Sequence

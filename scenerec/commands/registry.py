@@ -203,8 +203,8 @@ def _pass_gates(
 
 
 def _validation_images(candidate: Bundle, data: str | None, model: Predictor) -> Iterable[ImageBatch]:
-    # Imports torch, for which only a promotion that measures needs to wait.
-    from scenerec.inference.evaluation.torch_images import Preparation, image_batches
+    # Imports the decoders, for which only a promotion that measures needs to wait.
+    from scenerec.inference.evaluation.images import Preparation, image_batches
 
     url = data or candidate.info.lineage.config.get("data", {}).get("val")
     if url is None:

@@ -32,18 +32,11 @@ def result_file(option: str, typed: Path | None) -> Path | None:
     return path
 
 
-def result_folder(option: str, typed: str) -> str:
-    """A folder or s3:// prefix that an option names, expanded: something can be written there.
-
-    Raises ConfigError where it is no address, StorageError where nothing can be written there.
-    """
-    url = options.location(option, typed)
-    check_writable(url)
-    return url
-
-
 def local_folder(option: str, typed: Path) -> Path:
-    """As `result_folder`, of this machine alone."""
+    """A folder of this machine that an option names, expanded: something can be written there.
+
+    Raises ConfigError where it is no path of this machine, StorageError where nothing can be written there.
+    """
     path = options.local_path(option, typed, "afterwards")
     check_writable(str(path))
     return path

@@ -17,8 +17,9 @@ from scenerec.commands import options
 from scenerec.commands.connect import connect, connect_or_start
 from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE, RegistryUrl
 from scenerec.commands.registry import rollback as roll_back_alias
-from scenerec.config.file import dump_config, parse_as, read_config
+from scenerec.config.file import dump_config, parse_as
 from scenerec.config.serve import ServeConfig
+from scenerec.config.yaml_text import read_text
 from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError
 from scenerec.inference.bundles.bundle import read_info
 from scenerec.inference.bundles.registry import Registry, parse_reference
@@ -87,14 +88,16 @@ def scale(
     """Change how many replicas an application may have. Those that stay are not touched."""
     if replicas and (minimum is not None or maximum):
         raise ConfigError("--replicas: is --min and --max in one: leave these out")
-    wanted = {"min_replicas": replicas or minimum, "max_replicas": replicas or maximum, "initial_replicas": None}
-    change = {key: value for key, value in wanted.items() if value is not None or key == "initial_replicas"}
-    if len(change) == 1:
+    wanted = {"min_replicas": replicas or minimum, "max_replicas": replicas or maximum}
+    change = {key: value for key, value in wanted.items() if value is not None}
+    if not change:
         raise ConfigError("how many? give --min, --max or --replicas")
     client = connect(address)
     applications = Applications(client)
     config = applications.config(name)
-    scaled = parse_as(ServeConfig, json.dumps({**config, "scale": {**config["scale"], **change}}), name)
+    scaled = parse_as(
+        ServeConfig, json.dumps({**config, "scale": {**config["scale"], "initial_replicas": None, **change}}), name
+    )
     if not applications.deploy(name, scaled.model_dump(mode="json")):
         _send(client, name, scaled)
     _show_one(client, name, as_json)
@@ -156,7 +159,7 @@ def key(
 def _load(what: str, overrides: list[str]) -> ServeConfig:
     """A file, or a model of the registry as an application of its own."""
     if what.endswith((".yaml", ".yml")) or Path(what).is_file():
-        return parse_as(ServeConfig, read_config(what), what, overrides)
+        return parse_as(ServeConfig, read_text(what), what, overrides)
     name = parse_reference(what)[0]
     document = f"kind: serve\nname: {name}\nmodels: [{{name: {name}, version: {json.dumps(what)}}}]\n"
     if registry := os.environ.get(REGISTRY_VARIABLE):
@@ -166,8 +169,6 @@ def _load(what: str, overrides: list[str]) -> ServeConfig:
 
 def _check(config: ServeConfig, client: ClusterClient | None) -> None:
     """Before a job starts: every bundle is there and of a kind that can be served, and a replica has room."""
-    from serve.access.keys import read_keys  # brings onnxruntime
-
     for model in config.models:
         for reference in (model.version, *([model.canary.version] if model.canary else [])):
             info = read_info(reference) if "/" in reference else Registry(config.registry).resolve(reference).info
@@ -177,6 +178,8 @@ def _check(config: ServeConfig, client: ClusterClient | None) -> None:
                     "export one of format onnx"
                 )
     if config.http.api_keys:
+        from serve.access.keys import read_keys  # brings onnxruntime
+
         read_keys(config.http.api_keys)
     if client:
         _check_room(config, client)

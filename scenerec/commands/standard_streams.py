@@ -11,7 +11,7 @@ from scenerec.errors import StorageError
 _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 BROKEN_PIPE_EXIT_CODE = 1
-"""Of a command whose reader has gone, as `head` does: it ends without a word."""
+"""Exit code of a command whose reader has gone, as `head` does: it ends without a word."""
 
 
 def open_streams() -> None:

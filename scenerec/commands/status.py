@@ -83,7 +83,7 @@ def _plain(event: Event) -> JsonObject | str:
 
 
 def _words(event: Event) -> str | None:
-    """None of a result, which is shown as its kind shows it."""
+    """The event in a line; None for a result, which its kind shows."""
     match event:
         case Progress():
             return progress_words(event)

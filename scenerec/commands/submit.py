@@ -54,8 +54,7 @@ def submit(
         bool, _cluster(help="Refuse a job that needs more than the cluster has now; off for one that grows by itself.")
     ] = True,
     retrain: Annotated[
-        bool,
-        typer.Option("--retrain", help="Of a search: train the best config in full at its end, and export it."),
+        bool, typer.Option("--retrain", help="Of a search: train the best config in full at its end, and export it.")
     ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,

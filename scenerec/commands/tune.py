@@ -77,8 +77,7 @@ def show(
 def print_config(
     run: Run,
     trial: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Of this trial.", show_default="the best so far"),
+        int | None, typer.Option(min=0, metavar="N", help="Of this trial.", show_default="the best so far")
     ] = None,
     address: options.Address = None,
 ) -> None:
@@ -128,8 +127,7 @@ def _document(
         "epochs": round(saved.epochs, 2),
         "full_epochs": round(saved.full_epochs, 2),
         "savings": str(saved),
-        "report": _address(folder, is_over, "report"),
-        "config": _address(folder, is_over, "config"),
+        **{"report": None, "config": None, **_files(folder, is_over)},
     }
 
 
@@ -138,18 +136,14 @@ def _trial(config: TuneConfig, trial: Trial) -> JsonObject:
     return {**known, "values": {objective: trial.value(objective) for objective in config.objective}}
 
 
-def _address(folder: SearchFolder, is_over: bool, what: str) -> str | None:
-    file = REPORT_FILE if what == "report" else BEST_CONFIG_FILE
-    return f"{folder.url}/{file}" if is_over and folder.storage.size(file) is not None else None
+def _files(folder: SearchFolder, is_over: bool) -> dict[str, str]:
+    """The addresses of what a search leaves, by what it is; none while it runs."""
+    files = {"report": REPORT_FILE, "config": BEST_CONFIG_FILE} if is_over else {}
+    return {what: f"{folder.url}/{file}" for what, file in files.items() if folder.storage.size(file) is not None}
 
 
 def _print_standing(
-    folder: SearchFolder,
-    config: TuneConfig,
-    ranked: Sequence[Trial],
-    found: Importance,
-    is_over: bool,
-    top: int,
+    folder: SearchFolder, config: TuneConfig, ranked: Sequence[Trial], found: Importance, is_over: bool, top: int
 ) -> None:
     console = Console()
     ended = sum(trial.is_ended for trial in ranked)
@@ -167,9 +161,8 @@ def _print_standing(
     if found.shares and found.is_rough:
         typer.echo(f"  (of {found.trials} trials: roughly)")
     typer.echo(f"\nsavings     {savings(config, ranked)}")
-    for what in ("report", "config"):
-        if where := _address(folder, is_over, what):
-            typer.echo(f"{what:<11} {where}")
+    for what, where in _files(folder, is_over).items():
+        typer.echo(f"{what:<11} {where}")
     if retrained := (folder.read_result() or {}).get("retrained"):
         typer.echo(f"retrained   {retrained_words(retrained)}")
     if not is_over:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from scenerec.commands import options
-from scenerec.config.file import dump_config, parse_any, read_config
+from scenerec.config.file import dump_config, parse_any
+from scenerec.config.yaml_text import read_text
 
 app = typer.Typer()
 
@@ -19,5 +20,5 @@ def validate(
     as_json: options.Json = False,
 ) -> None:
     """Check a YAML file, without data or cluster, and print it with every default filled in."""
-    config = parse_any(read_config(file), str(file), overrides)
+    config = parse_any(read_text(file), str(file), overrides)
     typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)

@@ -87,8 +87,4 @@ def _print(bundle: Bundle, golden: float, found: Verification | None) -> None:
     typer.echo(f"{bundle.url}: {len(bundle.info.files)} files are as they were written")
     typer.echo(f"golden images: logits differ by {golden:.1e} of their scale")
     if found:
-        batches = ", ".join(map(str, found.batch_sizes))
-        typer.echo(
-            f"{found.images} images at batch {batches}: logits differ by {found.max_difference:.1e} of the "
-            f"framework's scale, top-1 agrees on {found.top1_agreement:.1%}"
-        )
+        typer.echo(str(found))

@@ -14,15 +14,11 @@ from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.config.yaml_text import dump_document, load_document, load_value, read_text
 from scenerec.errors import ConfigError
-from scenerec.frozen import Field, Frozen, Problem, find_problems
+from scenerec.frozen import Field, Frozen, Problem, dotted, find_problems
 
 Config = TypeVar("Config", bound=Frozen)
 
-KINDS: dict[str, type[JobConfig] | type[ServeConfig]] = {
-    "train": TrainConfig,
-    "tune": TuneConfig,
-    "serve": ServeConfig,
-}
+KINDS: dict[str, type[JobConfig] | type[ServeConfig]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
 """The model of each kind of file, by its `kind`; `scenerec.commands.kinds` says how such a job is run and shown."""
 
 
@@ -31,28 +27,18 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
 
     Raises ConfigError with one line a problem: FILE:LINE: FIELD: what is wrong.
     """
-    return parse_config(read_config(path), str(path), overrides)
+    return parse_as(TrainConfig, read_text(path), str(path), overrides)
 
 
 def load_job(path: Path | str, overrides: Iterable[str] = ()) -> JobConfig:
     """Reads and checks a file of any kind that `scenerec submit` takes. Raises as `load_config`."""
-    return parse_job(read_config(path), str(path), overrides)
+    return parse_job(read_text(path), str(path), overrides)
 
 
 def parse_job(text: str, name: str, overrides: Iterable[str] = ()) -> JobConfig:
     """Checks the text of a file that `scenerec submit` takes, called `name` in errors. Raises as `load_config`."""
     model = _model(text, name)
     return parse_as(model if issubclass(model, JobConfig) else TrainConfig, text, name, overrides)
-
-
-def read_config(path: Path | str) -> str:
-    """Reads the text of a file. Raises ConfigError."""
-    return read_text(path)
-
-
-def parse_config(text: str, name: str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """Checks the text of a training job, called `name` in errors. Raises as `load_config`."""
-    return parse_as(TrainConfig, text, name, overrides)
 
 
 def parse_any(text: str, name: str, overrides: Iterable[str] = ()) -> Frozen:
@@ -148,24 +134,20 @@ def _describe(model: type[Frozen], problem: Problem, name: str, lines: dict[str,
     field, message = problem.field, problem.message
     if problem.is_unknown_key:
         message = f"unknown key; {_known_keys(model, field)}"
-    dotted = _dotted(field)
-    source = next((text for key, text in sources.items() if _has_set(key, dotted, lines)), None)
-    return f"{source or _where(name, dotted, lines)}: {dotted}: {message}"
+    place = dotted(field)
+    source = next((text for key, text in sources.items() if _has_set(key, place, lines)), None)
+    return f"{source or _where(name, place, lines)}: {place}: {message}"
 
 
-def _has_set(key: str, dotted: str, lines: dict[str, int]) -> bool:
-    """Whether an override of `key` is why there is the value at `dotted`."""
-    return f"{dotted}.".startswith(f"{key}.") or (key.startswith(f"{dotted}.") and dotted not in lines)
+def _has_set(key: str, place: str, lines: dict[str, int]) -> bool:
+    """Whether an override of `key` is why there is the value at `place`."""
+    return f"{place}.".startswith(f"{key}.") or (key.startswith(f"{place}.") and place not in lines)
 
 
-def _where(name: str, dotted: str, lines: dict[str, int]) -> str:
-    while dotted and dotted not in lines:
-        dotted = dotted.rpartition(".")[0]
-    return f"{name}:{lines.get(dotted, 1)}"
-
-
-def _dotted(field: Field) -> str:
-    return ".".join(map(str, field)) or "file"
+def _where(name: str, place: str, lines: dict[str, int]) -> str:
+    while place and place not in lines:
+        place = place.rpartition(".")[0]
+    return f"{name}:{lines.get(place, 1)}"
 
 
 def _known_keys(model: type[BaseModel], field: Field) -> str:

@@ -23,12 +23,19 @@ _TRIES = 200
 _IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be expected
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
-_NOT_SEARCHED = ("scale.", "checkpoint.", "data.train", "data.val", "data.lanes", "data.decode_processes")
+_NOT_SEARCHED = (
+    *("scale.", "checkpoint."),
+<<<<<<< HEAD
+    *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache", "data.log_samples"),
+=======
+    *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache", "data.store_patience_s"),
+>>>>>>> patience
+)
 
 # What a network that changes its settings in the middle (PBT) cannot change: its checkpoints would not fit.
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
-    *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share"),
+    *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance"),
 )
 
 

@@ -15,7 +15,7 @@ import yaml
 from typing_extensions import override
 
 from scenerec.errors import ConfigError, first_line
-from scenerec.frozen import Field
+from scenerec.frozen import Field, dotted
 
 _MOST_BYTES = 4 << 20
 _MOST_VALUES = 100_000
@@ -178,16 +178,16 @@ class _Walk:
     def visit(self, node: yaml.Node, field: Field) -> int:
         """The number of values in `node`, those behind aliases each time that they are met. Raises _LineError."""
         line = _line(node)
-        self.lines.setdefault(_dotted(field), line)
+        self.lines.setdefault(dotted(field), line)
         if id(node) in self._values:
             known = self._values[id(node)]
             if known is None:
-                raise _LineError(line, f"{_dotted(field)}: leads back into itself by an alias")
+                raise _LineError(line, f"{dotted(field)}: leads back into itself by an alias")
             return known
         self._values[id(node)] = None
         values = 1 + sum(self.visit(child, path) for child, path in self._children(node, field))
         if values > _MOST_VALUES:
-            raise _LineError(line, f"{_dotted(field)}: aliases make more than {_MOST_VALUES} values of it")
+            raise _LineError(line, f"{dotted(field)}: aliases make more than {_MOST_VALUES} values of it")
         self._values[id(node)] = values
         return values
 
@@ -200,16 +200,12 @@ class _Walk:
         for key, value in node.value:
             line = _line(key)
             if not isinstance(key, yaml.ScalarNode) or not key.value.isprintable():
-                raise _LineError(line, f"{_dotted(field)}: a key must be a word")
+                raise _LineError(line, f"{dotted(field)}: a key must be a word")
             path = (*field, key.value)
             if key.value in children:
-                raise _LineError(line, f"{_dotted(path)}: stands twice; remove one")
+                raise _LineError(line, f"{dotted(path)}: stands twice; remove one")
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-                raise _LineError(line, f"{_dotted(path)}: a key must be a word: put it in quotes")
-            self.lines[_dotted(path)] = line
+                raise _LineError(line, f"{dotted(path)}: a key must be a word: put it in quotes")
+            self.lines[dotted(path)] = line
             children[key.value] = value, path
         return list(children.values())
-
-
-def _dotted(field: Field) -> str:
-    return ".".join(map(str, field)) or "file"

@@ -12,7 +12,7 @@ from scenerec.data.labels import OWN_RULE, RULE_PATTERN, Labels
 from scenerec.data.splits import SPLITS
 from scenerec.errors import DataError, NotFoundError
 from scenerec.frozen import Frozen, Pattern, Sha256, parse_json
-from scenerec.storage import Storage, open_storage
+from scenerec.storage import IMPATIENT, Patience, Storage, open_storage
 
 MANIFEST_KEY = "manifest.json"
 
@@ -104,6 +104,11 @@ class Manifest(Frozen):
         return np.array([shard.samples for shard in self.shards], dtype=np.int64)
 
     @property
+    def shard_bytes(self) -> np.ndarray:
+        """Bytes of each shard, int64 [shards]."""
+        return np.array([shard.size_bytes for shard in self.shards], dtype=np.int64)
+
+    @property
     def class_counts(self) -> np.ndarray:
         """Samples of each class, int64 [classes]."""
         counts = np.zeros(len(self.classes), dtype=np.int64)
@@ -151,14 +156,31 @@ def read_manifest(storage: Storage) -> Manifest:
             raise DataError(f"{storage.url}: is packed by split: name one of them: {' or '.join(splits)}") from None
         raise DataError(
             f"{storage.url}: no packed data set here ({MANIFEST_KEY} is missing): "
-            f"write one with `scenerec data pack SOURCE {storage.url}`"
+            f"write one with `scenerec data pack SOURCE {storage.url}`, or `scenerec data adopt` if shards are there"
         ) from None
     return parse_json(Manifest, content, f"{storage.url}/{MANIFEST_KEY}", DataError)
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
     """Writes manifest.json, which makes the set readable: it goes last."""
-    storage.put(MANIFEST_KEY, json.dumps(manifest.model_dump(mode="json"), indent=1).encode())
+    storage.put(MANIFEST_KEY, _encoded(manifest))
+
+
+def read_versioned_manifest(storage: Storage) -> tuple[Manifest, str]:
+    """The manifest and its version, for `replace_manifest`. Raises DataError, StorageError as `read_manifest` does."""
+    found = storage.get_versioned(MANIFEST_KEY)
+    if found is None:
+        return read_manifest(storage), ""
+    return parse_json(Manifest, found[0], f"{storage.url}/{MANIFEST_KEY}", DataError), found[1]
+
+
+def replace_manifest(storage: Storage, manifest: Manifest, version: str) -> bool:
+    """Writes manifest.json only where it is still of this version; returns whether it did. Raises StorageError."""
+    return storage.put_if(MANIFEST_KEY, _encoded(manifest), version)
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    return json.dumps(manifest.model_dump(mode="json"), indent=1).encode()
 
 
 def is_adopted(manifest: Manifest) -> bool:
@@ -166,10 +188,10 @@ def is_adopted(manifest: Manifest) -> bool:
     return "adopted_by" in manifest.source
 
 
-def shard_storage(storage: Storage, manifest: Manifest) -> Storage:
+def shard_storage(storage: Storage, manifest: Manifest, patience: Patience = IMPATIENT) -> Storage:
     """Where the shards of the set are whose manifest lies in `storage`. Raises StorageError."""
     if not manifest.shards_at:
         return storage
     levels = manifest.shards_at.split("/")
     is_above = set(levels) == {".."}
-    return open_storage(storage.url.rsplit("/", len(levels))[0] if is_above else manifest.shards_at)
+    return open_storage(storage.url.rsplit("/", len(levels))[0] if is_above else manifest.shards_at, patience)

@@ -7,8 +7,11 @@ positions [t B, (t + 1) B); worker w of W takes those with g mod W = w, which ar
 The last N mod B positions fill no batch and are left out of this epoch.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +29,48 @@ def random_bits(count: int, *key: int) -> np.ndarray:
 def permutation(count: int, *key: int) -> np.ndarray:
     """A uniform permutation of range(count) as int64 [count], by `key` alone."""
     return np.argsort(random_bits(count, *key), kind="stable")
+
+
+class Pieces(NamedTuple):
+    """The parts into which the ends of lanes and shards cut the line of an epoch, in order; each int64 [pieces]."""
+
+    lane: np.ndarray
+    shard: np.ndarray
+    """Its place in order of the line."""
+    first: np.ndarray
+    """Offset in the lane of the piece's first sample."""
+    last: np.ndarray
+    """Offset in the lane of its last."""
+
+
+def lane_pieces(line_samples: np.ndarray, lanes: int) -> Pieces:
+    """The pieces of a line of shards with `line_samples` samples, int64 [shards], that is cut into lanes.
+
+    A lane goes through its pieces one after another: of each shard it uses one piece, in one run.
+    """
+    ends = np.cumsum(line_samples)
+    length, longer = divmod(int(ends[-1]), lanes)  # the first `longer` lanes have one sample more
+    lane_starts = np.arange(lanes) * length + np.minimum(np.arange(lanes), longer)
+    cuts = np.union1d(lane_starts, ends)
+    starts = cuts[:-1]
+    lane = np.searchsorted(lane_starts, starts, side="right") - 1
+    shard = np.searchsorted(ends, starts, side="right")
+    return Pieces(lane, shard, starts - lane_starts[lane], cuts[1:] - lane_starts[lane] - 1)
+
+
+class Passages(NamedTuple):
+    """A reader's ways through shards, in order of their first positions; each int64 [passages]."""
+
+    shard: np.ndarray
+    """Index of the shard in the manifest."""
+    first: np.ndarray
+    """First position that takes from it."""
+    last: np.ndarray
+    """Last position that does."""
+
+    def rows(self) -> Iterator[tuple[int, int, int]]:
+        """Shard, first and last position of each passage."""
+        return zip(*(column.tolist() for column in self), strict=True)
 
 
 @dataclass(frozen=True)
@@ -59,6 +104,28 @@ class EpochOrder:
         order = np.searchsorted(ends, places, side="right")
         starts = ends[order] - np.asarray(self.shard_samples)[permuted_shards[order]]
         return permuted_shards[order], places - starts
+
+    def passages(self, reader: int = 0, readers: int = 1, begin: int = 0, end: int | None = None) -> Passages:
+        """What reader `reader` of `readers` takes from the positions [begin, end): a passage for each lane and shard.
+
+        A shard at a cut of two lanes has two, with a pause between them. At no position does a reader have more
+        passages than `reader_lanes`.
+        """
+        permuted_shards, _ = _line(self.shard_samples, self.seed, self.epoch)
+        pieces = lane_pieces(np.asarray(self.shard_samples)[permuted_shards], self.lanes)
+        # The reader takes the positions lane + lanes * offset that leave `reader` when divided by `readers`: of a lane
+        # that has any, the offsets that leave `phase` when divided by `every`.
+        shared = math.gcd(self.lanes, readers)
+        every = readers // shared
+        lane, shard, first, last = (column[(reader - pieces.lane) % shared == 0] for column in pieces)
+        phase = (reader - lane) // shared * pow(self.lanes // shared, -1, every) % every
+        first = np.maximum(first, -((lane - begin) // self.lanes))
+        last = np.minimum(last, ((self.samples if end is None else end) - 1 - lane) // self.lanes)
+        first += (phase - first) % every
+        last -= (last - phase) % every
+        passages = np.stack([permuted_shards[shard], lane + self.lanes * first, lane + self.lanes * last])
+        passages = passages[:, first <= last]
+        return Passages(*passages[:, np.argsort(passages[1])])
 
     def _places(self, positions: np.ndarray) -> np.ndarray:
         """Where on the line of N samples each position lies."""
@@ -96,21 +163,11 @@ def batch_positions(step: int, global_batch_size: int, rank: int = 0, world_size
     return np.arange(first, start + global_batch_size, world_size, dtype=np.int64)
 
 
+def reader_lanes(lanes: int, readers: int) -> int:
+    """Lanes that each of `readers` reads from: its own where the readers divide the lanes, else shared ones."""
+    return lanes // math.gcd(lanes, readers)
+
+
 def validation_range(samples: int, rank: int, world_size: int) -> range:
     """The samples that `rank` evaluates, in order of the manifest: each on one rank, equal shares within one."""
     return range(samples * rank // world_size, samples * (rank + 1) // world_size)
-
-
-def choose_lanes(allowed_workers: list[int], samples: int) -> int:
-    """Number of lanes for a run: a multiple of 12 and of every allowed number of workers, as far as is reasonable.
-
-    Any number is correct; one that the workers divide lets each read only its own lanes. Counts that would push the
-    lanes past 16 for each worker are passed over, largest first served. Never more than there are samples.
-    """
-    ceiling = 16 * max(12, *allowed_workers)
-    lanes = int(np.lcm(12, max(allowed_workers)))
-    for workers in sorted(allowed_workers, reverse=True):
-        wider = int(np.lcm(lanes, workers))
-        if wider <= ceiling:
-            lanes = wider
-    return min(lanes, samples)

@@ -1,10 +1,15 @@
 """The images of packed sets as both frameworks decode them: upright since they were packed, and of bounded size."""
 
+from contextlib import suppress
+
 import numpy as np
+import simplejpeg
 
 from scenerec.data.augment import CenterCrop
 from scenerec.data.picture import Picture, PictureError, least_for, resize_and_crop
 from scenerec.errors import DataError, first_line
+
+_JPEG = b"\xff\xd8\xff"
 
 
 def decode(encoded: bytes) -> np.ndarray:
@@ -22,6 +27,9 @@ def evaluation_pixels(encoded: bytes, crop: CenterCrop, image_size: int) -> np.n
 
 def image_size(encoded: bytes, name: str) -> tuple[int, int]:
     """Reads (height, width) in pixels from an image's header. Raises DataError that names the image."""
+    if encoded.startswith(_JPEG):
+        with suppress(ValueError):  # in a tenth of the time
+            return simplejpeg.decode_jpeg_header(encoded)[:2]
     try:
         picture = Picture(encoded)
     except PictureError as error:

@@ -9,8 +9,9 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 
 import numpy as np
 import simplejpeg
@@ -87,8 +88,6 @@ class Picture:
     Attributes:
         width: in pixels, as stored.
         height: in pixels, as stored.
-        orientation: the EXIF orientation, 1 to 8. It is there when the picture has been decoded: that of a PNG may
-            stand at its end, and to ask Pillow for it loads the picture.
 
     Args:
         content: the file. A sequence of pictures stands for its first.
@@ -101,7 +100,7 @@ class Picture:
         DamagedPictureError: its header cannot be read.
     """
 
-    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS) -> None:
+    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> None:
         self._content = content
         too_many = f"at most {max_pixels / 1e6:g} million are taken: scale it down"
         with _refusals():
@@ -141,13 +140,19 @@ class Picture:
         PictureError.
         """
         with _refusals():
-            pixels = self._decode_jpeg(least) if self.format == "JPEG" else self._decode_other()
-        self.orientation = _orientation_of(self._image)
-        return pixels
+            return self._decode_jpeg(least) if self.format == "JPEG" else self._decode_other()
 
     def upright(self, least: tuple[int, int] = FULL_SIZE) -> np.ndarray:
         """Decodes as `stored` does, and turns the picture upright by its EXIF orientation."""
         return turn_upright(self.stored(least), self.orientation)
+
+    @cached_property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8, when the picture has been decoded.
+
+        That of a PNG may stand at its end, and to ask Pillow for it loads the picture.
+        """
+        return _orientation_of(self._image)
 
     @property
     def upright_size(self) -> tuple[int, int]:

@@ -4,7 +4,7 @@ Threads of one process do, since decoder and resize let the others compute; and 
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -27,7 +27,7 @@ from scenerec.data.stream import (
     training_batches,
     validation_batches,
 )
-from scenerec.data.torch_pixels import one_thread, training_pixels
+from scenerec.data.torch_pixels import decoding_threads, training_pixels
 from scenerec.world import World
 
 _BATCHES_AHEAD = 3  # decoded, or on their way
@@ -39,11 +39,11 @@ Batch = TypeVar("Batch", covariant=True)
 class Framework(Protocol[Memory, Batch]):
     """How a framework makes its batches."""
 
-    def memory(self, shape: tuple[int, ...]) -> Memory:
-        """Memory for uint8 of `shape`, to which numpy can write (np.asarray)."""
+    def allocator(self) -> Callable[[tuple[int, ...]], Memory]:
+        """For one iteration: makes memory for uint8 of a shape, to which numpy can write (np.asarray)."""
 
-    def batch(self, images: Memory, labels: np.ndarray, colors: np.ndarray | None) -> Batch:
-        """Of uint8 images [n, size, size, 3], int64 labels [n], and float32 [n, 3, 4] of colors.color_matrices."""
+    def batch(self, images: Memory, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
+        """Of uint8 images [n, size, size, 3], int64 labels [n], float32 [n, 3, 4] of colors.color_matrices, n names."""
 
 
 class Reader(Generic[Memory, Batch], Iterable[Batch]):
@@ -75,16 +75,16 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
 
     @override
     def __iter__(self) -> Generator[Batch, None, None]:
-        closed = Event()
+        closed, allocate = Event(), self.framework.allocator()
         with (
             closing(self.encoded()) as stream,
-            ThreadPoolExecutor(self.threads, "decode", one_thread) as decoders,
+            decoding_threads(self.threads) as decoders,
             ThreadPoolExecutor(1, "stream") as feeder,
         ):
 
             def begin() -> _UnderWay[Memory] | None:
                 batch = next(stream, None)
-                return None if batch is None else self._begin(batch, decoders, closed)
+                return None if batch is None else self._begin(batch, allocate, decoders, closed)
 
             try:
                 ahead = deque(feeder.submit(begin) for _ in range(_BATCHES_AHEAD))
@@ -96,9 +96,15 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
                 feeder.shutdown(cancel_futures=True)
                 decoders.shutdown(cancel_futures=True)
 
-    def _begin(self, encoded: EncodedBatch, decoders: ThreadPoolExecutor, closed: Event) -> "_UnderWay[Memory]":
+    def _begin(
+        self,
+        encoded: EncodedBatch,
+        allocate: Callable[[tuple[int, ...]], Memory],
+        decoders: ThreadPoolExecutor,
+        closed: Event,
+    ) -> "_UnderWay[Memory]":
         count = len(encoded.images)
-        images = self.framework.memory((count, self.image_size, self.image_size, 3))
+        images = allocate((count, self.image_size, self.image_size, 3))
         means = np.empty((count, 3)) if self.colored else None
         places = iter(range(count))  # whoever is free takes the next
         work = partial(self._decode, encoded, places, np.asarray(images), means, closed)
@@ -122,9 +128,8 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         encoded, images, means, tasks = under_way
         for task in tasks:
             task.result()
-        return self.framework.batch(
-            images, encoded.labels, None if means is None else color_matrices(encoded.views, means)
-        )
+        colors = None if means is None else color_matrices(encoded.views, means)
+        return self.framework.batch(images, encoded.labels, colors, encoded.names)
 
 
 class _UnderWay(NamedTuple, Generic[Memory]):
@@ -178,5 +183,7 @@ def statistics_reader(
 ) -> Reader[Memory, Batch]:
     """Reads this rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
     size, ratio = config.image_size, config.eval_crop_ratio
-    encoded = partial(statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size)
+    encoded = partial(
+        statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size, config.balance
+    )
     return Reader(framework, encoded, evaluation_pixels, size, threads)

@@ -11,13 +11,13 @@ from typing import NamedTuple
 from scenerec.data.labels import Labels
 from scenerec.data.manifest import Shard
 from scenerec.data.picture import SUFFIXES
-from scenerec.errors import DataError
+from scenerec.errors import DataError, first_line
 
 IMAGE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 END_BYTES = 1024
 MOST_INFLATED = 20
 """Bytes that a byte of a tar.gz may become: pictures hardly shrink, so more is no set of pictures."""
-REMEDY = "`scenerec data verify` lists what is damaged; pack the set again"
+REMEDY = "`scenerec data verify` lists what is damaged; pack or adopt the set again"
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -32,6 +32,10 @@ class Sample(NamedTuple):
     """The encoded image, as it lies in the shard."""
     label: int
     """Class index."""
+
+
+class AlteredShardError(DataError):
+    """What was fetched is not what was packed, bit for bit."""
 
 
 class Group(NamedTuple):
@@ -70,14 +74,14 @@ class Group(NamedTuple):
 def read_shard(content: bytes, shard: Shard, labels: Labels, where: str) -> list[Sample]:
     """The samples of a shard, in the order of its members: the position in this list is the sample's index.
 
-    `content` is the whole object, `where` the address that errors name. Raises DataError unless size, SHA-256,
-    number of samples and class counts are those of the manifest, and each sample has one image and one label
-    of the set's classes.
+    `content` is the whole object, `where` the address that errors name. Raises AlteredShardError unless size and
+    SHA-256 are those of the manifest, DataError unless number of samples and class counts are, and each sample has one
+    image and one label of the set's classes.
     """
     if len(content) != shard.size_bytes:
-        raise DataError(f"{where}: {len(content)} bytes, {shard.size_bytes} in the manifest: {REMEDY}")
+        raise AlteredShardError(f"{where}: {len(content)} bytes, {shard.size_bytes} in the manifest: {REMEDY}")
     if hashlib.sha256(content).hexdigest() != shard.sha256:
-        raise DataError(f"{where}: checksum mismatch, the shard is not the one that was packed: {REMEDY}")
+        raise AlteredShardError(f"{where}: checksum mismatch, the shard is not the one that was packed: {REMEDY}")
     try:
         samples = parse_shard(content, labels, shard.left_out)
     except ValueError as error:
@@ -138,17 +142,19 @@ def _members(content: bytes) -> Iterator[tuple[str, memoryview]]:
     # tarfile takes a damaged header for the end of the archive: look for the real end, two empty blocks.
     if len(content) < END_BYTES or any(content[-END_BYTES:]):
         raise ValueError("the tar is truncated")
-    view = memoryview(content)
+    view, end = memoryview(content), 0
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for member in tar:
+                if tar.offset <= end:
+                    raise ValueError("a member has less than no bytes")
+                end = tar.offset
                 if member.issparse():
-                    raise ValueError(f"{member.name}: is stored as a sparse file: write the tar without --sparse")
+                    raise ValueError(f"{member.name} is stored as a sparse file")
                 if member.isfile():
                     yield member.name, view[member.offset_data : member.offset_data + member.size]
-            end = tar.offset
-    except tarfile.TarError as error:
-        raise ValueError(f"the tar is damaged ({error})") from None
+    except Exception as error:  # of damaged headers, tarfile raises nearly anything
+        raise ValueError(f"the tar is damaged ({first_line(error)})") from None
     if content[end:].strip(b"\0"):
         raise ValueError(f"the tar is damaged: what follows its first {end} bytes is no member of it")
 

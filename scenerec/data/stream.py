@@ -1,26 +1,19 @@
-"""The stream of encoded images that one reader takes from the shards, in the data order, from any step on.
+"""The stream of encoded images that one reader takes from the shards, in the data order, from any step on."""
 
-A shard is fetched whole, ahead of its first use and in threads, and dropped after its last use.
-"""
-
-from collections import Counter
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from scenerec.config.train import AugmentConfig
 from scenerec.data.augment import CenterCrop, View, center_crop, training_views
-from scenerec.data.order import EpochOrder, batch_positions, steps_per_epoch, validation_range
+from scenerec.data.epochs import Epochs, SampleIndices
+from scenerec.data.order import batch_positions, reader_lanes, steps_per_epoch, validation_range
 from scenerec.data.packed_image import image_size
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
-
-_FETCH_THREADS = 8
-_SPANS_AHEAD = 2  # spans fetched before they are needed, beside those in use
+from scenerec.data.shard_window import ShardWindow, Span
 
 
 @dataclass(frozen=True)
@@ -39,6 +32,8 @@ class TrainingOrder:
     lanes: int
     global_batch_size: int
     epochs: int
+    balance: float = 0.0
+    """How far the classes are evened out, as `data.balance`."""
 
 
 def training_cursors(samples: int, order: TrainingOrder, start: Cursor = Cursor()) -> Iterator[Cursor]:
@@ -69,20 +64,29 @@ def training_batches(
     readers: int = 1,
 ) -> Generator[EncodedBatch, None, None]:
     """Yields reader `reader`'s share of every global batch from `start` to the end of the last epoch."""
-    shard_samples = tuple(shard.samples for shard in data.manifest.shards)
-    cursors = training_cursors(data.manifest.samples, order, start)
-    with ThreadPoolExecutor(_FETCH_THREADS, thread_name_prefix="fetch") as threads:
-        for epoch, of_epoch in groupby(cursors, key=lambda cursor: cursor.epoch):
-            epoch_order = EpochOrder(shard_samples, order.lanes, order.seed, epoch)
-            batches = [batch_positions(at.step, order.global_batch_size, reader, readers) for at in of_epoch]
-            window = ShardWindow(data, threads, _training_spans(epoch_order, batches))
-            for index, positions in enumerate(batches):
-                samples, names = window.take(index, *epoch_order.locate(positions))
-                sizes = np.array([image_size(s.image, name) for s, name in zip(samples, names, strict=True)]).reshape(
-                    -1, 2
-                )
-                views = training_views(augment, order.seed, epoch, positions, sizes[:, 0], sizes[:, 1])
-                yield _encoded(samples, names, views)
+    epochs = Epochs(data, order.seed, order.lanes, order.balance)
+    spans = _training_spans(epochs, order, data.manifest.samples, start, reader, readers)
+    with ShardWindow(data, spans, reader_lanes(order.lanes, readers)) as window:
+        for at in training_cursors(data.manifest.samples, order, start):
+            positions = batch_positions(at.step, order.global_batch_size, reader, readers)
+            ticks = at.epoch * data.manifest.samples + positions
+            samples, names = window.take(
+                ticks, *epochs.order(at.epoch).locate(positions), epochs.sample_indices(at.epoch)
+            )
+            sizes = np.array([image_size(s.image, name) for s, name in zip(samples, names, strict=True)]).reshape(-1, 2)
+            views = training_views(augment, order.seed, at.epoch, positions, sizes[:, 0], sizes[:, 1])
+            yield _encoded(samples, names, views)
+
+
+def _training_spans(
+    epochs: Epochs, order: TrainingOrder, samples: int, start: Cursor, reader: int, readers: int
+) -> Iterator[Span]:
+    """The reader's passages through shards, epoch after epoch; an item's tick is its position in the whole run."""
+    end = steps_per_epoch(samples, order.global_batch_size) * order.global_batch_size
+    for epoch in range(start.epoch, order.epochs):
+        begin = start.step * order.global_batch_size if epoch == start.epoch else 0
+        for shard, first, last in epochs.order(epoch).passages(reader, readers, begin, end).rows():
+            yield Span(shard, epoch * samples + first, epoch * samples + last)
 
 
 def validation_batches(
@@ -111,94 +115,46 @@ def statistics_batches(
     crop_ratio: float,
     reader: int = 0,
     readers: int = 1,
+    balance: float = 0.0,
 ) -> Generator[EncodedBatch, None, None]:
     """Yields every `readers`-th from batch `reader` on of a sample of the set by `seed`, prepared as for evaluation.
 
     The sample begins an epoch's order of one lane: it is the same for any number of workers and lanes, and takes few
     shards, each of which is a random part of the set.
     """
-    order = EpochOrder(tuple(shard.samples for shard in data.manifest.shards), lanes=1, seed=seed, epoch=0)
+    epochs = Epochs(data, seed, lanes=1, balance=balance)
     mine = [batch_positions(batch, batch_size) for batch in range(reader, batches, readers)]
-    yield from _center_cropped(data, [order.locate(positions) for positions in mine], image_size_px, crop_ratio)
+    located = [epochs.order(0).locate(positions) for positions in mine]
+    yield from _center_cropped(data, located, image_size_px, crop_ratio, epochs.sample_indices(0))
 
 
 def _center_cropped(
-    data: PackedSet, batches: list[tuple[np.ndarray, np.ndarray]], image_size_px: int, crop_ratio: float
+    data: PackedSet,
+    batches: list[tuple[np.ndarray, np.ndarray]],
+    image_size_px: int,
+    crop_ratio: float,
+    indices: SampleIndices | None = None,
 ) -> Generator[EncodedBatch, None, None]:
-    """Batches of (shards, places in the shards), int64 [n] each, as evaluation sees them."""
-    with ThreadPoolExecutor(_FETCH_THREADS, thread_name_prefix="fetch") as threads:
-        window = ShardWindow(data, threads, _spans([[(0, int(shard)) for shard in shards] for shards, _ in batches]))
-        for index, (shards, places) in enumerate(batches):
-            samples, names = window.take(index, shards, places)
+    """Batches of (shards, items of the shards), int64 [n] each, as evaluation sees them."""
+    with ShardWindow(data, _runs([shards for shards, _ in batches])) as window:
+        tick = 0
+        for shards, items in batches:
+            samples, names = window.take(tick + np.arange(len(shards)), shards, items, indices)
+            tick += len(shards)
             sizes = [image_size(sample.image, name) for sample, name in zip(samples, names, strict=True)]
             yield _encoded(samples, names, [center_crop(*size, image_size_px, crop_ratio) for size in sizes])
+
+
+def _runs(batches: list[np.ndarray]) -> Iterator[Span]:
+    """The spans of batches of shards, int64 [n] each, that are taken one after another; ticks count samples from 0."""
+    if not batches:
+        return
+    shards = np.concatenate(batches)
+    firsts = np.flatnonzero(np.diff(shards, prepend=-1))
+    lasts = np.append(firsts[1:], len(shards)) - 1
+    yield from map(Span, shards[firsts].tolist(), firsts.tolist(), lasts.tolist())
 
 
 def _encoded(samples: list[Sample], names: list[str], views: list[View] | list[CenterCrop]) -> EncodedBatch:
     labels = np.array([sample.label for sample in samples], dtype=np.int64)
     return EncodedBatch([sample.image for sample in samples], labels, views, names)
-
-
-@dataclass(frozen=True)
-class Span:
-    """The batches, from index `first` to `last`, that use a shard."""
-
-    shard: int
-    first: int
-    last: int
-
-
-def _training_spans(order: EpochOrder, batches: list[np.ndarray]) -> list[Span]:
-    """One span for each lane's passage through a shard: a shard at a cut is not held between its two lanes' turns."""
-    return _spans([list(zip(positions % order.lanes, order.slots(positions)[0], strict=True)) for positions in batches])
-
-
-def _spans(uses: list[list[tuple[int, int]]]) -> list[Span]:
-    """Spans of the (lane, shard index) that each batch uses."""
-    first: dict[tuple[int, int], int] = {}
-    last: dict[tuple[int, int], int] = {}
-    for index, of_batch in enumerate(uses):
-        for use in of_batch:
-            first.setdefault(use, index)
-            last[use] = index
-    return sorted((Span(use[1], first[use], last[use]) for use in first), key=lambda span: span.first)
-
-
-class ShardWindow:
-    """The shards that are in memory: those in use, and the next few."""
-
-    def __init__(self, data: PackedSet, threads: ThreadPoolExecutor, spans: list[Span]) -> None:
-        self.data = data
-        self.threads = threads
-        self.waiting = spans[::-1]  # the next one last
-        self.held: list[Span] = []
-        self.holders: Counter[int] = Counter()
-        self.shards: dict[int, Future[list[Sample]]] = {}
-
-    def take(self, batch: int, shards: np.ndarray, places: np.ndarray) -> tuple[list[Sample], list[str]]:
-        """The samples of batch `batch` at (shard, place in the shard), int64 [n] each; batches come in order.
-
-        Raises DataError, StorageError.
-        """
-        self._advance(batch)
-        samples, names = [], []
-        for shard, place in zip(shards.tolist(), places.tolist(), strict=True):
-            sample = self.shards[shard].result()[place]
-            samples.append(sample)
-            names.append(f"{self.data.storage.url}/{self.data.manifest.shards[shard].key}: {sample.key}")
-        return samples, names
-
-    def _advance(self, batch: int) -> None:
-        for span in [span for span in self.held if span.last < batch]:
-            self.held.remove(span)
-            self.holders[span.shard] -= 1
-            if not self.holders[span.shard]:
-                del self.shards[span.shard]
-        ahead = sum(span.first > batch for span in self.held)
-        while self.waiting and (self.waiting[-1].first <= batch or ahead < _SPANS_AHEAD):
-            span = self.waiting.pop()
-            ahead += span.first > batch
-            self.held.append(span)
-            self.holders[span.shard] += 1
-            if span.shard not in self.shards:
-                self.shards[span.shard] = self.threads.submit(self.data.read, span.shard)

@@ -3,7 +3,7 @@
 Mirrors torch_input.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple
 
 # First: torch goes before tensorflow.
@@ -15,6 +15,7 @@ import tensorflow as tf
 from scenerec.config.train import DataConfig
 from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS
 from scenerec.data.packed_set import PackedSet
+from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.world import World
 
@@ -28,6 +29,8 @@ class Batch(NamedTuple):
     """Class indices, int64 [n]."""
     colors: tf.Tensor | None
     """What `normalize` does to the colours, float32 [n, 3, 4]; None where they stay as they are."""
+    names: Sequence[str] = ()
+    """Shard and key of each image; not of what is only a piece of a share."""
 
 
 def training_input(
@@ -83,8 +86,9 @@ def _recolor(rows: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
 class _Tensorflow:
     """Makes TensorFlow's batches."""
 
-    def memory(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.empty(shape, np.uint8)
+    def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
+        return RecycledMemory().array
 
-    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None) -> Batch:
-        return Batch(tf.constant(images), tf.constant(labels), None if colors is None else tf.constant(colors))
+    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
+        matrices = None if colors is None else tf.constant(colors)
+        return Batch(tf.constant(images), tf.constant(labels), matrices, names)

@@ -5,6 +5,7 @@ one level apart. A worker that trains in TensorFlow has torch in it as well (sce
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -23,32 +24,37 @@ def training_pixels(encoded: bytes, view: View, image_size: int) -> np.ndarray:
     rows, columns = image_size / view.height, image_size / view.width  # what remains of a row, a column
     pixels = picture.stored(least_for(math.ceil(picture.height * rows), math.ceil(picture.width * columns)))
     if pixels.shape[:2] == (picture.height, picture.width):
-        square = _resize(pixels[view.top : view.top + view.height, view.left : view.left + view.width], image_size)
+        crop = pixels[view.top : view.top + view.height, view.left : view.left + view.width]
+        square = _resize(crop, image_size)
     else:
         down, right = pixels.shape[0] / picture.height, pixels.shape[1] / picture.width
         box = (view.left, view.top, view.left + view.width, view.top + view.height)
         scaled = (box[0] * right, box[1] * down, box[2] * right, box[3] * down)
-        square = torch.from_numpy(resize_box(pixels, scaled, image_size))
-    return (square.flip(1) if view.flip else square).numpy()
+        square = resize_box(pixels, scaled, image_size).copy()  # Pillow's cannot be written to, which torch wants
+    return torch.from_numpy(square).flip(1).numpy() if view.flip else square  # numpy takes six times as long
 
 
-def one_thread() -> None:
-    """Keeps torch to the thread that calls this: those that decode share the cores out among themselves."""
-    torch.set_num_threads(1)
+def decoding_threads(count: int) -> ThreadPoolExecutor:
+    """Threads in which torch computes on one core: they share the cores out among themselves.
 
-
-def _resize(pixels: np.ndarray, image_size: int) -> torch.Tensor:
-    """uint8 [height, width, 3] -> [image_size, image_size, 3], by the kernel behind `interpolate`, which has no `out`.
-
-    Without it the result would be planes, and to interleave them takes longer than the resize.
+    In the caller's it computes on as many as before.
     """
-    square = torch.empty((image_size, image_size, 3), dtype=torch.uint8)
+    torch.get_num_threads()  # what it has not asked for by now, the caller's would take over from them
+    return ThreadPoolExecutor(count, "decode", torch.set_num_threads, (1,))
+
+
+def _resize(pixels: np.ndarray, image_size: int) -> np.ndarray:
+    """uint8 [height, width, 3] -> [image_size, image_size, 3], by the kernel behind `interpolate`.
+
+    By the function itself the result would be planes, and to interleave them takes longer than the resize.
+    """
+    square = np.empty((image_size, image_size, 3), np.uint8)
     torch.ops.aten._upsample_bilinear2d_aa.out(
-        _planes(torch.from_numpy(pixels)), [image_size, image_size], False, None, None, out=_planes(square)
+        _planes(pixels), [image_size, image_size], False, None, None, out=_planes(square)
     )
     return square
 
 
-def _planes(pixels: torch.Tensor) -> torch.Tensor:
+def _planes(pixels: np.ndarray) -> torch.Tensor:
     """A view [1, 3, height, width] of interleaved [height, width, 3]."""
-    return pixels.permute(2, 0, 1)[None]
+    return torch.from_numpy(pixels[None].transpose(0, 3, 1, 2))

@@ -39,19 +39,15 @@ class ExportJob:
     def training_set(self) -> PackedSet:
         """Opens the set to calibrate on. Raises ConfigError where none is known, DataError, StorageError."""
         where = self.options.calibration_data or self.source.training_set
-        if where is None:
-            raise ConfigError(
-                f"{self.source.address}: no images to calibrate on: name a packed set with --calibration-data"
-            )
-        return open_set(where)
+        return self._open(where, "calibrate on", "--calibration-data")
 
     def validation_set(self) -> PackedSet:
         """Opens the set to measure the accuracy on. Raises ConfigError where none is known, DataError, StorageError."""
-        where = self.options.data or self.source.validation_set
+        return self._open(self.options.data or self.source.validation_set, "measure the accuracy on", "--data")
+
+    def _open(self, where: str | None, purpose: str, option: str) -> PackedSet:
         if where is None:
-            raise ConfigError(
-                f"{self.source.address}: no images to measure the accuracy on: name a packed set with --data"
-            )
+            raise ConfigError(f"{self.source.address}: no images to {purpose}: name a packed set with {option}")
         return open_set(where)
 
 

@@ -86,8 +86,9 @@ class Source:
 
     @property
     def training_set(self) -> str | None:
-        """Address of the run's packed training set."""
-        return (self.config or {}).get("data", {}).get("train")
+        """Address of the run's packed training set; of several, the first."""
+        train = (self.config or {}).get("data", {}).get("train")
+        return train[0]["set"] if isinstance(train, list) else train
 
 
 def open_source(target: str, checkpoint: str = "best", stated: Stated = Stated()) -> Source:

@@ -8,8 +8,8 @@ import numpy as np
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
 from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.evaluation.images import Preparation, prepare_sample
 from scenerec.inference.evaluation.predictions import ImageBatch
-from scenerec.inference.evaluation.torch_images import Preparation, prepare_sample
 
 _MOST_SHARDS = 4  # that are fetched: a set packed by scenerec is shuffled, each shard has nearly all classes
 

@@ -8,10 +8,6 @@ from scenerec.errors import ModelError
 from scenerec.models.zoo import architecture
 
 
-class UnknownBlocksError(ModelError):
-    """An architecture of whose blocks this module knows nothing."""
-
-
 @dataclass(frozen=True)
 class _Family:
     """Architectures whose blocks are found by the same rule.
@@ -47,11 +43,7 @@ _FAMILIES = (
 
 
 def check_blocks(arch: str) -> None:
-    """Refuse an architecture whose blocks are not known.
-
-    Raises:
-        UnknownBlocksError: no family of this module has it.
-    """
+    """Raises ModelError for an architecture of whose blocks this module knows nothing."""
     _family(arch)
 
 
@@ -63,8 +55,7 @@ def block_numbers(arch: str, names: Sequence[str]) -> dict[str, int]:
         names: all parameters of the network, in torch's order. What lies between two blocks counts to the first.
 
     Raises:
-        UnknownArchitectureError: `arch` is not in the zoo.
-        UnknownBlocksError: no family of this module has it.
+        ModelError: `arch` is not in the zoo, or no family of this module has it.
     """
     head, family = architecture(arch).head, _family(arch)
     numbers: dict[str, int] = {}
@@ -87,7 +78,7 @@ def lr_factors(arch: str, names: Sequence[str], decay: float) -> dict[str, float
     `block_numbers`, which is not asked where `decay` is 1.
 
     Raises:
-        UnknownBlocksError: no family of this module has the architecture.
+        ModelError: no family of this module has the architecture.
     """
     if decay == 1:
         return dict.fromkeys(names, 1.0)
@@ -100,7 +91,7 @@ def _family(arch: str) -> _Family:
     for family in _FAMILIES:
         if re.fullmatch(family.names, arch):
             return family
-    raise UnknownBlocksError(f"the blocks of {arch} are not known: add a rule for it to scenerec/models/blocks.py")
+    raise ModelError(f"the blocks of {arch} are not known: add a rule for it to scenerec/models/blocks.py")
 
 
 def is_under(name: str, path: str) -> bool:

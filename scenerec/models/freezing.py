@@ -12,10 +12,6 @@ from scenerec.models.zoo import architecture
 Freeze = str | Sequence[str]
 
 
-class FreezeError(ModelError):
-    """A `model.freeze` that does not fit the architecture."""
-
-
 @dataclass(frozen=True)
 class TrainedPart:
     """How much of a network is trained."""
@@ -40,7 +36,7 @@ def frozen_names(arch: str, freeze: Freeze, names: Sequence[str]) -> set[str]:
         names: all parameters of the network.
 
     Raises:
-        FreezeError: a path leads to no parameter, or nothing is left to train.
+        ModelError: a path leads to no parameter, or nothing is left to train.
     """
     if freeze == "none":
         return set()
@@ -51,10 +47,10 @@ def frozen_names(arch: str, freeze: Freeze, names: Sequence[str]) -> set[str]:
     for path in freeze:
         found = {name for name in names if is_under(name, path)}
         if not found:
-            raise FreezeError(f"model.freeze: {arch} has no module {path!r}: {_suggestion(path, names)}")
+            raise ModelError(f"model.freeze: {arch} has no module {path!r}: {_suggestion(path, names)}")
         frozen |= found
     if len(frozen) == len(names):
-        raise FreezeError(f"model.freeze: freezes all of {arch}, so that nothing is left to train: leave out a module")
+        raise ModelError(f"model.freeze: freezes all of {arch}, so that nothing is left to train: leave out a module")
     return frozen
 
 

@@ -21,8 +21,7 @@ def build(arch: str, classes: int, image_size: int, seed: int) -> keras.Model:
         Normalised float32 images [batch, image_size, image_size, 3] -> float32 logits [batch, classes].
 
     Raises:
-        UnknownArchitectureError: `arch` is not in the zoo.
-        ImageSizeError: `arch` cannot take images of `image_size`.
+        ModelError: `arch` is not in the zoo, or cannot take images of `image_size`.
         UnsupportedOperationError: `arch` uses an operation that has no Keras equivalent.
     """
     zoo.check_image_size(arch, image_size)

@@ -27,7 +27,7 @@ def build(arch: str, classes: int, seed: int) -> nn.Module:
         classes].
 
     Raises:
-        UnknownArchitectureError: `arch` is not in the zoo.
+        ModelError: `arch` is not in the zoo.
     """
     zoo.architecture(arch)
     with torch.random.fork_rng(devices=()):

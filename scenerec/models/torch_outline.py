@@ -14,7 +14,7 @@ def parameter_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter by name, in the order of what `torch_model.build(arch, classes, ...)` makes.
 
     Raises:
-        UnknownArchitectureError: `arch` is not in the zoo.
+        ModelError: `arch` is not in the zoo.
     """
     with _WithoutStorage():
         network = torch_model.build(arch, classes, seed=0)
@@ -25,7 +25,7 @@ def state_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor by key of the neutral state of `torch_model.build(arch, classes, ...)`: with buffers.
 
     Raises:
-        UnknownArchitectureError: `arch` is not in the zoo.
+        ModelError: `arch` is not in the zoo.
     """
     with _WithoutStorage():
         network = torch_model.build(arch, classes, seed=0)

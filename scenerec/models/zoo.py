@@ -13,14 +13,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of R, G and B in [0, 1] over ImageNet."""
 
 
-class UnknownArchitectureError(ModelError):
-    """A name that no architecture of the table has."""
-
-
-class ImageSizeError(ModelError):
-    """Images of a size that an architecture does not take."""
-
-
 @dataclass(frozen=True)
 class Architecture:
     """One classifier of torchvision; a row of zoo.csv.
@@ -55,24 +47,24 @@ def architecture(name: str) -> Architecture:
     """The table's entry for the architecture `name`.
 
     Raises:
-        UnknownArchitectureError: there is none; the message suggests the nearest name.
+        ModelError: there is none; the message suggests the nearest name.
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
     nearest = difflib.get_close_matches(name.lower(), ARCHITECTURES, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    raise UnknownArchitectureError(f"unknown architecture {name!r}: {hint}`scenerec models` lists them all")
+    raise ModelError(f"unknown architecture {name!r}: {hint}`scenerec models` lists them all")
 
 
 def check_image_size(name: str, image_size: int) -> None:
     """Refuse square images that the architecture cannot take.
 
     Raises:
-        UnknownArchitectureError: there is no architecture `name`.
-        ImageSizeError: images of `image_size` pixels are too small, or not the one size that it takes.
+        ModelError: there is no architecture `name`, or images of `image_size` pixels are too small for it, or not the
+            one size that it takes.
     """
     entry = architecture(name)
     if entry.fixed_image_size and image_size != entry.image_size:
-        raise ImageSizeError(f"{name} takes images of {entry.image_size} px only, not {image_size}")
+        raise ModelError(f"{name} takes images of {entry.image_size} px only, not {image_size}")
     if image_size < entry.min_image_size:
-        raise ImageSizeError(f"{name} takes images of at least {entry.min_image_size} px, not {image_size}")
+        raise ModelError(f"{name} takes images of at least {entry.min_image_size} px, not {image_size}")

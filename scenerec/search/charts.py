@@ -1,7 +1,7 @@
 """The charts of a search's report as geometry: what the template draws as SVG. Pure; x goes right, y goes down."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from scenerec.config.space import describe_point
@@ -150,16 +150,15 @@ def curves(ranked: Sequence[Trial], objectives: Sequence[str], best: Trial | Non
     for trial in reversed(drawn):
         points = [(x.at(epoch), y.at(value)) for epoch, value in lines[trial.number]]
         has_dot = trial.state != "finished" or len(points) == 1
-        kind = "best" if best is not None and trial.number == best.number else _kind(trial)
         dot = [round(at, 1) for at in points[-1]] if has_dot else []
-        marks.append(Mark(trial.number, kind, title(trial, objectives), path(points), *dot))
+        marks.append(Mark(trial.number, _kind(trial, best), title(trial, objectives), path(points), *dot))
     return Chart(
         *_FRAME,
         _epoch_ticks(x),
         y.ticks(tick_label(key, y.high - y.low)),
         "epoch",
         axis_name(key),
-        tuple(sorted(marks, key=lambda mark: mark.kind == "best")),  # stable: the others stay as they are
+        _leaders_on_top(marks),
     )
 
 
@@ -176,19 +175,15 @@ def pareto(
     leading = {trial.number for trial in front}
     marks = []
     for trial, values in reversed(drawn):
-        kind = "front" if trial.number in leading else _kind(trial)
-        kind = "best" if best is not None and trial.number == best.number else kind
         place = (round(x.at(values[1]), 1), round(y.at(values[0]), 1))
-        marks.append(Mark(trial.number, kind, title(trial, objectives), "", *place))
+        marks.append(Mark(trial.number, _kind(trial, best, leading), title(trial, objectives), "", *place))
     return Chart(
         *_FRAME,
         x.ticks(tick_label(other, x.high - x.low)),
         y.ticks(tick_label(objectives[0], y.high - y.low)),
         f"{axis_name(other)}, {'more' if OBJECTIVES[other].is_maximised else 'less'} is better",
         axis_name(objectives[0]),
-        tuple(
-            sorted(marks, key=lambda mark: ("front", "best").index(mark.kind) if mark.kind in ("front", "best") else -1)
-        ),
+        _leaders_on_top(marks),
         _staircase(marks) if len(objectives) == 2 else "",
     )
 
@@ -213,7 +208,16 @@ def _epoch_ticks(scale: Scale) -> tuple[Tick, ...]:
     return tuple(Tick(round(scale.at(epoch), 1), f"{epoch:g}") for epoch in (1.0, *whole))
 
 
-def _kind(trial: Trial) -> str:
+def _leaders_on_top(marks: Sequence[Mark]) -> tuple[Mark, ...]:
+    """The front after the others, the best last; else in their order."""
+    return tuple(sorted(marks, key=lambda mark: {"front": 1, "best": 2}.get(mark.kind, 0)))
+
+
+def _kind(trial: Trial, best: Trial | None, front: Collection[int] = ()) -> str:
+    if best is not None and trial.number == best.number:
+        return "best"
+    if trial.number in front:
+        return "front"
     return "other" if trial.state == "finished" else "failed" if trial.state == "refused" else trial.state
 
 

@@ -1,6 +1,6 @@
 """What a trial trains, rung by rung: one run that is stopped early, or a run at each level of resolution or data."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scenerec.config.space import Point
@@ -120,9 +120,3 @@ def _cost(tune: TuneConfig, full: TrainConfig, share: float) -> float:
     if tune.budget.by == "data":
         return share
     return float((_image_size(full, share) / full.data.image_size) ** 2)
-
-
-def all_levels_cost(levels: list[Level]) -> Iterator[float]:
-    """Cost of each level as a whole, in epochs of the last one."""
-    for level in levels:
-        yield level.cost * level.config.optimize.epochs

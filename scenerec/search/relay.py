@@ -48,7 +48,7 @@ class Relay:
 
     def __init__(self, tune: TuneConfig, level: Level, told_epochs: int = 0) -> None:
         self.tune, self.level, self.told_epochs = tune, level, told_epochs
-        self.folder = RunFolder(level.config.run_url)
+        self.folder = RunFolder(level.config.run_url, level.config.data.patience)
 
     def news(self) -> Iterator[RunNews]:
         """Each epoch that has ended since; of a level the last one alone. Raises StorageError."""
@@ -87,7 +87,8 @@ def take_over(bookmark: Bookmark, level: Level) -> int:
     It is the one of the bookmarked epoch, or the newest where that one has gone already. Raises CheckpointError,
     StorageError.
     """
-    source, target = RunFolder(bookmark.run).checkpoints, RunFolder(level.config.run_url).checkpoints
+    patience = level.config.data.patience
+    source, target = (RunFolder(run, patience).checkpoints for run in (bookmark.run, level.config.run_url))
     names = list_checkpoints(source)
     if not names:
         raise CheckpointError(f"{bookmark.run}: has no checkpoint that another trial could go on from")

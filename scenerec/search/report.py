@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from scenerec import __version__
 from scenerec.config.file import dump_config
-from scenerec.config.space import describe_value
+from scenerec.config.space import describe_value, wanted_values
 from scenerec.config.tune import TuneConfig
 from scenerec.html import html_environment
 from scenerec.job_log import format_duration
@@ -98,12 +98,10 @@ def _range(config: TuneConfig, field: str) -> str:
         low, high = parameter.bounds
         step = f", by {parameter.step}" if parameter.step > 1 else ""
         what = f"{low:g} to {high:g}{step}{', logarithmic' if parameter.log_uniform else ''}"
-    wanted = (
-        f"{other.rpartition('.')[2]} is {' or '.join(map(describe_value, values))}"
-        for other, one in parameter.when.items()
-        for values in [one if isinstance(one, (list, tuple)) else [one]]
+    condition = " and ".join(
+        f"{other.rpartition('.')[2]} is {' or '.join(map(describe_value, wanted_values(wanted)))}"
+        for other, wanted in parameter.when.items()
     )
-    condition = " and ".join(wanted)
     return f"{what}; where {condition}" if condition else what
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scenerec.config.tune import TuneConfig
-from scenerec.search.levels import all_levels_cost, trial_levels
 from scenerec.search.objectives import towards_better
 from scenerec.search.trial import Trial
 
@@ -82,8 +81,3 @@ def savings(config: TuneConfig, trials: Sequence[Trial]) -> Savings:
 def full_cost(config: TuneConfig, trial: Trial) -> float:
     """Epochs of the trial's config trained once in full, without levels."""
     return float(trial.point.get("optimize.epochs", config.base.optimize.epochs))
-
-
-def planned_cost(config: TuneConfig, trial: Trial) -> float:
-    """Epochs of the trial run to its end, over all levels, in epochs of the last."""
-    return sum(all_levels_cost(trial_levels(config, trial.number, trial.point)))

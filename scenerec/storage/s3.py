@@ -1,7 +1,6 @@
 """Prefixes of S3 buckets as storage: retried requests, and errors that say what to do."""
 
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import override
 
 from scenerec.errors import NotFoundError, StorageError
+from scenerec.storage.patience import IMPATIENT, Patience, Wait
 from scenerec.storage.protocol import ObjectInfo, Storage
+from scenerec.storage.s3_download import Download, status_of
 from scenerec.storage.s3_endpoint import ForeignAnswerError, connect, is_of_store
 from scenerec.storage.s3_errors import explain
 
@@ -32,13 +33,11 @@ _CONDITIONS: Mapping[str, dict[str, Any]] = {
 class S3Storage(Storage):
     """A prefix of a bucket of any S3-compatible store, by the standard AWS variables and AWS_ENDPOINT_URL.
 
-    An object's version is its ETag.
+    An object's version is its ETag. Requests wait, with `patience`, while the store is away.
     """
 
-    attempts = 4
-    """Tries of each request; the pause before a further one doubles from half a second."""
-
-    def __init__(self, bucket: str, prefix: str = "") -> None:
+    def __init__(self, bucket: str, prefix: str = "", patience: Patience = IMPATIENT) -> None:
+        self.patience = patience
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self._client: S3Client | None = None
@@ -67,13 +66,13 @@ class S3Storage(Storage):
 
     @override
     def get(self, key: str) -> bytes:
-        return self._ask(key, lambda client: self._read(client, key))[0]
+        return self._download(key)[0]
 
     @override
     def get_range(self, key: str, start: int, length: int) -> bytes:
         if not length:
             return b""
-        return self._ask(key, lambda client: self._read_range(client, key, start, length))
+        return self._download(key, start, length)[0]
 
     @override
     def put(self, key: str, content: bytes | Path) -> None:
@@ -90,7 +89,7 @@ class S3Storage(Storage):
     @override
     def get_versioned(self, key: str) -> tuple[bytes, str] | None:
         try:
-            return self._ask(key, lambda client: self._read(client, key))
+            return self._download(key)
         except NotFoundError:
             return None
 
@@ -133,7 +132,7 @@ class S3Storage(Storage):
             except (ClientError, ForeignAnswerError) as error:
                 if isinstance(error, ClientError) and _is_missing(error):
                     return None
-                self._read(client, key, Range="bytes=0-0")  # what answers HEAD has no body that would say why
+                Download(self._at(key), 0, 1).go_on(client)  # what answers HEAD has no body that would say why
                 raise
 
         if not self.prefix + key:  # the bucket itself
@@ -174,24 +173,10 @@ class S3Storage(Storage):
     def _at(self, key: str) -> dict[str, Any]:
         return {"Bucket": self.bucket, "Key": self.prefix + key}
 
-    def _read(self, client: "S3Client", key: str, **request: str) -> tuple[bytes, str]:
+    def _download(self, key: str, start: int = 0, length: int | None = None) -> tuple[bytes, str]:
         """The content and its version."""
-        response = client.get_object(**self._at(key), **request)  # type: ignore[arg-type]
-        content = response["Body"].read()  # a body that is shorter than announced is botocore's error
-        return content, response.get("ETag", "").removeprefix("W/")  # which proxies that compress put before it
-
-    def _read_range(self, client: "S3Client", key: str, start: int, length: int) -> bytes:
-        from botocore.exceptions import ClientError
-
-        try:
-            response = client.get_object(**self._at(key), Range=f"bytes={start}-{start + length - 1}")
-        except ClientError as error:
-            if _status(error.response) == 416:  # it begins behind the end
-                return b""
-            raise
-        content = response["Body"].read()
-        # Some stores and proxies send the whole object whatever is asked for.
-        return content if _status(response) == 206 else content[start : start + length]
+        download = Download(self._at(key), start, length)
+        return self._ask(key, download.go_on, lambda: download.received_bytes)
 
     def _check_conditions(self, client: "S3Client") -> None:
         """Raises StorageError where the store refuses a condition, or writes all the same: tried on an object apart."""
@@ -208,7 +193,7 @@ class S3Storage(Storage):
                 except ClientError as error:
                     if _is_unmet(error):
                         continue
-                    if _status(error.response) not in (400, 405, 501):
+                    if status_of(error.response) not in (400, 405, 501):
                         raise
                 raise StorageError(
                     f"{self.url}: the store has no conditional writes ({header}), so that one of two "
@@ -220,16 +205,22 @@ class S3Storage(Storage):
                 client.delete_object(**probe)
         self._has_conditions = True
 
-    def _ask(self, key: str, request: "Callable[[S3Client], Result]") -> Result:
-        for attempt in range(1, self.attempts + 1):
+    def _ask(
+        self, key: str, request: "Callable[[S3Client], Result]", received_bytes: Callable[[], int] = lambda: 0
+    ) -> Result:
+        """The request's result, after as many tries as patience allows; `received_bytes` is what they have brought."""
+        where = f"s3://{self.bucket}/{self.prefix}{key}"
+        wait = Wait(self.patience, self.bucket)
+        while True:
             try:
-                return request(self.client)
+                result = request(self.client)
             except Exception as error:  # botocore lets through what it meets: of XML, dates, numbers, encodings
-                explained, may_pass = explain(f"s3://{self.bucket}/{self.prefix}{key}", error, self._client)
-                if not may_pass or attempt == self.attempts:
+                explained, may_pass = explain(where, error, self._client)
+                if not may_pass or not wait.again(str(explained), received_bytes()):
                     raise explained from None
-                time.sleep(0.25 * 2**attempt)
-        raise AssertionError("unreachable")
+            else:
+                wait.over(where)
+                return result
 
 
 def _listing(page: Any) -> Any:
@@ -249,13 +240,9 @@ def _first(page: "ListObjectsV2OutputTypeDef") -> str | None:
 def _is_unmet(error: Any) -> bool:
     """Whether a conditional write was refused because of its condition: there is another version, or none."""
     no_object = error.response.get("Error", {}).get("Code") == "NoSuchKey"
-    return _status(error.response) in (409, 412) or no_object
+    return status_of(error.response) in (409, 412) or no_object
 
 
 def _is_missing(error: Any) -> bool:
     """Whether an answer without a body surely means that there is no such object."""
-    return _status(error.response) == 404 and is_of_store(error.response["ResponseMetadata"]["HTTPHeaders"])
-
-
-def _status(response: Mapping[str, Any]) -> int:
-    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return status_of(error.response) == 404 and is_of_store(error.response["ResponseMetadata"]["HTTPHeaders"])

@@ -79,7 +79,8 @@ def explain(where: str, error: BaseException, client: "S3Client | None") -> tupl
             return StorageError(f"{where}: {str(error).splitlines()[-1].strip()}"), False
         case OSError() if error.filename:  # the file that was to be sent
             return StorageError(f"{where}: {error.filename}: {error.strerror}"), False
-    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError | OSError):  # it broke on the way
+    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError | boto.FlexibleChecksumError | OSError):
+        # It broke on the way.
         return StorageError(f"{place}: {first_line(error)}"), True
     if isinstance(error, boto.BotoCoreError):  # of settings
         return StorageError(f"{place}: {first_line(error)}"), False

@@ -10,6 +10,7 @@ from scenerec.models.weights.cache import RemoteFile, WeightCache, file_of_url, 
 from scenerec.models.weights.files import WeightFile, head_classes, read_weights
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture
+from scenerec.storage import IMPATIENT
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -107,7 +108,7 @@ def _opened(config: TrainConfig, download: bool = False) -> Iterator[WeightFile]
     if remote is None:
         yield read_weights(source, config.model.weights_ema)
         return
-    cache = WeightCache(config.output)
+    cache = WeightCache(config.output, IMPATIENT if download else config.data.patience)
     with cache.fetch(remote) if download else cache.read(remote) as path:
         try:
             weights = read_weights(str(path), config.model.weights_ema)

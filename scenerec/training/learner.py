@@ -1,8 +1,10 @@
 """What the training loop asks of a framework. torch_learner and tf_learner answer it, function for function."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+import numpy as np
 
 from scenerec.checkpoint import LearnerState
 from scenerec.config.train import TrainConfig
@@ -12,8 +14,17 @@ from scenerec.training.batchnorm import PreciseBatchNorm
 from scenerec.training.plan import Plan
 from scenerec.training.task import CLASSIFICATION, Counts, Task
 
-Batch = TypeVar("Batch")
-"""One rank's share of a batch in the learner's framework: images and labels."""
+
+class Named(Protocol):
+    """What all batches have in common, whatever framework their images and labels are in."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Shard and key of each image."""
+
+
+Batch = TypeVar("Batch", bound=Named)
+"""One rank's share of a batch in the learner's framework: images, labels and their names."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +44,16 @@ class TrainingJob:
 
     @property
     def order(self) -> TrainingOrder:
-        """The seed, lanes, batch size and epochs that fix the run's sequence of global batches."""
-        optimize = self.config.optimize
-        return TrainingOrder(optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs)
+        """The seed, lanes, batch size, epochs and balance that fix the run's sequence of global batches."""
+        optimize, balance = self.config.optimize, self.config.data.balance
+        return TrainingOrder(optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs, balance)
 
 
 class Learner(Protocol[Batch]):
     """A network with its optimizer on one rank. What is marked collective is called on all ranks, in the same order."""
 
-    def training_batches(self, start: Cursor) -> Iterator[Batch]:
-        """This rank's shares of the global batches, from `start` to the end of the run."""
+    def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
+        """This rank's shares of the global batches, from `start` to the end of the run, or until it is closed."""
 
     def validation_batches(self) -> Iterable[Batch]:
         """This rank's share of the validation set, to iterate once an epoch."""
@@ -71,6 +82,9 @@ class Learner(Protocol[Batch]):
 
     def agree(self, value: int) -> int:
         """Rank 0's value, on all ranks (collective)."""
+
+    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+        """The sums over all ranks of float64 [n] (collective)."""
 
 
 FP16_FIRST_LOSS_SCALE = 2.0**16

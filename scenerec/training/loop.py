@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Generic
 
@@ -12,8 +13,10 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError
 from scenerec.job_log import EpochSummary, Event, Note, Progress
 from scenerec.json_object import JsonObject
+from scenerec.training.data_wait import DataUse, MeasuredBatches
 from scenerec.training.learner import Batch, Learner, TrainingJob
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
+from scenerec.training.sample_log import GlobalBatch, SampleLog, discard_samples
 from scenerec.training.schedules import PlateauState, learning_rate
 from scenerec.training.task import VAL_LOSS, Counts
 from scenerec.world import World
@@ -27,7 +30,7 @@ class DivergedError(ScenerecError):
 
 
 @dataclass
-class EpochSums:
+class EpochSums(DataUse):
     """Sums over the epoch under way; they survive a resume in its middle."""
 
     loss: float = 0.0
@@ -57,17 +60,18 @@ def train(
     Called on all ranks; rank 0 writes the run's folder and speaks through `say`, all ranks call `report` with an
     epoch's metrics. Raises ScenerecError for what is the user's to mend.
     """
-    checkpoints = RunFolder(job.config.run_url).checkpoints
-    with CheckpointWriter(checkpoints, job.config.checkpoint.keep) as writer:
-        run = _Run(job, world, learner, writer, say)
+    folder = RunFolder(job.config.run_url, job.config.data.patience)
+    with CheckpointWriter(folder.checkpoints, job.config.checkpoint.keep) as writer:
+        run = _Run(job, world, learner, folder, writer, say)
         place = run.resume()
-        batches = learner.training_batches(place.cursor)
         validation = learner.validation_batches()
-        for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
-            run.train_epoch(place, epoch, batches)
-            run.estimate_statistics(epoch + 1, 0)
-            metrics = run.finish_epoch(place, epoch, learner.evaluate(validation))
-            report(metrics)
+        with closing(learner.training_batches(place.cursor)) as stream:
+            batches = MeasuredBatches(stream, job.train.fetched)
+            for epoch in range(place.cursor.epoch, job.config.optimize.epochs):
+                run.train_epoch(place, epoch, batches)
+                run.estimate_statistics(epoch + 1, 0)
+                metrics = run.finish_epoch(place, epoch, learner.evaluate(validation))
+                report(metrics)
         return run.finish(place)
 
 
@@ -79,13 +83,14 @@ class _Run(Generic[Batch]):
         job: TrainingJob,
         world: World,
         learner: Learner[Batch],
+        folder: RunFolder,
         writer: CheckpointWriter,
         say: Callable[[Event], None],
     ) -> None:
-        self.job, self.world, self.learner, self.writer = job, world, learner, writer
+        self.job, self.world, self.learner, self.folder, self.writer = job, world, learner, folder, writer
         self.say = say if world.is_chief else _silence
-        self.folder = RunFolder(job.config.run_url)
         self.identity = run_identity(job.config, job.plan.lanes, job.plan.classes, job.train.manifest.fingerprint)
+        self.sample_log = SampleLog(self.folder.samples, world) if job.config.data.log_samples else None
         self.steps_per_epoch = job.plan.steps_per_epoch
         self.line_every = max(1, min(_MOST_STEPS_BETWEEN_LINES, self.steps_per_epoch // _PROGRESS_LINES_PER_EPOCH))
         self.last_lr = 0.0
@@ -96,14 +101,14 @@ class _Run(Generic[Batch]):
         # Rank 0's answer counts: a listing on another rank may differ while an upload ends.
         found = self.learner.agree(int(newest.removeprefix("step-")) + 1 if newest else 0)
         if not found:
-            self._write_config()
+            self._begin(0)
             weights = self.job.plan.weights
             self.say(Note(f"training from the beginning on {self.world.size} worker(s); weights: {weights}"))
             return Place()
         checkpoint = load_checkpoint(self.folder.checkpoints, checkpoint_name(found - 1))
         run = checkpoint.run
         check_identity(self.job.config.run_url, run.identity, self.identity)
-        self._write_config()
+        self._begin(run.global_step)
         self.learner.load_state(checkpoint.learner)
         place = Place(
             Cursor(run.epoch, run.step),
@@ -120,29 +125,38 @@ class _Run(Generic[Batch]):
         )
         return place
 
-    def _write_config(self) -> None:
-        """The folder's config is that of the last submission: `scenerec submit --resume` goes on with it."""
+    def _begin(self, global_step: int) -> None:
+        """Readies the folder for the steps from `global_step` on.
+
+        Its config is that of the last submission: `scenerec submit --resume` goes on with it. What an earlier attempt
+        has logged of these steps goes.
+        """
         if self.world.is_chief:
             self.folder.write_config(self.job.config)
+            discard_samples(self.folder.samples, global_step)
 
-    def train_epoch(self, place: Place, epoch: int, batches: Iterator[Batch]) -> None:
+    def train_epoch(self, place: Place, epoch: int, batches: MeasuredBatches[Batch]) -> None:
         """The steps of an epoch that are still to do, with progress lines and checkpoints."""
         first = place.cursor.step if epoch == place.cursor.epoch else 0
         pending, started = 0, time.perf_counter()
         for step in range(first, self.steps_per_epoch):
             global_step = epoch * self.steps_per_epoch + step
             self.last_lr = learning_rate(global_step, self.steps_per_epoch, self.job.config.optimize, place.plateau)
-            self.learner.train_step(next(batches), self.last_lr)
+            batch = next(batches)
+            self.learner.train_step(batch, self.last_lr)
+            if self.sample_log:
+                self.sample_log.add(global_step, GlobalBatch(epoch, step, batch.names))
             pending += 1
             done = step + 1
             save = (global_step + 1) % self.job.config.checkpoint.every_steps == 0 and done < self.steps_per_epoch
             if done % self.line_every == 0 or done == self.steps_per_epoch or save:
                 loss = self._finite(self.learner.take_loss(), epoch, step)
-                seconds = time.perf_counter() - started
+                seconds, use = time.perf_counter() - started, batches.take()
                 place.sums.loss += loss * pending
                 place.sums.steps += pending
                 place.sums.seconds += seconds
-                self._say_progress(place, epoch, done, loss, pending / seconds)
+                place.sums.add(use)
+                self._say_progress(place, epoch, done, loss, pending / seconds, use.wait_s / seconds)
                 pending, started = 0, time.perf_counter()
             if save:
                 self.estimate_statistics(epoch, done)
@@ -157,6 +171,7 @@ class _Run(Generic[Batch]):
     def finish_epoch(self, place: Place, epoch: int, counts: Counts) -> EpochMetrics:
         """Adds the epoch to the history and saves a checkpoint; returns the epoch's metrics."""
         optimize = self.job.config.optimize
+        use = place.sums.over_ranks(self.world, self.learner.sum_over_ranks)
         metrics = EpochMetrics(
             epoch=epoch + 1,
             global_step=(epoch + 1) * self.steps_per_epoch,
@@ -164,6 +179,8 @@ class _Run(Generic[Batch]):
             validation=counts.metrics(),
             images_per_s=place.sums.steps * optimize.global_batch_size / place.sums.seconds,
             lr=self.last_lr,
+            data_wait=use.wait_s / place.sums.seconds,
+            fetched_bytes_per_s=use.fetched_bytes / place.sums.seconds,
             workers=self.world.size,
             framework=self.job.config.framework,
             time_s=round(time.time(), 3),
@@ -194,6 +211,9 @@ class _Run(Generic[Batch]):
         return result
 
     def _save(self, place: Place, cursor: Cursor, finished_epoch: bool = False) -> None:
+        if self.sample_log:
+            self.sample_log.write()
+            self.learner.agree(0)  # waits for all ranks: no checkpoint is without the log of its steps
         state = self.learner.state()  # on all ranks: gathering it is collective
         if not self.world.is_chief:
             return
@@ -223,7 +243,9 @@ class _Run(Generic[Batch]):
         key = self.job.task.best.key
         return {key: epoch.validation[key], "epoch": epoch.epoch}
 
-    def _say_progress(self, place: Place, epoch: int, done: int, loss: float, steps_per_s: float) -> None:
+    def _say_progress(
+        self, place: Place, epoch: int, done: int, loss: float, steps_per_s: float, data_wait: float
+    ) -> None:
         optimize = self.job.config.optimize
         mean_s = place.sums.seconds / place.sums.steps
         left = (optimize.epochs - epoch) * self.steps_per_epoch - done
@@ -237,6 +259,7 @@ class _Run(Generic[Batch]):
                 loss=loss,
                 lr=self.last_lr,
                 eta_s=left * mean_s,
+                data_wait=data_wait,
             )
         )
 

@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from scenerec.config.train import ScaleConfig, TrainConfig, WorkerRange
+from scenerec.data.lanes import Reading, choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest
-from scenerec.data.order import choose_lanes, steps_per_epoch
+from scenerec.data.order import steps_per_epoch
 from scenerec.errors import PlanError
 from scenerec.names import clean, same_names
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
+
+_MUCH_FETCHED = 1.1  # bytes fetched in an epoch, over those of the set
+_MUCH_BYTES = 10**9  # of a set: less is fetched soon, however often
+_MUCH_HELD_BYTES = 4 * 10**9  # by one worker
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,10 @@ class Plan:
     weights: str
     """What the run starts from, in words; `preflight` adds what becomes of the head."""
     train_samples: int
+    train_bytes: int
     val_samples: int
     workers: tuple[int, ...]
-    """Numbers of workers that divide lanes and batch evenly; one number where it is fixed."""
+    """Numbers of workers that divide the batch evenly; one number where it is fixed."""
     lanes: int
     global_batch_size: int
     batch_per_worker: int
@@ -46,6 +52,8 @@ class Plan:
     cpus_per_worker: int
     gpus_per_worker: int
     decode_processes: int
+    reading: tuple[Reading, ...]
+    """What is fetched and held, for each of `workers`."""
     precise_batchnorm: PreciseBatchNorm | None = None
     """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
 
@@ -71,16 +79,26 @@ class Plan:
                 f"{self.train_samples:,} training samples, {self.val_samples:,} for validation, {self.lanes} lanes",
             ),
             ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
-            (
-                "batch",
-                f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)",
-            ),
+            ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
+            *self._reading_row(),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
         ]
         if self.precise_batchnorm:
             rows.insert(-1, ("BatchNorm", str(self.precise_batchnorm)))
         return rows
+
+    def _reading_row(self) -> list[tuple[str, str]]:
+        """A row where much is fetched more than once, or much is held in memory."""
+        usual, most = self.reading[-1], max(self.reading, key=lambda reading: reading.fetched_share)
+        held_bytes = max(reading.held_bytes for reading in self.reading)
+        if held_bytes < _MUCH_HELD_BYTES and (most.fetched_share < _MUCH_FETCHED or self.train_bytes < _MUCH_BYTES):
+            return []
+        shares = f"{usual.fetched_share:.2f} times the set's {self.train_bytes / 1e9:.1f} GB an epoch"
+        if most.fetched_share > _MUCH_FETCHED * usual.fetched_share:
+            shares += f" ({most.fetched_share:.2f} times with {most.workers} workers)"
+        held = f"up to {held_bytes / 1e9:.1f} GB in the memory of a worker"
+        return [("reads", f"{shares}, {held}")]
 
 
 def resolve(
@@ -102,18 +120,18 @@ def resolve(
     steps = steps_per_epoch(train.samples, batch)
     if not steps:
         raise PlanError(
-            f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train}"
+            f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train_names}"
         )
     lanes = resumed_lanes or config.data.lanes
     if lanes == "auto":
-        lanes = choose_lanes(list(workers), train.samples)
+        lanes = choose_lanes(workers, train.shard_samples.tolist(), train.shard_bytes.tolist())
     if workers[-1] > lanes:
         raise PlanError(
             f"scale.workers: {workers[-1]} workers need at least as many lanes, and there are {lanes} "
             f"(data.lanes, at most the {train.samples} training samples)"
         )
     if lanes > train.samples:
-        raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train}")
+        raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train_names}")
     if nodes is not None:
         _check_cluster(config, nodes)
     per_worker = batch // workers[-1]
@@ -124,6 +142,7 @@ def resolve(
         classes=len(train.classes),
         weights=config.model.weights,
         train_samples=train.samples,
+        train_bytes=train.size_bytes,
         val_samples=val.samples,
         workers=workers,
         lanes=lanes,
@@ -135,6 +154,7 @@ def resolve(
         cpus_per_worker=config.scale.cpus_per_worker,
         gpus_per_worker=config.scale.gpus_per_worker,
         decode_processes=_decode_processes(config),
+        reading=_reading(config, train, lanes, workers, nodes),
         precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
     )
 
@@ -157,7 +177,7 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
         remedy = "add some, or remove the class and pack again"
         if config.data.train_share < 1:
             remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"
-        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train}: {remedy}")
+        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train_names}: {remedy}")
 
 
 def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:
@@ -194,6 +214,16 @@ def _check_cluster(config: TrainConfig, nodes: Sequence[NodeResources]) -> None:
 def room_for(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> int:
     """Workers of this size that the nodes can hold at once."""
     return sum(_workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes)
+
+
+def _reading(
+    config: TrainConfig, train: Manifest, lanes: int, workers: Sequence[int], nodes: Sequence[NodeResources] | None
+) -> tuple[Reading, ...]:
+    if config.data.cache is None or not nodes:
+        return plan_reading(train, lanes, workers)
+    scale = config.scale
+    per_node = max(1, *(_workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes))
+    return plan_reading(train, lanes, workers, per_node, config.data.cache.size_bytes)
 
 
 def _workers_on(node: NodeResources, cpus: int, gpus: int) -> int:

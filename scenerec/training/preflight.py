@@ -7,6 +7,7 @@ from math import prod
 from scenerec.checkpoint import read_run_state
 from scenerec.config.train import TrainConfig
 from scenerec.data.manifest import Manifest
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import PackedSet, check_images, open_set
 from scenerec.errors import CheckpointError, DataError
 from scenerec.models.freezing import TrainedPart, frozen_names
@@ -50,11 +51,11 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
 
     Raises PlanError, DataError, StorageError, CheckpointError or ModelError, in one line.
     """
-    train, val = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
+    train, val = open_training_set(config.data), open_set(config.data.val)
     folder = RunFolder(config.run_url)
     lanes = None if restart else resumed_lanes(folder, config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
-    for data in (train, val):
+    for data in (*(part for part, _ in train.parts), val):
         _check_shards(data)
     check_writable(folder.url)
     plan = replace(plan, weights=prepare_weights(config, plan.classes))
@@ -66,9 +67,10 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
 
 
 def plan_job(config: TrainConfig) -> Plan:
-    """The plan alone, from the manifests and the run's checkpoints. Raises the errors of `check_job`."""
-    train, val = open_set(config.data.train, config.data.train_share), open_set(config.data.val)
-    lanes = resumed_lanes(RunFolder(config.run_url), config.data.lanes)
+    """The plan alone, from the manifests and the run's checkpoints, in a job. Raises the errors of `check_job`."""
+    data = config.data
+    train, val = open_training_set(data, data.patience), open_set(data.val, patience=data.patience)
+    lanes = resumed_lanes(RunFolder(config.run_url, data.patience), data.lanes)
     plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
     return replace(plan, weights=describe_weights(config, plan.classes))
 
@@ -78,11 +80,13 @@ def _check_shards(data: PackedSet) -> None:
     sizes = {info.key: info.size_bytes for info in data.storage.list()}
     for shard in data.manifest.shards:
         if shard.key not in sizes:
-            raise DataError(f"{data.storage.url}/{shard.key}: is missing, the manifest has it: pack the set again")
+            raise DataError(
+                f"{data.storage.url}/{shard.key}: is missing, the manifest has it: pack or adopt the set again"
+            )
         if sizes[shard.key] != shard.size_bytes:
             raise DataError(
                 f"{data.storage.url}/{shard.key}: has {sizes[shard.key]} bytes, {shard.size_bytes} in the manifest "
-                "(truncated, or of another pack): pack the set again"
+                "(truncated, or of another pack): pack or adopt the set again"
             )
     read_bytes = 0
     for index, shard in enumerate(data.manifest.shards):

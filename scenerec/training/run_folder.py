@@ -1,4 +1,7 @@
-"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json."""
+"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json.
+
+Where data.log_samples is set, samples/ as well.
+"""
 
 import json
 import tempfile
@@ -16,14 +19,20 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.json_object import JsonObject
-from scenerec.storage import Storage, open_storage, read_json
+from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 from scenerec.training.task import CLASSIFICATION, task_of
 
 CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
 
 # What a checkpoint was made with that is older than the field.
-_IDENTITY_DEFAULTS = {"model.freeze": "none", "augmentation version": 1, "task": CLASSIFICATION.name}
+_IDENTITY_DEFAULTS = {
+    "model.freeze": "none",
+    "augmentation version": 1,
+    "task": CLASSIFICATION.name,
+    "data.balance": 0.0,
+    "data.train weights": [1.0],
+}
 
 
 class JobFolder:
@@ -32,9 +41,9 @@ class JobFolder:
     holds: ClassVar[str]
     """What the job is, in a word, for messages."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
         self.url = url
-        self.storage: Storage = open_storage(url)
+        self.storage: Storage = open_storage(url, patience)
 
     def write_config(self, config: JobConfig) -> None:
         """Writes config.yaml, with every default filled in."""
@@ -69,9 +78,10 @@ class RunFolder(JobFolder):
 
     holds = "run"
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.checkpoints: Storage = open_storage(f"{url}/checkpoints")
+    def __init__(self, url: str, patience: Patience = IMPATIENT) -> None:
+        super().__init__(url, patience)
+        self.checkpoints: Storage = open_storage(f"{url}/checkpoints", patience)
+        self.samples: Storage = open_storage(f"{url}/samples", patience)
 
     def read_config(self, overrides: Iterable[str] = ()) -> TrainConfig:
         """Reads config.yaml, with overrides such as "optimize.lr=0.1". Raises CheckpointError, ConfigError."""
@@ -106,6 +116,8 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "classes": classes,
         "training set": fingerprint,
         "data.lanes": lanes,
+        "data.balance": config.data.balance,
+        "data.train weights": [each.weight for each in config.data.train_sets],
         "optimize.global_batch_size": config.optimize.global_batch_size,
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,

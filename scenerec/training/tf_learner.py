@@ -5,7 +5,7 @@ batches and is one replica; weights and slots are assigned in the replica, by su
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 # First: torchvision goes before tensorflow.
@@ -92,7 +92,7 @@ class TfLearner(Learner[Batch]):
         self._loss_steps = 0
 
     @override
-    def training_batches(self, start: Cursor) -> Iterator[Batch]:
+    def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
         steps = start.epoch * job.plan.steps_per_epoch + start.step
         # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.
@@ -109,7 +109,8 @@ class TfLearner(Learner[Batch]):
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         self.average_statistics = {}
-        loss = self._distributed_step(batch, tf.constant(learning_rate, self.dtype))
+        tensors = batch._replace(names=())  # other names would be another graph
+        loss = self._distributed_step(tensors, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
         self._loss_steps += 1
 
@@ -164,7 +165,7 @@ class TfLearner(Learner[Batch]):
 
     @override
     def take_loss(self) -> float:
-        total = self._sum_over_ranks(self._loss_sum.numpy().reshape(1))[0] / self._loss_steps
+        total = self.sum_over_ranks(self._loss_sum.numpy().reshape(1))[0] / self._loss_steps
         self._loss_sum = tf.zeros((), tf.float64)
         self._loss_steps = 0
         return float(total)
@@ -191,7 +192,7 @@ class TfLearner(Learner[Batch]):
         moments = np.zeros((count, 2, sum(layer.moving_mean.shape[0] for layer in self.normalised)))
         for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
             moments[index] = self._local_moments(batch.images).numpy()
-        tf_batchnorm.set_statistics(self.normalised, population(self._sum_over_ranks(moments)))
+        tf_batchnorm.set_statistics(self.normalised, population(self.sum_over_ranks(moments)))
 
     def _measure(self, images: tf.Tensor) -> tf.Tensor:
         return tf_batchnorm.measure(self.normalised, lambda: self.model(normalize(images, self.dtype), training=False))
@@ -204,7 +205,7 @@ class TfLearner(Learner[Batch]):
             for batch in batches:
                 counted = self._local_counts(batch.images, batch.labels)
                 counts += self.job.task.counts(len(batch.labels), *map(float, counted))
-        return counts.from_array(self._sum_over_ranks(counts.as_array()))
+        return counts.from_array(self.sum_over_ranks(counts.as_array()))
 
     def _count(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return self.task.count(self.model(normalize(images, self.dtype), training=False), labels)
@@ -235,7 +236,7 @@ class TfLearner(Learner[Batch]):
 
     @override
     def agree(self, value: int) -> int:
-        return round(float(self._sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
+        return round(float(self.sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
@@ -263,12 +264,13 @@ class TfLearner(Learner[Batch]):
             return
         mine = [b.variable.numpy() for b in self.running_statistics]
         flat = np.concatenate([array.ravel() for array in mine])
-        shared = self._sum_over_ranks(flat if self.world.is_chief else np.zeros_like(flat))
+        shared = self.sum_over_ranks(flat if self.world.is_chief else np.zeros_like(flat))
         ends = np.cumsum([array.size for array in mine])[:-1]
         for binding, values in zip(self.running_statistics, np.split(shared, ends), strict=True):
             binding.variable.assign(values.reshape(binding.variable.shape))
 
-    def _sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+    @override
+    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
         return self._reduce(tf.constant(values)).numpy() if self.world.size > 1 else values
 
     def _run_reduce(self, values: tf.Tensor) -> tf.Tensor:
@@ -285,4 +287,5 @@ def _pieces(batch: Batch, pieces: int) -> list[Batch]:
         return [batch]
     ends = [tf.shape(batch.labels)[0] * index // pieces for index in range(pieces + 1)]
     cuts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-    return [Batch(*(None if tensor is None else tensor[cut] for tensor in batch)) for cut in cuts]
+    tensors = (batch.images, batch.labels, batch.colors)
+    return [Batch(*(None if tensor is None else tensor[cut] for tensor in tensors)) for cut in cuts]

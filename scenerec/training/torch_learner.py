@@ -1,6 +1,6 @@
 """A torch network with its optimizer, on one rank of a DistributedDataParallel group. Mirrors tf_learner."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -82,7 +82,7 @@ class TorchLearner(Learner[Batch]):
         self._loss_steps = 0
 
     @override
-    def training_batches(self, start: Cursor) -> Iterator[Batch]:
+    def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
         self.steps = start.epoch * job.plan.steps_per_epoch + start.step
         return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
@@ -135,7 +135,7 @@ class TorchLearner(Learner[Batch]):
 
     @override
     def take_loss(self) -> float:
-        total = self._sum_over_ranks(self._loss_sum.cpu().numpy().reshape(1))[0] / self._loss_steps
+        total = self.sum_over_ranks(self._loss_sum.cpu().numpy().reshape(1))[0] / self._loss_steps
         self._loss_sum.zero_()
         self._loss_steps = 0
         return float(total)
@@ -163,7 +163,7 @@ class TorchLearner(Learner[Batch]):
         for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
             forward = partial(self._logits, self.model, self._on_device(batch.images))
             moments[index] = torch_batchnorm.measure(self.model, self.normalised, forward)
-        torch_batchnorm.set_statistics(self.normalised, population(self._sum_over_ranks(moments)))
+        torch_batchnorm.set_statistics(self.normalised, population(self.sum_over_ranks(moments)))
 
     @override
     @torch.no_grad()
@@ -176,7 +176,7 @@ class TorchLearner(Learner[Batch]):
                 logits = self._logits(self.model, self._on_device(batch.images))
                 counted = self.task.count(logits, self._on_device(batch.labels))
                 counts += self.job.task.counts(len(batch.labels), *map(float, counted))
-        return counts.from_array(self._sum_over_ranks(counts.as_array()))
+        return counts.from_array(self.sum_over_ranks(counts.as_array()))
 
     @override
     def state(self) -> LearnerState:
@@ -208,7 +208,7 @@ class TorchLearner(Learner[Batch]):
 
     @override
     def agree(self, value: int) -> int:
-        return round(float(self._sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
+        return round(float(self.sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
 
     def _logits(self, model: nn.Module, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
         """uint8 images NCHW, and what becomes of their colours -> logits [n, classes] in the weights' precision."""
@@ -246,7 +246,8 @@ class TorchLearner(Learner[Batch]):
             for buffer in self.model.buffers():
                 dist.broadcast(buffer, src=0)
 
-    def _sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+    @override
+    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
         if self.world.size == 1:
             return values
         total = torch.from_numpy(values).to(self.device)

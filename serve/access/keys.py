@@ -48,7 +48,7 @@ class ApiKeys(Frozen):
 
     @model_validator(mode="after")
     def _each_once(self) -> "ApiKeys":
-        """Of two entries of one key the last would decide in whose name, and by whose rate, it calls."""
+        """Refuses a key that stands twice: its last entry would decide in whose name, and by whose rate, it calls."""
         owners: dict[str, str] = {}
         for key in self.keys:
             if key.sha256 in owners:
@@ -91,11 +91,6 @@ class Caller:
     key: ApiKey
     bucket: TokenBucket | None = None
 
-    @property
-    def name(self) -> str:
-        """Name of the caller, for the access log."""
-        return self.key.name
-
 
 class Guard:
     """Lets those through who have a key and have not called too often.
@@ -124,7 +119,7 @@ class Guard:
 
         Args:
             authorization: the header of that name, "" where it is missing.
-            api_key: the header x-api-key, likewise.
+            api_key: the header x-api-key, "" where it is missing.
 
         Raises RequestError (401) for no key and for an unknown one.
         """
@@ -158,7 +153,7 @@ class Guard:
         burst = max(caller.key.burst / self.replicas, 1.0)
         caller.bucket, wait_s = take(caller.bucket, self._clock(), images, per_s, burst)
         if wait_s:
-            message = f"{caller.name} may send {caller.key.images_per_s:g} images/s: wait {wait_s:.1f} s"
+            message = f"{caller.key.name} may send {caller.key.images_per_s:g} images/s: wait {wait_s:.1f} s"
             raise retry_later(ErrorKind.RATE_LIMITED, message, math.ceil(wait_s))
 
 

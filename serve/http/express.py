@@ -14,9 +14,7 @@ gRPC, and what Ray Serve's own proxy brings, goes the long way.
 """
 
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp
-
-from serve.http.asgi import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 VARIABLES = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.http.express.middlewares"}
 """Environment variables of a replica that make Ray Serve ask `middlewares`. They are not for a node: other programs'

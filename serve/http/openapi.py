@@ -8,15 +8,7 @@ from collections.abc import Sequence
 from scenerec import __version__
 from serve.errors import STATUSES, ErrorKind
 from serve.http.model_name import ModelName, model_name_schema
-from serve.http.operation import (
-    EXAMPLE_ID,
-    EXAMPLE_MODEL,
-    Part,
-    answer_headers,
-    json_content,
-    ref,
-    schema_ref,
-)
+from serve.http.operation import EXAMPLE_ID, EXAMPLE_MODEL, Part, answer_headers, json_content, ref, schema_ref
 from serve.http.request import LONGEST_ID
 from serve.http.response import ErrorBody
 from serve.http.route import HttpProtocol

@@ -44,11 +44,7 @@ class DescribedAnswer:
         if self.example is not None:
             example = self.example.to_value()
             found = json_content(schema_ref(type(self.example)), example=example) | found
-        return {
-            "description": self.description,
-            "headers": answer_headers() | dict(self.headers),
-            "content": found,
-        }
+        return {"description": self.description, "headers": answer_headers() | dict(self.headers), "content": found}
 
 
 @dataclass(frozen=True)
@@ -132,6 +128,11 @@ def answer_headers(error: int | None = None) -> Part:
     if error is not None and (name := STATUS_HEADERS.get(error)):
         found[name] = ref("headers", name)
     return found
+
+
+def sample_url(path: str, model: str) -> str:
+    """The address of a route's path, of a model of this name and its version 1."""
+    return f"$URL{path}".format(model=model, version=1)
 
 
 def curl(command: str, data: Sequence[str] = ()) -> list[Part]:

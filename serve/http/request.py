@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import parse_qsl
 
+from starlette.types import Receive, Scope
+
 from serve.access.admission import RequestLimits
 from serve.errors import ErrorKind, RequestError, body_too_large
-from serve.http.asgi import Receive, Scope
 from serve.http.compression import decompressed
 
 LONGEST_ID = 128
@@ -83,48 +84,32 @@ class HttpRequest:
         length = int(declared[:_MOST_DIGITS]) if declared.isdecimal() else 0
         try:
             async with asyncio.timeout(limits.body_timeout_s):
-                if length > limits.body_bytes:
-                    if length <= _READ_ON * limits.body_bytes:
-                        await self._read_on(limits.body_bytes)
-                    raise _too_large(limits.body_bytes)
-                body = await self._body(limits.body_bytes)
+                body = await self._read(limits.body_bytes, length)
         except TimeoutError:
             message = f"the body did not arrive within {limits.body_timeout_s:g} s"
             raise RequestError(ErrorKind.BODY_TIMED_OUT, message, {"connection": "close"}) from None
         encoding = self.headers.get("content-encoding")
         return decompressed(body, encoding, limits.body_bytes) if encoding else body
 
-    async def _body(self, limit_bytes: int) -> bytes:
+    async def _read(self, limit_bytes: int, declared_bytes: int) -> bytes:
+        """The whole body; RequestError for one that is too large, of which some is read on, and forgotten.
+
+        Many a caller reads no answer before it has sent all, and finds a closed connection; but not the one that asks
+        before it sends (`Expect`).
+        """
+        most = limit_bytes if self.headers.get("expect") else (1 + _READ_ON) * limit_bytes
         parts: list[bytes] = []
-        size = 0
-        while True:
+        size, is_complete = 0, False
+        while not is_complete and max(size, declared_bytes) <= most:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit_bytes:
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            is_complete = not message.get("more_body", False)
+            if max(size, declared_bytes) > limit_bytes:
                 parts.clear()
-                if message.get("more_body", False):
-                    await self._read_on(limit_bytes)
-                raise _too_large(limit_bytes)
-            parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def _read_on(self, limit_bytes: int) -> None:
-        """Forgets what comes: many a caller reads no answer before it has sent all, and finds a closed connection."""
-        if self.headers.get("expect"):  # this one asks before it sends
-            return
-        left = _READ_ON * limit_bytes
-        while left > 0:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            if not message.get("more_body", False):
-                return
-            left -= len(message.get("body", b""))
-
-
-def _too_large(limit_bytes: int) -> RequestError:
-    return body_too_large(limit_bytes, "send a smaller image, or fewer at once", {"connection": "close"})
+        if max(size, declared_bytes) > limit_bytes:
+            headers = {"connection": "close"}
+            raise body_too_large(limit_bytes, "send a smaller image, or fewer at once", headers)
+        return parts[0] if len(parts) == 1 else b"".join(parts)

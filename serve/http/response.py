@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import Field
+from starlette.types import Send
 
 from serve.errors import ErrorKind, RequestError
-from serve.http.asgi import Send
 from serve.http.json_body import JsonBody
 
 

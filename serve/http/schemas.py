@@ -47,7 +47,7 @@ class _ComponentSchema(GenerateJsonSchema):
 
 
 def _renamed(part: Any) -> Any:
-    """The same with the components' names in its references, each description in one line, and without titles."""
+    """The part with the components' names in its references, each description in one line, and without titles."""
     if isinstance(part, list):
         return [_renamed(each) for each in part]
     if not isinstance(part, dict):

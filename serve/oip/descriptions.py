@@ -50,7 +50,7 @@ def describe_model(shelf: Shelf, model: str, number: str) -> V2ModelBody:
 
 
 def describe_config(shelf: Shelf, model: str, number: str, max_batch: int) -> V2ConfigBody:
-    """Triton's configuration of a version, as far as there is one; likewise."""
+    """Triton's configuration of a version, or of the model's main one, as far as it has any. Raises NotServedError."""
     version = main_version(shelf, model, number)
     image, file = input_specs(version)
     announced, other = output_specs(version)

@@ -13,16 +13,12 @@ from google.protobuf.message import DecodeError, Message
 from serve.oip.proto import inference_pb2 as pb
 
 SERVICE = "inference.GRPCInferenceService"
-METHODS: dict[str, tuple[type[Message], type[Message]]] = {
-    "ServerLive": (pb.ServerLiveRequest, pb.ServerLiveResponse),
-    "ServerReady": (pb.ServerReadyRequest, pb.ServerReadyResponse),
-    "ModelReady": (pb.ModelReadyRequest, pb.ModelReadyResponse),
-    "ServerMetadata": (pb.ServerMetadataRequest, pb.ServerMetadataResponse),
-    "ModelMetadata": (pb.ModelMetadataRequest, pb.ModelMetadataResponse),
-    "ModelConfig": (pb.ModelConfigRequest, pb.ModelConfigResponse),
-    "ModelStatistics": (pb.ModelStatisticsRequest, pb.ModelStatisticsResponse),
-    "RepositoryIndex": (pb.RepositoryIndexRequest, pb.RepositoryIndexResponse),
-    "ModelInfer": (pb.ModelInferRequest, pb.ModelInferResponse),
+METHODS: Mapping[str, tuple[type[Message], type[Message]]] = {
+    name: (getattr(pb, f"{name}Request"), getattr(pb, f"{name}Response"))
+    for name in (
+        *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelConfig"),
+        *("ModelStatistics", "RepositoryIndex", "ModelInfer"),
+    )
 }
 """The methods of one message each way: of request and response, by name."""
 
@@ -46,7 +42,7 @@ REFUSED: Mapping[str, str] = {
 """Triton's other methods: why each answers UNIMPLEMENTED."""
 
 MESSAGES: Mapping[str, tuple[type[Message], type[Message]]] = {**METHODS, **dict.fromkeys(REFUSED, (Empty, Empty))}
-"""As METHODS, with those that are refused."""
+"""Request and response of all methods of one message each way, those that are refused included."""
 
 
 def add_to_server(servicer: object, server: grpc.aio.Server) -> None:

@@ -192,7 +192,7 @@ for _name in REFUSED:
 
 
 def _record(method: str, metadata: Mapping[str, str]) -> AccessRecord:
-    """Of a call that begins."""
+    """The record of a call that begins."""
     given = metadata.get("x-request-id", "")
     request_id = accepted_id(given if given.isascii() else "")  # trailers are ASCII
     record = AccessRecord(request_id, "POST", f"/{SERVICE}/{method}", trace=metadata.get("traceparent", ""))

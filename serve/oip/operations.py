@@ -12,6 +12,7 @@ from serve.http.operation import (
     Part,
     curl,
     json_content,
+    sample_url,
     schema_ref,
 )
 from serve.oip.descriptions import BACKEND, PLATFORM
@@ -46,7 +47,7 @@ def get(
 
     def described(model: str) -> Operation:
         answer = DescribedAnswer(description, example(model))
-        return Operation(name, "v2", summary, answer, errors=errors, samples=curl(_url(path, model)))
+        return Operation(name, "v2", summary, answer, errors=errors, samples=curl(sample_url(path, model)))
 
     return described
 
@@ -86,7 +87,7 @@ def infer(path: str, name: str, summary: str) -> Describe:
                 },
             ),
             errors=_INFER_ERRORS,
-            samples=curl(_url(path, model), ["-H 'content-type: application/json'", "-d @question.json"]),
+            samples=curl(sample_url(path, model), ["-H 'content-type: application/json'", "-d @question.json"]),
             description=(
                 "Tensors as JSON; or in binary form behind the JSON, whose length `Inference-Header-Content-Length` "
                 "then tells. `photographs` takes encoded files, `images` what a caller has prepared itself."
@@ -122,11 +123,6 @@ _INFER_BODY: Part = {
         "application/octet-stream": {"schema": BINARY},
     },
 }
-
-
-def _url(path: str, model: str) -> str:
-    """The address of a route's path, of a model of this name and its version 1."""
-    return f"$URL{path}".format(model=model, version=1)
 
 
 def example_model(model: str) -> JsonBody:

@@ -58,12 +58,6 @@ def _page(html: bytes) -> Respond:
     return respond
 
 
-def _route(
-    path: str,
-    respond: Respond,
-    name: str,
-    summary: str,
-    answer: DescribedAnswer,
-) -> Route:
+def _route(path: str, respond: Respond, name: str, summary: str, answer: DescribedAnswer) -> Route:
     operation = Operation(name, "pages", summary, answer, errors=(405,), samples=curl(f"$URL{path}"))
     return Route("GET", path, respond, lambda model: operation, is_open=True)

@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from scenerec.errors import BundleError
@@ -36,23 +37,19 @@ def open_placement(placement: Placement, cache: Path) -> Bundle:
 
     Raises BundleError where it is another bundle than was meant, or damaged; StorageError.
     """
-    folder = cache / placement.digest[:32]
+    folder, origin = cache / placement.digest[:32], open_storage(placement.url)
     info_file = folder / INFO_FILE
     if info_file.is_file() and hashlib.sha256(info_file.read_bytes()).hexdigest() == placement.digest:
         try:
-            cached = open_bundle(str(folder))
+            return replace(open_bundle(str(folder)), url=placement.url)
         except BundleError:
             info_file.unlink(missing_ok=True)  # damaged on this disk: it is fetched again
-        else:
-            return Bundle(cached.folder, cached.info, placement.url)
-    content = open_storage(placement.url).get(INFO_FILE)
+    content = origin.get(INFO_FILE)
     if hashlib.sha256(content).hexdigest() != placement.digest:
         raise BundleError(f"{placement.url}: was replaced by another bundle: versions of a registry never change")
     info = BundleInfo.model_validate_json(content)
-    storage = open_storage(placement.url)
     copy = LocalStorage(folder)  # it writes in one step: another replica may be doing the same
     for name in info.files:
-        copy.put(name, storage.get(name))
+        copy.put(name, origin.get(name))
     copy.put(INFO_FILE, content)  # last: with it the folder is complete
-    cached = open_bundle(str(folder))
-    return Bundle(cached.folder, cached.info, placement.url)
+    return replace(open_bundle(str(folder)), url=placement.url)

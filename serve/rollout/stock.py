@@ -24,11 +24,12 @@ class Stock:
 
     def __init__(self, shelf: Shelf, options: EngineOptions, cache: Path) -> None:
         self.shelf = shelf
+        self.placements: tuple[Placement, ...] = ()
+        """What is served now."""
         self.refused: dict[tuple[str, str], str] = {}
         """Why a placement is not served, by its key."""
         self._options = options
         self._cache = cache
-        self._placements: tuple[Placement, ...] = ()
         self._loaded: dict[tuple[str, str], LoadedVersion] = {}
         self._lock = threading.Lock()
 
@@ -53,12 +54,12 @@ class Stock:
                         raise
                     self._refuse(placements, error)
                     models[name] = list(self.shelf.weighted(name))
-                    served += [each for each in self._placements if each.model == name]
+                    served += [each for each in self.placements if each.model == name]
             before = self.shelf.versions()
             wanted = [each.version for versions in models.values() for each in versions]
             standby = [version for version in before if all(version is not each for each in wanted)]
             self._close(self.shelf.replace(models, standby))
-            self._placements = tuple(served)
+            self.placements = tuple(served)
 
     def retire(self) -> None:
         """Closes what is out of service."""
@@ -70,11 +71,6 @@ class Stock:
         with self._lock:
             for version in self._loaded.values():
                 version.engine.close()
-
-    @property
-    def placements(self) -> tuple[Placement, ...]:
-        """What is served now."""
-        return self._placements
 
     @property
     def failures(self) -> dict[tuple[str, str], int]:

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypeAliasType
 
-from scenerec.data.manifest import Place
 from serve.http.json_body import Absent, JsonBody
 from serve.http.model_name import ModelName
 from serve.http.operation import EXAMPLE_PNG
@@ -60,13 +59,6 @@ class PredictionBody(JsonBody):
     """Categories of the first class, where they are known; the widest first."""
     heat_map: HeatMapBody | Absent = None
     """Where the network sees the first class, if it was asked for."""
-
-    @classmethod
-    def of(cls, classes: list[ClassBody], place: Place | None) -> "PredictionBody":
-        """These classes, and what is known of the first one's place."""
-        if place is None:
-            return cls(classes)
-        return cls(classes, place.indoor_outdoor, place.category)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from serve.http.operation import (
     Part,
     curl,
     json_content,
+    sample_url,
     schema_ref,
 )
 from serve.http.request import LONGEST_ID
@@ -72,16 +73,6 @@ _PARAMETERS: tuple[Part, ...] = (
 )
 
 
-def predict(model: str) -> Operation:
-    """Predictions by a model, or by one of its versions."""
-    return _predict("predict", "Name the places in photographs", model, f"/v1/models/{model}:predict")
-
-
-def predict_by_version(model: str) -> Operation:
-    """Predictions by one version of a model."""
-    return _predict("predictByVersion", "The same by one version", model, f"/v1/models/{model}/versions/1:predict")
-
-
 def list_models(model: str) -> Operation:
     """The list of what is served."""
     return Operation(
@@ -107,10 +98,12 @@ def get_model(model: str) -> Operation:
     )
 
 
-def _predict(name: str, summary: str, model: str, path: str) -> Operation:
+def predict(path: str, name: str, summary: str, model: str) -> Operation:
+    """Predictions by a model, or by one of its versions."""
     prediction = PredictionBody(
         [ClassBody("beach", 0.930112), ClassBody("coast", 0.041207)], "outdoor", ("nature", "water")
     )
+    url = sample_url(path, model)
     timings = TimingsBody(total=5.1, queued=0.2, prepared=1.3, inferred=3.2)
     return Operation(
         name,
@@ -119,8 +112,8 @@ def _predict(name: str, summary: str, model: str, path: str) -> Operation:
         DescribedAnswer("What the images show.", PredictionsBody(model, "3", EXAMPLE_ID, [prediction], timings)),
         errors=_PREDICT_ERRORS,
         samples=[
-            *curl(f"'$URL{path}?top_k=5'", ["-H 'content-type: image/jpeg'", "--data-binary @holiday.jpg"]),
-            *curl(f"'$URL{path}'", ["-F image=@holiday.jpg", "-F image=@kitchen.png"]),
+            *curl(f"'{url}?top_k=5'", ["-H 'content-type: image/jpeg'", "--data-binary @holiday.jpg"]),
+            *curl(f"'{url}'", ["-F image=@holiday.jpg", "-F image=@kitchen.png"]),
         ],
         description=(
             "The kind of an image is found by its content. It is turned upright by its EXIF data, scaled, and cropped "

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import Sequence
 
+from scenerec.data.manifest import Place
 from scenerec.inference.explain.cam import NoHeatMapError, render
 from scenerec.inference.predictors.engine import Answer
 from serve.errors import ErrorKind, RequestError
@@ -11,17 +12,19 @@ from serve.loaded_version import LoadedVersion
 from serve.v1.documents import ClassBody, HeatMapBody, PredictionBody
 
 _DIGITS = 6  # of a probability: float32 has no more
+_UNKNOWN = Place()
 
 
 def rank_classes(version: LoadedVersion, answers: Sequence[Answer], top_k: int) -> list[PredictionBody]:
     """For each photograph its `top_k` most probable classes."""
     rank = version.engine.classifier.rank
-    places = version.info.places
+    places = version.bundle.info.places
     predictions = []
     for answer in answers:
         ranked = rank(answer.probabilities, top_k)
         classes = [ClassBody(each.label, round(each.probability, _DIGITS)) for each in ranked]
-        predictions.append(PredictionBody.of(classes, places.get(classes[0].label)))
+        place = places.get(classes[0].label, _UNKNOWN)
+        predictions.append(PredictionBody(classes, place.indoor_outdoor, place.category))
     return predictions
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from serve.access_record import AccessRecord
 from serve.http.request import HttpRequest
@@ -32,13 +33,16 @@ class SceneProtocol:
     def routes(self) -> Sequence[Route]:
         """Predictions by a model and by a version, the list of models, one of them."""
         return (
-            Route("POST", "/v1/models/{model}:predict", self._predict, operations.predict),
-            Route(
-                "POST", "/v1/models/{model}/versions/{version}:predict", self._predict, operations.predict_by_version
+            self._predict_route("/v1/models/{model}:predict", "predict", "Name the places in photographs"),
+            self._predict_route(
+                "/v1/models/{model}/versions/{version}:predict", "predictByVersion", "The same by one version"
             ),
             Route("GET", "/v1/models", self._models, operations.list_models),
             Route("GET", "/v1/models/{model}", self._model, operations.get_model),
         )
+
+    def _predict_route(self, path: str, name: str, summary: str) -> Route:
+        return Route("POST", path, self._predict, partial(operations.predict, path, name, summary))
 
     async def _predict(self, request: HttpRequest, metered: Metered) -> HttpResponse:
         model = request.parameters["model"]
@@ -71,14 +75,14 @@ def _described(shelf: Shelf, model: str) -> ModelBody:
             VersionBody(
                 version=each.version.number,
                 weight=each.weight,
-                url=each.version.url,
-                precision=each.version.info.precision,
-                arch=each.version.info.lineage.arch,
+                url=each.version.bundle.url,
+                precision=each.version.bundle.info.precision,
+                arch=each.version.bundle.info.lineage.arch,
             )
             for each in weighted
         ],
         image_size=first.image_size,
-        eval_crop_ratio=first.info.preprocessing.eval_crop_ratio,
+        eval_crop_ratio=first.bundle.info.preprocessing.eval_crop_ratio,
         explains=first.explains,
         labels=len(first.labels),
     )

@@ -7,6 +7,7 @@ import os
 import sys
 
 from scenerec.config.file import load_config
+from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
 from scenerec.job_log import format_line
 from scenerec.training.learner import Learner, TrainingJob
@@ -17,7 +18,7 @@ from scenerec.world import World
 
 def main(config_file: str) -> None:
     config = load_config(config_file)
-    job = TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
+    job = TrainingJob(config, plan_job(config), open_training_set(config.data), open_set(config.data.val))
     world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     learner: Learner
     if config.framework == "torch":

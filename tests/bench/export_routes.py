@@ -14,9 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from scenerec.models import status
 from scenerec.models.zoo import ARCHITECTURES
-from tests.bench.record import put_row
+from tests.bench.record import put_row, put_status
 
 NAME = "export_routes"
 ARTICLE = (
@@ -50,7 +49,7 @@ def main() -> None:
         figures = run_child(arch, options.timed_s, options.limit_s)
         put_row(NAME, "arch", figures)
         if figures["result"] == "pass":
-            status.record(arch, onnx_difference=float(figures["torch_difference"]))
+            put_status(arch, onnx_difference=float(figures["torch_difference"]))
         else:
             failed.append(arch)
         print(json.dumps(figures), flush=True)

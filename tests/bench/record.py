@@ -5,7 +5,11 @@ import datetime
 import os
 import platform
 import subprocess
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+
+from scenerec.models.status import STATUS_FILE, Status, read_status
+from scenerec.models.zoo import architecture
 
 
 def append_row(name: str, figures: dict[str, object]) -> Path:
@@ -66,3 +70,20 @@ def _hardware() -> str:
         ]
         model = names[0] if names else model
     return f"{os.cpu_count()} x {model}"
+
+
+def put_status(arch: str, file: Path = STATUS_FILE, **differences: float) -> None:
+    """Writes what was measured of `arch`, by the names of Status; its other figures and other rows stay.
+
+    Raises:
+        ModelError: there is no architecture `arch`.
+    """
+    name, status = architecture(arch).name, read_status(file)
+    status[name] = replace(status[name], **differences)
+    with file.open("w", encoding="utf-8", newline="") as rows:
+        writer = csv.DictWriter(rows, ["arch", *(field.name for field in fields(Status))], lineterminator="\n")
+        writer.writeheader()
+        for measured, entry in status.items():
+            if entry != Status():
+                values = {field: f"{value:.1e}" for field, value in asdict(entry).items() if value is not None}
+                writer.writerow({"arch": measured, **values})

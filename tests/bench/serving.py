@@ -20,9 +20,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.bench.peers import UnavailableError
 from tests.bench.record import append_row
 from tests.bench.serving_material import bundle_folder, photographs
-from tests.bench.serving_systems import Setting, System, UnavailableError, cpu_s, systems
+from tests.bench.serving_systems import Setting, System, cpu_s, systems
 from tests.bench.wrk import Wrk
 
 NAME = "serving"

@@ -23,6 +23,7 @@ import yaml
 from cluster import local, loopback, processes
 from cluster.state import load_state
 from scenerec.errors import ClusterError
+from tests.bench.peers import UnavailableError, make_environment
 from tests.bench.wrk import Load, Target, Wrk
 
 ROOT = Path(__file__).parents[2]
@@ -31,10 +32,6 @@ WORKERS = 2
 _START_TIMEOUT_S = 180.0
 TRITON_JSON_BYTES = 320
 """To which the head of a request to Triton is filled up, so that one header fits all."""
-
-
-class UnavailableError(Exception):
-    """A peer cannot be installed or started here; says why."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,10 @@ class Program:
 
     def start(self) -> None:
         """See System."""
-        binaries = make_environment(self.setting.peers, self.requirements) if self.requirements else None
+        binaries = None
+        if self.requirements:
+            requirements = PEERS / f"{self.requirements}.txt"
+            binaries = make_environment(self.setting.peers / self.requirements, requirements)
         self._port = free_port()
         log = self.setting.folder / f"{self.setting.arch}-{self.name.replace(' ', '-')}.log"
         command = [part.format(port=self._port) for part in self.command]
@@ -341,27 +341,6 @@ def systems(setting: Setting) -> list[System]:
             environment={"LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR") or ""},
         ),
     ]
-
-
-def make_environment(folder: Path, requirements: str) -> Path:
-    """The programs of a virtual environment with exactly the packages of a file; made the first time.
-
-    Raises UnavailableError.
-    """
-    wanted = (PEERS / f"{requirements}.txt").read_text()
-    environment = folder / requirements
-    done = environment / "installed.txt"
-    if not done.exists() or done.read_text() != wanted:
-        import venv
-
-        venv.create(environment, clear=True, with_pip=True)
-        pip = [str(environment / "bin" / "pip"), "--disable-pip-version-check", "install", "--quiet"]
-        ran = subprocess.run([*pip, "-r", str(PEERS / f"{requirements}.txt")], capture_output=True, text=True)
-        if ran.returncode:
-            errors = [line for line in ran.stderr.splitlines() if line.startswith("ERROR")] or [ran.stderr[-200:]]
-            raise UnavailableError(f"pip: {errors[-1].removeprefix('ERROR: ')[:200]}")
-        done.write_text(wanted)
-    return environment / "bin"
 
 
 def triton_body(photograph: bytes) -> bytes:

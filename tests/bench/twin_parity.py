@@ -17,9 +17,8 @@ from typing import Any
 
 import psutil
 
-from scenerec.models import status
 from scenerec.models.zoo import ARCHITECTURES
-from tests.bench.record import put_row, read_rows
+from tests.bench.record import put_row, put_status, read_rows
 
 NAME = "twin_parity"
 VERSIONS = " ".join(f"{package} {version(package)}" for package in ("torch", "tensorflow", "keras"))
@@ -54,7 +53,7 @@ def record_status() -> None:
     """What `scenerec models` shows: the larger difference of eager and graph mode, of all that pass."""
     for row in read_rows(NAME):
         if row["result"] == "pass":
-            status.record(row["arch"], twin_difference=max(float(row["logits_eager"]), float(row["logits_graph"])))
+            put_status(row["arch"], twin_difference=max(float(row["logits_eager"]), float(row["logits_graph"])))
 
 
 def compare(arch: str, memory_gb: float, limit_s: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from scenerec.training.preflight import check_job
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.task import ClassificationCounts
 from scenerec.world import World
-from tests.local_run import FINISHED_RUN, LEARNERS, FinishedRun, open_job
+from tests.local_run import FINISHED_RUN, LEARNERS, FinishedRun, check_logged_samples, open_job
 
 MakeConfig = Callable[..., TrainConfig]
 FRAMEWORKS = list(LEARNERS)
@@ -72,8 +72,12 @@ def test_a_run_leaves_what_it_promises(finished_run: Callable[[str], FinishedRun
     assert isinstance(events[0], Note)
     assert [e.epoch for e in events if isinstance(e, EpochSummary)] == [1, 2]
     assert [e.step for e in events if isinstance(e, Progress)] == [1, 2, 3, 4, 5, 6] * 2
+    first, *_ = folder.read_history()
+    assert 0 < (first.data_wait or 0) < 1
+    assert first.fetched_bytes_per_s
     assert list_checkpoints(folder.checkpoints)[-1] == "step-000000012"
     assert len(list_checkpoints(folder.checkpoints)) <= 3
+    check_logged_samples(config.run_url)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -91,6 +95,7 @@ def test_a_killed_run_resumes_to_the_same_end(
         assert largest_difference(getattr(ours, name), getattr(theirs, name)) == 0  # with BatchNorm's statistics
     assert resumed["last"]["train_loss"] == pytest.approx(expected["last"]["train_loss"], rel=1e-4)
     assert resumed["last"]["val_loss"] == pytest.approx(expected["last"]["val_loss"], rel=1e-4)
+    check_logged_samples(config.run_url)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +148,9 @@ def compare_steps(
     make_config: MakeConfig, optimize: dict[str, Any], model: dict[str, Any]
 ) -> tuple[LearnerState, list[LearnerState]]:
     """The first state, and where each framework's third step ended."""
+    data = {"image_size": 64, "augment": {"color_jitter": 0.4}}
     jobs = {
-        name: open_job(make_config(framework=name, data={"image_size": 64}, optimize=optimize, model=model))
-        for name in FRAMEWORKS
+        name: open_job(make_config(framework=name, data=data, optimize=optimize, model=model)) for name in FRAMEWORKS
     }
     learners = {name: LEARNERS[name](job, World()) for name, job in jobs.items()}
     batches = {name: learner.training_batches(Cursor()) for name, learner in learners.items()}
@@ -157,7 +162,7 @@ def compare_steps(
         for name, learner in learners.items():
             learner.train_step(next(batches[name]), optimize["lr"])
             losses.append(learner.take_loss())
-        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
         ours, theirs = learners["torch"].state(), learners["tensorflow"].state()
         assert relative_distance(ours.model, theirs.model, start.model) < 0.15
         for slot, tensors in ours.optimizer.items():
@@ -193,7 +198,11 @@ def relative_distance(ours: Tensors, theirs: Tensors, start: Tensors) -> float:
 @pytest.mark.parametrize(("first", "second"), [("tensorflow", "torch"), matrix("torch", "tensorflow")])
 def test_a_run_moves_between_frameworks(make_config: MakeConfig, first: str, second: str) -> None:
     """The other framework finds the same state, validates to the same loss, and makes the same next step."""
-    options: dict[str, Any] = {"checkpoint": {"every_steps": 4}, "optimize": {"ema_decay": 0.8}}
+    options: dict[str, Any] = {
+        "data": {"log_samples": True},
+        "checkpoint": {"every_steps": 4},
+        "optimize": {"ema_decay": 0.8},
+    }
     with pytest.raises(KilledError):
         run(make_config(framework=first, **options), stop_after=9)
     saved = last_state(make_config(**options))
@@ -215,6 +224,7 @@ def test_a_run_moves_between_frameworks(make_config: MakeConfig, first: str, sec
     assert isinstance(events[0], Note)
     assert f"step 8 (epoch 2, step 2) on 1 worker(s), written by {first}" in events[0].text
     assert [epoch.framework for epoch in RunFolder(result["run"]).read_history()] == [first, second]
+    check_logged_samples(result["run"])
 
 
 @pytest.mark.parametrize(("first", "second"), [("torch", "tensorflow"), matrix("tensorflow", "torch")])

@@ -21,7 +21,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.job_log import Note, Progress, Restart, parse_line
 from scenerec.storage import open_storage
 from scenerec.training.run_folder import RunFolder
-from tests.local_run import train_here
+from tests.local_run import check_logged_samples, train_here
 from tests.submitted import submit_document
 
 Submit = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -33,7 +33,12 @@ def document(stored_scenes: str) -> dict[str, Any]:
         "kind": "train",
         "name": "refused",
         "framework": "torch",
-        "data": {"train": f"{stored_scenes}/train", "val": f"{stored_scenes}/val", "image_size": 32},
+        "data": {
+            "train": f"{stored_scenes}/train",
+            "val": f"{stored_scenes}/val",
+            "image_size": 32,
+            "log_samples": True,
+        },
         "model": {"arch": "resnet18"},
         "optimize": {"epochs": 2, "global_batch_size": 10, "lr": 0.01},
         "scale": {"workers": 2},
@@ -139,6 +144,7 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     assert [epoch.global_step for epoch in history] == list(range(10, 130, 10))
     assert history[-1].train_loss < history[0].train_loss
     assert not list(folder.storage.list("ray/"))
+    check_logged_samples(folder.url)
 
 
 def test_an_interrupted_run_goes_on_in_the_other_framework(
@@ -175,6 +181,7 @@ def test_an_interrupted_run_goes_on_in_the_other_framework(
     assert ours["val_top1"] == pytest.approx(theirs["val_top1"], abs=0.17)  # 6 of 36 images
     frameworks = [epoch.framework for epoch in RunFolder(run).read_history()]
     assert (frameworks[:2], frameworks[-1]) == (["torch", "torch"], "tensorflow")
+    check_logged_samples(run)
     by_name = CliRunner().invoke(app, ["submit", "--resume", "moved"])
     assert by_name.exit_code == 5
     assert f"error: {run}: this run is finished (6 epochs" in by_name.stderr
@@ -194,6 +201,7 @@ def test_a_run_goes_on_with_another_number_of_workers(framework: str, document: 
     assert "resumed from step 10 (epoch 2, step 0) on 2 worker(s)" in second.stderr
     history = RunFolder(json.loads(second.stdout.splitlines()[-1])["run"]).read_history()
     assert [(epoch.workers, epoch.global_step) for epoch in history] == [(1, 10), (2, 20)]
+    check_logged_samples(f"s3://scenes/runs/{settings['name']}")
 
 
 def test_a_store_error_while_training_names_the_shard(

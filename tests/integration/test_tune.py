@@ -17,7 +17,8 @@ from cluster.address import find_address
 from cluster.client import ClusterClient
 from scenerec.cli import app
 from scenerec.commands.known_jobs import KnownJobs
-from scenerec.config.file import parse_config
+from scenerec.config.file import parse_as
+from scenerec.config.train import TrainConfig
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
@@ -151,7 +152,7 @@ def test_both_frameworks_are_searched_for_several_objectives_and_the_weak_are_st
     assert sorted(each["trial"] for each in result["pareto"]) == sorted(front)
 
     folder = SearchFolder(f"s3://scenes/runs/{name}")
-    config = parse_config(folder.storage.get("train.yaml").decode(), "train.yaml")
+    config = parse_as(TrainConfig, folder.storage.get("train.yaml").decode(), "train.yaml")
     assert config.framework == best.point["framework"]
     assert config.model.arch == best.point.get("model.arch", "squeezenet1_1")
     report = folder.storage.get("report.html").decode()

@@ -172,6 +172,13 @@ def test_cluster_status_and_down_when_nothing_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("bucket", ["Models", "my_models", "ab", "-models", "s3://models"])
+def test_a_bucket_that_no_store_takes_is_refused_before_anything_starts(tmp_path: Path, bucket: str) -> None:
+    shown = run("cluster", "up", "--bucket", bucket)
+    assert (shown.exit_code, len(shown.stderr.splitlines())) == (2, 1)
+    assert f"--bucket {bucket}: must be" in shown.stderr and not (tmp_path / "home").exists()
+
+
 def test_a_folder_that_is_too_long_for_the_proxys_sockets_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 33)
     shown = run("cluster", "serve-env", "--folder", folder)

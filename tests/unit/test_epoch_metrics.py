@@ -22,6 +22,14 @@ def test_a_line_of_metrics_is_written_as_it_was_read() -> None:
     assert list(metrics.scalars()) == ["train_loss", "val_loss", "val_top1", "val_top5", "images_per_s", "lr"]
 
 
+def test_a_line_tells_of_the_input() -> None:
+    line = LINE.replace('"workers"', '"data_wait": 0.125, "fetched_bytes_per_s": 5000000.0, "workers"')
+    metrics = EpochMetrics.model_validate(json.loads(line))
+    assert json.dumps(metrics.as_dict()) == line
+    assert metrics.scalars()["data_wait"] == 0.125
+    assert metrics.scalars()["fetched_bytes_per_s"] == 5e6
+
+
 def test_files_of_other_versions_are_read() -> None:
     metrics = EpochMetrics.model_validate({"epoch": 3, "val_top1": 0.5, "of_a_later_version": [1]})
     assert (metrics.validation, metrics.workers, isnan(metrics.lr)) == ({"val_top1": 0.5}, 1, True)

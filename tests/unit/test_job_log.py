@@ -23,9 +23,10 @@ from scenerec.job_log import (
 
 counts = st.integers(1, 10**9)
 numbers = st.floats(allow_nan=False)
-progresses = st.builds(Progress, counts, counts, counts, counts, numbers, numbers, numbers, numbers)
+shares = st.none() | numbers
+progresses = st.builds(Progress, counts, counts, counts, counts, numbers, numbers, numbers, numbers, shares)
 metrics = st.fixed_dictionaries({"val_loss": numbers, "val_top1": numbers, "val_top5": numbers})
-epochs = st.builds(EpochSummary, counts, counts, numbers, metrics, numbers, numbers)
+epochs = st.builds(EpochSummary, counts, counts, numbers, metrics, numbers, numbers, shares, shares)
 prefixes = st.sampled_from(
     [
         "",
@@ -45,12 +46,12 @@ TRIAL = TrialNews(3, "failed", 1, 9, "val_top1", 0.25, 0.5, "resnet18, lr 0.1", 
 SEARCH = SearchNews(2, 12, 1, 0, 0.5, "val_top1", 3.0, 27.0, math.inf)
 
 
-def values(event: Progress | EpochSummary) -> dict[str, int | float]:
+def values(event: Progress | EpochSummary) -> dict[str, int | float | None]:
     return event.as_dict() if isinstance(event, EpochSummary) else asdict(event)
 
 
-def rounded(event: Progress | EpochSummary) -> dict[str, float]:
-    return {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in values(event).items()}
+def rounded(event: Progress | EpochSummary) -> dict[str, float | None]:
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values(event).items()}
 
 
 @given(progresses | epochs, prefixes)
@@ -107,6 +108,15 @@ def test_the_epoch_line_of_another_task_is_read_back(prefix: str) -> None:
     line = format_line(EpochSummary.of(metrics, epochs=3))
     assert line == "[epoch] epoch=2/3 train_loss=0.5 val_loss=0.25 val_error=4 images_per_s=9 lr=1"
     assert parse_line(prefix + line) == EpochSummary.of(metrics, epochs=3)
+
+
+def test_lines_tell_of_the_wait_for_data() -> None:
+    progress = Progress(2, 3, 10, 17, 231.4, 1.2345, 0.1, 12, data_wait=0.25)
+    assert format_line(progress).endswith(" lr=0.1 eta_s=12 data_wait=0.25")
+    assert parse_line(format_line(progress)) == progress
+    summary = EpochSummary(1, 3, 2.5, {"val_loss": 2.25}, 200, 0.1, data_wait=0.125, fetched_bytes_per_s=5e6)
+    assert format_line(summary).endswith(" lr=0.1 data_wait=0.125 fetched_bytes_per_s=5e+06")
+    assert parse_line(format_line(summary)) == summary
 
 
 @pytest.mark.parametrize("news", [TRIAL, SEARCH, replace(TRIAL, value=None, reason=None), replace(SEARCH, eta_s=60.0)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scenerec.config.location import expand_location
 from scenerec.errors import NotFoundError, StorageError, printable
-from scenerec.storage import LocalStorage, ObjectInfo, S3Storage, Storage, open_storage, read_json, split_url
+from scenerec.storage import LocalStorage, ObjectInfo, Patience, S3Storage, Storage, open_storage, read_json, split_url
 from scenerec.storage.writable import check_writable
 from tests.unprivileged import unprivileged
 from tests.web import Answer, WebServer
@@ -345,11 +345,10 @@ def test_each_storage_asks_as_the_environment_says_when_it_is_opened(
 
 @pytest.mark.parametrize("read", READS)
 def test_a_short_body_never_passes_for_the_object(store: S3Storage, web: WebServer, read: str) -> None:
-    store.attempts = 2
+    store.patience = Patience(0.1)
     web.serve("/bucket/object", SHORT, WHOLE)
     assert READS[read](store) == CONTENT
     assert len(web.requests) == 2
-    store.attempts = 1
     web.serve("/bucket/object", SHORT)
     with pytest.raises(StorageError, match=r"^s3://bucket/object: "):
         READS[read](store)

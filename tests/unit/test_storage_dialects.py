@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
 from scenerec.errors import NotFoundError, StorageError
-from scenerec.storage import ObjectInfo, S3Storage, Storage, open_storage
-from scenerec.storage import s3 as module
+from scenerec.storage import ObjectInfo, S3Storage, Storage, open_storage, patience
+from tests.clock import set_clock
 from tests.odd_store import OddStore, Refusal
 from tests.store_fuzz import REQUESTS
 from tests.tiny_bundle import make_tiny_bundle
@@ -27,7 +27,7 @@ def server() -> Iterator[OddStore]:
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("NO_PROXY", "127.0.0.1")
-        patch.setattr(module.time, "sleep", lambda _: None)
+        set_clock(patch, patience)
         yield store
 
 
@@ -185,7 +185,7 @@ def test_every_refusal_is_named_with_its_remedy(
 
 
 def test_what_cannot_help_is_not_tried_again(store: OddStore, bucket: S3Storage) -> None:
-    for status, code, requests in ((400, "ExpiredToken", 1), (501, "NotImplemented", 1), (503, "SlowDown", 4)):
+    for status, code, requests in ((400, "ExpiredToken", 1), (501, "NotImplemented", 1), (503, "SlowDown", 5)):
         store.refusal = Refusal(status, code)
         store.requests.clear()
         refused(REQUESTS["get"], bucket)

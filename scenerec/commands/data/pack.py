@@ -122,7 +122,7 @@ def pack(
         split=split_of(split) or split,
         partition=partition,
         nested=nested,
-        splits=_parsed_splits(splits),
+        splits=parsed_splits(splits),
         classes=read_labels(options.location("--classes", classes)) if classes else (),
         strict=strict,
         options=PackOptions(shard_mb, short_side, quality, seed, keep_metadata),
@@ -148,7 +148,8 @@ def _pack_here(request: PackRequest, processes: int | None) -> PackResult:
             raise typer.Exit(130) from None
 
 
-def _parsed_splits(text: str | None) -> dict[str, str] | None:
+def parsed_splits(text: str | None) -> dict[str, str] | None:
+    """The option --splits as it was typed. Raises ConfigError."""
     try:
         return None if text is None else parse_splits(text)
     except ValueError as error:

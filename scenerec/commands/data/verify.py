@@ -43,4 +43,6 @@ def verify(
     if as_json:
         print_json(report)
     if report.defects:
-        raise DataError(f"{report.url}: {len(report.defects)} problems in {report.shards} shards: pack the set again")
+        raise DataError(
+            f"{report.url}: {len(report.defects)} problems in {report.shards} shards: pack or adopt the set again"
+        )

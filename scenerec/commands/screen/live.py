@@ -10,7 +10,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Column
 from typing_extensions import override
 
-from scenerec.commands.screen.live_lines import Lines, place
+from scenerec.commands.screen.live_lines import Lines, data_wait_words, place
 from scenerec.job_log import (
     EpochSummary,
     Failure,
@@ -164,6 +164,7 @@ class RunBar(Lines):
             f"loss {progress.loss:.3f}": 3,
             self.score: 2,
             f"{format_duration(progress.eta_s)} left": 1,
+            data_wait_words(progress.data_wait).strip(): 5,
         }
         self.bar.update(
             self.task,

@@ -37,13 +37,14 @@ class Lines:
 
     def epoch(self, summary: EpochSummary) -> None:
         """Shows a finished epoch."""
+        headings, values = zip(*_epoch_cells(summary), strict=True)
         if not self.rows:
-            self.line(self._fitting(_epoch_header(summary)))
+            self.line(self._fitting(headings))
         self.rows += 1
-        self.line(self._fitting(_epoch_row(summary)))
+        self.line(self._fitting(values))
 
     def _fitting(self, cells: Sequence[str]) -> str:
-        """As many cells of a row as fit the terminal, from the left; all in a file or a pipe."""
+        """A row of as many cells as fit the terminal, from the left; of all in a file or a pipe."""
         while self.console.is_terminal and len(cells) > 1 and len("  ".join(cells)) > self.console.width:
             cells = cells[:-1]
         return "  ".join(cells)
@@ -83,8 +84,8 @@ def summary(news: SearchNews) -> str:
 def progress_words(progress: Progress) -> str:
     """Says in a line where a training is."""
     return (
-        f"{place(progress)}  {progress.images_per_s:.1f} images/s  loss {progress.loss:.4f}  "
-        f"lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
+        f"{place(progress)}  {progress.images_per_s:.1f} images/s{data_wait_words(progress.data_wait)}  "
+        f"loss {progress.loss:.4f}  lr {progress.lr:.4g}  {format_duration(progress.eta_s)} left"
     )
 
 
@@ -94,7 +95,13 @@ def epoch_words(summary: EpochSummary) -> str:
     return (
         f"{summary.epoch}/{summary.epochs}  train loss {summary.train_loss:.4f}  "
         f"val loss {summary.validation[VAL_LOSS.key]:.4f}{shown}  {summary.images_per_s:.1f} images/s"
+        f"{data_wait_words(summary.data_wait)}"
     )
+
+
+def data_wait_words(share: float | None) -> str:
+    """Says after other words how much of its time training waits for data; nothing where that is not known."""
+    return "" if share is None else f"  data wait {share:.0%}"
 
 
 def place(progress: Progress) -> str:
@@ -103,13 +110,18 @@ def place(progress: Progress) -> str:
     return f"epoch {progress.epoch}/{progress.epochs} step {progress.step:>{width}}/{progress.steps}"
 
 
-def _epoch_header(summary: EpochSummary) -> list[str]:
-    names = [f"{metric.name:>7}" for metric, _ in scores(summary.validation)]
-    return [f"{'epoch':>9}", f"{'train loss':>10}", f"{'val loss':>9}", *names, f"{'images/s':>9}", f"{'lr':>9}"]
-
-
-def _epoch_row(summary: EpochSummary) -> list[str]:
-    shown = [f"{metric.show(value):>7}" for metric, value in scores(summary.validation)]
-    losses = [f"{summary.train_loss:>10.4f}", f"{summary.validation[VAL_LOSS.key]:>9.4f}"]
-    place = f"{summary.epoch}/{summary.epochs}"
-    return [f"{place:>9}", *losses, *shown, f"{summary.images_per_s:>9.1f}", f"{summary.lr:>9.4g}"]
+def _epoch_cells(summary: EpochSummary) -> list[tuple[str, str]]:
+    """Heading and value of each cell of an epoch's row, of the same width."""
+    columns = [
+        ("epoch", 9, f"{summary.epoch}/{summary.epochs}"),
+        ("train loss", 10, f"{summary.train_loss:.4f}"),
+        ("val loss", 9, f"{summary.validation[VAL_LOSS.key]:.4f}"),
+        *((metric.name, 7, metric.show(value)) for metric, value in scores(summary.validation)),
+        ("images/s", 9, f"{summary.images_per_s:.1f}"),
+        ("lr", 9, f"{summary.lr:.4g}"),
+    ]
+    if summary.data_wait is not None:
+        columns.append(("wait", 5, f"{summary.data_wait:.0%}"))
+    if summary.fetched_bytes_per_s is not None:
+        columns.append(("MB/s", 7, f"{summary.fetched_bytes_per_s / 1e6:.1f}"))
+    return [(f"{heading:>{width}}", f"{value:>{width}}") for heading, width, value in columns]

@@ -1,14 +1,11 @@
 """What a person says of a data set that its names leave open."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from scenerec.data.packing.nesting import Nested
 from scenerec.data.splits import SPLITS, split_of
+from scenerec.frozen import Frozen
 
 
-@dataclass(frozen=True)
-class Choices:
+class Choices(Frozen):
     """What to read of a data set, and what its folders mean."""
 
     split: str = "all"
@@ -17,11 +14,12 @@ class Choices:
     """Which of the ten partitions of SUN397."""
     nested: Nested | None = None
     """What of a nested folder's path names the class; None where the names are to tell."""
-    splits: Mapping[str, str] | None = None
+    splits: dict[str, str] | None = None
     """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
-
     classes: tuple[str, ...] = ()
     """Class names in order of class index; empty where they are to be in the order of the layout."""
+    partial: bool = False
+    """Whether a class may have no image in a split, as where images are added to a set."""
 
     def wants(self, split: str) -> bool:
         """Whether this split is to be read."""

@@ -75,7 +75,7 @@ def _named(paths: Collection[str], branches: Branches, top: Folder, choices: Cho
     """The class of each path of a class folder."""
     where = printable(str(top.location))
     if all(map(names_content, paths)):  # so it is of none
-        folders = ", ".join(f"{printable(part.folder.path) or '.'}/" for parts in branches.values() for part in parts)
+        folders = few([f"{part.folder.path or '.'}/" for parts in branches.values() for part in parts])
         raise DataError(
             f"{where}: no folder of a class in {folders}: expected train/CLASS/IMAGE, or say --splits none "
             "where these are classes"

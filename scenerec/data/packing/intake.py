@@ -43,19 +43,20 @@ def pack_image(
     target = _shrunk(picture.height, picture.width, short_side)
     pixels = picture.stored(_least(picture, target) if target else FULL_SIZE)
     plain = picture.is_plain and picture.orientation == UPRIGHT
-    name = format_name(picture)
+    name, lossless = format_name(picture), picture.format in _LOSSLESS
     if plain and not target:
         bare = content if keep_metadata else without_metadata(content)
         if bare is not None:
             suffix = "png" if picture.format == "PNG" else "jpg"
             return PackedImage(bare, suffix, False, False, len(bare) < len(content), name)
-        plain = False
+        plain = False  # but its pixels are, so a PNG stays one
+        lossless = picture.format == "PNG"
     image = Image.fromarray(pixels)
     if target:
         image = image.resize(target[::-1], Image.Resampling.LANCZOS)
     image = Image.fromarray(turn_upright(np.asarray(image), picture.orientation))
     buffer = io.BytesIO()
-    as_png = picture.format in _LOSSLESS and not target
+    as_png = lossless and not target
     image.save(buffer, "PNG" if as_png else "JPEG", quality=quality)
     return PackedImage(buffer.getvalue(), "png" if as_png else "jpg", not plain, target is not None, False, name)
 

@@ -47,7 +47,7 @@ def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOI
         raise DataError(
             f"{source}: there is no split `{choices.split}` in this {found.layout} data set: choose another --split"
         )
-    for split_name, images in found.splits.items():
+    for split_name, images in () if choices.partial else found.splits.items():
         present = {image.class_name for image in images}
         if empty := [class_name for class_name in found.classes if class_name not in present]:
             more = f" (nor have {len(empty) - 1} others)" if len(empty) > 1 else ""

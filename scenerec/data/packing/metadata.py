@@ -7,12 +7,13 @@ what was cropped away. Nothing is decoded here: the data of the pixels stay as t
 import re
 
 _JPEG_SEGMENT = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # in a scan: neither an escaped 255, nor a restart
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan: neither an escaped 255, nor a restart
 _START_OF_SCAN, _END_OF_IMAGE, _COMMENT = 0xDA, 0xD9, 0xFE
 _APP0, _APP14, _APP15 = 0xE0, 0xEE, 0xEF
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12
 _PNG_SIGNATURE_BYTES, _PNG_AROUND_DATA_BYTES = 8, 12
 _PNG_ANCILLARY = 0x20  # of a chunk's first letter
+_PNG_MOVES = b"acTL"
 _PNG_KEPT = (b"tRNS", b"gAMA", b"cHRM", b"sRGB")
 """Chunks without which pixels could look otherwise: a few numbers each."""
 
@@ -28,11 +29,11 @@ def without_metadata(content: bytes) -> bytes | None:
 
 def _jpeg(content: bytes) -> bytes | None:
     """See ITU-T T.81, annex B: segments, of which those of applications and comments can be missed."""
-    parts, at = [content[:2]], 2
+    parts, at, has_scan = [content[:2]], 2, False
     while segment := _JPEG_SEGMENT.match(content, at):
         kind = segment[1][0]
         if kind == _END_OF_IMAGE:
-            return b"".join([*parts, segment[0]])
+            return b"".join([*parts, segment[0]]) if has_scan else None
         length = int.from_bytes(content[segment.end() : segment.end() + 2], "big")
         end = segment.end() + length
         if length < 2 or end > len(content):
@@ -43,6 +44,7 @@ def _jpeg(content: bytes) -> bytes | None:
             parts.append(content[at:end])
         at = end
         if kind == _START_OF_SCAN:
+            has_scan = True
             found = _JPEG_MARKER.search(content, at)
             parts.append(content[at : found.start()] if found else content[at:])
             if found is None:  # decoders take the end for granted
@@ -67,6 +69,8 @@ def _png(content: bytes) -> bytes | None:
     parts, at = [content[:_PNG_SIGNATURE_BYTES]], _PNG_SIGNATURE_BYTES
     while at < len(content):
         kind = content[at + 4 : at + 8]
+        if kind == _PNG_MOVES:
+            return None  # its first picture may be made of several chunks of the others
         end = at + _PNG_AROUND_DATA_BYTES + int.from_bytes(content[at : at + 4], "big")
         if not kind[0] & _PNG_ANCILLARY or kind in _PNG_KEPT:
             parts.append(content[at:end])

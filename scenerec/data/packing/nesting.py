@@ -6,7 +6,7 @@ from typing import Literal
 
 from scenerec.data.class_names import without_alphabet
 from scenerec.errors import DataError
-from scenerec.names import few, printable
+from scenerec.names import few, shortened
 
 Nested = Literal["path", "first", "last"]
 """What of `beach/2019` is the class: `beach/2019`, `beach` or `2019`."""
@@ -31,7 +31,7 @@ def name_classes(paths: Collection[str], nested: Nested | None, where: str) -> d
     if nested is None and (doubtful := [path for path in bare if _is_doubtful(path, lettered=bare != ordered)]):
         forms = "; ".join(f"--nested {form}: {few(sorted({_named(path, form) for path in bare}))}" for form in _FORMS)
         raise DataError(
-            f"{where}: {printable(doubtful[0])}/ lies in another folder: say which of them is the class: {forms}"
+            f"{where}: {shortened(doubtful[0])}/ lies in another folder: say which of them is the class: {forms}"
         )
     return {path: _named(name, nested or "path") for path, name in zip(ordered, bare, strict=True)}
 

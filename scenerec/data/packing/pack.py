@@ -18,7 +18,6 @@ from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, is_adopted, re
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.layouts import read_raw_set
-from scenerec.data.packing.nesting import Nested
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, plan_split
 from scenerec.data.packing.places import read_places
 from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
@@ -28,15 +27,16 @@ from scenerec.data.packing.survey import Survey, survey
 from scenerec.data.picture import PictureError
 from scenerec.data.pool import Runner, process_runner
 from scenerec.errors import DataError
-from scenerec.frozen import Frozen
 from scenerec.storage import Storage, open_storage
 from scenerec.storage.writable import check_writable
 
 PLAN_KEY = ".pack/plan.json"
 PROBLEMS_KEY = "problems.jsonl"
-SHARD_KEY = re.compile(r"\d{6}\.tar")
-OWN_KEYS = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\..*|\.pack/.*|problems\.jsonl|manifest\.json")
-"""What packing writes; among it the parts of shards whose writer was killed."""
+SHARD_KEY = re.compile(r"\d{6}(-[0-9a-f]{8})?\.tar")
+OWN_KEYS = re.compile(
+    rf"{SHARD_KEY.pattern}|\.\d{{6}}(-[0-9a-f]{{8}})?\.tar\..*|\.pack/.*|problems(-[0-9a-f]{{8}})?\.jsonl|manifest\.json"
+)
+"""What packing writes, and adding to a set; among it the parts of shards whose writer was killed."""
 _PROBLEMS, _CONVERTED = "problems_", "converted_"  # before the kinds and formats in a manifest's source
 FOREIGN = "holds shards that somebody else wrote"
 """The obstacle that `overwrite` does not remove."""
@@ -47,7 +47,7 @@ Progress = Callable[[int, int], None]
 """Called with the images done and the images of the whole task."""
 
 
-class PackRequest(Frozen):
+class PackRequest(Choices):
     """What to pack, where to, and how: all that another machine needs to know."""
 
     source: Path
@@ -56,27 +56,12 @@ class PackRequest(Frozen):
     """A folder or s3://BUCKET/PREFIX."""
     layout: str = "auto"
     """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
-    split: str = "all"
-    """`train`, `val`, `test`, or `all` there are."""
-    partition: int = 1
-    """Which of the partitions of SUN397."""
-    nested: Nested | None = None
-    """What of a nested folder's path names the class; None where the names are to tell."""
-    splits: dict[str, str] | None = None
-    """Folder or list of each split, relative to the source; empty where no folder is a split; None: by their names."""
-    classes: tuple[str, ...] = ()
-    """Class names in order of class index; empty where they are to be in the order of the layout."""
     strict: bool = False
     """Refuse a picture that stands under two labels, or in train and in another split."""
     options: PackOptions = PackOptions()
     """What the bytes depend on."""
     overwrite: bool = False
     """Replace what an earlier pack left at the destination."""
-
-    @property
-    def choices(self) -> Choices:
-        """What is said of the source."""
-        return Choices(self.split, self.partition, self.nested, self.splits, self.classes)
 
 
 @dataclass(frozen=True)
@@ -133,7 +118,7 @@ def pack(
     malformed, for a class without images and for a destination that holds something else (unless `overwrite`).
     """
     began_s = time.monotonic()
-    raw = read_raw_set(request.source, request.layout, request.choices)
+    raw = read_raw_set(request.source, request.layout, request)
     folder = request.source if request.source.is_dir() else raw.root
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")
@@ -168,6 +153,20 @@ def pack(
     return PackResult(tuple(splits), round(seconds, 3), round((done - done_before) / seconds, 1))
 
 
+def count_records(records: Iterable[ShardRecord], problems: Iterable[Problem]) -> dict[str, int]:
+    """What a manifest's source tells of the images of some shards, in numbers, and of the problems with them."""
+    did, formats = Counter(converted=0, resized=0, stripped=0), Counter[str]()
+    for record in records:
+        did.update(converted=record.converted, resized=record.resized, stripped=record.stripped)
+        formats.update(record.converted_formats)
+    kinds = Counter(problem.kind for problem in problems)
+    return {
+        **did,
+        **{f"{_CONVERTED}{name}": formats[name] for name in sorted(formats)},
+        **{f"{_PROBLEMS}{kind}": count for kind, count in kinds.items()},
+    }
+
+
 def _refuse_contradictions(surveys: Mapping[str, Survey]) -> None:
     kinds = {"conflict": "under two labels", "leaked": "in train and in another split"}
     for kind, what in kinds.items():
@@ -194,12 +193,7 @@ class _SplitWork:
     """One split on its way to its storage."""
 
     def __init__(
-        self,
-        root: Path,
-        storage: Storage,
-        plan: PackPlan,
-        problems: Sequence[Problem],
-        places: Mapping[str, Place],
+        self, root: Path, storage: Storage, plan: PackPlan, problems: Sequence[Problem], places: Mapping[str, Place]
     ) -> None:
         self.storage = storage
         self.plan = plan
@@ -280,15 +274,8 @@ class _SplitWork:
             "short_side": str(options.short_side or "unchanged"),
             "plan": self.plan.fingerprint,
             "packed_by": f"scenerec {scenerec.__version__}",
-            "converted": str(sum(record.converted for record in records)),
-            "resized": str(sum(record.resized for record in records)),
-            "stripped": str(sum(record.stripped for record in records)),
+            **{name: str(count) for name, count in count_records(records, problems).items()},
         }
-        formats: Counter[str] = Counter()
-        for record in records:
-            formats.update(record.converted_formats)
-        source |= {f"{_CONVERTED}{name}": str(formats[name]) for name in sorted(formats)}
-        source |= {f"{_PROBLEMS}{kind}": str(n) for kind, n in Counter(problem.kind for problem in problems).items()}
         manifest = Manifest(classes=self.plan.classes, shards=shards, places=self.places, source=source)
         write_manifest(self.storage, manifest)
         kept = {shard.key for shard in shards} | {PROBLEMS_KEY, MANIFEST_KEY}

@@ -117,6 +117,8 @@ def cut(sizes_bytes: Sequence[int], target_bytes: float) -> list[tuple[int, int]
 
     Each item is in exactly one shard, no shard is empty, and none exceeds the target by more than one item.
     """
+    if not sizes_bytes:
+        return []
     sizes = np.asarray(sizes_bytes, dtype=np.int64)
     total = int(sizes.sum())
     shards = max(1, int(-(-total // target_bytes)))

@@ -5,11 +5,13 @@ import io
 import json
 import tarfile
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import Field
 
+from scenerec.data.contents import image_digest
 from scenerec.data.manifest import Shard
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
@@ -44,16 +46,20 @@ class ShardTask:
     """Where the shard goes."""
     options: PackOptions
     plan: str
+    mark: str = ""
+    """What ends the shard's name beside its number, where it is added to a set."""
+    known: Mapping[bytes, str] = field(default_factory=dict)
+    """The class of each image that is in the set already, by `image_digest`: they are left out."""
 
     @property
     def key(self) -> str:
         """The shard's object key."""
-        return f"{self.number:06d}.tar"
+        return f"{self.number:06d}{self.mark}.tar"
 
     @property
     def record_key(self) -> str:
         """Key of the record that says that the shard is finished."""
-        return f".pack/{self.number:06d}.json"
+        return f".pack/{self.number:06d}{self.mark}.json"
 
 
 def pack_shard(task: ShardTask) -> tuple[str, int, ShardRecord]:
@@ -86,6 +92,9 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
             except PictureError as error:
                 kind: ProblemKind = "format" if isinstance(error, UnknownFormatError) else "unreadable"
                 problems.append(Problem.of(kind, image.path, str(error)))
+                continue
+            if task.known and (twin := task.known.get(image_digest(packed.content))) is not None:
+                problems.append(Problem.of("duplicate", image.path, f"is in the set already, as {twin}"))
                 continue
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)
             _add(tar, f"{image.key}.cls", str(image.label).encode())

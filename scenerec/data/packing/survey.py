@@ -14,7 +14,7 @@ from typing import TypeVar
 from scenerec.data.packing.raw_set import Problem, RawImage, RawSet
 from scenerec.data.packing.tree import special_kind
 from scenerec.errors import DataError
-from scenerec.names import clean, printable
+from scenerec.names import clean, shortened
 
 THREADS = 16
 BATCH = 500
@@ -178,6 +178,6 @@ def _require_all_classes(raw: RawSet, split: str, found: Survey, lost: Sequence[
         if name not in present:
             problem = next(problem for image, problem in lost if image.class_name == name)
             raise DataError(
-                f"{raw.root}: class `{printable(name)}` has no usable image in {split}: {problem.path}: "
+                f"{raw.root}: class `{shortened(name)}` has no usable image in {split}: {shortened(problem.path)}: "
                 f"{problem.detail} (one of {len(found.problems)} such files)"
             )

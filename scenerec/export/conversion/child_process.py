@@ -19,7 +19,7 @@ from scenerec.frozen import Frozen, Model
 
 REQUEST_FILE = "request.json"
 """What the child is asked."""
-FAILURE_FILE = "failure.json"
+FAILURE_FILE = "failure.txt"
 """The child's own explanation, where it can give one."""
 
 _WATCH_EVERY_S = 0.05
@@ -47,21 +47,8 @@ class LimitError(ChildError):
     """A process that was ended as it went beyond a limit."""
 
 
-class Failure(Frozen):
-    """What a child reports that cannot do what it is asked."""
-
-    message: str
-    """What went wrong, in a line."""
-    kind: str
-    """Name of the error's class."""
-
-
 class ReportedError(ChildError):
-    """What the child itself reports."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.kind = failure.kind
+    """What the child itself reports, in one line."""
 
 
 def ask(module: str, folder: Path, request: Frozen, limits: ChildLimits) -> None:
@@ -72,7 +59,7 @@ def ask(module: str, folder: Path, request: Frozen, limits: ChildLimits) -> None
     except ChildError:
         if not (folder / FAILURE_FILE).is_file():
             raise
-        raise ReportedError(Failure.model_validate_json((folder / FAILURE_FILE).read_text())) from None
+        raise ReportedError((folder / FAILURE_FILE).read_text()) from None
 
 
 def answer(folder: Path, model: type[Model], work: Callable[[Model], None]) -> int:
@@ -83,8 +70,7 @@ def answer(folder: Path, model: type[Model], work: Callable[[Model], None]) -> i
     try:
         work(model.model_validate_json((folder / REQUEST_FILE).read_text()))
     except ScenerecError as error:
-        failure = Failure(message=str(error), kind=type(error).__name__)
-        (folder / FAILURE_FILE).write_text(failure.model_dump_json())
+        (folder / FAILURE_FILE).write_text(str(error))
         return 1
     return 0
 

@@ -22,7 +22,7 @@ from tf2onnx.graph import Graph as Tf2OnnxGraph
 from tf2onnx.graph import Node as Tf2OnnxNode
 
 from scenerec.errors import first_line
-from scenerec.export.conversion.tf_onnx import SOFTMAX_REMOVED, ConversionError, UnsupportedOperatorsError
+from scenerec.export.conversion.tf_onnx import SOFTMAX_REMOVED, ConversionError
 from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, NodeNames
 from scenerec.names import few
 
@@ -48,8 +48,8 @@ def convert(
         destination: of the .onnx file.
 
     Raises:
-        UnsupportedOperatorsError: names each operator and the layers that use it.
-        ConversionError: tf2onnx fails.
+        ConversionError: operators have no equivalent (the message names each, and the layers that use it), or tf2onnx
+            fails.
     """
     for name in ("tf2onnx", tf2onnx_utils.logger.name):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -155,7 +155,7 @@ def _check_supported(graph: Tf2OnnxGraph, layers: Collection[str]) -> None:
             users.setdefault(node.type, set()).add(_layer(node.name, layers) or "no layer")
     if users:
         listed = ", ".join(f"{operator} (in {few(sorted(found))})" for operator, found in sorted(users.items()))
-        raise UnsupportedOperatorsError(f"tf2onnx has no equivalent of TensorFlow's {listed}: use --route twin")
+        raise ConversionError(f"tf2onnx has no equivalent of TensorFlow's {listed}: use --route twin")
 
 
 def _widen_scalars(graph: Tf2OnnxGraph) -> None:

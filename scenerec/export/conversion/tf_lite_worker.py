@@ -1,7 +1,7 @@
 """The child process of `tf_lite`: loads a network as a Keras model and writes it in the forms that are asked for.
 
 `python -m scenerec.export.conversion.tf_lite_worker FOLDER`: reads FOLDER/request.json and what lies beside it; writes
-FORM.tflite for each, or failure.json.
+FORM.tflite for each, or failure.txt.
 """
 
 import sys

@@ -35,10 +35,6 @@ class ConversionError(ModelError):
     """A model that tf2onnx cannot convert, or not within its limits."""
 
 
-class UnsupportedOperatorsError(ConversionError):
-    """Operators that tf2onnx has no equivalent of."""
-
-
 class NetworkRequest(Frozen):
     """What the child is asked: a zoo's twin with the weights beside it, or a model's path."""
 
@@ -67,8 +63,8 @@ def convert(source: Source, opset: int = OPSETS[0], limits: ChildLimits = DEFAUL
         limits: of the child process.
 
     Raises:
-        UnsupportedOperatorsError: names each operator and the layers that use it.
-        ConversionError: the limits do not suffice, or tf2onnx fails.
+        ConversionError: operators have no equivalent (the message names each, and the layers that use it), the limits
+            do not suffice, or tf2onnx fails.
         ModelError: the network cannot be loaded, or is no classifier of images.
     """
     if opset not in OPSETS:
@@ -81,10 +77,7 @@ def convert(source: Source, opset: int = OPSETS[0], limits: ChildLimits = DEFAUL
         except child_process.LimitError as error:
             raise ConversionError(f"{source.address}: tf2onnx {error}: use --route twin") from None
         except child_process.ReportedError as error:
-            is_unsupported = error.kind == UnsupportedOperatorsError.__name__
-            raise (UnsupportedOperatorsError if is_unsupported else ConversionError)(
-                f"{source.address}: {error}"
-            ) from None
+            raise ConversionError(f"{source.address}: {error}") from None
         except child_process.ChildError as error:
             raise ConversionError(f"{source.address}: tf2onnx {error}") from None
         network = onnx.load(folder / NETWORK_FILE)

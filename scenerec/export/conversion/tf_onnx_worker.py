@@ -1,7 +1,7 @@
 """The child process of `tf_onnx`: loads a model in TensorFlow and writes its network graph.
 
 `python -m scenerec.export.conversion.tf_onnx_worker FOLDER`: reads FOLDER/request.json, and the weights beside
-it; writes the network, or failure.json.
+it; writes the network, or failure.txt.
 """
 
 import sys

@@ -24,10 +24,6 @@ _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 _MISSING_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)', overload='(\w+)'\)>")
 
 
-class UnsupportedOperatorsError(ModelError):
-    """Operators that ONNX, or the exporter, has no equivalent of."""
-
-
 def convert(network: nn.Module, image_size: int, opset: int = 18) -> ModelProto:
     """Converts a module to a network graph (see `network_graph`).
 
@@ -40,8 +36,8 @@ def convert(network: nn.Module, image_size: int, opset: int = 18) -> ModelProto:
         opset: one of OPSETS.
 
     Raises:
-        UnsupportedOperatorsError: names each operator and the modules that use it.
-        ModelError: the module cannot be traced, or is no classifier of images.
+        ModelError: operators have no equivalent (the message names each, and the modules that use it), or the module
+            cannot be traced, or is no classifier of images.
     """
     program = trace(network, image_size)
     with _silence():
@@ -94,9 +90,7 @@ def _explain(program: torch.export.ExportedProgram, error: OnnxExporterError) ->
     operator = ".".join(found.groups())
     users = sorted({_module_path(node) for node in _nodes_of(program, operator)})
     where = f" (in {', '.join(users)})" if users else ""
-    return UnsupportedOperatorsError(
-        f"ONNX has no equivalent of torch's {operator}{where}: replace it, or export another network"
-    )
+    return ModelError(f"ONNX has no equivalent of torch's {operator}{where}: replace it, or export another network")
 
 
 def _nodes_of(program: torch.export.ExportedProgram, operator: str) -> Iterator[torch.fx.Node]:

@@ -78,11 +78,7 @@ def complete(job: ExportJob) -> Completed:
 
 
 def describe_graph(
-    job: ExportJob,
-    model: ModelProto,
-    route: Route,
-    precision: Precision,
-    quantization: dict[str, Any] | None = None,
+    job: ExportJob, model: ModelProto, route: Route, precision: Precision, quantization: dict[str, Any] | None = None
 ) -> BundleInfo:
     """Describes an ONNX model of the job's source for bundle.json."""
     inputs, outputs = network_graph.contracts(model)

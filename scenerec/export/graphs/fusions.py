@@ -21,14 +21,7 @@ class HardSigmoid:
     """Finds clip(x + 3, 0, 6) / 6, and makes it HardSigmoid."""
 
     @staticmethod
-    def pattern(
-        op: OpsetPatternBuilder,
-        x: Var,
-        three: Var,
-        low: Var,
-        high: Var,
-        sixth: Var,
-    ) -> object:
+    def pattern(op: OpsetPatternBuilder, x: Var, three: Var, low: Var, high: Var, sixth: Var) -> object:
         """Spells the function as Keras computes it."""
         return op.Mul(op.Clip(op.Add(x, three), low, high), sixth, _outputs=["fused"])
 
@@ -129,14 +122,7 @@ class LayerNormalization(_LayerNormalization):
     """Finds a layer normalisation, x s + (bias - mean s), and makes it one operator."""
 
     @staticmethod
-    def pattern(
-        op: OpsetPatternBuilder,
-        x: Var,
-        axis: Var,
-        epsilon: Var,
-        scale: Var,
-        bias: Var,
-    ) -> object:
+    def pattern(op: OpsetPatternBuilder, x: Var, axis: Var, epsilon: Var, scale: Var, bias: Var) -> object:
         """Spells the function as Keras computes it."""
         scaled, offset = _scaled(op, x, axis, epsilon, scale)
         return op.Add(scaled, op.Add(offset, bias), _outputs=["fused"])
@@ -220,15 +206,7 @@ class PaddedMaxPool:
         return op.MaxPool(x, _name=pool.name, **attributes)
 
 
-_FUSIONS = (
-    HardSigmoid,
-    HardSwish,
-    Gelu,
-    LayerNormalization,
-    UnbiasedLayerNormalization,
-    ChannelShuffle,
-    PaddedMaxPool,
-)
+_FUSIONS = (HardSigmoid, HardSwish, Gelu, LayerNormalization, UnbiasedLayerNormalization, ChannelShuffle, PaddedMaxPool)
 _RULES = RewriteRuleSet(
     [RewriteRule(fusion.pattern, fusion.rewrite, fusion.check, name=fusion.__name__) for fusion in _FUSIONS],
     commute=True,

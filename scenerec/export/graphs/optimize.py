@@ -6,7 +6,6 @@ Graphs come from the frameworks, so what is done here does not ask which one it 
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnxruntime
@@ -49,7 +48,8 @@ def clean(network: ModelProto) -> ModelProto:
 def half(model: ModelProto) -> ModelProto:
     """Copies a model so that it computes in float16: half the size, and fast on GPUs (a CPU computes in float32).
 
-    Inputs and outputs keep their types. Softmax, LayerNormalization, and what `graph.complete` added stay in float32.
+    Inputs and outputs keep their types. Softmax, LayerNormalization, and what `network_graph.complete` added stay in
+    float32.
     """
     converted = convert_float_to_float16(
         copy_of(model),
@@ -98,11 +98,7 @@ def _round_trip(op: OpsetPatternBuilder, x: Var) -> object:
     return op.Cast(op.Cast(x, to=TensorProto.FLOAT16), to=TensorProto.FLOAT)
 
 
-def _unrounded(op: Any, x: ir.Value) -> ir.Value:
-    return op.Identity(x)
-
-
-_ROUND_TRIPS = RewriteRuleSet([RewriteRule(_round_trip, _unrounded, remove_nodes=False)])
+_ROUND_TRIPS = RewriteRuleSet([RewriteRule(_round_trip, lambda op, x: op.Identity(x), remove_nodes=False)])
 
 
 def _without_round_trips(model: ModelProto) -> ModelProto:

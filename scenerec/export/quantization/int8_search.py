@@ -17,20 +17,12 @@ from scenerec.export.quantization import sensitivity, speed
 from scenerec.export.quantization.accuracy_gate import GateError, Score, score, top1_drop
 from scenerec.export.quantization.attempt import Attempt
 from scenerec.export.quantization.calibration import Calibration, Method
-from scenerec.export.quantization.quantize import (
-    OPERATORS,
-    Recipe,
-    Scope,
-    chosen,
-    layers,
-    prepare,
-    quantize,
-    with_float_layers,
-)
+from scenerec.export.quantization.quantize import OPERATORS, Recipe, Scope, chosen, layers, prepare, quantize
 from scenerec.export.quantization.speed import SpeedUp
 from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundles.bundle import Bundle
-from scenerec.inference.evaluation.torch_images import Preparation, image_batches
+from scenerec.inference.bundles.info import ONNX_FILE
+from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 Say = Callable[[str], None]
@@ -135,9 +127,7 @@ class _Search:
     def _fastest_scope(self) -> _Trial:
         """Raises GateError where no scope is faster than float32."""
         first = Recipe(
-            kind=self.settings.kind,
-            per_channel=self.settings.per_channel[0],
-            activations=self.settings.activations,
+            kind=self.settings.kind, per_channel=self.settings.per_channel[0], activations=self.settings.activations
         )
         alternatives = _SCOPES if self.settings.kind == "static" and self.settings.min_speedup is not None else ("all",)
         tried: list[list[str]] = []
@@ -181,20 +171,19 @@ class _Search:
 
         reference = self.base.logits(self.few_images)
         ranking = sensitivity.measure(self.calibration, best.recipe, logits, reference)
-        self.say(
-            "most sensitive layers: " + ", ".join(f"{entry.layer} ({entry.snr_db:.0f} dB)" for entry in ranking[:5])
-        )
+        listed = ", ".join(f"{entry.layer} ({entry.snr_db:.0f} dB)" for entry in ranking[:5])
+        self.say(f"most sensitive layers: {listed}")
         count = 1
         while count <= len(ranking) // 2:
-            worst = [entry.layer for entry in ranking[:count]]
-            if self._passes(self._try(with_float_layers(best.recipe, worst))):
+            worst = tuple(entry.layer for entry in ranking[:count])
+            if self._passes(self._try(replace(best.recipe, float_layers=worst))):
                 return
             count *= 2
 
     def _try(self, recipe: Recipe) -> _Trial:
         model = quantize(self.calibration, recipe)
         predictor = self._open(model)
-        size_bytes = self._written().stat().st_size
+        size_bytes = (self.folder / ONNX_FILE).stat().st_size
         speeds: tuple[SpeedUp, ...] = ()
         if self.settings.min_speedup is not None:
             speeds = speed.compare(self.base_single, self._open(model, threads=1), self.settings.seconds)
@@ -209,9 +198,6 @@ class _Search:
         network_graph.save(model, self.folder)
         bundle = Bundle(self.folder, self.bundle.info, self.bundle.url)
         return OnnxPredictor(bundle, self.settings.threads if threads is None else threads)
-
-    def _written(self) -> Path:
-        return Bundle(self.folder, self.bundle.info, self.bundle.url).model_file
 
     def _logits(self, model: OnnxPredictor) -> np.ndarray:
         return np.concatenate([model.logits(images) for images in self.images])

@@ -3,7 +3,7 @@
 import platform
 import tempfile
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -132,11 +132,6 @@ def quantize(calibration: Calibration, recipe: Recipe, only: Collection[str] | N
         else:
             _quantize_static(calibration, path, recipe, names)
         return onnx.load(path)
-
-
-def with_float_layers(recipe: Recipe, names: Collection[str]) -> Recipe:
-    """Returns the same recipe, but these layers stay in float32."""
-    return replace(recipe, float_layers=tuple(names))
 
 
 def has_int8_dot_products() -> bool:

@@ -17,7 +17,7 @@ from scenerec.export.quantization.attempt import Attempt
 from scenerec.export.source import Source
 from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundles.info import Preprocessing
-from scenerec.inference.evaluation.torch_images import Preparation, image_batches
+from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 

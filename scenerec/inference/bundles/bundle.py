@@ -11,7 +11,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -117,12 +117,8 @@ def read_info(url: str) -> BundleInfo:
     return parse_json(BundleInfo, content, f"{url}/{INFO_FILE}: not a bundle of this version of scenerec", BundleError)
 
 
-def open_bundle(url: str, cache: Path | None = None) -> Bundle:
-    """Verifies a bundle, after fetching it where it is in S3, and returns it.
-
-    Args:
-        url: folder or s3:// prefix.
-        cache: folder that fetched bundles go to, by checksum; a temporary one of this process by default.
+def open_bundle(url: str) -> Bundle:
+    """Verifies the bundle in a folder or s3:// prefix, from which it is fetched first, and returns it.
 
     Raises:
         BundleError: it is truncated, changed, or not a bundle; the message names the file.
@@ -132,16 +128,17 @@ def open_bundle(url: str, cache: Path | None = None) -> Bundle:
     needed = {MODEL_FILES[info.format], GOLDEN_FILE}
     if missing := needed - info.files.keys():
         raise BundleError(f"{url}/{INFO_FILE}: does not list {sorted(missing)[0]}: export it again")
-    folder = _fetch(url, info, cache) if url.startswith("s3://") else Path(open_storage(url).url)
+    folder = _fetch(url, info) if url.startswith("s3://") else Path(open_storage(url).url)
     for name, expected in info.files.items():
         _verify(url, folder / name, expected)
     return Bundle(folder, info, url)
 
 
-def _fetch(url: str, info: BundleInfo, cache: Path | None) -> Path:
+def _fetch(url: str, info: BundleInfo) -> Path:
+    """The folder of this process with the bundle's files; those that are there already do not come again."""
     storage = open_storage(url)
     digest = hashlib.sha256(info.model_dump_json().encode()).hexdigest()[:24]
-    copy = LocalStorage((cache or _process_cache()) / digest)
+    copy = LocalStorage(Path(_process_cache().name) / digest)
     for name, expected in info.files.items():
         if copy.size(name) == expected.size_bytes:
             continue
@@ -153,14 +150,10 @@ def _fetch(url: str, info: BundleInfo, cache: Path | None) -> Path:
     return copy.root
 
 
-_cache: tempfile.TemporaryDirectory[str] | None = None
-
-
-def _process_cache() -> Path:
-    global _cache
-    if _cache is None:
-        _cache = tempfile.TemporaryDirectory(prefix="scenerec-bundles-")
-    return Path(_cache.name)
+@cache
+def _process_cache() -> "tempfile.TemporaryDirectory[str]":
+    """The folder of the bundles that this process fetches, which goes when it ends."""
+    return tempfile.TemporaryDirectory(prefix="scenerec-bundles-")
 
 
 def _describe(content: bytes | Path) -> FileInfo:

@@ -68,6 +68,13 @@ class Verification(Frozen):
     top1_agreement: float
     """Smallest share, over the batch sizes, of images with the same first label."""
 
+    def __str__(self) -> str:
+        batches = ", ".join(map(str, self.batch_sizes))
+        return (
+            f"{self.images} images at batch {batches}: logits differ by {self.max_difference:.1e} of their scale, "
+            f"top-1 agrees on {self.top1_agreement:.1%}"
+        )
+
 
 class Lineage(Frozen):
     """Where the model comes from."""

@@ -173,13 +173,7 @@ class Registry:
             )
 
     def move(
-        self,
-        model: str,
-        alias_name: str,
-        number: int,
-        reason: str,
-        expected: int | None,
-        baseline: int | None = None,
+        self, model: str, alias_name: str, number: int, reason: str, expected: int | None, baseline: int | None = None
     ) -> Alias:
         """Moves an alias to a version, if it still stands at `expected` (None: if it is not set yet).
 

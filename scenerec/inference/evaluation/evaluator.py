@@ -9,6 +9,7 @@ from typing import Any
 from scenerec import __version__
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import DataError, ScenerecError
+from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.evaluation.metrics import Evaluation, assess
 from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predictions, predict
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
@@ -88,11 +89,6 @@ class Examiner:
 
         Raises ScenerecError where the model or the set does not open, or they do not fit.
         """
-        from scenerec.inference.evaluation.torch_images import (  # torchvision: before tensorflow
-            Preparation,
-            image_batches,
-        )
-
         request, model, manifest = self.request, self.model, self.data.manifest
         preparation = Preparation(model.image_size, model.eval_crop_ratio, request.crops)
         batches = image_batches(self.data, samples, preparation, request.images_per_batch, request.threads)

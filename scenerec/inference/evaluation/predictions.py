@@ -19,6 +19,8 @@ RANKED = 5
 KEPT_LOGITS_BYTES = 256 << 20
 """Most bytes of logits that are kept: those of Places365's validation set fit, of its training set not."""
 
+_ARRAYS = ("labels", "ranked", "log_probabilities", "label_log_probabilities")  # of all predictions, [n, ...]
+
 
 class ImageBatch(NamedTuple):
     """Prepared images of a packed set, and their labels."""
@@ -94,15 +96,9 @@ class Predictions:
 
     def to_bytes(self, metadata: dict[str, str]) -> bytes:
         """Returns the content of a safetensors file, with `metadata` in its header."""
-        tensors = {
-            "labels": self.labels,
-            "ranked": self.ranked,
-            "log_probabilities": self.log_probabilities,
-            "label_log_probabilities": self.label_log_probabilities,
-            **({} if self.logits is None else {"logits": self.logits}),
-        }
-        contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-        return save_tensors(contiguous, metadata={**metadata, "first": str(self.first)})
+        names = [*_ARRAYS, *(["logits"] if self.logits is not None else [])]
+        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
+        return save_tensors(tensors, metadata={**metadata, "first": str(self.first)})
 
 
 def predict(
@@ -194,10 +190,7 @@ def merge(parts: Iterable[Predictions]) -> Predictions:
     return Predictions(
         predictor=ordered[0].predictor,
         first=ordered[0].first,
-        labels=np.concatenate([part.labels for part in ordered]),
-        ranked=np.concatenate([part.ranked for part in ordered]),
-        log_probabilities=np.concatenate([part.log_probabilities for part in ordered]),
-        label_log_probabilities=np.concatenate([part.label_log_probabilities for part in ordered]),
+        **{name: np.concatenate([getattr(part, name) for part in ordered]) for name in _ARRAYS},
         logits=np.concatenate(kept) if len(kept) == len(ordered) else None,
         clock=clock,
     )

@@ -131,8 +131,13 @@ def render(outcome: Outcome) -> str:
 
 def confident_errors(predictions: Predictions) -> list[int]:
     """Lists the places of the wrong answers, the most confident first."""
-    wrong = np.flatnonzero(~predictions.correct)
-    return wrong[np.argsort(-predictions.log_probabilities[wrong, 0], kind="stable")].tolist()
+    return _most_confident(predictions, ~predictions.correct)
+
+
+def _most_confident(predictions: Predictions, chosen: np.ndarray) -> list[int]:
+    """The places where `chosen`, bool [n], holds: those first of whose answer the model is surest."""
+    places = np.flatnonzero(chosen)
+    return places[np.argsort(-predictions.log_probabilities[places, 0], kind="stable")].tolist()
 
 
 def extreme_classes(classes: Iterable[ClassAccuracy]) -> tuple[list[ClassAccuracy], list[ClassAccuracy]]:
@@ -183,9 +188,8 @@ def _story(pair: Confusion, predictions: Predictions, classes: tuple[str, ...]) 
     label, taken_for = classes.index(pair.label), classes.index(pair.predicted)
 
     def pictures(of: int, predicted: int, count: int) -> list[Picture]:
-        places = np.flatnonzero((predictions.labels == of) & (predictions.predicted == predicted))
-        order = np.argsort(-predictions.log_probabilities[places, 0], kind="stable")[:count]
-        return [_picture(index, predictions, classes) for index in places[order].tolist()]
+        places = _most_confident(predictions, (predictions.labels == of) & (predictions.predicted == predicted))
+        return [_picture(index, predictions, classes) for index in places[:count]]
 
     return ConfusionStory(
         pair,
@@ -202,9 +206,8 @@ def _disagreements(outcome: Outcome) -> tuple[list[tuple[Picture, Picture]], lis
     a, b = outcome.predictions
 
     def pairs(right: Predictions, wrong: Predictions) -> list[tuple[Picture, Picture]]:
-        places = np.flatnonzero(right.correct & ~wrong.correct)
-        order = np.argsort(-wrong.log_probabilities[places, 0], kind="stable")[:_DISAGREEMENTS]
-        return [(_picture(i, a, classes), _picture(i, b, classes)) for i in places[order].tolist()]
+        places = _most_confident(wrong, right.correct & ~wrong.correct)[:_DISAGREEMENTS]
+        return [(_picture(i, a, classes), _picture(i, b, classes)) for i in places]
 
     return pairs(a, b), pairs(b, a)
 

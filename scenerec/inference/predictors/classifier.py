@@ -35,11 +35,7 @@ class Classifier:
     """
 
     def __init__(
-        self,
-        bundle: Bundle,
-        threads: int = 0,
-        max_pixels: int = Preparer.max_pixels,
-        providers: tuple[str, ...] = CPU,
+        self, bundle: Bundle, threads: int = 0, max_pixels: int = Preparer.max_pixels, providers: tuple[str, ...] = CPU
     ) -> None:
         preprocessing = bundle.info.preprocessing
         self.labels = bundle.info.labels

@@ -57,9 +57,9 @@ class _Request:
     future: "asyncio.Future[Answer]"
     image: np.ndarray | None = None
     """Prepared."""
-    error: Exception | None = None
-    """Why it cannot be prepared."""
     prepared_s: float = 0.0
+    outcome: Answer | Exception | None = None
+    """What its caller gets, as soon as it is known."""
 
 
 class Engine:
@@ -130,8 +130,8 @@ class Engine:
 
     def _work(self) -> None:
         while batch := self._take():
-            outcomes = self._answer(batch)
-            _deliver(batch, outcomes)
+            self._answer(batch)
+            _deliver(batch)
 
     def _take(self) -> list[_Request]:
         """The next batch, as soon as there is one; empty when the engine is closed."""
@@ -142,31 +142,24 @@ class Engine:
             self._accepted -= len(batch)
             return batch
 
-    def _answer(self, batch: Sequence[_Request]) -> "list[Answer | Exception]":
-        """One outcome a request: a bad photograph fails alone."""
+    def _answer(self, batch: Sequence[_Request]) -> None:
+        """Sets the outcome of every request: a bad photograph fails alone."""
         taken_at = time.perf_counter()
-        outcomes: list[Answer | Exception | None] = [None] * len(batch)
-        images: dict[int, np.ndarray] = {}
-        for index, request in enumerate(batch):
+        for request in batch:
             if time.perf_counter() > request.deadline:
-                outcomes[index] = ExpiredError("the model was too busy to answer in time: try again in a moment")
-                continue
-            if request.image is None and request.error is None:
+                request.outcome = ExpiredError("the model was too busy to answer in time: try again in a moment")
+            elif request.image is None and request.outcome is None:
                 self._prepare(request)
-            if request.image is not None:
-                images[index] = request.image
-            else:
-                outcomes[index] = request.error
-        if images:
+        prepared = [request for request in batch if request.outcome is None]
+        if prepared:
             try:
-                self._infer(batch, images, taken_at, outcomes)
+                self._infer(prepared, taken_at)
             except Exception as error:  # whatever onnxruntime raises belongs to these callers, not to the worker
-                for index in images:
-                    outcomes[index] = error
-        return [outcome for outcome in outcomes if outcome is not None]
+                for request in prepared:
+                    request.outcome = error
 
     def _prepare(self, request: _Request) -> None:
-        """Sets its image, or its error."""
+        """Sets its image, or the error that is its outcome."""
         if isinstance(request.photograph, np.ndarray):
             request.image = request.photograph
             return
@@ -174,48 +167,41 @@ class Engine:
         try:
             request.image = self.classifier.prepare(request.photograph)
         except Exception as error:
-            request.error = error
+            request.outcome = error
         request.prepared_s = time.perf_counter() - started
 
-    def _infer(
-        self,
-        batch: Sequence[_Request],
-        images: dict[int, np.ndarray],
-        taken_at: float,
-        outcomes: "list[Answer | Exception | None]",
-    ) -> None:
+    def _infer(self, requests: Sequence[_Request], taken_at: float) -> None:
         started = time.perf_counter()
-        stacked = np.stack(list(images.values())) if len(images) > 1 else next(iter(images.values()))[np.newaxis]
-        logits = self.classifier.model.logits(stacked)
+        images = [request.image for request in requests if request.image is not None]
+        logits = self.classifier.model.logits(np.stack(images) if len(images) > 1 else images[0][np.newaxis])
         probabilities = softmax(logits)
         inferred_s = time.perf_counter() - started
-        for row, index in enumerate(images):
-            request = batch[index]
-            outcomes[index] = Answer(
+        for row, request in enumerate(requests):
+            request.outcome = Answer(
                 probabilities[row],
                 logits[row],
                 queued_s=taken_at - request.asked_at,
                 prepared_s=request.prepared_s,
                 inferred_s=inferred_s,
-                batch_size=len(images),
+                batch_size=len(requests),
             )
 
 
-def _deliver(batch: Sequence[_Request], outcomes: "Sequence[Answer | Exception]") -> None:
+def _deliver(batch: Sequence[_Request]) -> None:
     """In each caller's event loop; a loop that has ended meanwhile has no caller left."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Answer | Exception]]] = {}
-    for request, outcome in zip(batch, outcomes, strict=True):
-        by_loop.setdefault(request.future.get_loop(), []).append((request, outcome))
-    for loop, pairs in by_loop.items():
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Request]] = {}
+    for request in batch:
+        by_loop.setdefault(request.future.get_loop(), []).append(request)
+    for loop, requests in by_loop.items():
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, pairs)
+            loop.call_soon_threadsafe(_resolve, requests)
 
 
-def _resolve(pairs: "list[tuple[_Request, Answer | Exception]]") -> None:
-    for request, outcome in pairs:
+def _resolve(requests: Sequence[_Request]) -> None:
+    for request in requests:
         if request.future.done():  # its caller has gone
             continue
-        if isinstance(outcome, Exception):
-            request.future.set_exception(outcome)
-        else:
-            request.future.set_result(outcome)
+        if isinstance(request.outcome, Answer):
+            request.future.set_result(request.outcome)
+        elif request.outcome is not None:
+            request.future.set_exception(request.outcome)

@@ -85,8 +85,7 @@ def interleaved(
 ) -> list[tuple[float, float]]:
     """Times two calls in turn, for about `seconds` in all, so that what disturbs one disturbs the other.
 
-    Returns the seconds of each pair of calls. They are `clock`'s: with `time.thread_time` those that this thread
-    computed,
+    Returns the seconds of each pair of calls, by `clock`: with `time.thread_time` those that this thread computed,
     whoever else was computing.
     """
     for _ in range(_WARM_UP_CALLS):

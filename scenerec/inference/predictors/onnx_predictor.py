@@ -1,6 +1,5 @@
 """Bundles' ONNX models that answer, in onnxruntime."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +39,7 @@ class OnnxPredictor(Predictor):
 
     @override
     def logits(self, images: np.ndarray) -> np.ndarray:
-        return self._answer("logits", images)
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Computes the probabilities of images as `logits` takes them, float32 [n, classes], by the graph's softmax."""
-        return self._answer("probabilities", images)
+        return in_batches_of(self._fixed_batch, self._run, images)
 
     def prepared(self, images: np.ndarray) -> np.ndarray:
         """Turns uint8 RGB images [n, image_size, image_size, 3] into the graph's input."""
@@ -55,13 +50,8 @@ class OnnxPredictor(Predictor):
         """Notes that the graph carries with it, by key."""
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
-    def _answer(self, output: str, images: np.ndarray) -> np.ndarray:
-        if self._fixed_batch is None:
-            return self._run(output, images)
-        return in_batches_of(self._fixed_batch, partial(self._run, output), images)
-
-    def _run(self, output: str, images: np.ndarray) -> np.ndarray:
-        (answer,) = self.session.run([output], {self.input_name: self.prepared(images)})
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        (answer,) = self.session.run(["logits"], {self.input_name: self.prepared(images)})
         return np.asarray(answer, dtype=np.float32)
 
 

@@ -1,13 +1,11 @@
 """Any network that answers, opened by its address: runs, checkpoints, bundles, TFLite files."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from scenerec.config.location import expand_location
 from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
-from scenerec.inference.bundles.info import ModelFormat
 from scenerec.inference.predictors.predictor import NetworkInfo, Predictor
 from scenerec.inference.predictors.trained_model import Framework, ZooNetwork, load_trained
 from scenerec.storage import open_storage, split_url
@@ -100,23 +98,12 @@ def predictor_of(bundle: Bundle, threads: int = 0, providers: tuple[str, ...] = 
     Raises:
         BundleError: the model does not load.
     """
-    return _RUNTIMES[bundle.info.format](bundle, threads, providers)
+    match bundle.info.format:  # a runtime takes a second to import: each is imported where it is first needed
+        case "onnx":
+            from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
+            return OnnxPredictor(bundle, threads, providers)
+        case "tflite":
+            from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 
-# A runtime takes a second to import: each is imported where it is first needed.
-
-
-def _in_onnxruntime(bundle: Bundle, threads: int, providers: tuple[str, ...]) -> Predictor:
-    from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
-
-    return OnnxPredictor(bundle, threads, providers)
-
-
-def _in_litert(bundle: Bundle, threads: int, _: tuple[str, ...]) -> Predictor:
-    from scenerec.inference.predictors.tflite_predictor import TflitePredictor
-
-    return TflitePredictor(bundle, threads)
-
-
-_Open = Callable[[Bundle, int, tuple[str, ...]], Predictor]
-_RUNTIMES: dict[ModelFormat, _Open] = {"onnx": _in_onnxruntime, "tflite": _in_litert}
+            return TflitePredictor(bundle, threads)

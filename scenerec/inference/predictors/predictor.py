@@ -44,17 +44,19 @@ class Predictor(Protocol):
         """
 
 
-def in_batches_of(size: int, answer: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Asks a model that takes `size` images at once, no more and no fewer, for any number of images.
+def in_batches_of(size: int | None, answer: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Asks a model that may take `size` images at once, no more and no fewer, for any number of images.
 
     Args:
-        size: images that the model takes.
+        size: images that the model takes; None for one that takes any number.
         answer: the model: [size, ...] -> [size, classes].
         images: [n, ...], n >= 1; the last batch is filled up with zeros.
 
     Returns:
         The answers, [n, classes].
     """
+    if size is None:
+        return answer(images)
     count = len(images)
     filled = np.concatenate([images, np.zeros((-count % size, *images.shape[1:]), images.dtype)])
     return np.concatenate([answer(filled[at : at + size]) for at in range(0, len(filled), size)])[:count]

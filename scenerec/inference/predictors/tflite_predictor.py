@@ -59,10 +59,7 @@ class TflitePredictor(Predictor):
 
     @override
     def logits(self, images: np.ndarray) -> np.ndarray:
-        pixels = self._prepared(images)
-        if self._fixed_batch is None:
-            return self._run(pixels)
-        return in_batches_of(self._fixed_batch, self._run, pixels)
+        return in_batches_of(self._fixed_batch, self._run, self._prepared(images))
 
     def _prepared(self, images: np.ndarray) -> np.ndarray:
         """In the type and units of the input."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scenerec.checkpoint import STATE_FILE, RunState, best_checkpoint, list_checkpoints, read_run_state
+from scenerec.checkpoint import AVERAGES_FILE, STATE_FILE, RunState, best_checkpoint, list_checkpoints, read_run_state
 from scenerec.data.class_names import parse_class_list
 from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
@@ -75,7 +75,7 @@ def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
     url = find_checkpoint(target, checkpoint)
     folder, name = split_url(url)
     run = read_run_state(open_storage(folder), name)
-    averaged = open_storage(url).size("ema.safetensors") is not None
+    averaged = open_storage(url).size(AVERAGES_FILE) is not None
     weights = read_weights(url, averaged=averaged)
     at_an_epochs_end = run.step == 0 and run.history
     return TrainedModel(

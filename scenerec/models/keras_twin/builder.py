@@ -112,8 +112,7 @@ class _Builder(fx.Interpreter):
         if key not in table:
             name = getattr(key, "__name__", str(key))
             raise self._ctx.unsupported(
-                f"the {kind} {name}",
-                f"; to add it, register a converter with @converts_{kind} in {__package__}",
+                f"the {kind} {name}", f"; to add it, register a converter with @converts_{kind} in {__package__}"
             )
         return table[key]
 

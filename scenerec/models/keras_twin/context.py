@@ -47,11 +47,7 @@ class Context:
         self._stem = f"{path}.{operation.strip('_')}" if path else operation.strip("_")
 
     def apply(
-        self,
-        layer: Callable[..., keras.layers.Layer],
-        *inputs: keras.KerasTensor,
-        part: str = "",
-        **config: Any,
+        self, layer: Callable[..., keras.layers.Layer], *inputs: keras.KerasTensor, part: str = "", **config: Any
     ) -> Any:
         """Call a new layer without weights; `part` names one that only prepares or finishes the work."""
         return layer(name=self._unique(f"{self._stem}.{part}" if part else self._stem), **config)(*inputs)

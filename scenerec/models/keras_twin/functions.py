@@ -29,11 +29,7 @@ def multiply(ctx: Context, a: Any, b: Any) -> Value:
 
 
 def _binary(
-    ctx: Context,
-    layer: Callable[..., keras.layers.Layer],
-    function: Callable[[Any, Any], Any],
-    a: Any,
-    b: Any,
+    ctx: Context, layer: Callable[..., keras.layers.Layer], function: Callable[[Any, Any], Any], a: Any, b: Any
 ) -> Value:
     """A commutative operation of two Values, or of a Value and a number."""
     if not isinstance(a, Value) or (isinstance(b, Value) and b.batched and not a.batched):

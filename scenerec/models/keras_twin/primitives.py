@@ -93,12 +93,7 @@ def max_pool(
 
 @converts_function(F.avg_pool2d)
 def average_pool(
-    ctx: Context,
-    x: Value,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    ceil_mode: bool = False,
+    ctx: Context, x: Value, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
 ) -> Value:
     """Takes the mean over windows, padding included."""
     x = channels_last(ctx, x)

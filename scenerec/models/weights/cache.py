@@ -13,7 +13,7 @@ from scenerec.errors import ModelError, NotFoundError, first_line
 from scenerec.models.weights.download import DownloadError, download, temporary_file
 from scenerec.models.weights.formats import SUFFIXES, file_format
 from scenerec.models.weights.published import PublishedWeights
-from scenerec.storage import LocalStorage, file_sha256, open_storage
+from scenerec.storage import IMPATIENT, LocalStorage, Patience, file_sha256, open_storage
 
 _FOLDER = ".weights"
 _CHECKSUM = ".sha256"  # of the file beside each; its content is what `sha256sum` prints
@@ -71,8 +71,8 @@ class WeightCache:
     Beside each file stands its checksum, seen when it came; it is compared at each use.
     """
 
-    def __init__(self, output: str) -> None:
-        self.storage = open_storage(f"{output}/{_FOLDER}")
+    def __init__(self, output: str, patience: Patience = IMPATIENT) -> None:
+        self.storage = open_storage(f"{output}/{_FOLDER}", patience)
 
     def url(self, remote: RemoteFile) -> str:
         """The address in the cache at which the file is, or belongs."""

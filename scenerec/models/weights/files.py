@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from scenerec import __version__
-from scenerec.checkpoint import STATE_FILE, best_checkpoint, list_checkpoints
+from scenerec.checkpoint import AVERAGES_FILE, MODEL_FILE, STATE_FILE, best_checkpoint, list_checkpoints
 from scenerec.errors import CheckpointError, ModelError, NotFoundError, StorageError, first_line
 from scenerec.json_object import JsonObject
 from scenerec.models import zoo
@@ -23,8 +23,6 @@ from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_conte
 from scenerec.models.weights.names import clash, current_name, likely_prefixes, wrappers
 from scenerec.storage import LocalStorage, Storage, file_sha256, open_storage, read_json, split_url
 
-_MODEL_FILE = "model.safetensors"
-_AVERAGES_FILE = "ema.safetensors"
 _MOST_DIGITS = 5  # of an image size
 
 # GoogLeNet's and Inception's, which serve training from scratch alone and which our networks have not.
@@ -126,14 +124,9 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
         StorageError: the store does not answer.
     """
     if kind in ("safetensors", "checkpoint"):
-        metadata = {
-            "arch": arch,
-            "classes": str(classes),
-            "image_size": str(image_size),
-            "scenerec": __version__,
-        }
+        metadata = {"arch": arch, "classes": str(classes), "image_size": str(image_size), "scenerec": __version__}
         content = save({key: np.ascontiguousarray(array) for key, array in state.items()}, metadata)
-        folder, key = (url, _MODEL_FILE) if kind == "checkpoint" else split_url(url)
+        folder, key = (url, MODEL_FILE) if kind == "checkpoint" else split_url(url)
         storage = open_storage(folder)
         if kind == "checkpoint" and storage.size(STATE_FILE) is not None:
             raise CheckpointError(f"{url}: is a run's checkpoint, which must stay as it is: name another folder")
@@ -163,7 +156,7 @@ def head_classes(state: Mapping[str, np.ndarray], arch: str) -> int | None:
 
 def _folder_format(url: str) -> str:
     storage = open_storage(url)
-    for file, kind in (("saved_model.pb", "savedmodel"), (_MODEL_FILE, "checkpoint")):
+    for file, kind in (("saved_model.pb", "savedmodel"), (MODEL_FILE, "checkpoint")):
         if storage.size(file) is not None:
             return kind
     if list_checkpoints(open_storage(f"{url}/checkpoints")):
@@ -186,11 +179,11 @@ def _read_checkpoint(url: str, averaged: bool) -> WeightFile:
     """A folder of model.safetensors and, unless `write_weights` wrote it, what else a run saves."""
     storage = open_storage(url)
     run = _read_state_file(storage)
-    if averaged and _AVERAGES_FILE not in run["files"]:
+    if averaged and AVERAGES_FILE not in run["files"]:
         raise _no_averages(url)
-    weights = _read_checkpoint_file(storage, _MODEL_FILE, run)
+    weights = _read_checkpoint_file(storage, MODEL_FILE, run)
     if averaged:  # of the parameters, and of the running statistics where the run estimated them for the averages
-        weights = replace(weights, state=weights.state | _read_checkpoint_file(storage, _AVERAGES_FILE, run).state)
+        weights = replace(weights, state=weights.state | _read_checkpoint_file(storage, AVERAGES_FILE, run).state)
     if config := run.get("config"):
         weights = replace(weights, arch=config["model"]["arch"], image_size=config["data"]["image_size"])
     return replace(weights, format="checkpoint")

@@ -13,10 +13,6 @@ from scenerec.models.zoo import architecture
 _NAME = re.compile(r"\w+")
 
 
-class UnknownWeightsError(ModelError):
-    """A name under which nothing that can be used was published for an architecture."""
-
-
 @dataclass(frozen=True)
 class PublishedWeights:
     """A file of weights that its makers offer for download; a row of published.csv.
@@ -64,23 +60,23 @@ def find_weights(arch: str, name: str) -> PublishedWeights:
     """The weights of `arch` that are called `name`; DEFAULT are torchvision's best.
 
     Raises:
-        UnknownWeightsError: there are none, or they are for images of another size than `arch` takes; the message
+        ModelError: there are none, or they are for images of another size than `arch` takes; the message
             lists those that there are.
     """
     known = published_weights(arch)
     names = [entry.name for entry in known if entry.fits]
     found = next((entry for entry in known if entry.name == name or (entry.default and name == "DEFAULT")), None)
     if found is None and not names:
-        raise UnknownWeightsError(f"nothing was published for {arch}: take `none`, or the path or URL of a file")
+        raise ModelError(f"nothing was published for {arch}: take `none`, or the path or URL of a file")
     if found is None:
         nearest = difflib.get_close_matches(name.upper(), names, n=1)
         hint = f"did you mean {nearest[0]}? " if nearest else ""
-        raise UnknownWeightsError(
+        raise ModelError(
             f"nothing was published for {arch} as {name}: {hint}there are {', '.join(names)}; "
             f"of a file or folder write the whole path, such as ./{name}"
         )
     if not found.fits:
-        raise UnknownWeightsError(
+        raise ModelError(
             f"{found.name} of {arch} is for images of {found.image_size} px, which the architecture does not take "
             f"here: there are {', '.join(names)}"
         )

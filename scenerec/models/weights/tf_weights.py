@@ -54,7 +54,7 @@ def write(path: Path, kind: str, state: State, arch: str, classes: int, image_si
 
     Raises:
         StateError: the state does not fit the model.
-        ImageSizeError: `arch` cannot take images of `image_size`.
+        ModelError: `arch` cannot take images of `image_size`.
     """
     model = tf_model.build(arch, classes, image_size, seed=0)
     tf_model.load_state(model, state)

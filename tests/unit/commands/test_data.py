@@ -1,3 +1,4 @@
+import gzip
 import json
 import tarfile
 from pathlib import Path
@@ -134,19 +135,67 @@ def test_pack_tells_what_it_left_out(scenes: Path, tmp_path: Path) -> None:
     assert "warning: 1 images stand in train too" in result.output
 
 
+def test_diff_ends_as_diff_does(scenes: Path, tmp_path: Path) -> None:
+    run("pack", scenes, tmp_path / "may", "--processes", 1)
+    assert run("diff", tmp_path / "may", tmp_path / "may") == [
+        f"A {tmp_path}/may",
+        f"B {tmp_path}/may",
+        *(line for line in run("diff", tmp_path / "may", tmp_path / "may") if "fingerprint" in line),
+        "the sets are the same: samples, order and classes",
+    ]
+    (scenes / "train" / "city" / "00002.jpg").unlink()
+    run("pack", scenes, tmp_path / "june", "--processes", 1)
+    lines = run("diff", tmp_path / "may", tmp_path / "june", "--processes", 1, code=1)
+    assert lines[2:4] == ["train: 12 -> 11 images in 1 shards, 0 of which are the same", "  city: 6 -> 5 (-1)"]
+    assert "  removed train/000000.tar: 00000008-00002 (city)" in lines
+    told = json.loads(run("diff", tmp_path / "may", tmp_path / "june", "--json", "--processes", 1, code=1)[-1])
+    assert (told["same"], [change["kind"] for change in told["samples"]].count("removed")) == (False, 1)
+    quick = run("diff", tmp_path / "may", tmp_path / "june", "--no-samples", code=1)
+    assert quick[-1] == "the sets differ; their images were not compared"
+    missing = invoke("diff", tmp_path / "may", tmp_path / "july")
+    assert missing.exit_code == 4 and f"error: {tmp_path}/july: no packed data set here" in missing.stderr
+
+
+def test_add_says_what_it_did_and_what_it_left_out(scenes: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    run("pack", scenes, packed, "--processes", 1)
+    more = tmp_path / "more" / "train"
+    for name in ("beach", "harbour"):
+        (more / name).mkdir(parents=True)
+        Image.effect_noise((40, 30), 50 + len(name)).save(more / name / "new.jpg")
+    (more / "beach" / "again.jpg").write_bytes((scenes / "train" / "beach" / "00000.jpg").read_bytes())
+    refused = invoke("add", more.parent, packed, "--splits", "train=train")
+    assert refused.exit_code == 4
+    assert f"error: {more.parent}: class `harbour` is not in {packed}/train: correct its name" in refused.stderr
+    arguments = ("add", more.parent, packed, "--splits", "train=train", "--new-classes", "--processes", 1)
+    lines = run(*arguments, "--json")
+    assert lines[:3] == [
+        f"train: 2 images added in 1 shards; 14 images of 3 classes now: {packed}/train",
+        "  new classes: harbour",
+        f"  left out: 1 duplicate (listed in {packed}/train/{json.loads(lines[-1])['sets'][0]['problems_key']})",
+    ]
+    assert [(each["split"], each["added"]) for each in json.loads(lines[-1])["sets"]] == [("train", 2), ("val", 0)]
+    assert "these images were added before" in run(*arguments)[0]
+    assert run("diff", packed / "train", packed / "train", "--no-samples")[-1].startswith("the sets are the same")
+    assert last_json("verify", packed / "train", "--processes", 1)["samples"] == 14
+
+
 class TestAdopt:
     @pytest.fixture
     def foreign(self, scenes: Path, tmp_path: Path) -> Path:
         """The validation pictures in two shards, one of them as tar.gz, with the class's name in KEY.txt."""
         folder = tmp_path / "foreign"
         folder.mkdir()
-        for index, suffix in enumerate(("tar", "tar.gz")):
-            with tarfile.open(folder / f"part-{index}.{suffix}", f"w:{suffix[4:]}") as tar:
+        for index in range(2):
+            with tarfile.open(folder / f"part-{index}.tar", "w") as tar:
                 for path in sorted((scenes / "val").glob("*/*.jpg"))[index::2]:
                     name = f"{path.parent.name}{path.stem}"
                     tar.add(path, f"{name}.jpg")
                     (tmp_path / "label").write_text(path.parent.name)
                     tar.add(tmp_path / "label", f"{name}.txt")
+        plain = folder / "part-1.tar"
+        (folder / "part-1.tar.gz").write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
         return folder
 
     def test_shards_become_a_set(self, foreign: Path) -> None:
@@ -177,3 +226,14 @@ class TestAdopt:
         assert "error: --labels pyd: is none of cls, txt and json:FIELD, such as json:label" in result.stderr
         result = invoke("adopt", "https://example.org/{0..3}.tar")
         assert "SHARDS https://example.org/{0..3}.tar: only s3:// addresses and local paths" in result.stderr
+
+
+def test_bench_says_what_a_core_feeds(scenes: Path, tmp_path: Path) -> None:
+    run("pack", scenes, tmp_path, "--split", "train", "--processes", 1)
+    arguments = ("--framework", "torch", "--seconds", 0.1, "--threads", 1, "--image-size", 32, "--gpu", 1, "--json")
+    lines = run("bench", tmp_path, *arguments)
+    assert [line.split("  ")[0] for line in lines[1:5]] == ["fetch", "decode", "decode, crop, resize", "torch batches"]
+    assert lines[5].startswith("torch: one core feeds ") and "a GPU that trains 1 images/s needs 1 core(s)" in lines[5]
+    told = json.loads(lines[-1])
+    assert (told["url"], told["image_size"], len(told["timings"])) == (str(tmp_path), 32, 4)
+    assert told["verdicts"][0]["cores_per_gpu"] == 1

@@ -178,6 +178,11 @@ class TestNesting:
         )
         assert packed(root, "--nested", "first") == {"train": {"sea": 2, "wood": 2}}
 
+    def test_folders_sixty_deep_are_told_in_few_words(self, tree: MakeTree) -> None:
+        deep = "/".join(["pictures/photos"] * 30)
+        told = refusal(root := tree(f"train/{deep}/1.png", f"val/{deep}/2.png"))
+        assert told.count(" ... ") == 2 and len(told) < 400 + len(str(root)), told
+
     def test_classes_in_albums(self, tree: MakeTree) -> None:
         root = tree("2019/sea/1.png", "2019/wood/2.png", "2020/sea/3.png")
         assert packed(root, "--nested", "last") == {"train": {"sea": 2, "wood": 1}}

@@ -165,6 +165,12 @@ def test_what_may_not_be_read_is_named_and_the_others_go_on(photographs: Path, b
     assert len(result.output.splitlines()) == 5
 
 
+def test_a_file_without_end_is_named_and_the_others_go_on(photographs: Path, bundle: Path) -> None:
+    result = run("/dev/zero", photographs / "a.jpg", "-m", bundle)
+    assert result.exit_code == 4
+    assert result.output.startswith("error: /dev/zero: is larger than 256 MB\n")
+
+
 def test_a_pipe_does_not_make_it_wait(photographs: Path, bundle: Path) -> None:
     os.mkfifo(photographs / "b.jpg")
     result = run(photographs, "-m", bundle)

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
-from scenerec.config.file import parse_config
+from scenerec.config.file import parse_as
+from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.search.trial_store import SearchFolder
 from tests.tiny_search import invented, search_document
@@ -108,9 +109,9 @@ def test_the_report_as_it_stands(folder: SearchFolder, tmp_path: Path) -> None:
 def test_the_best_config_is_a_job(folder: SearchFolder) -> None:
     shown = run("config", folder.url)
     assert shown.exit_code == 0, shown.output
-    config = parse_config(shown.stdout, "train.yaml")
+    config = parse_as(TrainConfig, shown.stdout, "train.yaml")
     assert (config.name, config.model.arch, config.optimize.lr) == ("rooms-best", "mobilenet_v3_small", 0.04)
-    other = parse_config(run("config", folder.url, "--trial", 0).stdout, "train.yaml")
+    other = parse_as(TrainConfig, run("config", folder.url, "--trial", 0).stdout, "train.yaml")
     assert (other.name, other.model.arch, other.optimize.lr) == ("rooms-trial-0", "resnet18", 0.01)
     assert "has no trial 9" in refused(run("config", folder.url, "--trial", 9), 5)
     folder.write(invented(5, state="refused", point={"optimize.warmup_epochs": 9}, reason="no"))

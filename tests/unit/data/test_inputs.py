@@ -14,7 +14,7 @@ import torch
 from scenerec.config.train import AugmentConfig, DataConfig
 from scenerec.data import tf_input, torch_input
 from scenerec.data.packed_set import open_set
-from scenerec.data.stream import Cursor, TrainingOrder
+from scenerec.data.stream import Cursor, TrainingOrder, training_batches
 from scenerec.world import World
 from tests.unit.data.test_colors import drawn
 
@@ -26,6 +26,7 @@ class Arrays(NamedTuple):
 
     images: np.ndarray
     labels: list[int]
+    names: list[str]
     normalised: np.ndarray
 
 
@@ -38,6 +39,7 @@ def torch_arrays(batches: Iterable[torch_input.Batch]) -> list[Arrays]:
         Arrays(
             batch.images.permute(0, 2, 3, 1).numpy(),
             batch.labels.tolist(),
+            list(batch.names),
             torch_input.normalize(batch.images, colors=batch.colors).permute(0, 2, 3, 1).numpy(),
         )
         for batch in batches
@@ -49,6 +51,7 @@ def tf_arrays(batches: Iterable[tf_input.Batch]) -> list[Arrays]:
         Arrays(
             batch.images.numpy(),
             batch.labels.numpy().tolist(),
+            list(batch.names),
             tf_input.normalize(batch.images, colors=batch.colors).numpy(),
         )
         for batch in batches
@@ -58,7 +61,7 @@ def tf_arrays(batches: Iterable[tf_input.Batch]) -> list[Arrays]:
 def assert_same(ours: list[Arrays], theirs: list[Arrays]) -> None:
     assert len(ours) == len(theirs) > 0
     for one, other in zip(ours, theirs, strict=True):
-        assert one.labels == other.labels
+        assert (one.labels, one.names) == (other.labels, other.names)
         assert np.array_equal(one.images, other.images)
         np.testing.assert_allclose(one.normalised, other.normalised, rtol=0, atol=1e-6)
 
@@ -81,6 +84,8 @@ def test_training_batches_are_the_same_in_both_frameworks(scenes: Path, augment:
     ours = torch_arrays(torch_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 1))
     theirs = tf_arrays(tf_input.training_input(data, settings, ORDER, World(), Cursor(0, 2), 2))
     assert_same(ours, theirs)
+    stream = training_batches(data, ORDER, settings.augment, Cursor(0, 2))
+    assert [batch.names for batch in ours] == [batch.names for batch in stream]
 
 
 @pytest.mark.parametrize("rank", [0, 2])

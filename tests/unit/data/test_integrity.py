@@ -11,7 +11,8 @@ from scenerec.data.manifest import Manifest, read_manifest, write_manifest
 from scenerec.data.packing.pack import PackOptions, PackRequest, pack
 from scenerec.data.pool import process_runner
 from scenerec.errors import StorageError
-from scenerec.storage import LocalStorage, open_storage
+from scenerec.storage import LocalStorage, open_storage, patience
+from tests.clock import set_clock
 
 Encode = Callable[..., bytes]
 WriteTree = Callable[[Mapping[str, bytes | str]], Path]
@@ -96,6 +97,6 @@ def test_a_store_that_does_not_answer_is_no_defect(packed: Path, monkeypatch: py
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr("scenerec.storage.S3Storage.attempts", 1)
+    set_clock(monkeypatch, patience)
     with pytest.raises(StorageError, match="cannot reach"):
         check_set(open_storage("s3://scenes/train"), read_manifest(LocalStorage(packed)))

@@ -1,7 +1,6 @@
 """What the network sees of a training image, against Pillow's resize and torchvision's RandomResizedCrop."""
 
 import io
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 from scenerec.config.train import AugmentConfig
 from scenerec.data.augment import View, training_views
 from scenerec.data.picture import Picture
-from scenerec.data.torch_pixels import one_thread, training_pixels
+from scenerec.data.torch_pixels import decoding_threads, training_pixels
 
 
 def photograph(height: int, width: int, kind: str = "JPEG") -> bytes:
@@ -70,7 +69,7 @@ def test_pixels_do_not_depend_on_threads() -> None:
     some = views(20, 180, 240)
     here = [training_pixels(content, view, 224) for view in some]
     before = torch.get_num_threads()
-    with ThreadPoolExecutor(4, initializer=one_thread) as threads:
+    with decoding_threads(4) as threads:
         there = list(threads.map(lambda view: training_pixels(content, view, 224), some))
     assert all((one == other).all() for one, other in zip(here, there, strict=True))
     assert torch.get_num_threads() == before  # of those that compute

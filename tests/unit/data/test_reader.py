@@ -1,7 +1,7 @@
 """The reader: every batch in its order for any number of threads, and nothing left behind, however it ends."""
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,23 +13,24 @@ from scenerec.config.train import AugmentConfig, DataConfig
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.picture import DamagedPictureError
 from scenerec.data.reader import Reader, training_reader, validation_reader
+from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches
 from scenerec.errors import DataError, StorageError
 from scenerec.world import World
 
 ORDER = TrainingOrder(seed=5, lanes=12, global_batch_size=20, epochs=2)
 AUGMENT = AugmentConfig(color_jitter=0.4)
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None, Sequence[str]]
 
 
 class Plain:
     """A framework of numpy's arrays."""
 
-    def memory(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.empty(shape, np.uint8)
+    def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
+        return RecycledMemory().array
 
-    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None) -> Batch:
-        return images, labels, colors
+    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
+        return images, labels, colors, names
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_batches_do_not_depend_on_the_number_of_threads(train: PackedSet) -> Non
     for threads in (1, 2, 3, 4):
         for ours, theirs, stream in zip(reader(train, threads), alone, encoded, strict=True):
             assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
-            assert np.array_equal(ours[1], stream.labels)
+            assert np.array_equal(ours[1], stream.labels) and ours[3] == stream.names
             assert ours[0].shape == (20, 32, 32, 3)
 
 
@@ -69,8 +70,8 @@ def test_colours_are_left_alone_where_none_are_drawn(scenes: Path) -> None:
     data = open_set(f"{scenes}/val")
     config = DataConfig(train=f"{scenes}/train", val=f"{scenes}/val", image_size=32, augment=AUGMENT)
     batches = list(validation_reader(Plain(), data, config, World(1, 2), 7, 2))
-    assert [len(images) for images, _, _ in batches] == [7, 7, 4]
-    assert all(colors is None for _, _, colors in batches)
+    assert [len(images) for images, *_ in batches] == [7, 7, 4]
+    assert all(colors is None for _, _, colors, _ in batches)
 
 
 def test_twenty_epochs_have_the_threads_of_one(train: PackedSet) -> None:
@@ -117,7 +118,7 @@ def test_what_the_stream_raises_comes_after_the_batches_before_it(train: PackedS
 
     seen = []
     with pytest.raises(StorageError, match="the store is gone"):
-        for images, _, _ in Reader(Plain(), encoded, lambda *_: np.zeros((32, 32, 3), np.uint8), 32, 2):
+        for images, *_ in Reader(Plain(), encoded, lambda *_: np.zeros((32, 32, 3), np.uint8), 32, 2):
             seen.append(len(images))
     assert seen == [20, 20]
 

@@ -3,6 +3,7 @@ import io
 import tarfile
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from scenerec.data.labels import Labels
 from scenerec.data.manifest import Shard
-from scenerec.data.shard import Sample, parse_shard, read_shard
+from scenerec.data.shard import Sample, cut_groups, parse_shard, read_shard
 from scenerec.errors import DataError
 
 JPEG = b"\xff\xd8 not really an image \xff\xd9"
@@ -141,3 +142,37 @@ def test_a_sample_without_image() -> None:
 def test_a_sample_with_two_images() -> None:
     with pytest.raises(ValueError, match="two images"):
         parse_shard(tar_bytes([("a.jpg", JPEG), ("a.png", b"png"), ("a.cls", b"0")]), labels(3))
+
+
+def mended(content: bytearray) -> bytes:
+    """The tar with the checksum of each header made right, so that readers look at what it says."""
+    for at in range(0, len(content) - 511, 512):
+        if content[at + 257 : at + 262] == b"ustar":
+            total = 8 * ord(" ") + sum(content[at : at + 148]) + sum(content[at + 156 : at + 512])
+            content[at + 148 : at + 156] = b"%06o\0 " % total
+    return bytes(content)
+
+
+@given(
+    st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
+    st.lists(st.tuples(st.integers(0, 11), st.one_of(st.integers(124, 160), st.integers(0, 511)), st.integers(0, 255))),
+)
+def test_no_damage_of_a_header_is_another_error(form: int, changes: list[tuple[int, int, int]]) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+        for name in ("a.jpg", f"{'long' * 40}é.cls"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            tar.addfile(info, io.BytesIO(b"abc"))
+    content = bytearray(buffer.getvalue())
+    for block, at, byte in changes:
+        content[512 * block + at] = byte
+    with suppress(ValueError):
+        assert all(group.key for group in cut_groups(mended(content)))
+
+
+def test_a_member_of_negative_size_is_no_endless_tar() -> None:
+    content = bytearray(tar_bytes(GOOD))
+    content[1024 + 124 : 1024 + 136] = (-512).to_bytes(12, "big", signed=True)  # leads back to itself
+    with pytest.raises(ValueError, match="the tar is damaged"):
+        list(cut_groups(mended(content)))

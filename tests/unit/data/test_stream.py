@@ -3,23 +3,48 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from shutil import copy
 
+import numpy as np
 import pytest
 
 from scenerec.config.train import AugmentConfig
 from scenerec.data.manifest import write_manifest
 from scenerec.data.packed_set import PackedSet, check_images, open_set
-from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches, validation_batches
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
+from scenerec.data.stream import (
+    Cursor,
+    EncodedBatch,
+    TrainingOrder,
+    statistics_batches,
+    training_batches,
+    validation_batches,
+)
 from scenerec.errors import DataError
 from scenerec.storage import open_storage
 
 ORDER = TrainingOrder(seed=5, lanes=12, global_batch_size=24, epochs=2)
-STEPS = 4  # 100 training samples in batches of 24
+BALANCED = TrainingOrder(seed=5, lanes=4, global_batch_size=10, epochs=2, balance=1.0)
+STEPS = 4  # 100 training samples in batches of 24, or 40 in batches of 10
 
 
 @pytest.fixture
 def train(scenes: Path) -> PackedSet:
     return open_set(f"{scenes}/train")
+
+
+@pytest.fixture(scope="session")
+def long_tailed(scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PackedSet:
+    """Some of the training images: 23 of the first class, then 10, 5 and 2."""
+    folder = tmp_path_factory.mktemp("long_tailed")
+    for classes, images in zip(sorted((scenes_folder / "train").iterdir()), (23, 10, 5, 2), strict=True):
+        (folder / "images" / classes.name).mkdir(parents=True)
+        for image in sorted(classes.iterdir())[:images]:
+            copy(image, folder / "images" / classes.name)
+    options = PackOptions(shard_mb=0.01)
+    pack(PackRequest(source=folder / "images", destination=str(folder / "packed"), options=options))
+    return open_set(str(folder / "packed"))
 
 
 def names(batches: Iterable[EncodedBatch]) -> list[list[str]]:
@@ -35,23 +60,46 @@ def test_an_epoch_has_each_sample_once_except_the_tail(train: PackedSet) -> None
     assert len(epoch) == len(set(epoch)) == STEPS * 24
 
 
+@pytest.fixture(params=["as it is", "balanced"])
+def run(request: pytest.FixtureRequest, train: PackedSet, long_tailed: PackedSet) -> tuple[PackedSet, TrainingOrder]:
+    """A set, and the order of a run over it."""
+    return (train, ORDER) if request.param == "as it is" else (long_tailed, BALANCED)
+
+
 @pytest.mark.parametrize("readers", [2, 3, 4, 8])
-def test_readers_share_out_the_same_batches(train: PackedSet, readers: int) -> None:
-    alone = list(training_batches(train, ORDER, AugmentConfig()))
-    shares = [list(training_batches(train, ORDER, AugmentConfig(), reader=r, readers=readers)) for r in range(readers)]
+def test_readers_share_out_the_same_batches(run: tuple[PackedSet, TrainingOrder], readers: int) -> None:
+    alone = list(training_batches(*run, AugmentConfig()))
+    shares = [list(training_batches(*run, AugmentConfig(), reader=r, readers=readers)) for r in range(readers)]
     for step, batch in enumerate(alone):
         together = [pair for share in shares for pair in zip(share[step].names, share[step].views, strict=True)]
         assert Counter(together) == Counter(zip(batch.names, batch.views, strict=True))
 
 
 @pytest.mark.parametrize("start", [Cursor(0, 3), Cursor(1, 0), Cursor(1, 2)])
-def test_a_resumed_stream_goes_on_where_the_first_would_have(train: PackedSet, start: Cursor) -> None:
-    whole = list(training_batches(train, ORDER, AugmentConfig()))
-    resumed = list(training_batches(train, ORDER, AugmentConfig(), start))
+def test_a_resumed_stream_goes_on_where_the_first_would_have(
+    run: tuple[PackedSet, TrainingOrder], start: Cursor
+) -> None:
+    whole = list(training_batches(*run, AugmentConfig()))
+    resumed = list(training_batches(*run, AugmentConfig(), start))
     rest = whole[start.epoch * STEPS + start.step :]
     assert [(b.names, b.views, b.labels.tolist()) for b in resumed] == [
         (b.names, b.views, b.labels.tolist()) for b in rest
     ]
+
+
+def test_a_balanced_epoch_has_as_many_of_each_class(long_tailed: PackedSet) -> None:
+    order = TrainingOrder(seed=0, lanes=4, global_batch_size=10, epochs=1, balance=1.0)
+    batches = list(training_batches(long_tailed, order, AugmentConfig()))
+    assert np.bincount(np.concatenate([batch.labels for batch in batches])).tolist() == [10, 10, 10, 10]
+    repeated = Counter(name for batch in batches for name in batch.names)
+    assert sorted(repeated.values()) == [1] * 10 + [1] * 10 + [2] * 5 + [5] * 2
+    views = [pair for batch in batches for pair in zip(batch.names, batch.views, strict=True)]
+    assert len(set(views)) > len(repeated)  # an image that comes again is cropped anew
+
+
+def test_statistics_are_of_what_is_trained_on(long_tailed: PackedSet) -> None:
+    batches = statistics_batches(long_tailed, 0, 10, 4, 32, 0.875, balance=1.0)
+    assert np.bincount(np.concatenate([batch.labels for batch in batches])).tolist() == [10, 10, 10, 10]
 
 
 @pytest.mark.parametrize("readers", [1, 2, 3, 5])
@@ -59,27 +107,6 @@ def test_validation_has_each_sample_once(scenes: Path, readers: int) -> None:
     val = open_set(f"{scenes}/val")
     seen = [n for r in range(readers) for b in names(validation_batches(val, 32, 0.875, 7, r, readers)) for n in b]
     assert len(seen) == len(set(seen)) == val.manifest.samples == 36
-
-
-class CountingStorage:
-    """A storage that counts what is read of it."""
-
-    def __init__(self, url: str) -> None:
-        self.inner = open_storage(url)
-        self.url = url
-        self.reads: Counter[str] = Counter()
-
-    def get(self, key: str) -> bytes:
-        self.reads[key] += 1
-        return self.inner.get(key)
-
-
-def test_a_reader_fetches_a_shard_once_for_each_lane_at_most(train: PackedSet) -> None:
-    storage = CountingStorage(train.storage.url)
-    order = TrainingOrder(seed=0, lanes=2, global_batch_size=10, epochs=1)
-    counted = PackedSet(storage, train.manifest)  # type: ignore[arg-type]
-    assert len(list(training_batches(counted, order, AugmentConfig()))) == 10
-    assert sum(storage.reads.values()) <= len(train.manifest.shards) + 1
 
 
 @pytest.fixture

@@ -96,6 +96,8 @@ def test_the_training_set_tells_the_places_of_the_labels(tmp_path: Path, scenes:
     trained = replace(source, config={"data": {"train": f"{scenes}/train"}})
     assert export(trained, str(tmp_path / "own"), options).info.places == known
     assert open_bundle(str(tmp_path / "own")).info.places == known
+    several = {"data": {"train": [{"set": f"{scenes}/train", "weight": 1.0}, {"set": "/elsewhere", "weight": 1.0}]}}
+    assert replace(source, config=several).training_set == f"{scenes}/train"
 
 
 def test_a_training_set_that_is_gone_hinders_no_export(tmp_path: Path, scenes: Path) -> None:

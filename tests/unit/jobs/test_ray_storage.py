@@ -31,10 +31,11 @@ def test_a_store_that_refuses_checksums_in_each_process(monkeypatch: pytest.Monk
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv("AWS_REGION", "us-east-1")
-        arguments = ray_storage("s3://bucket/runs/ray")
+        arguments = ray_storage("s3://bucket/runs/ray", patience_s=300)
         assert arguments["storage_path"] == "bucket/runs/ray"
         files = arguments["storage_filesystem"]
         assert isinstance(files, S3Files)
+        assert pickle.loads(pickle.dumps(files)).patience_s == 300
         monkeypatch.delenv(CHECKSUM_VARIABLE)  # as in a worker, which was not started by this process
         subprocess.run([sys.executable, "-c", WRITE], input=pickle.dumps(files), check=True, timeout=120)
         assert store.objects == {"runs/ray/note": b"content"}

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.errors import ModelError
 from scenerec.models import torch_model, torch_outline, zoo
-from scenerec.models.blocks import UnknownBlocksError, block_numbers, is_under, lr_factors
+from scenerec.models.blocks import block_numbers, is_under, lr_factors
 
 # The residual, dense, inception or transformer blocks that the papers count; of plain networks the weighted layers
 # (but the head). Stem and head come on top, except that a plain network's first layer is its stem.
@@ -87,9 +88,7 @@ def test_an_architecture_without_a_rule_is_named_where_its_blocks_are_asked_for(
 ) -> None:
     monkeypatch.setitem(zoo.ARCHITECTURES, "lenet", zoo.Architecture("lenet", "fc", 60_000, 224, 0.001))
     assert lr_factors("lenet", ["conv.weight", "fc.weight"], 1.0) == {"conv.weight": 1.0, "fc.weight": 1.0}
-    with pytest.raises(
-        UnknownBlocksError, match=r"lenet are not known: add a rule for it to scenerec/models/blocks\.py"
-    ):
+    with pytest.raises(ModelError, match=r"lenet are not known: add a rule for it to scenerec/models/blocks\.py"):
         lr_factors("lenet", ["conv.weight", "fc.weight"], 0.5)
 
 

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 import torch
 
+from scenerec.errors import ModelError
 from scenerec.models import tf_freezing, tf_model, torch_freezing, torch_model, torch_outline, zoo
-from scenerec.models.freezing import Freeze, FreezeError, TrainedPart, frozen_names
+from scenerec.models.freezing import Freeze, TrainedPart, frozen_names
 
 NAMES = ["conv1.weight", "bn1.weight", "bn1.bias", "layer1.0.conv1.weight", "layer10.0.conv1.weight", "fc.weight"]
 
@@ -36,7 +37,7 @@ def test_what_a_freeze_names(freeze: Freeze, frozen: list[str]) -> None:
     ],
 )
 def test_a_freeze_that_does_not_fit_is_refused_in_one_line(freeze: Freeze, message: str) -> None:
-    with pytest.raises(FreezeError, match=message) as raised:
+    with pytest.raises(ModelError, match=message) as raised:
         frozen_names("resnet18", freeze, NAMES)
     assert str(raised.value).startswith("model.freeze: ")
     assert "\n" not in str(raised.value)

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from scenerec.models import status, zoo
-from scenerec.models.status import Status, read_status, record
+from scenerec.errors import ModelError
+from scenerec.models import zoo
+from scenerec.models.status import STATUS_FILE, Status, read_status
+from tests.bench.record import put_status
 
 
 @pytest.fixture
@@ -21,8 +23,8 @@ def test_all_architectures_have_a_status(file: Path) -> None:
 
 
 def test_what_is_recorded_joins_the_rest(file: Path) -> None:
-    record("resnet50", file, onnx_difference=1.23456e-6)
-    record("alexnet", file, twin_difference=0.0)
+    put_status("resnet50", file, onnx_difference=1.23456e-6)
+    put_status("alexnet", file, twin_difference=0.0)
     assert file.read_text().splitlines() == [
         "arch,twin_difference,onnx_difference",
         "alexnet,0.0e+00,",
@@ -31,12 +33,12 @@ def test_what_is_recorded_joins_the_rest(file: Path) -> None:
 
 
 def test_an_architecture_must_exist(file: Path) -> None:
-    with pytest.raises(zoo.UnknownArchitectureError):
-        record("resnet5O", file, twin_difference=1e-6)
+    with pytest.raises(ModelError, match="unknown architecture 'resnet5O'"):
+        put_status("resnet5O", file, twin_difference=1e-6)
 
 
 def test_the_packages_own_table_is_well_formed() -> None:
-    named = [line.split(",")[0] for line in status._FILE.read_text().splitlines()]
+    named = [line.split(",")[0] for line in STATUS_FILE.read_text().splitlines()]
     assert named[0] == "arch"
     assert set(named[1:]) <= set(zoo.ARCHITECTURES)
     assert all(value is None or 0 <= value < 1 for entry in read_status().values() for value in vars(entry).values())

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scenerec.models import neutral, tf_model, torch_model, zoo
+from scenerec.errors import ModelError
+from scenerec.models import neutral, tf_model, torch_model
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_a_state_of_other_classes_is_refused(mobilenet: keras.Model):
 
 
 def test_a_size_that_the_architecture_cannot_take_is_refused():
-    with pytest.raises(zoo.ImageSizeError, match="at least 63 px"):
+    with pytest.raises(ModelError, match="at least 63 px"):
         tf_model.build("alexnet", 5, 62, seed=0)
 
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from scenerec.models import neutral, torch_model, zoo
+from scenerec.errors import ModelError
+from scenerec.models import neutral, torch_model
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -51,7 +52,7 @@ def test_another_normalisation_of_the_published_weights_is_the_networks_own_matt
 
 
 def test_an_unknown_architecture_is_refused():
-    with pytest.raises(zoo.UnknownArchitectureError):
+    with pytest.raises(ModelError, match="unknown architecture 'resnet19'"):
         torch_model.build("resnet19", 5, seed=0)
 
 

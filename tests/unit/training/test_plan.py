@@ -146,6 +146,43 @@ def test_an_elastic_job_allows_the_counts_that_divide_the_batch() -> None:
     assert found.lanes % 8 == 0
 
 
+def large_manifest(shards: int, shard_bytes: int) -> Manifest:
+    counts = {0: 1000, 1: 1571}
+    shard = Shard(key="0.tar", size_bytes=shard_bytes, sha256="0" * 64, samples=2571, class_counts=counts)
+    return Manifest(classes=("beach", "forest"), shards=(shard,) * shards)
+
+
+def reads(shards: int, shard_mb: int, nodes: list[NodeResources] | None = None, **blocks: Any) -> str | None:
+    """The line of the plan that says what is read."""
+    train = large_manifest(shards, shard_mb * 10**6)
+    return dict(resolve(config(**blocks), train, manifest(100), nodes).rows()).get("reads")
+
+
+def test_it_says_what_is_fetched_more_than_once() -> None:
+    many: dict[str, Any] = {"scale": {"workers": 512}, "optimize": {"global_batch_size": 4096}}
+    assert reads(701, 64, **many) == "1.73 times the set's 44.9 GB an epoch, up to 0.2 GB in the memory of a worker"
+    assert reads(701, 1, **many) is None  # little is soon fetched
+    assert reads(701, 64, scale={"workers": 64}, optimize={"global_batch_size": 128}) is None
+    elastic = {"scale": {"workers": {"min": 63, "max": 64}}, "optimize": {"global_batch_size": 63 * 64}}
+    assert reads(701, 64, **elastic) == (
+        "1.27 times the set's 44.9 GB an epoch (26.72 times with 63 workers), up to 4.2 GB in the memory of a worker"
+    )
+
+
+def test_it_counts_a_cache_that_holds_what_a_node_reads() -> None:
+    many: dict[str, Any] = {"scale": {"workers": 512}, "optimize": {"global_batch_size": 4096}}
+    nodes = [NodeResources(cpus=8)] * 64
+    cache = {"cache": {"folder": "/local/shards", "size_gb": 10}}
+    assert reads(701, 64, nodes, **many, data=cache) is None
+    assert "1.73 times" in str(reads(701, 64, nodes, **many))
+    cache = {"cache": {"folder": "/local/shards", "size_gb": 0.5}}
+    assert "1.73 times" in str(reads(701, 64, nodes, **many, data=cache))
+
+
+def test_it_says_what_is_held_in_memory() -> None:
+    assert reads(30, 500) == "1.37 times the set's 15.0 GB an epoch, up to 7.0 GB in the memory of a worker"
+
+
 def test_a_resumed_run_keeps_its_lanes() -> None:
     assert plan(resumed_lanes=60, scale={"workers": 2}).lanes == 60
 

@@ -34,10 +34,28 @@ def test_a_checkpoint_from_before_there_was_freezing_goes_on_unfrozen(make_confi
 
 def test_a_run_that_began_with_other_draws_of_the_augmentation_is_refused(make_config: Any) -> None:
     stored = identity(make_config)
-    assert stored["augmentation version"] == 2
+    assert stored["augmentation version"] == 3
     del stored["augmentation version"]  # as checkpoints of version 1 are
-    with pytest.raises(CheckpointError, match=r"another augmentation version \(1, now 2\): give the run another name"):
+    with pytest.raises(CheckpointError, match=r"another augmentation version \(1, now 3\): give the run another name"):
         check_identity("runs/x", stored, identity(make_config))
+
+
+def test_a_run_does_not_go_on_with_another_balance(make_config: Any) -> None:
+    stored = identity(make_config)
+    del stored["data.balance"]  # as in checkpoints from before there was one
+    check_identity("runs/x", stored, identity(make_config))
+    with pytest.raises(CheckpointError, match=r"another data\.balance \(0\.0, now 0\.5\)"):
+        check_identity("runs/x", stored, identity(make_config, data={"balance": 0.5}))
+
+
+def test_a_run_does_not_go_on_with_other_weights_of_its_sets(make_config: Any) -> None:
+    def of_weights(*weights: float) -> dict[str, Any]:
+        sets = [{"set": f"/sets/{number}", "weight": weight} for number, weight in enumerate(weights)]
+        return identity(make_config, data={"train": sets})
+
+    check_identity("runs/x", of_weights(1, 2), of_weights(1, 2))
+    with pytest.raises(CheckpointError, match=r"another data\.train weights \(\[1\.0, 2\.0\], now \[1\.0, 3\.0\]\)"):
+        check_identity("runs/x", of_weights(1, 2), of_weights(1, 3))
 
 
 def test_a_run_does_not_go_on_with_another_task(make_config: Any) -> None:

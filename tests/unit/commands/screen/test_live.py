@@ -63,6 +63,22 @@ def test_plain_lines() -> None:
     assert story == Story(result=RESULT, tail=["a line of somebody's own"])
 
 
+WAITING_FOR_DATA = [
+    WORKER + format_line(Progress(1, 2, 10, 17, 231.4, 1.2345, 0.1, 72, 0.123)),
+    WORKER + format_line(EpochSummary(1, 2, 2.5, {"val_loss": 2.25, "val_top1": 0.5}, 200, 0.1, 0.0512, 12.34e6)),
+]
+
+
+def test_the_wait_for_data_is_shown() -> None:
+    assert shown(WAITING_FOR_DATA)[0].splitlines() == [
+        "epoch 1/2 step 10/17  231.4 images/s  data wait 12%  loss 1.2345  lr 0.1  1m12s left",
+        "    epoch  train loss   val loss    top-1   images/s         lr   wait     MB/s",
+        "      1/2      2.5000     2.2500   50.00%      200.0        0.1     5%     12.3",
+    ]
+    assert "  1m12s left  data wait 12%" in shown(WAITING_FOR_DATA, terminal=True, width=90)[0]
+    assert "data wait" not in shown(WAITING_FOR_DATA, terminal=True, width=70)[0]
+
+
 def test_others_and_verbose_show_more() -> None:
     assert "a line of somebody's own" in shown(LOG, others=True)[0].splitlines()
     assert "Requesting" not in shown(LOG, others=True)[0]

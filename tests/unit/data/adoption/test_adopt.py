@@ -121,7 +121,7 @@ def test_both_frameworks_train_on_it_in_the_order_of_the_epoch(foreign: Path) ->
     augment = AugmentConfig(crop_scale=(1, 1), crop_ratio=(1.2, 1.2), flip=False)  # that of all pictures: the whole
     config = DataConfig(train=str(foreign), val=str(foreign), image_size=40, augment=augment)
     order = TrainingOrder(seed=3, lanes=4, global_batch_size=10, epochs=2)
-    ours = torch_input.training_input(data, config, order, World(), Cursor(), 0)
+    ours = torch_input.training_input(data, config, order, World(), Cursor(), 1)
     theirs = tf_input.training_input(data, config, order, World(), Cursor(), 1)
     epochs = [EpochOrder(tuple(s.samples for s in data.manifest.shards), order.lanes, order.seed, e) for e in (0, 1)]
     steps = 0
@@ -256,7 +256,7 @@ class TestMisfits:
         adopted(damaged, "cls", classes=CLASSES, skip_bad=True)
         manifest = read_manifest(LocalStorage(damaged))
         whole = manifest.shards[-1].model_copy(update={"left_out": ()})
-        others = [{"labels": "txt"}, {"shards": (*manifest.shards[:-1], whole)}]
+        others: list[dict[str, Any]] = [{"labels": "txt"}, {"shards": (*manifest.shards[:-1], whole)}]
         prints = {Manifest.model_validate({**dict(manifest), **other}).fingerprint for other in others}
         assert len({manifest.fingerprint, *prints}) == 3
 

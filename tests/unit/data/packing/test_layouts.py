@@ -69,7 +69,7 @@ class TestImageFolder:
 
     def test_one_split_has_the_classes_of_all(self, write_tree: WriteTree) -> None:
         root = write_tree({"train/city/1.jpg": "x", "train/sea/1.jpg": "x", "val/sea/1.jpg": "x"})
-        assert read_raw_set(root, choices=Choices("train")).classes == ("city", "sea")
+        assert read_raw_set(root, choices=Choices(split="train")).classes == ("city", "sea")
         assert "class `city` has no image in val" in failure(root, split="val")
 
     def test_an_empty_class_is_named(self, write_tree: WriteTree) -> None:
@@ -129,7 +129,7 @@ class TestPlaces365:
     def test_one_split_needs_no_images_of_the_other(self, write_tree: WriteTree) -> None:
         root = self.devkit(write_tree)
         (root / "val_256").rename(root.parent / "gone")
-        assert list(read_raw_set(root, choices=Choices("train")).splits) == ["train"]
+        assert list(read_raw_set(root, choices=Choices(split="train")).splits) == ["train"]
         assert "unpack the images of val there" in failure(root)
 
     @pytest.mark.parametrize(

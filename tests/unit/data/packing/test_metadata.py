@@ -1,5 +1,7 @@
 import io
+import random
 import zlib
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.metadata import without_metadata
-from scenerec.data.picture import Picture
+from scenerec.data.picture import Picture, PictureError
+from tests.mutated_images import mutate, seeds
 
 SECRET = b"52 deg 31' 12'' N, taken by Ada"
 
@@ -169,6 +172,24 @@ def test_of_a_moving_png_the_first_picture_stays() -> None:
         )
         assert getattr(Image.open(io.BytesIO(content)), "n_frames", 1) > 1
         found = pack_image(content)
+        assert (found.suffix, found.converted) == ("png", True)
         assert SECRET not in found.content
         assert getattr(Image.open(io.BytesIO(found.content)), "n_frames", 1) == 1
         assert (Picture(found.content).stored() == Picture(content).stored()).all()
+
+
+def test_of_damaged_files_that_are_taken_the_pixels_stay_as_well() -> None:
+    files = {name: content for name, content in seeds().items() if name.startswith(("jpeg", "png"))}
+    draw = random.Random(0)
+    taken: Counter[bool] = Counter()
+    for _ in range(300):
+        odd = mutate(draw, files)
+        try:
+            found = pack_image(odd.content)
+        except PictureError:
+            continue
+        if not found.converted:
+            taken[found.stripped] += 1
+            assert (Picture(found.content).stored() == Picture(odd.content).stored()).all(), odd
+            assert pack_image(found.content).content == found.content, odd
+    assert min(taken[True], taken[False]) > 10

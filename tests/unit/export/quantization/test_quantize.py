@@ -20,7 +20,6 @@ from scenerec.export.quantization.quantize import (
     layers,
     prepare,
     quantize,
-    with_float_layers,
 )
 from scenerec.export.quantization.sensitivity import measure
 from tests.unit.export.colour_network import colour_model, random_images
@@ -103,7 +102,7 @@ def test_a_recipe_is_heeded(calibration: Calibration) -> None:
     signed = constants(Recipe(activations="int8"))["d_zero_point"]
     assert signed.dtype == np.int8 and signed == 0
     assert constants(Recipe(method="99.9"))["d_scale"] < constants(Recipe())["d_scale"]
-    kept = constants(with_float_layers(Recipe(), ["large/Conv"]))
+    kept = constants(replace(Recipe(), float_layers=("large/Conv",)))
     assert "large.weight" in kept and "large.weight_quantized" not in kept and "stem.weight_quantized" in kept
 
 
@@ -139,7 +138,7 @@ def test_the_layer_that_loses_most_comes_first() -> None:
     assert per_tensor[0].layer == "large/Conv" and per_tensor[0].snr_db < 15 < 25 < per_tensor[1].snr_db
     per_channel = {entry.layer: entry.snr_db for entry in measure(spoilt, Recipe(), answer, reference)}
     assert per_channel["large/Conv"] > 20
-    kept = measure(spoilt, with_float_layers(replace(Recipe(), per_channel=False), ["large/Conv"]), answer, reference)
+    kept = measure(spoilt, replace(Recipe(), per_channel=False, float_layers=("large/Conv",)), answer, reference)
     assert {entry.layer for entry in kept} == {"stem/Conv", "head/Gemm"}
 
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from scenerec.inference.evaluation.evaluator import Outcome, examine_here
+from scenerec.inference.evaluation.images import read_samples
 from scenerec.inference.evaluation.metrics import ClassAccuracy
 from scenerec.inference.evaluation.report import confident_errors, extreme_classes, render, thumbnails
 from scenerec.inference.evaluation.request import EvaluationRequest
-from scenerec.inference.evaluation.torch_images import read_samples
 from tests.colour_set import CLASSES, WRONG, pack_colours
 from tests.html_page import Page
 from tests.tiny_bundle import make_tiny_bundle

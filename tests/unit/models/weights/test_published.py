@@ -5,9 +5,10 @@ import sys
 import pytest
 import torchvision
 
+from scenerec.errors import ModelError
 from scenerec.models import zoo
 from scenerec.models.weights import published
-from scenerec.models.weights.published import PublishedWeights, UnknownWeightsError, find_weights, published_weights
+from scenerec.models.weights.published import PublishedWeights, find_weights, published_weights
 
 
 def torchvisions(arch: str) -> list[PublishedWeights]:
@@ -45,7 +46,7 @@ def test_the_places365_projects_networks():
 def test_an_architecture_may_have_no_published_weights(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(zoo.ARCHITECTURES, "lenet", zoo.Architecture("lenet", "fc", 60_000, 224, 0.001))
     assert published.best_weights("lenet") is None
-    with pytest.raises(UnknownWeightsError, match="nothing was published for lenet: take `none`, or the path or URL"):
+    with pytest.raises(ModelError, match="nothing was published for lenet: take `none`, or the path or URL"):
         find_weights("lenet", "DEFAULT")
 
 
@@ -80,7 +81,7 @@ def test_a_name_or_default_finds_them():
     ],
 )
 def test_other_names_are_answered_with_those_that_there_are(arch: str, name: str, message: str):
-    with pytest.raises(UnknownWeightsError, match=message):
+    with pytest.raises(ModelError, match=message):
         find_weights(arch, name)
 
 

@@ -15,7 +15,7 @@ def test_a_key_made_for_the_file_is_let_in_and_the_file_does_not_hold_it(tmp_pat
     guard = Guard(read_keys(str(file))[0])
     for authorization, api_key in ((f"Bearer {key}", ""), (f"bearer  {key}", ""), ("", key)):
         caller = guard.identify(authorization, api_key)
-        assert caller is not None and caller.name == "mobile"
+        assert caller is not None and caller.key.name == "mobile"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve.http import express
-from serve.http.asgi import Receive, Scope, Send
 from serve.http.express import Express
 
 

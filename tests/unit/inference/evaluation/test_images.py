@@ -14,7 +14,7 @@ from scenerec.data.order import validation_range
 from scenerec.data.packed_set import open_set
 from scenerec.data.torch_input import validation_input
 from scenerec.errors import DataError
-from scenerec.inference.evaluation.torch_images import Preparation, image_batches, read_samples
+from scenerec.inference.evaluation.images import Preparation, image_batches, read_samples
 from scenerec.storage import open_storage
 from scenerec.world import World
 

@@ -1,0 +1,1 @@
+"""Peers that `tests.bench.data` runs in environments of their own."""

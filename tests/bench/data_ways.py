@@ -1,0 +1,48 @@
+"""A process of `tests.bench.data`: it imports one framework, and does the work that it reads from its input.
+
+Needs Python alone, so that it runs in the peers' own environments.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import NamedTuple
+
+SIZE = 224
+BATCH = 32
+
+
+class Work(NamedTuple):
+    """One turn of one way."""
+
+    way: str
+    folder: str
+    """With images/train, an ImageFolder, and packed, a packed set of the same."""
+    jitter: float
+    """0: uint8 crops; else normalised float32 with this much jitter of brightness, contrast and saturation."""
+    cores: int
+    seed: int
+
+
+def main() -> None:
+    """Reads a Work a line, and answers each with images per second of processor time."""
+    ways = import_module(sys.argv[1])
+    for line in sys.stdin:
+        work = Work(*json.loads(line))
+        read: Callable[[Work], Iterator[int]] = getattr(ways, work.way)
+        before = _cpu_s()
+        images = sum(read(work))
+        print(json.dumps(images / (_cpu_s() - before)), flush=True)
+
+
+def _cpu_s() -> float:
+    """Of this process and those that it has started and ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+if __name__ == "__main__":
+    main()

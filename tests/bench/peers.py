@@ -1,0 +1,27 @@
+"""Environments of their own for the peers that a benchmark compares with."""
+
+import subprocess
+import venv
+from pathlib import Path
+
+
+class UnavailableError(Exception):
+    """A peer cannot be measured here; the message says why."""
+
+
+def make_environment(environment: Path, requirements: Path) -> Path:
+    """The programs of a virtual environment with exactly the packages of a file; made the first time.
+
+    Raises UnavailableError.
+    """
+    wanted = requirements.read_text()
+    done = environment / "installed.txt"
+    if not done.exists() or done.read_text() != wanted:
+        venv.create(environment, clear=True, with_pip=True)
+        pip = [str(environment / "bin" / "pip"), "--disable-pip-version-check", "install", "--quiet"]
+        ran = subprocess.run([*pip, "-r", str(requirements)], capture_output=True, text=True)
+        if ran.returncode:
+            errors = [line for line in ran.stderr.splitlines() if line.startswith("ERROR")] or [ran.stderr[-200:]]
+            raise UnavailableError(f"pip: {errors[-1].removeprefix('ERROR: ')[:200]}")
+        done.write_text(wanted)
+    return environment / "bin"
