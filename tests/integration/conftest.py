@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from tests.local_run import FINISHED_RUN, FinishedRun, train_here
+from tests.variables import lead_to
 
 BROWSER_FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -49,49 +49,39 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[local.LocalCluster]:
     """A cluster of two CPUs with the bucket `scenes`; the environment of this process leads to it."""
-    with own_home() as (home, patch):
-        patch.setenv("SCENEREC_HOME", str(home))
+    with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home, pytest.MonkeyPatch.context() as patch:
+        lead_to({"SCENEREC_HOME": home}, patch)
         try:
-            started = local.start(home, cpus=2, gpus=0)
-            for name, value in started.environment.items():
-                patch.setenv(name, value)
+            started = local.start(Path(home), cpus=2, gpus=0)
+            lead_to(started.environment, patch)
             yield started
         finally:
-            local.stop(home, purge=True)
-
-
-@contextmanager
-def own_home() -> Iterator[tuple[Path, pytest.MonkeyPatch]]:
-    """A folder for what is started, and the environment, out of which the user's own store and cluster are taken."""
-    with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home, pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "RAY_ADDRESS"):
-            patch.delenv(name, raising=False)
-        yield Path(home), patch
+            local.stop(Path(home), purge=True)
 
 
 @pytest.fixture(scope="session")
-def store(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A real S3 store with the bucket `scenes`, to which the environment of this process leads.
-
-    It is the cluster's where a test of the session asks for `cluster`; else one that is started alone, in a second.
-    """
+def store_environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The variables that lead to a store: the cluster's where the session has one, else one that is started alone."""
     if any("cluster" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("cluster")
-        yield
+        yield request.getfixturevalue("cluster").environment
         return
-    with own_home() as (home, patch):
+    with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home:
         state = ClusterState()
-        alone = Store(home, home, state.access_key, state.secret_key)
-        state = server.launch(alone, home, state)
+        store = Store(Path(home), Path(home), state.access_key, state.secret_key)
+        state = server.launch(store, Path(home), state)
         try:
-            server.await_ready(alone, home, state)
+            server.await_ready(store, Path(home), state)
             ports = state.services["store"].ports
-            alone.make_buckets(ports, ("scenes",))
-            for name, value in (alone.client_environment(ports) | loopback.no_proxy()).items():
-                patch.setenv(name, value)
-            yield
+            store.make_buckets(ports, ("scenes",))
+            yield store.client_environment(ports) | loopback.no_proxy()
         finally:
-            server.end(alone, state)
+            server.end(store, state)
+
+
+@pytest.fixture
+def store(store_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real S3 store with the bucket `scenes`, to which the environment leads while the test runs."""
+    lead_to(store_environment, monkeypatch)
 
 
 @pytest.fixture(scope="session")

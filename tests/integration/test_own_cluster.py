@@ -17,11 +17,13 @@ from cluster.processes import members
 from cluster.state import ClusterState, Service, load_state, save_state
 from scenerec.errors import ClusterError
 from scenerec.storage import open_storage
+from tests.variables import lead_to
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Folder of a cluster that this test alone has."""
+    lead_to({}, monkeypatch)
     yield tmp_path / "a folder with spaces"
     local.stop(tmp_path / "a folder with spaces", purge=True)
 
@@ -29,7 +31,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def test_the_store_survives_what_may_happen(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed at any time, it comes back with its data and leaves no process behind."""
     first = local.start(home, cpus=1, buckets=("scenes", "models"))
-    use(first, monkeypatch)
+    lead_to(first.environment, monkeypatch)
     contents = {f"object-{number}": os.urandom(5000) for number in range(200)}
     storage = open_storage("s3://models/many")
     for key, content in contents.items():
@@ -41,7 +43,7 @@ def test_the_store_survives_what_may_happen(home: Path, monkeypatch: pytest.Monk
     assert local.find(home) is None
 
     second = local.start(home, cpus=1)
-    use(second, monkeypatch)
+    lead_to(second.environment, monkeypatch)
     assert second.environment["AWS_SECRET_ACCESS_KEY"] == first.environment["AWS_SECRET_ACCESS_KEY"]
     storage = open_storage("s3://models/many")
     assert {info.key: storage.get(info.key) for info in storage.list()} == contents
@@ -51,11 +53,6 @@ def test_the_store_survives_what_may_happen(home: Path, monkeypatch: pytest.Monk
     assert local.stop(home) == {}
     for name, service in state.services.items():
         assert members(service.pid, state.mark(name)) == []
-
-
-def use(cluster: local.LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in cluster.environment.items():
-        monkeypatch.setenv(name, value)
 
 
 def test_a_process_that_got_a_recorded_id_is_left_alone(tmp_path: Path) -> None:

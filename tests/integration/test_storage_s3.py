@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,12 +13,9 @@ from scenerec.storage import ObjectInfo, S3Storage, open_storage
 
 
 @pytest.fixture
-def storage(store: None, request: pytest.FixtureRequest) -> Iterator[S3Storage]:
-    """An empty folder of the bucket `scenes`."""
-    storage = S3Storage("scenes", f"storage-tests/{request.node.name}")
-    yield storage
-    for info in list(storage.list()):
-        storage.delete(info.key)
+def storage(store: None, request: pytest.FixtureRequest) -> S3Storage:
+    """An empty folder of the bucket `scenes`, of this test alone: it goes with the store."""
+    return S3Storage("scenes", f"storage-tests/{request.node.name}")
 
 
 def test_what_is_put_comes_back(storage: S3Storage, tmp_path: Path) -> None:

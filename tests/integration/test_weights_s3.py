@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from scenerec.errors import ModelError
 from scenerec.job_log import Event, Note
 from scenerec.models import torch_model
 from scenerec.models.weights.cache import WeightCache, file_of_url
-from scenerec.storage import S3Storage
 from scenerec.training.loop import train
 from scenerec.training.preflight import check_job, plan_job
 from scenerec.world import World
@@ -26,12 +24,9 @@ HEAD = "classifier.3."
 
 
 @pytest.fixture
-def output(store: None, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty folder of the bucket `scenes`."""
-    storage = S3Storage("scenes", f"weights-tests/{request.node.name}")
-    yield storage.url
-    for info in list(storage.list()):
-        storage.delete(info.key)
+def output(store: None, request: pytest.FixtureRequest) -> str:
+    """An empty folder of the bucket `scenes`, of this test alone: it goes with the store."""
+    return f"s3://scenes/weights-tests/{request.node.name}"
 
 
 @pytest.fixture
