@@ -25,11 +25,8 @@ _IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be e
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
 _NOT_SEARCHED = (
     *("scale.", "checkpoint."),
-<<<<<<< HEAD
     *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache", "data.log_samples"),
-=======
-    *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache", "data.store_patience_s"),
->>>>>>> patience
+    "data.store_patience_s",
 )
 
 # What a network that changes its settings in the middle (PBT) cannot change: its checkpoints would not fit.
