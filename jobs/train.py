@@ -114,7 +114,15 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
                 "their node ran out of memory: give them fewer images at once (optimize.global_batch_size, "
                 "optimize.accumulate_steps), or start fewer (scale.workers)"
             )
-        raise ScenerecError(f"the workers failed: {reason}") from None
+        raise failure_of_workers(reason, config.data.store_patience_s) from None
+
+
+def failure_of_workers(reason: str, patience_s: float) -> ScenerecError:
+    """The error that a job ends with whose workers failed for `reason`: Ray's words, in which ours may be quoted."""
+    _, is_of_store, told = reason.rpartition(f"{StorageError.__module__}.{StorageError.__name__}: ")
+    if is_of_store:
+        return StorageError(f"{told}; the workers have waited {patience_s:g} s for it (data.store_patience_s)")
+    return ScenerecError(f"the workers failed: {reason}")
 
 
 def _workers_asked(config: TrainConfig) -> str:
