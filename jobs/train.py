@@ -16,7 +16,7 @@ from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
-from scenerec.errors import ScenerecError, StorageError, last_line
+from scenerec.errors import NotFoundError, ScenerecError, StorageError, last_line
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
 from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
@@ -114,7 +114,16 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
                 "their node ran out of memory: give them fewer images at once (optimize.global_batch_size, "
                 "optimize.accumulate_steps), or start fewer (scale.workers)"
             )
-        raise ScenerecError(f"the workers failed: {reason}") from None
+        raise failure_of_workers(reason) from None
+
+
+def failure_of_workers(reason: str) -> ScenerecError:
+    """The error that a job ends with whose workers failed for `reason`: Ray's words, in which ours may be quoted."""
+    for kind in (StorageError, NotFoundError):
+        _, is_of_store, told = reason.rpartition(f"{kind.__module__}.{kind.__name__}: ")
+        if is_of_store:
+            return kind(told)
+    return ScenerecError(f"the workers failed: {reason}")
 
 
 def _workers_asked(config: TrainConfig) -> str:
