@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import asdict
 from math import inf
+from typing import Any
 
 from ray.tune import schedulers
 from ray.tune.execution.tune_controller import TuneController
@@ -11,23 +13,37 @@ from typing_extensions import override
 
 from jobs.halving import HalvingScheduler
 from jobs.ray_private import recall_results
+from jobs.trial import bookmark_of
 from scenerec.config import space
 from scenerec.config.tune import TuneConfig
 from scenerec.json_object import JsonObject
 from scenerec.search.halving import asynchronous, hyperband
 from scenerec.search.levels import halving_rungs, most_epochs, rung_time, rung_times
 from scenerec.search.objectives import OBJECTIVES, towards_better
+from scenerec.search.relay import begin_part
 from scenerec.search.trial import Trial
 
 TIME = "rung_time"
 
 
 class _Population(schedulers.PopulationBasedTraining):
-    """Population based training that leaves a trial alone at its end.
+    """Population based training that leaves a trial alone at its end, and copies weights when it decides to.
 
     Ray's own gives changed settings to a trial that was among the worst at its last epoch, too: it ended with settings
-    that nothing was trained with.
+    that nothing was trained with. And a trial reads the other's checkpoint when it is its turn again: by then the other
+    may have gone on and deleted it, or have come to its end.
     """
+
+    def __init__(self, search: TuneConfig, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._search = search
+
+    @override
+    def _exploit(self, tune_controller: TuneController, trial: TuneTrial, trial_to_clone: TuneTrial) -> None:
+        super()._exploit(tune_controller, trial, trial_to_clone)
+        settings = trial.config["trial"]
+        copy = begin_part(self._search, int(str(trial)), settings["point"], bookmark_of(trial.checkpoint))
+        trial.set_config({**trial.config, "trial": {**settings, "part": copy.part, "copy": asdict(copy)}})
 
     @override
     def on_trial_result(self, tune_controller: TuneController, trial: TuneTrial, result: JsonObject) -> str:
@@ -105,6 +121,7 @@ def _pbt(config: TuneConfig) -> schedulers.TrialScheduler:
         return {**settings, "trial": {**settings["trial"], "point": point}}
 
     return _Population(
+        config,
         time_attr=TIME,
         perturbation_interval=config.scheduler.grace_epochs,
         quantile_fraction=config.scheduler.quantile,

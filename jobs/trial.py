@@ -24,7 +24,7 @@ from scenerec.errors import ScenerecError
 from scenerec.job_log import Event
 from scenerec.json_object import JsonObject
 from scenerec.search.levels import Level, judged_epochs, trial_levels, trial_name
-from scenerec.search.relay import Bookmark, Relay, RunNews, allow, take_over, wait_until_allowed
+from scenerec.search.relay import Bookmark, Relay, RunNews, allow, wait_until_allowed
 from scenerec.search.statics import static_values
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.preflight import plan_job
@@ -51,8 +51,11 @@ def run_trial(settings: JsonObject, search: JsonObject, session: str) -> None:
     number = int(tune.get_context().get_trial_name())  # a population copies another trial's settings, its number too
     folder = SearchFolder(config.run_url, config.base.data.patience)
     try:
-        bookmark = _bookmark(tune.get_checkpoint())
-        part = _part(folder, number, bookmark, wanted["part"])
+        checkpoint = tune.get_checkpoint()
+        bookmark = bookmark_of(checkpoint) if checkpoint else None
+        if bookmark and bookmark.trial != trial_name(number):  # another's, of which this trial has a copy
+            bookmark = Bookmark(**wanted["copy"])
+        part = bookmark.part if bookmark else wanted["part"]
         levels = trial_levels(config, number, wanted["point"], part)
         plan = plan_job(levels[-1].config)
         static = static_values(config.objective, levels[-1].config, plan.classes, folder.storage)
@@ -73,9 +76,6 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
     relay = Relay(config, level)
     if bookmark is not None and bookmark.run == here.run:
         relay.told_epochs = bookmark.epoch
-    elif bookmark is not None and bookmark.trial != here.trial and relay.folder.latest_checkpoint() is None:
-        relay.told_epochs = take_over(bookmark, level)
-
     judged = judged_epochs(config, level.config.optimize.epochs)
 
     def tell_news() -> None:
@@ -140,9 +140,8 @@ def _report(metrics: dict[str, int | float | str], place: Bookmark | None) -> No
         tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def _bookmark(checkpoint: Any) -> Bookmark | None:
-    if checkpoint is None:
-        return None
+def bookmark_of(checkpoint: Any) -> Bookmark:
+    """Returns what `run_trial` gave Tune as its checkpoint."""
     with checkpoint.as_directory() as folder:
         return Bookmark(**json.loads((Path(folder) / BOOKMARK_FILE).read_text()))
 
@@ -151,15 +150,3 @@ def _levels_left(levels: list[Level], bookmark: Bookmark | None) -> list[Level]:
     """The levels from the bookmarked one on: Tune has been told of those before it."""
     runs = [level.config.run_url for level in levels]
     return levels[runs.index(bookmark.run) :] if bookmark is not None and bookmark.run in runs else levels
-
-
-def _part(folder: SearchFolder, number: int, bookmark: Bookmark | None, recorded: int) -> int:
-    """Which of the trial's runs goes on; a bookmark in another trial's run begins a new one."""
-    if bookmark is None:
-        return recorded
-    if bookmark.trial == trial_name(number):
-        return bookmark.part
-    part = 1
-    while next(iter(folder.storage.list(f"trials/{trial_name(number)}.part-{part}/")), None) is not None:
-        part += 1
-    return part

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scenerec.checkpoint import list_checkpoints, read_run_state
+from scenerec.config.space import Point
 from scenerec.config.tune import TuneConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
-from scenerec.search.levels import Level, rung_time
+from scenerec.search.levels import Level, rung_time, trial_levels, trial_name
+from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
 
 PATIENCE_S = 60.0
@@ -79,6 +81,19 @@ def wait_until_allowed(folder: RunFolder, epoch: int, patience_s: float = PATIEN
 
 def _allowed_key(epoch: int) -> str:
     return f"ray/allowed-{epoch:06d}"
+
+
+def begin_part(tune: TuneConfig, number: int, point: Point, source: Bookmark) -> Bookmark:
+    """Begins a run of trial `number` with other settings, from another trial's checkpoint; returns where it is.
+
+    Raises CheckpointError, StorageError.
+    """
+    trials = SearchFolder(tune.run_url, tune.base.data.patience).storage
+    name, part = trial_name(number), 1
+    while next(iter(trials.list(f"trials/{name}.part-{part}/")), None) is not None:
+        part += 1
+    (level,) = trial_levels(tune, number, point, part)
+    return Bookmark(level.config.run_url, name, part, take_over(source, level))
 
 
 def take_over(bookmark: Bookmark, level: Level) -> int:

@@ -16,7 +16,7 @@ from scenerec.config.tune import TuneConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
 from scenerec.search.levels import judged_epochs, trial_levels
-from scenerec.search.relay import Bookmark, Relay, allow, take_over, wait_until_allowed
+from scenerec.search.relay import Bookmark, Relay, allow, begin_part, take_over, wait_until_allowed
 from scenerec.training.run_folder import RunFolder
 from tests.tiny_search import search_document
 
@@ -71,6 +71,17 @@ def test_another_trials_run_goes_on_from_the_bookmarked_epoch(tune: TuneConfig) 
     assert take_over(Bookmark(source.url, "0000", 0, 3), taker) == 3
     assert list_checkpoints(target.checkpoints) == [wanted]
     assert load_checkpoint(target.checkpoints, wanted).learner.model["w"][0] == 3
+
+
+def test_each_copy_is_a_run_of_its_own(tune: TuneConfig) -> None:
+    (donor,) = trial_levels(tune, 0, {})
+    save(RunFolder(donor.config.run_url), 3)
+    source = Bookmark(donor.config.run_url, "0000", 0, 3)
+    copies = [begin_part(tune, 1, {}, source) for _ in range(2)]
+    assert [(copy.trial, copy.part, copy.epoch) for copy in copies] == [("0001", 1, 3), ("0001", 2, 3)]
+    for copy in copies:
+        assert copy.run == trial_levels(tune, 1, {}, copy.part)[0].config.run_url
+        assert RunFolder(copy.run).latest_checkpoint() is not None
 
 
 def test_a_checkpoint_that_went_is_replaced_by_the_newest(tune: TuneConfig) -> None:
