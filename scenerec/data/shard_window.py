@@ -13,7 +13,8 @@ from scenerec.data.epochs import SampleIndices
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
 
-_FETCH_THREADS = 8
+FETCH_THREADS = 8
+"""Threads of one reader that fetch shards."""
 _SPANS_AHEAD = 2
 
 
@@ -40,7 +41,7 @@ class ShardWindow:
 
     def __init__(self, data: PackedSet, spans: Iterator[Span], lanes: int = 1) -> None:
         self.data = data
-        self._threads = ThreadPoolExecutor(_FETCH_THREADS, thread_name_prefix="fetch")
+        self._threads = ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="fetch")
         self._waiting = spans
         self._coming = deque[Span]()
         self._in_use: list[tuple[int, int]] = []
