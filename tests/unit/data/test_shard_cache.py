@@ -130,8 +130,16 @@ def die(cache: ShardCache, ended: Path) -> None:
     ended.touch()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def found_by_processes() -> Iterator[None]:
+    """Processes that are spawned have this one's path, and a package that is installed has tests of the same name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[3])
+        yield
+
+
 @pytest.fixture(scope="module")
-def processes() -> Iterator[ProcessPoolExecutor]:
+def processes(found_by_processes: None) -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as executor:
         yield executor
 
