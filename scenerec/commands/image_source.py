@@ -68,7 +68,6 @@ def read_image(image: str) -> bytes:
 
 def _fetch(url: str) -> bytes:
     import requests  # few images have an address
-    from urllib3.exceptions import HTTPError
 
     deadline_s = time.monotonic() + _PATIENCE_S
     content = bytearray()
@@ -85,7 +84,9 @@ def _fetch(url: str) -> bytes:
                     raise DataError(f"is larger than {_LARGEST_DOWNLOAD_BYTES >> 20} MB")
                 if time.monotonic() > deadline_s:
                     raise DataError(f"cannot be read: did not arrive in {_PATIENCE_S} s")
-    except (OSError, ValueError, HTTPError) as error:  # requests' own are OSErrors; it lets through what is below it
+    except DataError:
+        raise
+    except Exception as error:  # requests lets through what is below it: of urllib3, of decoders
         raise DataError(f"cannot be read: {_reason(error)}") from None
     if kind.startswith("text/html") and content.lstrip().startswith(b"<"):
         raise DataError("is a web page, no image: give the address of the picture itself")
