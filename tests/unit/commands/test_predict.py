@@ -115,6 +115,10 @@ BROKEN = {
     "cut chunks": (Answer(b"ff\r\nhello", headers=CHUNKED, sent_bytes=9), "the answer broke off"),
     "gzip": (Answer(b"no gzip", headers={"Content-Encoding": "gzip"}), "its compression is damaged"),
     "brotli": (Answer(b"no brotli", headers={"Content-Encoding": "br"}), "in the coding br, which was not asked for"),
+    "redirect in brotli": (
+        Answer(b"no brotli" * 9, status=302, location="/circle", headers={"Content-Encoding": "br"}),
+        "cannot be read: brotli",
+    ),
     "coding": (Answer(b"anything", headers={"Content-Encoding": "compress"}), "in the coding compress"),
     "circle": (Answer(status=302, location="/circle"), "Exceeded 30 redirects"),
     "nonsense": (Answer(status=302, location="http://[bad"), "what is no address (Invalid IPv6 URL)"),
