@@ -58,14 +58,6 @@ def status_when(application: str, condition: Callable[[dict[str, Any]], bool], p
     return found
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float = 150) -> None:
-    """Until it holds."""
-    ends_at = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < ends_at, "it did not come to that"
-        time.sleep(0.2)
-
-
 def replica_pids(cluster: LocalCluster, application: str) -> list[int]:
     """Of the replicas that run, by Ray's own account."""
     headers = {"Authorization": f"Bearer {cluster.environment['RAY_AUTH_TOKEN']}"}

@@ -27,7 +27,8 @@ from scenerec.client import Client, UnauthorizedError
 from scenerec.inference.bundles.registry import Registry
 from serve.access.key_file import add_key
 from serve.oip.grpc_methods import SERVICE
-from tests.served import PICTURES, assert_loopback_only, command, replica_pids, scenerec, status_when, wait_until
+from tests.patience import wait_until
+from tests.served import PICTURES, assert_loopback_only, command, replica_pids, scenerec, status_when
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle
 

@@ -14,7 +14,8 @@ import requests
 from cluster import loopback
 from cluster.local import LocalCluster
 from scenerec.inference.bundles.registry import Registry
-from tests.served import PICTURES, command, replica_pids, status_when, wait_until
+from tests.patience import wait_until
+from tests.served import PICTURES, command, replica_pids, status_when
 from tests.steady_load import SteadyLoad
 from tests.tiny_bundle import make_tiny_bundle
 

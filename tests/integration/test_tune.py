@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
+from tests.patience import wait_until
 from tests.submitted import submit_file
 
 LEARNS = {"model": {"arch": "resnet18"}}
@@ -96,13 +96,6 @@ def driver(cluster: local.LocalCluster) -> psutil.Process:
         if command[1:3] == ["-m", "jobs.tune"] and process.environ().get("AWS_ENDPOINT_URL") == cluster.store_url:
             return process
     raise AssertionError("no search is running")
-
-
-def wait_until(happened: Callable[[], bool], timeout_s: float, what: str) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline_s, f"{what} has not happened within {timeout_s:g} s"
-        time.sleep(0.5)
 
 
 @pytest.mark.parametrize("scheduler", ["hyperband", pytest.param("asha", marks=pytest.mark.matrix)])
@@ -185,11 +178,11 @@ def test_a_killed_driver_frees_the_cluster_and_no_finished_trial_runs_again(
     def one_finished_and_one_under_way() -> bool:
         return bool(under_way()) and any(trial.state == "finished" for trial in folder.trials())
 
-    wait_until(one_finished_and_one_under_way, 180, "the second trial's first epoch")
+    wait_until(one_finished_and_one_under_way, "the second trial's first epoch", 180)
     assert client.nodes()[0].cpus_used == 2  # of two: one trial fits, and its driver takes nothing
     driver(cluster).kill()
-    wait_until(lambda: client.nodes()[0].cpus_used == 0, 60, "the end of the killed search's workers")
-    wait_until(lambda: KnownJobs(None).find(name).ended, 60, "the end of the job")
+    wait_until(lambda: client.nodes()[0].cpus_used == 0, "the end of the killed search's workers", 60)
+    wait_until(lambda: KnownJobs(None).find(name).ended, "the end of the job", 60)
     before = {trial.number: trial for trial in folder.trials()}
     result = result_of(submit("--json", **settings))
     after = {trial.number: trial for trial in folder.trials()}
