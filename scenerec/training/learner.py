@@ -62,7 +62,7 @@ class Learner(Protocol[Batch]):
         """One optimizer step on a global batch (collective)."""
 
     def take_loss(self) -> float:
-        """Mean training loss over the samples of all ranks since the last call (collective)."""
+        """Mean training loss, by the class weights, over all ranks' samples since the last call (collective)."""
 
     def estimate_statistics(self, sample: PreciseBatchNorm) -> None:
         """Sets BatchNorm's running statistics to those of the weights as they are, over `sample` (collective).
