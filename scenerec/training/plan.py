@@ -108,7 +108,16 @@ class Plan:
         if most.fetched_share > _MUCH_FETCHED * usual.fetched_share:
             shares += f" ({most.fetched_share:.2f} times with {most.workers} workers)"
         held = f"up to {held_bytes / 1e9:.1f} GB in the memory of a worker"
-        return [("reads", f"{shares}, {held}")]
+        return [("reads", f"{shares}, {held}{self._sharing_of_lanes(most)}")]
+
+    def _sharing_of_lanes(self, reading: Reading) -> str:
+        """Says, where so many workers read the same lanes, which numbers near theirs do not."""
+        if self.lanes % reading.workers == 0 or reading.fetched_share < _MUCH_FETCHED:
+            return ""
+        fitting = [n for n in range(1, self.lanes + 1) if self.lanes % n == 0 and self.global_batch_size % n == 0]
+        near = (*[n for n in fitting if n < reading.workers][-1:], *[n for n in fitting if n > reading.workers][:1])
+        numbers = " or ".join(map(str, near))
+        return f"; {reading.workers} workers share the {self.lanes} lanes, {numbers} would not"
 
 
 def resolve(
