@@ -52,7 +52,8 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
 
     Raises PlanError, DataError, StorageError, CheckpointError or ModelError, in one line.
     """
-    train, val = open_training_set(config.data), open_set(config.data.val)
+    here = config.data.model_copy(update={"cache": None})  # which is the nodes', not that of who submits
+    train, val = open_training_set(here), open_set(config.data.val)
     folder = RunFolder(config.run_url)
     lanes = None if restart else resumed_lanes(folder, config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)

@@ -111,13 +111,12 @@ class Addition:
         sets = {data.url: data for data in (*self._siblings.values(), *(part.data for part in growing))}
         shards = [(data, shard) for data in sets.values() for shard in data.manifest.shards] if growing else []
         for content in read_contents(shards, run, on_progress):
-            classes = sets[content.url].manifest.classes
+            names = sets[content.url].manifest.classes
+            told = [f"{splits.get(content.url)} too, as {name}" for name in names]
             for part in growing:
-                for sample in content.samples:
-                    if part.data.url == content.url:
-                        part.known[sample.digest] = classes[sample.label]
-                    else:
-                        part.elsewhere[sample.digest] = f"{splits[content.url]} too, as {classes[sample.label]}"
+                is_own = part.data.url == content.url
+                twins, words = (part.known, names) if is_own else (part.elsewhere, told)
+                twins.update((sample.digest, words[sample.label]) for sample in content.samples)
 
     def pack(
         self, run: Runner | None = None, on_progress: Progress = lambda done, total: None
