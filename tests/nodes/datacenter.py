@@ -144,7 +144,7 @@ class Datacenter:
             self.head.boot()
             self.start_ray(self.head, cpus=0)
             alive = set()
-        missing = [node for node in self.nodes[:nodes] if node.address not in alive]
+        missing = [node for node in self.nodes[:nodes] if not node.is_on or node.address not in alive]
         for node in missing:
             node.kill()
         with ThreadPoolExecutor(nodes) as threads:
