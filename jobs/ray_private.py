@@ -3,6 +3,7 @@
 `jobs.light_trainer` also overrides a method of Ray's trainer that is not public.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -66,15 +67,22 @@ class BriefReservations(ControllerCallback):
 
 @dataclass
 class RoomSought(ControllerCallback):
-    """Tells that a training looks for room for its workers again: they were lost, or found none for half a minute."""
+    """Tells that a training looks for room for its workers again: they were lost, or found none for half a minute.
+
+    Ray's controller asks for room without a pause while an elastic training waits for its least number of workers; here
+    it takes one.
+    """
 
     tell: Callable[[], None]
+    pause_s: float = 0.5
 
     def after_controller_state_update(
         self, previous_state: TrainControllerState, current_state: TrainControllerState
     ) -> None:
         """Ray calls it in the controller's process."""
-        if isinstance(current_state, RestartingState | ReschedulingState):
+        if current_state is previous_state:  # never while workers run: that state is made anew each time
+            time.sleep(self.pause_s)
+        elif isinstance(current_state, RestartingState | ReschedulingState):
             self.tell()
 
 
