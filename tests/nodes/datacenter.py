@@ -258,6 +258,11 @@ class WatchedJob:
         """Seconds since the submission."""
         return time.monotonic() - self.began_s
 
+    @property
+    def job_id(self) -> str:
+        """Id of the job, once it has been said."""
+        return self.until(r"^job \S+, dashboard").text.split()[1].rstrip(",")
+
     def until(self, pattern: str, timeout_s: float = 240, after_s: float = 0.0) -> Line:
         """Waits for a line in which the pattern is found, said after that time; JobError where none comes."""
         deadline_s = time.monotonic() + timeout_s
