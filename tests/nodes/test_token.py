@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.nodes.datacenter import TOKEN, Datacenter
 from tests.nodes.runs import document
@@ -31,10 +32,12 @@ def test_an_application_is_deployed_where_a_token_is_asked_for(
 ) -> None:
     undisturbed("torch", 6)
     dc.client.path("/tmp/home/token").write_text(f"{TOKEN}\n")
-    exported = dc.scenerec("export", "s3://scenes/runs/whole-torch-6", "--json", "--force")
+    exported = dc.scenerec("export", "s3://scenes/runs/whole-torch-6", "--json", "-o", "s3://scenes/bundle")
     assert exported.returncode == 0, exported.stderr
     bundle = json.loads(exported.stdout.splitlines()[-1])["url"]
+    document = {"kind": "serve", "name": "scenes", "models": [{"name": "scenes", "version": bundle}]}
+    dc.client.path("/tmp/home/serve.yaml").write_text(yaml.safe_dump(document))
     for env in ({}, IN_FILE):
-        deployed = dc.scenerec("serve", "deploy", bundle, "--name", "scenes", env=env)
+        deployed = dc.scenerec("serve", "deploy", "serve.yaml", env=env)
         assert deployed.returncode == 0, deployed.stderr
     assert dc.scenerec("serve", "stop", "scenes", env=IN_FILE).returncode == 0
