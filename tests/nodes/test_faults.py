@@ -1,6 +1,7 @@
 """Training on several nodes under every fault: it ends with the history and the samples of an undisturbed run."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.datacenter import Datacenter, WatchedJob
+from tests.nodes.datacenter import TOKEN, Datacenter, WatchedJob
+from tests.nodes.machines import Machine
 from tests.nodes.runs import await_epoch, document, learned, newest_place, standstill
 from tests.nodes.table import Row, keep
 
@@ -44,14 +46,31 @@ def pull_cable(rank: int, seconds: float) -> Strike:
     return strike
 
 
-def preempt(dc: Datacenter, job: WatchedJob) -> None:
-    """Its workers get SIGTERM, and the machine goes when they have said what they do about it."""
-    machine, at_s = dc.nodes_of_ranks(job)[1], job.now_s
+def preempt(announce: Callable[[Machine], object]) -> Strike:
+    """The machine goes when the run has said what it does about it, and the run goes on from there."""
+
+    def strike(dc: Datacenter, job: WatchedJob) -> None:
+        machine, at_s = dc.nodes_of_ranks(job)[1], job.now_s
+        announce(machine)
+        told = job.until(r"checkpoint of step \d+ is written: a machine of this run goes away", after_s=at_s)
+        machine.kill()
+        resumed = job.until(r"resumed from step \d+", after_s=told.at_s)
+        steps = [int(re.findall(r"step (\d+)", line.text)[0]) for line in (told, resumed)]
+        assert steps[1] >= steps[0]
+
+    return strike
+
+
+def send_sigterm(machine: Machine) -> None:
     assert machine.signal("RayTrainWorker", signal.SIGTERM)
-    told = job.until(r"checkpoint of step \d+ is written: a machine of this run goes away", after_s=at_s)
-    machine.kill()
-    resumed = job.until("resumed from step", after_s=told.at_s)
-    assert int(resumed.text.split()[3]) >= int(told.text.split()[3])
+
+
+def drain(machine: Machine) -> None:
+    """On the node itself, as docs/clusters.md says."""
+    machine.run(
+        "ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message spot --deadline-remaining-seconds 100",
+        {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN},
+    )
 
 
 def stop_store(dc: Datacenter, job: WatchedJob) -> None:
@@ -86,9 +105,10 @@ OF_MACHINES = (
     Fault("power failure of a node", kill_node(1, silently=True)),
     Fault("cable of a node pulled for 20 s", pull_cable(1, 20)),
     Fault("cable of a node pulled for 120 s", pull_cable(1, 120)),
-    Fault("pre-emption: SIGTERM, then the node is gone", preempt),
+    Fault("pre-emption told by SIGTERM", preempt(send_sigterm)),
 )
 OF_SERVICES = (
+    Fault("pre-emption told by `ray drain-node`", preempt(drain)),
     Fault("store gone for 20 s", stop_store),
     Fault("store hangs for 20 s", freeze_store),
     Fault("driver killed", kill_driver, ends_job=True),
@@ -103,7 +123,7 @@ OF_SERVICES = (
     [
         pytest.param("torch", "killed", (ANOTHER_NODE,), 6, id="killed"),
         *(
-            pytest.param(framework, name, faults, 30, id=f"{name}-{framework}", marks=pytest.mark.nodes)
+            pytest.param(framework, name, faults, 36, id=f"{name}-{framework}", marks=pytest.mark.nodes)
             for name, faults in (("machines", OF_MACHINES), ("services", OF_SERVICES))
             for framework in ("torch", "tensorflow")
         ),
