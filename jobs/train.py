@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
+from jobs.full_disk import full_disk_named
 from jobs.log import say
 from jobs.main import job_id, main
 from jobs.preemption import is_announced
@@ -175,7 +176,8 @@ def train_on_worker(settings: JsonObject) -> None:
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
         report = partial(reporter.report, config, world)
-        train(job, world, _learner(job, world), reporter.say, report, is_announced)
+        with full_disk_named(ray.util.get_node_ip_address()):
+            train(job, world, _learner(job, world), reporter.say, report, is_announced)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
