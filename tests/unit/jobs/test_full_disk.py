@@ -10,9 +10,9 @@ from scenerec.errors import StorageError
 
 
 def test_the_node_is_named() -> None:
-    with pytest.raises(StorageError, match=r"^node 10\.0\.0\.12: no space is left on its disk") as raised:
-        with full_disk_named("10.0.0.12"):
-            Path("/dev/full").write_text("x")
+    named = pytest.raises(StorageError, match=r"^node 10\.0\.0\.12: no space is left on its disk")
+    with named as raised, full_disk_named("10.0.0.12"):
+        Path("/dev/full").write_text("x")
     told = failure_of_workers(f"{StorageError.__module__}.{StorageError.__name__}: {raised.value}")
     assert (type(told), str(told)) == (StorageError, str(raised.value))
 
