@@ -12,7 +12,7 @@ from cluster.ray_node import TRAIN_ENVIRONMENT
 from jobs.full_disk import full_disk_named
 from jobs.log import say
 from jobs.main import job_id, main
-from jobs.preemption import is_announced
+from jobs.preemption import is_announced, listen_again
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.mixed_set import open_training_set
@@ -177,7 +177,9 @@ def train_on_worker(settings: JsonObject) -> None:
             reporter.say(Waiting("the network, its weights, and the first steps"))
         report = partial(reporter.report, config, world)
         with full_disk_named(ray.util.get_node_ip_address()):
-            train(job, world, _learner(job, world), reporter.say, report, is_announced)
+            learner = _learner(job, world)
+            listen_again()
+            train(job, world, learner, reporter.say, report, is_announced)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
