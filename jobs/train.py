@@ -12,7 +12,6 @@ from cluster.ray_node import TRAIN_ENVIRONMENT
 from jobs.full_disk import full_disk_named
 from jobs.log import say
 from jobs.main import job_id, main
-from jobs.preemption import is_announced, listen_again
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.mixed_set import open_training_set
@@ -161,6 +160,8 @@ def _trainer(framework: str) -> Any:
 def train_on_worker(settings: JsonObject) -> None:
     """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
     import ray.train
+
+    from jobs.preemption import is_announced, listen_again
 
     config, plan, reporter = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["reporter"]
     context = ray.train.get_context()
