@@ -68,9 +68,9 @@ def add(
 
     FOLDER is read as by `scenerec data pack`, and images are shrunk as those of SET were; of its classes, only some
     need be there. SET is read once, and images that it has already, under whatever class, are left out and listed;
-    those that another split beside it has are added, and listed. The
-    manifest is replaced last: until then SET is what it was, and an addition that was stopped is continued by the same
-    command. The larger set is another one: a run that began before cannot be resumed on it.
+    those that another split beside it has are added, and listed. The manifest is replaced last: until then SET is what
+    it was, and an addition that was stopped is continued by the same command. The larger set is another one: a run that
+    began before cannot be resumed on it.
 
     Examples:
 
