@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 CASES ?= and not matrix
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-nodes coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-serve fuzz proto clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-nodes coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-search: $(READY)  ## The same random trials at full length and with ASHA (
 
 bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset and tf.data (PHOTOS=folder; ten minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)
+
+bench-scale: $(READY)  ## 1.8 million images on 1 to 512 workers: planned, and predicted by a model (seconds)
+	$(BIN)/python -m tests.bench.scale
 
 bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)
 	$(BIN)/python -m tests.bench.serving
