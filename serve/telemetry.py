@@ -13,7 +13,8 @@ from serve.access_record import AccessRecord
 
 _SERVING = "scenerec_serving_version"
 _SECONDS = tuple(0.001 * 2**power for power in range(14))
-_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+# Ray takes the middle of a bucket for what is in it: so 1 and 2 are exact, and none is far off.
+_BATCHES = (0.5, 1.5, *(2**power + 0.5 for power in range(1, 8)))
 _ROTATE_BYTES = 64 << 20
 
 

@@ -124,7 +124,6 @@ SERVING = Dashboard(
             "Server errors, share of the requests",
             "percentunit",
             (('application:scenerec_server_errors:ratio{application=~"$application"}', _APPLICATION),),
-            empty_without="server errors",
         ),
         Panel(
             "Errors per second, by code",
