@@ -15,11 +15,11 @@ from cluster import loopback
 from cluster.local import LocalCluster
 from cluster.monitoring.dashboards import DASHBOARDS, Panel
 from scenerec.inference.bundles.registry import Registry
+from tests.monitoring import documented, metrics_in
 from tests.patience import wait_until
 from tests.programs import installed
 from tests.served import PICTURES, command, scenerec
 from tests.tiny_bundle import make_tiny_bundle
-from tests.unit.cluster.monitoring.test_files import OWN, documented
 
 PORTS = loopback.free_ports(("prometheus", "http"))
 PROMETHEUS = f"http://127.0.0.1:{PORTS['prometheus']}/api/v1"
@@ -127,9 +127,7 @@ def test_every_chart_has_lines(watched: None) -> None:
 
 def test_what_is_exported_is_what_the_docs_name(watched: None) -> None:
     series = query('count by (__name__) (last_over_time({__name__=~"ray_scenerec_.*"}[15m]))')
-    names = {OWN.fullmatch(each["metric"]["__name__"])[1] for each in series}  # type: ignore[index]
-    for suffix in ("_bucket", "_sum", "_count"):
-        names = {name.removesuffix(suffix) for name in names}
+    names = metrics_in(" ".join(each["metric"]["__name__"] for each in series))
     assert names == documented() - {"scenerec_train_restarts"}  # there were none
 
 

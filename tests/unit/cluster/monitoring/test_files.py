@@ -14,19 +14,9 @@ from jobs.run_gauges import RUN_GAUGES
 from jobs.search_gauges import SEARCH_GAUGES
 from scenerec.cli import app
 from scenerec.errors import ClusterError
-from tests.unit.cluster.monitoring.test_rules import RULES, promtool
-
-DOCS = Path(__file__).parents[4] / "docs" / "monitoring.md"
-OWN = re.compile(r"\b(?:ray_)?(scenerec_[a-z0-9_]+)")
-SUFFIXES = ("_bucket", "_sum", "_count")  # of a histogram's series
+from tests.monitoring import RULES, documented, metrics_in, promtool
 
 each_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda each: each.name)
-
-
-def documented() -> set[str]:
-    """The names of our metrics in the table of the docs."""
-    rows = (line for line in DOCS.read_text().splitlines() if line.startswith("| `ray_scenerec_"))
-    return {row.split("`")[1].removeprefix("ray_") for row in rows}
 
 
 def expressions() -> list[str]:
@@ -42,11 +32,10 @@ def test_the_docs_name_every_gauge_of_trainings_and_searches() -> None:
 
 
 def test_what_is_drawn_and_warned_of_is_documented() -> None:
-    used = {name for text in [*expressions(), *(rule["expr"] for rule in rules())] for name in OWN.findall(text)}
-    plain = {name.removesuffix(next(filter(name.endswith, SUFFIXES), "")) for name in used}
-    recorded = {name for rule in rules() if "record" in rule for name in OWN.findall(rule["record"])}
-    assert plain - recorded <= documented()
-    assert plain >= RUN_GAUGES.keys() | SEARCH_GAUGES.keys()  # none is exported that nobody looks at
+    used = metrics_in(" ".join([*expressions(), *(rule["expr"] for rule in rules())]))
+    recorded = metrics_in(" ".join(rule["record"] for rule in rules() if "record" in rule))
+    assert used - recorded <= documented()
+    assert used >= RUN_GAUGES.keys() | SEARCH_GAUGES.keys()  # none is exported that nobody looks at
 
 
 def test_an_expression_is_written_once() -> None:

@@ -1,24 +1,13 @@
 """The alert rules, tried by Prometheus' own tool on series that are made up."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import yaml
 
-from cluster.monitoring import files
-from tests.programs import installed
+from tests.monitoring import RULES, promtool
 
-RULES = Path(files.__file__).parent / "rules.yml"
 TESTS = Path(__file__).parent / "rules_test.yml"
-
-
-def promtool(*arguments: str, folder: Path) -> str:
-    """What it prints; it must be content."""
-    command = [installed("promtool", "prometheus"), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
