@@ -128,12 +128,7 @@ SERVING = Dashboard(
         Panel(
             "Errors per second, by code",
             "reqps",
-            (
-                (
-                    _rate("requests_total", "application, code, status", ', code!=""'),
-                    "{{application}} {{status}} {{code}}",
-                ),
-            ),
+            ((_rate("requests_total", "application, status, code", ', code!=""'), f"{_APPLICATION} {_CODE}"),),
             empty_without="errors",
         ),
         Panel("Images that the network takes at once", "none", ((_mean("batch_size"), _MODEL),)),
@@ -180,7 +175,7 @@ CLUSTER = Dashboard(
         ),
         Panel(
             "Memory of GPUs, used",
-            "decmbytes",
+            "mbytes",
             (("ray_node_gram_used", "{{ip}} {{GpuIndex}}"),),
             empty_without="a GPU",
         ),

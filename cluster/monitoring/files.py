@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,10 +45,8 @@ def write_files(folder: Path, targets: Targets, replace: bool = False) -> list[P
     try:
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            secret = path.name == _TOKEN
-            with os.fdopen(
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644), "w"
-            ) as file:
+            mode = 0o600 if path.name == _TOKEN else 0o644
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
                 file.write(content)
     except OSError as error:
         raise ClusterError(f"{folder}: cannot be written: {error.strerror}") from None
@@ -56,10 +55,11 @@ def write_files(folder: Path, targets: Targets, replace: bool = False) -> list[P
 
 def start_commands(folder: Path) -> tuple[str, str]:
     """The command lines that start Prometheus and Grafana with the files of `folder`."""
+    place = shlex.quote(str(folder))
     return (
-        f"prometheus --config.file={folder}/prometheus.yml --storage.tsdb.path={folder}/data "
+        f"prometheus --config.file={place}/prometheus.yml --storage.tsdb.path={place}/data "
         f"--web.listen-address={PROMETHEUS_URL.removeprefix('http://')}",
-        f"GF_SERVER_HTTP_ADDR=127.0.0.1 GF_PATHS_PROVISIONING={folder}/grafana/provisioning "
+        f"GF_SERVER_HTTP_ADDR=127.0.0.1 GF_PATHS_PROVISIONING={place}/grafana/provisioning "
         "grafana server --homepath /usr/share/grafana",
     )
 
