@@ -1,6 +1,7 @@
 """The curves of a run over its epochs, in a few lines of text."""
 
 from collections.abc import Iterator, Sequence
+from math import nan
 
 from scenerec.commands.screen.sparkline import sparkline
 from scenerec.epoch_metrics import EpochMetrics
@@ -47,10 +48,10 @@ def _rows(history: Sequence[EpochMetrics]) -> Iterator[tuple[str, list[float], s
     """(name, a value an epoch, its first and last in words) of each curve."""
     first, last = history[0], history[-1]
     yield "loss", [each.train_loss for each in history], f"{first.train_loss:.4f} to {last.train_loss:.4f}"
-    losses = [each.validation[VAL_LOSS.key] for each in history]
+    losses = [each.validation.get(VAL_LOSS.key, nan) for each in history]
     yield "val loss", losses, f"{losses[0]:.4f} to {losses[-1]:.4f}"
     for metric, _ in scores(last.validation)[:1]:
-        values = [each.validation[metric.key] for each in history]
+        values = [each.validation.get(metric.key, nan) for each in history]
         yield metric.name, values, f"{metric.show(values[0])} to {metric.show(values[-1])}"
     speeds = [each.images_per_s for each in history]
     yield "images/s", speeds, f"{speeds[0]:.1f} to {speeds[-1]:.1f}"
