@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,8 @@ from scenerec.errors import ClusterError
 from scenerec.job_log import Event, Progress, Restart, parse_line
 from scenerec.storage import Patience
 from scenerec.training.run_folder import RunFolder
-from scenerec.training.sample_log import GlobalBatch, logged_batches
+from scenerec.training.sample_log import logged_batches
+from tests.chaos.report import Trained
 from tests.chaos.timeline import Timeline
 
 _RANK = re.compile(r"\(ip=([^,]+), pid=\d+\) world_rank=(\d+)")
@@ -72,16 +74,13 @@ class Run:
         """How often its workers were started again for an error."""
         return sum(isinstance(event, Restart) for _, event in list(self.events))
 
-    def history(self) -> list[tuple[object, ...]]:
-        """What it has learned, epoch by epoch, bit by bit: without times, and the number of workers."""
-        return [
-            (epoch.epoch, epoch.global_step, epoch.train_loss, epoch.validation, epoch.lr)
-            for epoch in self._folder.read_history()
-        ]
-
-    def batches(self, steps: int) -> list[GlobalBatch]:
-        """The samples of each of its steps."""
-        return list(logged_batches(self._folder.samples, steps))
+    def trained(self) -> Trained:
+        """What it was trained on, and what it has learned. Raises CheckpointError, StorageError."""
+        history = self._folder.read_history()
+        return Trained(
+            batches=list(logged_batches(self._folder.samples, history[-1].global_step)) if history else [],
+            history=[(each.epoch, each.global_step, each.train_loss, each.validation, each.lr) for each in history],
+        )
 
     def _go_on(self) -> None:
         while self.submissions < _MOST_SUBMISSIONS:
@@ -99,7 +98,7 @@ class Run:
     def _submit(self) -> tuple[str | None, str]:
         """The job, or None and why there is none: the store may be away, the run may still be another job's."""
         self.submissions += 1
-        command = ["scenerec", "submit", str(self._file), "--detach", "--no-cluster-check"]
+        command = [sys.executable, "-m", "scenerec", "submit", str(self._file), "--detach", "--no-cluster-check"]
         done = subprocess.run(command, capture_output=True, text=True)
         found = re.search(r"^job (\S+), dashboard", done.stdout, re.MULTILINE)
         self._write(done.stdout + done.stderr)

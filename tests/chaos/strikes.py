@@ -11,7 +11,7 @@ from tests.nodes.machines import Machine
 
 GiveBack = Callable[[], None]
 
-WORKER, REPLICA, PROXY, DRIVER = "RayTrainWorker", "ServeReplica", "haproxy -f", "jobs.train"
+WORKER, REPLICA, PROXY, DRIVER = "RayTrainWorker", ":Replica", "bin/haproxy ", "jobs.train"
 """Words in the command lines of the processes that are killed."""
 
 _NOTICE_S = 5.0
@@ -31,7 +31,7 @@ def befall(scene: Scene, strike: Strike, address: str | None) -> GiveBack:
     """
     nodes = [node for node in scene.nodes if node.is_on]
     node = next((node for node in nodes if node.address == address), nodes[strike.rank % len(nodes)])
-    return _FAULTS[strike.kind.name](scene, node)
+    return FAULTS[strike.kind.name](scene, node)
 
 
 def _kill_worker(scene: Scene, node: Machine) -> GiveBack:
@@ -90,7 +90,7 @@ def _killed(machine: Machine, word: str) -> GiveBack:
     return lambda: None
 
 
-_FAULTS: dict[str, Callable[[Scene, Machine], GiveBack]] = {
+FAULTS: dict[str, Callable[[Scene, Machine], GiveBack]] = {
     "kill_worker": _kill_worker,
     "kill_node": _kill_node,
     "cut_cable": _cut_cable,
