@@ -8,6 +8,7 @@
         dc.node(1).kill(); dc.join(dc.node(1))              # off; and on again, as a new node of Ray's
         dc.stop_store(); dc.start_store()                   # its process ends; it comes back with what it held
         dc.freeze_store(); dc.thaw_store()                  # it hangs; it goes on
+        dc.restore(nodes=3)                                 # all is well again, whatever was done
         job.wait()                                          # its exit code
 
 `machines.py` says what else can be done to a machine. Ray asks for a token on all of them (`token=False`: none).
@@ -42,6 +43,13 @@ _RAY_START_S = 150
 _KEY, _SECRET = "key", "secret0123456789"
 
 
+_ALIVE = """
+from cluster.address import find_address
+from cluster.client import ClusterClient
+print(*[node.address for node in ClusterClient(find_address()).nodes()])
+"""
+
+
 class JobError(AssertionError):
     """A job did not come to where it was awaited."""
 
@@ -61,6 +69,7 @@ class Datacenter:
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+        self._store_options: tuple[str, ...] = ()
         self.token_environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN} if token else {}
 
     @classmethod
@@ -113,6 +122,34 @@ class Datacenter:
         machine.boot()
         self.start_ray(machine, cpus)
 
+    def alive_nodes(self) -> set[str]:
+        """Addresses of the Ray nodes that the head holds for alive; none where the head does not answer."""
+        if not self.head.is_on:
+            return set()
+        done = self.client.run(f"python -c {shlex.quote(_ALIVE)}", self.client_environment, check=False)
+        return set(done.stdout.split())
+
+    def restore(self, nodes: int, cpus: int = 1) -> None:
+        """Makes good what has been done to the machines: cables, the store, the head, so many nodes, in that order."""
+        for machine in self.machines.values():
+            if machine.is_on:
+                machine.heal()
+        self.thaw_store()
+        if self._store_options or not self._store_answers():
+            self.stop_store()
+            self.start_store()
+        alive = self.alive_nodes()
+        if self.head.address not in alive:
+            self.head.kill()
+            self.head.boot()
+            self.start_ray(self.head, cpus=0)
+            alive = set()
+        missing = [node for node in self.nodes[:nodes] if node.address not in alive]
+        for node in missing:
+            node.kill()
+        with ThreadPoolExecutor(nodes) as threads:
+            list(threads.map(partial(self.join, cpus=cpus), missing))
+
     def start_store(self, *options: str) -> None:
         """Starts SeaweedFS on its machine, over what it holds, and waits until it answers."""
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -126,12 +163,16 @@ class Datacenter:
             *("-volume.max=0", "-volume.preStopSeconds=0", "-filer.localSocket=/tmp/filer.sock"),
             *("-s3.localSocket=/tmp/s3.sock", *(options or ("-volume.minFreeSpace=100MiB",))),
         ]
+        self._store_options = options
         self.store.start(f"exec {shlex.join(command)}", log=self.folder / "store.log")
         deadline_s = time.monotonic() + _STORE_S
-        while self.store.run(f"curl -sf -m 2 {self.store_url}/healthz", check=False).returncode:
+        while not self._store_answers():
             if time.monotonic() > deadline_s:
                 raise MachineError(f"the store does not start: {self.folder / 'store.log'}")
             time.sleep(0.3)
+
+    def _store_answers(self) -> bool:
+        return not self.store.run(f"curl -sf -m 2 {self.store_url}/healthz", check=False).returncode
 
     def stop_store(self) -> None:
         """Ends the store's process, as SIGKILL does; its machine refuses connections from then on."""
@@ -149,14 +190,14 @@ class Datacenter:
 
     def python(self, code: str) -> str:
         """Runs Python on the client, beside the store; returns what it prints."""
-        return self.client.run(f"python -c {shlex.quote(code)}", self._client_environment()).stdout
+        return self.client.run(f"python -c {shlex.quote(code)}", self.client_environment).stdout
 
     def scenerec(
         self, *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = 240
     ) -> "subprocess.CompletedProcess[str]":
         """A command of the client's, who has the CLI, the store's variables, the cluster's address and its token."""
         line = shlex.join(["python", "-m", "scenerec", *arguments])
-        return self.client.run(line, {**self._client_environment(), **(env or {})}, timeout_s, check=False)
+        return self.client.run(line, {**self.client_environment, **(env or {})}, timeout_s, check=False)
 
     def submit(
         self, document: Mapping[str, Any], *arguments: str, env: Mapping[str, str] | None = None
@@ -165,7 +206,7 @@ class Datacenter:
         file = f"{document['name']}.yaml"
         self.client.path(f"/tmp/home/{file}").write_text(yaml.safe_dump(dict(document)))
         line = shlex.join(["python", "-m", "scenerec", "submit", file, "--verbose", *arguments])
-        command = self.client.command(f"exec {line}", {**self._client_environment(), **(env or {})})
+        command = self.client.command(f"exec {line}", {**self.client_environment, **(env or {})})
         return WatchedJob(str(document["name"]), command, self.folder / f"{document['name']}.log")
 
     def nodes_of_ranks(self, job: "WatchedJob") -> dict[int, Machine]:
@@ -185,7 +226,9 @@ class Datacenter:
         lines = self.python(code.format(BUCKET, f"runs/{run}/metrics.jsonl")).splitlines()
         return [json.loads(line) for line in lines if line]
 
-    def _client_environment(self) -> dict[str, str]:
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """What the client's commands find in their environment."""
         address = {"RAY_ADDRESS": self.dashboard, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "PYTHONUNBUFFERED": "1"}
         return {**self.store_environment, **self.token_environment, **address}
 
@@ -202,7 +245,7 @@ class WatchedJob:
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name, self.log, self.lines, self._ended = name, log, list[Line](), False
-        self._began_s = time.monotonic()
+        self.began_s = time.monotonic()
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
@@ -213,7 +256,7 @@ class WatchedJob:
     @property
     def now_s(self) -> float:
         """Seconds since the submission."""
-        return time.monotonic() - self._began_s
+        return time.monotonic() - self.began_s
 
     def until(self, pattern: str, timeout_s: float = 240, after_s: float = 0.0) -> Line:
         """Waits for a line in which the pattern is found, said after that time; JobError where none comes."""
