@@ -7,8 +7,8 @@ from itertools import islice
 
 STEPS_PER_EPOCH = 30
 SECONDS_A_STRIKE = 45
-"""How long a strike takes together with the steps up to the next one, on two slow cores."""
-STEPS_A_STRIKE = 150
+"""How long a strike takes together with the steps up to the next one, about, where two cores are all there is."""
+STEPS_A_STRIKE = 60
 
 
 @dataclass(frozen=True)
