@@ -72,4 +72,4 @@ def put_table(document: str, table: str) -> str:
     before, heading, old = document.partition(_HEADING)
     if not heading:
         raise ValueError("the document has no table of strikes")
-    return before + table + (f"\n{after}" if (after := old.partition("\n\n")[2]) else "")
+    return before + table + (f"\n{after}" if (after := f"\n{old}".partition("\n\n")[2]) else "")
