@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from cluster.client import ClusterClient
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
+from scenerec.errors import ClusterError
 from scenerec.inference.bundles.registry import Registry
 from tests.chaos.plan import STEPS_PER_EPOCH
 from tests.faulty_proxy import FaultyProxy
 from tests.nodes.datacenter import Datacenter
-from tests.nodes.machines import ROOT, Machine, Switch
+from tests.nodes.machines import ROOT, Machine, MachineError, Switch
 from tests.served import PICTURES
 from tests.steady_load import SteadyLoad
 from tests.tiny_bundle import make_tiny_bundle
@@ -56,20 +57,31 @@ class Scene:
         return self.datacenter.nodes[:NODES]
 
     def start_node(self, machine: Machine) -> None:
-        """Lets a machine join the cluster; one that is off is switched on."""
-        if not machine.is_on:
-            machine.boot()
-        # Threads that wait spin no more: two machines share a processor here.
-        settings = {**_serving_settings(machine), "OMP_WAIT_POLICY": "PASSIVE"}
-        self.datacenter.start_ray(machine, CPUS_PER_NODE, settings)
+        """Lets a machine join the cluster; one that is off is switched on.
+
+        Ray gives a node 30 s to start, which a busy machine exceeds: then it is tried again.
+        """
+        for is_last in (False, False, True):
+            if not machine.is_on:
+                machine.boot()
+            # Threads that wait do not spin: several machines share a processor here.
+            settings = {**_serving_settings(machine), "OMP_WAIT_POLICY": "PASSIVE"}
+            try:
+                self.datacenter.start_ray(machine, CPUS_PER_NODE, settings)
+                return
+            except MachineError:
+                if is_last:
+                    raise
+                machine.kill()
 
     def plug_in(self, machine: Machine) -> None:
         """Heals a machine's cable. Where Ray's head has given the node up meanwhile, it is started again."""
         machine.heal()
         ends_at = time.monotonic() + _REJOINS_S
         while time.monotonic() < ends_at:
-            if any(node.address == machine.address for node in self.client.nodes()):
-                return
+            with suppress(ClusterError):
+                if any(node.address == machine.address for node in self.client.nodes()):
+                    return
             time.sleep(1)
         machine.kill()
         self.start_node(machine)
