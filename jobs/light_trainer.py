@@ -7,6 +7,7 @@ import ray
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from typing_extensions import override
 
+from jobs.preemption import HeedPreemption
 from jobs.ray_private import BriefReservations, DatasetsCallback, PlacementGroupCleanerCallback
 
 # Each of them is a process more, which imports Ray Train for more than a second: a manager of Ray Data's datasets, and
@@ -28,4 +29,4 @@ class LightTrainer(DataParallelTrainer):
     @override
     def _create_default_callbacks(self) -> list[Any]:
         used = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, _UNUSED)]
-        return [*used, BriefReservations(_RESERVATION_S)]
+        return [*used, BriefReservations(_RESERVATION_S), HeedPreemption()]

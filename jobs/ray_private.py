@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import ray
 from ray._common.network_utils import build_address
 from ray._private.state import state as cluster_state
 from ray._raylet import PlacementGroupID
@@ -16,7 +17,7 @@ from ray.train._internal.utils import get_address_and_port
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
 from ray.train.v2._internal.execution.scaling_policy import autoscaling_coordinator_client
 from ray.util.placement_group import PlacementGroup
 
@@ -27,10 +28,12 @@ __all__ = [
     "BriefReservations",
     "DatasetsCallback",
     "PlacementGroupCleanerCallback",
+    "WorkerGroupCallback",
     "actors_placement_groups",
     "free_address",
     "free_address_and_port",
     "is_actor_dead",
+    "is_node_draining",
     "lost_worker",
     "recall_results",
 ]
@@ -71,6 +74,11 @@ def actors_placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]
 def is_actor_dead(actor_id: str) -> bool:
     """Whether an actor (its id in hex) has ended."""
     return cluster_state.actor_table(actor_id).get("State") == "DEAD"
+
+
+def is_node_draining() -> bool:
+    """Whether the node of this worker is being drained, as by `ray drain-node` before a spot machine is taken away."""
+    return ray.get_runtime_context().get_node_id() in cluster_state.get_draining_nodes()
 
 
 def lost_worker(error: Exception) -> bool:

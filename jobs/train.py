@@ -11,6 +11,7 @@ from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
 from jobs.log import say
 from jobs.main import job_id, main
+from jobs.preemption import is_announced
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.mixed_set import open_training_set
@@ -34,7 +35,7 @@ _RAY_SETTINGS = {
     **TRAIN_ENVIRONMENT,
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that watches for notices which the loop does not heed
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; workers ask for themselves (jobs.preemption)
 }
 
 
@@ -167,7 +168,8 @@ def train_on_worker(settings: JsonObject) -> None:
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
-        train(job, world, _learner(job, world), reporter.say, partial(reporter.report, config, world))
+        report = partial(reporter.report, config, world)
+        train(job, world, _learner(job, world), reporter.say, report, is_announced)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
