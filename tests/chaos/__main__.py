@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.chaos.picture import draw
 from tests.chaos.plan import STEPS_PER_EPOCH, make_plan
-from tests.chaos.report import Requests, Verdict, differences, outcomes
+from tests.chaos.report import Requests, Verdict, outcomes
 from tests.chaos.rows import write_rows
 from tests.chaos.run import Run
 from tests.chaos.scene import NODES, loaded_endpoint, open_scene, pack_scenes, run_document
@@ -33,6 +33,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the faults")
     parser.add_argument("--minutes", type=float, default=60, help="how long the disturbed run shall take, about")
     parser.add_argument("--framework", choices=("torch", "tensorflow"), default="torch")
+    parser.add_argument(
+        "--elastic", action="store_true", help=f"on 1 to {NODES} workers, of which only the batches are compared"
+    )
     parser.add_argument("--folder", type=Path, help="for logs, which are then kept")
     options = parser.parse_args()
     if reason := why_not():
@@ -41,46 +44,50 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        sys.exit("\n".join(chaos(options.seed, options.minutes, options.framework, folder)) or None)
+        problems = chaos(options.seed, options.minutes, options.framework, options.elastic, folder)
+        sys.exit("\n".join(problems) or None)
 
 
-def chaos(seed: int, minutes: float, framework: str, folder: Path) -> list[str]:
+def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: Path) -> list[str]:
     """Makes the run twice, undisturbed and disturbed, and writes down what it cost; returns what must not have been.
 
     Args:
         seed: of the faults.
         minutes: how long the disturbed run shall take, about.
         framework: torch or tensorflow.
+        is_elastic: whether the run takes as many workers as there are nodes, in place of two.
         folder: for logs, and the machines' disks.
     """
     plan = make_plan(seed, minutes, WORKERS)
+    workers = {"min": 1, "max": NODES} if is_elastic else WORKERS
     say(f"seed {seed}: {len(plan.strikes)} strikes upon {plan.steps} steps; {NODES} nodes, head and store are starting")
     with open_scene(folder) as scene:
         pack_scenes()
         say("deploying a model in two replicas")
         with loaded_endpoint(scene) as load:
             whole, disturbed = (
-                Run(scene.client, run_document(name, framework, WORKERS, plan.epochs), folder)
+                Run(scene.client, run_document(name, framework, workers, plan.epochs), folder)
                 for name in ("undisturbed", "disturbed")
             )
             complete(whole, plan, say)
             quiet = Requests.of(load.tally)
             struck = disturb(scene, disturbed, plan, load, say)
             ended = Requests.of(load.tally)
-        apart = [f"{run.name}: {run.problem}" for run in (whole, disturbed) if run.problem]
-        apart = apart or differences(disturbed.trained(), whole.trained())
+        problems = [f"{run.name}: {run.problem}" for run in (whole, disturbed) if run.problem]
+        learned = [run.trained() for run in (disturbed, whole)]
     usual_s = _USUAL_PAUSES * whole.timeline.longest_pause_s()
     verdict = Verdict(
         outcomes=tuple(outcomes(struck, disturbed.timeline, usual_s, ended)),
         goodput=goodput(disturbed.timeline, whole.timeline, STEPS_PER_EPOCH),
         requests=ended.since(quiet),
-        differences=tuple(apart),
+        differences=problems or learned[0].differences(learned[1], is_elastic),
+        losses=(learned[0].epochs[-1].train_loss, learned[1].epochs[-1].train_loss),
     )
     figures = {
         "seed": seed,
         "minutes": minutes,
         "framework": framework,
-        "workers": WORKERS,
+        "workers": f"1-{NODES}" if is_elastic else WORKERS,
         "nodes": NODES,
         "strikes": len(struck),
         "steps": plan.steps,
@@ -93,12 +100,12 @@ def chaos(seed: int, minutes: float, framework: str, folder: Path) -> list[str]:
         "requests": sum(verdict.requests),
         "requests_refused": verdict.requests.refused,
         "requests_lost": verdict.requests.lost,
-        "result": verdict.equality,
+        "result": verdict.comparison,
     }
     print(verdict.table)
     print("\n".join(f"{name:<17} {value}" for name, value in figures.items()))
     print("\n".join(load.tally.lost[:10]))
-    title = f"seed {seed}, {framework}: goodput {verdict.goodput:.0%}\n{verdict.equality}"
+    title = f"seed {seed}, {framework}: goodput {verdict.goodput:.0%}\n{verdict.comparison}"
     write_rows(figures, verdict.outcomes)
     print(draw(_PICTURE, disturbed.timeline, whole.timeline, verdict.outcomes, title))
     return verdict.problems

@@ -32,7 +32,14 @@ def draw(path: Path, disturbed: Timeline, whole: Timeline, found: Sequence[Outco
     )
     for run, color, width, label in ((whole, _LIGHT, 4.0, "undisturbed"), (disturbed, _DARK, 1.3, "with faults")):
         minutes = [(point.at_s - run.firsts[0].at_s) / 60 for point in run.points]
-        above.plot(minutes, [point.step for point in run.points], color=color, linewidth=width, label=label)
+        above.plot(
+            minutes,
+            [point.step for point in run.points],
+            color=color,
+            linewidth=width,
+            label=label,
+            drawstyle="steps-post",
+        )
     top = disturbed.firsts[-1].step
     for each in found:
         begins = each.at_s / 60

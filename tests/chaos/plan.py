@@ -8,7 +8,7 @@ from itertools import islice
 STEPS_PER_EPOCH = 30
 SECONDS_A_STRIKE = 45
 """How long a strike takes together with the steps up to the next one, about, where two cores are all there is."""
-STEPS_A_STRIKE = 60
+STEPS_A_STRIKE = 120
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ KINDS = (
     FaultKind("kill_worker", "a worker is killed", 3),
     FaultKind("kill_node", "a node loses its power", 2, (20, 60), takes_node=True),
     FaultKind("cut_cable", "a node's cable is cut", 2, (20, 90), takes_node=True),
-    FaultKind("preempt_node", "a node is pre-empted (SIGTERM)", 2, (20, 60), takes_node=True),
+    FaultKind("preempt_node", "a node is pre-empted", 2, (20, 60), takes_node=True),
     FaultKind("resize", "a node leaves and joins again", 2, (30, 60), takes_node=True),
     FaultKind("kill_driver", "the job's driver is killed", 1),
     FaultKind("store_away", "the store is away", 2, (10, 60)),
@@ -111,7 +111,8 @@ def may_strike(kind: FaultKind, away: int, nodes: int, fewest: int) -> bool:
 
 
 def _dealt(kinds: Collection[FaultKind], rng: random.Random) -> Iterator[FaultKind]:
-    """Kinds as from a pack of cards that holds each as often as it weighs: no long stretch lacks one of them."""
-    pack = [kind for kind in kinds for _ in range(kind.weight)]
+    """Kinds as often as they weigh: in rounds, of which the first has each kind once, the next those that weigh more."""
     while True:
-        yield from rng.sample(pack, len(pack))
+        for round_ in range(max(kind.weight for kind in kinds)):
+            left = [kind for kind in kinds if kind.weight > round_]
+            yield from rng.sample(left, len(left))

@@ -1,6 +1,6 @@
 """What a run of chaos came to: strike by strike, in all, and what must not have happened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,12 +27,30 @@ class Requests(NamedTuple):
         return Requests(*(now - then for now, then in zip(self, before, strict=True)))
 
 
+class Learned(NamedTuple):
+    """What an epoch came to: its metrics but for those that depend on time, or on the number of workers."""
+
+    epoch: int
+    global_step: int
+    train_loss: float
+    validation: Mapping[str, float]
+    lr: float
+
+
 class Trained(NamedTuple):
     """What a run was trained on, and what it has learned."""
 
     batches: Sequence[GlobalBatch]
-    history: Sequence[tuple[object, ...]]
-    """An epoch each: its number, step, training loss, validation and learning rate."""
+    epochs: Sequence[Learned]
+
+    def differences(self, whole: "Trained", is_elastic: bool = False) -> list[str]:
+        """The first batch and the first epoch in which it is another than the same run undisturbed, in words.
+
+        The epochs are compared bit by bit. Of an elastic run only the batches are: another number of workers adds the
+        same gradients in another order, and rounding makes other weights of that.
+        """
+        found = _difference("batches", self.batches, whole.batches)
+        return found if is_elastic else found + _difference("epochs", self.epochs, whole.epochs)
 
 
 class Struck(NamedTuple):
@@ -100,13 +118,18 @@ class Verdict:
     """The share of the disturbed run's time that its steps would have taken undisturbed."""
     requests: Requests
     """What became of those that were asked while the run was disturbed."""
-    differences: tuple[str, ...]
+    differences: Sequence[str]
     """What the disturbed run has other than the undisturbed one, or why it did not end; in words."""
+    losses: tuple[float, float]
+    """The training loss of the last epoch, disturbed and undisturbed."""
 
     @property
-    def equality(self) -> str:
-        """What came of the comparison, in words."""
-        return "; ".join(self.differences) or "equal batches, history equal bit by bit"
+    def comparison(self) -> str:
+        """What came of comparing the runs, in words."""
+        if self.differences:
+            return "; ".join(self.differences)
+        disturbed, whole = self.losses
+        return f"equal batches, {'equal loss' if disturbed == whole else f'loss {disturbed:.4f} and {whole:.4f}'}"
 
     @property
     def problems(self) -> list[str]:
@@ -135,18 +158,8 @@ class Verdict:
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def differences(disturbed: Trained, whole: Trained) -> tuple[str, ...]:
-    """What two runs of the same YAML differ in: the first batch and the first epoch, in words.
-
-    The epochs are compared bit by bit.
-    """
-    found = []
-    for what, ours, theirs in (
-        ("batches", disturbed.batches, whole.batches),
-        ("epochs", disturbed.history, whole.history),
-    ):
-        if len(ours) != len(theirs):
-            found.append(f"{len(ours)} {what}, and {len(theirs)} undisturbed")
-        elif apart := next((pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1]), None):
-            found.append(f"other {what}: {apart[0]}, and undisturbed {apart[1]}")
-    return tuple(found)
+def _difference(what: str, ours: Sequence[object], theirs: Sequence[object]) -> list[str]:
+    if len(ours) != len(theirs):
+        return [f"{len(ours)} {what}, and {len(theirs)} undisturbed"]
+    pairs = zip(ours, theirs, strict=True)
+    return next(([f"other {what}: {one}, and undisturbed {other}"] for one, other in pairs if one != other), [])

@@ -16,7 +16,7 @@ from scenerec.job_log import Event, Progress, Restart, parse_line
 from scenerec.storage import Patience
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.sample_log import logged_batches
-from tests.chaos.report import Trained
+from tests.chaos.report import Learned, Trained
 from tests.chaos.timeline import Timeline
 
 _RANK = re.compile(r"\(ip=([^,]+), pid=\d+\) world_rank=(\d+)")
@@ -79,7 +79,9 @@ class Run:
         history = self._folder.read_history()
         return Trained(
             batches=list(logged_batches(self._folder.samples, history[-1].global_step)) if history else [],
-            history=[(each.epoch, each.global_step, each.train_loss, each.validation, each.lr) for each in history],
+            epochs=[
+                Learned(each.epoch, each.global_step, each.train_loss, each.validation, each.lr) for each in history
+            ],
         )
 
     def _go_on(self) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from scenerec.job_log import format_duration
@@ -24,12 +25,14 @@ class StandstillError(Exception):
 
 
 @dataclass
-class Taken:
-    """What a strike has taken, and when it is given back."""
+class _Taken:
+    """What a strike has taken, and when it is to be given back."""
 
     strike: Strike
     give_back: GiveBack
     due_s: float
+    returning: "Future[None] | None" = None
+    """That it is being given back: a node takes its time to start."""
 
 
 @dataclass
@@ -75,26 +78,30 @@ def disturb(scene: Scene, run: Run, plan: Plan, load: SteadyLoad, say: Say) -> l
     """
     watch = _Watch(run, plan.steps, say)
     struck: list[Struck] = []
-    taken: list[Taken] = []
+    taken: list[_Taken] = []
     to_come = list(plan.strikes)
     run.start()
-    while run.is_under_way or taken:
-        step = watch.look("".join(f"{each.strike.kind.words}; " for each in taken))
-        for each in [each for each in taken if time.monotonic() >= each.due_s]:
-            each.give_back()
-            taken.remove(each)
-            say(f"strike {each.strike.number} is over: {each.strike.kind.words}")
-        if to_come and step >= to_come[0].at_step and run.is_under_way and _has_room(to_come[0], taken):
-            strike = to_come.pop(0)
-            say(f"strike {strike.number} of {len(plan.strikes)} at step {step}: {_words(strike)}")
-            struck.append(Struck(strike, time.monotonic(), Requests.of(load.tally)))
-            give_back = befall(scene, strike, run.ranks.get(strike.rank))
-            taken.append(Taken(strike, give_back, struck[-1].at_s + strike.lasts_s))
-        time.sleep(_LOOK_EVERY_S)
+    with ThreadPoolExecutor() as threads:
+        while run.is_under_way or taken:
+            step = watch.look("".join(f"{each.strike.kind.words}; " for each in taken))
+            for each in list(taken):
+                if each.returning is None and time.monotonic() >= each.due_s:
+                    each.returning = threads.submit(each.give_back)
+                elif each.returning and each.returning.done():
+                    each.returning.result()
+                    taken.remove(each)
+                    say(f"strike {each.strike.number} is over: {each.strike.kind.words}")
+            if to_come and step >= to_come[0].at_step and run.is_under_way and _has_room(to_come[0], taken):
+                strike = to_come.pop(0)
+                say(f"strike {strike.number} of {len(plan.strikes)} at step {step}: {_words(strike)}")
+                struck.append(Struck(strike, time.monotonic(), Requests.of(load.tally)))
+                give_back = befall(scene, strike, run.ranks.get(strike.rank))
+                taken.append(_Taken(strike, give_back, struck[-1].at_s + strike.lasts_s))
+            time.sleep(_LOOK_EVERY_S)
     return struck
 
 
-def _has_room(strike: Strike, taken: list[Taken]) -> bool:
+def _has_room(strike: Strike, taken: list[_Taken]) -> bool:
     away = sum(each.strike.kind.takes_node for each in taken)
     return len(taken) == away and may_strike(strike.kind, away, NODES, FEWEST_NODES)
 

@@ -14,7 +14,7 @@ GiveBack = Callable[[], None]
 WORKER, REPLICA, PROXY, DRIVER = "RayTrainWorker", ":Replica", "bin/haproxy ", "jobs.train"
 """Words in the command lines of the processes that are killed."""
 
-_NOTICE_S = 5.0
+_NOTICE_S = 10.0
 """From SIGTERM to the end of a node that is pre-empted; clouds give 30 to 120 s."""
 
 
@@ -61,9 +61,9 @@ def _cut_cable(scene: Scene, node: Machine) -> GiveBack:
 
 
 def _preempt_node(scene: Scene, node: Machine) -> GiveBack:
-    node.terminate()
+    node.signal(WORKER, signal.SIGTERM)
     time.sleep(_NOTICE_S)
-    node.kill()
+    node.kill(silently=True)
     return lambda: scene.start_node(node)
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from scenerec.training.sample_log import GlobalBatch
 from tests.chaos.picture import draw
 from tests.chaos.plan import KINDS, Strike
-from tests.chaos.report import Outcome, Requests, Struck, Trained, Verdict, differences, outcomes
+from tests.chaos.report import Learned, Outcome, Requests, Struck, Trained, Verdict, outcomes
 from tests.chaos.strikes import FAULTS
 from tests.chaos.timeline import Point, Timeline
 
@@ -39,36 +39,49 @@ def test_a_pause_that_is_usual_is_no_consequence() -> None:
     assert [each.recovery_s for each in patient] == [0, 0]
 
 
+def verdict(found: list[Outcome], lost: int = 0, differences: tuple[str, ...] = (), loss: float = 0.5) -> Verdict:
+    return Verdict(tuple(found), 0.5, Requests(200, 1, lost), differences, (loss, 0.5))
+
+
 def test_the_table_has_a_line_a_strike(found: list[Outcome]) -> None:
-    lines = Verdict(tuple(found), 0.5, Requests(200, 1, 2), ()).table.splitlines()
+    lines = verdict(found).table.splitlines()
     assert len(lines) == 3
     assert "a node's cable is cut" in lines[1]
     assert lines[2].endswith("2 requests")
 
 
 def test_a_lost_request_and_a_difference_are_problems() -> None:
-    assert Verdict((), 0.5, Requests(200, 1, 0), ()).problems == []
-    assert Verdict((), 0.5, Requests(200, 1, 2), ()).problems == ["2 of 203 requests were lost"]
-    assert Verdict((), 0.5, Requests(200, 1, 0), ("other epochs",)).problems == ["other epochs"]
+    assert verdict([]).problems == []
+    assert verdict([], lost=2).problems == ["2 of 203 requests were lost"]
+    assert verdict([], differences=("other epochs",)).problems == ["other epochs"]
+
+
+def test_the_comparison_is_told() -> None:
+    assert verdict([]).comparison == "equal batches, equal loss"
+    assert verdict([], loss=0.6).comparison == "equal batches, loss 0.6000 and 0.5000"
+    assert verdict([], differences=("other epochs",)).comparison == "other epochs"
 
 
 BATCHES = [GlobalBatch(0, 0, ["a", "b"]), GlobalBatch(0, 1, ["c", "d"])]
-WHOLE = Trained(BATCHES, [(1, 2, 0.5)])
+EPOCH = Learned(1, 2, train_loss=0.5, validation={"val_top1": 0.25}, lr=0.1)
+WHOLE = Trained(BATCHES, [EPOCH])
 
 
 def test_equal_runs_differ_in_nothing() -> None:
-    assert differences(Trained(list(BATCHES), [(1, 2, 0.5)]), WHOLE) == ()
+    assert Trained(list(BATCHES), [EPOCH]).differences(WHOLE) == []
 
 
 def test_the_first_difference_is_named() -> None:
-    swapped = Trained([BATCHES[0], GlobalBatch(0, 1, ["d", "c"])], [(1, 2, math.nextafter(0.5, 1))])
-    other_batch, other_epoch = differences(swapped, WHOLE)
-    assert other_batch.startswith("other batches: GlobalBatch(epoch=0, step=1, samples=['d', 'c'])")
-    assert other_epoch == "other epochs: (1, 2, 0.5000000000000001), and undisturbed (1, 2, 0.5)"
-    assert differences(Trained(BATCHES[:1], []), WHOLE) == (
+    swapped = GlobalBatch(0, 1, ["d", "c"])
+    other = Trained([BATCHES[0], swapped], [EPOCH._replace(train_loss=math.nextafter(0.5, 1))])
+    of_batches, of_epochs = other.differences(WHOLE)
+    assert of_batches == f"other batches: {swapped}, and undisturbed {BATCHES[1]}"
+    assert "train_loss=0.5000000000000001" in of_epochs
+    assert other.differences(WHOLE, is_elastic=True) == [of_batches]
+    assert Trained(BATCHES[:1], []).differences(WHOLE) == [
         "1 batches, and 2 undisturbed",
         "0 epochs, and 1 undisturbed",
-    )
+    ]
 
 
 def test_the_picture_is_a_png_as_wide_as_two_of_a_telephone(found: list[Outcome], tmp_path: Path) -> None:
