@@ -3,7 +3,8 @@
 `jobs.light_trainer` also overrides a method of Ray's trainer that is not public.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.controller.state import (
+    ReschedulingState,
+    RestartingState,
+    TrainControllerState,
+)
 from ray.train.v2._internal.execution.scaling_policy import autoscaling_coordinator_client
 from ray.util.placement_group import PlacementGroup
 
@@ -28,6 +34,7 @@ __all__ = [
     "BriefReservations",
     "DatasetsCallback",
     "PlacementGroupCleanerCallback",
+    "RoomSought",
     "WorkerGroupCallback",
     "actors_placement_groups",
     "free_address",
@@ -56,6 +63,27 @@ class BriefReservations(ControllerCallback):
         """Unpickled in the controller's process, before that reserves anything."""
         self.__dict__.update(state)
         autoscaling_coordinator_client.AUTOSCALING_REQUESTS_EXPIRE_TIME_S = self.expire_s
+
+
+@dataclass
+class RoomSought(ControllerCallback):
+    """Tells that a training looks for room for its workers again: they were lost, or found none for half a minute.
+
+    Ray's controller asks for room without a pause while an elastic training waits for its least number of workers; here
+    it takes one.
+    """
+
+    tell: Callable[[], None]
+    pause_s: float = 0.5
+
+    def after_controller_state_update(
+        self, previous_state: TrainControllerState, current_state: TrainControllerState
+    ) -> None:
+        """Ray calls it in the controller's process."""
+        if current_state is previous_state:  # never while workers run: that state is made anew each time
+            time.sleep(self.pause_s)
+        elif isinstance(current_state, RestartingState | ReschedulingState):
+            self.tell()
 
 
 def actors_placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]:

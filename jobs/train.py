@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
+from jobs.full_disk import full_disk_named
 from jobs.log import say
 from jobs.main import job_id, main
 from jobs.preemption import is_announced
@@ -90,7 +91,9 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
     settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "reporter": reporter}
+    tell_wait = partial(_tell_wait, config, reporter)
     trainer = _trainer(config.framework)(
+        tell_wait=tell_wait,
         train_loop_per_worker=train_on_worker,
         train_loop_config=settings,
         scaling_config=ScalingConfig(
@@ -103,7 +106,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
             **ray_storage(f"{config.run_url}/ray", config.data.store_patience_s),
         ),
     )
-    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
+    tell_wait()
     try:
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
@@ -125,6 +128,10 @@ def failure_of_workers(reason: str) -> ScenerecError:
         if is_of_store:
             return kind(told)
     return ScenerecError(f"the workers failed: {reason}")
+
+
+def _tell_wait(config: TrainConfig, reporter: Reporter) -> None:
+    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
 
 
 def _workers_asked(config: TrainConfig) -> str:
@@ -169,7 +176,8 @@ def train_on_worker(settings: JsonObject) -> None:
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
         report = partial(reporter.report, config, world)
-        train(job, world, _learner(job, world), reporter.say, report, is_announced)
+        with full_disk_named(ray.util.get_node_ip_address()):
+            train(job, world, _learner(job, world), reporter.say, report, is_announced)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:

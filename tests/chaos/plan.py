@@ -111,7 +111,7 @@ def may_strike(kind: FaultKind, away: int, nodes: int, fewest: int) -> bool:
 
 
 def _dealt(kinds: Collection[FaultKind], rng: random.Random) -> Iterator[FaultKind]:
-    """Kinds as often as they weigh: in rounds, of which the first has each kind once, the next those that weigh more."""
+    """Kinds as often as they weigh: in rounds, the first of each kind, the next of those that weigh more."""
     while True:
         for round_ in range(max(kind.weight for kind in kinds)):
             left = [kind for kind in kinds if kind.weight > round_]

@@ -34,13 +34,13 @@ def dc(_datacenter: Datacenter) -> Datacenter:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(_datacenter: Datacenter) -> Callable[[str], list[Any]]:
-    """What a run in a framework learns to which nothing happens, epoch by epoch; its name is `whole-FRAMEWORK`."""
+def undisturbed(_datacenter: Datacenter) -> Callable[[str, int], list[Any]]:
+    """What a run in a framework, of so many epochs, learns to which nothing happens."""
 
     @cache
-    def trained(framework: str) -> list[Any]:
+    def trained(framework: str, epochs: int) -> list[Any]:
         _datacenter.restore(nodes=3)
-        job = _datacenter.submit(document(f"whole-{framework}", framework))
+        job = _datacenter.submit(document(f"whole-{framework}-{epochs}", framework, epochs))
         assert job.wait() == 0, job.tail()
         return learned(_datacenter, job.name)
 

@@ -78,13 +78,13 @@ class Datacenter:
         """Boots head, nodes, store and client, and starts what runs on them; ends all when it is left."""
         with Switch(folder) as switch:
             dc = cls(switch, folder, token)
-            for machine in (dc.store, dc.client, dc.head, *dc.nodes[:nodes]):
+            for machine in (dc.store, dc.client):
                 machine.boot()
             dc.start_store()
             dc.make_bucket()
-            dc.start_ray(dc.head, cpus=0)
+            dc.join(dc.head, cpus=0)
             with ThreadPoolExecutor(nodes) as threads:
-                list(threads.map(partial(dc.start_ray, cpus=cpus), dc.nodes[:nodes]))
+                list(threads.map(partial(dc.join, cpus=cpus), dc.nodes[:nodes]))
             yield dc
 
     @property
@@ -109,18 +109,30 @@ class Datacenter:
         return self.machines[f"node{number}"]
 
     def start_ray(self, machine: Machine, cpus: int = 1, env: Mapping[str, str] | None = None) -> None:
-        """`ray start` as an administrator types it, by docs/clusters.md."""
+        """`ray start` as an administrator types it, by docs/clusters.md and docs/serving.md."""
         head = machine is self.head
         where = "--head --port=6379 --dashboard-host=0.0.0.0" if head else f"--address={self.head.address}:6379"
         sizes = f"--num-cpus={cpus} --num-gpus=0 --object-store-memory=100000000"
-        settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONUNBUFFERED": "1"}
+        serving = f'eval "$(PYTHONPATH={shlex.quote(str(ROOT))} python -m scenerec cluster serve-env)"'
+        # Threads that wait do not spin: the machines share a processor.
+        settings = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         variables = {**self.store_environment, **self.token_environment, **settings, **(env or {})}
-        machine.run(f"ulimit -n 65536; ray start {where} {sizes}", variables, _RAY_START_S)
+        machine.run(f"ulimit -n 65536; {serving}; ray start {where} {sizes}", variables, _RAY_START_S)
 
     def join(self, machine: Machine, cpus: int = 1) -> None:
-        """Boots a machine that is off, and lets it join the cluster."""
-        machine.boot()
-        self.start_ray(machine, cpus)
+        """Boots a machine that is off, and lets it join the cluster.
+
+        Ray gives a node 30 s to start, which a busy machine exceeds: then it is tried again.
+        """
+        for is_last in (False, False, True):
+            machine.boot()
+            try:
+                self.start_ray(machine, cpus)
+                return
+            except MachineError:
+                if is_last:
+                    raise
+                machine.kill()
 
     def alive_nodes(self) -> set[str]:
         """Addresses of the Ray nodes that the head holds for alive; none where the head does not answer."""
@@ -141,10 +153,9 @@ class Datacenter:
         alive = self.alive_nodes()
         if self.head.address not in alive:
             self.head.kill()
-            self.head.boot()
-            self.start_ray(self.head, cpus=0)
+            self.join(self.head, cpus=0)
             alive = set()
-        missing = [node for node in self.nodes[:nodes] if node.address not in alive]
+        missing = [node for node in self.nodes[:nodes] if not node.is_on or node.address not in alive]
         for node in missing:
             node.kill()
         with ThreadPoolExecutor(nodes) as threads:
@@ -257,6 +268,11 @@ class WatchedJob:
     def now_s(self) -> float:
         """Seconds since the submission."""
         return time.monotonic() - self.began_s
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job, once it has been said."""
+        return self.until(r"^job \S+, dashboard").text.split()[1].rstrip(",")
 
     def until(self, pattern: str, timeout_s: float = 240, after_s: float = 0.0) -> Line:
         """Waits for a line in which the pattern is found, said after that time; JobError where none comes."""

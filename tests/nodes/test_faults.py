@@ -1,30 +1,42 @@
 """Training on several nodes under every fault: it ends with the history and the samples of an undisturbed run."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.nodes.datacenter import Datacenter, WatchedJob
-from tests.nodes.runs import MIDDLE, document, learned, longest_standstill
+from tests.nodes.datacenter import TOKEN, Datacenter, WatchedJob
+from tests.nodes.machines import Machine
+from tests.nodes.runs import await_epoch, document, learned, newest_place, standstill
 from tests.nodes.table import Row, keep
 
-Undisturbed = Callable[[str], list[Any]]
+Undisturbed = Callable[[str, int], list[Any]]
 Strike = Callable[[Datacenter, WatchedJob], None]
 
-OTHER_FAULTS = pytest.mark.nodes
-"""Not of `make test`."""
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens to a run."""
+
+    name: str
+    """As in docs/faults.md."""
+    strike: Strike
+    """Lets it happen, and returns when it is over; a machine that is off stays so until the run goes on."""
+    ends_job: bool = False
+    """Whether the job ends of it, so that the run goes on when it is submitted again."""
 
 
-def node_of_rank(rank: int, silently: bool = False) -> Strike:
+def kill_node(rank: int, silently: bool = False) -> Strike:
     return lambda dc, job: dc.nodes_of_ranks(job)[rank].kill(silently)
 
 
-def cable_of_rank(rank: int, seconds: float) -> Strike:
+def pull_cable(rank: int, seconds: float) -> Strike:
     def strike(dc: Datacenter, job: WatchedJob) -> None:
         machine = dc.nodes_of_ranks(job)[rank]
         machine.cut()
@@ -34,127 +46,120 @@ def cable_of_rank(rank: int, seconds: float) -> Strike:
     return strike
 
 
-def store_gone(seconds: float) -> Strike:
-    def strike(dc: Datacenter, job: WatchedJob) -> None:
-        dc.stop_store()
-        time.sleep(seconds)
-        dc.start_store()
-
-    return strike
-
-
-def store_hangs(seconds: float) -> Strike:
-    def strike(dc: Datacenter, job: WatchedJob) -> None:
-        dc.freeze_store()
-        time.sleep(seconds)
-        dc.thaw_store()
-
-    return strike
-
-
-def preempted(rank: int) -> Strike:
-    """Its node's workers get SIGTERM, and are lost when they have said what they do about it."""
+def preempt(announce: Callable[[Machine], object]) -> Strike:
+    """The machine goes when the run has said what it does about it, and the run goes on from there."""
 
     def strike(dc: Datacenter, job: WatchedJob) -> None:
-        machine = dc.nodes_of_ranks(job)[rank]
-        at_s = job.now_s
-        assert machine.signal("RayTrainWorker", signal.SIGTERM)
-        job.until("checkpoint of step [0-9]+ is written: a machine of this run goes away", after_s=at_s)
+        machine, at_s = dc.nodes_of_ranks(job)[1], job.now_s
+        announce(machine)
+        told = job.until(r"checkpoint of step \d+ is written: a machine of this run goes away", after_s=at_s)
         machine.kill()
+        resumed = job.until(r"resumed from step \d+", after_s=told.at_s)
+        steps = [int(re.findall(r"step (\d+)", line.text)[0]) for line in (told, resumed)]
+        assert steps[1] >= steps[0]
 
     return strike
 
 
-def driver_killed(dc: Datacenter, job: WatchedJob) -> None:
-    assert dc.head.signal("jobs.train", signal.SIGKILL)
+def send_sigterm(machine: Machine) -> None:
+    assert machine.signal("RayTrainWorker", signal.SIGTERM)
 
 
-def head_killed(dc: Datacenter, job: WatchedJob) -> None:
-    dc.head.kill()
+def drain(machine: Machine) -> None:
+    """On the node itself, as docs/clusters.md says."""
+    machine.run(
+        "ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message spot --deadline-remaining-seconds 100",
+        {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN},
+    )
 
 
-def store_full(dc: Datacenter, job: WatchedJob) -> None:
+def stop_store(dc: Datacenter, job: WatchedJob) -> None:
+    dc.stop_store()
+    time.sleep(20)
+    dc.start_store()
+
+
+def freeze_store(dc: Datacenter, job: WatchedJob) -> None:
+    dc.freeze_store()
+    time.sleep(20)
+    dc.thaw_store()
+
+
+def fill_store(dc: Datacenter, job: WatchedJob) -> None:
     dc.stop_store()
     dc.start_store("-volume.minFreeSpace=100")  # percent
 
 
-def case(strike: Strike, name: str) -> Any:
-    return pytest.param(strike, name, marks=OTHER_FAULTS)
+def kill_driver(dc: Datacenter, job: WatchedJob) -> None:
+    assert dc.head.signal("jobs.train", signal.SIGKILL)
 
 
-both = pytest.mark.parametrize("framework", ["torch", pytest.param("tensorflow", marks=OTHER_FAULTS)])
+def kill_head(dc: Datacenter, job: WatchedJob) -> None:
+    dc.head.kill()
 
 
-@both
+ANOTHER_NODE = Fault("node of another rank killed", kill_node(1))
+OF_MACHINES = (
+    ANOTHER_NODE,
+    Fault("node of rank 0 killed", kill_node(0)),
+    Fault("power failure of a node", kill_node(1, silently=True)),
+    Fault("cable of a node pulled for 20 s", pull_cable(1, 20)),
+    Fault("cable of a node pulled for 120 s", pull_cable(1, 120)),
+    Fault("pre-emption told by SIGTERM", preempt(send_sigterm)),
+)
+OF_SERVICES = (
+    Fault("pre-emption told by `ray drain-node`", preempt(drain)),
+    Fault("store gone for 20 s", stop_store),
+    Fault("store hangs for 20 s", freeze_store),
+    Fault("driver killed", kill_driver, ends_job=True),
+    Fault("head killed", kill_head, ends_job=True),
+    Fault("store full", fill_store, ends_job=True),
+)
+
+
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("strike", "fault"),
+    ("framework", "name", "faults", "epochs"),
     [
-        pytest.param(node_of_rank(1), "node of another rank killed"),
-        case(node_of_rank(0), "node of rank 0 killed"),
-        case(node_of_rank(1, silently=True), "power failure of a node"),
-        case(cable_of_rank(1, 20), "cable of a node pulled for 20 s"),
-        case(cable_of_rank(1, 120), "cable of a node pulled for 120 s"),
-        case(store_gone(20), "store gone for 20 s"),
-        case(store_hangs(20), "store hangs for 20 s"),
-        case(preempted(1), "pre-emption: SIGTERM, then the node is gone"),
+        pytest.param("torch", "killed", (ANOTHER_NODE,), 6, id="killed"),
+        *(
+            pytest.param(framework, name, faults, 36, id=f"{name}-{framework}", marks=pytest.mark.nodes)
+            for name, faults in (("machines", OF_MACHINES), ("services", OF_SERVICES))
+            for framework in ("torch", "tensorflow")
+        ),
     ],
 )
-def test_a_run_goes_on(
-    framework: str, strike: Strike, fault: str, dc: Datacenter, undisturbed: Undisturbed, table_file: Path
-) -> None:
-    expected = undisturbed(framework)
-    job = dc.submit(document(_name(fault, framework), framework))
-    job.until(MIDDLE)
-    struck_s = time.monotonic()
-    strike(dc, job)
-    assert job.wait() == 0, job.tail()
-    judge(dc, fault, framework, [job], struck_s, expected, "goes on by itself", table_file)
-
-
-@both
-@pytest.mark.parametrize(
-    ("strike", "fault"),
-    [
-        case(driver_killed, "driver killed"),
-        case(head_killed, "head killed"),
-        case(store_full, "store full"),
-    ],
-)
-def test_a_run_that_ends_goes_on_when_it_is_submitted_again(
-    framework: str, strike: Strike, fault: str, dc: Datacenter, undisturbed: Undisturbed, table_file: Path
-) -> None:
-    expected = undisturbed(framework)
-    job = dc.submit(document(_name(fault, framework), framework))
-    job.until(MIDDLE)
-    struck_s = time.monotonic()
-    strike(dc, job)
-    assert job.wait() != 0, job.tail()
-    dc.restore(nodes=3)
-    again = dc.submit(document(job.name, framework))
-    again.until("resumed from step")
-    assert again.wait() == 0, again.tail()
-    judge(dc, fault, framework, [job, again], struck_s, expected, "goes on when submitted again", table_file)
-
-
-def judge(
-    dc: Datacenter,
-    fault: str,
+def test_a_run_outlives_one_fault_after_another(
     framework: str,
-    jobs: list[WatchedJob],
-    struck_s: float,
-    expected: list[Any],
-    outcome: str,
+    name: str,
+    faults: tuple[Fault, ...],
+    epochs: int,
+    dc: Datacenter,
+    undisturbed: Undisturbed,
     table_file: Path,
 ) -> None:
-    """The run has learned the same of the same samples, to the last bit."""
-    assert learned(dc, jobs[0].name) == expected
-    stretch = longest_standstill(jobs, struck_s)
-    row = Row(fault, framework, f"{outcome}, bit-equal", stretch.restarts, stretch.seconds)
-    print(row)
+    """Each strikes in the middle of an epoch, between two checkpoints, once the run has got over the one before."""
+    expected = undisturbed(framework, epochs)
+    config = document(f"{name}-{framework}", framework, epochs)
+    jobs = [dc.submit(config)]
+    rows = []
+    for fault in faults:
+        await_epoch(jobs[-1], newest_place(jobs)[0] + 1)
+        before, struck_s = newest_place(jobs), time.monotonic()
+        fault.strike(dc, jobs[-1])
+        if fault.ends_job:
+            assert jobs[-1].wait() != 0, jobs[-1].tail()
+            dc.restore(nodes=3)
+            jobs.append(dc.submit(config))
+            jobs[-1].until("resumed from step")
+        await_epoch(jobs[-1], before[0] + 2)  # the log lags behind by up to one
+        seconds, restarts = standstill(jobs, struck_s)
+        outcome = "goes on when submitted again" if fault.ends_job else "goes on by itself"
+        rows.append(Row(fault.name, framework, f"{outcome}, bit-equal", restarts, seconds))
+        print(rows[-1])
+        dc.restore(nodes=3)
+    assert jobs[-1].wait() == 0, jobs[-1].tail()
+    assert learned(dc, config["name"]) == expected
     if os.environ.get("KEEP_FAULTS"):
-        keep(row, table_file)
-
-
-def _name(fault: str, framework: str) -> str:
-    words = "".join(letter if letter.isalnum() else "-" for letter in fault.lower())
-    return f"{words[:40].strip('-')}-{framework}"
+        for row in rows:
+            keep(row, table_file)
