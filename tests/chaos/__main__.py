@@ -10,11 +10,14 @@ import signal
 import sys
 import tempfile
 import time
+from math import nan
 from pathlib import Path
+from typing import Any
 
+from scenerec.errors import CheckpointError
 from tests.chaos.picture import draw
 from tests.chaos.plan import STEPS_PER_EPOCH, make_plan
-from tests.chaos.report import Requests, Verdict, outcomes
+from tests.chaos.report import Requests, Verdict, outcomes, table
 from tests.chaos.rows import write_rows
 from tests.chaos.run import Run
 from tests.chaos.scene import NODES, loaded_endpoint, open_scene, pack_scenes, run_document
@@ -24,6 +27,8 @@ from tests.nodes.machines import why_not
 
 WORKERS = 2
 _PICTURE = Path(__file__).parents[1] / "bench" / "chaos.png"
+_SHOWN = 10
+"""Lost requests that are told in full."""
 _USUAL_PAUSES = 1.5
 """A pause counts as a strike's consequence if it is longer than so many times the longest without a strike."""
 
@@ -63,34 +68,53 @@ def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: P
     say(f"seed {seed}: {len(plan.strikes)} strikes upon {plan.steps} steps; {NODES} nodes, head and store are starting")
     with open_scene(folder) as scene:
         pack_scenes()
+        whole, disturbed = (
+            Run(scene.client, run_document(name, framework, workers, plan.epochs), folder)
+            for name in ("undisturbed", "disturbed")
+        )
         say("deploying a model in two replicas")
         with loaded_endpoint(scene) as load:
-            whole, disturbed = (
-                Run(scene.client, run_document(name, framework, workers, plan.epochs), folder)
-                for name in ("undisturbed", "disturbed")
-            )
             complete(whole, plan, say)
             quiet = Requests.of(load.tally)
             struck = disturb(scene, disturbed, plan, load, say)
             ended = Requests.of(load.tally)
-        problems = [f"{run.name}: {run.problem}" for run in (whole, disturbed) if run.problem]
-        learned = [run.trained() for run in (disturbed, whole)]
+        verdict = _judge(disturbed, whole, is_elastic, ended.since(quiet))
     usual_s = _USUAL_PAUSES * whole.timeline.longest_pause_s()
-    verdict = Verdict(
-        outcomes=tuple(outcomes(struck, disturbed.timeline, usual_s, ended)),
-        goodput=goodput(disturbed.timeline, whole.timeline, STEPS_PER_EPOCH),
-        requests=ended.since(quiet),
-        differences=problems or learned[0].differences(learned[1], is_elastic),
-        losses=(learned[0].epochs[-1].train_loss, learned[1].epochs[-1].train_loss),
-    )
+    found = outcomes(struck, disturbed.timeline, usual_s, ended)
     figures = {
         "seed": seed,
         "minutes": minutes,
         "framework": framework,
         "workers": f"1-{NODES}" if is_elastic else WORKERS,
         "nodes": NODES,
+        **_figures(disturbed, whole, verdict),
         "strikes": len(struck),
-        "steps": plan.steps,
+    }
+    print(table(found))
+    print("\n".join(f"{name:<17} {value}" for name, value in figures.items()))
+    print("\n".join(load.tally.lost[:_SHOWN]))
+    write_rows(figures, found)
+    title = f"seed {seed}, {framework}: goodput {verdict.goodput:.0%}\n{verdict.comparison}"
+    print(draw(_PICTURE, disturbed.timeline, whole.timeline, found, title))
+    return verdict.problems
+
+
+def _judge(disturbed: Run, whole: Run, is_elastic: bool, requests: Requests) -> Verdict:
+    problems = [f"{run.name}: {run.problem}" for run in (whole, disturbed) if run.problem]
+    losses = nan, nan
+    if not problems:
+        try:
+            trained, undisturbed = disturbed.trained(), whole.trained()
+            problems = trained.differences(undisturbed, is_elastic)
+            losses = trained.epochs[-1].train_loss, undisturbed.epochs[-1].train_loss
+        except CheckpointError as error:
+            problems = [str(error)]
+    return Verdict(goodput(disturbed.timeline, whole.timeline, STEPS_PER_EPOCH), requests, problems, losses)
+
+
+def _figures(disturbed: Run, whole: Run, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "steps": disturbed.step,
         "steps_redone": disturbed.timeline.redone,
         "restarts": disturbed.restarts,
         "submissions": disturbed.submissions,
@@ -102,13 +126,6 @@ def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: P
         "requests_lost": verdict.requests.lost,
         "result": verdict.comparison,
     }
-    print(verdict.table)
-    print("\n".join(f"{name:<17} {value}" for name, value in figures.items()))
-    print("\n".join(load.tally.lost[:10]))
-    title = f"seed {seed}, {framework}: goodput {verdict.goodput:.0%}\n{verdict.comparison}"
-    write_rows(figures, verdict.outcomes)
-    print(draw(_PICTURE, disturbed.timeline, whole.timeline, verdict.outcomes, title))
-    return verdict.problems
 
 
 def say(text: str) -> None:

@@ -113,7 +113,6 @@ def outcomes(struck: Sequence[Struck], run: Timeline, usual_s: float, end: Reque
 class Verdict:
     """What the whole came to."""
 
-    outcomes: tuple[Outcome, ...]
     goodput: float
     """The share of the disturbed run's time that its steps would have taken undisturbed."""
     requests: Requests
@@ -137,25 +136,25 @@ class Verdict:
         lost = f"{self.requests.lost} of {sum(self.requests)} requests were lost"
         return [*self.differences, *([lost] if self.requests.lost else [])]
 
-    @property
-    def table(self) -> str:
-        """A line a strike, for people."""
-        rows = [("", "at step", "fault", "for", "recovered", "redone", "lost")]
-        for each in self.outcomes:
-            strike = each.strike
-            rows.append(
-                (
-                    str(strike.number),
-                    str(strike.at_step),
-                    strike.kind.words,
-                    f"{strike.lasts_s} s" if strike.lasts_s else "",
-                    each.recovery,
-                    f"{each.redone} steps",
-                    f"{each.lost} requests" if each.lost else "",
-                )
+
+def table(found: Sequence[Outcome]) -> str:
+    """A line a strike, for people."""
+    rows = [("", "at step", "fault", "for", "recovered", "redone", "lost")]
+    for each in found:
+        strike = each.strike
+        rows.append(
+            (
+                str(strike.number),
+                str(strike.at_step),
+                strike.kind.words,
+                f"{strike.lasts_s} s" if strike.lasts_s else "",
+                each.recovery,
+                f"{each.redone} steps",
+                f"{each.lost} requests" if each.lost else "",
             )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def _difference(what: str, ours: Sequence[object], theirs: Sequence[object]) -> list[str]:

@@ -7,7 +7,7 @@ from PIL import Image
 from scenerec.training.sample_log import GlobalBatch
 from tests.chaos.picture import draw
 from tests.chaos.plan import KINDS, Strike
-from tests.chaos.report import Learned, Outcome, Requests, Struck, Trained, Verdict, outcomes
+from tests.chaos.report import Learned, Outcome, Requests, Struck, Trained, Verdict, outcomes, table
 from tests.chaos.strikes import FAULTS
 from tests.chaos.timeline import Point, Timeline
 
@@ -39,27 +39,27 @@ def test_a_pause_that_is_usual_is_no_consequence() -> None:
     assert [each.recovery_s for each in patient] == [0, 0]
 
 
-def verdict(found: list[Outcome], lost: int = 0, differences: tuple[str, ...] = (), loss: float = 0.5) -> Verdict:
-    return Verdict(tuple(found), 0.5, Requests(200, 1, lost), differences, (loss, 0.5))
+def verdict(lost: int = 0, differences: tuple[str, ...] = (), loss: float = 0.5) -> Verdict:
+    return Verdict(0.5, Requests(200, 1, lost), differences, (loss, 0.5))
 
 
 def test_the_table_has_a_line_a_strike(found: list[Outcome]) -> None:
-    lines = verdict(found).table.splitlines()
+    lines = table(found).splitlines()
     assert len(lines) == 3
     assert "a node's cable is cut" in lines[1]
     assert lines[2].endswith("2 requests")
 
 
 def test_a_lost_request_and_a_difference_are_problems() -> None:
-    assert verdict([]).problems == []
-    assert verdict([], lost=2).problems == ["2 of 203 requests were lost"]
-    assert verdict([], differences=("other epochs",)).problems == ["other epochs"]
+    assert verdict().problems == []
+    assert verdict(lost=2).problems == ["2 of 203 requests were lost"]
+    assert verdict(differences=("other epochs",)).problems == ["other epochs"]
 
 
 def test_the_comparison_is_told() -> None:
-    assert verdict([]).comparison == "equal batches, equal loss"
-    assert verdict([], loss=0.6).comparison == "equal batches, loss 0.6000 and 0.5000"
-    assert verdict([], differences=("other epochs",)).comparison == "other epochs"
+    assert verdict().comparison == "equal batches, equal loss"
+    assert verdict(loss=0.6).comparison == "equal batches, loss 0.6000 and 0.5000"
+    assert verdict(differences=("other epochs",)).comparison == "other epochs"
 
 
 BATCHES = [GlobalBatch(0, 0, ["a", "b"]), GlobalBatch(0, 1, ["c", "d"])]
