@@ -5,11 +5,14 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Of `make chaos`.
+SEED ?= 1
+MINUTES ?= 60
 # Of the integration tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-nodes coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +43,10 @@ test-without-cluster: $(READY)
 # KEEP_FAULTS: docs/faults.md has its table from here.
 test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; half an hour)
 	KEEP_FAULTS=1 $(BIN)/pytest tests/nodes
+
+# The seed draws the faults: the same ones come again with it.
+chaos: $(READY)  ## An hour of faults upon a training and an endpoint, judged to the last bit (root; SEED=1, MINUTES=60)
+	$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES)
 
 coverage: $(READY)  ## Lines and branches that the unit tests reach, and which they do not (five minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing tests/unit
