@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from scenerec.config.train import TrainConfig
 from scenerec.data.packing.pack import PackRequest, pack
@@ -35,7 +35,7 @@ class _TorchvisionFirst(MetaPathFinder):
 sys.meta_path.insert(0, _TorchvisionFirst())
 
 # A machine that others use as well is slow at times.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 
