@@ -79,6 +79,8 @@ class FaultyProxy:
         self.store = urlsplit(store_url).netloc
         self.requests: list[tuple[str, str, str]] = []
         """Method, path and range of all that came."""
+        self.leaves_at = ""
+        """Part of a path, at the first request for which it leaves; the request is not answered."""
         self._fault: Fault | None = None
         self._befallen = 0
         self._lock = threading.Lock()
@@ -161,6 +163,10 @@ class FaultyProxy:
 
             def do(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if proxy.leaves_at and proxy.leaves_at in self.path:
+                    proxy.leaves_at = ""
+                    self.close_connection = True
+                    return proxy.leave()
                 fault = proxy._befalling(self.command, self.path)
                 proxy.requests.append((self.command, self.path, self.headers.get("Range", "")))
                 while fault and fault.hangs and proxy.fault is fault:
