@@ -166,7 +166,8 @@ class FaultyProxy:
                 if proxy.leaves_at and proxy.leaves_at in self.path:
                     proxy.leaves_at = ""
                     self.close_connection = True
-                    return proxy.leave()
+                    proxy.leave()
+                    return
                 fault = proxy._befalling(self.command, self.path)
                 proxy.requests.append((self.command, self.path, self.headers.get("Range", "")))
                 while fault and fault.hangs and proxy.fault is fault:
