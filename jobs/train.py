@@ -20,6 +20,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import NotFoundError, ScenerecError, StorageError, last_line
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
+from scenerec.large_imports import large_imports
 from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
@@ -84,11 +85,12 @@ def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> Js
 
 def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    with large_imports():
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
 
-    from jobs.ray_storage import ray_storage  # imports Arrow
-    from jobs.restarts import Restarts
-    from jobs.run_gauges import run_labels, running
+        from jobs.ray_storage import ray_storage  # imports Arrow
+        from jobs.restarts import Restarts
+        from jobs.run_gauges import run_labels, running
 
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
@@ -211,11 +213,13 @@ def _device(config: TrainConfig) -> str:
 def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     threads = job.config.scale.cpus_per_worker
     if job.config.framework == "torch":
-        from scenerec.training import torch_learner
+        with large_imports():
+            from scenerec.training import torch_learner
 
         torch_learner.use_threads(threads)
         return torch_learner.TorchLearner(job, world)
-    from scenerec.training import tf_learner
+    with large_imports():
+        from scenerec.training import tf_learner
 
     tf_learner.use_threads(threads)
     return tf_learner.TfLearner(job, world)
