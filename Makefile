@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 CASES ?= and not matrix
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-serve fuzz proto clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-serve fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,7 @@ lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint cluster/images/*.Dockerfile
 
 format: $(READY)  ## Puts the style right
 	$(BIN)/ruff check --fix .
@@ -92,6 +93,10 @@ bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML 
 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto
+
+wheel: $(READY)  ## dist/scenerec-*.whl: what the nodes of a cluster and the images install
+	rm -rf build dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 # uv takes half of pip's time. pip follows where it fails, for only pip reads pip's settings (a mirror, a proxy).
 $(READY): pyproject.toml constraints.txt

@@ -59,12 +59,12 @@ def custom_schema(kind: str) -> dict[str, Any]:
 def schema(kind: str) -> dict[str, Any]:
     """The JSON Schema of a kind, closed: Kubernetes prunes fields that it does not know, and here they are errors."""
     if kind.startswith("Ray"):
-        found = copy.deepcopy(custom_schema(kind))
+        found = custom_schema(kind)
     else:
         kinds = yaml.safe_load((Path(__file__).parent / "kubernetes_kinds.yaml").read_text())
         if kind == "StatefulSet":
             head = custom_schema("RayCluster")["properties"]["spec"]["properties"]["headGroupSpec"]
-            kinds[kind]["spec"]["properties"]["template"] = copy.deepcopy(head["properties"]["template"])
+            kinds[kind]["spec"]["properties"]["template"] = head["properties"]["template"]
         found = {"type": "object", "properties": {**kinds[kind], "apiVersion": {"type": "string"}}}
     close(found)
     found["properties"] |= {"kind": {"const": kind}, "metadata": METADATA}
