@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 CASES ?= and not matrix
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-serve fuzz proto wheel clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-nodes coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-serve fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,11 @@ test-cluster: $(READY)
 	$(BIN)/pytest tests/integration -m "cluster $(CASES)"
 
 test-without-cluster: $(READY)
-	$(BIN)/pytest tests/integration -m "not cluster $(CASES)"
+	$(BIN)/pytest tests/integration tests/nodes -m "not cluster and not nodes $(CASES)"
+
+# KEEP_FAULTS: docs/faults.md has its table from here.
+test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; half an hour)
+	KEEP_FAULTS=1 $(BIN)/pytest tests/nodes
 
 coverage: $(READY)  ## Lines and branches that the unit tests reach, and which they do not (five minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing tests/unit

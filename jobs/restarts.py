@@ -11,6 +11,7 @@ from jobs.ray_private import lost_worker
 from scenerec.errors import first_line
 from scenerec.job_log import Event, Restart
 
+_PEER = re.compile(r"/gloo/.*\[([0-9A-Fa-f.:]+)\]:\d+")
 _ADDRESS = re.compile(r"\bip: ([0-9A-Fa-f.:]+[0-9A-Fa-f])")
 
 
@@ -45,7 +46,9 @@ def reason(worker_exceptions: Mapping[int, Exception]) -> str:
     lost = {rank: str(error) for rank, error in worker_exceptions.items() if lost_worker(error)}
     if not lost:
         rank = min(worker_exceptions)
-        return f"worker {rank} failed: {first_line(worker_exceptions[rank])}"
+        told = first_line(worker_exceptions[rank])
+        peer = _PEER.search(told)  # Gloo's message: it meets the loss before Ray does
+        return f"worker {rank} lost its connection to {peer[1]}" if peer else f"worker {rank} failed: {told}"
     ranks = ", ".join(map(str, sorted(lost)))
     hosts = sorted({found[1] for message in lost.values() if (found := _ADDRESS.search(message))})
     place = f" on {', '.join(hosts)}" if hosts else ""

@@ -11,6 +11,7 @@ from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
 from jobs.log import say
 from jobs.main import job_id, main
+from jobs.preemption import is_announced
 from scenerec.config.file import load_config
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.data.mixed_set import open_training_set
@@ -34,7 +35,7 @@ _RAY_SETTINGS = {
     **TRAIN_ENVIRONMENT,
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that watches for notices which the loop does not heed
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; workers ask for themselves (jobs.preemption)
 }
 
 
@@ -89,7 +90,9 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
     settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "reporter": reporter}
+    tell_wait = partial(_tell_wait, config, reporter)
     trainer = _trainer(config.framework)(
+        tell_wait=tell_wait,
         train_loop_per_worker=train_on_worker,
         train_loop_config=settings,
         scaling_config=ScalingConfig(
@@ -102,7 +105,7 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
             **ray_storage(f"{config.run_url}/ray", config.data.store_patience_s),
         ),
     )
-    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
+    tell_wait()
     try:
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
@@ -124,6 +127,10 @@ def failure_of_workers(reason: str) -> ScenerecError:
         if is_of_store:
             return kind(told)
     return ScenerecError(f"the workers failed: {reason}")
+
+
+def _tell_wait(config: TrainConfig, reporter: Reporter) -> None:
+    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
 
 
 def _workers_asked(config: TrainConfig) -> str:
@@ -167,7 +174,8 @@ def train_on_worker(settings: JsonObject) -> None:
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
-        train(job, world, _learner(job, world), reporter.say, partial(reporter.report, config, world))
+        report = partial(reporter.report, config, world)
+        train(job, world, _learner(job, world), reporter.say, report, is_announced)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:

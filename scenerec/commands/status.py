@@ -15,7 +15,17 @@ from scenerec.commands.kinds import is_run, job_kind
 from scenerec.commands.known_jobs import KnownJobs
 from scenerec.commands.screen.job_table import job_json, show_jobs
 from scenerec.commands.screen.live_lines import epoch_words, progress_words, summary
-from scenerec.job_log import EpochSummary, Event, Failure, Progress, Restart, RunResult, SearchNews, parse_line
+from scenerec.job_log import (
+    EpochSummary,
+    Event,
+    Failure,
+    Progress,
+    Restart,
+    RunResult,
+    SearchNews,
+    Waiting,
+    parse_line,
+)
 from scenerec.json_object import JsonObject
 
 app = typer.Typer()
@@ -64,10 +74,33 @@ def newest_run(jobs: Sequence[Job]) -> Job | None:
 
 
 def newest(log: str, reports: Mapping[type, str]) -> dict[str, Event]:
-    """The newest event of a log by each name of `reports`, and its newest `result` and `error`."""
+    """The newest event of a log by each name of `reports`, its newest `result` and `error`, and what it waits for now.
+
+    Of a training the furthest is the newest: Ray sends old lines again where a node comes back.
+    """
     names = {**reports, RunResult: "result", Failure: "error"}
-    events = (event for line in log.splitlines() if (event := parse_line(line)))
-    return {names[type(event)]: event for event in events if type(event) in names}
+    events = [event for line in log.splitlines() if (event := parse_line(line))]
+    found: dict[str, Event] = {}
+    for event in events:
+        name = names.get(type(event))
+        if name and (name not in found or _place(event) >= _place(found[name])):
+            found[name] = event
+    if events and isinstance(events[-1], Waiting):
+        found["waiting"] = events[-1]
+    return found
+
+
+def _place(event: Event) -> tuple[int, ...]:
+    """How far a training is by this event; nothing where the event does not tell."""
+    match event:
+        case Progress():
+            return event.epoch, event.step
+        case EpochSummary():
+            return (event.epoch,)
+        case Restart():
+            return (event.restart,)
+        case _:
+            return ()
 
 
 def _plain(event: Event) -> JsonObject | str:
@@ -76,6 +109,8 @@ def _plain(event: Event) -> JsonObject | str:
             return content
         case Failure(message):
             return message
+        case Waiting(text):
+            return text
         case EpochSummary():
             return event.as_dict()
         case _:
@@ -95,5 +130,7 @@ def _words(event: Event) -> str | None:
             return event.words
         case Failure(message):
             return message
+        case Waiting(text):
+            return f"for {text}"
         case _:
             return None

@@ -89,7 +89,6 @@ class TfLearner(Learner[Batch]):
         self._local_moments = tf.function(self._measure, reduce_retracing=True)
         self._reduce = tf.function(self._run_reduce)
         self._loss_sum = tf.zeros((), tf.float64)
-        self._loss_steps = 0
 
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
@@ -112,7 +111,6 @@ class TfLearner(Learner[Batch]):
         tensors = batch._replace(names=())  # other names would be another graph
         loss = self._distributed_step(tensors, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
-        self._loss_steps += 1
 
     def _run_step(self, batch: Batch, learning_rate: tf.Tensor) -> tf.Tensor:
         return self.strategy.run(self._replica_step, args=(batch, learning_rate))
@@ -165,9 +163,8 @@ class TfLearner(Learner[Batch]):
 
     @override
     def take_loss(self) -> float:
-        total = self.sum_over_ranks(self._loss_sum.numpy().reshape(1))[0] / self._loss_steps
+        total = self.sum_over_ranks(self._loss_sum.numpy().reshape(1))[0]
         self._loss_sum = tf.zeros((), tf.float64)
-        self._loss_steps = 0
         return float(total)
 
     @override

@@ -79,7 +79,6 @@ class TorchLearner(Learner[Batch]):
         self.sample_batches: list[Batch] | None = None
         self.steps = 0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._loss_steps = 0
 
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
@@ -105,7 +104,6 @@ class TorchLearner(Learner[Batch]):
                 self._forward_backward(piece)
         self._update(learning_rate)
         self.steps += 1
-        self._loss_steps += 1
 
     def _pieces(self, batch: Batch) -> list[Batch]:
         """What is computed at once, on the device."""
@@ -135,9 +133,8 @@ class TorchLearner(Learner[Batch]):
 
     @override
     def take_loss(self) -> float:
-        total = self.sum_over_ranks(self._loss_sum.cpu().numpy().reshape(1))[0] / self._loss_steps
+        total = self.sum_over_ranks(self._loss_sum.cpu().numpy().reshape(1))[0]
         self._loss_sum.zero_()
-        self._loss_steps = 0
         return float(total)
 
     @override

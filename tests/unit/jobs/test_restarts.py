@@ -26,6 +26,14 @@ def lost(address: str) -> Exception:
         ({1: lost("10.0.0.12")}, "worker 1 on 10.0.0.12 was lost"),
         ({2: lost("fd00::7"), 0: RuntimeError("Connection closed by peer")}, "worker 2 on fd00::7 was lost"),
         ({3: lost("10.0.0.3"), 2: lost("10.0.0.3")}, "workers 2, 3 on 10.0.0.3 were lost"),
+        (
+            {
+                0: RuntimeError(
+                    "[/pytorch/gloo/transport/tcp/pair.cc:561] Connection closed by peer [10.0.0.12]:9356. This"
+                )
+            },
+            "worker 0 lost its connection to 10.0.0.12",
+        ),
         ({1: StorageError("s3://a: cannot reach"), 2: ValueError("b")}, "worker 1 failed: s3://a: cannot reach"),
     ],
 )
