@@ -98,9 +98,10 @@ bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto
 
-wheel: $(READY)  ## dist/scenerec-*.whl: what the nodes of a cluster and the images install
+wheel: $(READY)  ## dist/: the wheel and the versions of all else, which nodes of a cluster and images install
 	rm -rf build dist
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	cp constraints.txt dist
 
 # uv takes half of pip's time. pip follows where it fails, for only pip reads pip's settings (a mirror, a proxy).
 $(READY): pyproject.toml constraints.txt
