@@ -175,7 +175,7 @@ def test_yaml_is_valid(document: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def merged(base: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    nested = {key: merged(base[key], value) for key, value in part.items() if isinstance(value, dict) and key in base}
+    nested = {key: merged(base[key], value) for key, value in part.items() if isinstance(base.get(key), dict)}
     return base | part | nested
 
 

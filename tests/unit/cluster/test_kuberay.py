@@ -282,9 +282,12 @@ def test_the_service_deploys_what_scenerec_deploys() -> None:
 
 @needs_kubectl
 def test_every_port_that_is_served_comes_through_and_none_else() -> None:
+    """KubeRay's service has the ports of the head that are named serve...; the network policy lets them through."""
+    ports = {served()["http_options"]["port"], served()["grpc_options"]["port"]}
     (policy,) = (each for each in built("serving") if each["metadata"]["name"] == "scenerec-endpoint")
     (rule,) = policy["spec"]["ingress"]
-    assert {each["port"] for each in rule["ports"]} == {
-        served()["http_options"]["port"],
-        served()["grpc_options"]["port"],
-    }
+    assert {each["port"] for each in rule["ports"]} == ports
+    for place, pod in pods("serving"):
+        if place.startswith("RayService"):
+            named = pod["spec"]["containers"][0]["ports"]
+            assert {each["containerPort"] for each in named if each["name"].startswith("serve")} == ports, place
