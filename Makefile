@@ -16,7 +16,7 @@ NETWORKS := $(addprefix tests/unit/,export inference models training)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-networks test-without-networks test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-networks test-without-networks test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,7 @@ lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint cluster/images/*.Dockerfile
 
 format: $(READY)  ## Puts the style right
 	$(BIN)/ruff check --fix .
@@ -116,6 +117,11 @@ bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML 
 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto
+
+wheel: $(READY)  ## dist/: the wheel and the versions of all else, which nodes of a cluster and images install
+	rm -rf build dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	cp constraints.txt dist
 
 # uv takes half of pip's time. pip follows where it fails, for only pip reads pip's settings (a mirror, a proxy).
 $(READY): pyproject.toml constraints.txt
