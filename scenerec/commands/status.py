@@ -45,6 +45,8 @@ def status(
         typer.echo(json.dumps({**job_json(found), **{name: _plain(event) for name, event in news.items()}}))
         return
     show_jobs([found])
+    if found.labels:
+        typer.echo(f"{'labels':<9} {', '.join(f'{name}={value}' for name, value in found.labels.items())}")
     for name, event in news.items():
         if words := _words(event):
             typer.echo(f"{name:<9} {words}")
