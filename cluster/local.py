@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import loopback, server
+from cluster.queueing import Limits
 from cluster.ray_node import RayNode
 from cluster.serve_proxy import CERTIFICATE, KEY
 from cluster.state import ClusterState, NodeOptions, cluster_home, load_state, locked, save_state
@@ -88,6 +89,7 @@ def start(
                 object_store_mb=object_store_mb or NodeOptions().object_store_mb,
                 tls_certificate=os.environ.get(CERTIFICATE) or None,
                 tls_key=os.environ.get(KEY) or None,
+                max_jobs=Limits.of_environment().max_jobs,
             )
             state = state.model_copy(update={"options": options})
             ray_node = _ray_node(home, state, cpus, gpus)

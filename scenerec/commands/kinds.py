@@ -136,6 +136,7 @@ TUNE = FileKind[TuneConfig](
 PACK = JobKind("pack", "jobs.pack")
 EVALUATE = JobKind("evaluate", "jobs.evaluate")
 SERVE = JobKind("serve", "serve.control")
+DOCTOR = JobKind("doctor", "jobs.doctor")
 
-KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, TUNE, PACK, EVALUATE, SERVE)}
+KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, TUNE, PACK, EVALUATE, SERVE, DOCTOR)}
 """All kinds by name."""

@@ -64,6 +64,8 @@ def status(
         typer.echo(json.dumps({**job_json(found), **events, **series}))
         return
     show_jobs([found])
+    if found.labels:
+        typer.echo(f"{'labels':<9} {', '.join(f'{name}={value}' for name, value in found.labels.items())}")
     for name, event in news.items():
         if words := _words(event):
             typer.echo(f"{name:<9} {words}")
