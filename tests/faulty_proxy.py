@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.kept_port import keep_port, port_of
 from tests.odd_store import OddStore
 
 _METHODS = ("GET", "HEAD", "PUT", "DELETE", "POST")
@@ -48,6 +50,7 @@ class Fault:
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
+    allow_reuse_port = True
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.open: set[socket.socket] = set()
@@ -79,12 +82,15 @@ class FaultyProxy:
         self.store = urlsplit(store_url).netloc
         self.requests: list[tuple[str, str, str]] = []
         """Method, path and range of all that came."""
+        self.leaves_at = ""
+        """Part of a path, at the first request for which it leaves; the request is not answered."""
         self._fault: Fault | None = None
         self._befallen = 0
         self._lock = threading.Lock()
-        self._server = _Server((host, 0), self._handler())
-        self._address = (host, self._server.server_port)
-        self.url = f"http://{host}:{self._server.server_port}"
+        self._keeper = keep_port(host)
+        self._address = (host, port_of(self._keeper))
+        self._server = _Server(self._address, self._handler())
+        self.url = f"http://{host}:{self._address[1]}"
 
     @property
     def fault(self) -> Fault | None:
@@ -103,6 +109,7 @@ class FaultyProxy:
     def __exit__(self, *_: object) -> None:
         self.fault = None
         self.leave()
+        self._keeper.close()
 
     def leave(self) -> None:
         """From now on connections are refused; those that are open are reset."""
@@ -159,8 +166,13 @@ class FaultyProxy:
 
             def do(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                proxy.requests.append((self.command, self.path, self.headers.get("Range", "")))
+                if proxy.leaves_at and proxy.leaves_at in self.path:
+                    proxy.leaves_at = ""
+                    self.close_connection = True
+                    proxy.leave()
+                    return
                 fault = proxy._befalling(self.command, self.path)
+                proxy.requests.append((self.command, self.path, self.headers.get("Range", "")))
                 while fault and fault.hangs and proxy.fault is fault:
                     time.sleep(0.01)
                 if fault and fault.hangs:
@@ -188,7 +200,8 @@ class FaultyProxy:
                     if fault.bytes_per_s:
                         time.sleep(1 / _SLOW_PIECES_PER_S)
                 if len(sent) < len(body):
-                    time.sleep(0.05)  # a reset overtakes what lies in the sender's buffers
+                    while not _is_read(self.connection):  # a reset overtakes what lies in buffers
+                        time.sleep(0.01)
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     self.close_connection = True
 
@@ -204,6 +217,21 @@ class FaultyProxy:
         for method in _METHODS:
             setattr(Handler, f"do_{method}", Handler.do)
         return Handler
+
+
+def _is_read(connection: socket.socket) -> bool:
+    """Whether the other end has taken all that was sent to it, by the kernel's account, or is there no more."""
+    try:
+        here, there = (f"0100007F:{address[1]:04X}" for address in (connection.getsockname(), connection.getpeername()))
+    except OSError:
+        return True
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        _, local, remote, _, queues, *_ = line.split()
+        unsent, _, unread = queues.partition(":")
+        waiting = {(here, there): unsent, (there, here): unread}.get((local, remote), "0")
+        if int(waiting, 16):
+            return False
+    return True
 
 
 @contextmanager

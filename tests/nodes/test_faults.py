@@ -27,7 +27,7 @@ class Fault:
     name: str
     """As in docs/faults.md."""
     strike: Strike
-    """Lets it happen, and returns when it is over; a machine that is off stays so until the run goes on."""
+    """Lets it happen, and returns when it is over; a machine that is off is replaced then."""
     ends_job: bool = False
     """Whether the job ends of it, so that the run goes on when it is submitted again."""
 
@@ -149,7 +149,8 @@ def test_a_run_outlives_one_fault_after_another(
         fault.strike(dc, jobs[-1])
         if fault.ends_job:
             assert jobs[-1].wait() != 0, jobs[-1].tail()
-            dc.restore(nodes=3)
+        dc.restore(nodes=3)
+        if fault.ends_job:
             jobs.append(dc.submit(config))
             jobs[-1].until("resumed from step")
         await_epoch(jobs[-1], before[0] + 2)  # the log lags behind by up to one
@@ -157,7 +158,6 @@ def test_a_run_outlives_one_fault_after_another(
         outcome = "goes on when submitted again" if fault.ends_job else "goes on by itself"
         rows.append(Row(fault.name, framework, f"{outcome}, bit-equal", restarts, seconds))
         print(rows[-1])
-        dc.restore(nodes=3)
     assert jobs[-1].wait() == 0, jobs[-1].tail()
     assert learned(dc, config["name"]) == expected
     if os.environ.get("KEEP_FAULTS"):
