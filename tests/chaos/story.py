@@ -43,7 +43,8 @@ class _Watch:
     steps: int
     say: Say
     step: int = 0
-    began_s: float = field(default_factory=time.monotonic)
+    first_s: float | None = None
+    """When a step was seen first."""
     moved_s: float = field(default_factory=time.monotonic)
     said_s: float = 0.0
 
@@ -51,13 +52,15 @@ class _Watch:
         """The step of the run; raises StandstillError."""
         now_s, step = time.monotonic(), self.run.step
         if step > self.step:
+            self.first_s = self.first_s or now_s
             self.step, self.moved_s = step, now_s
         if now_s - self.moved_s > _STANDSTILL_S:
             raise StandstillError(f"{self.run.name} has stood at step {step} for {_STANDSTILL_S:.0f} s")
         if now_s - self.said_s > _SAY_EVERY_S:
             self.said_s = now_s
-            left_s = (self.steps - step) * (now_s - self.began_s) / step if step else float("inf")
-            self.say(f"step {step} of {self.steps}; {what_is}about {format_duration(left_s)} to go")
+            passed_s = now_s - self.first_s if self.first_s else 0.0
+            left = f"; about {format_duration((self.steps - step) * passed_s / step)} to go" if passed_s else ""
+            self.say(f"step {step} of {self.steps}{what_is}{left}")
         return step
 
 
@@ -66,7 +69,7 @@ def complete(run: Run, plan: Plan, say: Say) -> None:
     watch = _Watch(run, plan.steps, say)
     run.start()
     while run.is_under_way:
-        watch.look("undisturbed; ")
+        watch.look(", undisturbed")
         time.sleep(_LOOK_EVERY_S)
 
 
@@ -83,7 +86,7 @@ def disturb(scene: Scene, run: Run, plan: Plan, load: SteadyLoad, say: Say) -> l
     run.start()
     with ThreadPoolExecutor() as threads:
         while run.is_under_way or taken:
-            step = watch.look("".join(f"{each.strike.kind.words}; " for each in taken))
+            step = watch.look("".join(f", {each.strike.kind.words}" for each in taken))
             for each in list(taken):
                 if each.returning is None and time.monotonic() >= each.due_s:
                     each.returning = threads.submit(each.give_back)
