@@ -20,10 +20,6 @@ _SAY_EVERY_S = 15.0
 _STANDSTILL_S = 600.0
 
 
-class StandstillError(Exception):
-    """A run makes no step any more, with nothing that would hold it up."""
-
-
 @dataclass
 class _Taken:
     """What a strike has taken, and when it is to be given back."""
@@ -37,7 +33,7 @@ class _Taken:
 
 @dataclass
 class _Watch:
-    """Says every now and then how a run stands, and that it stands still for too long."""
+    """Says every now and then how a run stands, and gives up one that stands still."""
 
     run: Run
     steps: int
@@ -49,13 +45,13 @@ class _Watch:
     said_s: float = 0.0
 
     def look(self, what_is: str) -> int:
-        """The step of the run; raises StandstillError."""
+        """The step of the run."""
         now_s, step = time.monotonic(), self.run.step
         if step > self.step:
             self.first_s = self.first_s or now_s
             self.step, self.moved_s = step, now_s
         if now_s - self.moved_s > _STANDSTILL_S:
-            raise StandstillError(f"{self.run.name} has stood at step {step} for {_STANDSTILL_S:.0f} s")
+            self.run.give_up(f"has stood at step {step} for {_STANDSTILL_S:.0f} s")
         if now_s - self.said_s > _SAY_EVERY_S:
             self.said_s = now_s
             passed_s = now_s - self.first_s if self.first_s else 0.0
@@ -65,7 +61,7 @@ class _Watch:
 
 
 def complete(run: Run, plan: Plan, say: Say) -> None:
-    """Lets a run come to its end, undisturbed. Raises StandstillError."""
+    """Lets a run come to its end, undisturbed."""
     watch = _Watch(run, plan.steps, say)
     run.start()
     while run.is_under_way:
@@ -74,7 +70,7 @@ def complete(run: Run, plan: Plan, say: Say) -> None:
 
 
 def disturb(scene: Scene, run: Run, plan: Plan, load: SteadyLoad, say: Say) -> list[Struck]:
-    """Lets a run come to its end under the strikes of a plan; returns those that came. Raises StandstillError.
+    """Lets a run come to its end under the strikes of a plan; returns those that came.
 
     A strike comes at its step, when what the one before it took is given back; a node that is away may stay so, if
     enough are left.
