@@ -38,6 +38,8 @@ class Run:
         self.name = str(document["name"])
         self.events: list[tuple[float, Event]] = []
         """What it said, and when, in seconds of the monotonic clock."""
+        self.step = 0
+        """Steps that are done, as far as the run has ever come."""
         self.submissions = 0
         self.ranks: dict[int, str] = {}
         """The address of the node on which each rank runs, of the newest workers."""
@@ -63,11 +65,6 @@ class Run:
     def give_up(self, problem: str) -> None:
         """Waits for it no more, for this reason."""
         self.problem, self._is_given_up = problem, True
-
-    @property
-    def step(self) -> int:
-        """Steps that are done, as far as the run has ever come."""
-        return max((step for step in map(_step, list(self.events)) if step), default=0)
 
     @property
     def timeline(self) -> Timeline:
@@ -119,6 +116,8 @@ class Run:
                     self.ranks[int(found[2])] = found[1]
                 if event := parse_line(line):
                     self.events.append((at_s, event))
+                if isinstance(event, Progress):
+                    self.step = max(self.step, (event.epoch - 1) * event.steps + event.step)
             return self._client.job(job).status == "SUCCEEDED"
         except ClusterError as error:
             self._write(f"{error}\n")
@@ -127,8 +126,3 @@ class Run:
     def _write(self, text: str) -> None:
         with self._log.open("a") as log:
             log.write(text)
-
-
-def _step(told: tuple[float, Event]) -> int | None:
-    event = told[1]
-    return (event.epoch - 1) * event.steps + event.step if isinstance(event, Progress) else None
