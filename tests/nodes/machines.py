@@ -93,7 +93,12 @@ class Switch:
             raise MachineError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
     def plug(self, name: str, pid: int) -> None:
-        """Lays a cable from the switch to `eth0` of the network of a process."""
+        """Lays a cable from the switch to `eth0` of the network of a process.
+
+        That of a machine which was killed silently may still be there: the kernel keeps its network for minutes, to
+        send once more what nobody has answered.
+        """
+        self._inside("ip", "link", "del", name, check=False)
         self.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         self.ip("link", "set", name, "master", "bridge", "up")
 
