@@ -19,7 +19,11 @@ from tests.patience import wait_until
 
 ROOT = Path(scenerec.__file__).parents[1]
 missing = [program for program in ("sshd", "rsync") if shutil.which(program, path="/usr/sbin:/usr/bin") is None]
-pytestmark = pytest.mark.skipif(bool(missing), reason="needs sshd and rsync: apt-get install openssh-server rsync")
+pytestmark = [
+    pytest.mark.nodes,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(missing), reason="needs sshd and rsync: apt-get install openssh-server rsync"),
+]
 
 
 @pytest.fixture
