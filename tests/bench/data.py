@@ -33,14 +33,17 @@ WAYS = {
     "tests.bench.data_torch": ("ours_torch", "imagefolder_pil", "torchvision_v2", "webdataset_pil", "decode_only"),
     "tests.bench.data_tf": ("ours_tf", "tf_data"),
     "tests.bench.data_peers.dali": ("dali",),
+    "tests.bench.data_peers.litdata": ("litdata",),
+    "tests.bench.data_peers.mosaicml": ("mosaicml",),
 }
 """What is measured, by the module that has it; each has a process of its own, peers with their own packages."""
 BASE = "imagefolder_pil"
 SKIPPED = {
-    "FFCV": "it is built on the machine, with Debian's libopencv-dev and libturbojpeg0-dev",
+    "FFCV": "there is no wheel of it: pip builds it, with OpenCV's and libjpeg-turbo's headers",
     "SPDL": "it decodes by FFmpeg's libraries, which its wheel does not bring",
-    "MosaicML Streaming, litData": "they bring bytes to the user's transform, which is what is measured here",
 }
+BORROWING = ("litdata", "mosaicml")
+"""Peers that take torch and torchvision from this environment."""
 
 
 def main() -> None:
@@ -92,7 +95,8 @@ class _Process:
     def __init__(self, module: str, peers: Path) -> None:
         python, requirements = Path(sys.executable), Path(f"{module.replace('.', '/')}.txt")
         if requirements.exists():
-            python = make_environment(peers / requirements.stem, requirements) / "python"
+            borrows = requirements.stem in BORROWING
+            python = make_environment(peers / requirements.stem, requirements, borrows) / "python"
         command = [str(python), "-m", "tests.bench.data_ways", module]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
