@@ -1,13 +1,14 @@
 """What a core reads: encoded images to the network's batches, by this library and by what others use.
 
-In each of the rounds every way takes its turn at the same images, from local files, so that a busy machine is busy for
-all of them; what counts is images per second of processor time, of all threads and processes, as the median over the
-rounds. Two kinds of work: random crops of 224 px in 8 bits, and the same with brightness, contrast and saturation of
-0.4, normalised to float32.
+In each of the rounds every way takes its turn at the same images, from local files but for one, so that a busy machine
+is busy for all of them; what counts is images per second of processor time, of all threads and processes, as the median
+over the rounds. Two kinds of work: random crops of 224 px in 8 bits, and the same with brightness, contrast and
+saturation of 0.4, normalised to float32.
 """
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -22,15 +23,23 @@ from PIL import Image
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
-from tests.bench.data_ways import BATCH, Work
+from tests.bench.data_ways import BATCH, BUCKET, Work
 from tests.bench.peers import UnavailableError, make_environment
 from tests.bench.record import append_row
+from tests.running_store import running_store
 
 NAME = "data"
 SIZES = ("256", "500x375")
 JITTERS = (0.0, 0.4)
 WAYS = {
-    "tests.bench.data_torch": ("ours_torch", "imagefolder_pil", "torchvision_v2", "webdataset_pil", "decode_only"),
+    "tests.bench.data_torch": (
+        "ours_torch",
+        "ours_torch_s3",
+        "imagefolder_pil",
+        "torchvision_v2",
+        "webdataset_pil",
+        "decode_only",
+    ),
     "tests.bench.data_tf": ("ours_tf", "tf_data"),
     "tests.bench.data_peers.dali": ("dali",),
     "tests.bench.data_peers.litdata": ("litdata",),
@@ -58,6 +67,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scenerec-bench-") as folder, ExitStack() as processes:
+        os.environ |= processes.enter_context(running_store(BUCKET))
         sets = _prepare(Path(folder), options.photographs, options.images)
         ways: dict[str, _Process] = {}
         for module, names in WAYS.items():
@@ -130,7 +140,8 @@ def _prepare(folder: Path, photographs: Path | None, count: int) -> dict[str, Pa
             target.parent.mkdir(parents=True, exist_ok=True)
             _resized(Image.open(file).convert("RGB"), size).save(target, quality=90)
         source, destination = sets[size] / "images" / "train", sets[size] / "packed"
-        pack(PackRequest(source=source, destination=str(destination), options=PackOptions()))
+        for place in (str(destination), f"s3://{BUCKET}/{size}"):
+            pack(PackRequest(source=source, destination=place, options=PackOptions()))
     return sets
 
 

@@ -19,13 +19,22 @@ from scenerec.data.torch_input import normalize, training_input
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.world import World
 from tests.bench.data_peers.tensors import counted, decoded, on_tensors, processes
-from tests.bench.data_ways import BATCH, SIZE, Work
+from tests.bench.data_ways import BATCH, BUCKET, SIZE, Work
 
 
 def ours_torch(work: Work) -> Iterator[int]:
     """This library's input pipeline and normalisation."""
+    yield from _ours(work, f"{work.folder}/packed")
+
+
+def ours_torch_s3(work: Work) -> Iterator[int]:
+    """The same from a SeaweedFS of this machine, whose own time is not counted."""
+    yield from _ours(work, f"s3://{BUCKET}/{Path(work.folder).name}")
+
+
+def _ours(work: Work, packed: str) -> Iterator[int]:
     torch.set_num_threads(work.cores)
-    data = open_set(f"{work.folder}/packed")
+    data = open_set(packed)
     augment = AugmentConfig(color_jitter=work.jitter)
     config = DataConfig(train=data.storage.url, val=data.storage.url, image_size=SIZE, augment=augment)
     order = TrainingOrder(work.seed, lanes=12, global_batch_size=BATCH, epochs=1)
