@@ -154,6 +154,8 @@ class Machine:
             self.cut()
         os.kill(self._init, signal.SIGKILL)
         self._unshare.communicate()
+        with suppress(MachineError):  # the kernel is about to take it away with the network, or has done so
+            self.switch.ip("link", "del", self.name)
         self._unshare, self._init = None, None
 
     def run(
