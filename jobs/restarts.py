@@ -7,7 +7,9 @@ from typing import Any
 from ray.train import UserCallback
 from typing_extensions import override
 
+from cluster.gauges import LastingGauges
 from jobs.ray_private import lost_worker
+from jobs.run_gauges import RESTARTS, RUN_GAUGES
 from scenerec.errors import first_line
 from scenerec.job_log import Event, Restart
 
@@ -21,18 +23,26 @@ class Restarts(UserCallback):
     Args:
         say: tells the job's log.
         max_restarts: how many restarts the job may have.
+        labels: of the run's gauges for Prometheus; None where it has none.
     """
 
-    def __init__(self, say: Callable[[Event], None], max_restarts: int) -> None:
+    def __init__(
+        self, say: Callable[[Event], None], max_restarts: int, labels: Mapping[str, str] | None = None
+    ) -> None:
         self._say = say
         self._max_restarts = max_restarts
+        self._labels = labels
         self._restarts = 0
+        self._gauges: LastingGauges | None = None  # made in the controller's process: threads do not travel
 
     @override
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         self._restarts += 1
         if self._restarts <= self._max_restarts:  # else the job ends, and says why itself
             self._say(Restart(self._restarts, self._max_restarts, reason(worker_exceptions)))
+            if self._labels is not None:
+                self._gauges = self._gauges or LastingGauges(RUN_GAUGES, self._labels)
+                self._gauges.set(RESTARTS, float(self._restarts))
 
 
 def reason(worker_exceptions: Mapping[int, Exception]) -> str:

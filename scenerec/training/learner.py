@@ -62,9 +62,10 @@ class Learner(Protocol[Batch]):
         """One optimizer step on a global batch (collective)."""
 
     def take_loss(self) -> float:
-        """Sum over the steps since the last call of their mean training loss over all ranks' samples (collective).
+        """Sum over the steps since the last call of their mean training loss, by the class weights, of all ranks.
 
-        It is exact, in float64 of float32: however the steps are parted into calls, the sums add up to the same.
+        Collective. It is exact, in float64 of float32: however the steps are parted into calls, the sums add up to the
+        same.
         """
 
     def estimate_statistics(self, sample: PreciseBatchNorm) -> None:

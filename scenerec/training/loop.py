@@ -271,6 +271,7 @@ class _Run(Generic[Batch]):
                 lr=self.last_lr,
                 eta_s=left * mean_s,
                 data_wait=data_wait,
+                checkpoint_s=self.writer.took_s,
             )
         )
 

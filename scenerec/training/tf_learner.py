@@ -82,6 +82,8 @@ class TfLearner(Learner[Batch]):
                 else []
             )
         self.average_statistics: Tensors = {}  # of the averages as they are since the last step
+        weights = list(job.plan.class_weights.values())
+        self.class_weights = tf.constant(weights, self.dtype) if weights else None
         self.normalised = tf_batchnorm.trained_layers(self.model)
         self.sample_batches: list[Batch] | None = None
         self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
@@ -132,7 +134,10 @@ class TfLearner(Learner[Batch]):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
             logits = self.model(normalize(batch.images, self.dtype, batch.colors), training=True)
-            loss = self.task.training_loss(logits, batch.labels, self.optimize) / self.optimize.global_batch_size
+            losses = self.task.training_losses(logits, batch.labels, self.optimize)
+            if self.class_weights is not None:
+                losses = losses * tf.gather(self.class_weights, batch.labels)
+            loss = tf.reduce_sum(losses) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
         return loss, [tf.cast(gradient, self.dtype) for gradient in gradients]

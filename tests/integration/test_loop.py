@@ -138,8 +138,8 @@ def learned(epoch: EpochMetrics) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     "optimize",
     [
-        {"lr": 0.02, "weight_decay": 1e-3, "accumulate_steps": 2, "clip_grad_norm": 0.5, "ema_decay": 0.8},
-        matrix({"lr": 0.02, "weight_decay": 1e-3, "label_smoothing": 0.1}),
+        {"lr": 0.02, "accumulate_steps": 2, "clip_grad_norm": 0.5, "ema_decay": 0.8, "class_weights": {"beach": 7}},
+        matrix({"lr": 0.02, "weight_decay": 1e-3, "label_smoothing": 0.1, "class_weights": {"beach": 7}}),
         matrix({"lr": 0.002, "optimizer": "adamw", "weight_decay": 0.05, "eps": 1e-3}),
     ],
 )

@@ -109,7 +109,7 @@ class Datacenter:
         return self.machines[f"node{number}"]
 
     def start_ray(self, machine: Machine, cpus: int = 1, env: Mapping[str, str] | None = None) -> None:
-        """`ray start` as an administrator types it, by docs/clusters.md and docs/serving.md."""
+        """`ray start` as an administrator types it, by docs/own-cluster.md and docs/serving.md."""
         head = machine is self.head
         where = "--head --port=6379 --dashboard-host=0.0.0.0" if head else f"--address={self.head.address}:6379"
         sizes = f"--num-cpus={cpus} --num-gpus=0 --object-store-memory=100000000"
