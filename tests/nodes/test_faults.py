@@ -147,7 +147,9 @@ def test_a_run_outlives_one_fault_after_another(
 ) -> None:
     """Each strikes in the middle of an epoch, between two checkpoints, once the run has got over the one before."""
     expected = undisturbed(framework, epochs)
-    config = document(f"{name}-{framework}", framework, epochs)
+    restarts = 1 if any(fault.ends_job for fault in faults) else 20  # a full store costs all of them
+    scale = {"workers": 2, "max_restarts": restarts}
+    config = document(f"{name}-{framework}", framework, epochs, scale=scale)
     jobs = [dc.submit(config)]
     rows = []
     for fault in faults:
@@ -156,6 +158,7 @@ def test_a_run_outlives_one_fault_after_another(
         fault.strike(dc, jobs[-1])
         if fault.ends_job:
             assert jobs[-1].wait() != 0, jobs[-1].tail()
+            print(jobs[-1].tail(3))
         dc.restore(nodes=3)
         if fault.ends_job:
             jobs.append(dc.submit(config))
