@@ -92,9 +92,13 @@ class Switch:
         if done.returncode:
             raise MachineError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
-    def plug(self, name: str, pid: int) -> None:
-        """Lays a cable from the switch to `eth0` of the network of a process."""
-        self.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    def plug(self, name: str, pid: int, address: str) -> None:
+        """Lays a cable from the switch to `eth0` of the network of a process, whose IPv4 address will be that.
+
+        A machine that is switched on again has the same card: others go on sending to it for half a minute.
+        """
+        card = ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
+        self.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "address", card, "netns", str(pid))
         self.ip("link", "set", name, "master", "bridge", "up")
 
 
@@ -139,7 +143,7 @@ class Machine:
             )
         assert self._unshare.stdin and self._unshare.stdout
         self._init = self._only_child(self._unshare.pid)
-        self.switch.plug(self.name, self._init)
+        self.switch.plug(self.name, self._init, self.address)
         self._unshare.stdin.write("plugged\n")
         self._unshare.stdin.flush()
         if self._unshare.stdout.readline() != "booted\n":
