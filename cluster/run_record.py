@@ -8,11 +8,12 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pydantic import Field, ValidationError
 
 from cluster.job import INTERRUPTED, Job
+from cluster.queueing import QueueRequest
 from scenerec.errors import NotFoundError, StorageError
 from scenerec.frozen import Frozen
 from scenerec.storage import Storage
@@ -43,9 +44,11 @@ class RunRecord(Frozen):
         return replace(self.job, status=INTERRUPTED, ended_s=self.seen_s)
 
 
-def run_environment(name: str, run_url: str, kind: str, framework: str) -> dict[str, str]:
-    """Returns the variables by which a job's process knows the run that it is at."""
-    run = {"name": name, "run_url": run_url, "kind": kind, "framework": framework}
+def run_environment(
+    name: str, run_url: str, kind: str, framework: str, request: QueueRequest | None = None
+) -> dict[str, str]:
+    """Returns the variables by which a job's process knows the run that it is at, and its place in the queue."""
+    run = {"name": name, "run_url": run_url, "kind": kind, "framework": framework, **asdict(request or QueueRequest())}
     return {_RUN_VARIABLE: json.dumps(run)}
 
 
@@ -53,9 +56,10 @@ def job_of_environment(variables: Mapping[str, str] = os.environ) -> Job | None:
     """Returns this process's job, as it begins now; None where it is at no run."""
     if not (run := variables.get(_RUN_VARIABLE)):
         return None
+    known = json.loads(run)
     return Job(
         id=variables["SCENEREC_JOB_ID"],
-        **json.loads(run),
+        **{**known, "after": tuple(known.get("after", ()))},
         status="RUNNING",
         message="",
         exit_code=None,

@@ -34,6 +34,8 @@ class NodeOptions(Frozen):
     """The endpoint's certificate, a file in PEM."""
     tls_key: str | None = None
     """The certificate's key, a file in PEM."""
+    max_jobs: int | None = None
+    """Trainings and searches that run at once; None: any number."""
 
 
 class ClusterState(Frozen):

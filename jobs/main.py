@@ -1,6 +1,7 @@
 """What every job's process does: its work on the file that the command line names, its result said, its exit code."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from importlib import import_module
 
 from jobs.log import say
 from jobs.record import recorded
+from jobs.turn import await_turn
 from scenerec.errors import ScenerecError, first_line
 from scenerec.job_log import Failure, RunResult
 from scenerec.json_object import JsonObject
@@ -19,17 +21,20 @@ def main(module: str) -> int:
     The module is imported by its name: functions of __main__ would travel to the workers by value, and each worker
     would have modules of its own for them.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(signal.SIGTERM))  # as Ray does, once it is there
     return run_job(lambda file: import_module(module).run_file(file), sys.argv[1])
 
 
 def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
-    """Says what `run_file` returns, as the job's result, or what it raises; returns the exit code.
+    """Waits for the job's turn, and says what `run_file` returns, as its result, or what it raises; returns the code.
 
     Of an error that nobody has foreseen the log has the traceback as well.
     """
     with recorded() as record:
         try:
             record.begin()
+            if record.job:
+                await_turn(record.job, record.tell_waiting)
             say(RunResult(run_file(file)))
             return 0
         except ScenerecError as error:

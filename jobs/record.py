@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.job import Job
+from cluster.job import WAITING, Job
 from cluster.run_record import SEEN_EVERY_S, hold_run, job_of_environment, log_key
 from jobs.log import say
 from scenerec.errors import ClusterError, StorageError
@@ -42,11 +42,11 @@ class Record:
     """The record of one job; without a job it keeps nothing.
 
     Args:
-        job: as it begins.
+        job: as it begins, None at no run. It is kept up to date as `job`.
     """
 
     def __init__(self, job: Job | None) -> None:
-        self._job = job
+        self.job = job
         self._log = _log_file()
         self._logged_bytes, self._log_due_s = 0, 0.0
         self._folder: Storage | None = None  # one for all writes: it remembers what the store can do
@@ -62,6 +62,12 @@ class Record:
             raise ClusterError(_taken(self._other))
         self._keeper.start()
 
+    def tell_waiting(self, waits_for: str) -> None:
+        """Writes what the job waits for before it begins; empty: it begins."""
+        if self.job:
+            self.job = replace(self.job, status=WAITING if waits_for else "RUNNING", waits_for=waits_for)
+            self._write()
+
     @property
     def has_ended(self) -> bool:
         """Whether it was told how the job has ended."""
@@ -69,8 +75,8 @@ class Record:
 
     def end(self, status: str, message: str = "", exit_code: int | None = None) -> None:
         """Writes how the job has ended, and the rest of its log."""
-        if self._job:
-            self._job = replace(self._job, status=status, message=message, exit_code=exit_code, ended_s=time.time())
+        if self.job:
+            self.job = replace(self.job, status=status, message=message, exit_code=exit_code, ended_s=time.time())
         self._over.set()
         if self._keeper.is_alive():
             self._keeper.join()
@@ -86,17 +92,17 @@ class Record:
                 return
 
     def _write(self) -> None:
-        if self._job is None or self._other:
+        if self.job is None or self._other:
             return
         with suppress(StorageError):
-            folder = self._folder = self._folder or open_storage(self._job.run_url)
-            self._other = hold_run(folder, self._job, self._is_held)
+            folder = self._folder = self._folder or open_storage(self.job.run_url)
+            self._other = hold_run(folder, self.job, self._is_held)
             if self._other:
                 return
             self._is_held = True
             size_bytes = self._log.stat().st_size if self._log else 0
             if self._log and size_bytes != self._logged_bytes and time.monotonic() > self._log_due_s:
-                folder.put(log_key(self._job.id), self._log.read_bytes())
+                folder.put(log_key(self.job.id), self._log.read_bytes())
                 self._logged_bytes = size_bytes
                 self._log_due_s = time.monotonic() + size_bytes / 1e6 * _SECONDS_PER_MB
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import psutil
 import ray
 from ray.train.backend import Backend, BackendConfig
 from typing_extensions import override
 
+from cluster.network import interface_of
 from jobs.light_trainer import LightTrainer, run_on_each
 from jobs.ray_private import free_address_and_port
 from scenerec.large_imports import large_imports
@@ -90,7 +90,7 @@ def connect(name: str, address: str, port: int, own_address: str, rank: int, siz
     with large_imports():
         import torch.distributed as dist
 
-    if interface := _interface_of(own_address):
+    if interface := interface_of(own_address):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         if own_address == "127.0.0.1":  # elsewhere NCCL finds faster ways by itself
             os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
@@ -103,14 +103,6 @@ def _listening_socket(address: str, port: int) -> socket.socket:
     """Returns a socket that listens on one address alone."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return socket.create_server((address, port), family=family, backlog=socket.SOMAXCONN)
-
-
-def _interface_of(address: str) -> str | None:
-    """Returns the name of the network interface that has an address, such as `lo`; None where none has it."""
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(each.address == address for each in addresses):
-            return name
-    return None
 
 
 def _leave_process_group() -> None:

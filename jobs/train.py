@@ -3,12 +3,13 @@
 import json
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
+from jobs.full_disk import full_disk_named
 from jobs.log import say
 from jobs.main import job_id, main
 from scenerec.config.file import load_config
@@ -35,12 +36,15 @@ _RAY_SETTINGS = {
     **TRAIN_ENVIRONMENT,
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that watches for notices which the loop does not heed
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; workers ask for themselves (jobs.preemption)
 }
 
 
 class Reporter:
     """What a run's workers tell the job's log and Ray. It travels to them; a search has one of its own."""
+
+    exports: ClassVar[bool] = True
+    """Whether the run has gauges for Prometheus."""
 
     def say(self, event: Event) -> None:
         """Tells the job's log; called on rank 0."""
@@ -86,12 +90,16 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
 
         from jobs.ray_storage import ray_storage  # imports Arrow
         from jobs.restarts import Restarts
+        from jobs.run_gauges import run_labels, running
 
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
+    labels = run_labels(config) if reporter.exports else None
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
     settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "reporter": reporter}
+    tell_wait = partial(_tell_wait, config, reporter)
     trainer = _trainer(config.framework)(
+        tell_wait=tell_wait,
         train_loop_per_worker=train_on_worker,
         train_loop_config=settings,
         scaling_config=ScalingConfig(
@@ -100,13 +108,14 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         run_config=RunConfig(
             name=attempt,
             failure_config=FailureConfig(max_failures=scale.max_restarts),
-            callbacks=[Restarts(reporter.say, scale.max_restarts)],
+            callbacks=[Restarts(reporter.say, scale.max_restarts, labels)],
             **ray_storage(f"{config.run_url}/ray", config.data.store_patience_s),
         ),
     )
-    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
+    tell_wait()
     try:
-        trainer.fit()
+        with running(config) if reporter.exports else nullcontext():
+            trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
         with suppress(StorageError):  # it is what the workers have met, and is said below
             _raise_failure(config, attempt, IMPATIENT)
@@ -126,6 +135,10 @@ def failure_of_workers(reason: str) -> ScenerecError:
         if is_of_store:
             return kind(told)
     return ScenerecError(f"the workers failed: {reason}")
+
+
+def _tell_wait(config: TrainConfig, reporter: Reporter) -> None:
+    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
 
 
 def _workers_asked(config: TrainConfig) -> str:
@@ -156,6 +169,9 @@ def train_on_worker(settings: JsonObject) -> None:
     """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
     import ray.train
 
+    from jobs.preemption import is_announced, listen_again
+    from jobs.run_gauges import RunGauges
+
     config, plan, reporter = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["reporter"]
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
@@ -169,7 +185,13 @@ def train_on_worker(settings: JsonObject) -> None:
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
-        train(job, world, _learner(job, world), reporter.say, partial(reporter.report, config, world))
+        report = partial(reporter.report, config, world)
+        with full_disk_named(ray.util.get_node_ip_address()):
+            learner = _learner(job, world)
+            listen_again()
+            with RunGauges(config, world) if reporter.exports else nullcontext() as gauges:
+                say = gauges.follow(reporter.say) if gauges else reporter.say
+                train(job, world, learner, say, report, is_announced)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:

@@ -110,13 +110,17 @@ COMMANDS: dict[str, Entry | Group] = {
         },
     ),
     "cluster": Group(
-        "The embedded cluster of this machine: a Ray node and an S3 store.",
+        "The embedded cluster of this machine: a Ray node and an S3 store. `doctor` looks at any cluster.",
         {
             "up": Entry("cluster", "Start the cluster; what is up already is left as it is."),
             "down": Entry("cluster", "End the cluster, and nothing else. What the store holds stays."),
             "status": Entry(
                 "cluster",
                 "Show nodes, resources, addresses and the size of the store. Exit code 1 when the cluster is down.",
+            ),
+            "doctor": Entry(
+                "doctor",
+                "Look at every node of a cluster, embedded or your own: what is wrong, and what to do about it.",
             ),
             "env": Entry(
                 "cluster",
@@ -126,6 +130,10 @@ COMMANDS: dict[str, Entry | Group] = {
                 "cluster",
                 "Print the variables by which a node of your own cluster serves quickly and loses no request "
                 "of a killed replica.",
+            ),
+            "monitoring": Entry(
+                "monitoring",
+                "Write what Prometheus and Grafana need to watch a cluster: targets, alert rules, dashboards.",
             ),
         },
     ),

@@ -52,9 +52,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     allow_reuse_port = True
 
-    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), handler)
+        super().__init__(address, handler)
 
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         self.open.add(request)
@@ -73,9 +73,12 @@ class _Server(ThreadingHTTPServer):
 
 
 class FaultyProxy:
-    """Passes all requests on to the store at `store_url`; `fault` may be set, and reset, at any time."""
+    """Passes all requests on to the store at `store_url`; `fault` may be set, and reset, at any time.
 
-    def __init__(self, store_url: str) -> None:
+    It listens on the address `host`.
+    """
+
+    def __init__(self, store_url: str, host: str = "127.0.0.1") -> None:
         self.store = urlsplit(store_url).netloc
         self.requests: list[tuple[str, str, str]] = []
         """Method, path and range of all that came."""
@@ -84,10 +87,10 @@ class FaultyProxy:
         self._fault: Fault | None = None
         self._befallen = 0
         self._lock = threading.Lock()
-        self._keeper = keep_port()
-        self._port = port_of(self._keeper)
-        self._server = _Server(self._port, self._handler())
-        self.url = f"http://127.0.0.1:{self._port}"
+        self._keeper = keep_port(host)
+        self._address = (host, port_of(self._keeper))
+        self._server = _Server(self._address, self._handler())
+        self.url = f"http://{host}:{self._address[1]}"
 
     @property
     def fault(self) -> Fault | None:
@@ -119,7 +122,7 @@ class FaultyProxy:
 
     def come_back(self) -> None:
         """Listens again where it did."""
-        self._server = _Server(self._port, self._handler())
+        self._server = _Server(self._address, self._handler())
         self._serve()
 
     @contextmanager

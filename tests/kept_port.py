@@ -1,17 +1,17 @@
-"""Ports of the loopback that stay a test's own while nothing listens there."""
+"""Ports that stay a test's own while nothing listens there."""
 
 import socket
 
 
-def keep_port() -> socket.socket:
-    """A socket that keeps a port nobody listens at: connections to it are refused until the socket is closed.
+def keep_port(host: str = "127.0.0.1") -> socket.socket:
+    """A socket that keeps a port of `host` nobody listens at: connections to it are refused until the socket is closed.
 
     Only servers of this process that share ports (`allow_reuse_port`) can listen there meanwhile.
     """
     keeper = socket.socket()
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    keeper.bind(("127.0.0.1", 0))
+    keeper.bind((host, 0))
     return keeper
 
 

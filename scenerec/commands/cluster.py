@@ -14,6 +14,7 @@ import typer
 from cluster import environment, local, serve_proxy
 from cluster.client import Node
 from cluster.local import LocalCluster, store_bytes
+from cluster.queueing import MAX_JOBS, Limits
 from scenerec.commands import options
 from scenerec.commands.connect import connect
 from scenerec.commands.results import local_folder
@@ -39,6 +40,14 @@ def up(
     object_store_mb: Annotated[
         int | None, _size(min=80, help="Shared memory of Ray, in MB; 300 by default.", show_default=False)
     ] = None,
+    max_jobs: Annotated[
+        int | None,
+        _size(
+            min=1,
+            help="Trainings and searches that run at once; others wait. Any number by default.",
+            show_default=False,
+        ),
+    ] = None,
     no_store: Annotated[bool, _store("--no-store", help="Use the store that the AWS variables name.")] = False,
     tls_certificate: Annotated[
         Path | None, _tls(metavar="FILE", help="PEM: what is served speaks TLS alone, by this certificate.")
@@ -58,6 +67,8 @@ def up(
         if not _BUCKET.fullmatch(name):
             raise ConfigError(f"--bucket {name}: must be 3 to 63 small letters, digits, dots and dashes")
     _use_certificate(tls_certificate, tls_key)
+    if max_jobs:
+        os.environ[MAX_JOBS] = str(max_jobs)  # the node inherits it, and each job's process reads it
     variable = environment.users_store_variable()
     with_store = not (no_store or variable)
     if is_up := local.find():
@@ -161,6 +172,7 @@ def _refuse_changes(
         ("--cpus", cpus, node.cpus),
         ("--gpus", gpus, node.gpus),
         ("--object-store-mb", object_store_mb, started_with.object_store_mb),
+        ("--max-jobs", Limits.of_environment().max_jobs, started_with.max_jobs),
         ("--tls-certificate", os.environ.get(serve_proxy.CERTIFICATE) or None, started_with.tls_certificate),
         ("--tls-key", os.environ.get(serve_proxy.KEY) or None, started_with.tls_key),
     ]
@@ -182,6 +194,7 @@ def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
             "home": str(cluster.home),
             "dashboard_url": cluster.dashboard_url,
             "ray_address": cluster.ray_address,
+            "metrics_url": cluster.metrics_url,
             "store_url": cluster.store_url,
             "store_bytes": stored,
             "nodes": [asdict(node) for node in nodes],
@@ -196,6 +209,7 @@ def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
         else "none: the AWS variables of `up` count"
     )
     typer.echo(f"store      {store}")
+    typer.echo(f"metrics    {cluster.metrics_url}  (dashboards and alerts: scenerec cluster monitoring FOLDER)")
     for node in nodes:
         gpus = f", {node.gpus_used:g} of {node.gpus:g} GPU" if node.gpus else ""
         memory = f"{node.memory_bytes / 1e9:.1f} GB memory"

@@ -51,6 +51,8 @@ class JobKind:
         default_factory=lambda: {Progress: "progress", EpochSummary: "epoch", Restart: "restart"}
     )
     """What `scenerec status` shows beside result and error: the newest of these events, each by its name."""
+    has_epochs: bool = False
+    """Whether the job's folder is a run's, with the metrics of its epochs, of which `scenerec status` draws curves."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ TRAIN = FileKind[TrainConfig](
     "jobs.train",
     check=_check_training,
     framework=lambda config: config.framework,
+    has_epochs=True,
 )
 TUNE = FileKind[TuneConfig](
     "tune",
@@ -133,6 +136,7 @@ TUNE = FileKind[TuneConfig](
 PACK = JobKind("pack", "jobs.pack")
 EVALUATE = JobKind("evaluate", "jobs.evaluate")
 SERVE = JobKind("serve", "serve.control")
+DOCTOR = JobKind("doctor", "jobs.doctor")
 
-KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, TUNE, PACK, EVALUATE, SERVE)}
+KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, TUNE, PACK, EVALUATE, SERVE, DOCTOR)}
 """All kinds by name."""

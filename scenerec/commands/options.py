@@ -24,6 +24,12 @@ Address = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or a run: its name or its folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also what Ray and the frameworks print.")]
+Labels = Annotated[
+    list[str],
+    typer.Option(
+        "--label", metavar="NAME=VALUE", help="A label, such as team=vision. May be repeated.", rich_help_panel="Queue"
+    ),
+]
 Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the file: optimize.lr=0.1. May be repeated."),

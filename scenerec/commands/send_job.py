@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from cluster.client import ClusterClient
+from cluster.queueing import QueueRequest
 from cluster.run_record import run_environment
 from cluster.runs import remember_output
 from cluster.working_dir import fill_working_dir
@@ -24,7 +25,13 @@ def job_name(act: str, url: str) -> str:
 
 
 def send_job(
-    client: ClusterClient, kind: JobKind, name: str, config: str, run_url: str = "-", framework: str = "-"
+    client: ClusterClient,
+    kind: JobKind,
+    name: str,
+    config: str,
+    run_url: str = "-",
+    framework: str = "-",
+    request: QueueRequest | None = None,
 ) -> str:
     """Starts a job on the cluster and returns its id.
 
@@ -35,11 +42,14 @@ def send_job(
         config: the content of its config.yaml, or of whatever file the module reads.
         run_url: the run's folder, for the cluster's list of jobs.
         framework: as the list shall show it.
+        request: the job's place in the queue; None for one that is in none.
     """
     metadata = {"scenerec": __version__, "kind": kind.name, "framework": framework}
     variables = {}
+    if request:
+        metadata |= request.metadata()
     if is_run(kind.name):
-        variables = run_environment(name, run_url, kind.name, framework)
+        variables = run_environment(name, run_url, kind.name, framework, request)
         remember_output(run_url.rpartition("/")[0])
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         fill_working_dir(Path(folder), config, kind.module)

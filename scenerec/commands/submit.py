@@ -13,6 +13,7 @@ from scenerec.commands.connect import connect_if_up, connect_or_start
 from scenerec.commands.follow import follow
 from scenerec.commands.free_run import await_free_run
 from scenerec.commands.kinds import Plan, file_kind
+from scenerec.commands.queue_options import jobs_before, parse_labels, queue_request, with_queue_options
 from scenerec.commands.resume import resumed_config
 from scenerec.commands.send_job import send_job
 from scenerec.config.file import dump_config, load_job
@@ -23,13 +24,14 @@ from scenerec.training.run_folder import RunFolder
 
 app = typer.Typer()
 
-_earlier, _cluster = map(options.panel, ("Earlier results", "Cluster"))
+_earlier, _cluster, _queue = map(options.panel, ("Earlier results", "Cluster", "Queue"))
 
 
 @app.command(
     epilog="Example: scenerec submit train.yaml --set optimize.lr=0.1\n\n"
     "Example: scenerec submit tune.yaml --set trials=24 --retrain\n\n"
-    "Example: scenerec submit --resume s3://scenes/runs/NAME --set framework=tensorflow"
+    "Example: scenerec submit --resume s3://scenes/runs/NAME --set framework=tensorflow\n\n"
+    "Example: scenerec submit train.yaml --priority 5 --after places365-resnet50 --label team=vision"
 )
 def submit(
     file: Annotated[
@@ -53,6 +55,20 @@ def submit(
     cluster_check: Annotated[
         bool, _cluster(help="Refuse a job that needs more than the cluster has now; off for one that grows by itself.")
     ] = True,
+    priority: Annotated[
+        int | None,
+        _queue(
+            min=-1000,
+            max=1000,
+            help="Where the cluster limits its jobs, those of a higher number go first. Also job.priority.",
+            show_default=False,
+        ),
+    ] = None,
+    after: Annotated[
+        list[str],
+        _queue(metavar="JOB", help="Begin when this job, by its id or its run's name, has succeeded. May be repeated."),
+    ] = [],  # noqa: B006
+    label: options.Labels = [],  # noqa: B006
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Of a search: train the best config in full at its end, and export it.")
     ] = False,
@@ -71,10 +87,13 @@ def submit(
     the trials that it has not finished.
     """
     _refuse_contradictions(file, resume, restart)
+    labels = parse_labels(label)
+    before = jobs_before(connect_if_up(address), after) if after else ()
     connect = partial(connect_if_up if dry_run else connect_or_start, address)
     config = resumed_config(resume, overrides, connect, address) if resume else load_job(cast(Path, file), overrides)
     if retrain:
         config = _with_retraining(config)
+    config = with_queue_options(config, priority, labels)
     client = connect()
     kind = file_kind(config)
     nodes = [NodeResources(node.cpus, node.gpus) for node in client.nodes()] if client and cluster_check else None
@@ -86,7 +105,8 @@ def submit(
     if restart:
         RunFolder(config.run_url).clear()
     _show_plan(plan, as_json=False, to_stderr=as_json)
-    job_id = send_job(client, kind, config.name, dump_config(config), config.run_url, kind.framework(config))
+    request = queue_request(config, before)
+    job_id = send_job(client, kind, config.name, dump_config(config), config.run_url, kind.framework(config), request)
     if detach:
         _show_job(client, job_id, config, as_json)
         return

@@ -17,15 +17,18 @@ def job_json(job: Job) -> JsonObject:
 
 
 def show_jobs(jobs: Sequence[Job]) -> None:
-    """Prints a row for each job, of any width: nothing is cut."""
-    rows = [("JOB", "STATUS", "STARTED", "TOOK", "FRAMEWORK", "RUN")]
+    """Prints a row for each job, of any width: nothing is cut. A column without content is left out."""
+    rows: list[tuple[str, ...]] = [("JOB", "STATUS", "STARTED", "TOOK", "OWNER", "FRAMEWORK", "RUN", "WAITS FOR")]
     for job in jobs:
         started, took = "-", "-"  # not known of a run that an earlier version has made
         if job.started_s:
             started = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.started_s))
             took = format_duration(job.duration_s)
-        rows.append((job.id, job.status, started, took, job.framework, job.run_url))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        priority = f" (priority {job.priority})" if job.waits_for and job.priority else ""
+        waits_for = f"{job.waits_for}{priority}"
+        rows.append((job.id, job.status, started, took, job.owner, job.framework, job.run_url, waits_for))
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        cells = ((cell or "-").ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
