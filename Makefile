@@ -1,15 +1,22 @@
 # Everything needs only Python with venv (pyproject.toml says which versions); each target makes the environment first.
 PYTHON ?= python3
-# Processes of the unit tests; each holds torch and TensorFlow, 2 GB.
+# Processes of the coverage's and the mutants' tests; each holds torch and TensorFlow, 2 GB.
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Of the integration tests' matrix, one case of each row; with CASES= all.
+# Of `make chaos`.
+SEED ?= 1
+MINUTES ?= 60
+# Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
+# The unit tests that compute with torch and TensorFlow: half of the time.
+NETWORKS := $(addprefix tests/unit/,export inference models training)
+# Where it is set, every process compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-serve fuzz proto clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-networks test-without-networks test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,12 +28,18 @@ check: lint test-unit  ## What every change must pass: lint and unit tests
 
 test: test-unit test-integration  ## What a change must pass: units, and one case of each row on a cluster
 
-test-all: test-unit  ## All tests, with the matrix of frameworks, architectures and options
-	$(MAKE) test-integration CASES=
+test-all:  ## All tests, with the matrix of frameworks, architectures and options
+	$(MAKE) test CASES=
 
-# A file's tests stay together, for they share what the file has made once.
-test-unit: $(READY)  ## Without cluster or store, WORKERS files at a time (three minutes)
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/unit
+# Two processes of one thread each: what hands tests out one by one (pytest-xdist) costs a core for half a minute.
+test-unit: $(READY)  ## Without cluster or store (two minutes)
+	OMP_NUM_THREADS=1 $(MAKE) -j 2 test-networks test-without-networks
+
+test-networks: $(READY)
+	$(BIN)/pytest $(NETWORKS) -m "not cluster $(CASES)"
+
+test-without-networks: $(READY)
+	$(BIN)/pytest tests/unit $(addprefix --ignore=,$(NETWORKS)) -m "not cluster $(CASES)"
 
 test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
 	$(MAKE) -j 2 test-cluster test-without-cluster
@@ -35,7 +48,15 @@ test-cluster: $(READY)
 	$(BIN)/pytest tests/integration -m "cluster $(CASES)"
 
 test-without-cluster: $(READY)
-	$(BIN)/pytest tests/integration -m "not cluster $(CASES)"
+	$(BIN)/pytest tests/integration tests/nodes -m "not cluster and not nodes $(CASES)"
+
+# KEEP_FAULTS: docs/faults.md has its table from here.
+test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; half an hour)
+	KEEP_FAULTS=1 $(BIN)/pytest tests/nodes
+
+# The seed draws the faults: the same ones come again with it.
+chaos: $(READY)  ## An hour of faults upon a training and an endpoint, judged to the last bit (root; SEED=1, MINUTES=60)
+	$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES)
 
 coverage: $(READY)  ## Lines and branches that the unit tests reach, and which they do not (five minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing tests/unit
@@ -49,6 +70,7 @@ lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint cluster/images/*.Dockerfile
 
 format: $(READY)  ## Puts the style right
 	$(BIN)/ruff check --fix .
@@ -87,11 +109,19 @@ bench-search: $(READY)  ## The same random trials at full length and with ASHA (
 bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset and tf.data (PHOTOS=folder; ten minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)
 
+bench-scale: $(READY)  ## 1.8 million images on 1 to 512 workers: planned, and predicted by a model (seconds)
+	$(BIN)/python -m tests.bench.scale
+
 bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)
 	$(BIN)/python -m tests.bench.serving
 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto
+
+wheel: $(READY)  ## dist/: the wheel and the versions of all else, which nodes of a cluster and images install
+	rm -rf build dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	cp constraints.txt dist
 
 # uv takes half of pip's time. pip follows where it fails, for only pip reads pip's settings (a mirror, a proxy).
 $(READY): pyproject.toml constraints.txt

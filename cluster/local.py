@@ -30,6 +30,12 @@ class LocalCluster:
     """HOST:PORT for `ray.init`."""
     store_url: str | None
     """Address of the embedded S3 server; None where the cluster uses the user's own store."""
+    metrics_url: str
+    """Address at which the node exports metrics for Prometheus."""
+    discovery_file: Path
+    """File that tells Prometheus what to scrape; its path stays when the cluster is started anew."""
+    grafana_dashboards: Path
+    """Folder of the dashboards for Grafana that Ray brings."""
     environment: dict[str, str] = field(repr=False)
     """Variables by which a program reaches node and store. They hold secrets."""
     options: NodeOptions = field(default_factory=NodeOptions)
@@ -159,6 +165,9 @@ def _describe(home: Path, state: ClusterState) -> LocalCluster:
         dashboard_url=ray_node.url(ports),
         ray_address=f"127.0.0.1:{ports['gcs']}",
         store_url=_store(home, state).url(store.ports) if store else None,
+        metrics_url=ray_node.metrics_url(ports),
+        discovery_file=ray_node.discovery_file,
+        grafana_dashboards=ray_node.grafana_dashboards,
         environment={**ray_node.client_environment(), **ray_node.store_environment, **loopback.no_proxy()},
         options=state.options,
     )

@@ -124,6 +124,20 @@ class RayNode(Server):
         """Returns the address of the dashboard and of the Jobs API."""
         return f"http://127.0.0.1:{ports['dashboard']}"
 
+    def metrics_url(self, ports: dict[str, int]) -> str:
+        """Returns the address at which the node exports its metrics, and those of what runs on it, for Prometheus."""
+        return f"http://127.0.0.1:{ports['metrics']}/metrics"
+
+    @property
+    def discovery_file(self) -> Path:
+        """Returns the file in which Ray tells Prometheus what to scrape."""
+        return self.temp / ray_private.DISCOVERY_FILE
+
+    @property
+    def grafana_dashboards(self) -> Path:
+        """Returns the folder in which Ray puts its own dashboards for Grafana."""
+        return self.temp / ray_private.GRAFANA_DASHBOARDS
+
     def client_environment(self) -> dict[str, str]:
         """Returns the variables that a program needs to reach the node by `ray.init` or by the Jobs API."""
         return {

@@ -32,6 +32,12 @@ NODES_PATH = "/api/v0/nodes"
 LOAD_PATH = "/api/cluster_status"
 """Path of the dashboard's report on the load."""
 
+DISCOVERY_FILE = "prom_metrics_service_discovery.json"
+"""File in a cluster's temporary folder that tells Prometheus what to scrape."""
+
+GRAFANA_DASHBOARDS = "session_latest/metrics/grafana/dashboards"
+"""Folder of Ray's own dashboards, in a cluster's temporary folder."""
+
 _UPLOAD_LOGGERS = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
 
 

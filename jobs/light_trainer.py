@@ -7,7 +7,8 @@ import ray
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from typing_extensions import override
 
-from jobs.ray_private import BriefReservations, DatasetsCallback, PlacementGroupCleanerCallback
+from jobs.preemption import HeedPreemption
+from jobs.ray_private import BriefReservations, DatasetsCallback, PlacementGroupCleanerCallback, RoomSought
 
 # Each of them is a process more, which imports Ray Train for more than a second: a manager of Ray Data's datasets, and
 # there are none; a cleaner of places whose controller has died, and they end with the job (in a search, `jobs.orphans`
@@ -23,9 +24,17 @@ def run_on_each(worker_group: Any, function: Callable[..., None], *arguments: ob
 
 
 class LightTrainer(DataParallelTrainer):
-    """The base of both frameworks' trainers. Neither the driver nor the controller imports a framework."""
+    """The base of both frameworks' trainers. Neither the driver nor the controller imports a framework.
+
+    Args:
+        tell_wait: is called in the controller's process where it looks for room for the workers again.
+    """
+
+    def __init__(self, tell_wait: Callable[[], None], **settings: Any) -> None:
+        self._tell_wait = tell_wait
+        super().__init__(**settings)
 
     @override
     def _create_default_callbacks(self) -> list[Any]:
         used = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, _UNUSED)]
-        return [*used, BriefReservations(_RESERVATION_S)]
+        return [*used, BriefReservations(_RESERVATION_S), RoomSought(self._tell_wait), HeedPreemption()]

@@ -3,10 +3,12 @@
 `jobs.light_trainer` also overrides a method of Ray's trainer that is not public.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import ray
 from ray._common.network_utils import build_address
 from ray._private.state import state as cluster_state
 from ray._raylet import PlacementGroupID
@@ -16,7 +18,12 @@ from ray.train._internal.utils import get_address_and_port
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.controller.state import (
+    ReschedulingState,
+    RestartingState,
+    TrainControllerState,
+)
 from ray.train.v2._internal.execution.scaling_policy import autoscaling_coordinator_client
 from ray.util.placement_group import PlacementGroup
 
@@ -27,10 +34,13 @@ __all__ = [
     "BriefReservations",
     "DatasetsCallback",
     "PlacementGroupCleanerCallback",
+    "RoomSought",
+    "WorkerGroupCallback",
     "actors_placement_groups",
     "free_address",
     "free_address_and_port",
     "is_actor_dead",
+    "is_node_draining",
     "lost_worker",
     "recall_results",
 ]
@@ -55,6 +65,27 @@ class BriefReservations(ControllerCallback):
         autoscaling_coordinator_client.AUTOSCALING_REQUESTS_EXPIRE_TIME_S = self.expire_s
 
 
+@dataclass
+class RoomSought(ControllerCallback):
+    """Tells that a training looks for room for its workers again: they were lost, or found none for half a minute.
+
+    Ray's controller asks for room without a pause while an elastic training waits for its least number of workers; here
+    it takes one.
+    """
+
+    tell: Callable[[], None]
+    pause_s: float = 0.5
+
+    def after_controller_state_update(
+        self, previous_state: TrainControllerState, current_state: TrainControllerState
+    ) -> None:
+        """Ray calls it in the controller's process."""
+        if current_state is previous_state:  # never while workers run: that state is made anew each time
+            time.sleep(self.pause_s)
+        elif isinstance(current_state, RestartingState | ReschedulingState):
+            self.tell()
+
+
 def actors_placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]:
     """The placement groups of a Ray job (its id in hex) that actors have made and that end with them.
 
@@ -71,6 +102,11 @@ def actors_placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]
 def is_actor_dead(actor_id: str) -> bool:
     """Whether an actor (its id in hex) has ended."""
     return cluster_state.actor_table(actor_id).get("State") == "DEAD"
+
+
+def is_node_draining() -> bool:
+    """Whether the node of this worker is being drained, as by `ray drain-node` before a spot machine is taken away."""
+    return ray.get_runtime_context().get_node_id() in cluster_state.get_draining_nodes()
 
 
 def lost_worker(error: Exception) -> bool:

@@ -7,10 +7,13 @@ from typing import Any
 from ray.train import UserCallback
 from typing_extensions import override
 
+from cluster.gauges import LastingGauges
 from jobs.ray_private import lost_worker
+from jobs.run_gauges import RESTARTS, RUN_GAUGES
 from scenerec.errors import first_line
 from scenerec.job_log import Event, Restart
 
+_PEER = re.compile(r"/gloo/.*\[([0-9A-Fa-f.:]+)\]:\d+")
 _ADDRESS = re.compile(r"\bip: ([0-9A-Fa-f.:]+[0-9A-Fa-f])")
 
 
@@ -20,18 +23,26 @@ class Restarts(UserCallback):
     Args:
         say: tells the job's log.
         max_restarts: how many restarts the job may have.
+        labels: of the run's gauges for Prometheus; None where it has none.
     """
 
-    def __init__(self, say: Callable[[Event], None], max_restarts: int) -> None:
+    def __init__(
+        self, say: Callable[[Event], None], max_restarts: int, labels: Mapping[str, str] | None = None
+    ) -> None:
         self._say = say
         self._max_restarts = max_restarts
+        self._labels = labels
         self._restarts = 0
+        self._gauges: LastingGauges | None = None  # made in the controller's process: threads do not travel
 
     @override
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         self._restarts += 1
         if self._restarts <= self._max_restarts:  # else the job ends, and says why itself
             self._say(Restart(self._restarts, self._max_restarts, reason(worker_exceptions)))
+            if self._labels is not None:
+                self._gauges = self._gauges or LastingGauges(RUN_GAUGES, self._labels)
+                self._gauges.set(RESTARTS, float(self._restarts))
 
 
 def reason(worker_exceptions: Mapping[int, Exception]) -> str:
@@ -45,7 +56,9 @@ def reason(worker_exceptions: Mapping[int, Exception]) -> str:
     lost = {rank: str(error) for rank, error in worker_exceptions.items() if lost_worker(error)}
     if not lost:
         rank = min(worker_exceptions)
-        return f"worker {rank} failed: {first_line(worker_exceptions[rank])}"
+        told = first_line(worker_exceptions[rank])
+        peer = _PEER.search(told)  # Gloo's message: it meets the loss before Ray does
+        return f"worker {rank} lost its connection to {peer[1]}" if peer else f"worker {rank} failed: {told}"
     ranks = ", ".join(map(str, sorted(lost)))
     hosts = sorted({found[1] for message in lost.values() if (found := _ADDRESS.search(message))})
     place = f" on {', '.join(hosts)}" if hosts else ""

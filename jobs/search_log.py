@@ -1,7 +1,7 @@
 """The record of a search under way: each trial's file, the sampler's knowledge, and the lines of the job's log."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import ray
 from ray import tune
@@ -24,13 +24,17 @@ from scenerec.training.run_folder import RunFolder
 _SWEEP_EVERY_S = 5.0
 
 Say = Callable[[Event], None]
+Watch = Callable[[Iterable[Trial]], None]
+"""Is told how all trials stand, whenever one of them stands differently."""
 
 
 class SearchLog(tune.Callback):
     """The record that Tune's driver keeps of a search, as Tune tells it what happens; the folder's only writer."""
 
-    def __init__(self, config: TuneConfig, session: str, sampler: Sampler, earlier: list[Trial], say: Say) -> None:
-        self.config, self.session, self.sampler, self.say = config, session, sampler, say
+    def __init__(
+        self, config: TuneConfig, session: str, sampler: Sampler, earlier: list[Trial], say: Say, watch: Watch
+    ) -> None:
+        self.config, self.session, self.sampler, self.say, self.watch = config, session, sampler, say, watch
         self.folder = SearchFolder(config.run_url, config.base.data.patience)
         self.trials = {trial.number: trial for trial in earlier}
         self.started_s: dict[int, float] = {}
@@ -152,6 +156,7 @@ class SearchLog(tune.Callback):
     def _record(self, trial: Trial) -> None:
         self.trials[trial.number] = trial
         self.folder.write(trial)
+        self.watch(self.trials.values())
         self.say(self._trial_news(trial))
         self.say(self._search_news())
 

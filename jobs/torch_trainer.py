@@ -13,6 +13,7 @@ from typing_extensions import override
 from cluster.network import interface_of
 from jobs.light_trainer import LightTrainer, run_on_each
 from jobs.ray_private import free_address_and_port
+from scenerec.large_imports import large_imports
 
 _PATIENCE = timedelta(minutes=30)  # of a collective operation
 _SHUTDOWN_PATIENCE_S = 5.0
@@ -86,7 +87,8 @@ def connect(name: str, address: str, port: int, own_address: str, rank: int, siz
         rank: of this process.
         size: number of ranks.
     """
-    import torch.distributed as dist
+    with large_imports():
+        import torch.distributed as dist
 
     if interface := interface_of(own_address):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)

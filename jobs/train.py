@@ -4,12 +4,13 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
+from jobs.full_disk import full_disk_named
 from jobs.log import say
 from jobs.main import job_id, main
 from scenerec.config.file import load_config
@@ -20,6 +21,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import NotFoundError, ScenerecError, StorageError, last_line
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
+from scenerec.large_imports import large_imports
 from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
@@ -37,12 +39,15 @@ _RAY_SETTINGS = {
     **TRAIN_ENVIRONMENT,
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that watches for notices which the loop does not heed
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more; workers ask for themselves (jobs.preemption)
 }
 
 
 class Reporter:
     """What a run's workers tell the job's log and Ray. It travels to them; a search has one of its own."""
+
+    exports: ClassVar[bool] = True
+    """Whether the run has gauges for Prometheus."""
 
     def say(self, event: Event) -> None:
         """Tells the job's log; called on rank 0."""
@@ -96,16 +101,21 @@ def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> Js
 
 def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    with large_imports():
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
 
-    from jobs.ray_storage import ray_storage  # imports Arrow
-    from jobs.restarts import Restarts
+        from jobs.ray_storage import ray_storage  # imports Arrow
+        from jobs.restarts import Restarts
+        from jobs.run_gauges import run_labels, running
 
     scale = config.scale
     workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
+    labels = run_labels(config) if reporter.exports else None
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
     settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "reporter": reporter}
+    tell_wait = partial(_tell_wait, config, reporter)
     trainer = _trainer(config.framework)(
+        tell_wait=tell_wait,
         train_loop_per_worker=train_on_worker,
         train_loop_config=settings,
         scaling_config=ScalingConfig(
@@ -114,13 +124,14 @@ def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> N
         run_config=RunConfig(
             name=attempt,
             failure_config=FailureConfig(max_failures=scale.max_restarts),
-            callbacks=[Restarts(reporter.say, scale.max_restarts)],
+            callbacks=[Restarts(reporter.say, scale.max_restarts, labels)],
             **ray_storage(f"{config.run_url}/ray", config.data.store_patience_s),
         ),
     )
-    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
+    tell_wait()
     try:
-        trainer.fit()
+        with running(config) if reporter.exports else nullcontext():
+            trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in one of several errors of its own
         with suppress(StorageError):  # it is what the workers have met, and is said below
             _raise_failure(config, attempt, IMPATIENT)
@@ -140,6 +151,10 @@ def failure_of_workers(reason: str) -> ScenerecError:
         if is_of_store:
             return kind(told)
     return ScenerecError(f"the workers failed: {reason}")
+
+
+def _tell_wait(config: TrainConfig, reporter: Reporter) -> None:
+    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
 
 
 def _workers_asked(config: TrainConfig) -> str:
@@ -170,6 +185,9 @@ def train_on_worker(settings: JsonObject) -> None:
     """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
     import ray.train
 
+    from jobs.preemption import is_announced, listen_again
+    from jobs.run_gauges import RunGauges
+
     config, plan, reporter = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["reporter"]
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
@@ -183,7 +201,13 @@ def train_on_worker(settings: JsonObject) -> None:
         job = TrainingJob(config, plan, train_set, val_set, task_of(config))
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
-        train(job, world, _learner(job, world), reporter.say, partial(reporter.report, config, world))
+        report = partial(reporter.report, config, world)
+        with full_disk_named(ray.util.get_node_ip_address()):
+            learner = _learner(job, world)
+            listen_again()
+            with RunGauges(config, world) if reporter.exports else nullcontext() as gauges:
+                say = gauges.follow(reporter.say) if gauges else reporter.say
+                train(job, world, learner, say, report, is_announced)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:
@@ -205,11 +229,13 @@ def _device(config: TrainConfig) -> str:
 def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     threads = job.config.scale.cpus_per_worker
     if job.config.framework == "torch":
-        from scenerec.training import torch_learner
+        with large_imports():
+            from scenerec.training import torch_learner
 
         torch_learner.use_threads(threads)
         return torch_learner.TorchLearner(job, world)
-    from scenerec.training import tf_learner
+    with large_imports():
+        from scenerec.training import tf_learner
 
     tf_learner.use_threads(threads)
     return tf_learner.TfLearner(job, world)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -98,6 +98,7 @@ def _train_level(config: TuneConfig, level: Level, bookmark: Bookmark | None, he
 class TrialReporter(Reporter):
     """The reporter of a trial: its workers print nothing, and wait for the scheduler's word where it may end them."""
 
+    exports: ClassVar[bool] = False  # there are many trials, of which jobs.search_gauges tells
     judged_epochs: tuple[int, ...]
 
     @override

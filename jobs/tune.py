@@ -88,13 +88,14 @@ def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
     os.environ.update(_TUNE_SETTINGS)
     import ray
 
+    from jobs.search_gauges import SearchGauges
     from jobs.search_log import SearchLog
 
     ray.init(log_to_driver=False, logging_level="ERROR")
     at_once = trials_at_once(config, _nodes())
     say(Note(f"{at_once} trial(s) at once; {len(ended)} of {config.trials} ended before, {len(unfinished)} go on"))
-    log = SearchLog(config, job_id(), make_sampler(config, earlier), earlier, say)
-    with tempfile.TemporaryDirectory(prefix="scenerec-tune-") as notes:
+    with SearchGauges(config.name) as gauges, tempfile.TemporaryDirectory(prefix="scenerec-tune-") as notes:
+        log = SearchLog(config, job_id(), make_sampler(config, earlier), earlier, say, gauges.observe)
         _tuner(config, log, unfinished, at_once, notes).fit()
     ray.shutdown()  # a training after it connects anew, and shows its workers' lines
     trials = log.close()

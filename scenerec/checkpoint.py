@@ -6,6 +6,7 @@ ema.safetensors, and state.json, which goes last and lists the others' checksums
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -194,6 +195,8 @@ class CheckpointWriter:
     def __init__(self, storage: Storage, keep: int) -> None:
         self.storage = storage
         self.keep = keep
+        self.took_s: float | None = None
+        """Seconds that the newest save took, with all that follows on it; None before the first."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
@@ -227,12 +230,14 @@ class CheckpointWriter:
             self._thread.shutdown()
 
     def _save(self, checkpoint: Checkpoint, best: Mapping[str, float] | None, after: Callable[[], None] | None) -> None:
+        began_s = time.monotonic()
         name = save_checkpoint(self.storage, checkpoint)
         if best is not None:
             self.storage.put(BEST_FILE, json.dumps({"checkpoint": name, **best}).encode())
         prune_checkpoints(self.storage, self.keep)
         if after:
             after()
+        self.took_s = time.monotonic() - began_s
 
 
 def _contiguous(tensors: Tensors) -> Tensors:

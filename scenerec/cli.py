@@ -131,6 +131,10 @@ COMMANDS: dict[str, Entry | Group] = {
                 "Print the variables by which a node of your own cluster serves quickly and loses no request "
                 "of a killed replica.",
             ),
+            "monitoring": Entry(
+                "monitoring",
+                "Write what Prometheus and Grafana need to watch a cluster: targets, alert rules, dashboards.",
+            ),
         },
     ),
 }

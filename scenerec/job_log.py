@@ -41,6 +41,8 @@ class Progress:
     """Seconds to the end of the run, as far as is known."""
     data_wait: float | None = None
     """Share of the time since the previous line in which rank 0 waited for its next batch; None of older versions."""
+    checkpoint_s: float | None = None
+    """Seconds that writing the newest checkpoint took, in the background; None before the first."""
 
 
 @dataclass(frozen=True)
@@ -230,9 +232,8 @@ def format_duration(seconds: float) -> str:
 
 
 def _write_progress(event: Progress) -> str:
-    numbers = _numbers(
-        images_per_s=event.images_per_s, loss=event.loss, lr=event.lr, eta_s=event.eta_s, data_wait=event.data_wait
-    )
+    places = ("epoch", "epochs", "step", "steps")
+    numbers = _numbers(**{name: value for name, value in asdict(event).items() if name not in places})
     return f"epoch={event.epoch}/{event.epochs} step={event.step}/{event.steps} {numbers}"
 
 

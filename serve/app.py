@@ -1,14 +1,17 @@
 """From serve.yaml to a Ray Serve application."""
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ray import serve
 from ray.serve.config import AutoscalingConfig, HTTPOptions, gRPCOptions
 from ray.serve.schema import LoggingConfig
 
 import scenerec
+from scenerec.config.file import parse_as
 from scenerec.config.serve import ServeConfig, ServeScaleConfig
 from serve.access.admission import MOST
 from serve.http import express
@@ -28,6 +31,15 @@ def deploy(config: ServeConfig) -> None:
     application = build(config, _has_room(config.scale))
     target = serve.RunTarget(application, name=config.name, route_prefix=config.http.route_prefix)
     serve.run_many([target], wait_for_applications_running=False)
+
+
+def from_file(args: dict[str, Any]) -> serve.Application:
+    """The application of a serve.yaml that a config file of Ray Serve holds as `args`, as KubeRay's RayService does.
+
+    Ray Serve gives it the version of its file: whatever changes there starts all replicas anew, one after another.
+    """
+    config = parse_as(ServeConfig, json.dumps(args), "args")
+    return build(config, _has_room(config.scale))
 
 
 def build(config: ServeConfig, has_room: bool) -> serve.Application:

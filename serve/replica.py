@@ -141,20 +141,16 @@ class Replica(GrpcInference):
                 await asyncio.sleep(_RETRY_S)
 
     async def _fill(self, assignment: Assignment) -> None:
-        before = self._serving()
         await asyncio.to_thread(self._stock.fill, assignment)
         self._revision = assignment.revision
         if self._metrics:
-            self._metrics.serving(before, self._serving())
+            self._metrics.serving([(version.model, version.number) for version in self.shelf.versions()])
         asyncio.get_running_loop().call_later(self._settings.standby_s, self._retire, assignment.revision)
 
     def _retire(self, revision: int) -> None:
         """What this assignment took out of service has stood by for long enough."""
         if revision == self._revision:
             asyncio.get_running_loop().run_in_executor(None, self._stock.retire)
-
-    def _serving(self) -> list[tuple[str, str]]:
-        return [(version.model, version.number) for version in self.shelf.versions()]
 
     def _report(self) -> Report:
         return Report(

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ray.util.metrics import Counter, Gauge, Histogram
+from ray.util.metrics import Counter, Histogram
 
+from cluster.gauges import LastingGauges
 from serve.access_record import AccessRecord
 
+_SERVING = "scenerec_serving_version"
 _SECONDS = tuple(0.001 * 2**power for power in range(14))
-_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+# Ray takes the middle of a bucket for what is in it: so 1 and 2 are exact, and none is far off.
+_BATCHES = (0.5, 1.5, *(2**power + 0.5 for power in range(1, 8)))
 _ROTATE_BYTES = 64 << 20
 
 
@@ -29,9 +32,9 @@ class Metrics:
 
         self._requests = Counter("scenerec_requests", "Answered requests.", tag_keys=(*tags, "status", "code"))
         self._images = Counter("scenerec_images", "Images in answered requests.", tag_keys=tags)
-        self._serving = Gauge("scenerec_serving_version", "1 for each version in service.", tag_keys=tags)
-        for each in (self._requests, self._images, self._serving):
+        for each in (self._requests, self._images):
             each.set_default_tags(common)
+        self._gauges = LastingGauges({_SERVING: "1 for each version in service."}, common)
         self._histograms = {
             "total_s": histogram("request_seconds", "From the first byte to the answer.", _SECONDS),
             "queued_s": histogram("queue_seconds", "Waiting for the model.", _SECONDS),
@@ -51,10 +54,11 @@ class Metrics:
         for field, histogram in self._histograms.items():
             histogram.observe(getattr(record, field), tags)
 
-    def serving(self, before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> None:
-        """Notes which versions are in service, as (model, version), before and after a roll-out."""
-        for model, version in {*before, *now}:
-            self._serving.set(float((model, version) in now), {"model": model, "version": version})
+    def serving(self, versions: Sequence[tuple[str, str]]) -> None:
+        """Notes which versions are in service, as (model, version)."""
+        self._gauges.drop(_SERVING)
+        for model, version in versions:
+            self._gauges.set(_SERVING, 1.0, model=model, version=version)
 
 
 class AccessLog:

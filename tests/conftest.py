@@ -1,5 +1,6 @@
 """What the tests feed on: drawn scenes, packed into several small shards."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from scenerec.config.train import TrainConfig
 from scenerec.data.packing.pack import PackRequest, pack
@@ -34,8 +35,23 @@ class _TorchvisionFirst(MetaPathFinder):
 
 sys.meta_path.insert(0, _TorchvisionFirst())
 
+# The garbage collector looks through all that is imported, again and again: a seventh of the tests' time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, and is looked at no more."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """At its end Python looks at all of it once more; nanobind would report what it then finds as leaked."""
+    gc.unfreeze()
+
+
 # A machine that others use as well is slow at times.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.kept_port import keep_port, port_of
 from tests.odd_store import OddStore
 
 _METHODS = ("GET", "HEAD", "PUT", "DELETE", "POST")
@@ -48,10 +50,11 @@ class Fault:
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
+    allow_reuse_port = True
 
-    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), handler)
+        super().__init__(address, handler)
 
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         self.open.add(request)
@@ -70,18 +73,24 @@ class _Server(ThreadingHTTPServer):
 
 
 class FaultyProxy:
-    """Passes all requests on to the store at `store_url`; `fault` may be set, and reset, at any time."""
+    """Passes all requests on to the store at `store_url`; `fault` may be set, and reset, at any time.
 
-    def __init__(self, store_url: str) -> None:
+    It listens on the address `host`.
+    """
+
+    def __init__(self, store_url: str, host: str = "127.0.0.1") -> None:
         self.store = urlsplit(store_url).netloc
         self.requests: list[tuple[str, str, str]] = []
         """Method, path and range of all that came."""
+        self.leaves_at = ""
+        """Part of a path, at the first request for which it leaves; the request is not answered."""
         self._fault: Fault | None = None
         self._befallen = 0
         self._lock = threading.Lock()
-        self._server = _Server(0, self._handler())
-        self._port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self._port}"
+        self._keeper = keep_port(host)
+        self._address = (host, port_of(self._keeper))
+        self._server = _Server(self._address, self._handler())
+        self.url = f"http://{host}:{self._address[1]}"
 
     @property
     def fault(self) -> Fault | None:
@@ -100,6 +109,7 @@ class FaultyProxy:
     def __exit__(self, *_: object) -> None:
         self.fault = None
         self.leave()
+        self._keeper.close()
 
     def leave(self) -> None:
         """From now on connections are refused; those that are open are reset."""
@@ -112,7 +122,7 @@ class FaultyProxy:
 
     def come_back(self) -> None:
         """Listens again where it did."""
-        self._server = _Server(self._port, self._handler())
+        self._server = _Server(self._address, self._handler())
         self._serve()
 
     @contextmanager
@@ -156,8 +166,13 @@ class FaultyProxy:
 
             def do(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                proxy.requests.append((self.command, self.path, self.headers.get("Range", "")))
+                if proxy.leaves_at and proxy.leaves_at in self.path:
+                    proxy.leaves_at = ""
+                    self.close_connection = True
+                    proxy.leave()
+                    return
                 fault = proxy._befalling(self.command, self.path)
+                proxy.requests.append((self.command, self.path, self.headers.get("Range", "")))
                 while fault and fault.hangs and proxy.fault is fault:
                     time.sleep(0.01)
                 if fault and fault.hangs:
@@ -185,7 +200,8 @@ class FaultyProxy:
                     if fault.bytes_per_s:
                         time.sleep(1 / _SLOW_PIECES_PER_S)
                 if len(sent) < len(body):
-                    time.sleep(0.05)  # a reset overtakes what lies in the sender's buffers
+                    while not _is_read(self.connection):  # a reset overtakes what lies in buffers
+                        time.sleep(0.01)
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     self.close_connection = True
 
@@ -201,6 +217,21 @@ class FaultyProxy:
         for method in _METHODS:
             setattr(Handler, f"do_{method}", Handler.do)
         return Handler
+
+
+def _is_read(connection: socket.socket) -> bool:
+    """Whether the other end has taken all that was sent to it, by the kernel's account, or is there no more."""
+    try:
+        here, there = (f"0100007F:{address[1]:04X}" for address in (connection.getsockname(), connection.getpeername()))
+    except OSError:
+        return True
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        _, local, remote, _, queues, *_ = line.split()
+        unsent, _, unread = queues.partition(":")
+        waiting = {(here, there): unsent, (there, here): unread}.get((local, remote), "0")
+        if int(waiting, 16):
+            return False
+    return True
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from scenerec.checkpoint import read_run_state
@@ -35,17 +36,21 @@ def train_here(config: TrainConfig, say: Callable[[Event], None] = lambda event:
     return train(job, World(), LEARNERS[config.framework](job, World()), say, lambda metrics: None)
 
 
-def check_logged_samples(run_url: str) -> None:
-    """A finished run's log has each step once, with the samples that the data order says, whatever happened to it."""
+def check_logged_samples(run_url: str, finished: bool = True) -> None:
+    """A run's log has each step once, with the samples that the data order says, whatever happened to it.
+
+    Up to the newest checkpoint, which of a finished run is that of its last step.
+    """
     folder = RunFolder(run_url)
     config, newest = folder.read_config(), folder.latest_checkpoint()
     assert newest is not None
     state, job = read_run_state(folder.checkpoints, newest), open_job(config)
     order = replace(job.order, lanes=int(state.identity["data.lanes"]))
     expected = [batch.names for batch in training_batches(job.train, order, config.data.augment)]
+    assert state.global_step == len(expected) or not finished
     logged = list(logged_batches(folder.samples, state.global_step))
-    assert [batch.samples for batch in logged] == expected
-    cursors = training_cursors(job.train.manifest.samples, order)
+    assert [batch.samples for batch in logged] == expected[: state.global_step]
+    cursors = islice(training_cursors(job.train.manifest.samples, order), state.global_step)
     assert [batch[:2] for batch in logged] == [(at.epoch, at.step) for at in cursors]
 
 

@@ -17,6 +17,7 @@ from cluster.local import LocalCluster
 from cluster.processes import members
 from cluster.state import load_state
 from scenerec.cli import app
+from tests.patience import PATIENCE_S
 
 
 def picture(colour: str) -> bytes:
@@ -33,7 +34,7 @@ PICTURES = {label: picture(colour) for label, colour in {"red": "red", "green": 
 def scenerec(*arguments: str, code: int = 0) -> str:
     """What the command prints, on either stream, as a user's process."""
     command = [sys.executable, "-m", "scenerec", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -50,7 +51,7 @@ def status(application: str) -> dict[str, Any]:
     return json.loads(command("serve", "status", application, "--json").splitlines()[-1])["applications"][0]
 
 
-def status_when(application: str, condition: Callable[[dict[str, Any]], bool], patience_s: float = 150) -> Any:
+def status_when(application: str, condition: Callable[[dict[str, Any]], bool], patience_s: float = PATIENCE_S) -> Any:
     """The first status for which it holds."""
     ends_at = time.monotonic() + patience_s
     while not condition(found := status(application)):
@@ -61,7 +62,9 @@ def status_when(application: str, condition: Callable[[dict[str, Any]], bool], p
 def replica_pids(cluster: LocalCluster, application: str) -> list[int]:
     """Of the replicas that run, by Ray's own account."""
     headers = {"Authorization": f"Bearer {cluster.environment['RAY_AUTH_TOKEN']}"}
-    details = requests.get(f"{cluster.dashboard_url}/api/serve/applications/", headers=headers, timeout=20).json()
+    details = requests.get(
+        f"{cluster.dashboard_url}/api/serve/applications/", headers=headers, timeout=PATIENCE_S
+    ).json()
     replicas = details["applications"][application]["deployments"]["Replica"]["replicas"]
     return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
 

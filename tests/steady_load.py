@@ -69,10 +69,14 @@ class SteadyLoad(_Load):
         model: by name.
         pictures: encoded, by the label that they must get.
         connections: how many at once.
+        pause_s: between two requests on a connection.
     """
 
-    def __init__(self, url: str, model: str, pictures: Mapping[str, bytes], connections: int = 4) -> None:
+    def __init__(
+        self, url: str, model: str, pictures: Mapping[str, bytes], connections: int = 4, pause_s: float = 0
+    ) -> None:
         super().__init__(pictures, connections)
+        self._pause_s = pause_s
         self._url = f"{url}/v1/models/{model}:predict"
 
     async def _run(self) -> None:
@@ -83,6 +87,8 @@ class SteadyLoad(_Load):
     async def _ask(self, client: httpx.AsyncClient) -> None:
         while not self._ended.is_set():
             for label, picture in self._pictures.items():
+                if self._pause_s:
+                    await asyncio.sleep(self._pause_s)
                 try:
                     response = await client.post(self._url, content=picture)
                 except httpx.HTTPError as error:

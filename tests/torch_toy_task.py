@@ -5,8 +5,8 @@ import torch
 from scenerec.config.train import OptimizeConfig
 
 
-def training_loss(outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
-    return (outputs[:, 0] - labels).square().sum()
+def training_losses(outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+    return (outputs[:, 0] - labels).square()
 
 
 def count(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:

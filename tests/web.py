@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.kept_port import keep_port, port_of
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -43,6 +45,7 @@ Reply = Answer | Callable[[Request], Answer]
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
+    allow_reuse_port = True
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is a test's affair, no news."""
@@ -60,7 +63,8 @@ class WebServer:
         self.answers: dict[str, list[Reply]] = defaultdict(lambda: [Answer(status=404)])
         self.requests: list[str] = []
         self.received: list[Request] = []
-        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self._port = keep_port()
+        self._server = _Server(("127.0.0.1", port_of(self._port)), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
@@ -75,6 +79,7 @@ class WebServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._port.close()
 
     def stop(self) -> None:
         """From now on connections are refused."""

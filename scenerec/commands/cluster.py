@@ -194,6 +194,7 @@ def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
             "home": str(cluster.home),
             "dashboard_url": cluster.dashboard_url,
             "ray_address": cluster.ray_address,
+            "metrics_url": cluster.metrics_url,
             "store_url": cluster.store_url,
             "store_bytes": stored,
             "nodes": [asdict(node) for node in nodes],
@@ -208,6 +209,7 @@ def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
         else "none: the AWS variables of `up` count"
     )
     typer.echo(f"store      {store}")
+    typer.echo(f"metrics    {cluster.metrics_url}  (dashboards and alerts: scenerec cluster monitoring FOLDER)")
     for node in nodes:
         gpus = f", {node.gpus_used:g} of {node.gpus:g} GPU" if node.gpus else ""
         memory = f"{node.memory_bytes / 1e9:.1f} GB memory"

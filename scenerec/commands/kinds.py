@@ -51,6 +51,8 @@ class JobKind:
         default_factory=lambda: {Progress: "progress", EpochSummary: "epoch", Restart: "restart"}
     )
     """What `scenerec status` shows beside result and error: the newest of these events, each by its name."""
+    has_epochs: bool = False
+    """Whether the job's folder is a run's, with the metrics of its epochs, of which `scenerec status` draws curves."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ TRAIN = FileKind[TrainConfig](
     "jobs.train",
     check=_check_training,
     framework=lambda config: config.framework,
+    has_epochs=True,
 )
 TUNE = FileKind[TuneConfig](
     "tune",

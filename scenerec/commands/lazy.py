@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from scenerec.large_imports import large_imports
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -38,7 +40,8 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> TyperCommand | TyperGroup:
         """Imports the module and returns the command itself."""
-        group = typer.main.get_group(import_module(self.module).app)
+        with large_imports():
+            group = typer.main.get_group(import_module(self.module).app)
         return group.commands.get(str(self.name), group)  # type: ignore[return-value]
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,7 @@
 """`scenerec status`: how a job is doing."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated
@@ -15,7 +16,20 @@ from scenerec.commands.kinds import is_run, job_kind
 from scenerec.commands.known_jobs import KnownJobs
 from scenerec.commands.screen.job_table import job_json, show_jobs
 from scenerec.commands.screen.live_lines import epoch_words, progress_words, summary
-from scenerec.job_log import EpochSummary, Event, Failure, Progress, Restart, RunResult, SearchNews, parse_line
+from scenerec.commands.screen.run_curves import curves
+from scenerec.epoch_metrics import EpochMetrics
+from scenerec.errors import CheckpointError, StorageError
+from scenerec.job_log import (
+    EpochSummary,
+    Event,
+    Failure,
+    Progress,
+    Restart,
+    RunResult,
+    SearchNews,
+    Waiting,
+    parse_line,
+)
 from scenerec.json_object import JsonObject
 
 app = typer.Typer()
@@ -32,6 +46,8 @@ def status(
 ) -> None:
     """Show how a job is doing: its state, its newest epoch, what came of it. Without a name: the newest run.
 
+    Of a training also the curves, an epoch beside the other: losses, top-1, images/s.
+
     A run that the cluster knows no more is read from its folder.
     """
     known = KnownJobs(address)
@@ -41,8 +57,11 @@ def status(
         return
     kind = job_kind(found.kind)
     news = newest(known.log(found), kind.reports)
+    history = _history(found.run_url) if kind.has_epochs else []
     if as_json:
-        typer.echo(json.dumps({**job_json(found), **{name: _plain(event) for name, event in news.items()}}))
+        events = {name: _plain(event) for name, event in news.items()}
+        series = {"history": [json.loads(epoch.model_dump_json()) for epoch in history]} if kind.has_epochs else {}
+        typer.echo(json.dumps({**job_json(found), **events, **series}))
         return
     show_jobs([found])
     if found.labels:
@@ -50,6 +69,8 @@ def status(
     for name, event in news.items():
         if words := _words(event):
             typer.echo(f"{name:<9} {words}")
+    for line in curves(history, Console().width, sys.stdout.encoding):
+        typer.echo(line)
     if isinstance(result := news.get("result"), RunResult):
         kind.show_result(result.content, Console())
     if found.status in ("FAILED", INTERRUPTED, UNFINISHED):
@@ -66,10 +87,44 @@ def newest_run(jobs: Sequence[Job]) -> Job | None:
 
 
 def newest(log: str, reports: Mapping[type, str]) -> dict[str, Event]:
-    """The newest event of a log by each name of `reports`, and its newest `result` and `error`."""
+    """The newest event of a log by each name of `reports`, its newest `result` and `error`, and what it waits for now.
+
+    Of a training the furthest is the newest: Ray sends old lines again where a node comes back.
+    """
     names = {**reports, RunResult: "result", Failure: "error"}
-    events = (event for line in log.splitlines() if (event := parse_line(line)))
-    return {names[type(event)]: event for event in events if type(event) in names}
+    events = [event for line in log.splitlines() if (event := parse_line(line))]
+    found: dict[str, Event] = {}
+    for event in events:
+        name = names.get(type(event))
+        if name and (name not in found or _place(event) >= _place(found[name])):
+            found[name] = event
+    if events and isinstance(events[-1], Waiting):
+        found["waiting"] = events[-1]
+    return found
+
+
+def _place(event: Event) -> tuple[int, ...]:
+    """How far a training is by this event; nothing where the event does not tell."""
+    match event:
+        case Progress():
+            return event.epoch, event.step
+        case EpochSummary():
+            return (event.epoch,)
+        case Restart():
+            return (event.restart,)
+        case _:
+            return ()
+
+
+def _history(run_url: str) -> list[EpochMetrics]:
+    """The finished epochs of a run; none where its store does not answer, which is said."""
+    from scenerec.training.run_folder import RunFolder  # takes a tenth of a second, and other kinds need none
+
+    try:
+        return RunFolder(run_url).read_history()
+    except (StorageError, CheckpointError) as error:
+        typer.echo(f"no curves: {error}", err=True)
+        return []
 
 
 def _plain(event: Event) -> JsonObject | str:
@@ -78,6 +133,8 @@ def _plain(event: Event) -> JsonObject | str:
             return content
         case Failure(message):
             return message
+        case Waiting(text):
+            return text
         case EpochSummary():
             return event.as_dict()
         case _:
@@ -97,5 +154,7 @@ def _words(event: Event) -> str | None:
             return event.words
         case Failure(message):
             return message
+        case Waiting(text):
+            return f"for {text}"
         case _:
             return None

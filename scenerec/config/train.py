@@ -41,12 +41,27 @@ def _freezes_something(value: object) -> object:
     raise ValueError("must be `none`, `backbone`, or a list of modules such as [conv1, bn1, layer1]")
 
 
+def _weighs_classes(value: object) -> object:
+    """One clear message, as of `_freezes_something`."""
+    if value in ("none", "balanced") or (isinstance(value, dict) and value and all(map(_is_name, value))):
+        return value
+    raise ValueError("must be `none`, `balanced`, or weights by class such as {beach: 3, hut: 0.5}")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
 Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(_expand_weights)]
 Architecture = Annotated[str, AfterValidator(_known_architecture)]
 Freeze = Annotated[
     Literal["none", "backbone"] | tuple[str, ...], BeforeValidator(_freezes_something), BeforeValidator(_none_to_text)
 ]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+ClassWeights = Annotated[
+    Literal["none", "balanced"] | dict[str, Positive], BeforeValidator(_weighs_classes), BeforeValidator(_none_to_text)
+]
 
 
 _LEAST_IMAGES = 2
@@ -60,7 +75,7 @@ class AugmentConfig(Block):
 
     crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
     """Random resized crop: smallest and largest share of the image's area. [1, 1] takes nearly the whole image."""
-    crop_ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (3 / 4, 4 / 3)
+    crop_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     """Random resized crop: narrowest and widest aspect ratio (width / height)."""
     flip: bool = True
     """Mirror half of the images left to right."""
@@ -244,6 +259,10 @@ class OptimizeConfig(Block):
     """`plateau`: the factor."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target probability that is spread over all classes."""
+    class_weights: ClassWeights = "none"
+    """How much the losses of a class's images count, for sets with rare classes: `none`: all the same; `balanced`: in
+    inverse proportion to the class's images in an epoch; or weights by class name, such as {beach: 3}, and 1 for those
+    that are not named. They are scaled so that an epoch's images have 1 on average. Validation stays unweighted."""
     clip_grad_norm: float = Field(0.0, ge=0)
     """Largest L2 norm of the gradient over all parameters; 0 does not clip."""
     accumulate_steps: int = Field(1, ge=1)

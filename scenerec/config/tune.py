@@ -33,6 +33,7 @@ _NOT_SEARCHED = (
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
     *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance"),
+    "optimize.class_weights",
 )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from scenerec.data.manifest import Shard
+from scenerec.data.manifest import Manifest, Shard
 from scenerec.data.order import random_bits
 from scenerec.data.shard import Sample
 
@@ -109,6 +109,17 @@ class Sampling:
         for wheel in self._wheels:
             repeats[wheel.extra(epoch)] += 1
         return EpochItems(repeats, self._shard_starts)
+
+
+def epoch_class_counts(sets: Sequence[Manifest], weights: Sequence[float], balance: float) -> np.ndarray:
+    """Images of each class that an epoch takes of sets of the same classes, int64 [classes], as `Sampling` does."""
+    counts = {
+        (number, index): count
+        for number, manifest in enumerate(sets)
+        for index, count in enumerate(manifest.class_counts.tolist())
+    }
+    items = _class_items(counts, share_out(sum(counts.values()), dict(enumerate(map(Fraction, weights)))), balance)
+    return np.array([sum(items[number, index] for number in range(len(sets))) for index in range(len(sets[0].classes))])
 
 
 def share_out(total: int, weights: Mapping[Key, Fraction]) -> dict[Key, int]:

@@ -59,6 +59,11 @@ def pause_s(failures: int, draw: float) -> float:
     return min(longest_s, LONGEST_PAUSE_S) * (1 + draw) / 2
 
 
+def is_store_away() -> bool:
+    """Whether this process waits for a store, and has waited for so long that it was said."""
+    return any(news.is_away for news in list(_NEWS.values()))
+
+
 class Wait:
     """The waiting of one request, try after try.
 
@@ -109,6 +114,10 @@ class _News:
         self._lock = threading.Lock()
         self._away_s: float | None = None  # since when, where that has been said
         self._said_s = 0.0
+
+    @property
+    def is_away(self) -> bool:
+        return self._away_s is not None
 
     def away(self, reason: str, waited_s: float, patience: Patience) -> None:
         with self._lock:

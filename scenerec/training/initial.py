@@ -105,10 +105,11 @@ def _opened(config: TrainConfig, download: bool = False) -> Iterator[WeightFile]
     """The weights that the config names; what is downloaded is kept if the context ends without an error."""
     source = config.model.weights
     remote = _remote_file(config)
+    patience = IMPATIENT if download else config.data.patience
     if remote is None:
-        yield read_weights(source, config.model.weights_ema)
+        yield read_weights(source, config.model.weights_ema, patience)
         return
-    cache = WeightCache(config.output, IMPATIENT if download else config.data.patience)
+    cache = WeightCache(config.output, patience)
     with cache.fetch(remote) if download else cache.read(remote) as path:
         try:
             weights = read_weights(str(path), config.model.weights_ema)

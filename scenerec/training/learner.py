@@ -62,7 +62,11 @@ class Learner(Protocol[Batch]):
         """One optimizer step on a global batch (collective)."""
 
     def take_loss(self) -> float:
-        """Mean training loss over the samples of all ranks since the last call (collective)."""
+        """Sum over the steps since the last call of their mean training loss, by the class weights, of all ranks.
+
+        Collective. It is exact, in float64 of float32: however the steps are parted into calls, the sums add up to the
+        same.
+        """
 
     def estimate_statistics(self, sample: PreciseBatchNorm) -> None:
         """Sets BatchNorm's running statistics to those of the weights as they are, over `sample` (collective).

@@ -16,6 +16,7 @@ from scenerec.json_object import JsonObject
 from scenerec.training.data_wait import DataUse, MeasuredBatches
 from scenerec.training.learner import Batch, Learner, TrainingJob
 from scenerec.training.node_time import Start
+from scenerec.training.preemption import PreemptionWatch, never
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
 from scenerec.training.sample_log import GlobalBatch, SampleLog, discard_samples
 from scenerec.training.schedules import PlateauState, learning_rate
@@ -55,15 +56,18 @@ def train(
     learner: Learner[Batch],
     say: Callable[[Event], None],
     report: Callable[[EpochMetrics], None],
+    is_preempted: Callable[[], bool] = never,
 ) -> JsonObject:
     """Trains to the last epoch, from the run's newest checkpoint where there is one; returns what result.json holds.
 
     Called on all ranks; rank 0 writes the run's folder and speaks through `say`, all ranks call `report` with an
-    epoch's metrics. Raises ScenerecError for what is the user's to mend.
+    epoch's metrics. Where `is_preempted` says that this rank's machine is about to be taken away, a checkpoint is
+    written within seconds, and the run goes on. Raises ScenerecError for what is the user's to mend.
     """
     folder = RunFolder(job.config.run_url, job.config.data.patience)
     with CheckpointWriter(folder.checkpoints, job.config.checkpoint.keep) as writer:
-        run = _Run(job, world, learner, folder, writer, say)
+        watch = PreemptionWatch(is_preempted, world, learner.sum_over_ranks)
+        run = _Run(job, world, learner, folder, writer, say, watch)
         place = run.resume()
         validation = learner.validation_batches()
         with closing(learner.training_batches(place.cursor)) as stream:
@@ -87,9 +91,11 @@ class _Run(Generic[Batch]):
         folder: RunFolder,
         writer: CheckpointWriter,
         say: Callable[[Event], None],
+        watch: PreemptionWatch,
     ) -> None:
         self.job, self.world, self.learner, self.folder, self.writer = job, world, learner, folder, writer
         self.say = say if world.is_chief else _silence
+        self.watch = watch
         self.identity = run_identity(job.config, job.plan.lanes, job.plan.classes, job.train.manifest.fingerprint)
         self.sample_log = SampleLog(self.folder.samples, world) if job.config.data.log_samples else None
         self.steps_per_epoch = job.plan.steps_per_epoch
@@ -134,8 +140,10 @@ class _Run(Generic[Batch]):
         """
         if self.world.is_chief:
             self.folder.write_config(self.job.config)
-            start = {"time_s": round(time.time(), 3), "workers": self.world.size}
-            self.folder.add_start(Start(**start, global_step=global_step, saved_s=saved_s))
+            now_s = round(time.time(), 3)
+            self.folder.add_start(
+                Start(time_s=now_s, workers=self.world.size, global_step=global_step, saved_s=saved_s)
+            )
             discard_samples(self.folder.samples, global_step)
 
     def train_epoch(self, place: Place, epoch: int, batches: MeasuredBatches[Batch]) -> None:
@@ -152,18 +160,23 @@ class _Run(Generic[Batch]):
             pending += 1
             done = step + 1
             save = (global_step + 1) % self.job.config.checkpoint.every_steps == 0 and done < self.steps_per_epoch
-            if done % self.line_every == 0 or done == self.steps_per_epoch or save:
+            leaves = done < self.steps_per_epoch and self.watch.is_new()
+            if done % self.line_every == 0 or done == self.steps_per_epoch or save or leaves:
                 loss = self._finite(self.learner.take_loss(), epoch, step)
                 seconds, use = time.perf_counter() - started, batches.take()
-                place.sums.loss += loss * pending
+                place.sums.loss += loss
                 place.sums.steps += pending
                 place.sums.seconds += seconds
                 place.sums.add(use)
-                self._say_progress(place, epoch, done, loss, pending / seconds, use.wait_s / seconds)
+                self._say_progress(place, epoch, done, loss / pending, pending / seconds, use.wait_s / seconds)
                 pending, started = 0, time.perf_counter()
             if save:
                 self.estimate_statistics(epoch, done)
+            if save or leaves:
                 self._save(place, Cursor(epoch, done))
+            if leaves:
+                self.writer.wait()
+                self.say(Note(f"checkpoint of step {global_step + 1} is written: a machine of this run goes away"))
 
     def estimate_statistics(self, epoch: int, step: int) -> None:
         """Before a validation or checkpoint there: BatchNorm's statistics, while the run is too short for averages."""
@@ -264,6 +277,7 @@ class _Run(Generic[Batch]):
                 lr=self.last_lr,
                 eta_s=left * mean_s,
                 data_wait=data_wait,
+                checkpoint_s=self.writer.took_s,
             )
         )
 

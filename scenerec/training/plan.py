@@ -1,7 +1,7 @@
 """A config, its data and a cluster resolved into a plan: pure, and what `scenerec submit --dry-run` prints."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from scenerec.config.train import ScaleConfig, TrainConfig, WorkerRange
 from scenerec.data.lanes import Reading, choose_lanes, plan_reading
@@ -56,6 +56,8 @@ class Plan:
     """What is fetched and held, for each of `workers`."""
     precise_batchnorm: PreciseBatchNorm | None = None
     """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
+    class_weights: dict[str, float] = field(default_factory=dict)
+    """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1."""
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
@@ -81,12 +83,20 @@ class Plan:
             ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
             ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
+            *self._class_weights_row(),
             *self._reading_row(),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
         ]
         if self.precise_batchnorm:
             rows.insert(-1, ("BatchNorm", str(self.precise_batchnorm)))
         return rows
+
+    def _class_weights_row(self) -> list[tuple[str, str]]:
+        if not self.class_weights:
+            return []
+        least, most = (choose(self.class_weights, key=self.class_weights.__getitem__) for choose in (min, max))
+        weights = f"{self.class_weights[least]:.3g} ({least}) to {self.class_weights[most]:.3g} ({most})"
+        return [("class weights", f"{weights} in the training loss, 1 on average over an epoch's images")]
 
     def _reading_row(self) -> list[tuple[str, str]]:
         """A row where much is fetched more than once, or much is held in memory."""
@@ -98,7 +108,16 @@ class Plan:
         if most.fetched_share > _MUCH_FETCHED * usual.fetched_share:
             shares += f" ({most.fetched_share:.2f} times with {most.workers} workers)"
         held = f"up to {held_bytes / 1e9:.1f} GB in the memory of a worker"
-        return [("reads", f"{shares}, {held}")]
+        return [("reads", f"{shares}, {held}{self._sharing_of_lanes(most)}")]
+
+    def _sharing_of_lanes(self, reading: Reading) -> str:
+        """Says, where so many workers read the same lanes, which numbers near theirs do not."""
+        if self.lanes % reading.workers == 0 or reading.fetched_share < _MUCH_FETCHED:
+            return ""
+        fitting = [n for n in range(1, self.lanes + 1) if self.lanes % n == 0 and self.global_batch_size % n == 0]
+        near = (*[n for n in fitting if n < reading.workers][-1:], *[n for n in fitting if n > reading.workers][:1])
+        numbers = " or ".join(map(str, near))
+        return f"; {reading.workers} workers share the {self.lanes} lanes, {numbers} would not"
 
 
 def resolve(

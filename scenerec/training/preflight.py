@@ -12,6 +12,7 @@ from scenerec.data.packed_set import PackedSet, check_images, open_set
 from scenerec.errors import CheckpointError, DataError
 from scenerec.models.freezing import TrainedPart, frozen_names
 from scenerec.storage.writable import check_writable
+from scenerec.training.class_weights import loss_weights
 from scenerec.training.initial import describe_weights, prepare_weights
 from scenerec.training.node_time import CostPlan, plan_cost
 from scenerec.training.plan import NodeResources, Plan, resolve
@@ -57,10 +58,12 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
 
     Raises PlanError, DataError, StorageError, CheckpointError or ModelError, in one line.
     """
-    train, val = open_training_set(config.data), open_set(config.data.val)
+    here = config.data.model_copy(update={"cache": None})  # which is the nodes', not that of who submits
+    train, val = open_training_set(here), open_set(config.data.val)
     folder = RunFolder(config.run_url)
     lanes = None if restart else resumed_lanes(folder, config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
+    plan = replace(plan, class_weights=loss_weights(config, train.parts))
     for data in (*(part for part, _ in train.parts), val):
         _check_shards(data)
     check_writable(folder.url)
@@ -80,7 +83,8 @@ def plan_job(config: TrainConfig) -> Plan:
     train, val = open_training_set(data, data.patience), open_set(data.val, patience=data.patience)
     lanes = resumed_lanes(RunFolder(config.run_url, data.patience), data.lanes)
     plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
-    return replace(plan, weights=describe_weights(config, plan.classes))
+    class_weights = loss_weights(config, train.parts)
+    return replace(plan, weights=describe_weights(config, plan.classes), class_weights=class_weights)
 
 
 def _check_shards(data: PackedSet) -> None:

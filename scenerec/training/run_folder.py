@@ -35,6 +35,7 @@ _IDENTITY_DEFAULTS = {
     "task": CLASSIFICATION.name,
     "data.balance": 0.0,
     "data.train weights": [1.0],
+    "optimize.class_weights": "none",
 }
 
 
@@ -136,6 +137,7 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "optimize.global_batch_size": config.optimize.global_batch_size,
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,
+        "optimize.class_weights": config.optimize.class_weights,
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),

@@ -2,7 +2,7 @@
 
 A further task NAME takes two new files and two edits:
 
-1. `training/torch_NAME.py` and `training/tf_NAME.py`, new: its arithmetic, the functions `training_loss` and `count`
+1. `training/torch_NAME.py` and `training/tf_NAME.py`, new: its arithmetic, the functions `training_losses` and `count`
    of `torch_task.TorchTask` and `tf_task.TfTask`; classification's are the pattern.
 2. This file: a subclass of Counts, its Metrics, and a Task of them, entered in TASKS.
 3. `config/train.py`: TrainingConfig gets `task: Literal["classification", "NAME"] = "classification"`, which `task_of`

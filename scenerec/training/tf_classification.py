@@ -8,12 +8,12 @@ import tensorflow as tf
 from scenerec.config.train import OptimizeConfig
 
 
-def training_loss(logits: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
-    """Sum of the cross-entropies with label smoothing (Szegedy et al. 2016, section 7), of logits [n, classes]."""
+def training_losses(logits: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+    """Cross-entropies [n] with label smoothing (Szegedy et al. 2016, section 7), of logits [n, classes]."""
     smoothing = config.label_smoothing
     targets = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     targets = targets * (1 - smoothing) + smoothing / logits.shape[-1]
-    return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
 def count(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:

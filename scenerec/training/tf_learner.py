@@ -82,6 +82,8 @@ class TfLearner(Learner[Batch]):
                 else []
             )
         self.average_statistics: Tensors = {}  # of the averages as they are since the last step
+        weights = list(job.plan.class_weights.values())
+        self.class_weights = tf.constant(weights, self.dtype) if weights else None
         self.normalised = tf_batchnorm.trained_layers(self.model)
         self.sample_batches: list[Batch] | None = None
         self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
@@ -89,7 +91,6 @@ class TfLearner(Learner[Batch]):
         self._local_moments = tf.function(self._measure, reduce_retracing=True)
         self._reduce = tf.function(self._run_reduce)
         self._loss_sum = tf.zeros((), tf.float64)
-        self._loss_steps = 0
 
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
@@ -112,7 +113,6 @@ class TfLearner(Learner[Batch]):
         tensors = batch._replace(names=())  # other names would be another graph
         loss = self._distributed_step(tensors, tf.constant(learning_rate, self.dtype))
         self._loss_sum += tf.cast(loss, tf.float64)
-        self._loss_steps += 1
 
     def _run_step(self, batch: Batch, learning_rate: tf.Tensor) -> tf.Tensor:
         return self.strategy.run(self._replica_step, args=(batch, learning_rate))
@@ -134,7 +134,10 @@ class TfLearner(Learner[Batch]):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
             logits = self.model(normalize(batch.images, self.dtype, batch.colors), training=True)
-            loss = self.task.training_loss(logits, batch.labels, self.optimize) / self.optimize.global_batch_size
+            losses = self.task.training_losses(logits, batch.labels, self.optimize)
+            if self.class_weights is not None:
+                losses = losses * tf.gather(self.class_weights, batch.labels)
+            loss = tf.reduce_sum(losses) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
         return loss, [tf.cast(gradient, self.dtype) for gradient in gradients]
@@ -165,9 +168,8 @@ class TfLearner(Learner[Batch]):
 
     @override
     def take_loss(self) -> float:
-        total = self.sum_over_ranks(self._loss_sum.numpy().reshape(1))[0] / self._loss_steps
+        total = self.sum_over_ranks(self._loss_sum.numpy().reshape(1))[0]
         self._loss_sum = tf.zeros((), tf.float64)
-        self._loss_steps = 0
         return float(total)
 
     @override

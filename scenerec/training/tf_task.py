@@ -12,8 +12,8 @@ from scenerec.training.task import Task
 class TfTask(Protocol):
     """The arithmetic of a task in TensorFlow: a module with these two functions, which are traced."""
 
-    def training_loss(self, outputs: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
-        """Sum of the losses over the samples (scalar), from the network's outputs [n, classes] and int64 labels [n]."""
+    def training_losses(self, outputs: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+        """Losses of the samples [n], from the network's outputs [n, classes] and int64 labels [n]."""
 
     def count(self, outputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Scalars in the order of the task's Counts, without `samples`, from the same at validation."""

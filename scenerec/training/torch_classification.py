@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from scenerec.config.train import OptimizeConfig
 
 
-def training_loss(logits: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
-    """Sum of the cross-entropies with label smoothing (Szegedy et al. 2016, section 7), of logits [n, classes]."""
-    return F.cross_entropy(logits, labels, reduction="sum", label_smoothing=config.label_smoothing)
+def training_losses(logits: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+    """Cross-entropies [n] with label smoothing (Szegedy et al. 2016, section 7), of logits [n, classes]."""
+    return F.cross_entropy(logits, labels, reduction="none", label_smoothing=config.label_smoothing)
 
 
 def count(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -75,11 +75,12 @@ class TorchLearner(Learner[Batch]):
             {name: p.detach().clone() for name, p in self.parameters.items()} if self.optimize.ema_decay else {}
         )
         self.average_statistics: dict[str, torch.Tensor] = {}  # of the averages as they are since the last step
+        weights = list(job.plan.class_weights.values())
+        self.class_weights = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
         self.normalised = torch_batchnorm.trained_layers(self.model)
         self.sample_batches: list[Batch] | None = None
         self.steps = 0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._loss_steps = 0
 
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
@@ -105,7 +106,6 @@ class TorchLearner(Learner[Batch]):
                 self._forward_backward(piece)
         self._update(learning_rate)
         self.steps += 1
-        self._loss_steps += 1
 
     def _pieces(self, batch: Batch) -> list[Batch]:
         """What is computed at once, on the device."""
@@ -119,7 +119,10 @@ class TorchLearner(Learner[Batch]):
 
     def _forward_backward(self, batch: Batch) -> None:
         logits = self._logits(self.parallel, batch.images, batch.colors)
-        loss = self.task.training_loss(logits, batch.labels, self.optimize) / self.optimize.global_batch_size
+        losses = self.task.training_losses(logits, batch.labels, self.optimize)
+        if self.class_weights is not None:
+            losses = losses * self.class_weights[batch.labels]
+        loss = losses.sum() / self.optimize.global_batch_size
         self._loss_sum += loss.detach()
         # DistributedDataParallel divides by the world size; the sum over ranks is the mean over the global batch.
         self.scaler.scale(loss * self.world.size).backward()
@@ -135,9 +138,8 @@ class TorchLearner(Learner[Batch]):
 
     @override
     def take_loss(self) -> float:
-        total = self.sum_over_ranks(self._loss_sum.cpu().numpy().reshape(1))[0] / self._loss_steps
+        total = self.sum_over_ranks(self._loss_sum.cpu().numpy().reshape(1))[0]
         self._loss_sum.zero_()
-        self._loss_steps = 0
         return float(total)
 
     @override

@@ -12,8 +12,8 @@ from scenerec.training.task import Task
 class TorchTask(Protocol):
     """The arithmetic of a task in torch: a module with these two functions."""
 
-    def training_loss(self, outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
-        """Sum of the losses over the samples (scalar), from the network's outputs [n, classes] and int64 labels [n]."""
+    def training_losses(self, outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+        """Losses of the samples [n], from the network's outputs [n, classes] and int64 labels [n]."""
 
     def count(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Scalars in the order of the task's Counts, without `samples`, from the same at validation."""

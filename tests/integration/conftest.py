@@ -1,7 +1,5 @@
 """One embedded cluster or one store for all integration tests: real Ray, real S3."""
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -19,6 +17,7 @@ from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from tests.local_run import FINISHED_RUN, FinishedRun, train_here
+from tests.programs import installed
 from tests.variables import lead_to
 
 BROWSER_FLAGS = (
@@ -108,12 +107,7 @@ def finished_run(make_shared_config: Callable[..., TrainConfig]) -> Callable[[st
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     """Chromium, with a profile of its own. While it is there an event loop runs, so that tests have none of theirs."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        reason = "chromium is not installed: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    chromium = installed("chromium", "chromium")
     expect.set_options(timeout=BROWSER_PATIENCE_MS)
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(

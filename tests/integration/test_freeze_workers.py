@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cluster.loopback import free_ports
 from scenerec.checkpoint import LearnerState, list_checkpoints, load_checkpoint
 from scenerec.config.file import dump_config
 from scenerec.config.train import TrainConfig
@@ -20,6 +20,7 @@ from scenerec.training.run_folder import RunFolder
 from scenerec.training.torch_learner import TorchLearner, use_threads
 from scenerec.world import World
 from tests.local_run import open_job, train_here
+from tests.patience import PATIENCE_S
 
 WORLD_SIZE = 2
 
@@ -96,14 +97,14 @@ def run_workers(config: TrainConfig) -> None:
     file = Path(config.output) / f"{config.name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(dump_config(config))
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(WORLD_SIZE)]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(tuple(map(str, range(WORLD_SIZE)))).values()]
     command = [sys.executable, "-m", "tests.bench.bare_worker", str(file)]
     processes = [
         subprocess.Popen(command, env=environment(addresses, rank), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for rank in range(WORLD_SIZE)
     ]
     try:
-        printed = [process.communicate(timeout=200)[0].decode() for process in processes]
+        printed = [process.communicate(timeout=2 * PATIENCE_S)[0].decode() for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -118,11 +119,3 @@ def environment(addresses: list[str], rank: int) -> dict[str, str]:
         **{"RANK": str(rank), "WORLD_SIZE": str(WORLD_SIZE), "MASTER_ADDR": host, "MASTER_PORT": port},
         **{"TF_CONFIG": json.dumps(task), "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
     }
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports

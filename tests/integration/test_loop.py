@@ -10,6 +10,7 @@ import pytest
 from scenerec.checkpoint import LearnerState, Tensors, list_checkpoints, load_checkpoint
 from scenerec.config.train import TrainConfig
 from scenerec.data.stream import Cursor
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
 from scenerec.job_log import EpochSummary, Event, Note, Progress
 from scenerec.models.freezing import frozen_names
@@ -98,11 +99,47 @@ def test_a_killed_run_resumes_to_the_same_end(
     check_logged_samples(config.run_url)
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_machine_that_goes_away_costs_no_step(
+    make_config: MakeConfig, finished_run: Callable[[str], FinishedRun], framework: str
+) -> None:
+    """Its checkpoint is of the step at which that was heard, between two of the plan's; what follows is equal."""
+    uninterrupted, _, _ = finished_run(framework)
+    config = make_config(name="preempted", framework=framework, **FINISHED_RUN)
+    job = open_job(config)
+    learner = LEARNERS[framework](job, World())
+    events: list[Event] = []
+
+    def batches(start: Cursor, batches: Any = learner.training_batches) -> Iterator[Any]:
+        for batch in batches(start):
+            if goes_away(events):
+                raise KilledError
+            yield batch
+
+    learner.training_batches = batches  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        train(job, World(), learner, events.append, lambda metrics: None, lambda: True)
+    assert goes_away(events) == ["checkpoint of step 1 is written: a machine of this run goes away"]
+    _, events = run(config)
+    assert isinstance(events[0], Note) and "resumed from step 1 (epoch 1, step 1)" in events[0].text
+    ours, theirs = (RunFolder(each.run_url).read_history() for each in (uninterrupted, config))
+    assert [learned(epoch) for epoch in ours] == [learned(epoch) for epoch in theirs]
+    check_logged_samples(config.run_url)
+
+
+def goes_away(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Note) and "goes away" in event.text]
+
+
+def learned(epoch: EpochMetrics) -> tuple[object, ...]:
+    return epoch.global_step, epoch.train_loss, epoch.validation, epoch.lr
+
+
 @pytest.mark.parametrize(
     "optimize",
     [
-        {"lr": 0.02, "weight_decay": 1e-3, "accumulate_steps": 2, "clip_grad_norm": 0.5, "ema_decay": 0.8},
-        matrix({"lr": 0.02, "weight_decay": 1e-3, "label_smoothing": 0.1}),
+        {"lr": 0.02, "accumulate_steps": 2, "clip_grad_norm": 0.5, "ema_decay": 0.8, "class_weights": {"beach": 7}},
+        matrix({"lr": 0.02, "weight_decay": 1e-3, "label_smoothing": 0.1, "class_weights": {"beach": 7}}),
         matrix({"lr": 0.002, "optimizer": "adamw", "weight_decay": 0.05, "eps": 1e-3}),
     ],
 )

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from cluster import loopback
+from tests.patience import PATIENCE_S
 
 CONNECT = """
 import sys
@@ -22,4 +23,4 @@ def test_workers_listen_on_the_address_of_their_node_alone() -> None:
     (port,) = loopback.free_ports(("store",)).values()
     commands = [[sys.executable, "-c", CONNECT, str(port), str(rank)] for rank in range(2)]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
-    assert [worker.communicate(timeout=120)[0] for worker in workers] == ["2.0 127.0.0.1\n"] * 2
+    assert [worker.communicate(timeout=PATIENCE_S)[0] for worker in workers] == ["2.0 127.0.0.1\n"] * 2

@@ -20,6 +20,7 @@ import pytest
 
 from cluster import loopback, serve_proxy
 from serve.oip.grpc_methods import SERVICE
+from tests.patience import PATIENCE_S
 from tests.tls import make_certificate
 from tests.web import WebServer
 
@@ -32,9 +33,9 @@ global
     tune.bufsize 262144
 defaults
     mode http
-    timeout connect 2s
-    timeout client 30s
-    timeout server 30s
+    timeout connect 60s
+    timeout client 120s
+    timeout server 120s
     option redispatch 1
     retry-on {retry_on}
     retries {retries}
@@ -68,7 +69,7 @@ def answer(request, context):
         os.write(os.open(sys.argv[2], os.O_CREAT | os.O_EXCL | os.O_WRONLY), str(os.getpid()).encode())
     except FileExistsError:
         return str(len(request)).encode()
-    time.sleep(60)
+    time.sleep(600)
 
 class Handler(grpc.GenericRpcHandler):
     def service(self, details):
@@ -130,15 +131,17 @@ def test_with_a_certificate_grpc_is_spoken_by_tls_alone(tmp_path: Path) -> None:
     with grpc_servers(tmp_path / "taken", one), proxy(tmp_path, port, nobody, more, **variables):
         trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
         with grpc.secure_channel(f"127.0.0.1:{grpc_port}", trusted) as channel:
-            assert channel.unary_unary(f"/{SERVICE}/ModelInfer")(bytes(70_000), timeout=30) == b"70000"
+            assert channel.unary_unary(f"/{SERVICE}/ModelInfer")(bytes(70_000), timeout=PATIENCE_S) == b"70000"
         with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel, pytest.raises(grpc.RpcError):
-            channel.unary_unary(f"/{SERVICE}/ModelInfer")(b"", timeout=30)
+            channel.unary_unary(f"/{SERVICE}/ModelInfer")(b"", timeout=PATIENCE_S)
 
 
 def test_without_a_replica_the_proxy_says_so_as_our_errors_do(tmp_path: Path) -> None:
     port, nobody = loopback.free_ports(("http", "nobody")).values()
     with proxy(tmp_path, port, nobody):
-        answer = httpx.post(f"http://127.0.0.1:{port}/v1/models/x:predict", content=b"x", timeout=20, trust_env=False)
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/v1/models/x:predict", content=b"x", timeout=PATIENCE_S, trust_env=False
+        )
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["code"] == "not_ready"
 
@@ -160,8 +163,8 @@ def test_a_dying_server_that_still_takes_connections_does_not_use_up_the_tries(t
         last_resort = f"    server fallback {fallback.url.removeprefix('http://')} backup\n"
         with proxy(tmp_path, port, dying.getsockname()[1], last_resort), ThreadPoolExecutor(1) as pool:
             died = pool.submit(die)
-            answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=20, trust_env=False)
-            died.result(timeout=20)
+            answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S, trust_env=False)
+            died.result(timeout=PATIENCE_S)
     assert (answer.status_code, answer.content) == (200, b"answered")
 
 
@@ -191,7 +194,7 @@ def test_a_long_grpc_call_that_a_killed_server_had_is_answered_by_another(tmp_pa
         grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
     ):
         infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
-        call = infer.future(bytes(200_000), timeout=30)  # HTTP/2 sends the first 64 KB at once
+        call = infer.future(bytes(200_000), timeout=PATIENCE_S)  # HTTP/2 sends the first 64 KB at once
         while not (taken.exists() and taken.read_text()):
             assert not call.done()
             time.sleep(0.05)

@@ -14,7 +14,7 @@ import requests
 from cluster import loopback
 from cluster.local import LocalCluster
 from scenerec.inference.bundles.registry import Registry
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 from tests.served import PICTURES, command, replica_pids, status_when
 from tests.steady_load import SteadyLoad
 from tests.tiny_bundle import make_tiny_bundle
@@ -95,7 +95,7 @@ def test_a_canary_gets_its_share(config: Path) -> None:
     share = (after["2"] - before["2"]) / (sum(after.values()) - sum(before.values()))
     assert load.tally.lost == []
     assert share == pytest.approx(CANARY_WEIGHT, abs=0.06)  # four standard deviations
-    named = requests.post(f"{URL}/v1/models/tiny/versions/2:predict", data=PICTURES["red"], timeout=20)
+    named = requests.post(f"{URL}/v1/models/tiny/versions/2:predict", data=PICTURES["red"], timeout=PATIENCE_S)
     assert named.json()["version"] == "2"
 
 

@@ -2,13 +2,15 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from cluster.loopback import free_ports
+from tests.patience import PATIENCE_S
 
 WORLD_SIZE = 2
 STEPS = 2
@@ -18,25 +20,17 @@ STEPS = 2
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
     """What each rank saw; see WORKER."""
     folder = tmp_path_factory.mktemp("ranks")
-    workers = [f"127.0.0.1:{port}" for port in free_ports(WORLD_SIZE)]
+    workers = [f"127.0.0.1:{port}" for port in free_ports(tuple(map(str, range(WORLD_SIZE)))).values()]
     processes = [
         subprocess.Popen([sys.executable, "-c", WORKER, str(folder / f"{rank}.npz")], env=worker_env(workers, rank))
         for rank in range(WORLD_SIZE)
     ]
     try:
-        assert [process.wait(timeout=120) for process in processes] == [0] * WORLD_SIZE
+        assert [process.wait(timeout=PATIENCE_S) for process in processes] == [0] * WORLD_SIZE
     finally:
         for process in processes:
             process.kill()
     return [dict(np.load(folder / f"{rank}.npz")) for rank in range(WORLD_SIZE)]
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
 
 
 def worker_env(workers: list[str], rank: int) -> dict[str, str]:

@@ -21,7 +21,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.run_folder import RunFolder
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 from tests.submitted import submit_file
 
 LEARNS = {"model": {"arch": "resnet18"}}
@@ -178,11 +178,11 @@ def test_a_killed_driver_frees_the_cluster_and_no_finished_trial_runs_again(
     def one_finished_and_one_under_way() -> bool:
         return bool(under_way()) and any(trial.state == "finished" for trial in folder.trials())
 
-    wait_until(one_finished_and_one_under_way, "the second trial's first epoch", 180)
+    wait_until(one_finished_and_one_under_way, "the second trial's first epoch", 2 * PATIENCE_S)
     assert client.nodes()[0].cpus_used == 2  # of two: one trial fits, and its driver takes nothing
     driver(cluster).kill()
-    wait_until(lambda: client.nodes()[0].cpus_used == 0, "the end of the killed search's workers", 60)
-    wait_until(lambda: KnownJobs(None).find(name).ended, "the end of the job", 60)
+    wait_until(lambda: client.nodes()[0].cpus_used == 0, "the end of the killed search's workers")
+    wait_until(lambda: KnownJobs(None).find(name).ended, "the end of the job")
     before = {trial.number: trial for trial in folder.trials()}
     result = result_of(submit("--json", **settings))
     after = {trial.number: trial for trial in folder.trials()}

@@ -175,8 +175,8 @@ def test_yaml_is_valid(document: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def merged(base: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    nested = {key: merged(base[key], value) for key, value in part.items() if isinstance(value, dict) and key in base}
-    return base | part | nested
+    both = [key for key, value in part.items() if isinstance(value, dict) and isinstance(base.get(key), dict)]
+    return base | part | {key: merged(base[key], part[key]) for key in both}
 
 
 @of_each_document

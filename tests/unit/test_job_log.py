@@ -110,9 +110,9 @@ def test_the_epoch_line_of_another_task_is_read_back(prefix: str) -> None:
     assert parse_line(prefix + line) == EpochSummary.of(metrics, epochs=3)
 
 
-def test_lines_tell_of_the_wait_for_data() -> None:
-    progress = Progress(2, 3, 10, 17, 231.4, 1.2345, 0.1, 12, data_wait=0.25)
-    assert format_line(progress).endswith(" lr=0.1 eta_s=12 data_wait=0.25")
+def test_lines_tell_of_the_wait_for_data_and_of_checkpoints() -> None:
+    progress = Progress(2, 3, 10, 17, 231.4, 1.2345, 0.1, 12, data_wait=0.25, checkpoint_s=1.5)
+    assert format_line(progress).endswith(" lr=0.1 eta_s=12 data_wait=0.25 checkpoint_s=1.5")
     assert parse_line(format_line(progress)) == progress
     summary = EpochSummary(1, 3, 2.5, {"val_loss": 2.25}, 200, 0.1, data_wait=0.125, fetched_bytes_per_s=5e6)
     assert format_line(summary).endswith(" lr=0.1 data_wait=0.125 fetched_bytes_per_s=5e+06")

@@ -14,6 +14,7 @@ from scenerec.errors import NotFoundError, StorageError
 from scenerec.names import quoted
 from scenerec.storage import LocalStorage, ObjectInfo, Patience, S3Storage, Storage, open_storage, read_json, split_url
 from scenerec.storage.writable import check_writable
+from tests.patience import PATIENCE_S
 from tests.unprivileged import unprivileged
 from tests.web import Answer, WebServer
 
@@ -243,21 +244,22 @@ def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(storage: LocalS
 def test_a_reader_sees_the_old_object_or_the_new_one(storage: LocalStorage) -> None:
     versions = {bytes([number]) * 500_000 for number in range(2)}
     storage.put("object", min(versions))
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
     seen: set[bytes] = set()
 
     def read() -> None:
         while not done.is_set():
             seen.add(storage.get("object"))
+            begun.set()
 
     reader = threading.Thread(target=read)
     reader.start()
+    assert begun.wait(PATIENCE_S)
     for _ in range(50):
         for version in sorted(versions):
             storage.put("object", version)
     done.set()
     reader.join()
-    assert seen
     assert seen <= versions
 
 

@@ -16,6 +16,7 @@ from scenerec.storage.patience import LONGEST_PAUSE_S, Wait, pause_s, say_in_log
 from tests.clock import Clock, set_clock
 from tests.faulty_proxy import Fault, FaultyProxy, faulty_store
 from tests.odd_store import OddStore
+from tests.patience import PATIENCE_S, wait_until
 from tests.store_fuzz import REQUESTS
 
 CONTENT = random.Random(0).randbytes(10_000)
@@ -158,11 +159,23 @@ def test_answers_that_may_pass_are_waited_out(
 
 
 def test_a_store_that_hangs_is_asked_again(
-    proxy: FaultyProxy, bucket: S3Storage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    proxy: FaultyProxy, bucket: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What hangs is not waited for; what is answered is, however slow the machine."""
+    hurried = S3Storage("bucket", patience=bucket.patience)
+
+    class OnceAsked(Clock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            wait_until(lambda: len(proxy.requests) == len(self.slept_s))
+            if len(self.slept_s) == 2:
+                hurried._client = bucket.client
+
+    clock = OnceAsked()
+    monkeypatch.setattr(patience, "time", clock)
     monkeypatch.setattr(s3_endpoint, "READ_TIMEOUT_S", 0.2)
     proxy.fault = Fault(hangs=True, times=2)
-    assert S3Storage("bucket", patience=bucket.patience).get("key") == CONTENT
+    assert hurried.get("key") == CONTENT
     assert len(clock.slept_s) == 2
 
 
@@ -191,15 +204,22 @@ def test_what_will_not_pass_is_not_waited_for(
 def test_of_many_that_wait_one_speaks(
     proxy: FaultyProxy, bucket: S3Storage, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Really waiting, for less than a second."""
-    bucket.patience = Patience(60, quiet_s=0.1, say=said.append)
+    """The store is back when all of them wait."""
+    asleep = threading.Barrier(8 + 1)
+
+    class UntilAllSleep(Clock):
+        def sleep(self, seconds: float) -> None:
+            asleep.wait(PATIENCE_S)
+
+    monkeypatch.setattr(patience, "time", UntilAllSleep())
+    bucket.patience = Patience(60, quiet_s=0, say=said.append)
     proxy.leave()
     threads = [threading.Thread(target=bucket.get, args=("key",)) for _ in range(8)]
     for thread in threads:
         thread.start()
-    while not said:
-        threads[0].join(0.01)
+    wait_until(lambda: asleep.n_waiting == 8)
     proxy.come_back()
+    asleep.wait(PATIENCE_S)
     for thread in threads:
         thread.join()
     assert ["answers again" in text for text in said] == [False, True]

@@ -45,7 +45,9 @@ def add(
     ] = False,
     duplicates: Annotated[
         bool,
-        typer.Option("--duplicates", help="Do not read SET to find out which images it has already: add them all."),
+        typer.Option(
+            "--duplicates", help="Do not read SET and its other splits for images that are there: add them all."
+        ),
     ] = False,
     shard_mb: Annotated[float, _shards(min=0.01, help="Size of a shard, in 10^6 bytes.")] = 48,
     quality: Annotated[int, _shards(min=1, max=100, help="JPEG quality of what is re-encoded.")] = 90,
@@ -59,7 +61,8 @@ def add(
     """Add images to packed sets: new shards behind the old ones, which stay as they are.
 
     FOLDER is read as by `scenerec data pack`, and images are shrunk as those of SET were; of its classes, only some
-    need be there. SET is read once, and images that it has already, under whatever class, are left out and listed. The
+    need be there. SET is read once, and images that it has already, under whatever class, are left out and listed;
+    those that another split beside it has are added, and listed. The
     manifest is replaced last: until then SET is what it was, and an addition that was stopped is continued by the same
     command. The larger set is another one: a run that began before cannot be resumed on it.
 
@@ -109,6 +112,9 @@ def _print_result(result: AddResult) -> None:
     if left_out:
         kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.items())
         typer.echo(f"  left out: {kinds} (listed in {result.url}/{result.problems_key})")
+    if leaked := result.problems.get("leaked"):
+        where = f"listed in {result.url}/{result.problems_key}"
+        typer.echo(f"  warning: {leaked} images stand in another split too ({where})", err=True)
     if result.empty_classes:
         typer.echo(f"  warning: there is no image of {', '.join(result.empty_classes)}", err=True)
     if result.added or result.new_classes:

@@ -11,8 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scenerec.data.contents import read_contents
-from scenerec.data.manifest import Manifest, Shard, is_adopted, read_manifest, read_versioned_manifest, replace_manifest
-from scenerec.data.packed_set import PackedSet, Splits, open_splits
+from scenerec.data.manifest import (
+    MANIFEST_KEY,
+    Manifest,
+    Shard,
+    is_adopted,
+    read_manifest,
+    read_versioned_manifest,
+    replace_manifest,
+)
+from scenerec.data.packed_set import PackedSet, Splits, open_set, open_splits
 from scenerec.data.packing.choices import SourceRequest
 from scenerec.data.packing.layouts import read_source
 from scenerec.data.packing.pack import SHARD_KEY, Progress, count_records, make_plans
@@ -23,9 +31,10 @@ from scenerec.data.packing.shard_writer import ShardRecord, ShardTask, pack_shar
 from scenerec.data.packing.summary import summary
 from scenerec.data.packing.survey import Survey, survey
 from scenerec.data.pool import Runner, process_runner
+from scenerec.data.splits import SPLITS
 from scenerec.errors import DataError
 from scenerec.names import printable
-from scenerec.storage import Storage
+from scenerec.storage import Storage, open_storage
 from scenerec.storage.writable import check_writable
 
 _MARK_DIGITS = 8
@@ -90,16 +99,24 @@ class Addition:
             say(line)
         parts = [_Part(request, raw, split, surveys.get(split), data) for split, data in targets.items()]
         self.parts = {part.data.url: part for part in parts}
+        self._siblings = _siblings(sets)
 
     def read_known(self, run: Runner | None = None, on_progress: Progress = lambda done, total: None) -> None:
-        """Reads the sets, so that images that are there already are left out. Raises DataError, StorageError."""
-        sets = [part.data for part in self.parts.values() if part.open_tasks]
-        for content in read_contents(
-            [(data, shard) for data in sets for shard in data.manifest.shards], run, on_progress
-        ):
-            part = self.parts[content.url]
-            for sample in content.samples:
-                part.known[sample.digest] = part.data.manifest.classes[sample.label]
+        """Reads the sets, so that images that are there already are left out, and the sets of the other splits.
+
+        What is added and stands in another split is listed. Raises DataError, StorageError.
+        """
+        growing = [part for part in self.parts.values() if part.open_tasks]
+        splits = {data.url: split for split, data in self._siblings.items()}
+        sets = {data.url: data for data in (*self._siblings.values(), *(part.data for part in growing))}
+        shards = [(data, shard) for data in sets.values() for shard in data.manifest.shards] if growing else []
+        for content in read_contents(shards, run, on_progress):
+            names = sets[content.url].manifest.classes
+            told = [f"{splits.get(content.url)} too, as {name}" for name in names]
+            for part in growing:
+                is_own = part.data.url == content.url
+                twins, words = (part.known, names) if is_own else (part.elsewhere, told)
+                twins.update((sample.digest, words[sample.label]) for sample in content.samples)
 
     def pack(
         self, run: Runner | None = None, on_progress: Progress = lambda done, total: None
@@ -136,6 +153,17 @@ def _targets(request: AddRequest, raw: RawSet, sets: Splits) -> dict[str, Packed
     return {split: data for split, data in sets.items() if split in raw.splits or request.new_classes}
 
 
+def _siblings(sets: Splits) -> Splits:
+    """The sets of all splits of a folder; of a single set, those that lie beside it under the name of a split."""
+    if "" not in sets:
+        return sets
+    folder, _, name = sets[""].url.rpartition("/")
+    if name not in SPLITS:
+        return {}
+    there = [split for split in SPLITS if open_storage(f"{folder}/{split}").size(MANIFEST_KEY) is not None]
+    return {split: open_set(f"{folder}/{split}") for split in there if split != name}
+
+
 class _Part:
     """One set, and what is added to it."""
 
@@ -153,6 +181,7 @@ class _Part:
         [(plan, self.problems)] = make_plans(raw, {split: found or Survey((), ())}, options)
         self.mark = f"-{plan.fingerprint[:_MARK_DIGITS]}"
         self.known: dict[bytes, str] = {}
+        self.elsewhere: dict[bytes, str] = {}
         self.added_before = any(self.mark in shard.key for shard in manifest.shards)
         self.tasks = {} if self.added_before else self._tasks(plan, raw.root.absolute())
         self.records = self._earlier_records()
@@ -164,9 +193,8 @@ class _Part:
         tasks = {}
         for number, images in enumerate(plan.shards, start=max(numbers, default=-1) + 1):
             images = tuple(replace(image, index=first_key + image.index) for image in images)
-            tasks[number] = ShardTask(
-                number, images, root, self.storage.url, plan.options, plan.fingerprint, self.mark, self.known
-            )
+            place = (number, images, root, self.storage.url)
+            tasks[number] = ShardTask(*place, plan.options, plan.fingerprint, self.mark, self.known, self.elsewhere)
         return tasks
 
     def _earlier_records(self) -> dict[int, ShardRecord]:

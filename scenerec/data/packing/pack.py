@@ -122,12 +122,13 @@ def pack(
         say(f"  warning: {line}")
     if request.strict:
         _refuse_contradictions(surveys)
-    plans = make_plans(raw, surveys, request.options)
+    root, plans = raw.root.absolute(), make_plans(raw, surveys, request.options)
+    del raw, surveys  # of millions of files they are more than the plans
     works: dict[str, _SplitWork] = {}
     for plan, problems in plans:
         url = f"{request.destination.rstrip('/')}/{plan.split}" if len(plans) > 1 else request.destination
         storage = open_storage(url)
-        works[storage.url] = _SplitWork(raw.root.absolute(), storage, plan, problems, places)
+        works[storage.url] = _SplitWork(root, storage, plan, problems, places)
     for work in works.values():
         work.look(request.overwrite)
     for work in works.values():

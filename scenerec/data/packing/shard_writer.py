@@ -50,6 +50,8 @@ class ShardTask:
     """What ends the shard's name beside its number, where it is added to a set."""
     known: Mapping[bytes, str] = field(default_factory=dict)
     """The class of each image that is in the set already, by `image_digest`: they are left out."""
+    elsewhere: Mapping[bytes, str] = field(default_factory=dict)
+    """Split and class of each image of the other splits, by `image_digest`: they are listed."""
 
     @property
     def key(self) -> str:
@@ -93,9 +95,12 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                 kind: ProblemKind = "format" if isinstance(error, UnknownFormatError) else "unreadable"
                 problems.append(Problem.of(kind, image.path, str(error)))
                 continue
-            if task.known and (twin := task.known.get(image_digest(packed.content))) is not None:
+            digest = image_digest(packed.content) if task.known or task.elsewhere else b""
+            if (twin := task.known.get(digest)) is not None:
                 problems.append(Problem.of("duplicate", image.path, f"is in the set already, as {twin}"))
                 continue
+            if (twin := task.elsewhere.get(digest)) is not None:
+                problems.append(Problem.of("leaked", image.path, f"is in {twin}"))
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)
             _add(tar, f"{image.key}.cls", str(image.label).encode())
             if image.latitude is not None:
@@ -107,10 +112,10 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     content = buffer.getvalue() if counts else b""
     shard = None
     if content:
-        digest = hashlib.sha256(content).hexdigest()
+        checksum = hashlib.sha256(content).hexdigest()
         ordered = {label: counts[label] for label in sorted(counts)}
         samples = counts.total()
-        shard = Shard(key=task.key, size_bytes=len(content), sha256=digest, samples=samples, class_counts=ordered)
+        shard = Shard(key=task.key, size_bytes=len(content), sha256=checksum, samples=samples, class_counts=ordered)
     re_encoded = {name: formats[name] for name in sorted(+formats)}
     record = ShardRecord(plan=task.plan, shard=shard, converted_formats=re_encoded, problems=tuple(problems), **did)
     return content, record

@@ -21,7 +21,7 @@ from scenerec.models.neutral import State, StateError, shown_key
 from scenerec.models.weights import safetensors_weights
 from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_content
 from scenerec.models.weights.names import clash, current_name, likely_prefixes, wrappers
-from scenerec.storage import LocalStorage, Storage, file_sha256, open_storage, read_json, split_url
+from scenerec.storage import IMPATIENT, LocalStorage, Patience, Storage, file_sha256, open_storage, read_json, split_url
 
 _MOST_DIGITS = 5  # of an image size
 
@@ -63,7 +63,7 @@ class WeightFile:
         return replace(self, state=state, removed=(*self.removed, prefix))
 
 
-def read_weights(url: str, averaged: bool = False) -> WeightFile:
+def read_weights(url: str, averaged: bool = False, patience: Patience = IMPATIENT) -> WeightFile:
     """Read the weights at `url`, a local path or s3://.
 
     It may be a file of a suffix that `file_format` knows, a SavedModel that `write_weights` wrote, a checkpoint, or
@@ -73,20 +73,21 @@ def read_weights(url: str, averaged: bool = False) -> WeightFile:
     Args:
         url: the file or folder.
         averaged: the moving averages of the parameters, which only some checkpoints and torch files hold.
+        patience: how long a store is waited for.
 
     Raises:
         ModelError: there are no weights, or they cannot be read safely.
         CheckpointError: a checkpoint is damaged, or a run has no best one yet.
         StorageError: the store does not answer.
     """
-    kind = file_format(url) or _folder_format(url)
+    kind = file_format(url) or _folder_format(url, patience)
     if kind == "run":
-        return _read_checkpoint(f"{url}/checkpoints/{_best_checkpoint(url)}", averaged)
+        return _read_checkpoint(f"{url}/checkpoints/{_best_checkpoint(url, patience)}", averaged, patience)
     if kind == "checkpoint":
-        return _read_checkpoint(url, averaged)
+        return _read_checkpoint(url, averaged, patience)
     if averaged and kind != "torch":
         raise _no_averages(url)
-    with _local_copy(url) as path:
+    with _local_copy(url, patience) as path:
         if kind != "savedmodel":
             _check_content(path, url)
         if kind == "safetensors":
@@ -154,20 +155,20 @@ def head_classes(state: Mapping[str, np.ndarray], arch: str) -> int | None:
     return None if weight is None or not weight.ndim or not weight.size else int(weight.shape[0])
 
 
-def _folder_format(url: str) -> str:
-    storage = open_storage(url)
+def _folder_format(url: str, patience: Patience) -> str:
+    storage = open_storage(url, patience)
     for file, kind in (("saved_model.pb", "savedmodel"), (MODEL_FILE, "checkpoint")):
         if storage.size(file) is not None:
             return kind
-    if list_checkpoints(open_storage(f"{url}/checkpoints")):
+    if list_checkpoints(open_storage(f"{url}/checkpoints", patience)):
         return "run"
     raise ModelError(
         f"{url}: no weights are there: name a {SUFFIXES} file, a SavedModel, a checkpoint or a run's folder"
     )
 
 
-def _best_checkpoint(run_url: str) -> str:
-    checkpoints = open_storage(f"{run_url}/checkpoints")
+def _best_checkpoint(run_url: str, patience: Patience) -> str:
+    checkpoints = open_storage(f"{run_url}/checkpoints", patience)
     best = best_checkpoint(checkpoints)
     if best is None:
         newest = list_checkpoints(checkpoints)[-1]
@@ -175,15 +176,16 @@ def _best_checkpoint(run_url: str) -> str:
     return best
 
 
-def _read_checkpoint(url: str, averaged: bool) -> WeightFile:
+def _read_checkpoint(url: str, averaged: bool, patience: Patience) -> WeightFile:
     """A folder of model.safetensors and, unless `write_weights` wrote it, what else a run saves."""
-    storage = open_storage(url)
+    storage = open_storage(url, patience)
     run = _read_state_file(storage)
     if averaged and AVERAGES_FILE not in run["files"]:
         raise _no_averages(url)
-    weights = _read_checkpoint_file(storage, MODEL_FILE, run)
+    weights = _read_checkpoint_file(storage, MODEL_FILE, run, patience)
     if averaged:  # of the parameters, and of the running statistics where the run estimated them for the averages
-        weights = replace(weights, state=weights.state | _read_checkpoint_file(storage, AVERAGES_FILE, run).state)
+        averages = _read_checkpoint_file(storage, AVERAGES_FILE, run, patience)
+        weights = replace(weights, state=weights.state | averages.state)
     if config := run.get("config"):
         weights = replace(weights, arch=config["model"]["arch"], image_size=config["data"]["image_size"])
     return replace(weights, format="checkpoint")
@@ -198,9 +200,9 @@ def _read_state_file(storage: Storage) -> JsonObject:
     return state
 
 
-def _read_checkpoint_file(storage: Storage, file: str, run: JsonObject) -> WeightFile:
+def _read_checkpoint_file(storage: Storage, file: str, run: JsonObject, patience: Patience) -> WeightFile:
     url = f"{storage.url}/{file}"
-    with _local_copy(url) as path:
+    with _local_copy(url, patience) as path:
         if file in run["files"] and file_sha256(path) != run["files"][file]["sha256"]:
             raise CheckpointError(f"{url}: checksum mismatch: the file is damaged, take another checkpoint")
         return _read_safetensors(path, url)
@@ -250,9 +252,9 @@ def _no_averages(url: str) -> ModelError:
 
 
 @contextmanager
-def _local_copy(url: str) -> Iterator[Path]:
+def _local_copy(url: str, patience: Patience) -> Iterator[Path]:
     """The file or folder at `url`; for as long as the context lasts where it had to be fetched."""
-    storage = open_storage(url)
+    storage = open_storage(url, patience)
     if isinstance(storage, LocalStorage):
         if not storage.root.exists():
             raise NotFoundError(f"{url}: no such file")
@@ -262,7 +264,7 @@ def _local_copy(url: str) -> Iterator[Path]:
         folder, name = split_url(url)
         copy = LocalStorage(Path(temporary))
         if file_format(url):
-            copy.put(name, open_storage(folder).get(name))
+            copy.put(name, open_storage(folder, patience).get(name))
         else:
             for info in storage.list():
                 copy.put(f"{name}/{info.key}", storage.get(info.key))

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from cluster import loopback
+from tests.kept_port import keep_port, port_of
 
 
 def test_ports_are_distinct_and_free() -> None:
@@ -21,8 +22,8 @@ def test_ports_are_distinct_and_free() -> None:
 
 @pytest.mark.parametrize("listening", ["127.0.0.1", "0.0.0.0"])
 def test_a_taken_port_is_explained_by_the_program_that_listens_there(listening: str) -> None:
-    with socket.create_server((listening, 0)) as listener:
-        port = listener.getsockname()[1]
+    (port,) = loopback.free_ports(("one",)).values()  # which nobody takes afterwards, unlike one that the system gives
+    with socket.create_server((listening, port)):
         for asked in ("127.0.0.1", "0.0.0.0"):
             me = f"{psutil.Process().name()} (process {os.getpid()})"
             assert loopback.why_taken(asked, port) == f"{me} listens there already"
@@ -46,7 +47,8 @@ def test_requests_go_past_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert loopback.get(url, {"X-Name": "me"}) == b"me"
         assert loopback.get(f"{url}/missing", {"X-Name": "me"}) is None
         server.shutdown()
-    assert loopback.get(url) is None
+    with keep_port() as kept:
+        assert loopback.get(f"http://127.0.0.1:{port_of(kept)}") is None
 
 
 @pytest.mark.parametrize(

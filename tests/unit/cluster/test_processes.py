@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from cluster.processes import is_running, members, spawn, terminate, wait_until
+from tests.patience import PATIENCE_S
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 # A family: a child in the leader's session, and one with a session and an environment of its own.
@@ -37,20 +38,20 @@ def start(tmp_path: Path) -> Iterator[Callable[[list[str]], int]]:
 
 def test_a_process_is_known_by_its_mark(start: Callable[[list[str]], int]) -> None:
     pid = start(SLEEP)
-    assert wait_until(lambda: is_running(pid, "mark"), lambda: True, 10)
+    assert wait_until(lambda: is_running(pid, "mark"), lambda: True, PATIENCE_S)
     assert not is_running(pid, "other mark")
     assert os.getsid(pid) == pid
 
 
 def test_its_output_goes_to_the_log(start: Callable[[list[str]], int], tmp_path: Path) -> None:
     pid = start([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"])
-    psutil.Process(pid).wait(20)
+    psutil.Process(pid).wait(PATIENCE_S)
     assert sorted((tmp_path / "log").read_text().split()) == ["err", "out"]
 
 
 def test_a_whole_family_is_ended(start: Callable[[list[str]], int], tmp_path: Path) -> None:
     leader = start([sys.executable, "-c", FAMILY])
-    assert wait_until(lambda: "ready" in (tmp_path / "log").read_text(), lambda: True, 20)
+    assert wait_until(lambda: "ready" in (tmp_path / "log").read_text(), lambda: True, PATIENCE_S)
     family = members(leader, "mark")
     assert len(family) == 3
     assert {process.pid for process in terminate(leader, "mark", 0.2)} == {process.pid for process in family}
@@ -60,10 +61,10 @@ def test_a_whole_family_is_ended(start: Callable[[list[str]], int], tmp_path: Pa
 
 def test_those_whose_leader_was_killed_are_found(start: Callable[[list[str]], int], tmp_path: Path) -> None:
     leader = start([sys.executable, "-c", FAMILY])
-    assert wait_until(lambda: "ready" in (tmp_path / "log").read_text(), lambda: True, 20)
+    assert wait_until(lambda: "ready" in (tmp_path / "log").read_text(), lambda: True, PATIENCE_S)
     stray = [process for process in members(leader, "mark") if os.getsid(process.pid) != leader]
     psutil.Process(leader).kill()
-    assert wait_until(lambda: not is_running(leader, "mark"), lambda: True, 10)
+    assert wait_until(lambda: not is_running(leader, "mark"), lambda: True, PATIENCE_S)
     assert len(terminate(leader, "mark", 5)) == 1  # the child in its session
     for process in stray:  # neither mark, session nor parent: nothing tells that it was ours
         process.kill()

@@ -1,6 +1,7 @@
 """Runs that no cluster knows any more: found by name in the outputs, with their state, their log and the next step."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from cluster.runs import remember_output
 from scenerec.cli import app
 from scenerec.commands.ending import next_step, reason
 from scenerec.commands.status import newest_run
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.job_log import EpochSummary, Failure, Progress, RunResult, format_line
 from scenerec.storage import open_storage
+from scenerec.training.run_folder import RunFolder
 
 EPOCH = EpochSummary(2, 2, 0.51239, {"val_loss": 0.4, "val_top1": 0.881, "val_top5": 1.0}, 120.55, 0.01)
 RESULT = {"best": {"epoch": 2, "val_top1": 0.881}, "best_checkpoint": "step-000000008"}
@@ -91,6 +94,29 @@ def test_its_state_is_told_in_words_and_as_json(output: Path, named: str) -> Non
     assert "{" not in shown
     found = json.loads(scenerec("status", "photos", "--json").stdout)
     assert (found["status"], found["result"], found["epoch"]["val_top1"]) == ("SUCCEEDED", RESULT, 0.881)
+
+
+def test_its_curves_are_drawn_and_told_in_numbers(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(output, "photos", "SUCCEEDED", format_line(EPOCH))
+    history = [
+        EpochMetrics(epoch=number, train_loss=2 / number, validation={"val_loss": math.nan, "val_top1": number / 4})
+        for number in (1, 2, 3)
+    ]
+    RunFolder(f"{output}/photos").write_metrics(history)
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = scenerec("status", "photos").stdout.splitlines()
+    assert "loss      █▃▁  2.0000 to 0.6667" in lines and "top-1     ▁▅█  25.00% to 75.00%" in lines
+    told = json.loads(scenerec("status", "photos", "--json").stdout)["history"]
+    assert [(each["epoch"], each["val_top1"], each["val_loss"]) for each in told] == [
+        (number, number / 4, None) for number in (1, 2, 3)
+    ]
+
+
+def test_curves_that_cannot_be_read_hide_nothing_else(output: Path) -> None:
+    make_run(output, "photos", "SUCCEEDED", format_line(EPOCH))
+    open_storage(f"{output}/photos").put("metrics.jsonl", b"damaged")
+    shown = scenerec("status", "photos")
+    assert "epoch     2/2" in shown.stdout and f"no curves: {output}/photos/metrics.jsonl: is damaged" in shown.stderr
 
 
 def test_its_log_is_shown_and_its_exit_code_kept(output: Path) -> None:

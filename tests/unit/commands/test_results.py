@@ -35,9 +35,11 @@ FOLDERS: dict[tuple[str, str], list[str]] = {
     ("data synthetic", "folder"): ["data", "synthetic", "PLACE"],
     ("serve key", "--file"): ["serve", "key", "me", "--file", "PLACE/keys.yaml"],
     ("cluster serve-env", "--folder"): ["cluster", "serve-env", "--folder", "PLACE"],
+    ("cluster monitoring", "folder"): ["cluster", "monitoring", "PLACE", "--address", "http://10.0.0.1:8265"],
     ("registry push", "--registry"): ["registry", "push", "BUNDLE", "--registry", "PLACE"],
 }
-IN_BUCKETS = [key for key in FOLDERS if key[0] not in ("predict", "data synthetic", "cluster serve-env")]
+OF_THIS_MACHINE = ("predict", "data synthetic", "cluster serve-env", "cluster monitoring")
+IN_BUCKETS = [key for key in FOLDERS if key[0] not in OF_THIS_MACHINE]
 
 
 @pytest.fixture(scope="module")

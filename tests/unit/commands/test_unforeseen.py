@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
+from tests.patience import PATIENCE_S
 
 MEETS = "error: scenerec data show: met what nobody has foreseen (ZeroDivisionError: division by zero); "
 
@@ -95,7 +96,7 @@ def shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]
     script = f'set -o pipefail; scenerec() {{ "{sys.executable}" -m scenerec "$@"; }}; {command}'
     variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **environment}
     return subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False, env=variables
+        ["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=variables
     )
 
 
@@ -108,7 +109,8 @@ def shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]
         ("scenerec schema >&-", 0, ""),
         ("scenerec schema > /dev/null 2>&- <&-", 0, ""),
         ("scenerec models | head -1 > /dev/null", None, ""),
-        ("scenerec models --json | true", 1, ""),
+        # The reader has gone before anything is written.
+        ("mkfifo gone; { read < gone; scenerec models --json; } | { exec <&-; echo > gone; }", 1, ""),
         (
             "mkdir gone; cd gone; rmdir ../gone; scenerec data pack a b",
             3,

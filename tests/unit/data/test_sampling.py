@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenerec.data.manifest import Shard
-from scenerec.data.sampling import EpochItems, Sampling, share_out
+from scenerec.data.manifest import Manifest, Shard
+from scenerec.data.sampling import EpochItems, Sampling, epoch_class_counts, share_out
 from scenerec.data.shard import Sample
 
 Counts = list[dict[int, int]]
@@ -51,6 +51,16 @@ def taken(sets: list[Counts], items: EpochItems) -> Counter[tuple[int, int, int,
         for index, sample in enumerate(samples):
             found[number, sample.label, shard, index] = indices.count(index)
     return found
+
+
+@given(sets_of_shards, balances, st.integers(0, 9))
+def test_the_images_of_a_class_are_counted_without_an_epoch(sets: list[Counts], balance: float, epoch: int) -> None:
+    weights = [1.0, 2.5, 0.1][: len(sets)]
+    found = Counter[int]()
+    for (_, label, _, _), times in taken(sets, sampling(sets, balance, weights).epoch(epoch)).items():
+        found[label] += times
+    manifests = [Manifest(classes=tuple("abcde"), shards=tuple(shards(counts))) for counts in sets]
+    assert epoch_class_counts(manifests, weights, balance).tolist() == [found[label] for label in range(5)]
 
 
 @given(sets_of_shards, balances, st.integers(0, 9), st.data())

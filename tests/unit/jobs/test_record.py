@@ -13,6 +13,7 @@ from cluster.job import Job
 from cluster.run_record import RECORD_FILE, SILENCE_S, RunRecord, hold_run, read_record, release_run, run_environment
 from scenerec.storage import Storage, open_storage
 from tests.odd_store import OddStore
+from tests.patience import PATIENCE_S
 
 JOB = """
 import sys, time
@@ -35,8 +36,10 @@ def job(name: str, status: str = "RUNNING") -> Job:
 
 
 def note(folder: Storage, name: str, status: str = "RUNNING", silent_s: float = 0) -> None:
-    record = RunRecord(job=job(name, status), seen_s=time.time() - silent_s)
-    folder.put(RECORD_FILE, record.model_dump_json().encode())
+    """As a job does it: under the condition that no other one has written meanwhile."""
+    content = RunRecord(job=job(name, status), seen_s=time.time() - silent_s).model_dump_json().encode()
+    while not folder.put_if(RECORD_FILE, content, (folder.get_versioned(RECORD_FILE) or (b"", None))[1]):
+        pass
 
 
 def start(folder: Path, name: str, seconds: float) -> "subprocess.Popen[str]":
@@ -101,7 +104,7 @@ def test_in_a_store_without_conditions_a_job_still_sees_that_another_has_its_run
 def test_a_job_whose_run_is_taken_does_not_begin(tmp_path: Path) -> None:
     note(open_storage(str(tmp_path)), "first")
     with start(tmp_path, "second", 0) as second:
-        shown, _ = second.communicate(timeout=60)
+        shown, _ = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 7
     assert shown == (
         "[error] runs/photos: job first is at this run, perhaps on another cluster: give the new one another name, "
@@ -112,10 +115,10 @@ def test_a_job_whose_run_is_taken_does_not_begin(tmp_path: Path) -> None:
 
 def test_a_job_that_was_taken_for_lost_ends(tmp_path: Path) -> None:
     folder = open_storage(str(tmp_path))
-    with start(tmp_path, "first", 60) as first:
+    with start(tmp_path, "first", 2 * PATIENCE_S) as first:
         assert first.stdout is not None and first.stdout.readline() == "works\n"
         note(folder, "second")
-        shown, _ = first.communicate(timeout=60)
+        shown, _ = first.communicate(timeout=PATIENCE_S)
     assert first.returncode != 0
     assert "job second is at this run" in shown
     assert holder(folder) == "second"

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError
+from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.execution.controller.state import RestartingState, RunningState
 
+from jobs.ray_private import RoomSought
 from jobs.restarts import Restarts, reason
 from scenerec.errors import StorageError
 from scenerec.job_log import Event, Restart
@@ -26,6 +29,14 @@ def lost(address: str) -> Exception:
         ({1: lost("10.0.0.12")}, "worker 1 on 10.0.0.12 was lost"),
         ({2: lost("fd00::7"), 0: RuntimeError("Connection closed by peer")}, "worker 2 on fd00::7 was lost"),
         ({3: lost("10.0.0.3"), 2: lost("10.0.0.3")}, "workers 2, 3 on 10.0.0.3 were lost"),
+        (
+            {
+                0: RuntimeError(
+                    "[/pytorch/gloo/transport/tcp/pair.cc:561] Connection closed by peer [10.0.0.12]:9356. This"
+                )
+            },
+            "worker 0 lost its connection to 10.0.0.12",
+        ),
         ({1: StorageError("s3://a: cannot reach"), 2: ValueError("b")}, "worker 1 failed: s3://a: cannot reach"),
     ],
 )
@@ -39,3 +50,12 @@ def test_each_restart_is_told_and_the_end_is_not() -> None:
     for _ in range(3):
         restarts.after_exception(None, {0: ValueError("gone")})
     assert told == [Restart(number, 2, "worker 0 failed: gone") for number in (1, 2)]
+
+
+def test_each_search_for_room_is_told_once() -> None:
+    told: list[str] = []
+    sought = RoomSought(lambda: told.append("waiting"), pause_s=0)
+    running, lost = RunningState(), RestartingState(training_failed_error=WorkerGroupError("lost", {}))
+    for before, after in ((running, lost), (lost, lost), (lost, lost), (lost, running), (running, running)):
+        sought.after_controller_state_update(before, after)
+    assert told == ["waiting"]

@@ -17,6 +17,7 @@ import keras  # isort: skip
 
 from scenerec.models import torch_model
 from scenerec.models.keras_twin import bindings, builder
+from tests.matrix import keep
 
 Pair = tuple[nn.Module, keras.Model]
 
@@ -62,7 +63,7 @@ def set_policy() -> Iterator[Callable[[str], None]]:
     keras.mixed_precision.set_dtype_policy("float32")
 
 
-@pytest.fixture(params=["vit", "swin", "swin_v2", "maxvit"])
+@pytest.fixture(params=keep({"vit", "swin_v2", "maxvit"}, ["vit", "swin", "swin_v2", "maxvit"]))
 def attention_network(request: pytest.FixtureRequest) -> nn.Module:
     """A small network of each family with attention, for images of 32 px, all its weights random, without dropout."""
     torch.manual_seed(0)

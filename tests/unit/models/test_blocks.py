@@ -1,5 +1,6 @@
 """The blocks of every architecture, by the names that torch gives its parameters."""
 
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scenerec.errors import ModelError
 from scenerec.models import torch_model, torch_outline, zoo
 from scenerec.models.blocks import block_numbers, is_under, lr_factors
+from tests.matrix import FAMILIES, keep
 
 # The residual, dense, inception or transformer blocks that the papers count; of plain networks the weighted layers
 # (but the head). Stem and head come on top, except that a plain network's first layer is its stem.
@@ -41,46 +43,46 @@ BLOCKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def names() -> dict[str, list[str]]:
-    return {arch: list(torch_outline.parameter_shapes(arch, 5)) for arch in zoo.ARCHITECTURES}
+@cache
+def names_of(arch: str) -> list[str]:
+    return list(torch_outline.parameter_shapes(arch, 5))
 
 
-@pytest.mark.parametrize("arch", zoo.ARCHITECTURES)
-def test_the_blocks_lead_from_the_stem_to_the_head(arch: str, names: dict[str, list[str]]) -> None:
-    numbers = block_numbers(arch, names[arch])
-    assert list(numbers) == names[arch]
+@pytest.mark.parametrize("arch", keep(FAMILIES, zoo.ARCHITECTURES))
+def test_the_blocks_lead_from_the_stem_to_the_head(arch: str) -> None:
+    numbers = block_numbers(arch, names_of(arch))
+    assert list(numbers) == names_of(arch)
     order = list(numbers.values())
     assert order == sorted(order)
     assert set(order) == set(range(max(order) + 1))
     assert max(order) - 1 == BLOCKS.get(arch, max(order) - 1)
     assert 7 <= max(order) <= 100
     in_head = {name for name, number in numbers.items() if number == max(order)}
-    assert in_head == {name for name in names[arch] if is_under(name, zoo.architecture(arch).head)}
+    assert in_head == {name for name in names_of(arch) if is_under(name, zoo.architecture(arch).head)}
     assert len(in_head) in (1, 2)
     stem = [name for name, number in numbers.items() if number == 0]
     assert 1 <= len(stem) <= 15
 
 
-def test_a_layer_between_two_blocks_counts_to_the_first(names: dict[str, list[str]]) -> None:
-    numbers = block_numbers("swin_t", names["swin_t"])
+def test_a_layer_between_two_blocks_counts_to_the_first() -> None:
+    numbers = block_numbers("swin_t", names_of("swin_t"))
     assert numbers["features.2.reduction.weight"] == numbers["features.1.1.mlp.3.weight"] == 2
     assert numbers["norm.weight"] == numbers["features.7.1.mlp.3.weight"] == 12
-    numbers = block_numbers("vgg11_bn", names["vgg11_bn"])
+    numbers = block_numbers("vgg11_bn", names_of("vgg11_bn"))
     assert numbers["features.4.weight"] == numbers["features.5.bias"] == 1  # a convolution and its BatchNorm
 
 
 @given(st.sampled_from(["resnet50", "vit_b_16", "densenet121"]), st.floats(0.05, 1))
-def test_the_factor_falls_from_the_head_by_the_decay(names: dict[str, list[str]], arch: str, decay: float) -> None:
-    factors, numbers = lr_factors(arch, names[arch], decay), block_numbers(arch, names[arch])
+def test_the_factor_falls_from_the_head_by_the_decay(arch: str, decay: float) -> None:
+    factors, numbers = lr_factors(arch, names_of(arch), decay), block_numbers(arch, names_of(arch))
     values = list(dict.fromkeys(zip(numbers.values(), factors.values(), strict=True)))
     assert values[-1][1] == 1
     for (_, lower), (_, upper) in pairwise(values):
         assert lower == pytest.approx(upper * decay)
 
 
-def test_without_decay_every_factor_is_one(names: dict[str, list[str]]) -> None:
-    assert set(lr_factors("resnet18", names["resnet18"], 1.0).values()) == {1.0}
+def test_without_decay_every_factor_is_one() -> None:
+    assert set(lr_factors("resnet18", names_of("resnet18"), 1.0).values()) == {1.0}
 
 
 def test_an_architecture_without_a_rule_is_named_where_its_blocks_are_asked_for(

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from scenerec.errors import ModelError
 from scenerec.models import torch_model, zoo
 from scenerec.models.torch_outline import _WithoutStorage
+from tests.matrix import FAMILIES, keep
 
 
 def test_the_table_names_torchvisions_classifiers():
@@ -46,10 +47,11 @@ def test_parameters_count_the_network_at_1000_classes(name: str):
     assert sum(parameter.numel() for parameter in network.parameters()) == zoo.architecture(name).parameters
 
 
-@pytest.mark.parametrize("entry", zoo.ARCHITECTURES.values(), ids=lambda entry: entry.name)
-def test_batchnorms_momentum_is_that_of_the_layers(entry: zoo.Architecture):
+@pytest.mark.parametrize("name", keep(FAMILIES, zoo.ARCHITECTURES))
+def test_batchnorms_momentum_is_that_of_the_layers(name: str):
+    entry = zoo.architecture(name)
     with _WithoutStorage():
-        network = torch_model.build(entry.name, classes=2, seed=0)
+        network = torch_model.build(name, classes=2, seed=0)
     found = {round(module.momentum or 0, 6) for module in network.modules() if isinstance(module, _BatchNorm)}
     assert found == ({entry.batchnorm_momentum} if entry.batchnorm_momentum else set())
 

@@ -10,6 +10,7 @@ import requests
 
 from scenerec.config.serve import ServeConfig
 from serve.admin import Admin
+from tests.patience import PATIENCE_S, wait_until
 
 CONFIG = {"kind": "serve", "name": "tiny", "models": [{"name": "tiny", "version": "tiny@production"}]}
 
@@ -54,9 +55,9 @@ def with_admin(folder: Path, ask: Callable[[dict[str, Any], Application], None])
 def test_who_has_the_token_deploys_and_deletes(tmp_path: Path) -> None:
     def ask(told: dict[str, Any], _: Application) -> None:
         url, headers = told["admin"]["url"], {"Authorization": f"Bearer {told['admin']['token']}"}
-        assert requests.put(f"{url}/config", json=CONFIG, headers=headers, timeout=10).status_code == 202
-        assert requests.post(f"{url}/delete/other", headers=headers, timeout=10).status_code == 202
-        wrong = requests.put(f"{url}/config", json={**CONFIG, "scale": 1}, headers=headers, timeout=10)
+        assert requests.put(f"{url}/config", json=CONFIG, headers=headers, timeout=PATIENCE_S).status_code == 202
+        assert requests.post(f"{url}/delete/other", headers=headers, timeout=PATIENCE_S).status_code == 202
+        wrong = requests.put(f"{url}/config", json={**CONFIG, "scale": 1}, headers=headers, timeout=PATIENCE_S)
         assert (wrong.status_code, "scale" in wrong.text) == (400, True)
 
     application = with_admin(tmp_path, ask)
@@ -68,7 +69,9 @@ def test_who_has_it_not_is_refused(tmp_path: Path) -> None:
     def ask(told: dict[str, Any], _: Application) -> None:
         for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer é".encode()}):
             for method, path in (("PUT", "/config"), ("POST", "/delete/tiny")):
-                answer = requests.request(method, told["admin"]["url"] + path, json=CONFIG, headers=headers, timeout=10)
+                answer = requests.request(
+                    method, told["admin"]["url"] + path, json=CONFIG, headers=headers, timeout=PATIENCE_S
+                )
                 assert answer.status_code == 401
 
     application = with_admin(tmp_path, ask)
@@ -82,22 +85,23 @@ def test_it_goes_on_after_a_write_that_failed(tmp_path: Path) -> None:
         stands_in_the_way = tmp_path / "admin_x.new"
         stands_in_the_way.mkdir()
         application.revision, seen = 2, application.looks
-        while application.looks < seen + 3:  # of which the second follows a write of the new revision
-            pass
-        assert json.loads((tmp_path / "admin_x.json").read_text())["status"] == {"revision": 1}
+        wait_until(lambda: application.looks >= seen + 3)  # the second of which follows a write of the new revision
+        assert revision_in(tmp_path) == 1
         stands_in_the_way.rmdir()
-        while json.loads((tmp_path / "admin_x.json").read_text())["status"] != {"revision": 2}:
-            pass
+        wait_until(lambda: revision_in(tmp_path) == 2)
 
     with_admin(tmp_path, ask)
+
+
+def revision_in(folder: Path) -> int:
+    return int(json.loads((folder / "admin_x.json").read_text())["status"]["revision"])
 
 
 def test_the_file_follows_the_state_and_is_its_owners_alone(tmp_path: Path) -> None:
     def ask(told: dict[str, Any], application: Application) -> None:
         assert told["status"] == {"revision": 1}
         application.revision = 2
-        while json.loads((tmp_path / "admin_x.json").read_text())["status"] != {"revision": 2}:
-            pass
+        wait_until(lambda: revision_in(tmp_path) == 2)
         assert (tmp_path / "admin_x.json").stat().st_mode & 0o777 == 0o600
 
     with_admin(tmp_path, ask)

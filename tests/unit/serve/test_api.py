@@ -5,6 +5,7 @@ import base64
 import gzip
 import io
 import json
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ from serve.access_record import AccessRecord
 from serve.api import Api
 from serve.loaded_version import EngineOptions, LoadedVersion, load_version
 from serve.shelf import Shelf, Weighted
+from tests.patience import PATIENCE_S
 from tests.subsampled_jpeg import RARE, Factors, subsampled_jpeg
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -321,11 +323,10 @@ def test_a_websocket_is_closed(api: Api) -> None:
 
 
 def test_a_body_that_never_ends_is_cut_off_and_one_that_never_comes_is_not_waited_for(api: Api) -> None:
-    api.limits = replace(api.limits, body_timeout_s=0.05)
     sent: list[Mapping[str, Any]] = []
 
     async def slowly() -> dict[str, Any]:
-        await asyncio.sleep(30)
+        await asyncio.sleep(600)
         return {"type": "http.request"}
 
     async def endlessly() -> dict[str, Any]:
@@ -341,8 +342,9 @@ def test_a_body_that_never_ends_is_cut_off_and_one_that_never_comes_is_not_waite
         assert json.loads(sent[1]["body"])["code"]
         return int(sent[0]["status"])
 
-    assert status_of(slowly) == 408
     assert status_of(endlessly) == 413
+    api.limits = replace(api.limits, body_timeout_s=0.05)
+    assert status_of(slowly) == 408
 
 
 def test_a_caller_that_hangs_up_is_forgotten(api: Api, records: list[AccessRecord]) -> None:
@@ -388,18 +390,28 @@ def test_an_error_of_the_model_tells_callers_nothing_of_the_server(
     assert "secret" not in response.text
 
 
-def test_too_many_waiting_pictures_are_refused_at_once(tmp_path: Path) -> None:
+def test_too_many_waiting_pictures_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model answers none before one was refused."""
     bundle = make_tiny_bundle(tmp_path)
     version = load_version("tiny", "1", bundle, EngineOptions(max_batch=1, max_queue=2))
     shelf = Shelf()
     shelf.replace({"tiny": [Weighted(version, 1.0)]})
     api = Api(shelf)
+    opened, logits = threading.Event(), version.engine.classifier.model.logits
+
+    def held(images: np.ndarray) -> np.ndarray:
+        assert opened.wait(PATIENCE_S)
+        return logits(images)
+
+    monkeypatch.setattr(version.engine.classifier.model, "logits", held)
 
     async def flood() -> list[httpx.Response]:
         transport = httpx.ASGITransport(api)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
-            content = picture("red", "PNG", (900, 900))
-            return await asyncio.gather(*(client.post(PREDICT, content=content) for _ in range(20)))
+            requests = [asyncio.create_task(client.post(PREDICT, content=picture())) for _ in range(20)]
+            await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+            opened.set()
+            return await asyncio.gather(*requests)
 
     responses = asyncio.run(flood())
     statuses = [response.status_code for response in responses]

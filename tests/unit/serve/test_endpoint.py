@@ -15,6 +15,8 @@ from cluster import loopback
 from scenerec.config.serve import HttpConfig
 from scenerec.errors import ClusterError
 from serve.endpoint import await_answer, check_ports
+from tests.kept_port import keep_port, port_of
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,8 +45,10 @@ def stranger() -> Iterator[int]:
 
 
 def test_what_answers_by_http_and_grpc_is_found(ours: dict[str, int]) -> None:
-    await_answer(HttpConfig(port=ours["http"]), "127.0.0.1", ours["grpc"], "tiny", speaks_tls=False, patience_s=20)
-    await_answer(HttpConfig(port=ours["http"]), "0.0.0.0", None, "tiny", speaks_tls=False, patience_s=20)
+    await_answer(
+        HttpConfig(port=ours["http"]), "127.0.0.1", ours["grpc"], "tiny", speaks_tls=False, patience_s=PATIENCE_S
+    )
+    await_answer(HttpConfig(port=ours["http"]), "0.0.0.0", None, "tiny", speaks_tls=False, patience_s=PATIENCE_S)
 
 
 def test_a_stranger_at_either_port_is_named(ours: dict[str, int], stranger: int) -> None:
@@ -55,9 +59,8 @@ def test_a_stranger_at_either_port_is_named(ours: dict[str, int], stranger: int)
 
 
 def test_nobody_at_the_port_is_said() -> None:
-    (port,) = loopback.free_ports(("http",)).values()
-    with pytest.raises(ClusterError, match=r"Connection refused \(nothing listens there\)"):
-        await_answer(HttpConfig(port=port), "127.0.0.1", None, "tiny", speaks_tls=False, patience_s=0)
+    with keep_port() as kept, pytest.raises(ClusterError, match=r"Connection refused \(nothing listens there\)"):
+        await_answer(HttpConfig(port=port_of(kept)), "127.0.0.1", None, "tiny", speaks_tls=False, patience_s=0)
 
 
 def test_a_taken_port_is_refused_with_its_holder_and_a_free_one() -> None:

@@ -9,12 +9,15 @@ import torch
 from safetensors.numpy import save, save_file
 
 from scenerec.config.train import TrainConfig
-from scenerec.errors import ModelError, NotFoundError
+from scenerec.errors import ModelError, NotFoundError, StorageError
 from scenerec.models import torch_model
 from scenerec.models.neutral import State
 from scenerec.models.torch_outline import state_shapes
 from scenerec.models.weights.conversion import convert
+from scenerec.storage import patience
 from scenerec.training.initial import describe_weights, initial_state, prepare_weights
+from tests.clock import Clock, set_clock
+from tests.faulty_proxy import Fault, faulty_store
 from tests.web import WebServer
 
 ARCH = "squeezenet1_1"  # its head is a convolution
@@ -193,3 +196,29 @@ def test_the_names_in_published_files_are_understood(configure: Configure, tmp_p
     assert (given.keys() == set(names)) == (arch == "googlenet")
     save_file(given | {"aux1.fc2.bias": np.zeros(5, "float32")}, tmp_path / "w.safetensors")
     assert prepare_weights(configure(f"{tmp_path}/w.safetensors", arch), 4).endswith("(5 -> 4 classes)")
+
+
+@pytest.mark.parametrize(("url", "key"), [("w.safetensors", "w.safetensors"), ("step", "step/model.safetensors")])
+def test_a_job_waits_for_a_store_that_its_weights_are_in(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, url: str, key: str
+) -> None:
+    """And whoever submits it is told after seconds."""
+    config, given, drawn = configure(f"s3://bucket/{url}"), state(3, seed=7), state(3, seed=1)
+
+    class UntilMended(Clock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if self.now_s >= 200:
+                proxy.fault = None
+
+    with faulty_store() as (store, proxy):
+        store.objects = {key: save(given)}
+        proxy.fault = Fault(503, "SlowDown")
+        set_clock(monkeypatch, patience)
+        with pytest.raises(StorageError, match="SlowDown"):
+            prepare_weights(config, 3)
+        for ask in (lambda: describe_weights(config, 3), lambda: initial_state(config, drawn)):
+            proxy.fault = Fault(503, "SlowDown")
+            monkeypatch.setattr(patience, "time", UntilMended())
+            answer = ask()
+            assert answer == f"s3://bucket/{url}" or taken(answer, given) == set(drawn)

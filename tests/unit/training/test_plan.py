@@ -165,8 +165,12 @@ def test_it_says_what_is_fetched_more_than_once() -> None:
     assert reads(701, 64, scale={"workers": 64}, optimize={"global_batch_size": 128}) is None
     elastic = {"scale": {"workers": {"min": 63, "max": 64}}, "optimize": {"global_batch_size": 63 * 64}}
     assert reads(701, 64, **elastic) == (
-        "1.27 times the set's 44.9 GB an epoch (26.72 times with 63 workers), up to 4.2 GB in the memory of a worker"
+        "1.27 times the set's 44.9 GB an epoch (26.72 times with 63 workers), up to 4.2 GB in the memory of a worker; "
+        "63 workers share the 192 lanes, 48 or 64 would not"
     )
+    fixed = config(scale={"workers": 48}, optimize={"global_batch_size": 960})
+    resumed = resolve(fixed, large_manifest(701, 64 * 10**6), manifest(100), resumed_lanes=64)
+    assert str(dict(resumed.rows())["reads"]).endswith("; 48 workers share the 64 lanes, 32 or 64 would not")
 
 
 def test_it_counts_a_cache_that_holds_what_a_node_reads() -> None:

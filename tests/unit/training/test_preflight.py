@@ -1,5 +1,6 @@
 """What a job is told before it starts about the part of the network that it trains."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,11 @@ def test_a_linear_probe_says_what_it_trains(make_config: Any) -> None:
     backbone = zoo.architecture("resnet18").parameters - 1000 * 513
     assert dict(found.rows())["trains"] == f"2,052 of {backbone + 4 * 513:,} parameters (backbone frozen)"
     assert found.as_dict()["trained"] == {"trained": 2052, "total": backbone + 2052, "frozen": "backbone"}
+
+
+def test_the_nodes_cache_is_not_filled_where_a_job_is_submitted(make_config: Any, tmp_path: Path) -> None:
+    check_job(make_config(data={"cache": {"folder": f"{tmp_path}/cache", "size_gb": 1}}))
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_job_that_trains_everything_does_not_say_so(make_config: Any) -> None:

@@ -48,6 +48,15 @@ def test_a_run_does_not_go_on_with_another_balance(make_config: Any) -> None:
         check_identity("runs/x", stored, identity(make_config, data={"balance": 0.5}))
 
 
+def test_a_run_does_not_go_on_with_other_class_weights(make_config: Any) -> None:
+    stored = identity(make_config, optimize={"class_weights": {"beach": 2, "alley": 3}})
+    check_identity("runs/x", stored, identity(make_config, optimize={"class_weights": {"alley": 3, "beach": 2}}))
+    with pytest.raises(CheckpointError, match=r"another optimize\.class_weights \(\{'beach': 2\.0, .*, now 'none'\)"):
+        check_identity("runs/x", stored, identity(make_config))
+    del stored["optimize.class_weights"]  # as in checkpoints from before there were any
+    check_identity("runs/x", stored, identity(make_config))
+
+
 def test_a_run_does_not_go_on_with_other_weights_of_its_sets(make_config: Any) -> None:
     def of_weights(*weights: float) -> dict[str, Any]:
         sets = [{"set": f"/sets/{number}", "weight": weight} for number, weight in enumerate(weights)]

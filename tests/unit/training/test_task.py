@@ -48,7 +48,7 @@ def test_a_task_is_whole(task: Any) -> None:
     assert keys[0] == "val_loss" and all(key.startswith("val_") for key in keys)
     assert task.best in task.metrics
     for arithmetic in (torch_task(task), tf_task(task)):
-        assert callable(arithmetic.training_loss) and callable(arithmetic.count)
+        assert callable(arithmetic.training_losses) and callable(arithmetic.count)
 
 
 def epochs(**columns: list[float]) -> list[EpochMetrics]:

@@ -167,6 +167,24 @@ def test_a_split_goes_to_the_set_of_its_name(scenes: Path, tmp_path: Path) -> No
         add(tmp_path / "more", str(packed))
 
 
+@pytest.mark.parametrize("place", ["packed", "packed/train"])
+def test_what_another_split_has_is_added_and_listed(
+    scenes: Path, scenes_folder: Path, tmp_path: Path, place: str
+) -> None:
+    """Also where the destination is named as one set, and as a class of another name."""
+    packed = Path(shutil.copytree(scenes, tmp_path / "packed"))
+    draw(tmp_path / "more", ["train/beach/new.jpg"])
+    leaked = sorted((scenes_folder / "val/city").iterdir())[0]
+    shutil.copy(leaked, tmp_path / f"more/train/beach/again{leaked.suffix}")
+    splits = {"splits": {"train": "train"}}
+    [result] = add(tmp_path / "more", f"{tmp_path}/{place}", **splits)
+    assert (result.added, result.problems) == (2, {"leaked": 1})
+    [line] = open_storage(f"{packed}/train").get(result.problems_key).splitlines()
+    told = json.loads(line)
+    assert (told["kind"], told["detail"]) == ("leaked", "is in val too, as city")
+    assert told["path"].endswith(f"again{leaked.suffix}")
+
+
 def test_an_addition_that_was_killed_goes_on_behind_another(packed: str, more: Path, tmp_path: Path) -> None:
     """Its shards get other numbers, and those that it had written go."""
     draw(tmp_path / "other", ["city/other.jpg"], first=90)

@@ -22,6 +22,7 @@ from scenerec.data.pool import process_runner
 from scenerec.data.shard import Sample, read_shard
 from scenerec.errors import DataError
 from scenerec.storage import LocalStorage
+from tests.patience import PATIENCE_S
 
 Encode = Callable[..., bytes]
 WriteTree = Callable[[Mapping[str, bytes | str]], Path]
@@ -422,7 +423,7 @@ class TestInterruption:
             process.send_signal(signal.SIGKILL)
             process.wait()
         assert workers
-        assert not psutil.wait_procs(workers, timeout=30)[1]
+        assert not psutil.wait_procs(workers, timeout=PATIENCE_S)[1]
         before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in packed.glob("*.tar")}
         assert len(before) == 3
         (result,) = pack(wanted).splits

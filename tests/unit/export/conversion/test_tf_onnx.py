@@ -1,6 +1,5 @@
 """TensorFlow models, by the steps of the child process in this one. Through the child: tests/integration."""
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -46,10 +45,8 @@ def test_a_process_beyond_its_memory_is_ended(drawn: Source) -> None:
 
 
 def test_a_process_beyond_its_time_is_ended(drawn: Source) -> None:
-    start = time.monotonic()
     with pytest.raises(ConversionError, match=r"takes more than 0\.2 s"):
         tf_onnx.convert(drawn, limits=ChildLimits(time_s=0.2))
-    assert time.monotonic() - start < 60
     assert _children() == []
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from scenerec.data.picture import UnknownFormatError
 from scenerec.inference.predictors.classifier import Classifier
 from scenerec.inference.predictors.engine import Answer, ClosedError, Engine, ExpiredError, OverloadedError
+from tests.patience import PATIENCE_S
 from tests.tiny_bundle import IMAGE_SIZE, LABELS, make_tiny_bundle
 
 COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
@@ -44,14 +45,14 @@ class Gate:
 
         def held(images: np.ndarray) -> np.ndarray:
             self.entered.set()
-            assert self.opened.wait(10)
+            assert self.opened.wait(PATIENCE_S)
             self.batch_sizes.append(len(images))
             return logits(images)
 
         engine.classifier.model.logits = held  # type: ignore[method-assign]
 
     async def wait_until_busy(self) -> None:
-        await asyncio.to_thread(self.entered.wait, 10)
+        assert await asyncio.to_thread(self.entered.wait, PATIENCE_S)
 
 
 def label_of(answer: Answer) -> str:
@@ -119,8 +120,8 @@ def test_a_request_that_waited_too_long_is_not_computed(engine: Engine) -> None:
     async def ask() -> None:
         first = asyncio.create_task(engine.ask(photograph("red")))
         await gate.wait_until_busy()
-        late = asyncio.create_task(engine.ask(photograph("red"), timeout_s=0.01))
-        await asyncio.sleep(0.05)
+        late = asyncio.create_task(engine.ask(photograph("red"), timeout_s=0))
+        await asyncio.sleep(0)
         gate.opened.set()
         with pytest.raises(ExpiredError):
             await late

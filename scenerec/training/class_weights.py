@@ -1,0 +1,44 @@
+"""How much the loss of an image counts by its class: from `optimize.class_weights` and what an epoch takes. Pure."""
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+
+from scenerec.config.train import TrainConfig
+from scenerec.data.packed_set import PackedSet
+from scenerec.data.sampling import epoch_class_counts
+from scenerec.errors import PlanError
+from scenerec.names import clean, few
+
+
+def loss_weights(config: TrainConfig, train: Sequence[tuple[PackedSet, float]]) -> dict[str, float]:
+    """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1.
+
+    `train` are the training sets with their weights. `balanced` is n / (k n_c), n_c of an epoch's n images being of
+    class c, one of k (King and Zeng 2001, section 4.2; scikit-learn's name for it): with data.balance 1 that is 1.
+    Weights that the config names are divided by their mean over the epoch's images, so that the learning rate keeps its
+    meaning.
+
+    Raises PlanError where a class is named that there is not; the message suggests the nearest.
+    """
+    setting = config.optimize.class_weights
+    if setting == "none":
+        return {}
+    manifests, shares = [data.manifest for data, _ in train], [share for _, share in train]
+    classes = manifests[0].classes
+    counts = np.maximum(epoch_class_counts(manifests, shares, config.data.balance), 1)
+    weights = 1 / counts if setting == "balanced" else _named(setting, classes)
+    return dict(zip(classes, (weights / np.average(weights, weights=counts)).tolist(), strict=True))
+
+
+def _named(setting: dict[str, float], classes: Sequence[str]) -> np.ndarray:
+    """The weights by class, float64 [classes]; 1 where none is given."""
+    weights, known = np.ones(len(classes)), {clean(name): index for index, name in enumerate(classes)}
+    for name, weight in setting.items():
+        if clean(name) not in known:
+            nearest = difflib.get_close_matches(clean(name), known, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"its classes are {few(classes)}"
+            raise PlanError(f"optimize.class_weights: the training set has no class {name!r}: {hint}")
+        weights[known[clean(name)]] = weight
+    return weights

@@ -1,0 +1,137 @@
+"""Hits a training run and a deployment by seeded faults, and says what it cost: `python -m tests.chaos --seed 1`.
+
+The same run is made undisturbed first. Both must have been trained on the same batches, to a history that is equal bit
+by bit, and no request may be lost. A row of tests/bench/chaos.csv and rows of tests/bench/chaos_strikes.csv
+tell what it cost, and tests/bench/chaos.png shows it. Needs root, and the memory of a small cluster: 8 GB.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from scenerec.errors import CheckpointError
+from tests.chaos.picture import draw
+from tests.chaos.plan import STEPS_PER_EPOCH, make_plan
+from tests.chaos.report import Requests, Verdict, outcomes, table
+from tests.chaos.rows import write_rows
+from tests.chaos.run import Run
+from tests.chaos.scene import NODES, loaded_endpoint, open_scene, pack_scenes, run_document
+from tests.chaos.story import complete, disturb
+from tests.chaos.timeline import goodput
+from tests.nodes.machines import why_not
+
+WORKERS = 2
+_PICTURE = Path(__file__).parents[1] / "bench" / "chaos.png"
+_SHOWN = 10
+"""Lost requests that are told in full."""
+_USUAL_PAUSES = 1.5
+"""A pause counts as a strike's consequence if it is longer than so many times the longest without a strike."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1, help="of the faults")
+    parser.add_argument("--minutes", type=float, default=60, help="how long the disturbed run shall take, about")
+    parser.add_argument("--framework", choices=("torch", "tensorflow"), default="torch")
+    parser.add_argument(
+        "--elastic", action="store_true", help=f"on 1 to {NODES} workers, of which only the batches are compared"
+    )
+    parser.add_argument("--folder", type=Path, help="for logs, which are then kept")
+    options = parser.parse_args()
+    if reason := why_not():
+        sys.exit(reason)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: what was started is ended
+    with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        problems = chaos(options.seed, options.minutes, options.framework, options.elastic, folder)
+        sys.exit("\n".join(problems) or None)
+
+
+def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: Path) -> list[str]:
+    """Makes the run twice, undisturbed and disturbed, and writes down what it cost; returns what must not have been.
+
+    Args:
+        seed: of the faults.
+        minutes: how long the disturbed run shall take, about.
+        framework: torch or tensorflow.
+        is_elastic: whether the run takes as many workers as there are nodes, in place of two.
+        folder: for logs, and the machines' disks.
+    """
+    plan = make_plan(seed, minutes, WORKERS)
+    workers = {"min": 1, "max": NODES} if is_elastic else WORKERS
+    say(f"seed {seed}: {len(plan.strikes)} strikes upon {plan.steps} steps; {NODES} nodes, head and store are starting")
+    with open_scene(folder) as scene:
+        pack_scenes()
+        whole, disturbed = (
+            Run(scene.client, run_document(name, framework, workers, plan.epochs), folder)
+            for name in ("undisturbed", "disturbed")
+        )
+        say("deploying a model in two replicas")
+        with loaded_endpoint(scene) as load:
+            complete(whole, plan, say)
+            quiet = Requests.of(load.tally)
+            struck = disturb(scene, disturbed, plan, load, say)
+            ended = Requests.of(load.tally)
+        verdict = _judge(disturbed, whole, is_elastic, ended.since(quiet))
+    usual_s = _USUAL_PAUSES * whole.timeline.longest_pause_s()
+    found = outcomes(struck, disturbed.timeline, usual_s, ended)
+    figures = {
+        "seed": seed,
+        "minutes": minutes,
+        "framework": framework,
+        "workers": f"1-{NODES}" if is_elastic else WORKERS,
+        "nodes": NODES,
+        **_figures(disturbed, whole, verdict),
+        "strikes": len(struck),
+    }
+    print(table(found))
+    print("\n".join(f"{name:<17} {value}" for name, value in figures.items()))
+    print("\n".join(load.tally.lost[:_SHOWN]))
+    write_rows(figures, found)
+    title = f"seed {seed}, {framework}: goodput {verdict.goodput:.0%}\n{verdict.comparison}"
+    print(draw(_PICTURE, disturbed.timeline, whole.timeline, found, title))
+    return verdict.problems
+
+
+def _judge(disturbed: Run, whole: Run, is_elastic: bool, requests: Requests) -> Verdict:
+    problems = [f"{run.name}: {run.problem}" for run in (whole, disturbed) if run.problem]
+    losses = nan, nan
+    if not problems:
+        try:
+            trained, undisturbed = disturbed.trained(), whole.trained()
+            problems = trained.differences(undisturbed, is_elastic)
+            losses = trained.epochs[-1].train_loss, undisturbed.epochs[-1].train_loss
+        except CheckpointError as error:
+            problems = [str(error)]
+    return Verdict(goodput(disturbed.timeline, whole.timeline, STEPS_PER_EPOCH), requests, problems, losses)
+
+
+def _figures(disturbed: Run, whole: Run, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "steps": disturbed.step,
+        "steps_redone": disturbed.timeline.redone,
+        "restarts": disturbed.restarts,
+        "submissions": disturbed.submissions,
+        "undisturbed_s": f"{whole.timeline.wall_s:.0f}",
+        "disturbed_s": f"{disturbed.timeline.wall_s:.0f}",
+        "goodput": f"{verdict.goodput:.3f}",
+        "requests": sum(verdict.requests),
+        "requests_refused": verdict.requests.refused,
+        "requests_lost": verdict.requests.lost,
+        "result": verdict.comparison,
+    }
+
+
+def say(text: str) -> None:
+    """Prints a line with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.chaos.plan import KINDS, STEPS_A_STRIKE, Strike, make_plan, may_strike
+
+seeds = st.integers(0, 2**32)
+minutes = st.floats(1, 120)
+
+
+@given(seeds, minutes, st.integers(1, 8))
+def test_the_same_seed_gives_the_same_plan(seed: int, minutes: float, workers: int) -> None:
+    assert make_plan(seed, minutes, workers) == make_plan(seed, minutes, workers)
+
+
+def test_another_seed_gives_another_plan() -> None:
+    assert len({make_plan(seed, 10, 2).strikes for seed in range(20)}) == 20
+
+
+@given(seeds, minutes, st.integers(1, 8))
+def test_strikes_come_one_after_the_other_within_the_run(seed: int, minutes: float, workers: int) -> None:
+    plan = make_plan(seed, minutes, workers)
+    steps = [strike.at_step for strike in plan.strikes]
+    assert steps == sorted(set(steps))
+    assert steps[0] > STEPS_A_STRIKE // 5
+    assert steps[-1] < plan.steps - STEPS_A_STRIKE // 5
+    assert [strike.number for strike in plan.strikes] == list(range(1, len(steps) + 1))
+    assert all(_is_possible(strike, workers) for strike in plan.strikes)
+
+
+@given(seeds)
+def test_kinds_come_as_often_as_they_weigh_and_first_once_each(seed: int) -> None:
+    weights = Counter({kind.name: kind.weight for kind in KINDS})
+    dealt = [strike.kind.name for strike in make_plan(seed, 60, 2).strikes]
+    assert sorted(dealt[: len(KINDS)]) == sorted(weights)
+    assert Counter(dealt[: weights.total()]) == weights
+
+
+@given(seeds, st.integers(2, 6), st.data())
+def test_never_too_few_nodes_are_left(seed: int, nodes: int, data: st.DataObject) -> None:
+    """Whenever nodes come back: a strike that takes one waits until there are enough."""
+    fewest, away = data.draw(st.integers(1, nodes - 1)), 0
+    for strike in make_plan(seed, 60, 2).strikes:
+        away -= data.draw(st.integers(0, away))
+        while not may_strike(strike.kind, away, nodes, fewest):
+            away -= 1
+        away += strike.kind.takes_node
+        assert fewest <= nodes - away <= nodes
+
+
+def _is_possible(strike: Strike, workers: int) -> bool:
+    shortest, longest = strike.kind.lasts_s
+    return 0 <= strike.rank < workers and shortest <= strike.lasts_s <= longest
