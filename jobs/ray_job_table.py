@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.dashboard.modules.job.common import JobInfo, JobInfoStorageClient
 from ray.exceptions import RaySystemError, RpcError
 

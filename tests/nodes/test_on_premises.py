@@ -15,10 +15,15 @@ import scenerec
 from tests.nodes.datacenter import Datacenter
 from tests.nodes.machines import Machine
 from tests.nodes.runs import document
+from tests.patience import wait_until
 
 ROOT = Path(scenerec.__file__).parents[1]
 missing = [program for program in ("sshd", "rsync") if shutil.which(program, path="/usr/sbin:/usr/bin") is None]
-pytestmark = pytest.mark.skipif(bool(missing), reason="needs sshd and rsync: apt-get install openssh-server rsync")
+pytestmark = [
+    pytest.mark.nodes,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(missing), reason="needs sshd and rsync: apt-get install openssh-server rsync"),
+]
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def let_in(machine: Machine, client: Machine) -> None:
     machine.start(" ".join(["/usr/sbin/sshd", "-D", "-f", "/dev/null", *(f"-o {each}" for each in options)]))
 
 
-def launcher(dc: Datacenter, machines: list[Machine], wheel: Path) -> dict[str, Any]:
+def launcher(machines: list[Machine]) -> dict[str, Any]:
     """The file, for these machines, which reach no index: they have the wheel, and borrow what it depends on."""
     head, worker = machines
     text = (ROOT / "cluster/launcher/on-premises.yaml").read_text()
@@ -69,16 +74,14 @@ def launcher(dc: Datacenter, machines: list[Machine], wheel: Path) -> dict[str, 
     return config
 
 
-def test_a_cluster_is_brought_up_by_ssh_trains_and_is_taken_down(
-    dc: Datacenter, machines: list[Machine], tmp_path: Path
-) -> None:
+def test_a_cluster_is_brought_up_by_ssh_trains_and_is_taken_down(dc: Datacenter, machines: list[Machine]) -> None:
     head, worker = machines
     subprocess.run(["make", "-o", ".venv/.ready", "wheel"], cwd=ROOT, check=True, capture_output=True)
     home = dc.client.path("/tmp/home")
     shutil.copytree(ROOT / "dist", home / "dist")
     variables = {**dc.store_environment, **dc.token_environment, "RAY_USAGE_STATS_ENABLED": "0"}
     (home / "node.env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-    (home / "cluster.yaml").write_text(yaml.safe_dump(launcher(dc, machines, tmp_path)))
+    (home / "cluster.yaml").write_text(yaml.safe_dump(launcher(machines)))
     address = {"RAY_ADDRESS": f"http://{head.address}:8265"}
 
     said = dc.client.run("ray up --yes --no-config-cache cluster.yaml", variables, timeout_s=300)
@@ -89,4 +92,9 @@ def test_a_cluster_is_brought_up_by_ssh_trains_and_is_taken_down(
     assert len(dc.history("by-ssh")) == 1
 
     dc.client.run("ray down --yes cluster.yaml", variables, timeout_s=120)
-    assert not [line for machine in machines for line in machine.processes().values() if "raylet" in line]
+    assert not raylets(head)
+    wait_until(lambda: not raylets(worker), "the end of a node without its head")
+
+
+def raylets(machine: Machine) -> list[str]:
+    return [line for line in machine.processes().values() if "/raylet --" in line]
