@@ -15,7 +15,7 @@ def loss_weights(config: TrainConfig, train: Sequence[tuple[PackedSet, float]]) 
     """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1.
 
     `train` are the training sets with their weights. `balanced` is n / (k n_c), n_c of an epoch's n images being of
-    class c, one of k (King and Zeng 2001, section 4.2; scikit-learn's name for it): with data.balance 1 that is 1.
+    class c, one of k (as in scikit-learn, after King and Zeng 2001): with data.balance 1 that is 1.
     Weights that the config names are divided by their mean over the epoch's images, so that the learning rate keeps its
     meaning.
 
