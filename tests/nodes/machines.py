@@ -100,7 +100,8 @@ class Switch:
         what nobody has answered.
         """
         card = ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
-        self._inside("ip", "link", "del", name, check=False)
+        with suppress(MachineError):
+            self.ip("link", "del", name)
         self.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "address", card, "netns", str(pid))
         self.ip("link", "set", name, "master", "bridge", "up")
 
