@@ -10,8 +10,9 @@ SEED ?= 1
 MINUTES ?= 60
 # Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
-# The unit tests that compute with torch and TensorFlow: half of the time.
-NETWORKS := $(addprefix tests/unit/,export inference models training)
+# All unit tests that need TensorFlow, and some that need torch: half of the time.
+NETWORKS := $(addprefix tests/unit/,commands/test_convert.py data/adoption/test_adopt.py export inference/explain \
+	inference/predictors models training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py))
 # Where it is set, every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
