@@ -5,6 +5,7 @@ workers and after a resume.
 """
 
 from enum import IntEnum, unique
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -79,10 +80,15 @@ def uniform_draws(seed: int, epoch: int, stream: int, positions: np.ndarray, dra
     (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), combined with a key for each
     draw, and hashed again; SeedSequence gives the same keys in every version of numpy (NEP 19).
     """
-    keys = np.random.SeedSequence((seed, epoch, _AUGMENTATION, stream)).generate_state(draws, np.uint64)
+    keys = _keys(seed, epoch, stream, draws)
     hashed = _splitmix64(np.asarray(positions, dtype=np.uint64))
     bits = _splitmix64(hashed[:, None] ^ keys)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+@lru_cache(len(Stream))  # of an epoch, whose batches are many
+def _keys(seed: int, epoch: int, stream: int, draws: int) -> np.ndarray:
+    return np.random.SeedSequence((seed, epoch, _AUGMENTATION, stream)).generate_state(draws, np.uint64)
 
 
 def _splitmix64(bits: np.ndarray) -> np.ndarray:
@@ -107,7 +113,7 @@ def training_views(
         return uniform_draws(seed, epoch, stream, positions, draws)
 
     def around(center: float, most: float, stream: Stream) -> np.ndarray:
-        return _between(draw(stream)[:, 0], center - most, center + most)
+        return _between(draw(stream)[:, 0], center - most, center + most) if most else np.full(len(positions), center)
 
     columns = {
         **_random_crops(config, draw(Stream.CROP, _CROP_ATTEMPTS * _CROP_DRAWS), heights, widths)._asdict(),

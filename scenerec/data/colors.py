@@ -12,6 +12,7 @@ from scenerec.data.augment import View
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 _LEVELS = 255
+_ROWS = 257  # so many of the brightest levels 16 bits can add up
 MEAN_LEVELS = _LEVELS * np.array(IMAGENET_MEAN)
 """ImageNet's mean of R, G, B, in levels."""
 STD_LEVELS = _LEVELS * np.array(IMAGENET_STD)
@@ -28,8 +29,9 @@ _YIQ = np.array((_GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))) 
 def channel_means(pixels: np.ndarray) -> np.ndarray:
     """Mean level of each channel of uint8 [height, width, 3]; exact, float64 [3]."""
     height, width, channels = pixels.shape
-    of_columns = pixels.reshape(height, width * channels).sum(axis=0, dtype=np.uint32)  # along whole rows: 20x as fast
-    return of_columns.reshape(width, channels).sum(axis=0, dtype=np.uint64) / (height * width)
+    rows = pixels.reshape(height, width * channels)  # along whole rows, and in 16 bits: forty times as fast
+    parts = [rows[top : top + _ROWS].sum(axis=0, dtype=np.uint16) for top in range(0, height, _ROWS)]
+    return np.sum(parts, axis=0, dtype=np.uint64).reshape(width, channels).sum(axis=0) / (height * width)
 
 
 def color_matrices(views: Sequence[View], means: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ FULL_SIZE = (0, 0)
 
 _DECODED_OVER_RESIZED = 2  # of what a reduced decoding must leave: a small difference for a large saving
 _ON_ITS_SIDE = (5, 6, 7, 8)  # orientations
+_JPEG = b"\xff\xd8\xff"
 _SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|GIF8[79]a|BM.{4}\0{4}", re.DOTALL)
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither an escaped 255 of the data, nor a restart
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
@@ -101,28 +102,35 @@ class Picture:
     """
 
     def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> None:
-        self._content = content
-        too_many = f"at most {max_pixels / 1e6:g} million are taken: scale it down"
-        with _refusals():
-            try:
-                self._image: Image.Image = Image.open(io.BytesIO(content), formats=formats)
-            except Image.DecompressionBombError:
-                raise TooManyPixelsError(f"too many pixels: {too_many}") from None
-            except Image.UnidentifiedImageError:
-                if _SIGNATURE.match(content):
-                    raise DamagedPictureError("cannot be decoded: its header is damaged") from None
-                raise UnknownFormatError(f"not a {FORMAT_NAMES} image") from None
-        self.width, self.height = self._image.size
-        size = f"{self.width} x {self.height} pixels"
+        self._content, self._formats = content, formats
+        self._too_many = f"at most {max_pixels / 1e6:g} million are taken: scale it down"
+        size = _size_of_jpeg(content) if "JPEG" in formats else None
+        self._is_usual_jpeg = size is not None
+        self.width, self.height = size or self._image.size
+        size_px = f"{self.width} x {self.height} pixels"
         if self.width * self.height > max_pixels:
-            raise TooManyPixelsError(f"{size}: {too_many}")
+            raise TooManyPixelsError(f"{size_px}: {self._too_many}")
         if max(self.width, self.height) > MAX_SIDE_PX:
-            raise TooManyPixelsError(f"{size}: no side of more than {MAX_SIDE_PX} is taken: cut it into pieces")
+            raise TooManyPixelsError(f"{size_px}: no side of more than {MAX_SIDE_PX} is taken: cut it into pieces")
+
+    @cached_property
+    @_refusals()
+    def _image(self) -> Image.Image:
+        """It as Pillow opens it, which takes a twentieth of the time of decoding: only where it is needed."""
+        try:
+            return Image.open(io.BytesIO(self._content), formats=self._formats)
+        except Image.DecompressionBombError:
+            raise TooManyPixelsError(f"too many pixels: {self._too_many}") from None
+        except Image.UnidentifiedImageError:
+            if _SIGNATURE.match(self._content):
+                raise DamagedPictureError("cannot be decoded: its header is damaged") from None
+            raise UnknownFormatError(f"not a {FORMAT_NAMES} image") from None
 
     @property
     def format(self) -> str:
         """Its name, as Pillow has it."""
-        return "JPEG" if self._image.format == "MPO" else str(self._image.format)  # MPO: further pictures behind one
+        is_jpeg = self._is_usual_jpeg or self._image.format == "MPO"  # MPO: further pictures behind one
+        return "JPEG" if is_jpeg else str(self._image.format)
 
     @property
     def is_plain(self) -> bool:
@@ -130,7 +138,7 @@ class Picture:
         if self.format == "PNG":
             depth, color_type = self._content[_PNG_BIT_DEPTH_AT], self._content[_PNG_COLOR_TYPE_AT]
             return depth == 8 and color_type in (_PNG_GREY, _PNG_RGB) and "transparency" not in self._image.info
-        return self.format == "JPEG" and self._image.mode in ("RGB", "L")
+        return self._is_usual_jpeg or (self.format == "JPEG" and self._image.mode in ("RGB", "L"))
 
     def stored(self, least: tuple[int, int] = FULL_SIZE) -> np.ndarray:
         """Decodes to 8-bit RGB, uint8 [height, width, 3], as stored; what is transparent becomes white.
@@ -152,7 +160,10 @@ class Picture:
 
         That of a PNG may stand at its end, and to ask Pillow for it loads the picture.
         """
-        return _orientation_of(self._image)
+        with suppress(Exception):  # damaged EXIF does not make a bad picture
+            value = self._image.getexif().get(ORIENTATION_TAG, UPRIGHT)
+            return value if value in range(1, 9) else UPRIGHT
+        return UPRIGHT
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -162,7 +173,7 @@ class Picture:
     def _decode_jpeg(self, least: tuple[int, int]) -> np.ndarray:
         if _has_too_many_scans(self._content):
             raise DamagedPictureError(f"cannot be decoded: a JPEG of more than {MAX_SCANS} scans")
-        if self._image.mode in ("RGB", "L"):
+        if self.is_plain:
             try:
                 return simplejpeg.decode_jpeg(
                     self._content,
@@ -229,13 +240,6 @@ def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image
     return np.asarray(resized)
 
 
-def _orientation_of(image: Image.Image) -> int:
-    with suppress(Exception):  # damaged EXIF does not make a bad picture
-        value = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
-        return value if value in range(1, 9) else UPRIGHT
-    return UPRIGHT
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of any pixel format that Pillow reads; what is transparent becomes white."""
     if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip at 255
@@ -272,9 +276,20 @@ def _check_tiff(image: Image.Image) -> None:
         raise DamagedPictureError("cannot be decoded: its tiles are larger than pictures may be")
 
 
+def _size_of_jpeg(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG of RGB or grey, in a twentieth of Pillow's time; None where Pillow must say it."""
+    if content.startswith(_JPEG):
+        with suppress(ValueError):
+            height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
+            return (width, height) if colors in ("YCbCr", "RGB", "Gray") else None
+    return None
+
+
 def _has_too_many_scans(content: bytes) -> bool:
     """Whether decoding this JPEG takes hours: a progressive one of 20 MB has room for a quarter of a million scans."""
-    if content.count(b"\xff" + _START_OF_SCAN) <= MAX_SCANS:  # nearly always
+    levels = np.frombuffer(content, np.uint8)
+    marks = (levels[:-1] == 0xFF) & (levels[1:] == _START_OF_SCAN[0])  # a third of the time of bytes.count
+    if np.count_nonzero(marks) <= MAX_SCANS:  # nearly always
         return False
     scans = at = 0  # so many may lie in a thumbnail, or behind the picture as well: only its own segments count
     while found := _JPEG_MARKER.search(content, at):

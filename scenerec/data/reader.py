@@ -56,7 +56,8 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
     Args:
         framework: makes the batches.
         encoded: begins the stream.
-        decode: makes uint8 [image_size, image_size, 3] of an encoded image, its view and image_size.
+        decode: makes uint8 [image_size, image_size, 3] of an encoded image, its view and image_size, in the array that
+            comes fourth.
         image_size: side of what the network sees, in pixels.
         threads: how many decode; at least one does.
         colored: whether the views are of training and change colours.
@@ -66,7 +67,7 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         self,
         framework: Framework[Memory, Batch],
         encoded: Callable[[], Generator[EncodedBatch, None, None]],
-        decode: Callable[..., np.ndarray],
+        decode: Callable[..., object],
         image_size: int,
         threads: int,
         colored: bool = False,
@@ -118,12 +119,11 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
             if closed.is_set():
                 return
             try:
-                pixels = self.decode(encoded.images[place], encoded.views[place], self.image_size)
+                self.decode(encoded.images[place], encoded.views[place], self.image_size, images[place])
             except PictureError as error:
                 raise undecodable(encoded.names[place], error) from None
-            images[place] = pixels
             if means is not None:
-                means[place] = channel_means(pixels)
+                means[place] = channel_means(images[place])
 
     def _finish(self, under_way: "_UnderWay[Memory]") -> Batch:
         encoded, images, means, tasks = under_way

@@ -2,11 +2,14 @@
 
 import hashlib
 import io
+import re
 import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from scenerec.data.labels import Labels
 from scenerec.data.manifest import Shard
@@ -19,6 +22,14 @@ MOST_INFLATED = 20
 """Bytes that a byte of a tar.gz may become: pictures hardly shrink, so more is no set of pictures."""
 REMEDY = "`scenerec data verify` lists what is damaged; pack or adopt the set again"
 
+_BLOCK_BYTES, _NAME_BYTES = 512, 100
+_USUAL_HEADER = (
+    re.compile(  # behind the name: mode, owner, group, size, time, checksum; of a plain file; POSIX, no prefix
+        rb"(?:[0-7]{7}\0){3}(?P<size>[0-7]{11})\0[0-7]{11}\0(?P<checksum>[0-7]{6})\0 0"
+        rb".{100}ustar\x0000.{64}(?:[0-7]{7}\0|\0{8}){2}\0",
+        re.DOTALL,
+    )
+)
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
@@ -142,6 +153,9 @@ def _members(content: bytes) -> Iterator[tuple[str, memoryview]]:
     # tarfile takes a damaged header for the end of the archive: look for the real end, two empty blocks.
     if len(content) < END_BYTES or any(content[-END_BYTES:]):
         raise ValueError("the tar is truncated")
+    if usual := _usual_members(content):
+        yield from usual
+        return
     view, end = memoryview(content), 0
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
@@ -157,6 +171,26 @@ def _members(content: bytes) -> Iterator[tuple[str, memoryview]]:
         raise ValueError(f"the tar is damaged ({first_line(error)})") from None
     if content[end:].strip(b"\0"):
         raise ValueError(f"the tar is damaged: what follows its first {end} bytes is no member of it")
+
+
+def _usual_members(content: bytes) -> list[tuple[str, memoryview]]:
+    """Those of a tar of plain files with short names alone, as packing writes it, in a fifth of tarfile's time.
+
+    Empty where anything else is in it, or anything is wrong with it: that is for tarfile to say.
+    """
+    view, members, starts, checksums, at = memoryview(content), [], [], [], 0
+    while found := _USUAL_HEADER.match(content, at + _NAME_BYTES):
+        name = content[at : at + _NAME_BYTES].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+        begin, size = at + _BLOCK_BYTES, int(found["size"], 8)
+        members.append((name, view[begin : begin + size]))
+        starts.append(at // _BLOCK_BYTES)
+        checksums.append(int(found["checksum"], 8))
+        at = begin + -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
+    if len(content) - at < END_BYTES or len(content) % _BLOCK_BYTES or content[at:].strip(b"\0"):
+        return []
+    headers = np.frombuffer(content, np.uint8).reshape(-1, _BLOCK_BYTES)[np.array(starts, np.int64)]
+    headers[:, 148:156] = ord(" ")  # in place of the checksum
+    return members if headers.sum(axis=1, dtype=np.int64).tolist() == checksums else []
 
 
 def _inflated(content: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """The torch input pipeline: encoded images to uint8 batches, and these to what the network sees. Mirrors tf_input."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -81,22 +82,38 @@ def normalize(
 def _recolor(rows: torch.Tensor, colors: torch.Tensor, darkest: torch.Tensor, brightest: torch.Tensor) -> torch.Tensor:
     """uint8 [n, h, 3 w] through [n, 3, 4], clipped; four pixels at a time where that comes out.
 
-    A wider product is a faster one. A single core takes one image after the other, which then stays in its cache; of
-    several, each takes its part of the batch.
+    A wider product is a faster one.
     """
     n, pixels = len(rows), 4 if rows.shape[1] * rows.shape[2] % 12 == 0 else 1
     diagonal = torch.eye(pixels, dtype=colors.dtype, device=colors.device)
     matrices = torch.einsum("ij,ndc->nicjd", diagonal, colors[:, :, :3]).reshape(n, 3 * pixels, 3 * pixels)
-    added = colors[:, :, 3].repeat(1, pixels)[:, None]
+    added = colors[:, :, 3].repeat(1, pixels)
     recolored = torch.empty_like(rows, dtype=colors.dtype)
-    at_once = 1 if rows.device.type == "cpu" and torch.get_num_threads() == 1 else max(n, 1)
-    for some, target, matrix, offset in zip(
-        *(t.split(at_once) for t in (rows, recolored, matrices, added)), strict=True
-    ):
-        flat = some.view(len(some), -1, 3 * pixels).to(colors.dtype)
-        torch.baddbmm(offset, flat, matrix, out=target.view(flat.shape))
-        target.clamp_(darkest, brightest)
+    flat = recolored.view(n, -1, 3 * pixels)
+    if rows.device.type != "cpu":
+        torch.baddbmm(added[:, None], rows.view(flat.shape).to(colors.dtype), matrices, out=flat)
+        return recolored.clamp_(darkest, brightest)
+    # One core, which has one image at a time in its cache; of several, each would wait for the others at each step.
+    levels = torch.empty(rows.shape[1:], dtype=colors.dtype)
+    with _one_thread():
+        for row, target, product, matrix, offset in zip(rows, recolored, flat, matrices, added, strict=True):
+            levels.copy_(row)
+            torch.addmm(offset, levels.view(product.shape), matrix, out=product)
+            target.clamp_(darkest, brightest)
     return recolored
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

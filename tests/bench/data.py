@@ -1,13 +1,14 @@
 """What a core reads: encoded images to the network's batches, by this library and by what others use.
 
-In each of the rounds every way takes its turn at the same images, from local files, so that a busy machine is busy for
-all of them; what counts is images per second of processor time, of all threads and processes, as the median over the
-rounds. Two kinds of work: random crops of 224 px in 8 bits, and the same with brightness, contrast and saturation of
-0.4, normalised to float32.
+In each of the rounds every way takes its turn at the same images, from local files but for one, so that a busy machine
+is busy for all of them; what counts is images per second of processor time, of all threads and processes, as the median
+over the rounds. Two kinds of work: random crops of 224 px in 8 bits, and the same with brightness, contrast and
+saturation of 0.4, normalised to float32.
 """
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -22,25 +23,36 @@ from PIL import Image
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
-from tests.bench.data_ways import BATCH, Work
+from tests.bench.data_ways import BATCH, BUCKET, Work
 from tests.bench.peers import UnavailableError, make_environment
 from tests.bench.record import append_row
+from tests.running_store import running_store
 
 NAME = "data"
 SIZES = ("256", "500x375")
 JITTERS = (0.0, 0.4)
 WAYS = {
-    "tests.bench.data_torch": ("ours_torch", "imagefolder_pil", "torchvision_v2", "webdataset_pil", "decode_only"),
+    "tests.bench.data_torch": (
+        "ours_torch",
+        "ours_torch_s3",
+        "imagefolder_pil",
+        "torchvision_v2",
+        "webdataset_pil",
+        "decode_only",
+    ),
     "tests.bench.data_tf": ("ours_tf", "tf_data"),
     "tests.bench.data_peers.dali": ("dali",),
+    "tests.bench.data_peers.litdata": ("litdata",),
+    "tests.bench.data_peers.mosaicml": ("mosaicml",),
 }
 """What is measured, by the module that has it; each has a process of its own, peers with their own packages."""
 BASE = "imagefolder_pil"
 SKIPPED = {
-    "FFCV": "it is built on the machine, with Debian's libopencv-dev and libturbojpeg0-dev",
+    "FFCV": "there is no wheel of it: pip builds it, with OpenCV's and libjpeg-turbo's headers",
     "SPDL": "it decodes by FFmpeg's libraries, which its wheel does not bring",
-    "MosaicML Streaming, litData": "they bring bytes to the user's transform, which is what is measured here",
 }
+BORROWING = ("litdata", "mosaicml")
+"""Peers that take torch and torchvision from this environment."""
 
 
 def main() -> None:
@@ -55,6 +67,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scenerec-bench-") as folder, ExitStack() as processes:
+        os.environ |= processes.enter_context(running_store(BUCKET))
         sets = _prepare(Path(folder), options.photographs, options.images)
         ways: dict[str, _Process] = {}
         for module, names in WAYS.items():
@@ -92,7 +105,8 @@ class _Process:
     def __init__(self, module: str, peers: Path) -> None:
         python, requirements = Path(sys.executable), Path(f"{module.replace('.', '/')}.txt")
         if requirements.exists():
-            python = make_environment(peers / requirements.stem, requirements) / "python"
+            borrows = requirements.stem in BORROWING
+            python = make_environment(peers / requirements.stem, requirements, borrows) / "python"
         command = [str(python), "-m", "tests.bench.data_ways", module]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -126,7 +140,8 @@ def _prepare(folder: Path, photographs: Path | None, count: int) -> dict[str, Pa
             target.parent.mkdir(parents=True, exist_ok=True)
             _resized(Image.open(file).convert("RGB"), size).save(target, quality=90)
         source, destination = sets[size] / "images" / "train", sets[size] / "packed"
-        pack(PackRequest(source=source, destination=str(destination), options=PackOptions()))
+        for place in (str(destination), f"s3://{BUCKET}/{size}"):
+            pack(PackRequest(source=source, destination=place, options=PackOptions()))
     return sets
 
 

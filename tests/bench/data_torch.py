@@ -11,8 +11,6 @@ import webdataset
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms import v2
 
 from scenerec.config.train import AugmentConfig, DataConfig
 from scenerec.data.packed_set import open_set
@@ -20,13 +18,23 @@ from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.data.torch_input import normalize, training_input
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.world import World
-from tests.bench.data_ways import BATCH, SIZE, Work
+from tests.bench.data_peers.tensors import counted, decoded, on_tensors, processes
+from tests.bench.data_ways import BATCH, BUCKET, SIZE, Work
 
 
 def ours_torch(work: Work) -> Iterator[int]:
     """This library's input pipeline and normalisation."""
+    yield from _ours(work, f"{work.folder}/packed")
+
+
+def ours_torch_s3(work: Work) -> Iterator[int]:
+    """The same from a SeaweedFS of this machine, whose own time is not counted."""
+    yield from _ours(work, f"s3://{BUCKET}/{Path(work.folder).name}")
+
+
+def _ours(work: Work, packed: str) -> Iterator[int]:
     torch.set_num_threads(work.cores)
-    data = open_set(f"{work.folder}/packed")
+    data = open_set(packed)
     augment = AugmentConfig(color_jitter=work.jitter)
     config = DataConfig(train=data.storage.url, val=data.storage.url, image_size=SIZE, augment=augment)
     order = TrainingOrder(work.seed, lanes=12, global_batch_size=BATCH, epochs=1)
@@ -50,16 +58,7 @@ def webdataset_pil(work: Work) -> Iterator[int]:
 
 def torchvision_v2(work: Work) -> Iterator[int]:
     """torchvision's ImageFolder with its own decoder and its second transforms, on tensors."""
-    steps: list[Any] = [v2.RandomResizedCrop(SIZE, antialias=True), v2.RandomHorizontalFlip()]
-    if work.jitter:
-        steps += [v2.ColorJitter(work.jitter, work.jitter, work.jitter), v2.ToDtype(torch.float32, scale=True)]
-        steps += [v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
-    images = ImageFolder(f"{work.folder}/images/train", v2.Compose(steps), loader=_decoded)
-    yield from _loaded(images, work, shuffle=True)
-
-
-def _decoded(path: str) -> torch.Tensor:
-    return decode_image(path, ImageReadMode.RGB)
+    yield from _loaded(ImageFolder(f"{work.folder}/images/train", on_tensors(work), loader=decoded), work, shuffle=True)
 
 
 def _on_pillow(work: Work) -> transforms.Compose:
@@ -79,8 +78,5 @@ def decode_only(work: Work) -> Iterator[int]:
 
 def _loaded(images: Any, work: Work, shuffle: bool | None = None) -> Iterator[int]:
     """By DataLoader, in processes where there is more than one core."""
-    torch.set_num_threads(1)
-    torch.manual_seed(work.seed)
-    processes = work.cores if work.cores > 1 else 0
-    for pixels, _ in DataLoader(images, BATCH, shuffle=shuffle, num_workers=processes):
-        yield len(pixels)
+    workers = processes(work)
+    yield from counted(DataLoader(images, BATCH, shuffle=shuffle, num_workers=workers))

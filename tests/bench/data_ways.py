@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import NamedTuple
 
+BUCKET = "bench"
 SIZE = 224
 BATCH = 32
 

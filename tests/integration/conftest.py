@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 
-from cluster import local, loopback, server
-from cluster.state import ClusterState
-from cluster.store import Store
+from cluster import local
 from scenerec.config.train import TrainConfig
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
@@ -18,6 +16,7 @@ from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from tests.local_run import FINISHED_RUN, FinishedRun, train_here
 from tests.programs import installed
+from tests.running_store import running_store
 from tests.variables import lead_to
 
 BROWSER_FLAGS = (
@@ -64,17 +63,8 @@ def store_environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str]
     if any("cluster" in getattr(item, "fixturenames", ()) for item in request.session.items):
         yield request.getfixturevalue("cluster").environment
         return
-    with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home:
-        state = ClusterState()
-        store = Store(Path(home), Path(home), state.access_key, state.secret_key)
-        state = server.launch(store, Path(home), state)
-        try:
-            server.await_ready(store, Path(home), state)
-            ports = state.services["store"].ports
-            store.make_buckets(ports, ("scenes",))
-            yield store.client_environment(ports) | loopback.no_proxy()
-        finally:
-            server.end(store, state)
+    with running_store("scenes") as environment:
+        yield environment
 
 
 @pytest.fixture

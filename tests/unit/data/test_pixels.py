@@ -64,6 +64,16 @@ def test_a_jpeg_of_which_little_is_needed_is_decoded_at_reduced_size_and_stays_c
         assert np.abs(ours - exact).max() <= 8
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("size", [(180, 240), (1200, 1600)], ids=["whole", "reduced"])
+def test_pixels_are_written_where_they_are_wanted(size: tuple[int, int], flip: bool) -> None:
+    content, batch = photograph(*size), np.zeros((3, 64, 64, 3), np.uint8)
+    view = View(10, 20, size[0] - 10, size[1] - 20, flip, 1, 1, 1, 0)
+    training_pixels(content, view, 64, batch[1])
+    assert (batch[1] == training_pixels(content, view, 64)).all()
+    assert not batch[[0, 2]].any()
+
+
 def test_pixels_do_not_depend_on_threads() -> None:
     content = photograph(180, 240)
     some = views(20, 180, 240)

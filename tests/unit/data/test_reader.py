@@ -1,6 +1,7 @@
 """The reader: every batch in its order for any number of threads, and nothing left behind, however it ends."""
 
 import threading
+import tracemalloc
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -84,18 +85,22 @@ def test_colours_are_left_alone_where_none_are_drawn(scenes: Path) -> None:
     assert all(colors is None for _, _, colors, _ in batches)
 
 
-def test_twenty_epochs_have_the_threads_of_one(train: PackedSet) -> None:
+def test_twenty_epochs_have_the_threads_and_the_memory_of_one(train: PackedSet, request: pytest.FixtureRequest) -> None:
+    tracemalloc.start()
+    request.addfinalizer(tracemalloc.stop)
     order = TrainingOrder(seed=5, lanes=12, global_batch_size=50, epochs=20)
-    threads, files = [], []
+    threads, files, memory = [], [], []
     before, of_a_reader = (
         threading.active_count(),
         1 + 2 + FETCH_THREADS,
     )  # the stream, two that decode, those that fetch
     for _ in reader(train, 2, order):
         threads.append(threading.active_count())
+        memory.append(tracemalloc.get_traced_memory()[0])
         files.append(len(open_files()))
     assert len(threads) == 40
     assert max(threads) <= before + of_a_reader
+    assert max(memory[20:]) <= 1.1 * max(memory[:20])
     assert max(files) <= min(files) + 8  # shards that are being fetched
 
 

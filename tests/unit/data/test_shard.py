@@ -171,6 +171,23 @@ def test_no_damage_of_a_header_is_another_error(form: int, changes: list[tuple[i
         assert all(group.key for group in cut_groups(mended(content)))
 
 
+@given(
+    st.lists(st.binary(max_size=1100), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 7), st.integers(100, 511), st.sampled_from(b"\0\x01 0379x"))),
+)
+def test_no_damage_makes_us_find_other_members_than_tarfile(
+    contents: list[bytes], changes: list[tuple[int, int, int]]
+) -> None:
+    content = bytearray(tar_bytes((f"{index}.jpg", data) for index, data in enumerate(contents)))
+    for block, at, byte in changes:
+        content[512 * block + at] = byte
+    tar = mended(content)
+    with suppress(ValueError):
+        found = [bytes(data) for group in cut_groups(tar) for data in group.members.values()]
+        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as whole:
+            assert found == [file.read() for member in whole if member.isfile() and (file := whole.extractfile(member))]
+
+
 def test_a_member_of_negative_size_is_no_endless_tar() -> None:
     content = bytearray(tar_bytes(GOOD))
     content[1024 + 124 : 1024 + 136] = (-512).to_bytes(12, "big", signed=True)  # leads back to itself
