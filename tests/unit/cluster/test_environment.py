@@ -12,8 +12,8 @@ CLUSTER = LocalCluster(
     dashboard_url="http://127.0.0.1:1",
     ray_address="127.0.0.1:2",
     store_url="http://127.0.0.1:3",
-    metrics_url="http://127.0.0.1:4",
-    discovery_file=Path("/home/discovery.json"),
+    metrics_url="http://127.0.0.1:4/metrics",
+    discovery_file=Path("/home/targets.json"),
     grafana_dashboards=Path("/home/dashboards"),
     environment={},
 )
