@@ -50,6 +50,7 @@ class Record:
         self._log = _log_file()
         self._logged_bytes, self._log_due_s = 0, 0.0
         self._folder: Storage | None = None  # one for all writes: it remembers what the store can do
+        self._writing = threading.Lock()  # the keeper writes, and whoever has news
         self._is_held = False
         self._other: Job | None = None  # which has the run
         self._over = threading.Event()
@@ -76,7 +77,8 @@ class Record:
     def end(self, status: str, message: str = "", exit_code: int | None = None) -> None:
         """Writes how the job has ended, and the rest of its log."""
         if self.job:
-            self.job = replace(self.job, status=status, message=message, exit_code=exit_code, ended_s=time.time())
+            ended = replace(self.job, status=status, message=message, exit_code=exit_code, ended_s=time.time())
+            self.job = replace(ended, waits_for="")
         self._over.set()
         if self._keeper.is_alive():
             self._keeper.join()
@@ -92,9 +94,9 @@ class Record:
                 return
 
     def _write(self) -> None:
-        if self.job is None or self._other:
-            return
-        with suppress(StorageError):
+        with self._writing, suppress(StorageError):
+            if self.job is None or self._other:
+                return
             folder = self._folder = self._folder or open_storage(self.job.run_url)
             self._other = hold_run(folder, self.job, self._is_held)
             if self._other:

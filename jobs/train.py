@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, ClassVar
@@ -24,8 +25,10 @@ from scenerec.large_imports import large_imports
 from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
 from scenerec.training.learner import Learner, TrainingJob
 from scenerec.training.loop import train
-from scenerec.training.plan import Plan
+from scenerec.training.node_time import node_time, nodes_taken
+from scenerec.training.plan import NodeResources, Plan
 from scenerec.training.preflight import plan_job
+from scenerec.training.run_folder import RunFolder
 from scenerec.training.task import task_of
 from scenerec.world import World
 
@@ -67,7 +70,20 @@ def run(config: TrainConfig) -> JsonObject:
 
     Raises ScenerecError, also for one that a worker met.
     """
-    return fit(config, plan_job(config), job_id(), Reporter())
+    plan, folder = plan_job(config), RunFolder(config.run_url, config.data.patience)
+    begun_s, earlier = time.time(), len(folder.read_starts())
+    result = fit(config, plan, job_id(), Reporter())
+    time_taken = node_time(begun_s, folder.read_starts()[earlier:], time.time(), partial(_nodes_of, config))
+    result["usage"] = time_taken.as_dict(config.cost)
+    folder.write_result(result)
+    return result
+
+
+def _nodes_of(config: TrainConfig, workers: int) -> float:
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return nodes_taken(config.scale, workers, [NodeResources(each.get("CPU", 0), each.get("GPU", 0)) for each in alive])
 
 
 def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> JsonObject:

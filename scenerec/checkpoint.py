@@ -74,6 +74,8 @@ class RunState:
     """Framework that wrote it: torch or tensorflow."""
     labels: tuple[str, ...] = ()
     """Class names in order of class index; empty in checkpoints that are older than the field."""
+    saved_s: float = 0.0
+    """When it was made, in seconds since 1970; 0 in checkpoints that are older than the field."""
 
 
 _STATE_KEYS = (

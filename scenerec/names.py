@@ -1,7 +1,8 @@
 """Names as people mean them: how names of classes and files are compared, and how they are shown."""
 
+import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060\u00ad"))
 """A byte order mark, spaces without width, a soft hyphen: they come along when text is copied."""
@@ -21,6 +22,19 @@ def few(names: Sequence[str], most: int = 3) -> str:
     """The first names on one line, and how many more there are: `beach, forest, city and 7 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(shortened, names[:most])) + more
+
+
+def did_you_mean(name: str, known: Iterable[str], quote: str = "", cutoff: float = 0.6) -> str:
+    """`did you mean beach?` of the known name that is nearest to a mistyped one; empty where none is near.
+
+    Args:
+        name: as it was typed.
+        known: the names that there are.
+        quote: what stands around the name that is meant.
+        cutoff: how alike they must be at least, from 0 to 1 (difflib's ratio).
+    """
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {quote}{nearest[0]}{quote}?" if nearest else ""
 
 
 def shortened(text: str) -> str:

@@ -1,5 +1,6 @@
 """What the tests feed on: drawn scenes, packed into several small shards."""
 
+import atexit
 import gc
 import os
 import sys
@@ -43,11 +44,7 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays, and is looked at no more."""
     gc.freeze()
     gc.enable()
-
-
-def pytest_sessionfinish() -> None:
-    """At its end Python looks at all of it once more; nanobind would report what it then finds as leaked."""
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)  # else nanobind reports what Python leaves at its end as leaked
 
 
 # A machine that others use as well is slow at times.

@@ -7,10 +7,10 @@ RUN groupadd --gid 1000 ray && useradd --uid 1000 --gid ray --create-home --shel
 # Each framework in a layer of its own, which are fetched side by side, and change with the versions alone.
 RUN --mount=type=bind,source=constraints.txt,target=/build/constraints.txt \
     python -m venv /opt/scenerec && \
-    /opt/scenerec/bin/pip install --no-cache-dir --only-binary :all: -c /build/constraints.txt torch torchvision
+    /opt/scenerec/bin/pip install --no-cache-dir -c /build/constraints.txt torch torchvision
 ENV PATH=/opt/scenerec/bin:$PATH RAY_USAGE_STATS_ENABLED=0 NVIDIA_DRIVER_CAPABILITIES=compute,utility
 RUN --mount=type=bind,source=constraints.txt,target=/build/constraints.txt \
-    pip install --no-cache-dir --only-binary :all: -c /build/constraints.txt tensorflow
+    pip install --no-cache-dir -c /build/constraints.txt tensorflow
 RUN --mount=type=bind,source=constraints.txt,target=/build/constraints.txt \
     --mount=type=bind,source=pyproject.toml,target=/build/pyproject.toml \
     python -c 'import tomllib; print(*tomllib.load(open("/build/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \

@@ -4,15 +4,18 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 from rich.console import Console
 
 from cluster.client import ClusterClient, Job
 from scenerec.commands.ending import next_step, reason
-from scenerec.commands.kinds import job_kind
+from scenerec.commands.kinds import is_run, job_kind
 from scenerec.commands.screen.live import Story, tell
+from scenerec.errors import StorageError
+from scenerec.json_object import JsonObject
+from scenerec.storage import open_storage, read_json
 
 STOPPED_EXIT_CODE = 130
 
@@ -27,13 +30,22 @@ def follow(client: ClusterClient, job_id: str, as_json: bool, verbose: bool, oth
         kind = job_kind(client.job(job_id).kind)
         story = tell(client.follow(job_id), console, kind.view, verbose, others)
     job = client.job(job_id)
-    if story.result and job.status == "SUCCEEDED":
-        kind.show_result(story.result, console)
+    if job.status == "SUCCEEDED" and (result := story.result or stored_result(job)):
+        kind.show_result(result, console)
         if as_json:
-            typer.echo(json.dumps(story.result))
-    elif job.status != "SUCCEEDED":
-        explain(job, story, client.address.option)
-    raise typer.Exit(exit_code(job))
+            typer.echo(json.dumps(result))
+        raise typer.Exit(0)
+    explain(job, story, client.address.option)
+    raise typer.Exit(exit_code(job) or 1)
+
+
+def stored_result(job: Job) -> JsonObject | None:
+    """The result in the run's folder, for a log that has lost its line."""
+    if not is_run(job.kind):
+        return None
+    with suppress(StorageError):
+        return read_json(open_storage(job.run_url), "result.json")
+    return None
 
 
 @contextmanager

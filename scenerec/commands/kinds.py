@@ -134,9 +134,10 @@ TUNE = FileKind[TuneConfig](
 
 # Jobs without a file of their own: other commands send them, and show what comes of them.
 PACK = JobKind("pack", "jobs.pack")
+ADD = JobKind("add", "jobs.add")
 EVALUATE = JobKind("evaluate", "jobs.evaluate")
 SERVE = JobKind("serve", "serve.control")
 DOCTOR = JobKind("doctor", "jobs.doctor")
 
-KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, TUNE, PACK, EVALUATE, SERVE, DOCTOR)}
+KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, TUNE, PACK, ADD, EVALUATE, SERVE, DOCTOR)}
 """All kinds by name."""

@@ -1,6 +1,5 @@
 """What `scenerec submit` says of a job's place in the queue: owner, priority, labels, and what it goes after."""
 
-import difflib
 import getpass
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from cluster.queueing import QueueRequest
 from scenerec.config.job import JobConfig, QueueConfig
 from scenerec.errors import ClusterError, ConfigError
 from scenerec.frozen import first_problem
-from scenerec.names import few
+from scenerec.names import did_you_mean
 
 OWNER_VARIABLE = "SCENEREC_OWNER"
 """Variable that names the owner of what is submitted; by default the user's login name."""
@@ -66,8 +65,8 @@ def jobs_before(client: ClusterClient | None, names: Sequence[str]) -> tuple[str
             (job for job in jobs if job.name == name), None
         )
         if job is None:
-            near = difflib.get_close_matches(name, [known for job in jobs for known in (job.id, job.name)], n=3)
-            hint = f"did you mean {few(list(dict.fromkeys(near)))}?" if near else "`scenerec list` shows all"
+            known = [known for job in jobs for known in (job.name, job.id)]
+            hint = did_you_mean(name, known) or "`scenerec list` shows all"
             raise ClusterError(f"--after {name}: {client.address.url} has no job of this id or name: {hint}")
         if job.ended and job.status != "SUCCEEDED":
             raise ClusterError(

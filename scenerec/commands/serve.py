@@ -26,6 +26,8 @@ from scenerec.inference.bundles.registry import Registry, parse_reference
 from scenerec.json_object import JsonObject
 from serve.endpoint import check_ports
 
+_STOP_PATIENCE_S = 180.0  # with requests under way, which are answered first
+
 app = typer.Typer()
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The application.")]
@@ -119,7 +121,13 @@ def stop(name: Name, address: options.Address = None, as_json: options.Json = Fa
     applications = Applications(client)
     if not applications.delete(name):
         _send(client, name, None)
+    ends_at = time.monotonic() + _STOP_PATIENCE_S
     while name in (left := applications.names()):
+        if time.monotonic() > ends_at:
+            raise ClusterError(
+                f"{name}: has not ended within {_STOP_PATIENCE_S:g} s of being told to: see `scenerec serve status`, "
+                "and ask again"
+            )
         time.sleep(0.1)
     if not left:
         applications.shut_down()  # the next one may listen elsewhere

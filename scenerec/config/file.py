@@ -1,6 +1,5 @@
 """Reads a job's YAML: overrides applied, and every problem reported with its file, line and field."""
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from scenerec.config.tune import TuneConfig
 from scenerec.config.yaml_text import dump_document, load_document, load_value, read_text
 from scenerec.errors import ConfigError
 from scenerec.frozen import Field, Frozen, Problem, dotted, find_problems
+from scenerec.names import did_you_mean
 
 Config = TypeVar("Config", bound=Frozen)
 
@@ -161,8 +161,7 @@ def _known_keys(model: type[BaseModel], field: Field) -> str:
         else:
             is_entry = False
     known = list(model.model_fields)
-    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    return f"did you mean `{nearest[0]}`?" if nearest else f"known are {', '.join(known)}"
+    return did_you_mean(str(key), known, "`", cutoff=0.5) or f"known are {', '.join(known)}"
 
 
 def _submodels(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -61,7 +61,7 @@ class JobConfig(Block):
     job: QueueConfig = QueueConfig()
     """The job's place among others on the cluster."""
     cost: CostConfig | None = None
-    """What a node costs: plan and result then say what the job does. The price has no effect on the training."""
+    """What a node costs: plan and result of a training then say what that costs. It changes nothing else."""
 
     @property
     def run_url(self) -> str:

@@ -1,6 +1,5 @@
 """tune.yaml as frozen models: what every trial has in common, what is searched, how, and on what budget."""
 
-import difflib
 import random
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from scenerec.config.job import JobConfig, Name
 from scenerec.config.space import Parameter, Point
 from scenerec.config.train import Fraction, TrainConfig, TrainingConfig
 from scenerec.frozen import first_problem
+from scenerec.names import did_you_mean
 
 Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", "latency_ms"]
 
@@ -169,9 +169,8 @@ def _check_fields(parameters: space.Space) -> None:
         if field not in known:
             if field.startswith(_NOT_SEARCHED):
                 raise ValueError(f"search.{field}: cannot be searched: it changes nothing that trials could show")
-            nearest = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
-            hint = f"; did you mean {nearest[0]}?" if nearest else "; `scenerec schema` lists them"
-            raise ValueError(f"search.{field}: is no field of a training job{hint}")
+            hint = did_you_mean(field, known, cutoff=0.5) or "`scenerec schema` lists them"
+            raise ValueError(f"search.{field}: is no field of a training job; {hint}")
         for other in parameter.when:
             if other not in parameters and other not in known:
                 raise ValueError(f"search.{field}.when: {other} is no field of a training job")

@@ -1,11 +1,11 @@
 """The architectures a config can name: torchvision's ImageNet classifiers, as data, without torch."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
 from scenerec.errors import ModelError
 from scenerec.models.table import read_table
+from scenerec.names import did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of R, G and B in [0, 1] over ImageNet: what torchvision's weights expect."""
@@ -51,9 +51,8 @@ def architecture(name: str) -> Architecture:
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    nearest = difflib.get_close_matches(name.lower(), ARCHITECTURES, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    raise ModelError(f"unknown architecture {name!r}: {hint}`scenerec models` lists them all")
+    hints = (did_you_mean(name.lower(), ARCHITECTURES, "'"), "`scenerec models` lists them all")
+    raise ModelError(f"unknown architecture {name!r}: {' '.join(filter(None, hints))}")
 
 
 def check_image_size(name: str, image_size: int) -> None:

@@ -1,6 +1,5 @@
 """How much the loss of an image counts by its class: from `optimize.class_weights` and what an epoch takes. Pure."""
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,14 +8,14 @@ from scenerec.config.train import TrainConfig
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.sampling import epoch_class_counts
 from scenerec.errors import PlanError
-from scenerec.names import clean, few
+from scenerec.names import clean, did_you_mean, few
 
 
 def loss_weights(config: TrainConfig, train: Sequence[tuple[PackedSet, float]]) -> dict[str, float]:
     """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1.
 
     `train` are the training sets with their weights. `balanced` is n / (k n_c), n_c of an epoch's n images being of
-    class c, one of k (King and Zeng 2001, section 4.2; scikit-learn's name for it): with data.balance 1 that is 1.
+    class c, one of k (as in scikit-learn, after King and Zeng 2001): with data.balance 1 that is 1.
     Weights that the config names are divided by their mean over the epoch's images, so that the learning rate keeps its
     meaning.
 
@@ -37,8 +36,7 @@ def _named(setting: dict[str, float], classes: Sequence[str]) -> np.ndarray:
     weights, known = np.ones(len(classes)), {clean(name): index for index, name in enumerate(classes)}
     for name, weight in setting.items():
         if clean(name) not in known:
-            nearest = difflib.get_close_matches(clean(name), known, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"its classes are {few(classes)}"
+            hint = did_you_mean(clean(name), known, "'") or f"its classes are {few(classes)}"
             raise PlanError(f"optimize.class_weights: the training set has no class {name!r}: {hint}")
         weights[known[clean(name)]] = weight
     return weights

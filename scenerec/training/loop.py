@@ -15,6 +15,7 @@ from scenerec.job_log import EpochSummary, Event, Note, Progress
 from scenerec.json_object import JsonObject
 from scenerec.training.data_wait import DataUse, MeasuredBatches
 from scenerec.training.learner import Batch, Learner, TrainingJob
+from scenerec.training.node_time import Start
 from scenerec.training.preemption import PreemptionWatch, never
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
 from scenerec.training.sample_log import GlobalBatch, SampleLog, discard_samples
@@ -107,14 +108,14 @@ class _Run(Generic[Batch]):
         # Rank 0's answer counts: a listing on another rank may differ while an upload ends.
         found = self.learner.agree(int(newest.removeprefix("step-")) + 1 if newest else 0)
         if not found:
-            self._begin(0)
+            self._begin(0, 0.0)
             weights = self.job.plan.weights
             self.say(Note(f"training from the beginning on {self.world.size} worker(s); weights: {weights}"))
             return Place()
         checkpoint = load_checkpoint(self.folder.checkpoints, checkpoint_name(found - 1))
         run = checkpoint.run
         check_identity(self.job.config.run_url, run.identity, self.identity)
-        self._begin(run.global_step)
+        self._begin(run.global_step, run.saved_s)
         self.learner.load_state(checkpoint.learner)
         place = Place(
             Cursor(run.epoch, run.step),
@@ -131,14 +132,18 @@ class _Run(Generic[Batch]):
         )
         return place
 
-    def _begin(self, global_step: int) -> None:
-        """Readies the folder for the steps from `global_step` on.
+    def _begin(self, global_step: int, saved_s: float) -> None:
+        """Readies the folder for the steps from `global_step` on, whose checkpoint was made at `saved_s`.
 
         Its config is that of the last submission: `scenerec submit --resume` goes on with it. What an earlier attempt
         has logged of these steps goes.
         """
         if self.world.is_chief:
             self.folder.write_config(self.job.config)
+            now_s = round(time.time(), 3)
+            self.folder.add_start(
+                Start(time_s=now_s, workers=self.world.size, global_step=global_step, saved_s=saved_s)
+            )
             discard_samples(self.folder.samples, global_step)
 
     def train_epoch(self, place: Place, epoch: int, batches: MeasuredBatches[Batch]) -> None:
@@ -240,6 +245,7 @@ class _Run(Generic[Batch]):
             config=self.job.config.model_dump(mode="json"),
             framework=self.job.config.framework,
             labels=self.job.train.manifest.classes,
+            saved_s=round(time.time(), 3),
         )
         best = self._described(history[-1]) if finished_epoch and self._is_best(history) else None
         after = (lambda: self.folder.write_metrics(history)) if finished_epoch else None

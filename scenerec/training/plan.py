@@ -232,7 +232,7 @@ def _check_cluster(config: TrainConfig, nodes: Sequence[NodeResources]) -> None:
 
 def room_for(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> int:
     """Workers of this size that the nodes can hold at once."""
-    return sum(_workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes)
+    return sum(workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes)
 
 
 def _reading(
@@ -241,11 +241,12 @@ def _reading(
     if config.data.cache is None or not nodes:
         return plan_reading(train, lanes, workers)
     scale = config.scale
-    per_node = max(1, *(_workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes))
+    per_node = max(1, *(workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes))
     return plan_reading(train, lanes, workers, per_node, config.data.cache.size_bytes)
 
 
-def _workers_on(node: NodeResources, cpus: int, gpus: int) -> int:
+def workers_on(node: NodeResources, cpus: int, gpus: int) -> int:
+    """Workers with so many CPU cores and GPUs each that one node can hold at once."""
     by_cpu = int(node.cpus // cpus)
     return min(by_cpu, int(node.gpus // gpus)) if gpus else by_cpu
 

@@ -14,6 +14,7 @@ from scenerec.models.freezing import TrainedPart, frozen_names
 from scenerec.storage.writable import check_writable
 from scenerec.training.class_weights import loss_weights
 from scenerec.training.initial import describe_weights, prepare_weights
+from scenerec.training.node_time import CostPlan, plan_cost
 from scenerec.training.plan import NodeResources, Plan, resolve
 from scenerec.training.run_folder import RunFolder, check_identity, resumed_lanes, run_identity
 from scenerec.training.task import task_of
@@ -31,12 +32,16 @@ class Preflight:
     """Steps that its checkpoints have already done; None for a new run."""
     trained: TrainedPart | None = None
     """What of the network is trained; None where that is all of it."""
+    cost: CostPlan | None = None
+    """What it will cost; None where no price is given."""
 
     def rows(self) -> list[tuple[str, str]]:
         """Rows of (what, value), for people."""
         rows = self.plan.rows()
         if self.trained:
             rows.insert(2, ("trains", str(self.trained)))
+        if self.cost:
+            rows.append(("cost", str(self.cost)))
         if self.resumes_at is not None:
             rows.append(("resumes", f"after step {self.resumes_at} of {self.plan.total_steps}"))
         return rows
@@ -44,7 +49,8 @@ class Preflight:
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
         trained = asdict(self.trained) if self.trained else None
-        return {**self.plan.as_dict(), "resumes_at": self.resumes_at, "trained": trained}
+        cost = {**asdict(self.cost), "amount": self.cost.amount} if self.cost else None
+        return {**self.plan.as_dict(), "resumes_at": self.resumes_at, "trained": trained, "cost": cost}
 
 
 def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None, restart: bool = False) -> Preflight:
@@ -66,7 +72,9 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     if trained and plan.precise_batchnorm and not _trains_batchnorm(config, plan.classes):
         plan = replace(plan, precise_batchnorm=None)
     resumes_at = None if restart else _resume_point(folder, config, plan, train.manifest)
-    return Preflight(plan, resumes_at, trained)
+    history = folder.read_history() if config.cost and resumes_at is not None else []
+    cost = plan_cost(config, plan, nodes, resumes_at, history[-1] if history else None)
+    return Preflight(plan, resumes_at, trained, cost)
 
 
 def plan_job(config: TrainConfig) -> Plan:

@@ -1,13 +1,13 @@
 """A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json.
 
-Where data.log_samples is set, samples/ as well.
+starts.jsonl says when its workers began, and began again. Where data.log_samples is set, samples/ as well.
 """
 
 import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_as, parse_job
@@ -17,10 +17,13 @@ from scenerec.config.yaml_text import decode
 from scenerec.data.augment import AUGMENT_VERSION
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
-from scenerec.frozen import parse_json
+from scenerec.frozen import Frozen, parse_json
 from scenerec.json_object import JsonObject
 from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
+from scenerec.training.node_time import Start
 from scenerec.training.task import CLASSIFICATION, task_of
+
+Line = TypeVar("Line", bound=Frozen)
 
 CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
@@ -99,14 +102,26 @@ class RunFolder(JobFolder):
 
     def read_history(self) -> list[EpochMetrics]:
         """Reads metrics.jsonl: the finished epochs, in order. Raises CheckpointError where it is damaged."""
-        lines = self.storage.get("metrics.jsonl").splitlines() if self.storage.size("metrics.jsonl") else []
-        where = f"{self.url}/metrics.jsonl: is damaged"
-        return [parse_json(EpochMetrics, line, where, CheckpointError) for line in lines]
+        return self._lines("metrics.jsonl", EpochMetrics)
+
+    def add_start(self, start: Start) -> None:
+        """Adds a line to starts.jsonl: the workers begin, or begin again."""
+        lines = [each.model_dump_json() for each in (*self.read_starts(), start)]
+        self.storage.put("starts.jsonl", "".join(f"{line}\n" for line in lines).encode())
+
+    def read_starts(self) -> list[Start]:
+        """Reads starts.jsonl, in order. Raises CheckpointError where it is damaged."""
+        return self._lines("starts.jsonl", Start)
 
     def latest_checkpoint(self) -> str | None:
         """Name of the newest complete checkpoint, None where there is none."""
         names = list_checkpoints(self.checkpoints)
         return names[-1] if names else None
+
+    def _lines(self, key: str, model: type[Line]) -> list[Line]:
+        """The values of a file with one a line; none where there is no file."""
+        lines = self.storage.get(key).splitlines() if self.storage.size(key) else []
+        return [parse_json(model, line, f"{self.url}/{key}: is damaged", CheckpointError) for line in lines]
 
 
 def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str) -> JsonObject:

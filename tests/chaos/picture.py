@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.chaos.report import Outcome
 from tests.chaos.timeline import Timeline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LIGHT, _DARK, _FAULT = "#f2a27f", "#1f3a5f", "#b3261e"
 
@@ -58,11 +62,11 @@ def draw(path: Path, disturbed: Timeline, whole: Timeline, found: Sequence[Outco
     return path
 
 
-def _line(axes: object, height: float, each: Outcome) -> None:
+def _line(axes: "Axes", height: float, each: Outcome) -> None:
     words = each.strike.kind.words + (f", {each.strike.lasts_s} s" if each.strike.lasts_s else "")
     for x, text, color, ha in (
         (0.05, str(each.strike.number), _FAULT, "right"),
         (0.08, words, "black", "left"),
         (1.0, each.recovery, "black", "right"),
     ):
-        axes.text(x, height, text, color=color, ha=ha, va="center", fontsize=9)  # type: ignore[attr-defined]
+        axes.text(x, height, text, color=color, ha=ha, va="center", fontsize=9)

@@ -38,11 +38,14 @@ class Run:
         self.name = str(document["name"])
         self.events: list[tuple[float, Event]] = []
         """What it said, and when, in seconds of the monotonic clock."""
+        self.step = 0
+        """Steps that are done, as far as the run has ever come."""
         self.submissions = 0
         self.ranks: dict[int, str] = {}
         """The address of the node on which each rank runs, of the newest workers."""
         self.problem = ""
         """Why it did not come to its end."""
+        self._is_given_up = False
         self._client = client
         self._folder = RunFolder(f"{document['output']}/{self.name}", _PATIENCE)
         self._file = folder / f"{self.name}.yaml"
@@ -56,13 +59,12 @@ class Run:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._thread.is_alive()
+        """Whether it has neither ended nor been given up."""
+        return self._thread.is_alive() and not self._is_given_up
 
-    @property
-    def step(self) -> int:
-        """Steps that are done, as far as the run has ever come."""
-        return max((step for step in map(_step, list(self.events)) if step), default=0)
+    def give_up(self, problem: str) -> None:
+        """Waits for it no more, for this reason."""
+        self.problem, self._is_given_up = problem, True
 
     @property
     def timeline(self) -> Timeline:
@@ -89,13 +91,11 @@ class Run:
             job, told = self._submit()
             if job is None:
                 self.problem = told
-            else:
-                self._follow(job)
-                if self._client.job(job).status == "SUCCEEDED":
-                    self.problem = ""
-                    return
+            elif self._follow(job):
+                self.problem = ""
+                return
             time.sleep(_PAUSE_S)
-        self.problem = self.problem or f"{self.name} did not end within {_MOST_SUBMISSIONS} submissions"
+        self.problem = f"did not end within {_MOST_SUBMISSIONS} submissions: {self.problem}"
 
     def _submit(self) -> tuple[str | None, str]:
         """The job, or None and why there is none: the store may be away, the run may still be another job's."""
@@ -106,7 +106,8 @@ class Run:
         self._write(done.stdout + done.stderr)
         return (found[1] if found else None), (done.stdout + done.stderr)[-500:]
 
-    def _follow(self, job: str) -> None:
+    def _follow(self, job: str) -> bool:
+        """Whether the job came to the end of the run."""
         try:
             for line in self._client.follow(job):
                 at_s = time.monotonic()
@@ -115,14 +116,13 @@ class Run:
                     self.ranks[int(found[2])] = found[1]
                 if event := parse_line(line):
                     self.events.append((at_s, event))
+                if isinstance(event, Progress):
+                    self.step = max(self.step, (event.epoch - 1) * event.steps + event.step)
+            return self._client.job(job).status == "SUCCEEDED"
         except ClusterError as error:
             self._write(f"{error}\n")
+            return False
 
     def _write(self, text: str) -> None:
         with self._log.open("a") as log:
             log.write(text)
-
-
-def _step(told: tuple[float, Event]) -> int | None:
-    event = told[1]
-    return (event.epoch - 1) * event.steps + event.step if isinstance(event, Progress) else None

@@ -86,10 +86,6 @@ class Scene:
         machine.kill()
         self.start_node(machine)
 
-    def has(self, machine: Machine, word: str) -> bool:
-        """Whether a process runs there that has the word in its command line."""
-        return machine.is_on and any(word in line for line in machine.processes().values())
-
 
 @contextmanager
 def open_scene(folder: Path) -> Iterator[Scene]:

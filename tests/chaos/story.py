@@ -20,10 +20,6 @@ _SAY_EVERY_S = 15.0
 _STANDSTILL_S = 600.0
 
 
-class StandstillError(Exception):
-    """A run makes no step any more, with nothing that would hold it up."""
-
-
 @dataclass
 class _Taken:
     """What a strike has taken, and when it is to be given back."""
@@ -37,41 +33,44 @@ class _Taken:
 
 @dataclass
 class _Watch:
-    """Says every now and then how a run stands, and that it stands still for too long."""
+    """Says every now and then how a run stands, and gives up one that stands still."""
 
     run: Run
     steps: int
     say: Say
     step: int = 0
-    began_s: float = field(default_factory=time.monotonic)
+    first_s: float | None = None
+    """When a step was seen first."""
     moved_s: float = field(default_factory=time.monotonic)
     said_s: float = 0.0
 
     def look(self, what_is: str) -> int:
-        """The step of the run; raises StandstillError."""
+        """The step of the run."""
         now_s, step = time.monotonic(), self.run.step
         if step > self.step:
+            self.first_s = self.first_s or now_s
             self.step, self.moved_s = step, now_s
         if now_s - self.moved_s > _STANDSTILL_S:
-            raise StandstillError(f"{self.run.name} has stood at step {step} for {_STANDSTILL_S:.0f} s")
+            self.run.give_up(f"has stood at step {step} for {_STANDSTILL_S:.0f} s")
         if now_s - self.said_s > _SAY_EVERY_S:
             self.said_s = now_s
-            left_s = (self.steps - step) * (now_s - self.began_s) / step if step else float("inf")
-            self.say(f"step {step} of {self.steps}; {what_is}about {format_duration(left_s)} to go")
+            passed_s = now_s - self.first_s if self.first_s else 0.0
+            left = f"; about {format_duration((self.steps - step) * passed_s / step)} to go" if passed_s else ""
+            self.say(f"step {step} of {self.steps}{what_is}{left}")
         return step
 
 
 def complete(run: Run, plan: Plan, say: Say) -> None:
-    """Lets a run come to its end, undisturbed. Raises StandstillError."""
+    """Lets a run come to its end, undisturbed."""
     watch = _Watch(run, plan.steps, say)
     run.start()
     while run.is_under_way:
-        watch.look("undisturbed; ")
+        watch.look(", undisturbed")
         time.sleep(_LOOK_EVERY_S)
 
 
 def disturb(scene: Scene, run: Run, plan: Plan, load: SteadyLoad, say: Say) -> list[Struck]:
-    """Lets a run come to its end under the strikes of a plan; returns those that came. Raises StandstillError.
+    """Lets a run come to its end under the strikes of a plan; returns those that came.
 
     A strike comes at its step, when what the one before it took is given back; a node that is away may stay so, if
     enough are left.
@@ -83,7 +82,7 @@ def disturb(scene: Scene, run: Run, plan: Plan, load: SteadyLoad, say: Say) -> l
     run.start()
     with ThreadPoolExecutor() as threads:
         while run.is_under_way or taken:
-            step = watch.look("".join(f"{each.strike.kind.words}; " for each in taken))
+            step = watch.look("".join(f", {each.strike.kind.words}" for each in taken))
             for each in list(taken):
                 if each.returning is None and time.monotonic() >= each.due_s:
                     each.returning = threads.submit(each.give_back)

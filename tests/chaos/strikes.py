@@ -2,12 +2,12 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.chaos.plan import Strike
 from tests.chaos.scene import Scene
 from tests.faulty_proxy import Fault
-from tests.nodes.machines import Machine
+from tests.nodes.machines import Machine, MachineError
 
 GiveBack = Callable[[], None]
 
@@ -16,6 +16,8 @@ WORKER, REPLICA, PROXY, DRIVER = "RayTrainWorker", ":Replica", "bin/haproxy ", "
 
 _NOTICE_S = 10.0
 """From SIGTERM to the end of a node that is pre-empted; clouds give 30 to 120 s."""
+
+_APPEARS_S = 120.0
 
 
 def befall(scene: Scene, strike: Strike, address: str | None) -> GiveBack:
@@ -35,19 +37,19 @@ def befall(scene: Scene, strike: Strike, address: str | None) -> GiveBack:
 
 
 def _kill_worker(scene: Scene, node: Machine) -> GiveBack:
-    return _killed(node, WORKER)
+    return _kill([node, *scene.nodes], WORKER)
 
 
 def _kill_driver(scene: Scene, node: Machine) -> GiveBack:
-    return _killed(scene.datacenter.head, DRIVER)
+    return _kill([scene.datacenter.head], DRIVER)
 
 
 def _kill_replica(scene: Scene, node: Machine) -> GiveBack:
-    return _killed(next((each for each in [node, *scene.nodes] if scene.has(each, REPLICA)), node), REPLICA)
+    return _kill([node, *scene.nodes], REPLICA)
 
 
 def _kill_proxy(scene: Scene, node: Machine) -> GiveBack:
-    return _killed(scene.datacenter.head, PROXY)
+    return _kill([scene.datacenter.head], PROXY)
 
 
 def _kill_node(scene: Scene, node: Machine) -> GiveBack:
@@ -85,8 +87,13 @@ def _store_answers(fault: Fault) -> Callable[[Scene, Machine], GiveBack]:
     return befall_store
 
 
-def _killed(machine: Machine, word: str) -> GiveBack:
-    machine.signal(word, signal.SIGKILL)
+def _kill(machines: Sequence[Machine], word: str) -> GiveBack:
+    """Kills what has the word in its command line on the first machine that has such a process; waits for one."""
+    ends_at = time.monotonic() + _APPEARS_S
+    while not any(machine.is_on and machine.signal(word, signal.SIGKILL) for machine in machines):
+        if time.monotonic() > ends_at:
+            raise MachineError(f"no process `{word}` on {', '.join(machine.name for machine in machines)}")
+        time.sleep(0.2)
     return lambda: None
 
 

@@ -104,6 +104,21 @@ def test_shards_of_somebody_else_in_s3_become_a_set(cluster: LocalCluster, scene
     assert "part-3.tar.gz: there is no such object" in missing.stderr
 
 
+def test_images_are_added_by_a_job_of_the_cluster(
+    cluster: LocalCluster, scenes: Path, packed_locally: Manifest, tmp_path: Path
+) -> None:
+    url = f"s3://scenes/grown-{time.monotonic_ns()}"
+    pack(request(scenes, url))
+    draw_scenes(tmp_path / "more", classes=3, train_per_class=4, val_per_class=1, size=64, seed=9)
+    arguments = ["data", "add", str(tmp_path / "more"), url, "--split", "train", "--json"]
+    job = CliRunner().invoke(app, [*arguments, "--address", cluster.dashboard_url])
+    assert job.exit_code == 0, job.output
+    [told] = json.loads(job.stdout.splitlines()[-1])["sets"]
+    assert (told["added"], told["samples"]) == (12, packed_locally.samples + 12)
+    here = CliRunner().invoke(app, [*arguments, "--processes", "1"])
+    assert "these images were added before" in here.stdout, here.output
+
+
 def test_images_are_added_to_a_set_in_s3_by_one_of_two_writers(
     cluster: LocalCluster, scenes: Path, packed_locally: Manifest, tmp_path: Path
 ) -> None:

@@ -82,7 +82,7 @@ def test_jobs_wait_are_stopped_and_go_in_their_order(
     assert (client.job(doomed).status, client.job(doomed).exit_code) == ("FAILED", 7)
     assert f"--after {low}: it has not succeeded (STOPPED)" in command("logs", doomed)
     record = read_record(open_storage("s3://scenes/queue/low"))
-    assert record is not None and record.job.status == "STOPPED"
+    assert record is not None and (record.job.status, record.job.waits_for) == ("STOPPED", "")
 
     (tmp_path / "first").unlink()
     wait_until(lambda: all(client.job(each).ended for each in (first, urgent, high)))

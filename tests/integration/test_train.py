@@ -140,6 +140,12 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     assert [epoch.epoch for epoch in history] == list(range(1, 13))
     assert [epoch.global_step for epoch in history] == list(range(10, 130, 10))
     assert history[-1].train_loss < history[0].train_loss
+    first, after_worker, after_job = folder.read_starts()
+    assert (first.workers, first.global_step, first.saved_s) == (2, 0, 0)
+    assert first.time_s < after_worker.saved_s < after_worker.time_s < after_job.saved_s < after_job.time_s
+    assert folder.read_result() == result
+    assert (result["usage"]["restarts"], result["usage"]["node_hours_wasted"]) == (0, 0)  # of the second job
+    assert 0 < result["usage"]["node_hours"] < 1
     assert not list(folder.storage.list("ray/"))
     check_logged_samples(folder.url)
 

@@ -15,10 +15,15 @@ import scenerec
 from tests.nodes.datacenter import Datacenter
 from tests.nodes.machines import Machine
 from tests.nodes.runs import document
+from tests.patience import wait_until
 
 ROOT = Path(scenerec.__file__).parents[1]
 missing = [program for program in ("sshd", "rsync") if shutil.which(program, path="/usr/sbin:/usr/bin") is None]
-pytestmark = pytest.mark.skipif(bool(missing), reason="needs sshd and rsync: apt-get install openssh-server rsync")
+pytestmark = [
+    pytest.mark.nodes,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(missing), reason="needs sshd and rsync: apt-get install openssh-server rsync"),
+]
 
 
 @pytest.fixture
@@ -87,4 +92,9 @@ def test_a_cluster_is_brought_up_by_ssh_trains_and_is_taken_down(dc: Datacenter,
     assert len(dc.history("by-ssh")) == 1
 
     dc.client.run("ray down --yes cluster.yaml", variables, timeout_s=120)
-    assert not [line for machine in machines for line in machine.processes().values() if "raylet" in line]
+    assert not raylets(head)
+    wait_until(lambda: not raylets(worker), "the end of a node without its head")
+
+
+def raylets(machine: Machine) -> list[str]:
+    return [line for line in machine.processes().values() if "/raylet --" in line]

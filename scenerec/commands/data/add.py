@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter
 
 from cluster.environment import use_store_environment
 from scenerec.commands import options
-from scenerec.commands.data.pack import parsed_splits
+from scenerec.commands.data.pack import parsed_splits, run_on_cluster
 from scenerec.commands.data.packed import Processes, print_json
+from scenerec.commands.kinds import ADD
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.data.packing.add import Addition, AddRequest, AddResult
 from scenerec.data.packing.nesting import Nested
@@ -56,15 +58,19 @@ def add(
     ] = False,
     seed: Annotated[int, _shards(help="Seed of the order of the new samples.")] = 0,
     processes: Processes = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Add on this cluster (its dashboard's address); the nodes must see FOLDER."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Add images to packed sets: new shards behind the old ones, which stay as they are.
 
     FOLDER is read as by `scenerec data pack`, and images are shrunk as those of SET were; of its classes, only some
     need be there. SET is read once, and images that it has already, under whatever class, are left out and listed;
-    those that another split beside it has are added, and listed. The
-    manifest is replaced last: until then SET is what it was, and an addition that was stopped is continued by the same
-    command. The larger set is another one: a run that began before cannot be resumed on it.
+    those that another split beside it has are added, and listed. The manifest is replaced last: until then SET is what
+    it was, and an addition that was stopped is continued by the same command. The larger set is another one: a run that
+    began before cannot be resumed on it.
 
     Examples:
 
@@ -81,23 +87,32 @@ def add(
         nested=nested,
         splits=parsed_splits(splits),
         new_classes=new_classes,
+        duplicates=duplicates,
         options=PackOptions(shard_mb, quality=quality, seed=seed, keep_metadata=keep_metadata),
     )
-    addition = Addition(request, lambda line: typer.echo(line, err=True))
-    run = process_runner(processes or default_processes())
-    try:
-        if not duplicates:
-            with ProgressBar("reading the set") as progress:
-                addition.read_known(run, progress.show)
-        with ProgressBar("adding") as progress:
-            results = addition.pack(run, progress.show)
-    except KeyboardInterrupt:
-        typer.echo("stopped, and SET is as it was: the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+    if address:
+        told = run_on_cluster(ADD, request, address)["sets"]
+        results = TypeAdapter(tuple[AddResult, ...]).validate_python(told)
+    else:
+        results = _add_here(request, processes)
     for result in results:
         _print_result(result)
     if as_json:
         print_json({"sets": results})
+
+
+def _add_here(request: AddRequest, processes: int | None) -> tuple[AddResult, ...]:
+    addition = Addition(request, lambda line: typer.echo(line, err=True))
+    run = process_runner(processes or default_processes())
+    try:
+        if not request.duplicates:
+            with ProgressBar("reading the set") as progress:
+                addition.read_known(run, progress.show)
+        with ProgressBar("adding") as progress:
+            return addition.pack(run, progress.show)
+    except KeyboardInterrupt:
+        typer.echo("stopped, and SET is as it was: the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
 
 
 def _print_result(result: AddResult) -> None:

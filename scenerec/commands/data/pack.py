@@ -10,10 +10,10 @@ from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect
 from scenerec.commands.data.packed import Processes, print_json
-from scenerec.commands.kinds import PACK
+from scenerec.commands.kinds import PACK, JobKind
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.send_job import job_name, run_job
-from scenerec.data.packing.choices import parse_splits
+from scenerec.data.packing.choices import SourceRequest, parse_splits
 from scenerec.data.packing.nesting import Nested
 from scenerec.data.packing.pack import PackOptions, PackRequest, PackResult, SplitResult
 from scenerec.data.packing.pack import pack as pack_source
@@ -22,6 +22,7 @@ from scenerec.data.pool import default_processes, process_runner
 from scenerec.data.splits import split_of
 from scenerec.errors import ConfigError
 from scenerec.inference.predictors.trained_model import read_labels
+from scenerec.json_object import JsonObject
 from scenerec.names import printable
 
 app = typer.Typer()
@@ -128,7 +129,10 @@ def pack(
         options=PackOptions(shard_mb, short_side, quality, seed, keep_metadata),
         overwrite=overwrite,
     )
-    result = _pack_on_cluster(request, address) if address else _pack_here(request, processes)
+    if address:
+        result = TypeAdapter(PackResult).validate_python(run_on_cluster(PACK, request, address))
+    else:
+        result = _pack_here(request, processes)
     for split_result in result.splits:
         _print_packed(split_result)
     if result.images_per_s:
@@ -156,12 +160,12 @@ def parsed_splits(text: str | None) -> dict[str, str] | None:
         raise ConfigError(f"--splits: {error}") from None
 
 
-def _pack_on_cluster(request: PackRequest, address: str) -> PackResult:
+def run_on_cluster(kind: JobKind, request: SourceRequest, address: str) -> JsonObject:
+    """Has a job of the cluster at `address` do what is asked for, follows it, and returns the result that it prints."""
     if not str(request.source).isprintable():
         raise ConfigError(f"SOURCE {printable(str(request.source))}: rename it: a job is told its name as UTF-8 text")
-    name = job_name("pack", request.destination)
-    result = run_job(connect(address), PACK, name, request.model_dump_json(), run_url=request.destination)
-    return TypeAdapter(PackResult).validate_python(result)
+    name = job_name(kind.name, request.destination)
+    return run_job(connect(address), kind, name, request.model_dump_json(), run_url=request.destination)
 
 
 def _print_packed(result: SplitResult) -> None:

@@ -51,6 +51,8 @@ class AddRequest(SourceRequest):
     partial: bool = True
     new_classes: bool = False
     """Take classes that the set does not have, behind those that it has."""
+    duplicates: bool = False
+    """Add images that the set has already as well: then no set is read."""
     options: PackOptions = PackOptions()
     """What the bytes depend on; the short side is that of the set."""
 

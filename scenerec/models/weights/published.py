@@ -1,6 +1,5 @@
 """Published weights by name, as data: torchvision's for ImageNet, and the Places365 project's. Needs no torch."""
 
-import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +8,7 @@ from pathlib import Path
 from scenerec.errors import ModelError
 from scenerec.models.table import read_table
 from scenerec.models.zoo import architecture
+from scenerec.names import did_you_mean
 
 _NAME = re.compile(r"\w+")
 
@@ -69,10 +69,9 @@ def find_weights(arch: str, name: str) -> PublishedWeights:
     if found is None and not names:
         raise ModelError(f"nothing was published for {arch}: take `none`, or the path or URL of a file")
     if found is None:
-        nearest = difflib.get_close_matches(name.upper(), names, n=1)
-        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        hints = (did_you_mean(name.upper(), names), f"there are {', '.join(names)}")
         raise ModelError(
-            f"nothing was published for {arch} as {name}: {hint}there are {', '.join(names)}; "
+            f"nothing was published for {arch} as {name}: {' '.join(filter(None, hints))}; "
             f"of a file or folder write the whole path, such as ./{name}"
         )
     if not found.fits:

@@ -142,7 +142,13 @@ def test_an_old_encoding_of_the_terminal_loses_nothing(tmp_path: Path) -> None:
     assert "caf\\udce9: no packed data set here" in lines[1]
 
 
-@pytest.mark.parametrize("environment", [{"COLUMNS": "20"}, {"COLUMNS": "1"}, {"NO_COLOR": "1"}, {"LC_ALL": "C"}])
+ODD_TERMINALS = ({"COLUMNS": "20"}, {"COLUMNS": "1"}, {"NO_COLOR": "1"}, {"LC_ALL": "C"})
+
+
+@pytest.mark.parametrize("environment", [
+    {"COLUMNS": "1", "LC_ALL": "C"},
+    *(pytest.param(each, marks=pytest.mark.matrix) for each in ODD_TERMINALS),
+])  # fmt: skip
 def test_odd_terminals_show_all(environment: dict[str, str]) -> None:
     done = shell("unset HOME; scenerec models show resnet18; scenerec --help", **environment)
     assert (done.returncode, done.stderr) == (0, "")

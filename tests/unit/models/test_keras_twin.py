@@ -17,6 +17,7 @@ from torchvision.ops import StochasticDepth
 from scenerec.models import torch_model
 from scenerec.models.keras_twin import bindings, builder
 from scenerec.models.keras_twin.context import UnsupportedOperationError
+from tests.matrix import keep
 
 ARCHITECTURES = ["resnet18", "mobilenet_v3_small"]
 """One with plain and one with most other layers; more in tests/integration/test_twin_parity.py, all in tests/bench."""
@@ -30,7 +31,7 @@ def assert_close_in_scale(actual: np.ndarray, expected: np.ndarray, tolerance: f
     assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", keep({"mobilenet_v3_small"}, ARCHITECTURES))
 def test_logits_are_torchs(arch: str, make_pair: Callable, rng: np.random.Generator):
     network, twin = make_pair(arch)
     images = rng.normal(size=(2, 64, 64, 3)).astype("float32")

@@ -18,6 +18,7 @@ from scenerec.errors import CheckpointError
 from scenerec.search.levels import judged_epochs, trial_levels
 from scenerec.search.relay import Bookmark, Relay, allow, begin_part, take_over, wait_until_allowed
 from scenerec.training.run_folder import RunFolder
+from tests.patience import PATIENCE_S
 from tests.tiny_search import search_document
 
 
@@ -103,7 +104,7 @@ def test_a_run_waits_for_the_word_of_its_epoch_but_not_for_ever(tmp_path: Path) 
     assert not wait_until_allowed(folder, 2, patience_s=0)
     later = threading.Timer(0.3, allow, (folder, 2))
     later.start()
-    assert wait_until_allowed(folder, 2, patience_s=30)
+    assert wait_until_allowed(folder, 2, patience_s=PATIENCE_S)
     later.join()
 
 

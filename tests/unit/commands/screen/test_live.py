@@ -7,6 +7,7 @@ from rich.console import Console
 
 from scenerec.commands.screen.live import RunBar, Story, fitting, is_noise, show_run_result, tell
 from scenerec.job_log import EpochSummary, Failure, Note, Progress, RunResult, Waiting, format_line
+from scenerec.json_object import JsonObject
 
 RAY = [
     "2026-11-23 21:27:21,065\tINFO job_manager.py:581 -- Runtime env is setting up.",
@@ -141,6 +142,22 @@ def test_only_the_newest_lines_are_kept() -> None:
 
 def test_brackets_are_no_markup() -> None:
     assert shown(["[red]not a colour[/red] {x}"], others=True)[0] == "[red]not a colour[/red] {x}\n"
+
+
+@pytest.mark.parametrize(
+    ("usage", "words"),
+    [
+        ({"node_hours": 0.0044, "node_hours_wasted": 0.0, "restarts": 0}, "0.0044"),
+        (
+            {"node_hours": 12.5, "node_hours_wasted": 0.25, "restarts": 2, "cost": 1409.6, "currency": "USD"},
+            "12.5, of which 0.25 wasted by 2 restart(s); 1,409.60 USD",
+        ),
+    ],
+)
+def test_the_result_says_what_the_training_took(usage: JsonObject, words: str) -> None:
+    output = io.StringIO()
+    show_run_result({"usage": usage}, Console(file=output, width=40))
+    assert output.getvalue() == f"node-hours       {words}\n"
 
 
 def test_the_result() -> None:
