@@ -18,7 +18,7 @@ _BARE_MARKERS = (b"\x01", b"\xd8")  # that no segment follows
 def size_of_jpeg(content: bytes) -> tuple[int, int] | None:
     """Width and height of a JPEG of RGB or grey, in a twentieth of Pillow's time; None where Pillow must say it."""
     if content.startswith(_JPEG):
-        with suppress(ValueError):
+        with suppress(ValueError, KeyError):  # KeyError: of a subsampling that it has no name for
             height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
             return (width, height) if colors in ("YCbCr", "RGB", "Gray") else None
     return None
