@@ -107,7 +107,7 @@ fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints 
 bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)
 	$(BIN)/python -m tests.bench.search $(PHOTOS)
 
-bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset and tf.data (PHOTOS=folder; ten minutes)
+bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset, tf.data, DALI, litData and Streaming (PHOTOS=folder; 15 minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)
 
 bench-scale: $(READY)  ## 1.8 million images on 1 to 512 workers: planned, and predicted by a model (seconds)
