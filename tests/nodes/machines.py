@@ -100,7 +100,8 @@ class Switch:
         what nobody has answered.
         """
         card = ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
-        self._inside("ip", "link", "del", name, check=False)
+        with suppress(MachineError):
+            self.ip("link", "del", name)
         self.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "address", card, "netns", str(pid))
         self.ip("link", "set", name, "master", "bridge", "up")
 
@@ -161,8 +162,6 @@ class Machine:
             self.cut()
         os.kill(self._init, signal.SIGKILL)
         self._unshare.communicate()
-        with suppress(MachineError):  # the kernel is about to take it away with the network, or has done so
-            self.switch.ip("link", "del", self.name)
         self._unshare, self._init = None, None
 
     def run(
