@@ -98,6 +98,8 @@ class Switch:
         A machine that is switched on again has the same card: others go on sending to it for half a minute.
         """
         card = ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
+        with suppress(MachineError):
+            self.ip("link", "del", name)
         self.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "address", card, "netns", str(pid))
         self.ip("link", "set", name, "master", "bridge", "up")
 
@@ -158,8 +160,6 @@ class Machine:
             self.cut()
         os.kill(self._init, signal.SIGKILL)
         self._unshare.communicate()
-        with suppress(MachineError):  # the kernel is about to take it away with the network, or has done so
-            self.switch.ip("link", "del", self.name)
         self._unshare, self._init = None, None
 
     def run(
