@@ -98,7 +98,7 @@ class Switch:
         A machine that is switched on again has the same card: others go on sending to it for half a minute.
         """
         card = ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
-        with suppress(MachineError):
+        with suppress(MachineError):  # of one that was killed silently the kernel keeps network and cable for minutes
             self.ip("link", "del", name)
         self.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "address", card, "netns", str(pid))
         self.ip("link", "set", name, "master", "bridge", "up")
