@@ -182,7 +182,7 @@ def test_of_damaged_files_that_are_taken_the_pixels_stay_as_well() -> None:
     files = {name: content for name, content in seeds().items() if name.startswith(("jpeg", "png"))}
     draw = random.Random(0)
     taken: Counter[bool] = Counter()
-    for _ in range(150):
+    for _ in range(300):
         odd = mutate(draw, files)
         try:
             found = pack_image(odd.content)
