@@ -10,13 +10,14 @@ SEED ?= 1
 MINUTES ?= 60
 # Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
-# The unit tests that compute with torch and TensorFlow: half of the time.
-NETWORKS := $(addprefix tests/unit/,export inference models training)
+# All unit tests that need TensorFlow, and as many others as make half of the time.
+WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py config data/adoption/test_adopt.py export inference \
+	models search training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py))
 # Where it is set, every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-networks test-without-networks test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto wheel clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,13 +34,13 @@ test-all:  ## All tests, with the matrix of frameworks, architectures and option
 
 # Two processes of one thread each: what hands tests out one by one (pytest-xdist) costs a core for half a minute.
 test-unit: $(READY)  ## Without cluster or store (two minutes)
-	OMP_NUM_THREADS=1 $(MAKE) -j 2 test-networks test-without-networks
+	OMP_NUM_THREADS=1 $(MAKE) -j 2 test-with-tensorflow test-without-tensorflow
 
-test-networks: $(READY)
-	$(BIN)/pytest $(NETWORKS) -m "not cluster $(CASES)"
+test-with-tensorflow: $(READY)
+	$(BIN)/pytest $(WITH_TENSORFLOW) -m "not cluster $(CASES)"
 
-test-without-networks: $(READY)
-	$(BIN)/pytest tests/unit $(addprefix --ignore=,$(NETWORKS)) -m "not cluster $(CASES)"
+test-without-tensorflow: $(READY)
+	$(BIN)/pytest tests/unit $(addprefix --ignore=,$(WITH_TENSORFLOW)) -m "not cluster $(CASES)"
 
 test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
 	$(MAKE) -j 2 test-cluster test-without-cluster
@@ -106,7 +107,7 @@ fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints 
 bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)
 	$(BIN)/python -m tests.bench.search $(PHOTOS)
 
-bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset and tf.data (PHOTOS=folder; ten minutes)
+bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset, tf.data, DALI, litData and Streaming (PHOTOS=folder; 15 minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)
 
 bench-scale: $(READY)  ## 1.8 million images on 1 to 512 workers: planned, and predicted by a model (seconds)

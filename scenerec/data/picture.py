@@ -18,6 +18,7 @@ import simplejpeg
 from PIL import Image
 
 from scenerec.data.augment import CenterCrop
+from scenerec.data.jpeg_header import MAX_SCANS, has_too_many_scans, size_of_jpeg
 from scenerec.errors import DataError, first_line
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -30,8 +31,6 @@ MAX_PIXELS = 50_000_000
 """Pixels of the largest picture that is taken, unless its caller says otherwise."""
 MAX_SIDE_PX = 65_500
 """The longest side that is taken: libjpeg's. A longer line of one pixel's height would be resized to 10^10 pixels."""
-MAX_SCANS = 32
-"""Most scans of a JPEG: encoders write about ten, and each one costs a pass over all pixels for a few bytes."""
 UPRIGHT = 1
 """The EXIF orientation of a picture that need not be turned."""
 ORIENTATION_TAG = 0x0112
@@ -40,11 +39,7 @@ FULL_SIZE = (0, 0)
 
 _DECODED_OVER_RESIZED = 2  # of what a reduced decoding must leave: a small difference for a large saving
 _ON_ITS_SIDE = (5, 6, 7, 8)  # orientations
-_JPEG = b"\xff\xd8\xff"
 _SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|GIF8[79]a|BM.{4}\0{4}", re.DOTALL)
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither an escaped 255 of the data, nor a restart
-_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
-_BARE_MARKERS = (b"\x01", b"\xd8")  # that no segment follows
 _JPEG_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression sequence")
 """How libjpeg begins to speak of pixels that it has made up. Its other remarks are on headers, or on a missing end."""
 _PNG_HEADER_BYTES, _PNG_BIT_DEPTH_AT, _PNG_COLOR_TYPE_AT = 8, 24, 25
@@ -104,7 +99,7 @@ class Picture:
     def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> None:
         self._content, self._formats = content, formats
         self._too_many = f"at most {max_pixels / 1e6:g} million are taken: scale it down"
-        size = _size_of_jpeg(content) if "JPEG" in formats else None
+        size = size_of_jpeg(content) if "JPEG" in formats else None
         self._is_usual_jpeg = size is not None
         self.width, self.height = size or self._image.size
         size_px = f"{self.width} x {self.height} pixels"
@@ -116,7 +111,7 @@ class Picture:
     @cached_property
     @_refusals()
     def _image(self) -> Image.Image:
-        """It as Pillow opens it, which takes a twentieth of the time of decoding: only where it is needed."""
+        """It as Pillow opens it, which takes a fifth of the time of decoding a small JPEG: only where it is needed."""
         try:
             return Image.open(io.BytesIO(self._content), formats=self._formats)
         except Image.DecompressionBombError:
@@ -171,7 +166,7 @@ class Picture:
         return (self.width, self.height) if self.orientation in _ON_ITS_SIDE else (self.height, self.width)
 
     def _decode_jpeg(self, least: tuple[int, int]) -> np.ndarray:
-        if _has_too_many_scans(self._content):
+        if has_too_many_scans(self._content):
             raise DamagedPictureError(f"cannot be decoded: a JPEG of more than {MAX_SCANS} scans")
         if self.is_plain:
             try:
@@ -274,32 +269,3 @@ def _check_tiff(image: Image.Image) -> None:
         raise UnknownFormatError("a TIFF of floats, 32-bit numbers, Lab or a 16-bit negative: save it as 8-bit RGB")
     if tags.get(_TIFF_TILE_WIDTH, 0) * tags.get(_TIFF_TILE_HEIGHT, 0) > MAX_PIXELS:
         raise DamagedPictureError("cannot be decoded: its tiles are larger than pictures may be")
-
-
-def _size_of_jpeg(content: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG of RGB or grey, in a twentieth of Pillow's time; None where Pillow must say it."""
-    if content.startswith(_JPEG):
-        with suppress(ValueError):
-            height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
-            return (width, height) if colors in ("YCbCr", "RGB", "Gray") else None
-    return None
-
-
-def _has_too_many_scans(content: bytes) -> bool:
-    """Whether decoding this JPEG takes hours: a progressive one of 20 MB has room for a quarter of a million scans."""
-    levels = np.frombuffer(content, np.uint8)
-    marks = (levels[:-1] == 0xFF) & (levels[1:] == _START_OF_SCAN[0])  # a third of the time of bytes.count
-    if np.count_nonzero(marks) <= MAX_SCANS:  # nearly always
-        return False
-    scans = at = 0  # so many may lie in a thumbnail, or behind the picture as well: only its own segments count
-    while found := _JPEG_MARKER.search(content, at):
-        at = found.end()
-        if found[1] == _END_OF_IMAGE:
-            return False
-        if found[1] == _START_OF_SCAN:
-            scans += 1
-            if scans > MAX_SCANS:
-                return True
-        if found[1] not in _BARE_MARKERS:
-            at += int.from_bytes(content[at : at + 2], "big")
-    return False

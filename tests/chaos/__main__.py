@@ -75,9 +75,13 @@ def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: P
         say("deploying a model in two replicas")
         with loaded_endpoint(scene) as load:
             complete(whole, plan, say)
+            if whole.problem:
+                return [f"{whole.name}: {whole.problem}"]
             quiet = Requests.of(load.tally)
             struck = disturb(scene, disturbed, plan, load, say)
             ended = Requests.of(load.tally)
+        if not struck:
+            return [f"{disturbed.name}: {disturbed.problem or 'ended before the first strike'}"]
         verdict = _judge(disturbed, whole, is_elastic, ended.since(quiet))
     usual_s = _USUAL_PAUSES * whole.timeline.longest_pause_s()
     found = outcomes(struck, disturbed.timeline, usual_s, ended)
@@ -100,7 +104,7 @@ def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: P
 
 
 def _judge(disturbed: Run, whole: Run, is_elastic: bool, requests: Requests) -> Verdict:
-    problems = [f"{run.name}: {run.problem}" for run in (whole, disturbed) if run.problem]
+    problems = [f"{disturbed.name}: {disturbed.problem}"] if disturbed.problem else []
     losses = nan, nan
     if not problems:
         try:

@@ -1,5 +1,6 @@
 """One embedded cluster or one store for all integration tests: real Ray, real S3."""
 
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -25,6 +26,11 @@ BROWSER_FLAGS = (
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a camera that shows a test card
 )
 BROWSER_PATIENCE_MS = 60_000
+
+
+def pytest_configure() -> None:
+    """SIGTERM is as Ctrl-C: pytest then ends what the fixtures have started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m

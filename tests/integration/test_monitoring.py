@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import pytest
@@ -40,14 +40,15 @@ SERVE = {
     "http": {"port": PORTS["http"], "grpc_port": None},
     "scale": {"min_replicas": 1, "max_replicas": 1},
 }
+TRIALS = "ray_scenerec_search_trials"
 SEARCH = """\
+import sys
 import ray
 from jobs.search_gauges import SearchGauges
 from scenerec.search.trial import Trial
-ray.init(log_to_driver=False, logging_level="ERROR")
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
 with SearchGauges("watched") as gauges:
     gauges.observe([Trial(number=0, point={}, state="finished"), Trial(number=1, point={}, state="running")])
-    print("told", flush=True)
     input()
 """
 
@@ -88,7 +89,9 @@ def seen(expression: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def watched(prometheus: None, stored_scenes: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def watched(
+    prometheus: None, cluster: LocalCluster, stored_scenes: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """A run, an application and the gauges of a search, side by side until the run has come to its end."""
     folder = tmp_path_factory.mktemp("watched")
     registry = Registry(SERVE["registry"])
@@ -98,12 +101,15 @@ def watched(prometheus: None, stored_scenes: str, tmp_path_factory: pytest.TempP
     for name, document in (("run", {**RUN, "data": data}), ("serve", SERVE)):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
     scenerec("serve", "deploy", str(folder / "serve.yaml"))
-    searching = partial(subprocess.Popen, [sys.executable, "-c", SEARCH], stdin=subprocess.PIPE, text=True)
-    job = [sys.executable, "-m", "scenerec", "submit", str(folder / "run.yaml")]
-    with searching() as search, subprocess.Popen(job, stdout=subprocess.DEVNULL) as run:
-        while run.poll() is None or not seen('ray_scenerec_search_trials{state="finished"}'):
-            for body in (PICTURES["red"], b"no picture"):
-                requests.post(f"http://127.0.0.1:{PORTS['http']}/v1/models/tiny:predict", data=body, timeout=20)
+    searching = [sys.executable, "-c", SEARCH, cluster.ray_address]
+    training = [sys.executable, "-m", "scenerec", "submit", str(folder / "run.yaml")]
+    with subprocess.Popen(searching, stdin=subprocess.PIPE, text=True) as search:
+        with subprocess.Popen(training, stdout=subprocess.DEVNULL) as run:
+            while run.poll() is None:
+                for body in (PICTURES["red"], b"no picture"):
+                    requests.post(f"http://127.0.0.1:{PORTS['http']}/v1/models/tiny:predict", data=body, timeout=20)
+                time.sleep(0.1)
+        wait_until(lambda: bool(seen(TRIALS)), "what the search tells")
         search.communicate("\n", timeout=60)
     assert run.returncode == 0 and search.returncode == 0
     yield
@@ -121,7 +127,7 @@ def test_every_chart_has_lines(watched: None) -> None:
     (steps,) = seen("ray_scenerec_train_step")
     assert (steps["metric"]["run"], steps["metric"]["framework"], steps["value"][1]) == ("watched", "torch", "30")
     assert float(seen("ray_scenerec_train_resident_bytes")[0]["value"][1]) > 1e8
-    states = {each["metric"]["state"]: each["value"][1] for each in seen("ray_scenerec_search_trials")}
+    states = {each["metric"]["state"]: each["value"][1] for each in seen(TRIALS)}
     assert {state for state, count in states.items() if count == "1"} == {"finished", "running"}
 
 

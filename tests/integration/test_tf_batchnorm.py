@@ -26,7 +26,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray
         for rank in range(WORLD_SIZE)
     ]
     try:
-        assert [process.wait(timeout=PATIENCE_S) for process in processes] == [0] * WORLD_SIZE
+        assert [process.wait(timeout=2 * PATIENCE_S) for process in processes] == [0] * WORLD_SIZE
     finally:
         for process in processes:
             process.kill()

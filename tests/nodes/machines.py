@@ -95,12 +95,10 @@ class Switch:
     def plug(self, name: str, pid: int, address: str) -> None:
         """Lays a cable from the switch to `eth0` of the network of a process, whose IPv4 address will be that.
 
-        A machine that is switched on again has the same card: others go on sending to it for half a minute. The cable
-        of one that was killed silently may still be there: the kernel keeps its network for minutes, to send once more
-        what nobody has answered.
+        A machine that is switched on again has the same card: others go on sending to it for half a minute.
         """
         card = ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
-        with suppress(MachineError):
+        with suppress(MachineError):  # of one that was killed silently the kernel keeps network and cable for minutes
             self.ip("link", "del", name)
         self.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "address", card, "netns", str(pid))
         self.ip("link", "set", name, "master", "bridge", "up")

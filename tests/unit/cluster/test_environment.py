@@ -7,7 +7,16 @@ from cluster.environment import check_workers_store, use_store_environment, user
 from cluster.local import LocalCluster
 from scenerec.errors import ClusterError
 
-CLUSTER = LocalCluster(Path("/home"), "http://127.0.0.1:1", "127.0.0.1:2", "http://127.0.0.1:3", {})
+CLUSTER = LocalCluster(
+    home=Path("/home"),
+    dashboard_url="http://127.0.0.1:1",
+    ray_address="127.0.0.1:2",
+    store_url="http://127.0.0.1:3",
+    metrics_url="http://127.0.0.1:4/metrics",
+    discovery_file=Path("/home/targets.json"),
+    grafana_dashboards=Path("/home/dashboards"),
+    environment={},
+)
 
 
 @pytest.fixture(autouse=True)

@@ -113,6 +113,20 @@ def test_pixels_are_normalised_alike(size: int, colored: bool) -> None:
         np.testing.assert_allclose(ours[:, 0], (pixels[..., 0] / 255 - 0.485) / 0.229, atol=1e-6)
 
 
+def test_colours_do_not_depend_on_torchs_threads_and_leave_them_as_they_were() -> None:
+    pixels, colors = drawn(3, 224)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+            found.append(torch_input.normalize(images, colors=torch.from_numpy(colors)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and its driver")
 def test_batches_for_a_gpu_are_page_locked_and_the_same(scenes: Path) -> None:

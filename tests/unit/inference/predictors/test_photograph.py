@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from scenerec.data.augment import center_crop
+from scenerec.data.jpeg_header import MAX_SCANS
 from scenerec.data.packed_image import evaluation_pixels
 from scenerec.data.picture import (
-    MAX_SCANS,
     ORIENTATION_TAG,
     DamagedPictureError,
     Picture,
