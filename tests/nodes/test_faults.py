@@ -66,7 +66,7 @@ def send_sigterm(machine: Machine) -> None:
 
 
 def drain(machine: Machine) -> None:
-    """On the node itself, as docs/clusters.md says."""
+    """On the node itself, as docs/clouds.md says."""
     machine.run(
         "ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message spot --deadline-remaining-seconds 100",
         {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN},
