@@ -79,18 +79,21 @@ def _answer(draw: random.Random) -> bytes:
 
 @contextmanager
 def serve_damaged(count: int, seed: int) -> Iterator[str]:
-    """Sends one answer on each connection, and closes it."""
+    """Sends one answer on each connection, and closes it. A client may leave its end open until it is collected."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
             for index in range(count):
                 with suppress(OSError):
                     connection, _ = listening.accept()
-                    with connection:
-                        connection.recv(65_536)
-                        connection.sendall(_answer(random.Random(f"{seed}/{index}")))
-                        connection.shutdown(socket.SHUT_WR)
-                        connection.recv(65_536)  # until the client is done
+                    threading.Thread(target=answer, args=(connection, index), daemon=True).start()
+
+        def answer(connection: socket.socket, index: int) -> None:
+            with suppress(OSError), connection:
+                connection.recv(65_536)
+                connection.sendall(_answer(random.Random(f"{seed}/{index}")))
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(65_536)  # until the client is done
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
