@@ -44,6 +44,10 @@ class SearchLog(tune.Callback):
         self.failures_in_a_row = 0
         self.sweep_at_s = self.began_s
 
+    def __getstate__(self) -> dict[str, object]:
+        """What Tune saves of it, which nobody loads: without `watch`, which may have a thread."""
+        return {name: value for name, value in self.__dict__.items() if name != "watch"}
+
     @property
     def gives_up(self) -> bool:
         """Whether so many trials have failed one after the other that the next would fail as well."""
