@@ -14,7 +14,7 @@ from cluster.local import LocalCluster
 from scenerec.client import Client
 from scenerec.inference.bundles.registry import Registry
 from tests.patience import wait_until
-from tests.served import PICTURES, command, status
+from tests.served import PICTURES, command, status_when
 from tests.tiny_bundle import make_tiny_bundle
 
 MANIFEST = Path(scenerec.__file__).parents[1] / "cluster/kuberay/serving/rayservice.yaml"
@@ -76,7 +76,7 @@ def test_the_config_of_the_manifest_serves_and_follows_the_registry(
         assert (answer.classes[0].label, answer.version) == ("green", "1")
         Registry(REGISTRY).move("tiny", "production", 2, "test", 1)
         wait_until(lambda: client.predict("tiny", PICTURES["green"]).version == "2")
-    assert status(name)["models"]["tiny"]["serving"][0]["number"] == "2"
+    status_when(name, lambda found: found["models"]["tiny"]["serving"][0]["number"] == "2")
     config["applications"][0]["args"]["scale"]["max_replicas"] = 0
     dashboard.put(config)
     wait_until(lambda: "scale.max_replicas: must be at least 1" in dashboard.message(name))
