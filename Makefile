@@ -33,7 +33,7 @@ test-all:  ## All tests, with the matrix of frameworks, architectures and option
 	$(MAKE) test CASES=
 
 # Two processes of one thread each: what hands tests out one by one (pytest-xdist) costs a core for half a minute.
-test-unit: $(READY)  ## Without cluster or store (two minutes)
+test-unit: $(READY)  ## Without cluster or store (two to three minutes)
 	OMP_NUM_THREADS=1 $(MAKE) -j 2 test-with-tensorflow test-without-tensorflow
 
 test-with-tensorflow: $(READY)
@@ -52,7 +52,7 @@ test-without-cluster: $(READY)
 	$(BIN)/pytest tests/integration tests/nodes -m "not cluster and not nodes $(CASES)"
 
 # KEEP_FAULTS: docs/faults.md has its table from here.
-test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; half an hour)
+test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; about an hour)
 	KEEP_FAULTS=1 $(BIN)/pytest tests/nodes
 
 # The seed draws the faults: the same ones come again with it.

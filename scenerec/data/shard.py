@@ -23,12 +23,11 @@ MOST_INFLATED = 20
 REMEDY = "`scenerec data verify` lists what is damaged; pack or adopt the set again"
 
 _BLOCK_BYTES, _NAME_BYTES = 512, 100
-_USUAL_HEADER = (
-    re.compile(  # behind the name: mode, owner, group, size, time, checksum; of a plain file; POSIX, no prefix
-        rb"(?:[0-7]{7}\0){3}(?P<size>[0-7]{11})\0[0-7]{11}\0(?P<checksum>[0-7]{6})\0 0"
-        rb".{100}ustar\x0000.{64}(?:[0-7]{7}\0|\0{8}){2}\0",
-        re.DOTALL,
-    )
+# Behind the name: mode, owner, group, size, time, checksum; of a plain file; POSIX, without a prefix.
+_USUAL_HEADER = re.compile(
+    rb"(?:[0-7]{7}\0){3}(?P<size>[0-7]{11})\0[0-7]{11}\0(?P<checksum>[0-7]{6})\0 0"
+    rb".{100}ustar\x0000.{64}(?:[0-7]{7}\0|\0{8}){2}\0",
+    re.DOTALL,
 )
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
