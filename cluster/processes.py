@@ -16,6 +16,8 @@ It proves that a recorded process id still is the process that was started; a st
 the clock is not set.
 """
 
+_LOAD_TIMEOUT_S = 30.0
+
 
 def spawn(command: list[str], environment: dict[str, str], mark: str, log: Path) -> int:
     """Starts `command` in a session of its own, its output appended to `log`, and returns its process id."""
@@ -30,6 +32,8 @@ def spawn(command: list[str], environment: dict[str, str], mark: str, log: Path)
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    # While the system loads a program, it has no environment yet: who looks then takes it for ended.
+    wait_until(lambda: is_running(process.pid, mark), lambda: _exists(process.pid), _LOAD_TIMEOUT_S)
     return process.pid
 
 

@@ -32,7 +32,7 @@ from tests.bench.ray_overhead import WORKERS, bare_commands, write_config
 from tests.bench.record import append_row
 
 # What the lines begin with, or have in them, that end a part.
-MARKS = {"sent": "job ", "learner": "training from", "step": " step ", "epoch": "      1/1"}
+MARKS = {"sent": "job ", "learner": "training from", "step": "1/1 step ", "epoch": "      1/1"}
 PARTS = ("submit", "driver", "controller", "workers", "learner", "step", "end")
 
 

@@ -38,9 +38,13 @@ def start(tmp_path: Path) -> Iterator[Callable[[list[str]], int]]:
 
 def test_a_process_is_known_by_its_mark(start: Callable[[list[str]], int]) -> None:
     pid = start(SLEEP)
-    assert wait_until(lambda: is_running(pid, "mark"), lambda: True, PATIENCE_S)
+    assert is_running(pid, "mark")
     assert not is_running(pid, "other mark")
     assert os.getsid(pid) == pid
+
+
+def test_it_is_known_as_soon_as_it_was_started(start: Callable[[list[str]], int]) -> None:
+    assert all(is_running(start(["sleep", "600"]), "mark") for _ in range(30))
 
 
 def test_its_output_goes_to_the_log(start: Callable[[list[str]], int], tmp_path: Path) -> None:
