@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_written_is_named_before_the_work(
         (f"{tmp_path}/missing/file", 2, f"there is no folder {tmp_path}/missing"),
         (f"{tmp_path}/file/file", 2, f"there is no folder {tmp_path}/file"),
         (str(tmp_path), 2, "is a folder: name a file in it"),
-        ("s3://bucket/file", 2, "must be on this machine: copy it afterwards (aws s3 sync)"),
+        ("s3://bucket/file", 2, "must be on this machine: copy it afterwards (scenerec cp)"),
         ("/dev/full", 3, "cannot be written: No space left on device"),
         ("/proc/file", 3, "cannot be written: No such file or directory"),
     ):
