@@ -23,6 +23,9 @@ COMMANDS: dict[str, Entry | Group] = {
     ),
     "logs": Entry("logs", "Show what a job has printed, without Ray's own lines."),
     "list": Entry("list_jobs", "List the jobs of the cluster and the runs in the stores, the newest first."),
+    "runs": Entry(
+        "runs", "Show training runs beside each other: state, best epoch, and the settings in which they differ."
+    ),
     "stop": Entry("stop", "End a job. Submitted again, its run goes on from the newest checkpoint."),
     "ls": Entry(
         "objects",
