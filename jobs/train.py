@@ -29,6 +29,7 @@ from scenerec.training.node_time import node_time, nodes_taken
 from scenerec.training.plan import NodeResources, Plan
 from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder
+from scenerec.training.run_report import write_report
 from scenerec.training.task import task_of
 from scenerec.world import World
 
@@ -75,6 +76,7 @@ def run(config: TrainConfig) -> JsonObject:
     result = fit(config, plan, job_id(), Reporter())
     time_taken = node_time(begun_s, folder.read_starts()[earlier:], time.time(), partial(_nodes_of, config))
     result["usage"] = time_taken.as_dict(config.cost)
+    result["report"] = write_report(config.run_url, config.data.patience)
     folder.write_result(result)
     return result
 

@@ -26,6 +26,9 @@ COMMANDS: dict[str, Entry | Group] = {
     "runs": Entry(
         "runs", "Show training runs beside each other: state, best epoch, and the settings in which they differ."
     ),
+    "compare": Entry(
+        "compare", "Compare training runs: figures, the settings in which they differ, and their curves as a page."
+    ),
     "stop": Entry("stop", "End a job. Submitted again, its run goes on from the newest checkpoint."),
     "ls": Entry(
         "objects",

@@ -27,6 +27,7 @@ Line = TypeVar("Line", bound=Frozen)
 
 CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
+REPORT_FILE = "report.html"
 
 # What a checkpoint was made with that is older than the field.
 _IDENTITY_DEFAULTS = {

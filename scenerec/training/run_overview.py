@@ -16,6 +16,10 @@ _NO_SETTINGS = ("kind", "name", "output", "job", "cost")  # of them each run has
 class RunOverview:
     """A training run, as its folder tells of it."""
 
+    url: str
+    """The run's folder."""
+    framework: str
+    """Framework of its newest submission."""
     task: Task
     """What is learned."""
     epochs: int
@@ -24,6 +28,13 @@ class RunOverview:
     """The values of its config by their dotted keys, such as optimize.lr; those that change nothing are left out."""
     history: Sequence[EpochMetrics]
     """The finished epochs."""
+    starts: int
+    """How often its workers began: 1 of a run that was never interrupted, 0 where that is not known."""
+
+    @property
+    def name(self) -> str:
+        """The last part of its address."""
+        return self.url.rpartition("/")[2]
 
     @property
     def best(self) -> EpochMetrics | None:
@@ -39,7 +50,15 @@ def read_overview(run_url: str, patience: Patience = IMPATIENT) -> RunOverview:
     """
     folder = RunFolder(run_url, patience)
     config = folder.read_config()
-    return RunOverview(task_of(config), config.optimize.epochs, _settings(config), folder.read_history())
+    return RunOverview(
+        url=folder.url,
+        framework=config.framework,
+        task=task_of(config),
+        epochs=config.optimize.epochs,
+        settings=_settings(config),
+        history=folder.read_history(),
+        starts=len(folder.read_starts()),
+    )
 
 
 def differing(runs: Iterable[RunOverview]) -> list[str]:
