@@ -50,7 +50,7 @@ class _Run:
 
 @app.command(epilog="Examples: scenerec runs | scenerec runs s3://scenes/runs --sort best | scenerec runs --json")
 def runs(
-    output: Annotated[
+    where: Annotated[
         str | None, typer.Argument(metavar="[OUTPUT]", help="A folder of runs. Without it: all that are known here.")
     ] = None,
     sort: Annotated[
@@ -69,23 +69,23 @@ def runs(
     Searches are left out: `scenerec tune show` compares their trials.
     """
     use_store_environment()
-    found = _sorted(_read(_jobs(output, address)), sort, reverse)
+    found = _sorted(_read(_jobs(where, address)), sort, reverse)
     keys = differing(run.overview for run in found)
     if as_json:
         typer.echo(json.dumps([_json(run, keys) for run in found]))
     elif found:
         show_rows([("RUN", "STATUS", "EPOCHS", "BEST", *short_keys(keys)), *(_row(run, keys) for run in found)])
     else:
-        typer.echo(f"no training runs{f' in {output}' if output else ''} yet: scenerec submit train.yaml")
+        typer.echo(f"no training runs{f' in {where}' if where else ''} yet: scenerec submit train.yaml")
 
 
-def _jobs(output: str | None, address: str | None) -> list[Job]:
+def _jobs(where: str | None, address: str | None) -> list[Job]:
     """The newest job of each training run, the newest first."""
-    known = KnownJobs(address) if output is None else None
+    known = KnownJobs(address) if where is None else None
     if known:
         jobs = known.all()
     else:
-        url = options.location("OUTPUT", str(output))
+        url = options.location("OUTPUT", str(where))
         jobs = sorted(runs_in(url), key=lambda job: job.started_s, reverse=True)
     newest = {job.run_url: job for job in reversed(jobs) if job_kind(job.kind).has_epochs}
     return list(reversed(newest.values()))
