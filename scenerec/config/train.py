@@ -122,14 +122,12 @@ class WeightedSet(Block):
     """Its share of an epoch, over the sum of the sets' weights."""
 
 
-class DataConfig(Block):
-    """The packed data sets, and how their images become tensors."""
+class InputConfig(Block):
+    """The packed training set, and how images become tensors."""
 
     train: Location | Annotated[tuple[WeightedSet, ...], Field(min_length=1)]
     """Training set: where `scenerec data pack` wrote manifest.json and shards; s3:// or a local folder. Or a list of
     {set: ..., weight: ...}, all of the same classes: an epoch has as many images as all of them, mixed by weight."""
-    val: Location
-    """Validation set, packed the same way, with the same classes."""
     train_share: Fraction = 1.0
     """Share of the training shards that is used, from the first: less than 1 for quick trials on a large set."""
     balance: float = Field(0.0, ge=0, le=1)
@@ -171,19 +169,26 @@ class DataConfig(Block):
         return ", ".join(each.set for each in self.train_sets)
 
     @model_validator(mode="after")
-    def _sets_differ(self) -> "DataConfig":
+    def _sets_differ(self) -> "InputConfig":
         sets = [each.set for each in self.train_sets]
         if twice := [name for name in sets if sets.count(name) > 1]:
             raise ValueError(f"train: {twice[0]} stands twice: name it once, with the sum of the weights")
         return self
 
     @model_validator(mode="after")
-    def _counts(self) -> "DataConfig":
+    def _counts(self) -> "InputConfig":
         if self.lanes != "auto" and self.lanes < 1:
             raise ValueError("lanes: must be `auto` or at least 1")
         if self.decode_processes != "auto" and self.decode_processes < 0:
             raise ValueError("decode_processes: must be `auto` or at least 0")
         return self
+
+
+class DataConfig(InputConfig):
+    """The packed data sets, and how their images become tensors."""
+
+    val: Location
+    """Validation set, packed as the training set is, with the same classes."""
 
 
 class ModelConfig(Block):
@@ -341,12 +346,12 @@ class CheckpointConfig(Block):
     """Newest checkpoints that are kept, beside the best."""
 
 
-class TrainingConfig(Block):
-    """How a network is trained: what a training job and each trial of a search have in common."""
+class LearningConfig(Block):
+    """How a network learns, with labels or without."""
 
     framework: Literal["torch", "tensorflow"]
     """The framework that trains; network, first weights and batches are the same in both."""
-    data: DataConfig
+    data: InputConfig
     """What to learn from."""
     model: ModelConfig
     """What learns."""
@@ -358,7 +363,7 @@ class TrainingConfig(Block):
     """How often it is saved."""
 
     @model_validator(mode="after")
-    def _image_size_suits_the_architecture(self) -> "TrainingConfig":
+    def _image_size_suits_the_architecture(self) -> "LearningConfig":
         try:
             check_image_size(self.model.arch, self.data.image_size)
         except ModelError as error:
@@ -366,7 +371,7 @@ class TrainingConfig(Block):
         return self
 
     @model_validator(mode="after")
-    def _blocks_are_known(self) -> "TrainingConfig":
+    def _blocks_are_known(self) -> "LearningConfig":
         if self.optimize.layer_decay < 1:
             try:
                 check_blocks(self.model.arch)
@@ -375,7 +380,7 @@ class TrainingConfig(Block):
         return self
 
     @model_validator(mode="after")
-    def _batches_suit_batch_norm(self) -> "TrainingConfig":
+    def _batches_suit_batch_norm(self) -> "LearningConfig":
         """Each pass of a worker sees two images at least, also of the largest number of workers.
 
         torch stops where BatchNorm has one value a channel, and TensorFlow trains on a variance of 0.
@@ -391,6 +396,13 @@ class TrainingConfig(Block):
                 f"raise it to {_LEAST_IMAGES * workers * pieces}, or lower scale.workers or optimize.accumulate_steps"
             )
         return self
+
+
+class TrainingConfig(LearningConfig):
+    """How a network is trained: what a training job and each trial of a search have in common."""
+
+    data: DataConfig
+    """What to learn from."""
 
 
 class TrainConfig(JobConfig, TrainingConfig):

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, cast
 import numpy as np
 from typing_extensions import override
 
-from scenerec.config.train import DataConfig
+from scenerec.config.train import InputConfig
 from scenerec.data.augment import View
 from scenerec.data.colors import channel_means, color_matrices
 from scenerec.data.packed_image import evaluation_pixels, undecodable
@@ -146,7 +146,7 @@ class _UnderWay(NamedTuple, Generic[Memory]):
 def training_reader(
     framework: Framework[Memory, Batch],
     data: PackedSet,
-    config: DataConfig,
+    config: InputConfig,
     order: TrainingOrder,
     world: World,
     start: Cursor,
@@ -161,7 +161,7 @@ def training_reader(
 def validation_reader(
     framework: Framework[Memory, Batch],
     data: PackedSet,
-    config: DataConfig,
+    config: InputConfig,
     world: World,
     batch_size: int,
     threads: int,
@@ -175,7 +175,7 @@ def validation_reader(
 def statistics_reader(
     framework: Framework[Memory, Batch],
     data: PackedSet,
-    config: DataConfig,
+    config: InputConfig,
     seed: int,
     batch_size: int,
     batches: int,

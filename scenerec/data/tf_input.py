@@ -12,7 +12,7 @@ from scenerec.data.reader import statistics_reader, training_reader, validation_
 import numpy as np  # isort: skip
 import tensorflow as tf
 
-from scenerec.config.train import DataConfig
+from scenerec.config.train import InputConfig
 from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.recycled_memory import RecycledMemory
@@ -34,21 +34,21 @@ class Batch(NamedTuple):
 
 
 def training_input(
-    data: PackedSet, config: DataConfig, order: TrainingOrder, world: World, start: Cursor, threads: int
+    data: PackedSet, config: InputConfig, order: TrainingOrder, world: World, start: Cursor, threads: int
 ) -> Generator[Batch, None, None]:
     """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads."""
     return iter(training_reader(_Tensorflow(), data, config, order, world, start, threads))
 
 
 def validation_input(
-    data: PackedSet, config: DataConfig, world: World, batch_size: int, threads: int
+    data: PackedSet, config: InputConfig, world: World, batch_size: int, threads: int
 ) -> Iterable[Batch]:
     """This rank's share of the validation set, iterated once an epoch, decoded in `threads` threads."""
     return validation_reader(_Tensorflow(), data, config, world, batch_size, threads)
 
 
 def statistics_input(
-    data: PackedSet, config: DataConfig, seed: int, batch_size: int, batches: int, world: World, threads: int
+    data: PackedSet, config: InputConfig, seed: int, batch_size: int, batches: int, world: World, threads: int
 ) -> Iterable[Batch]:
     """This rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
     return statistics_reader(_Tensorflow(), data, config, seed, batch_size, batches, world, threads)
