@@ -81,17 +81,34 @@ class AugmentConfig(Block):
     """Mirror half of the images left to right."""
     color_jitter: float = Field(0.0, ge=0, lt=1)
     """Brightness, contrast and saturation are each scaled by a factor from [1 - j, 1 + j]."""
+    saturation: float | None = Field(None, ge=0, lt=1)
+    """The saturation's own j in place of color_jitter's."""
     hue: float = Field(0.0, ge=0, le=0.5)
     """The colours are turned by a share of the circle from [-hue, hue] (in YIQ, which keeps the brightness)."""
+    color_share: Fraction = 1.0
+    """Share of the images of which brightness, contrast, saturation and hue are changed."""
+    gray: float = Field(0.0, ge=0, le=1)
+    """Share of the images that lose their colours."""
+    blur: float = Field(0.0, ge=0, le=1)
+    """Share of the images that are blurred by a Gaussian, before their colours change."""
+    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
+    """Smallest and largest deviation of the blur, in pixels at image_size 224; at another one in proportion."""
+    solarize: float = Field(0.0, ge=0, le=1)
+    """Share of the images whose bright levels, of 128 and more, are inverted, after their colours have changed."""
+
+    @property
+    def saturation_jitter(self) -> float:
+        """How far the saturation is changed."""
+        return self.color_jitter if self.saturation is None else self.saturation
 
     @property
     def changes_colors(self) -> bool:
         """Whether images get other colours."""
-        return bool(self.color_jitter or self.hue)
+        return bool(self.color_jitter or self.saturation_jitter or self.hue or self.gray or self.solarize)
 
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentConfig":
-        for field in ("crop_scale", "crop_ratio"):
+        for field in ("crop_scale", "crop_ratio", "blur_sigma"):
             low, high = getattr(self, field)
             if low > high:
                 raise ValueError(f"{field}: the first number must not exceed the second")
@@ -232,14 +249,18 @@ class OptimizeConfig(Block):
     """Passes over the training set."""
     global_batch_size: int = Field(ge=1)
     """Images per optimizer step, over all workers and accumulation steps."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """`sgd`: momentum and coupled weight decay. `adamw`: decoupled weight decay."""
+    optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
+    """`sgd`: momentum and coupled weight decay. `adamw`: decoupled weight decay. `lars`: for batches of thousands of
+    images: as sgd, each weight's gradient scaled to the weight's length (You, Gitman, Ginsburg 2017)."""
     lr: float = Field(gt=0)
     """Peak learning rate."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """SGD's momentum."""
+    """Momentum of SGD and LARS."""
     nesterov: bool = True
     """SGD's Nesterov momentum (needs momentum > 0)."""
+    trust_coefficient: float = Field(0.001, gt=0)
+    """LARS: length of a gradient, decay included, over that of its weight. Weights with fewer than two axes keep their
+    gradients' length."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     """AdamW's decay rates of the first and second moment."""
     eps: float = Field(1e-8, gt=0)

@@ -161,9 +161,7 @@ PROBED_PRETRAINING = Task(
 TASKS = {task.name: task for task in (CLASSIFICATION,)}
 """Every task that learns from labels, by its name."""
 
-METRICS = {
-    metric.key: metric for task in (*TASKS.values(), PROBED_PRETRAINING, PRETRAINING) for metric in task.metrics
-}
+METRICS = {metric.key: metric for task in (*TASKS.values(), PROBED_PRETRAINING, PRETRAINING) for metric in task.metrics}
 """Every validation metric of any task, by its key."""
 
 

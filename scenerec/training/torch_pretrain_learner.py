@@ -18,7 +18,8 @@ from typing_extensions import override
 from scenerec.checkpoint import LearnerState
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.stream import Cursor
-from scenerec.data.torch_input import Batch, PairBatch, statistics_input, validation_input, view_pair_input
+from scenerec.data.torch_input import Batch, statistics_input, validation_input, view_pair_input
+from scenerec.data.view_pair import PairBatch
 from scenerec.models import torch_batchnorm, torch_encoder, torch_freezing, torch_model
 from scenerec.models.heads import first_queue
 from scenerec.training.batchnorm import PreciseBatchNorm
@@ -52,6 +53,8 @@ from scenerec.training.torch_contrastive import (
 from scenerec.training.torch_mechanics import TorchMechanics
 from scenerec.world import World
 
+Pairs = PairBatch[Batch]
+
 
 class Contrast(NamedTuple):
     """What a method makes of a rank's pairs."""
@@ -64,7 +67,7 @@ class Contrast(NamedTuple):
     """What goes into the queue, [n, d]."""
 
 
-class TorchPretrainLearner(TorchMechanics[PairBatch]):
+class TorchPretrainLearner(TorchMechanics[Pairs]):
     """An encoder with a projector, and by method a predictor, a momentum encoder and a queue, on one rank."""
 
     def __init__(self, job: PretrainingJob, world: World) -> None:
@@ -91,21 +94,23 @@ class TorchPretrainLearner(TorchMechanics[PairBatch]):
             self.queue = torch.from_numpy(first).to(self.device, self.dtype)
 
     @override
-    def training_batches(self, start: Cursor) -> Generator[PairBatch, None, None]:
+    def training_batches(self, start: Cursor) -> Generator[Pairs, None, None]:
         job, config = self.job, self.config
         self.steps = start.epoch * job.plan.steps_per_epoch + start.step
         threads = job.plan.decode_processes
         return view_pair_input(job.train, config.paired, config.views.second, job.order, self.world, start, threads)
 
     @override
-    def validation_batches(self) -> Iterable[PairBatch]:
+    def validation_batches(self) -> Iterable[Pairs]:
         job, config, threads = self.job, self.config, self.job.plan.decode_processes
         order, start = validation_order(job.order), Cursor(VALIDATION_EPOCH)
-        begin = partial(view_pair_input, job.train, config.paired, config.views.second, order, self.world, start, threads)
+        begin = partial(
+            view_pair_input, job.train, config.paired, config.views.second, order, self.world, start, threads
+        )
         return FirstBatches(begin, validation_steps(config, job.plan.steps_per_epoch))
 
     @override
-    def train_step(self, batch: PairBatch, learning_rate: float) -> None:
+    def train_step(self, batch: Pairs, learning_rate: float) -> None:
         torch_freezing.train_mode(self.parallel)
         self._seed_dropout()
         if self.momentum_encoder is not None:
@@ -128,7 +133,7 @@ class TorchPretrainLearner(TorchMechanics[PairBatch]):
             return self.method.momentum
         return encoder_momentum(self.steps, self.job.plan.total_steps, self.method.momentum)
 
-    def _contrast(self, batch: PairBatch) -> Contrast:
+    def _contrast(self, batch: Pairs) -> Contrast:
         first, second = (self._pixels(view.images, view.colors) for view in (batch.first, batch.second))
         temperature = self.method.temperature
         match self.method.method:
@@ -174,7 +179,7 @@ class TorchPretrainLearner(TorchMechanics[PairBatch]):
 
     @override
     @torch.no_grad()
-    def evaluate(self, batches: Iterable[PairBatch]) -> Counts:
+    def evaluate(self, batches: Iterable[Pairs]) -> Counts:
         self.model.eval()
         if self.momentum_encoder is not None:
             self.momentum_encoder.eval()
