@@ -45,7 +45,7 @@ class MethodConfig(Block):
     embedding_size: Width = 128
     """Numbers of an embedding. By default 128, and 256 of mocov3."""
     queue: int | None = Field(None, ge=1)
-    """mocov2: keys that the queue holds, a multiple of optimize.global_batch_size and at most the images of an epoch. By
+    """mocov2: keys that the queue holds, a multiple of optimize.global_batch_size, and at most an epoch's images. By
     default 65536."""
     momentum: float | None = Field(None, ge=0, le=1)
     """mocov2, mocov3: what the momentum encoder keeps of its weights at a step. By default 0.999 and 0.99."""
@@ -144,8 +144,8 @@ class PretrainConfig(JobConfig, LearningConfig):
         if queue is not None and queue % batch:
             fitting = max(queue // batch, 1) * batch
             raise ValueError(
-                f"pretrain.queue: {queue} is no multiple of optimize.global_batch_size ({batch}), by which it moves on: "
-                f"take {fitting}"
+                f"pretrain.queue: {queue} is no multiple of optimize.global_batch_size ({batch}), by which it moves "
+                f"on: take {fitting}"
             )
         return self
 

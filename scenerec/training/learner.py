@@ -57,7 +57,7 @@ class PretrainingJob(TrainingJob):
     config: PretrainConfig
     """The whole of pretrain.yaml."""
     probe: tuple[PackedSet, PackedSet] | None = None
-    """The labelled sets of `probe`: train and val."""
+    """The labelled sets of its probe, train and val; None where it has none."""
 
 
 class Learner(Protocol[Batch]):

@@ -43,8 +43,13 @@ _POLICY = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16",
 class TfMechanics(Learner[Batch]):
     """A Keras network with its optimizer, on one rank. TF_CONFIG, where the world has more of them, is already set."""
 
-    def __init__(self, job: TrainingJob, world: World, build: Callable[[], keras.Model], names: Sequence[str]) -> None:
-        """Takes what makes a model with its first weights, and the `names` of its parameters in torch's order."""
+    def __init__(
+        self, job: TrainingJob, world: World, build: Callable[[], keras.Model], names: Sequence[str] = ()
+    ) -> None:
+        """Takes what makes a model with its first weights.
+
+        `names` are those of its parameters in torch's order, needed where a learning rate decays by layers.
+        """
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.size > 1 else tf.distribute.get_strategy()
@@ -52,6 +57,7 @@ class TfMechanics(Learner[Batch]):
         self.dtype = tf.float64 if self.optimize.precision == "fp64" else tf.float32
         with self.strategy.scope():
             self.model = build()
+            names = names or [b.key for b in tf_model.bindings(self.model) if b.trainable]
             tf_freezing.freeze(self.model, frozen_names(config.model.arch, config.model.freeze, names))
             bindings = tf_model.bindings(self.model)
             self.parameters = [b for b in bindings if b.trainable]

@@ -103,10 +103,8 @@ class TorchPretrainLearner(TorchMechanics[Pairs]):
     @override
     def validation_batches(self) -> Iterable[Pairs]:
         job, config, threads = self.job, self.config, self.job.plan.decode_processes
-        order, start = validation_order(job.order), Cursor(VALIDATION_EPOCH)
-        begin = partial(
-            view_pair_input, job.train, config.paired, config.views.second, order, self.world, start, threads
-        )
+        order, start, second = validation_order(job.order), Cursor(VALIDATION_EPOCH), config.views.second
+        begin = partial(view_pair_input, job.train, config.paired, second, order, self.world, start, threads)
         return FirstBatches(begin, validation_steps(config, job.plan.steps_per_epoch))
 
     @override
@@ -204,8 +202,7 @@ class TorchPretrainLearner(TorchMechanics[Pairs]):
         return statistics_input(train, data, self.optimize.seed, BATCH_SIZE, sampled, world, threads), asked
 
     def _features(self, batches: Iterable[Batch]) -> Features:
-        made = [(self._see(batch.images)[0].float().cpu().numpy(), batch.labels.numpy()) for batch in batches]
-        return joined(made)
+        return joined((self._see(b.images)[0].float().cpu().numpy(), b.labels.numpy()) for b in batches)
 
     @override
     def state(self) -> LearnerState:
