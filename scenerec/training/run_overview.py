@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scenerec.config.train import TrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.epoch_metrics import EpochMetrics
+from scenerec.errors import CheckpointError
 from scenerec.storage import IMPATIENT, Patience
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.task import Task, task_of
@@ -14,7 +15,7 @@ _NO_SETTINGS = ("kind", "name", "output", "job", "cost")  # of them each run has
 
 @dataclass(frozen=True)
 class RunOverview:
-    """A training run, as its folder tells of it."""
+    """A training run or a pretraining, as its folder tells of it."""
 
     url: str
     """The run's folder."""
@@ -45,11 +46,13 @@ class RunOverview:
 def read_overview(run_url: str, patience: Patience = IMPATIENT) -> RunOverview:
     """Reads what the folder of a training run holds.
 
-    Raises CheckpointError where it is none, or damaged, ConfigError where another version's config is not understood,
+    Raises CheckpointError where it is none, a search's, or damaged, ConfigError where another version's config is not understood,
     StorageError.
     """
     folder = RunFolder(run_url, patience)
-    config = folder.read_config()
+    config = folder.read_job()
+    if not isinstance(config, RunConfig):
+        raise CheckpointError(f"{run_url}: is of kind {config.kind}, not a training: `scenerec tune show` shows a search")
     return RunOverview(
         url=folder.url,
         framework=config.framework,
@@ -74,7 +77,7 @@ def short_keys(keys: Sequence[str]) -> list[str]:
     return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
 
 
-def _settings(config: TrainConfig) -> dict[str, object]:
+def _settings(config: RunConfig) -> dict[str, object]:
     document = config.model_dump(mode="json")
     return _flat({key: value for key, value in document.items() if key not in _NO_SETTINGS})
 
