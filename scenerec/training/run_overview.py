@@ -46,13 +46,13 @@ class RunOverview:
 def read_overview(run_url: str, patience: Patience = IMPATIENT) -> RunOverview:
     """Reads what the folder of a training run holds.
 
-    Raises CheckpointError where it is none, a search's, or damaged, ConfigError where another version's config is not understood,
-    StorageError.
+    Raises CheckpointError where it is none, a search's, or damaged, ConfigError where another version's config is not
+    understood, StorageError.
     """
     folder = RunFolder(run_url, patience)
     config = folder.read_job()
     if not isinstance(config, RunConfig):
-        raise CheckpointError(f"{run_url}: is of kind {config.kind}, not a training: `scenerec tune show` shows a search")
+        raise CheckpointError(f"{run_url}: is no training, but of kind {config.kind}: see `scenerec tune show`")
     return RunOverview(
         url=folder.url,
         framework=config.framework,
