@@ -17,19 +17,20 @@ from scenerec.data.picture import Picture, least_for, resize_box
 def training_pixels(encoded: bytes, view: View, image_size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Decodes an image and applies its view, but for the colours: uint8 RGB [image_size, image_size, 3].
 
-    In order: crop, resize (bilinear, antialiased), flip. A JPEG that is much larger is decoded at less than its size.
-    The result is written to `out`, where that is given. Raises PictureError.
+    In order: turn upright, crop, resize (bilinear, antialiased), flip. A JPEG that is much larger is decoded at less
+    than its size. The result is written to `out`, where that is given. Raises PictureError.
     """
     out = np.empty((image_size, image_size, 3), np.uint8) if out is None else out
     square = np.empty_like(out) if view.flip else out
     picture = Picture(encoded)
+    height, width = picture.upright_size
     rows, columns = image_size / view.height, image_size / view.width  # what remains of a row, a column
-    pixels = picture.stored(least_for(math.ceil(picture.height * rows), math.ceil(picture.width * columns)))
-    if pixels.shape[:2] == (picture.height, picture.width):
+    pixels = picture.upright(least_for(math.ceil(height * rows), math.ceil(width * columns)))
+    if pixels.shape[:2] == (height, width):
         crop = pixels[view.top : view.top + view.height, view.left : view.left + view.width]
         _resize(crop, square)
     else:
-        down, right = pixels.shape[0] / picture.height, pixels.shape[1] / picture.width
+        down, right = pixels.shape[0] / height, pixels.shape[1] / width
         box = (view.left, view.top, view.left + view.width, view.top + view.height)
         scaled = (box[0] * right, box[1] * down, box[2] * right, box[3] * down)
         square[:] = resize_box(pixels, scaled, image_size)
