@@ -35,6 +35,7 @@ from scenerec.training.learner import (
 from scenerec.training.task import Counts
 from scenerec.training.tf_optimizers import Optimizer, clip_by_global_norm
 from scenerec.training.tf_task import tf_task
+from scenerec.training.tf_teacher import TfTeacher, distillation_losses
 from scenerec.world import World
 
 # In packs, which overlap, rather than in one piece: a tenth more images/s with two CPU workers and ResNet-18.
@@ -72,6 +73,7 @@ class TfLearner(Learner[Batch]):
             self.running_statistics = [b for b in bindings if b.key not in names]
             factors = lr_factors(config.model.arch, names, self.optimize.layer_decay)
             self.optimizer = Optimizer(self.optimize, self.parameters, factors)
+            self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None
             self.loss_scale = tf.Variable(
                 FP16_FIRST_LOSS_SCALE if self.optimize.precision == "fp16" else 1.0, trainable=False, dtype=self.dtype
             )
@@ -134,13 +136,24 @@ class TfLearner(Learner[Batch]):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
             logits = self.model(normalize(batch.images, self.dtype, batch.colors), training=True)
-            losses = self.task.training_losses(logits, batch.labels, self.optimize)
+            losses = self._losses(logits, batch)
             if self.class_weights is not None:
                 losses = losses * tf.gather(self.class_weights, batch.labels)
             loss = tf.reduce_sum(losses) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
         return loss, [tf.cast(gradient, self.dtype) for gradient in gradients]
+
+    def _losses(self, logits: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Losses of the samples [n]: by their labels, by the teacher, or by both."""
+        distill = self.optimize.distill
+        if distill is None or self.teacher is None:
+            return self.task.training_losses(logits, batch.labels, self.optimize)
+        taught = self.teacher(normalize(batch.images, self.dtype, batch.colors))
+        losses = distill.weight * distillation_losses(logits, taught, distill.temperature)
+        if distill.reads_labels:
+            losses += (1 - distill.weight) * self.task.training_losses(logits, batch.labels, self.optimize)
+        return losses
 
     def _update(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
         if self.optimize.precision != "fp16":

@@ -30,6 +30,7 @@ from scenerec.training.learner import (
 from scenerec.training.task import Counts
 from scenerec.training.torch_optimizers import Optimizer, clip_by_global_norm
 from scenerec.training.torch_task import torch_task
+from scenerec.training.torch_teacher import Network, TorchTeacher, distillation_losses
 from scenerec.world import World
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -77,6 +78,7 @@ class TorchLearner(Learner[Batch]):
         self.average_statistics: dict[str, torch.Tensor] = {}  # of the averages as they are since the last step
         weights = list(job.plan.class_weights.values())
         self.class_weights = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
+        self.teacher = TorchTeacher(job, self.device, self.dtype) if job.plan.teacher else None
         self.normalised = torch_batchnorm.trained_layers(self.model)
         self.sample_batches: list[Batch] | None = None
         self.steps = 0
@@ -119,13 +121,24 @@ class TorchLearner(Learner[Batch]):
 
     def _forward_backward(self, batch: Batch) -> None:
         logits = self._logits(self.parallel, batch.images, batch.colors)
-        losses = self.task.training_losses(logits, batch.labels, self.optimize)
+        losses = self._losses(logits, batch)
         if self.class_weights is not None:
             losses = losses * self.class_weights[batch.labels]
         loss = losses.sum() / self.optimize.global_batch_size
         self._loss_sum += loss.detach()
         # DistributedDataParallel divides by the world size; the sum over ranks is the mean over the global batch.
         self.scaler.scale(loss * self.world.size).backward()
+
+    def _losses(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Losses of the samples [n]: by their labels, by the teacher, or by both."""
+        distill = self.optimize.distill
+        if distill is None or self.teacher is None:
+            return self.task.training_losses(logits, batch.labels, self.optimize)
+        taught = self._logits(self.teacher, batch.images, batch.colors)
+        losses = distill.weight * distillation_losses(logits, taught, distill.temperature)
+        if distill.reads_labels:
+            losses += (1 - distill.weight) * self.task.training_losses(logits, batch.labels, self.optimize)
+        return losses
 
     def _update(self, learning_rate: float) -> None:
         self.scaler.unscale_(self.optimizer.rule)
@@ -212,7 +225,7 @@ class TorchLearner(Learner[Batch]):
     def agree(self, value: int) -> int:
         return round(float(self.sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
 
-    def _logits(self, model: nn.Module, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
+    def _logits(self, model: Network, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
         """uint8 images NCHW, and what becomes of their colours -> logits [n, classes] in the weights' precision."""
         pixels = normalize(images, self.dtype, colors)
         low = _AUTOCAST.get(self.optimize.precision)

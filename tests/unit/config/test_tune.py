@@ -91,7 +91,9 @@ def test_batches_of_a_search_are_large_enough_for_batch_norm() -> None:
 def test_every_field_but_those_of_the_cluster_can_be_searched() -> None:
     fields = set(searchable_fields())
     assert {"framework", "model.weights", "data.image_size", "data.train_share", "data.augment.flip"} <= fields
-    assert not [field for field in fields if field.startswith(("scale", "checkpoint")) or field == "data.train"]
+    assert {"optimize.distill.weight", "optimize.distill.temperature", "optimize.distill.teacher"} <= fields
+    assert not [field for field in fields if field.startswith(("scale", "checkpoint", "data.cache"))]
+    assert not fields & {"data.train", "optimize.distill"}
 
 
 @pytest.mark.parametrize(
