@@ -291,7 +291,7 @@ def distilled(teacher: TrainConfig, **optimize: Any) -> dict[str, Any]:
     return {
         "data": {"augment": {"color_jitter": 0.4}},
         "model": {"arch": "squeezenet1_1"},
-        "optimize": {"lr": 0.002, "ema_decay": 0.9, "distill": distill, **optimize},
+        "optimize": {"lr": 0.002, "ema_decay": 0.9, "accumulate_steps": 2, "distill": distill, **optimize},
         "checkpoint": {"every_steps": 4},
     }
 

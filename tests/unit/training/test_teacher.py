@@ -11,7 +11,8 @@ import torch
 from safetensors.numpy import save, save_file
 
 from scenerec.checkpoint import Checkpoint, LearnerState, RunState, save_checkpoint
-from scenerec.config.train import TrainConfig
+from scenerec.config.train import TrainingConfig
+from scenerec.config.tune import TuneConfig
 from scenerec.data.packed_set import open_set
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
@@ -23,8 +24,10 @@ from scenerec.errors import CheckpointError, PlanError, ScenerecError
 from scenerec.inference.bundles.registry import Registry
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.models import torch_model
+from scenerec.search.plan import check_search
 from scenerec.storage import open_storage
 from scenerec.training import tf_teacher, torch_teacher
+from scenerec.training.learner import TrainingJob
 from scenerec.training.preflight import check_job
 from scenerec.training.run_folder import check_identity, run_identity
 from scenerec.training.teacher import planned_teacher
@@ -115,37 +118,34 @@ def test_both_frameworks_learn_the_same_from_a_teacher_of_another_size_and_order
 ) -> None:
     """And the first loss is what NumPy makes of the logits."""
     classes = open_set(f"{scenes}/train").manifest.classes
-    optimize = distill(make_teacher(labels=classes[::-1]), temperature=3, weight=0.7)
-    settings = {**optimize, "accumulate_steps": 2, "label_smoothing": 0.1}
+    taught = distill(make_teacher(labels=classes[::-1]), temperature=3, weight=0.7)
+    weights = {classes[0]: 3.0}
+    optimize = {**taught, "global_batch_size": 8, "label_smoothing": 0.1, "class_weights": weights}
     losses = {}
     for framework, make_learner in LEARNERS.items():
         data = {"augment": {"color_jitter": 0.4}}
-        job = open_job(make_config(framework=framework, data=data, optimize=settings))
+        job = open_job(make_config(framework=framework, data=data, optimize=optimize))
         learner = make_learner(job, World())
         if framework == "torch":
-            expected = _expected_loss(job.config, learner)
+            expected = _expected_loss(job, learner)
         learner.train_step(next(learner.training_batches(Cursor())), 0.1)
         losses[framework] = learner.take_loss()
     assert losses["torch"] == pytest.approx(losses["tensorflow"], rel=1e-5)
     assert losses["torch"] == pytest.approx(expected, rel=1e-5)
 
 
-def _expected_loss(config: TrainConfig, learner: Any) -> float:
-    """Of the first batch, in its two pieces, by the formula."""
+def _expected_loss(job: TrainingJob, learner: Any) -> float:
+    """Of the first batch, by the formula."""
     batch = next(learner.training_batches(Cursor()))
-    teacher = torch_model.build(ARCH, 4, seed=7).eval()
-    values = []
-    for half in (slice(0, 8), slice(8, 16)):
-        pixels = normalize(batch.images[half], colors=batch.colors[half])
-        shown = torch.nn.functional.interpolate(pixels, (48, 48), mode="bilinear", antialias=True)
-        student = torch_model.build("resnet18", 4, config.optimize.seed).train()
-        with torch.no_grad():
-            logits = student(pixels).double().numpy()
-            taught = teacher(shown).double().numpy()[:, ::-1]
-        targets = 0.9 * np.eye(4)[batch.labels[half].numpy()] + 0.1 / 4
-        by_labels = -(targets * np.log(softmax(logits))).sum(axis=1)
-        values.append(0.3 * by_labels + 0.7 * kl_divergences(taught, logits, 3))
-    return float(np.mean(values))
+    pixels = normalize(batch.images, colors=batch.colors)
+    shown = torch.nn.functional.interpolate(pixels, (48, 48), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        logits = torch_model.build("resnet18", 4, job.config.optimize.seed)(pixels).double().numpy()
+        taught = torch_model.build(ARCH, 4, seed=7).eval()(shown).double().numpy()[:, ::-1]
+    targets = 0.9 * np.eye(4)[batch.labels.numpy()] + 0.1 / 4
+    by_labels = -(targets * np.log(softmax(logits))).sum(axis=1)
+    weights = np.array(list(job.plan.class_weights.values()))[batch.labels.numpy()]
+    return float(np.mean(weights * (0.3 * by_labels + 0.7 * kl_divergences(taught, logits, 3))))
 
 
 def test_a_bundle_teaches_both_frameworks_and_needs_no_labels(
@@ -249,6 +249,25 @@ def test_other_classes_are_no_fault_where_no_label_is_read(make_config: Any, col
     with pytest.raises(PlanError, match=r"data\.val: its classes are not those of data\.train"):
         check_job(make_config(data=data, optimize=distill(f"{tmp_path}/tiny", weight=0.99)))
     assert check_job(make_config(data=data, optimize=distill(f"{tmp_path}/tiny", weight=1))).plan.classes == 3
+
+
+def test_a_search_refuses_what_some_of_its_trials_could_not_learn_from(
+    make_config: Any, make_teacher: MakeTeacher, colours: Path, tmp_path: Path
+) -> None:
+    make_tiny_bundle(tmp_path / "tiny")
+
+    def check(axis: str, values: Any, val: str = "", **settings: Any) -> None:
+        job = make_config(data={"val": val} if val else {}, optimize=distill(**settings)).model_dump(mode="json")
+        base = {name: block for name, block in job.items() if name in TrainingConfig.model_fields}
+        search = {f"optimize.distill.{axis}": values}
+        document = {"kind": "tune", "name": "search", "base": base, "search": search, "trials": 2}
+        check_search(TuneConfig.model_validate({**document, "output": f"{tmp_path}/runs"}))
+
+    check("weight", {"uniform": [0.5, 1]}, teacher=make_teacher())
+    with pytest.raises(PlanError, match=r"optimize\.distill\.teacher: .*/tiny: its 3 classes are not the 4"):
+        check("teacher", [make_teacher(), f"{tmp_path}/tiny"], teacher=make_teacher())
+    with pytest.raises(PlanError, match=r"data\.val: its classes are not those of data\.train"):
+        check("weight", [0.5, 1], f"{colours}/val", teacher=f"{tmp_path}/tiny", weight=1)
 
 
 def test_a_run_goes_on_with_its_teacher_alone(make_config: Any, make_teacher: MakeTeacher, tmp_path: Path) -> None:
