@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from scenerec.config.train import TrainConfig
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.errors import ModelError
+from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State, StateError, check_fits
 from scenerec.models.weights.files import WeightFile, head_classes
 from scenerec.models.weights.published import is_name
@@ -13,7 +15,7 @@ from scenerec.training.weight_source import WeightSource
 Shapes = Mapping[str, Sequence[int]]
 
 
-def initial_state(config: TrainConfig, drawn: State) -> State:
+def initial_state(config: RunConfig, drawn: State) -> State:
     """The neutral state to start from, where `drawn` are the model's own weights.
 
     A head for other classes than the model's is left as drawn; all else is taken from `model.weights`.
@@ -30,8 +32,15 @@ def initial_state(config: TrainConfig, drawn: State) -> State:
         return drawn | _fitting(source, weights.for_network(shapes, str(source)), shapes)
 
 
-def prepare_weights(config: TrainConfig, classes: int) -> str:
+def initial_backbone(config: PretrainConfig, drawn: State) -> State:
+    """As `initial_state`, of an encoder: its heads are left as drawn, whatever the weights have."""
+    return drawn | initial_state(config, {k: array for k, array in drawn.items() if not k.startswith(HEAD_PREFIXES)})
+
+
+def prepare_weights(config: RunConfig, classes: int) -> str:
     """Downloads what is missing, and checks that it fits a network of `classes`; says what will be done with it.
+
+    `classes` are 0 of a backbone without a classifier.
 
     Raises:
         ModelError: there are no such weights, or they do not fit the architecture.
@@ -41,7 +50,7 @@ def prepare_weights(config: TrainConfig, classes: int) -> str:
         return describe_weights(config, classes)
     from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
 
-    shapes = state_shapes(config.model.arch, classes)
+    shapes = state_shapes(config.model.arch, max(classes, 1))
     source = _source(config)
     with source.open(download=True) as weights:
         weights = weights.for_network(shapes, str(source))
@@ -49,7 +58,7 @@ def prepare_weights(config: TrainConfig, classes: int) -> str:
         return _describe(config, weights, classes)
 
 
-def describe_weights(config: TrainConfig, classes: int) -> str:
+def describe_weights(config: RunConfig, classes: int) -> str:
     """Says again what `prepare_weights` has said, of weights that it has prepared. Raises ModelError, StorageError."""
     if config.model.weights == "none":
         return f"random, by optimize.seed {config.optimize.seed}"
@@ -58,11 +67,11 @@ def describe_weights(config: TrainConfig, classes: int) -> str:
         if head_classes(weights.state, config.model.arch) is None:  # its place is not plain: see which keys there are
             from scenerec.models.torch_outline import state_shapes
 
-            weights = weights.for_network(state_shapes(config.model.arch, classes), str(source))
+            weights = weights.for_network(state_shapes(config.model.arch, max(classes, 1)), str(source))
         return _describe(config, weights, classes)
 
 
-def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
+def _describe(config: RunConfig, weights: WeightFile, classes: int) -> str:
     arch, source = config.model.arch, config.model.weights
     words = f"{source} of {arch}" if is_name(source) else source
     if config.model.weights_ema:
@@ -70,8 +79,10 @@ def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
     if weights.removed and not is_name(source):
         words += f", without {' and '.join(weights.removed)} before its keys"
     found = head_classes(weights.state, arch)
-    if found == classes:
+    if found == classes or not (found or classes):
         return words
+    if not classes:
+        return f"{words}, without its head"
     head = architecture(arch).head
     if found is None:
         return f"{words}, which have no head: {head} starts random ({classes} classes)"
@@ -86,7 +97,7 @@ def _fitting(source: WeightSource, weights: WeightFile, shapes: Shapes) -> State
         raise ModelError(f"{source}: are of {weights.arch}, and model.arch is {arch}")
     head = f"{architecture(arch).head}."
     state = weights.state
-    if head_classes(weights.state, arch) != shapes[f"{head}weight"][0]:
+    if head_classes(weights.state, arch) != shapes.get(f"{head}weight", (None,))[0]:
         state = {key: array for key, array in state.items() if not key.startswith(head)}
         shapes = {key: shape for key, shape in shapes.items() if not key.startswith(head)}
     try:
@@ -98,6 +109,6 @@ def _fitting(source: WeightSource, weights: WeightFile, shapes: Shapes) -> State
     return state
 
 
-def _source(config: TrainConfig) -> WeightSource:
+def _source(config: RunConfig) -> WeightSource:
     model = config.model
     return WeightSource("model.weights", model.weights, config.output, model.arch, model.weights_ema)

@@ -9,6 +9,7 @@ import numpy as np
 
 from scenerec.checkpoint import STATE_FILE, list_checkpoints
 from scenerec.config.distill import DistillConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.train import TrainConfig
 from scenerec.errors import (
     BundleError,
@@ -131,7 +132,7 @@ def plan_teacher(config: TrainConfig, classes: Sequence[str], download: bool = F
     )
 
 
-def planned_teacher(config: TrainConfig, plan: TeacherPlan) -> Teacher:
+def planned_teacher(config: RunConfig, plan: TeacherPlan) -> Teacher:
     """Opens the teacher of a plan, in a job. Raises CheckpointError where another one is there by now."""
     assert config.optimize.distill is not None
     distill = config.optimize.distill.model_copy(update={"teacher": plan.address})
@@ -219,6 +220,8 @@ def _from_run(distill: DistillConfig, address: str, patience: Patience) -> Teach
     model = load_trained(address, patience=patience)
     if distill.arch not in (None, model.network.arch):
         raise PlanError(f"optimize.distill.arch: {model.url} is a {model.network.arch}: leave it out")
+    if not model.network.classes:
+        raise ModelError(f"{model.url}: is of a pretraining, which knows no classes: {_REMEDY}")
     size = _checked_size(distill, model.network.arch, model.preprocessing.image_size)
     return Teacher(model.url, model.network, model.labels, size)
 
