@@ -11,6 +11,7 @@ import typer
 from scenerec.commands import options
 from scenerec.commands.named_bundle import open_named
 from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
+from scenerec.commands.screen.overlay import Overlay
 from scenerec.commands.screen.watch_lines import JsonLines, WatchLines
 from scenerec.commands.standard_streams import complain
 from scenerec.commands.watched import Watched
@@ -29,7 +30,7 @@ _scene = options.panel("When a scene is told")
 @app.command(
     epilog="Example: scenerec watch bundles/fp32 --camera 0\n\n"
     "Example: scenerec watch photos@production --stream rtsp://door.local/live --json\n\n"
-    "Example: scenerec watch model.tflite --video holiday.mp4 --every-frame --json --answers"
+    "Example: scenerec watch model.tflite --video holiday.mp4 --every-frame --overlay told.mp4"
 )
 def watch(
     model: Annotated[
@@ -69,6 +70,13 @@ def watch(
     threads: Annotated[int, typer.Option("--threads", "-t", min=1, help="Of the network and the decoder.")] = 1,
     top_k: Annotated[int, typer.Option("--top", "-k", min=1, help="Classes to name in each answer.")] = 3,
     answers: Annotated[bool, typer.Option("--answers", help="With --json: also a line for each answer.")] = False,
+    overlay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="window|FILE",
+            help="Show frames with their scenes in a window, or write a .mp4 or .avi.",
+        ),
+    ] = None,
     registry: RegistryUrl = DEFAULT_URL,
     as_json: options.Json = False,
 ) -> None:
@@ -91,6 +99,7 @@ def watch(
         left_out.append(file)
         complain(f"error: {file}: {error}")
 
+    canvas = Overlay(overlay)
     sequence = watched.open(leave_out)
     predictor = _open(model, registry, threads)
     watcher = Watcher(predictor, smooth_s, Thresholds(enter, leave, dwell_s))
@@ -100,7 +109,9 @@ def watch(
         with _until_interrupted():
             for answer in watcher.watch(sequence):
                 lines.show(answer, watcher.timing)
+                canvas.show(answer, predictor.labels, watcher.timing)
     finally:
+        canvas.close()
         lines.end(watcher.timing.summary())
     if left_out:
         raise typer.Exit(DataError.exit_code)

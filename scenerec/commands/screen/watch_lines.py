@@ -35,8 +35,7 @@ class WatchLines:
         now = perf_counter()
         if self._is_terminal and now - self._shown_at > _EVERY_S:
             self._shown_at = now
-            scene = int(np.argmax(answer.smoothed))
-            seen = f"{answer.frame.time_s:8.1f} s  {label(self._labels, scene)} {answer.smoothed[scene]:.1%}"
+            seen = f"{answer.frame.time_s:8.1f} s  {scene_text(answer, self._labels)}"
             text = f"{seen}  ({speed(timing.summary())})"[: shutil.get_terminal_size().columns - 1]
             print(f"\r\033[K{text}", end="", flush=True)
 
@@ -91,6 +90,13 @@ class JsonLines:
 def label(labels: Sequence[str], index: int) -> str:
     """Returns the name of a class; its number where a network knows no names."""
     return labels[index] if labels else f"class {index}"
+
+
+def scene_text(answer: Answer, labels: Sequence[str]) -> str:
+    """Says which scene holds: `beach 93.1%`; where none does, in brackets the most probable class."""
+    index = int(np.argmax(answer.smoothed)) if answer.scene is None else answer.scene
+    text = f"{label(labels, index)} {answer.smoothed[index]:.1%}"
+    return f"({text})" if answer.scene is None else text
 
 
 def speed(summary: Summary) -> str:

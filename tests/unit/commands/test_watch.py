@@ -6,12 +6,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
-from tests.drawn_video import draw_video
+from scenerec.inference.watch.video import video_frames
+from tests.drawn_video import BGR, draw_video
 from tests.patience import PATIENCE_S
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -91,6 +93,18 @@ def test_a_video_plays_as_quickly_as_it_was_taken(bundle: Path, film: Path) -> N
     assert summary["seconds"] >= 1.9, "50 frames take two seconds"
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.AVI"])
+def test_an_overlay_is_a_video_that_lasts_as_long(bundle: Path, film: Path, tmp_path: Path, name: str) -> None:
+    result = run(bundle, "--video", film, "--every-frame", "--overlay", tmp_path / name)
+    assert result.exit_code == 0, result.output
+    frames = list(video_frames("", tmp_path / name, 1, False, print))
+    assert len(frames) == 1 + 49 * 30 // 25
+    written = frames[10].pixels[:14].astype(int)
+    assert written.min(axis=2).max() > 180, "white letters"
+    np.testing.assert_allclose(frames[10].pixels[30:].mean((0, 1)), BGR["red"], atol=8)
+    np.testing.assert_allclose(frames[-1].pixels[30:].mean((0, 1)), BGR["blue"], atol=8)
+
+
 WRONG = {
     "nothing": ([], 2, "nothing to watch: give one of --camera, --video, --frames, --stream"),
     "two": (["--camera", "0", "--stream", "rtsp://a/"], 2, "--camera --stream: give one of"),
@@ -100,12 +114,15 @@ WRONG = {
     "camera": (["--camera", "77"], 4, "--camera 77: there is no /dev/video77"),
     "video": (["--video", "gone.mp4"], 4, "--video gone.mp4: there is no such file"),
     "folder": (["--frames", "gone"], 4, "gone: cannot be read: No such file"),
+    "overlay": (["--camera", "0", "--overlay", "a.gif"], 2, "--overlay a.gif: must be window, or a file that ends in"),
+    "no display": (["--frames", ".", "--overlay", "window"], 2, "--overlay window: no display name"),
     "password": (["--stream", "ftp://me:secret@door/live"], 2, "--stream ftp://door/live: must begin with rtsp://"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_named(bundle: Path, case: str) -> None:
+def test_what_is_wrong_is_named(bundle: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
     arguments, exit_code, message = WRONG[case]
     result = run(bundle, *arguments)
     assert result.exit_code == exit_code, result.output
