@@ -12,7 +12,7 @@ MINUTES ?= 60
 CASES ?= and not matrix
 # All unit tests that need TensorFlow, and as many others as make half of the time.
 WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py config data/adoption/test_adopt.py export inference \
-	models search training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py))
+	models search training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py view_pair.py))
 # Where it is set, every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 

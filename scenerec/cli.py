@@ -23,7 +23,18 @@ COMMANDS: dict[str, Entry | Group] = {
     ),
     "logs": Entry("logs", "Show what a job has printed, without Ray's own lines."),
     "list": Entry("list_jobs", "List the jobs of the cluster and the runs in the stores, the newest first."),
+    "runs": Entry(
+        "runs", "Show training runs beside each other: state, best epoch, and the settings in which they differ."
+    ),
+    "compare": Entry(
+        "compare", "Compare training runs: figures, the settings in which they differ, and their curves as a page."
+    ),
     "stop": Entry("stop", "End a job. Submitted again, its run goes on from the newest checkpoint."),
+    "ls": Entry(
+        "objects",
+        "List what lies in a store or folder, with its size; of s3:// the embedded store's, unless you name another.",
+    ),
+    "cp": Entry("objects", "Copy an object or a folder, between stores and folders of this machine, whichever way."),
     "demo": Entry("demo", "From drawn scenes to an answered photograph, in both frameworks."),
     "validate": Entry(
         "validate", "Check a YAML file, without data or cluster, and print it with every default filled in."

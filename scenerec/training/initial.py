@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from scenerec.config.train import TrainConfig
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.errors import ModelError
+from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State, StateError, check_fits
 from scenerec.models.weights.cache import RemoteFile, WeightCache, file_of_url, published_file
 from scenerec.models.weights.files import WeightFile, head_classes, read_weights
@@ -15,7 +17,7 @@ from scenerec.storage import IMPATIENT
 Shapes = Mapping[str, Sequence[int]]
 
 
-def initial_state(config: TrainConfig, drawn: State) -> State:
+def initial_state(config: RunConfig, drawn: State) -> State:
     """The neutral state to start from, where `drawn` are the model's own weights.
 
     A head for other classes than the model's is left as drawn; all else is taken from `model.weights`.
@@ -31,8 +33,15 @@ def initial_state(config: TrainConfig, drawn: State) -> State:
         return drawn | _fitting(config, weights.for_network(shapes, _where(config)), shapes)
 
 
-def prepare_weights(config: TrainConfig, classes: int) -> str:
+def initial_backbone(config: PretrainConfig, drawn: State) -> State:
+    """As `initial_state`, of an encoder: its heads are left as drawn, whatever the weights have."""
+    return drawn | initial_state(config, {k: array for k, array in drawn.items() if not k.startswith(HEAD_PREFIXES)})
+
+
+def prepare_weights(config: RunConfig, classes: int) -> str:
     """Downloads what is missing, and checks that it fits a network of `classes`; says what will be done with it.
+
+    `classes` are 0 of a backbone without a classifier.
 
     Raises:
         ModelError: there are no such weights, or they do not fit the architecture.
@@ -42,14 +51,14 @@ def prepare_weights(config: TrainConfig, classes: int) -> str:
         return describe_weights(config, classes)
     from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
 
-    shapes = state_shapes(config.model.arch, classes)
+    shapes = state_shapes(config.model.arch, max(classes, 1))
     with _opened(config, download=True) as weights:
         weights = weights.for_network(shapes, _where(config))
         _fitting(config, weights, shapes)
         return _describe(config, weights, classes)
 
 
-def describe_weights(config: TrainConfig, classes: int) -> str:
+def describe_weights(config: RunConfig, classes: int) -> str:
     """Says again what `prepare_weights` has said, of weights that it has prepared. Raises ModelError, StorageError."""
     if config.model.weights == "none":
         return f"random, by optimize.seed {config.optimize.seed}"
@@ -57,11 +66,11 @@ def describe_weights(config: TrainConfig, classes: int) -> str:
         if head_classes(weights.state, config.model.arch) is None:  # its place is not plain: see which keys there are
             from scenerec.models.torch_outline import state_shapes
 
-            weights = weights.for_network(state_shapes(config.model.arch, classes), _where(config))
+            weights = weights.for_network(state_shapes(config.model.arch, max(classes, 1)), _where(config))
         return _describe(config, weights, classes)
 
 
-def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
+def _describe(config: RunConfig, weights: WeightFile, classes: int) -> str:
     arch, source = config.model.arch, config.model.weights
     words = f"{source} of {arch}" if is_name(source) else source
     if config.model.weights_ema:
@@ -69,22 +78,24 @@ def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
     if weights.removed and not is_name(source):
         words += f", without {' and '.join(weights.removed)} before its keys"
     found = head_classes(weights.state, arch)
-    if found == classes:
+    if found == classes or not (found or classes):
         return words
+    if not classes:
+        return f"{words}, without its head"
     head = architecture(arch).head
     if found is None:
         return f"{words}, which have no head: {head} starts random ({classes} classes)"
     return f"{words}, head {head} replaced ({found} -> {classes} classes)"
 
 
-def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
+def _fitting(config: RunConfig, weights: WeightFile, shapes: Shapes) -> State:
     """What of the weights goes into a network of `shapes`: all, or all but the head."""
     arch = config.model.arch
     if weights.arch not in (None, arch):
         raise ModelError(f"{_where(config)}: are of {weights.arch}, and model.arch is {arch}")
     head = f"{architecture(arch).head}."
     state = weights.state
-    if head_classes(weights.state, arch) != shapes[f"{head}weight"][0]:
+    if head_classes(weights.state, arch) != shapes.get(f"{head}weight", (None,))[0]:
         state = {key: array for key, array in state.items() if not key.startswith(head)}
         shapes = {key: shape for key, shape in shapes.items() if not key.startswith(head)}
     try:
@@ -96,12 +107,12 @@ def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
     return state
 
 
-def _where(config: TrainConfig) -> str:
+def _where(config: RunConfig) -> str:
     return f"model.weights: {config.model.weights}"
 
 
 @contextmanager
-def _opened(config: TrainConfig, download: bool = False) -> Iterator[WeightFile]:
+def _opened(config: RunConfig, download: bool = False) -> Iterator[WeightFile]:
     """The weights that the config names; what is downloaded is kept if the context ends without an error."""
     source = config.model.weights
     remote = _remote_file(config)
@@ -118,7 +129,7 @@ def _opened(config: TrainConfig, download: bool = False) -> Iterator[WeightFile]
         yield weights
 
 
-def _remote_file(config: TrainConfig) -> RemoteFile | None:
+def _remote_file(config: RunConfig) -> RemoteFile | None:
     """None where the weights are a path or in S3."""
     source = config.model.weights
     if is_name(source):

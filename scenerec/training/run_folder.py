@@ -12,6 +12,8 @@ from typing import ClassVar, TypeVar
 from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_as, parse_job
 from scenerec.config.job import JobConfig
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.yaml_text import decode
 from scenerec.data.augment import AUGMENT_VERSION
@@ -27,6 +29,7 @@ Line = TypeVar("Line", bound=Frozen)
 
 CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
+REPORT_FILE = "report.html"
 
 # What a checkpoint was made with that is older than the field.
 _IDENTITY_DEFAULTS = {
@@ -124,7 +127,7 @@ class RunFolder(JobFolder):
         return [parse_json(model, line, f"{self.url}/{key}: is damaged", CheckpointError) for line in lines]
 
 
-def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str) -> JsonObject:
+def run_identity(config: RunConfig, lanes: int, classes: int, fingerprint: str) -> JsonObject:
     """What must not change when a run is resumed. The framework and the number of workers may."""
     return {
         "task": task_of(config).name,
@@ -141,7 +144,15 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
+        **(_method_identity(config) if isinstance(config, PretrainConfig) else {}),
     }
+
+
+def _method_identity(config: PretrainConfig) -> JsonObject:
+    """The method, and what shapes its heads and its queue."""
+    method = config.pretrain
+    fields = ("method", "projector_layers", "projector_width", "embedding_size", "queue", "predictor_width")
+    return {f"pretrain.{field}": getattr(method, field) for field in fields}
 
 
 def check_identity(run_url: str, stored: JsonObject, wanted: JsonObject) -> None:
