@@ -111,9 +111,9 @@ def down(
 
 @app.command(epilog="Example: scenerec cluster status --json")
 def status(address: options.Address = None, as_json: options.Json = False) -> None:
-    """Show nodes, resources and addresses of the cluster that `submit` uses. Exit code 1 when none is up.
+    """Show nodes, resources and addresses of the cluster that `submit` would use; of the embedded one, its store too.
 
-    Of the embedded cluster it shows the size of the store, too. One that is named and does not answer is exit code 7.
+    Exit code 1 when no cluster is named and the embedded one is down.
     """
     cluster = local.find()
     if cluster is None and not (address or os.environ.get("RAY_ADDRESS")):

@@ -35,10 +35,8 @@ def pixels_of_views(encoded: bytes, views: Sequence[View], image_size: int, out:
     """
     picture = Picture(encoded)
     height, width = picture.upright_size
-    needed = [
-        # what remains of a row, a column
-        (math.ceil(height * (image_size / view.height)), math.ceil(width * (image_size / view.width)))
-        for view in views
+    needed = [  # what remains of a row, a column
+        (math.ceil(height * (image_size / view.height)), math.ceil(width * (image_size / view.width))) for view in views
     ]
     pixels = picture.upright(least_for(max(rows for rows, _ in needed), max(columns for _, columns in needed)))
     for view, square in zip(views, out, strict=True):
