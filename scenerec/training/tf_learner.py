@@ -289,5 +289,5 @@ def _pieces(batch: Batch, pieces: int) -> list[Batch]:
         return [batch]
     ends = [tf.shape(batch.labels)[0] * index // pieces for index in range(pieces + 1)]
     cuts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-    images, labels, colors, _ = batch
+    images, labels, colors, *_ = batch
     return [Batch(images[cut], labels[cut], None if colors is None else colors[cut]) for cut in cuts]
