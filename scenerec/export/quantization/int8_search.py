@@ -206,7 +206,8 @@ class _Search:
         """Images and labels of the validation set's first `samples`."""
         preprocessing = self.bundle.info.preprocessing
         preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
-        yield from image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
+        for batch in image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads):
+            yield batch.images, batch.labels
 
     def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:
         """Scores float32 and `model` on the whole validation set."""

@@ -137,7 +137,7 @@ def _scores(models: Sequence[Predictor], preprocessing: Preprocessing, val: Pack
     preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
     labels: list[np.ndarray] = []
     answers: list[list[np.ndarray]] = [[] for _ in models]
-    for images, of_batch in image_batches(val, range(val.manifest.samples), preparation, _BATCH_SIZE):
+    for images, of_batch, _ in image_batches(val, range(val.manifest.samples), preparation, _BATCH_SIZE):
         labels.append(of_batch)
         for model, logits in zip(models, answers, strict=True):
             logits.append(model.logits(images))

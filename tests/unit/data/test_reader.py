@@ -89,7 +89,7 @@ def test_colours_are_left_alone_where_none_are_drawn(scenes: Path) -> None:
     config = DataConfig(train=f"{scenes}/train", val=f"{scenes}/val", image_size=32, augment=AUGMENT)
     batches = list(validation_reader(Plain(), data, config, World(1, 2), 7, 2))
     assert [len(images) for images, *_ in batches] == [7, 7, 4]
-    assert all(colors is None for _, _, colors, _ in batches)
+    assert all(colors is None for _, _, colors, _, _ in batches)
 
 
 def test_twenty_epochs_have_the_threads_and_the_memory_of_one(train: PackedSet, request: pytest.FixtureRequest) -> None:
