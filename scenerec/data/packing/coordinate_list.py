@@ -26,7 +26,12 @@ def row_coordinates(where: str, row: Mapping[str, str]) -> Coordinates | None:
 
     Raises DataError, which names the row and the column, for what is not possible.
     """
-    texts = {name: row.get(name, "").strip() for name in Coordinates._fields}
+    found = {
+        name: [row[each] for each in (name, *COLUMNS.get(name, ())) if each in row] for name in Coordinates._fields
+    }
+    if not found["latitude"] and not found["longitude"]:
+        return None
+    texts = {name: values[0].strip() if values else "" for name, values in found.items()}
     if not texts["latitude"] and not texts["longitude"]:
         if texts["time"]:
             raise DataError(f"{where}: has a time, but no latitude and longitude: leave the time empty, too")

@@ -203,6 +203,12 @@ class TestCsv:
         assert source.splits["train"][0] == RawImage("img/2.jpg", "market/indoor")
         assert read_raw_set(root) == source  # the folder, where it is the only such file
 
+    def test_coordinates_go_by_other_names_too_and_a_time_alone_is_none(self, write_tree: WriteTree) -> None:
+        root = write_tree({"set.csv": "path,label,Lat,LON,time\n1.jpg,sea,1,2,2023-07-02T12:00\n"})
+        assert read_raw_set(root).splits == {"train": (RawImage("1.jpg", "sea", Coordinates(1, 2, 0.5)),)}
+        root = write_tree({"set.csv": "path,label,time\n1.jpg,sea,14:30\n"})
+        assert read_raw_set(root).splits == {"train": (RawImage("1.jpg", "sea"),)}
+
     @pytest.mark.parametrize(
         "headings", ["image,label", "IMG,Class", "filename,category", "file,label", "id,label", "id,class,Path"]
     )
