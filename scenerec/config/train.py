@@ -85,6 +85,9 @@ class AugmentConfig(Block):
     """Brightness, contrast and saturation are each scaled by a factor from [1 - j, 1 + j]."""
     hue: float = Field(0.0, ge=0, le=0.5)
     """The colours are turned by a share of the circle from [-hue, hue] (in YIQ, which keeps the brightness)."""
+    drop_coordinates: float = Field(0.1, ge=0, le=1)
+    """Share of the images whose coordinates are hidden from a network that takes them (model.geo), so that it learns to
+    work without; the others that have none add to it."""
 
     @property
     def changes_colors(self) -> bool:

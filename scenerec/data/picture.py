@@ -149,14 +149,19 @@ class Picture:
         """Decodes as `stored` does, and turns the picture upright by its EXIF orientation."""
         return turn_upright(self.stored(least), self.orientation)
 
-    @cached_property
-    def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8, when the picture has been decoded.
+    @property
+    def exif(self) -> Image.Exif:
+        """What its camera has written beside it, when the picture has been decoded. Raises nearly anything.
 
         That of a PNG may stand at its end, and to ask Pillow for it loads the picture.
         """
+        return self._image.getexif()
+
+    @cached_property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8, when the picture has been decoded."""
         with suppress(Exception):  # damaged EXIF does not make a bad picture
-            value = self._image.getexif().get(ORIENTATION_TAG, UPRIGHT)
+            value = self.exif.get(ORIENTATION_TAG, UPRIGHT)
             return value if value in range(1, 9) else UPRIGHT
         return UPRIGHT
 

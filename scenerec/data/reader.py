@@ -43,8 +43,18 @@ class Framework(Protocol[Memory, Batch]):
     def allocator(self) -> Callable[[tuple[int, ...]], Memory]:
         """For one iteration: makes memory for uint8 of a shape, to which numpy can write (np.asarray)."""
 
-    def batch(self, images: Memory, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        """Of uint8 images [n, size, size, 3], int64 labels [n], float32 [n, 3, 4] of colors.color_matrices, n names."""
+    def batch(
+        self,
+        images: Memory,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        """Of uint8 images [n, size, size, 3], int64 labels [n], float32 [n, 3, 4] of colors.color_matrices, n names.
+
+        And of coordinates float32 [n, 3] with NaN where not known, where the network takes them.
+        """
 
 
 class Reader(Generic[Memory, Batch], Iterable[Batch]):
@@ -61,6 +71,7 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         image_size: side of what the network sees, in pixels.
         threads: how many decode; at least one does.
         colored: whether the views are of training and change colours.
+        located: whether batches have coordinates.
     """
 
     def __init__(
@@ -71,9 +82,10 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         image_size: int,
         threads: int,
         colored: bool = False,
+        located: bool = False,
     ) -> None:
         self.framework, self.encoded, self.decode = framework, encoded, decode
-        self.image_size, self.threads, self.colored = image_size, max(threads, 1), colored
+        self.image_size, self.threads, self.colored, self.located = image_size, max(threads, 1), colored, located
 
     @override
     def __iter__(self) -> Generator[Batch, None, None]:
@@ -130,7 +142,8 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         for task in tasks:
             task.result()
         colors = None if means is None else color_matrices(cast(list[View], encoded.views), means)
-        return self.framework.batch(images, encoded.labels, colors, encoded.names)
+        coordinates = encoded.coordinates if self.located else None
+        return self.framework.batch(images, encoded.labels, colors, encoded.names, coordinates)
 
 
 class _UnderWay(NamedTuple, Generic[Memory]):
@@ -151,11 +164,12 @@ def training_reader(
     world: World,
     start: Cursor,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
-    """Reads this rank's share of every global batch from `start` to the run's end."""
+    """Reads this rank's share of every global batch from `start` to the run's end; `coordinates`: with these."""
     augment = config.augment
     encoded = partial(training_batches, data, order, augment, start, world.rank, world.size)
-    return Reader(framework, encoded, training_pixels, config.image_size, threads, augment.changes_colors)
+    return Reader(framework, encoded, training_pixels, config.image_size, threads, augment.changes_colors, coordinates)
 
 
 def validation_reader(
@@ -165,11 +179,12 @@ def validation_reader(
     world: World,
     batch_size: int,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
-    """Reads this rank's share of the validation set."""
+    """Reads this rank's share of the validation set; `coordinates`: with these."""
     size = config.image_size
     encoded = partial(validation_batches, data, size, config.eval_crop_ratio, batch_size, world.rank, world.size)
-    return Reader(framework, encoded, evaluation_pixels, size, threads)
+    return Reader(framework, encoded, evaluation_pixels, size, threads, located=coordinates)
 
 
 def statistics_reader(
@@ -181,10 +196,11 @@ def statistics_reader(
     batches: int,
     world: World,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
     """Reads this rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
     size, ratio = config.image_size, config.eval_crop_ratio
     encoded = partial(
         statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size, config.balance
     )
-    return Reader(framework, encoded, evaluation_pixels, size, threads)
+    return Reader(framework, encoded, evaluation_pixels, size, threads, located=coordinates)

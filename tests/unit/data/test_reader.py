@@ -24,7 +24,7 @@ from tests.patience import PATIENCE_S
 
 ORDER = TrainingOrder(seed=5, lanes=12, global_batch_size=20, epochs=2)
 AUGMENT = AugmentConfig(color_jitter=0.4)
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None, Sequence[str]]
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None, Sequence[str], np.ndarray | None]
 
 
 class Plain:
@@ -33,8 +33,15 @@ class Plain:
     def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
         return RecycledMemory().array
 
-    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        return images, labels, colors, names
+    def batch(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        return images, labels, colors, names, coordinates
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""Where and when a photograph was taken: what a sample may say beside its image, and how networks are given it."""
+
+import json
+import math
+from calendar import isleap
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+MOST_NORTH, MOST_EAST = 90, 180
+"""Limits of latitude and longitude, to both sides of 0, in degrees."""
+COORDINATES_SUFFIX = "json"
+"""Suffix of the member of a shard that holds a sample's coordinates: `{"latitude": ..., "longitude": ...}`."""
+
+
+class Coordinates(NamedTuple):
+    """Where and perhaps when a photograph was taken.
+
+    They are private: no log, and no error that may go into one, says them.
+    """
+
+    latitude: float
+    """Degrees north, from -90 to 90."""
+    longitude: float
+    """Degrees east, from -180 to 180."""
+    time: float | None = None
+    """Share of the year that has passed, in [0, 1); None where it is not known."""
+
+    @property
+    def is_null_island(self) -> bool:
+        """Whether they are (0, 0): a point in the Gulf of Guinea that programs write where nothing is known."""
+        return self.latitude == self.longitude == 0
+
+
+class NetworkCoordinates(NamedTuple):
+    """Coordinates as networks and ONNX graphs take them, as the inputs of the same names."""
+
+    values: np.ndarray
+    """Latitude, longitude and time, float32 [n, 3]; 0 where not known."""
+    known: np.ndarray
+    """1 where the place is known, and where the time is, else 0; float32 [n, 2]."""
+
+
+def check_coordinates(coordinates: Coordinates) -> Coordinates:
+    """The coordinates themselves. Raises ValueError, which names the field but not its value, where one is impossible.
+
+    One that would be right with latitude and longitude exchanged is said to be so.
+    """
+    latitude, longitude, time = coordinates
+    for name, degrees, limit in (("latitude", latitude, MOST_NORTH), ("longitude", longitude, MOST_EAST)):
+        if not -limit <= degrees <= limit:
+            swapped = ": are latitude and longitude swapped?" if are_swapped(latitude, longitude) else ""
+            raise ValueError(f"{name} is not between -{limit} and {limit} degrees{swapped}")
+    if time is not None and not 0 <= time < 1:
+        raise ValueError("time is not a share of the year, from 0 to below 1")
+    return coordinates
+
+
+def are_swapped(latitude: float, longitude: float) -> bool:
+    """Whether two numbers are degrees only if they are exchanged."""
+    return MOST_NORTH < abs(latitude) <= MOST_EAST and abs(longitude) <= MOST_NORTH
+
+
+def share_of_year(moment: datetime) -> float:
+    """How much of its year has passed, in [0, 1), by its own clock and to the minute."""
+    minutes = (moment.replace(tzinfo=None) - datetime(moment.year, 1, 1)) // timedelta(minutes=1)
+    return minutes / (_MINUTES_OF_A_DAY * (366 if isleap(moment.year) else 365))
+
+
+def parse_time(text: str) -> float:
+    """The share of the year of an ISO 8601 date, with or without a time: `2024-06-21`, `2024-06-21T14:30:00+02:00`.
+
+    Raises ValueError.
+    """
+    try:
+        return share_of_year(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        raise ValueError("time is not an ISO date such as 2024-06-21 or 2024-06-21T14:30") from None
+
+
+def parse_degrees(name: str, text: str) -> float:
+    """The degrees that a text says, whatever their limits. Raises ValueError, which names the field, not its value."""
+    try:
+        degrees = float(text)
+    except ValueError:
+        degrees = math.nan
+    if not math.isfinite(degrees):
+        raise ValueError(f"{name} is not a number of degrees, such as 52.52")
+    return degrees
+
+
+def encode_coordinates(coordinates: Coordinates) -> bytes:
+    """What a shard holds of a sample's coordinates."""
+    return json.dumps({name: value for name, value in coordinates._asdict().items() if value is not None}).encode()
+
+
+def decode_coordinates(content: bytes) -> Coordinates:
+    """The coordinates that `encode_coordinates` wrote. Raises ValueError, which does not say them, for others."""
+    try:
+        fields = json.loads(content)
+        time = fields.get("time")
+        place = float(fields["latitude"]), float(fields["longitude"])
+        return check_coordinates(Coordinates(*place, None if time is None else float(time)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ValueError("has no latitude and longitude") from None
+
+
+def coordinates_array(coordinates: Sequence[Coordinates | None]) -> np.ndarray:
+    """Latitude, longitude and time of samples, float32 [n, 3]; NaN where not known."""
+    rows = [each or _UNKNOWN for each in coordinates]
+    return np.array(rows, dtype=np.float32).reshape(-1, len(_UNKNOWN))
+
+
+def network_coordinates(coordinates: np.ndarray) -> NetworkCoordinates:
+    """Coordinates float32 [n, 3] with NaN where not known, as networks take them."""
+    known = ~np.isnan(coordinates)
+    place, time = known[:, :2].all(axis=1), known[:, 2]
+    values = np.where(np.stack([place, place, time], axis=1), coordinates, 0)
+    return NetworkCoordinates(values.astype(np.float32), np.stack([place, time], axis=1).astype(np.float32))
+
+
+_UNKNOWN = (None, None, None)
+_MINUTES_OF_A_DAY = 24 * 60
