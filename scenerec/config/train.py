@@ -13,6 +13,7 @@ from scenerec.config.location import Location, expand_location
 from scenerec.errors import ModelError
 from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
+from scenerec.models.geo import GeoSpec
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 from scenerec.storage import Patience
@@ -65,6 +66,7 @@ ClassWeights = Annotated[
 
 
 _LEAST_IMAGES = 2
+_DEFAULT_SCALES = GeoSpec().scales
 _LONGEST_PATIENCE_S = 1500  # workers wait 1800 s for one that waits
 MOST_WORKERS = 100_000
 """More would only be a slip, and the numbers between are tried one by one."""
@@ -189,6 +191,16 @@ class DataConfig(Block):
         return self
 
 
+class GeoConfig(Block, GeoSpec):
+    """How the network reads where a photograph was taken. Where that is unknown, it answers by the image alone."""
+
+    @model_validator(mode="after")
+    def _scales_are_of_multiscale(self) -> "GeoConfig":
+        if self.encoding != "multiscale" and "scales" in self.model_fields_set and self.scales != _DEFAULT_SCALES:
+            raise ValueError(f"scales: belongs to encoding multiscale, and it is {self.encoding}: leave it out")
+        return self
+
+
 class ModelConfig(Block):
     """The network and its first weights."""
 
@@ -203,6 +215,8 @@ class ModelConfig(Block):
     freeze: Freeze = "none"
     """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
     modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
+    geo: GeoConfig | None = None
+    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
     @field_validator("weights")
     @classmethod
@@ -214,6 +228,15 @@ class ModelConfig(Block):
             return find_weights(others.data["arch"], weights).name
         except ModelError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _fusion_suits_the_architecture(self) -> "ModelConfig":
+        if self.geo is not None:
+            try:
+                self.geo.check_suits(self.arch)
+            except ModelError as error:
+                raise ValueError(f"geo.fusion: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _averages_are_of_a_file(self) -> "ModelConfig":

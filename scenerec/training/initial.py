@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from scenerec.config.train import TrainConfig
 from scenerec.errors import ModelError
+from scenerec.models import geo
+from scenerec.models.blocks import is_under
 from scenerec.models.neutral import State, StateError, check_fits
 from scenerec.models.weights.cache import RemoteFile, WeightCache, file_of_url, published_file
 from scenerec.models.weights.files import WeightFile, head_classes, read_weights
@@ -42,7 +44,7 @@ def prepare_weights(config: TrainConfig, classes: int) -> str:
         return describe_weights(config, classes)
     from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
 
-    shapes = state_shapes(config.model.arch, classes)
+    shapes = state_shapes(config.model.arch, classes, config.model.geo)
     with _opened(config, download=True) as weights:
         weights = weights.for_network(shapes, _where(config))
         _fitting(config, weights, shapes)
@@ -57,7 +59,7 @@ def describe_weights(config: TrainConfig, classes: int) -> str:
         if head_classes(weights.state, config.model.arch) is None:  # its place is not plain: see which keys there are
             from scenerec.models.torch_outline import state_shapes
 
-            weights = weights.for_network(state_shapes(config.model.arch, classes), _where(config))
+            weights = weights.for_network(state_shapes(config.model.arch, classes, config.model.geo), _where(config))
         return _describe(config, weights, classes)
 
 
@@ -68,6 +70,8 @@ def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
         words += ", its moving averages"
     if weights.removed and not is_name(source):
         words += f", without {' and '.join(weights.removed)} before its keys"
+    if config.model.geo is not None and not _reads_coordinates(weights.state):
+        words += f", without coordinates: {geo.PATH} starts random"
     found = head_classes(weights.state, arch)
     if found == classes:
         return words
@@ -78,15 +82,20 @@ def _describe(config: TrainConfig, weights: WeightFile, classes: int) -> str:
 
 
 def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
-    """What of the weights goes into a network of `shapes`: all, or all but the head."""
+    """What of the weights goes into a network of `shapes`: all, or all but the head and what it does not have."""
     arch = config.model.arch
     if weights.arch not in (None, arch):
         raise ModelError(f"{_where(config)}: are of {weights.arch}, and model.arch is {arch}")
-    head = f"{architecture(arch).head}."
-    state = weights.state
-    if head_classes(weights.state, arch) != shapes[f"{head}weight"][0]:
-        state = {key: array for key, array in state.items() if not key.startswith(head)}
-        shapes = {key: shape for key, shape in shapes.items() if not key.startswith(head)}
+    head = architecture(arch).head
+    state, drawn = weights.state, []
+    if head_classes(weights.state, arch) != shapes[f"{head}.weight"][0]:
+        drawn += [head]
+        if config.model.geo is not None and config.model.geo.fusion == "logits":
+            drawn += [f"{geo.PATH}.output"]
+    if not _reads_coordinates(state):
+        drawn += [geo.PATH]
+    state = {key: array for key, array in state.items() if not any(is_under(key, path) for path in drawn)}
+    shapes = {key: shape for key, shape in shapes.items() if not any(is_under(key, path) for path in drawn)}
     try:
         check_fits(shapes, state, arch)
     except StateError as error:
@@ -94,6 +103,10 @@ def _fitting(config: TrainConfig, weights: WeightFile, shapes: Shapes) -> State:
         remedy = "; `scenerec convert --partial` writes a file without these" if fits else ""
         raise StateError(f"{_where(config)}: {error}{remedy}") from None
     return state
+
+
+def _reads_coordinates(state: State) -> bool:
+    return any(is_under(key, geo.PATH) for key in state)
 
 
 def _where(config: TrainConfig) -> str:

@@ -61,6 +61,7 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     here = config.data.model_copy(update={"cache": None})  # which is the nodes', not that of who submits
     train, val = open_training_set(here), open_set(config.data.val)
     folder = RunFolder(config.run_url)
+    _check_coordinates(config, train.manifest, val.manifest)
     lanes = None if restart else resumed_lanes(folder, config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
     plan = replace(plan, class_weights=loss_weights(config, train.parts))
@@ -85,6 +86,18 @@ def plan_job(config: TrainConfig) -> Plan:
     plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
     class_weights = loss_weights(config, train.parts)
     return replace(plan, weights=describe_weights(config, plan.classes), class_weights=class_weights)
+
+
+def _check_coordinates(config: TrainConfig, train: Manifest, val: Manifest) -> None:
+    """Raises DataError where the network is to read coordinates, and a set has none at all."""
+    if config.model.geo is None:
+        return
+    for field, url, manifest in (("train", config.data.train_names, train), ("val", config.data.val, val)):
+        if not manifest.coordinates:
+            raise DataError(
+                f"data.{field}: no image of {url} has coordinates, which model.geo reads: pack the set with "
+                "`scenerec data pack --coordinates FILE` or `--coordinates-from-exif`, or leave model.geo out"
+            )
 
 
 def _check_shards(data: PackedSet) -> None:
@@ -115,7 +128,7 @@ def _trained_part(config: TrainConfig, classes: int) -> TrainedPart | None:
         return None
     from scenerec.models.torch_outline import parameter_shapes  # imports torch, which takes seconds
 
-    sizes = {name: prod(shape) for name, shape in parameter_shapes(arch, classes).items()}
+    sizes = {name: prod(shape) for name, shape in parameter_shapes(arch, classes, config.model.geo).items()}
     frozen = frozen_names(arch, freeze, list(sizes))
     what = "backbone" if freeze == "backbone" else ", ".join(freeze)
     return TrainedPart(sum(size for name, size in sizes.items() if name not in frozen), sum(sizes.values()), what)
@@ -125,7 +138,7 @@ def _trains_batchnorm(config: TrainConfig, classes: int) -> bool:
     """Whether `model.freeze` leaves a BatchNorm to train."""
     from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
 
-    tensors = list(state_shapes(config.model.arch, classes))
+    tensors = list(state_shapes(config.model.arch, classes, config.model.geo))
     frozen = frozen_names(config.model.arch, config.model.freeze, tensors)
     layers = [key.removesuffix("running_mean") for key in tensors if key.endswith(".running_mean")]
     return any(not frozen.issuperset({f"{layer}weight", f"{layer}bias"}) for layer in layers)

@@ -36,6 +36,7 @@ _IDENTITY_DEFAULTS = {
     "data.balance": 0.0,
     "data.train weights": [1.0],
     "optimize.class_weights": "none",
+    "model.geo": None,
 }
 
 
@@ -140,6 +141,7 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "optimize.class_weights": config.optimize.class_weights,
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
+        "model.geo": config.model.geo.model_dump(mode="json") if config.model.geo else None,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
     }
 

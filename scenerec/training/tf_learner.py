@@ -21,6 +21,7 @@ from scenerec.data.stream import Cursor
 from scenerec.data.tf_input import Batch, normalize, statistics_input, training_input, validation_input
 from scenerec.models.blocks import lr_factors
 from scenerec.models.freezing import frozen_names
+from scenerec.models.tf_geo import network_inputs
 from scenerec.models.tf_model import Binding
 from scenerec.training.batchnorm import PreciseBatchNorm, population
 from scenerec.training.initial import initial_state
@@ -60,11 +61,14 @@ class TfLearner(Learner[Batch]):
         self.job, self.world, self.optimize = job, world, config.optimize
         self.task = tf_task(job.task)
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.size > 1 else tf.distribute.get_strategy()
-        names = list(torch_outline.parameter_shapes(config.model.arch, job.plan.classes))
+        geo = config.model.geo
+        self.reads_coordinates = geo is not None
+        names = list(torch_outline.parameter_shapes(config.model.arch, job.plan.classes, geo))
         keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
         self.dtype = tf.float64 if self.optimize.precision == "fp64" else tf.float32
         with self.strategy.scope():
-            self.model = tf_model.build(config.model.arch, job.plan.classes, config.data.image_size, self.optimize.seed)
+            size, seed = config.data.image_size, self.optimize.seed
+            self.model = tf_model.build(config.model.arch, job.plan.classes, size, seed, geo)
             tf_model.load_state(self.model, initial_state(config, tf_model.state(self.model)))
             tf_freezing.freeze(self.model, frozen_names(config.model.arch, config.model.freeze, names))
             bindings = tf_model.bindings(self.model)
@@ -98,14 +102,16 @@ class TfLearner(Learner[Batch]):
         steps = start.epoch * job.plan.steps_per_epoch + start.step
         # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.
         tf_model.restart_dropout(self.model, self.optimize.seed, steps * self.optimize.accumulate_steps)
-        return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
+        threads = job.plan.decode_processes
+        return training_input(
+            job.train, job.config.data, job.order, self.world, start, threads, coordinates=self.reads_coordinates
+        )
 
     @override
     def validation_batches(self) -> Iterable[Batch]:
         job = self.job
-        return validation_input(
-            job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes
-        )
+        size, threads = job.plan.batch_per_worker, job.plan.decode_processes
+        return validation_input(job.val, job.config.data, self.world, size, threads, coordinates=self.reads_coordinates)
 
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
@@ -133,7 +139,7 @@ class TfLearner(Learner[Batch]):
         weights = [b.variable.value for b in self.parameters]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
-            logits = self.model(normalize(batch.images, self.dtype, batch.colors), training=True)
+            logits = self._logits(batch, training=True)
             losses = self.task.training_losses(logits, batch.labels, self.optimize)
             if self.class_weights is not None:
                 losses = losses * tf.gather(self.class_weights, batch.labels)
@@ -187,17 +193,25 @@ class TfLearner(Learner[Batch]):
     def _sample_batches(self, sample: PreciseBatchNorm) -> Iterable[Batch]:
         job, world, threads = self.job, self.world, self.job.plan.decode_processes
         seed, size, count = self.optimize.seed, sample.batch_size, sample.batches
-        return statistics_input(job.train, job.config.data, seed, size, count, world, threads)
+        return statistics_input(
+            job.train, job.config.data, seed, size, count, world, threads, coordinates=self.reads_coordinates
+        )
 
     def _estimate(self, count: int, mine: Sequence[Batch]) -> None:
         """Of `count` batches this rank measures `mine`; all ranks then take the same numbers together."""
         moments = np.zeros((count, 2, sum(layer.moving_mean.shape[0] for layer in self.normalised)))
         for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
-            moments[index] = self._local_moments(batch.images).numpy()
+            moments[index] = self._local_moments(batch._replace(names=())).numpy()
         tf_batchnorm.set_statistics(self.normalised, population(self.sum_over_ranks(moments)))
 
-    def _measure(self, images: tf.Tensor) -> tf.Tensor:
-        return tf_batchnorm.measure(self.normalised, lambda: self.model(normalize(images, self.dtype), training=False))
+    def _measure(self, batch: Batch) -> tf.Tensor:
+        return tf_batchnorm.measure(self.normalised, lambda: self._logits(batch, training=False))
+
+    def _logits(self, batch: Batch, training: bool) -> tf.Tensor:
+        """The network's answers to a batch, [n, classes], in the weights' precision."""
+        pixels = normalize(batch.images, self.dtype, batch.colors)
+        others = network_inputs(batch.coordinates, self.dtype)
+        return self.model([pixels, *others] if others else pixels, training=training)
 
     @override
     def evaluate(self, batches: Iterable[Batch]) -> Counts:
@@ -205,12 +219,12 @@ class TfLearner(Learner[Batch]):
         counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
-                counted = self._local_counts(batch.images, batch.labels)
+                counted = self._local_counts(batch._replace(names=()))
                 counts += self.job.task.counts(len(batch.labels), *map(float, counted))
         return counts.from_array(self.sum_over_ranks(counts.as_array()))
 
-    def _count(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return self.task.count(self.model(normalize(images, self.dtype), training=False), labels)
+    def _count(self, batch: Batch) -> tuple[tf.Tensor, ...]:
+        return self.task.count(self._logits(batch, training=False), batch.labels)
 
     @override
     def state(self) -> LearnerState:
@@ -289,5 +303,13 @@ def _pieces(batch: Batch, pieces: int) -> list[Batch]:
         return [batch]
     ends = [tf.shape(batch.labels)[0] * index // pieces for index in range(pieces + 1)]
     cuts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-    images, labels, colors, *_ = batch
-    return [Batch(images[cut], labels[cut], None if colors is None else colors[cut]) for cut in cuts]
+    images, labels, colors, coordinates = batch.images, batch.labels, batch.colors, batch.coordinates
+    return [
+        Batch(
+            images[cut],
+            labels[cut],
+            None if colors is None else colors[cut],
+            coordinates=None if coordinates is None else coordinates[cut],
+        )
+        for cut in cuts
+    ]

@@ -17,6 +17,7 @@ from scenerec.data.torch_input import Batch, normalize, statistics_input, traini
 from scenerec.models import torch_batchnorm, torch_freezing, torch_model
 from scenerec.models.blocks import lr_factors
 from scenerec.models.freezing import frozen_names
+from scenerec.models.torch_geo import network_inputs
 from scenerec.training.batchnorm import PreciseBatchNorm, population
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import (
@@ -47,10 +48,11 @@ class TorchLearner(Learner[Batch]):
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
         self.task = torch_task(job.task)
+        self.reads_coordinates = config.model.geo is not None
         self.device = torch.device(world.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # for NCCL, which otherwise takes the first
-        self.model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed)
+        self.model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed, config.model.geo)
         torch_model.load_state(self.model, initial_state(config, torch_model.state(self.model)))
         self.dtype = torch.float64 if self.optimize.precision == "fp64" else torch.float32
         self.model.to(self.device, self.dtype, memory_format=torch.channels_last)
@@ -86,14 +88,16 @@ class TorchLearner(Learner[Batch]):
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
         self.steps = start.epoch * job.plan.steps_per_epoch + start.step
-        return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
+        threads = job.plan.decode_processes
+        return training_input(
+            job.train, job.config.data, job.order, self.world, start, threads, coordinates=self.reads_coordinates
+        )
 
     @override
     def validation_batches(self) -> Iterable[Batch]:
         job = self.job
-        return validation_input(
-            job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes
-        )
+        size, threads = job.plan.batch_per_worker, job.plan.decode_processes
+        return validation_input(job.val, job.config.data, self.world, size, threads, coordinates=self.reads_coordinates)
 
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
@@ -111,14 +115,18 @@ class TorchLearner(Learner[Batch]):
         """What is computed at once, on the device."""
         pieces = self.optimize.accumulate_steps
         images, labels = (self._on_device(tensor).tensor_split(pieces) for tensor in (batch.images, batch.labels))
-        colors = [None] * pieces if batch.colors is None else self._on_device(batch.colors).tensor_split(pieces)
-        return [Batch(*piece) for piece in zip(images, labels, colors, strict=True)]
+        colors, coordinates = (
+            [None] * pieces if tensor is None else self._on_device(tensor).tensor_split(pieces)
+            for tensor in (batch.colors, batch.coordinates)
+        )
+        parts = zip(images, labels, colors, coordinates, strict=True)
+        return [Batch(*part, coordinates=place) for *part, place in parts]
 
     def _on_device(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.device, non_blocking=True)
 
     def _forward_backward(self, batch: Batch) -> None:
-        logits = self._logits(self.parallel, batch.images, batch.colors)
+        logits = self._logits(self.parallel, batch)
         losses = self.task.training_losses(logits, batch.labels, self.optimize)
         if self.class_weights is not None:
             losses = losses * self.class_weights[batch.labels]
@@ -157,13 +165,15 @@ class TorchLearner(Learner[Batch]):
     def _sample_batches(self, sample: PreciseBatchNorm) -> Iterable[Batch]:
         job, world, threads = self.job, self.world, self.job.plan.decode_processes
         seed, size, count = self.optimize.seed, sample.batch_size, sample.batches
-        return statistics_input(job.train, job.config.data, seed, size, count, world, threads)
+        return statistics_input(
+            job.train, job.config.data, seed, size, count, world, threads, coordinates=self.reads_coordinates
+        )
 
     def _estimate(self, count: int, mine: Sequence[Batch]) -> None:
         """Of `count` batches this rank measures `mine`; all ranks then take the same numbers together."""
         moments = np.zeros((count, 2, sum(layer.num_features for layer in self.normalised.values())))
         for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
-            forward = partial(self._logits, self.model, self._on_device(batch.images))
+            forward = partial(self._logits, self.model, batch)
             moments[index] = torch_batchnorm.measure(self.model, self.normalised, forward)
         torch_batchnorm.set_statistics(self.normalised, population(self.sum_over_ranks(moments)))
 
@@ -175,7 +185,7 @@ class TorchLearner(Learner[Batch]):
         counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
-                logits = self._logits(self.model, self._on_device(batch.images))
+                logits = self._logits(self.model, batch)
                 counted = self.task.count(logits, self._on_device(batch.labels))
                 counts += self.job.task.counts(len(batch.labels), *map(float, counted))
         return counts.from_array(self.sum_over_ranks(counts.as_array()))
@@ -212,12 +222,14 @@ class TorchLearner(Learner[Batch]):
     def agree(self, value: int) -> int:
         return round(float(self.sum_over_ranks(np.array([value if self.world.is_chief else 0], dtype=np.float64))[0]))
 
-    def _logits(self, model: nn.Module, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
-        """uint8 images NCHW, and what becomes of their colours -> logits [n, classes] in the weights' precision."""
-        pixels = normalize(images, self.dtype, colors)
+    def _logits(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """The network's answers to a batch, [n, classes], in the weights' precision."""
+        colors = None if batch.colors is None else self._on_device(batch.colors)
+        coordinates = None if batch.coordinates is None else self._on_device(batch.coordinates)
+        pixels = normalize(self._on_device(batch.images), self.dtype, colors)
         low = _AUTOCAST.get(self.optimize.precision)
         with torch.autocast(self.device.type, dtype=low) if low else nullcontext():
-            return model(pixels).to(self.dtype)
+            return model(pixels, *network_inputs(coordinates, self.dtype)).to(self.dtype)
 
     def _gradient_exchange(self, last: bool) -> AbstractContextManager[None]:
         if isinstance(self.parallel, DistributedDataParallel) and not last:

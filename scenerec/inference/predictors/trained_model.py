@@ -9,6 +9,7 @@ from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecError
 from scenerec.inference.bundles.info import Preprocessing
+from scenerec.models.geo import GeoSpec
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import read_weights
 from scenerec.storage import open_storage, split_url
@@ -27,6 +28,8 @@ class ZooNetwork:
     """Classes of the head."""
     state: State
     """Weights by their neutral names."""
+    geo: GeoSpec | None = None
+    """How it reads coordinates; None where it sees images alone."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
         name=run.config["name"],
         url=url,
         framework="tensorflow" if run.framework == "tensorflow" else "torch",
-        network=ZooNetwork(run.config["model"]["arch"], run.identity["classes"], weights.state),
+        network=_network(run, weights.state),
         averaged=averaged,
         labels=_labels(run),
         preprocessing=Preprocessing(
@@ -129,6 +132,12 @@ def read_labels(path: str) -> tuple[str, ...]:
         raise ConfigError(f"{path}: is not UTF-8 text: write one class name a line") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _network(run: RunState, state: State) -> ZooNetwork:
+    model = run.config["model"]
+    geo = model.get("geo")  # which the config of an older checkpoint does not have
+    return ZooNetwork(model["arch"], run.identity["classes"], state, GeoSpec(**geo) if geo else None)
 
 
 def _metrics(epoch: EpochMetrics) -> dict[str, float]:
