@@ -4,6 +4,7 @@ import json
 import math
 from calendar import isleap
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -43,18 +44,39 @@ class NetworkCoordinates(NamedTuple):
     """1 where the place is known, and where the time is, else 0; float32 [n, 2]."""
 
 
-def check_coordinates(coordinates: Coordinates) -> Coordinates:
-    """The coordinates themselves. Raises ValueError, which names the field but not its value, where one is impossible.
+def given_coordinates(
+    latitude: object, longitude: object, time: object, names: tuple[str, ...] = Coordinates._fields
+) -> Coordinates | None:
+    """The coordinates that somebody gives: degrees as numbers or text, the time as an ISO date; None where nothing is.
 
-    One that would be right with latitude and longitude exchanged is said to be so.
+    None and empty text stand for what is not given. Raises ValueError, which names the field as `names` do but not its
+    value, for what is not possible.
+    """
+    latitude, longitude, time = (
+        None if isinstance(each, str) and not each.strip() else each for each in (latitude, longitude, time)
+    )
+    if latitude is None and longitude is None:
+        if time is not None:
+            raise ValueError(f"{names[2]} is given without {names[0]} and {names[1]}")
+        return None
+    if latitude is None or longitude is None:
+        raise ValueError(f"{names[0]} and {names[1]} come together or not at all")
+    place = parse_degrees(names[0], latitude), parse_degrees(names[1], longitude)
+    return check_coordinates(Coordinates(*place, None if time is None else parse_time(time, names[2])), names)
+
+
+def check_coordinates(coordinates: Coordinates, names: tuple[str, ...] = Coordinates._fields) -> Coordinates:
+    """The coordinates themselves. Raises ValueError as `given_coordinates` does.
+
+    Of such as would be right with latitude and longitude exchanged, it asks that.
     """
     latitude, longitude, time = coordinates
-    for name, degrees, limit in (("latitude", latitude, MOST_NORTH), ("longitude", longitude, MOST_EAST)):
+    for name, degrees, limit in zip(names, (latitude, longitude), (MOST_NORTH, MOST_EAST), strict=False):
         if not -limit <= degrees <= limit:
-            swapped = ": are latitude and longitude swapped?" if are_swapped(latitude, longitude) else ""
+            swapped = f": are {names[0]} and {names[1]} swapped?" if are_swapped(latitude, longitude) else ""
             raise ValueError(f"{name} is not between -{limit} and {limit} degrees{swapped}")
     if time is not None and not 0 <= time < 1:
-        raise ValueError("time is not a share of the year, from 0 to below 1")
+        raise ValueError(f"{names[2]} is not a share of the year, from 0 to below 1")
     return coordinates
 
 
@@ -69,23 +91,26 @@ def share_of_year(moment: datetime) -> float:
     return minutes / (_MINUTES_OF_A_DAY * (366 if isleap(moment.year) else 365))
 
 
-def parse_time(text: str) -> float:
+def parse_time(text: object, name: str = "time") -> float:
     """The share of the year of an ISO 8601 date, with or without a time: `2024-06-21`, `2024-06-21T14:30:00+02:00`.
 
-    Raises ValueError.
+    Raises ValueError, which names the field, not its value.
     """
     try:
-        return share_of_year(datetime.fromisoformat(text.strip()))
+        return share_of_year(datetime.fromisoformat(str(text).strip()))
     except ValueError:
-        raise ValueError("time is not an ISO date such as 2024-06-21 or 2024-06-21T14:30") from None
+        raise ValueError(f"{name} is not an ISO date such as 2024-06-21 or 2024-06-21T14:30") from None
 
 
-def parse_degrees(name: str, text: str) -> float:
-    """The degrees that a text says, whatever their limits. Raises ValueError, which names the field, not its value."""
-    try:
-        degrees = float(text)
-    except ValueError:
-        degrees = math.nan
+def parse_degrees(name: str, given: object) -> float:
+    """The degrees that a number or text says, whatever their limits.
+
+    Raises ValueError, which names the field, not its value.
+    """
+    degrees = math.nan
+    if isinstance(given, (int, float, str)) and not isinstance(given, bool):
+        with suppress(ValueError, OverflowError):
+            degrees = float(given)
     if not math.isfinite(degrees):
         raise ValueError(f"{name} is not a number of degrees, such as 52.52")
     return degrees

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from scenerec.data.coordinates import Coordinates, are_swapped, check_coordinates, parse_degrees, parse_time
+from scenerec.data.coordinates import Coordinates, are_swapped, given_coordinates, parse_degrees
 from scenerec.data.packing.lists import csv_rows
 from scenerec.data.packing.raw_set import RawImage, RawSet
 from scenerec.errors import DataError
@@ -30,18 +30,9 @@ def row_coordinates(where: str, row: Mapping[str, str]) -> Coordinates | None:
         name: [row[each] for each in (name, *COLUMNS.get(name, ())) if each in row] for name in Coordinates._fields
     }
     if not found["latitude"] and not found["longitude"]:
-        return None
-    texts = {name: values[0].strip() if values else "" for name, values in found.items()}
-    if not texts["latitude"] and not texts["longitude"]:
-        if texts["time"]:
-            raise DataError(f"{where}: has a time, but no latitude and longitude: leave the time empty, too")
-        return None
-    if not texts["latitude"] or not texts["longitude"]:
-        raise DataError(f"{where}: latitude and longitude come together or not at all")
+        return None  # a time of whatever meaning may stand in any list
     try:
-        latitude, longitude = (parse_degrees(name, texts[name]) for name in ("latitude", "longitude"))
-        time = parse_time(texts["time"]) if texts["time"] else None
-        return check_coordinates(Coordinates(latitude, longitude, time))
+        return given_coordinates(*(values[0] if values else None for values in found.values()))
     except ValueError as error:
         raise DataError(f"{where}: {error}: correct it, or leave all empty if unknown") from None
 

@@ -1,5 +1,6 @@
 import json
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scenerec.data.coordinates import (
     coordinates_array,
     decode_coordinates,
     encode_coordinates,
+    given_coordinates,
     network_coordinates,
     parse_degrees,
     parse_time,
@@ -114,3 +116,28 @@ def test_networks_get_zeros_and_a_mask_for_what_is_not_known(samples: list[Coord
 def test_half_a_place_is_none() -> None:
     values, known = network_coordinates(np.array([[12, np.nan, 0.25]], np.float32))
     assert (values.tolist(), known.tolist()) == ([[0, 0, 0.25]], [[0, 1]])
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  "])
+def test_what_is_not_given_is_none(nothing: str | None) -> None:
+    assert given_coordinates(nothing, nothing, nothing) is None
+    assert given_coordinates("12.5", -7, nothing) == Coordinates(12.5, -7)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((1, None, None), "lat and lon come together or not at all"),
+        ((None, None, "2024-06-21"), "when is given without lat and lon"),
+        ((True, 2, None), "lat is not a number of degrees, such as 52.52"),
+        (([1], 2, None), "lat is not a number of degrees, such as 52.52"),
+        ((10**400, 2, None), "lat is not a number of degrees, such as 52.52"),
+        ((1, 181.0, None), "lon is not between -180 and 180 degrees"),
+        ((120, 45, None), "lat is not between -90 and 90 degrees: are lat and lon swapped?"),
+        ((1, 2, 0.5), "when is not an ISO date such as 2024-06-21 or 2024-06-21T14:30"),
+    ],
+)
+def test_what_is_given_is_refused_by_the_names_of_its_fields(given: tuple[Any, Any, Any], expected: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        given_coordinates(*given, names=("lat", "lon", "when"))
+    assert str(caught.value) == expected

@@ -96,7 +96,7 @@ def test_columns_go_by_other_names_and_in_any_order(source: Path) -> None:
         ("3.jpg,south,2\n", "line 2: latitude is not a number of degrees"),
         ("3.jpg,inf,2\n", "line 2: latitude is not a number of degrees"),
         ("3.jpg,1,\n", "line 2: latitude and longitude come together or not at all"),
-        ("3.jpg,,,2024-06-21\n", "line 2: has a time, but no latitude and longitude"),
+        ("3.jpg,,,2024-06-21\n", "line 2: time is given without latitude and longitude"),
         ("3.jpg,1,2,21.6.2024\n", "line 2: time is not an ISO date such as 2024-06-21"),
         (",1,2\n", "line 2: file is empty"),
         ("3.jpg,1,2\n4.jpg,1,2\nsea/3.jpg,1,2\n", "line 4: val/sea/3.jpg stands twice, first in line 2"),
