@@ -23,12 +23,14 @@ _ARRAYS = ("labels", "ranked", "log_probabilities", "label_log_probabilities")  
 
 
 class ImageBatch(NamedTuple):
-    """Prepared images of a packed set, and their labels."""
+    """Prepared images of a packed set, their labels, and their coordinates."""
 
     images: np.ndarray
     """Images, uint8 RGB [n * crops, image_size, image_size, 3], the crops of an image in a row."""
     labels: np.ndarray
     """Class indices, int64 [n]."""
+    coordinates: np.ndarray | None = None
+    """Latitude, longitude and time of each of `images`, float32 [n * crops, 3], NaN where not known; None: of none."""
 
 
 @dataclass(frozen=True)
