@@ -16,6 +16,8 @@ from scenerec.frozen import Frozen
 
 PATH = "geo"
 """Path of the module that reads coordinates, beside torchvision's own modules."""
+ENCODING_PATH = f"{PATH}.encoding"
+"""Path of the module that encodes them."""
 COORDINATES = "coordinates"
 """Name of the input with the coordinates."""
 KNOWN = "known"

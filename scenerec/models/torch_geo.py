@@ -89,8 +89,9 @@ class ConcatFusion(Fusion):
 
     def forward(self, image: torch.Tensor, coordinates: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """[n, features] -> [n, features]."""
-        joined = F.relu(self.of_image(image) + self.of_place(self.place(coordinates, known)))
-        return image + _place_known(known) * self.output(joined)
+        gate = _place_known(known)
+        joined = F.relu(self.of_image(image) + gate * self.of_place(self.place(coordinates, known)))
+        return image + gate * self.output(joined)
 
 
 class ModulateFusion(Fusion):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision  # noqa: F401  (before tensorflow)
-from torch import nn
 
 import keras  # isort: skip
 import tensorflow as tf
@@ -21,8 +20,8 @@ from scenerec.models.freezing import frozen_names
 from scenerec.models.geo import GeoSpec
 from scenerec.models.keras_twin import builder
 from scenerec.models.keras_twin.coordinate_layers import CoordinateEncoding
+from tests.tiny_geo import CLASSES, SIZE, draw_places, tiny_geo_network
 
-CLASSES, SIZE = 5, 32
 FUSIONS: tuple[Literal["logits", "concat", "modulate"], ...] = ("logits", "concat", "modulate")
 WRAPPED, MULTISCALE = GeoSpec(time=True), GeoSpec(encoding="multiscale", scales=12, time=True)
 
@@ -31,14 +30,6 @@ degrees = st.tuples(st.floats(-90, 90, width=32), st.floats(-180, 180, width=32)
 
 def small(**options: Any) -> GeoSpec:
     return GeoSpec(**{"width": 8, "blocks": 2, "time": True, **options})
-
-
-def draw_places(rng: np.random.Generator, count: int) -> np.ndarray:
-    """float32 [n, 3] as batches have them: of the last nothing is known, of the one before no time."""
-    places = np.stack([rng.uniform(-90, 90, count), rng.uniform(-180, 180, count), rng.uniform(0, 1, count)], axis=1)
-    places[-1] = np.nan
-    places[-2, 2] = np.nan
-    return places.astype(np.float32)
 
 
 def of_torch(places: np.ndarray) -> tuple[torch.Tensor, ...]:
@@ -101,27 +92,10 @@ def test_both_frameworks_split_places_as_the_data_does(rng: np.random.Generator)
     assert torch_geo.network_inputs(None, torch.float32) == tf_geo.network_inputs(None, tf.float32) == ()
 
 
-class Plain(nn.Module):
-    """A classifier with a head, and features that are flattened as many of torchvision's are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2))
-        self.classifier = nn.Sequential(nn.Linear(24, 12), nn.Hardswish(), nn.Linear(12, CLASSES))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.classifier(torch.flatten(self.features(images), 1))
-
-
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_twin_reads_coordinates_as_torch_does(fusion: Any, rng: np.random.Generator) -> None:
-    network = Plain()
-    torch_geo.add_coordinates(network, "classifier.2", small(fusion=fusion, encoding="multiscale"), CLASSES)
-    state = {
-        key: rng.normal(0, 0.3, array.shape).astype("float32") for key, array in torch_model.state(network).items()
-    }
-    torch_model.load_state(network, state)
-    network.eval()
+    network = tiny_geo_network(small(fusion=fusion, encoding="multiscale"))
+    state = torch_model.state(network)
     twin = builder.twin(network, SIZE, name="twin")
     tf_model.load_state(twin, state)
     assert all(np.array_equal(array, state[key]) for key, array in tf_model.state(twin).items())
