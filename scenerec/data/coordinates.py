@@ -102,6 +102,12 @@ def parse_time(text: object, name: str = "time") -> float:
         raise ValueError(f"{name} is not an ISO date such as 2024-06-21 or 2024-06-21T14:30") from None
 
 
+def iso_time(share: float) -> str:
+    """An ISO date and time, to the minute, in a common year of which so much has passed: `parse_time`'s inverse."""
+    minutes = min(round(share * 365 * _MINUTES_OF_A_DAY), 365 * _MINUTES_OF_A_DAY - 1)
+    return (_COMMON_NEW_YEAR + timedelta(minutes=minutes)).isoformat()
+
+
 def parse_degrees(name: str, given: object) -> float:
     """The degrees that a number or text says, whatever their limits.
 
@@ -148,3 +154,4 @@ def network_coordinates(coordinates: np.ndarray) -> NetworkCoordinates:
 
 _UNKNOWN = (None, None, None)
 _MINUTES_OF_A_DAY = 24 * 60
+_COMMON_NEW_YEAR = datetime(2023, 1, 1)

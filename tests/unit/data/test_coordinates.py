@@ -14,6 +14,7 @@ from scenerec.data.coordinates import (
     decode_coordinates,
     encode_coordinates,
     given_coordinates,
+    iso_time,
     network_coordinates,
     parse_degrees,
     parse_time,
@@ -141,3 +142,9 @@ def test_what_is_given_is_refused_by_the_names_of_its_fields(given: tuple[Any, A
     with pytest.raises(ValueError) as caught:
         given_coordinates(*given, names=("lat", "lon", "when"))
     assert str(caught.value) == expected
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_time_goes_there_and_back_to_the_minute(share: float) -> None:
+    assert parse_time(iso_time(share)) == pytest.approx(share, abs=1.01 / 525600)
+    assert iso_time(parse_time(iso_time(share))) == iso_time(share)
