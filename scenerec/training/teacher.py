@@ -223,7 +223,7 @@ def _from_run(distill: DistillConfig, address: str, patience: Patience) -> Teach
     if not model.network.classes:
         raise ModelError(f"{model.url}: is of a pretraining, which knows no classes: {_REMEDY}")
     size = _checked_size(distill, model.network.arch, model.preprocessing.image_size)
-    return Teacher(model.url, model.network, model.labels, size)
+    return Teacher(model.url, model.network.of_images, model.labels, size)
 
 
 def _from_weights(distill: DistillConfig, source: WeightSource, patience: Patience, download: bool) -> Teacher:

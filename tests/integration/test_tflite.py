@@ -13,6 +13,7 @@ from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.quantization.tflite_ladder import Settings, make
 from scenerec.export.source import KerasNetwork, Source
 from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.predictors.predictor import Predictor
 from tests.colour_set import CLASSES, PER_CLASS, WRONG, pack_colours
 
 import keras  # isort: skip  (after torchvision)
@@ -22,12 +23,12 @@ PREPROCESSING = Preprocessing(image_size=SIZE, eval_crop_ratio=1.0)
 IMAGES = 3 * PER_CLASS
 
 
-class Colours:
+class Colours(Predictor):
     """What the Keras model computes, in numpy."""
 
     name, labels, image_size, eval_crop_ratio = "colours", CLASSES, SIZE, 1.0
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         return images.mean(axis=(1, 2), dtype=np.float32) / 255
 
 

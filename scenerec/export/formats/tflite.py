@@ -26,6 +26,8 @@ def make(job: ExportJob) -> Product:
     source, options = job.source, job.options
     if not source.preprocessing.in_graph:
         raise ConfigError("--plain-input: is for ONNX: a TFLite model takes images")
+    if source.takes_coordinates:
+        raise ConfigError(f"{source.address}: reads coordinates, and a TFLite model takes images alone: export ONNX")
     precision: Literal["int8", "fp16"] = "int8" if options.precision == "tflite-int8" else "fp16"
     train = job.training_set() if precision == "int8" else None
     val = job.validation_set()
