@@ -130,8 +130,8 @@ def check_network(network: ModelProto) -> None:
     if not is_network:
         described = "; ".join(f"{kind} {', '.join(map(_describe, values))}" for kind, values in found.items())
         raise ModelError(
-            f"the model must take {PIXELS} float32 [{BATCH}, 3, height, width] and give {LOGITS} float32 "
-            f"[{BATCH}, classes]; {COORDINATES} and {KNOWN} may go beside; it has {described}"
+            f"the model must take {PIXELS} float32 [{BATCH}, 3, height, width], with or without {COORDINATES} and "
+            f"{KNOWN}, and give {LOGITS} float32 [{BATCH}, classes]; it has {described}"
         )
 
 

@@ -74,9 +74,8 @@ def find_pooling(model: ModelProto) -> Pooling:
 def features_model(model: ModelProto, pooling: Pooling) -> ModelProto:
     """Cuts the model from its input to the feature map. Weights outside of the file stay there."""
     nodes, _ = _needed(model.graph, set(), pooling.features)
-    read = {name for node in nodes for name in node.input}
-    inputs = [value for value in model.graph.input if value.name in read]  # where it was taken comes in behind
-    return _part(model, nodes, inputs, pooling.features)
+    images = model.graph.input[0]  # where they were taken comes in behind
+    return _part(model, nodes, [images], pooling.features)
 
 
 def head_model(model: ModelProto, pooling: Pooling, element_type: int) -> ModelProto:

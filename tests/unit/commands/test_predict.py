@@ -266,8 +266,11 @@ class TestCoordinates:
         result = run(folder, "-m", located, "-k", 1, "--coordinates-from-exif", "--latitude", "-80", "--longitude", 170)
         assert result.exit_code == 0
         assert [line.split()[1] for line in result.stdout.splitlines()] == ["green", "blue", "blue"]
-        (told,) = result.stderr.splitlines()
-        assert told.startswith(f"warning: {folder}/b.jpg: EXIF: latitude is not between -90 and 90 degrees")
+        told = (
+            f"warning: {folder}/b.jpg: EXIF: latitude is not between -90 and 90 degrees: "
+            "are latitude and longitude swapped?"
+        )
+        assert result.stderr.splitlines() == [told]
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),

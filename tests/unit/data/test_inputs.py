@@ -78,6 +78,8 @@ AUGMENTATIONS: list[dict[str, Any]] = [
     {"crop_scale": (0.2, 1.0), "color_jitter": 0.4},
     {"hue": 0.3},
     {"drop_coordinates": 0.5},
+    {"color_jitter": 0.8, "saturation": 0.2, "color_share": 0.5, "gray": 0.3},
+    {"blur": 0.5, "blur_sigma": (0.1, 4.0), "solarize": 0.5},
 ]
 
 
