@@ -9,13 +9,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from scenerec.config.block import Block
 from scenerec.config.distill import DistillConfig
+from scenerec.config.geo import GeoConfig
 from scenerec.config.job import JobConfig
 from scenerec.config.location import Location
 from scenerec.config.network import Architecture, expand_weights
 from scenerec.errors import ModelError
 from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
-from scenerec.models.geo import GeoSpec
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 from scenerec.storage import Patience
@@ -56,7 +56,6 @@ ClassWeights = Annotated[
 
 
 _LEAST_IMAGES = 2
-_DEFAULT_SCALES = GeoSpec().scales
 _LONGEST_PATIENCE_S = 1500  # workers wait 1800 s for one that waits
 MOST_WORKERS = 100_000
 """More would only be a slip, and the numbers between are tried one by one."""
@@ -201,16 +200,6 @@ class DataConfig(InputConfig):
 
     val: Location
     """Validation set, packed as the training set is, with the same classes."""
-
-
-class GeoConfig(Block, GeoSpec):
-    """How the network reads where a photograph was taken. Where that is unknown, it answers by the image alone."""
-
-    @model_validator(mode="after")
-    def _scales_are_of_multiscale(self) -> "GeoConfig":
-        if self.encoding != "multiscale" and self.scales != _DEFAULT_SCALES:
-            raise ValueError(f"scales: belongs to encoding multiscale, and it is {self.encoding}: leave it out")
-        return self
 
 
 class ModelConfig(Block):
