@@ -51,6 +51,9 @@ COMMANDS: dict[str, Entry | Group] = {
     "evaluate": Entry("evaluate", "Measure a model on a packed set: accuracy, confusions, calibration, speed."),
     "bench": Entry("bench", "Time a bundle on this machine, in turn with a bare onnxruntime session on the same file."),
     "predict": Entry("predict", "Name the scene on photographs, with a bundle on this machine or by an endpoint."),
+    "watch": Entry(
+        "watch", "Name the scene that a camera, a video or a stream shows, in real time, and tell when it changes."
+    ),
     "tune": Group(
         "Look at a search, and take its best config.",
         {
@@ -127,7 +130,8 @@ COMMANDS: dict[str, Entry | Group] = {
             "down": Entry("cluster", "End the cluster, and nothing else. What the store holds stays."),
             "status": Entry(
                 "cluster",
-                "Show nodes, resources, addresses and the size of the store. Exit code 1 when the cluster is down.",
+                "Show nodes, resources and addresses of the cluster that `submit` would use; "
+                "of the embedded one, its store too.",
             ),
             "doctor": Entry(
                 "doctor",
@@ -153,8 +157,8 @@ COMMANDS: dict[str, Entry | Group] = {
 
 _EXIT_CODES = (
     "Exit codes: 0 done, 2 a wrong option, config or plan, 3 storage, 4 data, 5 checkpoint or run, "
-    "6 model, 7 cluster, 8 bundle, 9 registry, 10 endpoint, 130 interrupted or stopped, 1 anything else. "
-    "An error is a line on stderr that names the remedy."
+    "6 model, 7 cluster, 8 bundle, 9 registry, 10 endpoint, 11 a part that is not installed, "
+    "130 interrupted or stopped, 1 anything else. An error is a line on stderr that names the remedy."
 )
 
 
@@ -184,9 +188,15 @@ class _Commands(TyperGroup):
             complain("interrupted")
             raise typer.Exit(130) from None
         except Exception as error:
-            from scenerec.commands.unforeseen import explain  # which few ever need
+            # Which few ever need.
+            from scenerec.commands.parts import missing_part
+            from scenerec.commands.unforeseen import explain
 
-            raise typer.Exit(explain(error, _command(ctx.meta["words"]), ctx.meta["words"])) from None
+            command = _command(ctx.meta["words"])
+            if isinstance(error, ModuleNotFoundError) and (missing := missing_part(error, command)):
+                complain(f"error: {missing}")
+                raise typer.Exit(missing.exit_code) from None
+            raise typer.Exit(explain(error, command, ctx.meta["words"])) from None
 
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenerec.data.augment import center_crop
+from scenerec.data.augment import CenterCrop, center_crop
 from scenerec.data.picture import MAX_PIXELS, Picture, least_for, resize_and_crop
 
 
@@ -34,5 +34,15 @@ class Preparer:
         PictureError.
         """
         picture = Picture(content, self.max_pixels)
-        crop = center_crop(*picture.upright_size, self.image_size, self.eval_crop_ratio)
+        crop = self._crop(*picture.upright_size)
         return resize_and_crop(picture.upright(least_for(crop.height, crop.width)), crop, self.image_size)
+
+    def pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """A decoded picture, uint8 [height, width, 3] -> uint8 [image_size, image_size, 3], the colours in its order.
+
+        Raises PictureError.
+        """
+        return resize_and_crop(pixels, self._crop(*pixels.shape[:2]), self.image_size)
+
+    def _crop(self, height: int, width: int) -> CenterCrop:
+        return center_crop(height, width, self.image_size, self.eval_crop_ratio)
