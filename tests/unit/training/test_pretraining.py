@@ -113,7 +113,7 @@ def test_a_collapse_shows(make: Make) -> None:
     sane, wild = (RunFolder(config.run_url).read_history()[-1].validation for config in configs)
     assert list(sane) == ["val_loss", "val_embedding_std", "val_effective_rank"]
     assert sane["val_embedding_std"] > 0.03 and sane["val_effective_rank"] > 1.1
-    assert wild["val_embedding_std"] < 1e-3 and wild["val_effective_rank"] < 1.001
+    assert wild["val_embedding_std"] < 1e-3 and wild["val_effective_rank"] < 1.01
 
 
 def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., TrainConfig]) -> None:
