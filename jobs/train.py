@@ -29,6 +29,7 @@ from scenerec.training.open_job import open_job
 from scenerec.training.plan import NodeResources, Plan
 from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder
+from scenerec.training.run_report import write_report
 from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
@@ -79,6 +80,7 @@ def run_plan(config: RunConfig, plan: Plan) -> JsonObject:
     result = fit(config, plan, job_id(), Reporter())
     time_taken = node_time(begun_s, folder.read_starts()[earlier:], time.time(), partial(_nodes_of, config))
     result["usage"] = time_taken.as_dict(config.cost)
+    result["report"] = write_report(config.run_url, config.data.patience)
     folder.write_result(result)
     return result
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.environment import use_store_environment
 from scenerec import client
 from scenerec.commands import options
 from scenerec.commands.endpoint import Outcome, ask_endpoint
 from scenerec.commands.image_source import named_images, read_image
+from scenerec.commands.named_bundle import open_named
 from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
 from scenerec.errors import ConfigError, DataError, ScenerecError
-from scenerec.inference.bundles.bundle import Bundle, open_bundle
-from scenerec.inference.bundles.registry import Registry
+from scenerec.inference.bundles.bundle import Bundle
 from scenerec.json_object import JsonObject
 
 if TYPE_CHECKING:  # it imports onnxruntime
@@ -68,16 +67,20 @@ def predict(
             raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")
         _predict_by(endpoint, api_key, model, list(named_images(images)), top_k, as_json)
     else:
-        _predict_here(_open(model, registry), named_images(images), top_k, explain, as_json)
+        _predict_here(open_named("--model", model, registry), named_images(images), top_k, explain, as_json)
 
 
 def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Path | None, as_json: bool) -> None:
-    # They import onnxruntime, which an endpoint's callers need not wait for.
-    from scenerec.commands.heat_maps import HeatMaps
-    from scenerec.inference.predictors.classifier import Classifier
+    from scenerec.inference.predictors.classifier import (
+        Classifier,  # onnxruntime, which an endpoint's callers do without
+    )
 
     classifier = Classifier(bundle)
-    heat_maps = HeatMaps(bundle, classifier, explain) if explain else None
+    heat_maps = None
+    if explain:
+        from scenerec.commands.heat_maps import HeatMaps  # onnx
+
+        heat_maps = HeatMaps(bundle, classifier, explain)
     failed = 0
     for image in images:
         try:
@@ -116,13 +119,6 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
     asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell))
     if failed:
         raise typer.Exit(DataError.exit_code)
-
-
-def _open(model: str, registry: str) -> Bundle:
-    use_store_environment()
-    if "/" in model or Path(model).exists():
-        return open_bundle(options.location("--model", model))
-    return open_bundle(Registry(options.location("--registry", registry)).resolve(model).url)
 
 
 def _complain(image: str, error: Exception) -> None:

@@ -153,6 +153,7 @@ class PretrainConfig(JobConfig, LearningConfig):
 _MEANINGLESS = {
     "label_smoothing": "labels are not read here",
     "class_weights": "labels are not read here",
+    "distill": "teachers teach classes",
     "accumulate_steps": "each part of a batch would have its own part for negatives",
     "ema_decay": "momentum encoders are methods here (mocov2, mocov3)",
     "layer_decay": "it is for fine-tuning",

@@ -8,25 +8,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from scenerec.config.block import Block
+from scenerec.config.distill import DistillConfig
 from scenerec.config.job import JobConfig
-from scenerec.config.location import Location, expand_location
+from scenerec.config.location import Location
+from scenerec.config.network import Architecture, expand_weights
 from scenerec.errors import ModelError
 from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 from scenerec.storage import Patience
-
-
-def _expand_weights(weights: str) -> str:
-    return weights if is_name(weights) or weights.startswith(("http://", "https://")) else expand_location(weights)
-
-
-def _known_architecture(name: str) -> str:
-    try:
-        return architecture(name).name
-    except ModelError as error:
-        raise ValueError(str(error)) from None
 
 
 def _none_to_text(value: object) -> object:
@@ -52,8 +43,7 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(_expand_weights)]
-Architecture = Annotated[str, AfterValidator(_known_architecture)]
+Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(expand_weights)]
 Freeze = Annotated[
     Literal["none", "backbone"] | tuple[str, ...], BeforeValidator(_freezes_something), BeforeValidator(_none_to_text)
 ]
@@ -289,6 +279,8 @@ class OptimizeConfig(Block):
     """How much the losses of a class's images count, for sets with rare classes: `none`: all the same; `balanced`: in
     inverse proportion to the class's images in an epoch; or weights by class name, such as {beach: 3}, and 1 for those
     that are not named. They are scaled so that an epoch's images have 1 on average. Validation stays unweighted."""
+    distill: DistillConfig | None = None
+    """Learn from a trained teacher as well, or from it alone (knowledge distillation); without it from labels alone."""
     clip_grad_norm: float = Field(0.0, ge=0)
     """Largest L2 norm of the gradient over all parameters; 0 does not clip."""
     accumulate_steps: int = Field(1, ge=1)
@@ -317,7 +309,14 @@ class OptimizeConfig(Block):
             )
         if list(self.step_epochs) != sorted(set(self.step_epochs)):
             raise ValueError("step_epochs: must rise")
+        if not self.reads_labels and self.class_weights != "none":
+            raise ValueError("class_weights: go by labels, and with distill.weight 1 none is read: leave them out")
         return self
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether labels of training images count in the loss."""
+        return self.distill is None or self.distill.reads_labels
 
 
 class WorkerRange(Block):

@@ -9,7 +9,8 @@ from scenerec.data.manifest import Shard
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.pool import Runner, process_runner
 
-_DIGEST_BYTES = 16
+DIGEST_BYTES = 16
+"""Length of an `image_digest`."""
 
 
 class SampleContent(NamedTuple):
@@ -35,7 +36,7 @@ class ShardContent(NamedTuple):
 
 def image_digest(encoded: bytes) -> bytes:
     """The first 16 bytes of the SHA-256 of an encoded image: two million of them fit into 200 MB."""
-    return hashlib.sha256(encoded).digest()[:_DIGEST_BYTES]
+    return hashlib.sha256(encoded).digest()[:DIGEST_BYTES]
 
 
 def read_contents(

@@ -18,8 +18,8 @@ from scenerec.data.picture import Picture, least_for, resize_box
 def training_pixels(encoded: bytes, view: View, image_size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Decodes an image and applies its view, but for the colours: uint8 RGB [image_size, image_size, 3].
 
-    In order: crop, resize (bilinear, antialiased), flip, blur. A JPEG that is much larger is decoded at less than its
-    size. The result is written to `out`, where that is given. Raises PictureError.
+    In order: turn upright, crop, resize (bilinear, antialiased), flip, blur. A JPEG that is much larger is decoded at
+    less than its size. The result is written to `out`, where that is given. Raises PictureError.
 
     The blur comes before the colours, in papers after them. But for their clipping that is the same: both are linear.
     """
@@ -34,14 +34,13 @@ def pixels_of_views(encoded: bytes, views: Sequence[View], image_size: int, out:
     They are written to `out`, uint8 [views, image_size, image_size, 3]. Raises PictureError.
     """
     picture = Picture(encoded)
-    needed = [
-        # what remains of a row, a column
-        (math.ceil(picture.height * (image_size / view.height)), math.ceil(picture.width * (image_size / view.width)))
-        for view in views
+    height, width = picture.upright_size
+    needed = [  # what remains of a row, a column
+        (math.ceil(height * (image_size / view.height)), math.ceil(width * (image_size / view.width))) for view in views
     ]
-    pixels = picture.stored(least_for(max(height for height, _ in needed), max(width for _, width in needed)))
+    pixels = picture.upright(least_for(max(rows for rows, _ in needed), max(columns for _, columns in needed)))
     for view, square in zip(views, out, strict=True):
-        _apply(view, pixels, (picture.height, picture.width), square)
+        _apply(view, pixels, (height, width), square)
 
 
 def _apply(view: View, pixels: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:

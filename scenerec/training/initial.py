@@ -1,18 +1,16 @@
 """The weights that a run starts from: drawn by its seed, published under a name, or any file in reach."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.run import RunConfig
 from scenerec.errors import ModelError
 from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State, StateError, check_fits
-from scenerec.models.weights.cache import RemoteFile, WeightCache, file_of_url, published_file
-from scenerec.models.weights.files import WeightFile, head_classes, read_weights
-from scenerec.models.weights.published import find_weights, is_name
+from scenerec.models.weights.files import WeightFile, head_classes
+from scenerec.models.weights.published import is_name
 from scenerec.models.zoo import architecture
-from scenerec.storage import IMPATIENT
+from scenerec.training.weight_source import WeightSource
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -29,8 +27,9 @@ def initial_state(config: RunConfig, drawn: State) -> State:
     if config.model.weights == "none":
         return drawn
     shapes = {key: array.shape for key, array in drawn.items()}
-    with _opened(config) as weights:
-        return drawn | _fitting(config, weights.for_network(shapes, _where(config)), shapes)
+    source = _source(config)
+    with source.open(config.data.patience) as weights:
+        return drawn | _fitting(source, weights.for_network(shapes, str(source)), shapes)
 
 
 def initial_backbone(config: PretrainConfig, drawn: State) -> State:
@@ -52,9 +51,10 @@ def prepare_weights(config: RunConfig, classes: int) -> str:
     from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
 
     shapes = state_shapes(config.model.arch, max(classes, 1))
-    with _opened(config, download=True) as weights:
-        weights = weights.for_network(shapes, _where(config))
-        _fitting(config, weights, shapes)
+    source = _source(config)
+    with source.open(download=True) as weights:
+        weights = weights.for_network(shapes, str(source))
+        _fitting(source, weights, shapes)
         return _describe(config, weights, classes)
 
 
@@ -62,11 +62,12 @@ def describe_weights(config: RunConfig, classes: int) -> str:
     """Says again what `prepare_weights` has said, of weights that it has prepared. Raises ModelError, StorageError."""
     if config.model.weights == "none":
         return f"random, by optimize.seed {config.optimize.seed}"
-    with _opened(config) as weights:
+    source = _source(config)
+    with source.open(config.data.patience) as weights:
         if head_classes(weights.state, config.model.arch) is None:  # its place is not plain: see which keys there are
             from scenerec.models.torch_outline import state_shapes
 
-            weights = weights.for_network(state_shapes(config.model.arch, max(classes, 1)), _where(config))
+            weights = weights.for_network(state_shapes(config.model.arch, max(classes, 1)), str(source))
         return _describe(config, weights, classes)
 
 
@@ -88,11 +89,12 @@ def _describe(config: RunConfig, weights: WeightFile, classes: int) -> str:
     return f"{words}, head {head} replaced ({found} -> {classes} classes)"
 
 
-def _fitting(config: RunConfig, weights: WeightFile, shapes: Shapes) -> State:
+def _fitting(source: WeightSource, weights: WeightFile, shapes: Shapes) -> State:
     """What of the weights goes into a network of `shapes`: all, or all but the head."""
-    arch = config.model.arch
+    arch = source.arch
+    assert arch is not None
     if weights.arch not in (None, arch):
-        raise ModelError(f"{_where(config)}: are of {weights.arch}, and model.arch is {arch}")
+        raise ModelError(f"{source}: are of {weights.arch}, and model.arch is {arch}")
     head = f"{architecture(arch).head}."
     state = weights.state
     if head_classes(weights.state, arch) != shapes.get(f"{head}weight", (None,))[0]:
@@ -103,35 +105,10 @@ def _fitting(config: RunConfig, weights: WeightFile, shapes: Shapes) -> State:
     except StateError as error:
         fits = all(key in state and state[key].shape == tuple(shape) for key, shape in shapes.items())
         remedy = "; `scenerec convert --partial` writes a file without these" if fits else ""
-        raise StateError(f"{_where(config)}: {error}{remedy}") from None
+        raise StateError(f"{source}: {error}{remedy}") from None
     return state
 
 
-def _where(config: RunConfig) -> str:
-    return f"model.weights: {config.model.weights}"
-
-
-@contextmanager
-def _opened(config: RunConfig, download: bool = False) -> Iterator[WeightFile]:
-    """The weights that the config names; what is downloaded is kept if the context ends without an error."""
-    source = config.model.weights
-    remote = _remote_file(config)
-    patience = IMPATIENT if download else config.data.patience
-    if remote is None:
-        yield read_weights(source, config.model.weights_ema, patience)
-        return
-    cache = WeightCache(config.output, patience)
-    with cache.fetch(remote) if download else cache.read(remote) as path:
-        try:
-            weights = read_weights(str(path), config.model.weights_ema)
-        except ModelError as error:
-            raise ModelError(str(error).replace(str(path), remote.url)) from None
-        yield weights
-
-
-def _remote_file(config: RunConfig) -> RemoteFile | None:
-    """None where the weights are a path or in S3."""
-    source = config.model.weights
-    if is_name(source):
-        return published_file(find_weights(config.model.arch, source))
-    return file_of_url(source) if source.startswith(("http://", "https://")) else None
+def _source(config: RunConfig) -> WeightSource:
+    model = config.model
+    return WeightSource("model.weights", model.weights, config.output, model.arch, model.weights_ema)

@@ -16,9 +16,10 @@ from scenerec.storage.writable import check_writable
 from scenerec.training.class_weights import loss_weights
 from scenerec.training.initial import describe_weights, prepare_weights
 from scenerec.training.node_time import CostPlan, plan_cost
-from scenerec.training.plan import NodeResources, Plan, resolve
+from scenerec.training.plan import NodeResources, Plan, learned_classes, resolve
 from scenerec.training.run_folder import RunFolder, check_identity, resumed_lanes, run_identity
 from scenerec.training.task import task_of
+from scenerec.training.teacher import plan_teacher
 
 _DEEP_CHECK_BYTES = 64 << 20
 
@@ -69,6 +70,8 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
         check_shards(data)
     check_writable(folder.url)
     plan = replace(plan, weights=prepare_weights(config, plan.classes))
+    classes = learned_classes(config, train.manifest, val.manifest)
+    plan = replace(plan, teacher=plan_teacher(config, classes, download=True))
     trained = trained_part(config, plan.classes)
     if trained and plan.precise_batchnorm and not trains_batchnorm(config, plan.classes):
         plan = replace(plan, precise_batchnorm=None)
@@ -84,8 +87,12 @@ def plan_job(config: TrainConfig) -> Plan:
     train, val = open_training_set(data, data.patience), open_set(data.val, patience=data.patience)
     lanes = resumed_lanes(RunFolder(config.run_url, data.patience), data.lanes)
     plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
-    class_weights = loss_weights(config, train.parts)
-    return replace(plan, weights=describe_weights(config, plan.classes), class_weights=class_weights)
+    return replace(
+        plan,
+        weights=describe_weights(config, plan.classes),
+        class_weights=loss_weights(config, train.parts),
+        teacher=plan_teacher(config, learned_classes(config, train.manifest, val.manifest)),
+    )
 
 
 def check_shards(data: PackedSet) -> None:
@@ -146,5 +153,6 @@ def resume_point(folder: RunFolder, config: RunConfig, plan: Plan, train: Manife
     if name is None:
         return None
     state = read_run_state(folder.checkpoints, name)
-    check_identity(folder.url, state.identity, run_identity(config, plan.lanes, plan.classes, train.fingerprint))
+    wanted = run_identity(config, plan.lanes, plan.classes, train.fingerprint, plan.teacher)
+    check_identity(folder.url, state.identity, wanted)
     return state.global_step

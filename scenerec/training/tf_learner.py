@@ -21,6 +21,7 @@ from scenerec.training.learner import TrainingJob
 from scenerec.training.task import Counts
 from scenerec.training.tf_mechanics import TfMechanics
 from scenerec.training.tf_task import tf_task
+from scenerec.training.tf_teacher import TfTeacher, distillation_losses
 from scenerec.world import World
 
 
@@ -48,6 +49,8 @@ class TfLearner(TfMechanics[Batch]):
         super().__init__(job, world, build, list(torch_outline.parameter_shapes(config.model.arch, job.plan.classes)))
         weights = list(job.plan.class_weights.values())
         self.class_weights = tf.constant(weights, self.dtype) if weights else None
+        with self.strategy.scope():
+            self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None
         self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
         self._local_counts = tf.function(self._count, reduce_retracing=True)
 
@@ -92,13 +95,24 @@ class TfLearner(TfMechanics[Batch]):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
             logits = self.model(normalize(batch.images, self.dtype, batch.colors), training=True)
-            losses = self.task.training_losses(logits, batch.labels, self.optimize)
+            losses = self._losses(logits, batch)
             if self.class_weights is not None:
                 losses = losses * tf.gather(self.class_weights, batch.labels)
             loss = tf.reduce_sum(losses) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
         return loss, [tf.cast(gradient, self.dtype) for gradient in gradients]
+
+    def _losses(self, logits: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Losses of the samples [n]: by their labels, by the teacher, or by both."""
+        distill = self.optimize.distill
+        if distill is None or self.teacher is None:
+            return self.task.training_losses(logits, batch.labels, self.optimize)
+        taught = self.teacher(normalize(batch.images, self.dtype, batch.colors))
+        losses = distill.weight * distillation_losses(logits, taught, distill.temperature)
+        if distill.reads_labels:
+            losses += (1 - distill.weight) * self.task.training_losses(logits, batch.labels, self.optimize)
+        return losses
 
     @override
     def evaluate(self, batches: Iterable[Batch]) -> Counts:

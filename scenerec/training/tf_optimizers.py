@@ -73,7 +73,7 @@ class Optimizer:
         """LARS of torch_optimizers, to which it says more."""
         if trusts(len(weight.shape)):
             gradient = gradient + decay * weight
-            length, gradient_length = tf.norm(weight.value), tf.norm(gradient)
+            length, gradient_length = tf.norm(tf.convert_to_tensor(weight)), tf.norm(gradient)
             trust = self.config.trust_coefficient * length / gradient_length
             gradient = gradient * tf.where((length > 0) & (gradient_length > 0), trust, 1.0)
         momentum_buffer.assign(self.config.momentum * momentum_buffer + gradient)

@@ -16,6 +16,7 @@ from scenerec.training.learner import TrainingJob
 from scenerec.training.task import Counts
 from scenerec.training.torch_mechanics import TorchMechanics
 from scenerec.training.torch_task import torch_task
+from scenerec.training.torch_teacher import Network, TorchTeacher, distillation_losses
 from scenerec.world import World
 
 
@@ -39,6 +40,7 @@ class TorchLearner(TorchMechanics[Batch]):
         )
         weights = list(job.plan.class_weights.values())
         self.class_weights = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
+        self.teacher = TorchTeacher(job, self.device, self.dtype) if job.plan.teacher else None
 
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
@@ -77,13 +79,24 @@ class TorchLearner(TorchMechanics[Batch]):
 
     def _forward_backward(self, batch: Batch) -> None:
         logits = self._logits(self.parallel, batch.images, batch.colors)
-        losses = self.task.training_losses(logits, batch.labels, self.optimize)
+        losses = self._losses(logits, batch)
         if self.class_weights is not None:
             losses = losses * self.class_weights[batch.labels]
         loss = losses.sum() / self.optimize.global_batch_size
         self._loss_sum += loss.detach()
         # DistributedDataParallel divides by the world size; the sum over ranks is the mean over the global batch.
         self.scaler.scale(loss * self.world.size).backward()
+
+    def _losses(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Losses of the samples [n]: by their labels, by the teacher, or by both."""
+        distill = self.optimize.distill
+        if distill is None or self.teacher is None:
+            return self.task.training_losses(logits, batch.labels, self.optimize)
+        taught = self._logits(self.teacher, batch.images, batch.colors)
+        losses = distill.weight * distillation_losses(logits, taught, distill.temperature)
+        if distill.reads_labels:
+            losses += (1 - distill.weight) * self.task.training_losses(logits, batch.labels, self.optimize)
+        return losses
 
     @override
     @torch.no_grad()
@@ -102,7 +115,7 @@ class TorchLearner(TorchMechanics[Batch]):
     def _see(self, images: torch.Tensor) -> torch.Tensor:
         return self._logits(self.model, images)
 
-    def _logits(self, model: nn.Module, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
+    def _logits(self, model: Network, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
         """uint8 images NCHW, and what becomes of their colours -> logits [n, classes] in the weights' precision."""
         pixels = self._pixels(images, colors)
         with self._low_precision():

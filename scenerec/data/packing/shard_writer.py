@@ -5,8 +5,7 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
@@ -14,6 +13,7 @@ from pydantic import Field
 from scenerec.data.contents import image_digest
 from scenerec.data.manifest import Shard
 from scenerec.data.packing.intake import pack_image
+from scenerec.data.packing.known_images import read_known
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
 from scenerec.data.packing.raw_set import Problem, ProblemKind
 from scenerec.data.picture import PictureError, UnknownFormatError
@@ -48,10 +48,8 @@ class ShardTask:
     plan: str
     mark: str = ""
     """What ends the shard's name beside its number, where it is added to a set."""
-    known: Mapping[bytes, str] = field(default_factory=dict)
-    """The class of each image that is in the set already, by `image_digest`: they are left out."""
-    elsewhere: Mapping[bytes, str] = field(default_factory=dict)
-    """Split and class of each image of the other splits, by `image_digest`: they are listed."""
+    known: str = ""
+    """Key of the table of images that the set and its other splits have (`read_known`), if they are to be looked up."""
 
     @property
     def key(self) -> str:
@@ -82,6 +80,7 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     formats: Counter[str] = Counter()
     problems: list[Problem] = []
     options = task.options
+    known = read_known(task.url, task.known) if task.known else None
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for image in task.images:
             try:
@@ -95,12 +94,10 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                 kind: ProblemKind = "format" if isinstance(error, UnknownFormatError) else "unreadable"
                 problems.append(Problem.of(kind, image.path, str(error)))
                 continue
-            digest = image_digest(packed.content) if task.known or task.elsewhere else b""
-            if (twin := task.known.get(digest)) is not None:
-                problems.append(Problem.of("duplicate", image.path, f"is in the set already, as {twin}"))
-                continue
-            if (twin := task.elsewhere.get(digest)) is not None:
-                problems.append(Problem.of("leaked", image.path, f"is in {twin}"))
+            if known and (twin := known.get(image_digest(packed.content))):
+                problems.append(Problem.of(twin.kind, image.path, twin.detail))
+                if twin.kind == "duplicate":
+                    continue
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)
             _add(tar, f"{image.key}.cls", str(image.label).encode())
             if image.latitude is not None:

@@ -11,7 +11,7 @@ from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecEr
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import read_weights
-from scenerec.storage import open_storage, split_url
+from scenerec.storage import IMPATIENT, Patience, open_storage, split_url
 
 Framework = Literal["torch", "tensorflow"]
 """Framework of a network."""
@@ -60,29 +60,30 @@ class TrainedModel:
         return self.config.get("data", {}).get("val")
 
 
-def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
+def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMPATIENT) -> TrainedModel:
     """Reads a run's or a checkpoint's model.
 
     Args:
         target: a run's folder (output/NAME), or a checkpoint's; local or s3://.
         checkpoint: of a run: `best`, `last` or a name such as step-000001000.
+        patience: how long a store is waited for.
 
     Raises:
         ModelError: `target` is neither.
         CheckpointError: it has no such checkpoint, or it is damaged.
         StorageError: the store does not answer.
     """
-    url = find_checkpoint(target, checkpoint)
+    url = find_checkpoint(target, checkpoint, patience)
     folder, name = split_url(url)
-    run = read_run_state(open_storage(folder), name)
+    run = read_run_state(open_storage(folder, patience), name)
     if not run.identity["classes"]:
         weights_of = url.rpartition("/checkpoints/")[0] or url
         raise ModelError(
             f"{url}: is of a pretraining, which knows no classes: train a head on it (kind: train with model.weights: "
             f"{weights_of}), and take that run"
         )
-    averaged = open_storage(url).size(AVERAGES_FILE) is not None
-    weights = read_weights(url, averaged=averaged)
+    averaged = open_storage(url, patience).size(AVERAGES_FILE) is not None
+    weights = read_weights(url, averaged, patience)
     at_an_epochs_end = run.step == 0 and run.history
     return TrainedModel(
         name=run.config["name"],
@@ -100,12 +101,12 @@ def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
     )
 
 
-def find_checkpoint(target: str, checkpoint: str = "best") -> str:
+def find_checkpoint(target: str, checkpoint: str = "best", patience: Patience = IMPATIENT) -> str:
     """Returns the address of the checkpoint that `target` is, or of a run's. Raises as `load_trained` does."""
     target = target.rstrip("/")
-    if open_storage(target).size(STATE_FILE) is not None:
+    if open_storage(target, patience).size(STATE_FILE) is not None:
         return target
-    checkpoints = open_storage(f"{target}/checkpoints")
+    checkpoints = open_storage(f"{target}/checkpoints", patience)
     names = list_checkpoints(checkpoints)
     if not names:
         raise ModelError(f"{target}: neither a run's folder (OUTPUT/NAME) with checkpoints, nor a checkpoint")

@@ -60,7 +60,7 @@ def test_synthetic_pack_show_verify(scenes: Path, tmp_path: Path) -> None:
 def test_a_source_in_a_store_is_to_be_copied_first(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["data", "pack", "s3://bucket/raw", str(tmp_path / "packed")])
     assert result.exit_code == 2
-    assert result.output == "error: SOURCE s3://bucket/raw: must be on this machine: copy it first (aws s3 sync)\n"
+    assert result.output == "error: SOURCE s3://bucket/raw: must be on this machine: copy it first (scenerec cp)\n"
 
 
 def test_all_that_sun397_calls_jpg_is_packed(tmp_path: Path) -> None:

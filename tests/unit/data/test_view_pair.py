@@ -14,7 +14,7 @@ from scenerec.config.views import VIEWS
 from scenerec.data import picture, tf_input, torch_input
 from scenerec.data.packed_set import open_set
 from scenerec.data.reader import view_pair_reader
-from scenerec.data.stream import Cursor, TrainingOrder
+from scenerec.data.stream import Cursor, TrainingOrder, training_cursors
 from scenerec.data.view_pair import PairBatch, view_pairs
 from scenerec.world import World
 
@@ -92,10 +92,10 @@ def test_ranks_share_the_pairs_of_one(scenes: Path) -> None:
     views = VIEWS["mocov3"].first, VIEWS["mocov3"].second
     alone = torch_pairs(scenes, *views)
     shares = [torch_pairs(scenes, *views, world=World(rank, 3)) for rank in range(3)]
-    for index, whole in enumerate(alone):
-        first_position = (START.step * 1 + index) * ORDER.global_batch_size
+    steps = training_cursors(open_set(f"{scenes}/train").manifest.samples, ORDER, START)
+    for index, (at, whole) in enumerate(zip(steps, alone, strict=True)):
         for rank in range(3):
-            mine = slice((rank - first_position) % 3, None, 3)
+            mine = slice((rank - at.step * ORDER.global_batch_size) % 3, None, 3)
             share = shares[rank][index]
             assert share.names == list(whole.names[mine])
             for view, part in ((whole.first, share.first), (whole.second, share.second)):
