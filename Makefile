@@ -17,7 +17,7 @@ WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py config data/
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve bench-watch fuzz proto wheel clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-data bench-scale bench-serve bench-watch fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,12 @@ fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints 
 
 bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)
 	$(BIN)/python -m tests.bench.search $(PHOTOS)
+
+bench-distill: $(READY)  ## A student with a teacher and without, three seeds (PHOTOS=folder, RUN=teacher; 10 minutes, goes on where it ended)
+	$(BIN)/python -m tests.bench.distill $(PHOTOS) $(addprefix --teacher ,$(RUN))
+
+bench-pretrain: $(READY)  ## Features learned without labels, beside random ones and lightly's (PHOTOS=folder; an hour)
+	$(BIN)/python -m tests.bench.pretrain $(PHOTOS)
 
 bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset, tf.data, DALI, litData and Streaming (PHOTOS=folder; 15 minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)

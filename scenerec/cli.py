@@ -130,7 +130,8 @@ COMMANDS: dict[str, Entry | Group] = {
             "down": Entry("cluster", "End the cluster, and nothing else. What the store holds stays."),
             "status": Entry(
                 "cluster",
-                "Show nodes, resources, addresses and the size of the store. Exit code 1 when the cluster is down.",
+                "Show nodes, resources and addresses of the cluster that `submit` would use; "
+                "of the embedded one, its store too.",
             ),
             "doctor": Entry(
                 "doctor",

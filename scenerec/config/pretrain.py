@@ -116,7 +116,7 @@ class PretrainConfig(JobConfig, LearningConfig):
             return values
         block = values.get("pretrain")
         method = block.get("method") if isinstance(block, dict) else None
-        views: dict[str, Any] = VIEWS[method].model_dump() if method in VIEWS else {}
+        views: dict[str, Any] = VIEWS.get(method, VIEWS["simclr"]).model_dump()  # of another method its field tells
         for view, changes in given.items():
             both = isinstance(changes, dict) and view in views
             views[view] = {**views[view], **changes} if both else changes
@@ -129,6 +129,8 @@ class PretrainConfig(JobConfig, LearningConfig):
             raise ValueError("data.augment: an image has two views here: say it of views.first and views.second")
         if data.balance:
             raise ValueError("data.balance: evens out classes, and labels are not read here: leave it out")
+        if self.model.geo is not None:
+            raise ValueError("model.geo: coordinates are not read here: leave it out, and let the training read them")
         if self.model.freeze == "backbone":
             raise ValueError("model.freeze: backbone: is what is pretrained: name some of its modules, or leave it out")
         for field, reason in _MEANINGLESS.items():
@@ -153,6 +155,7 @@ class PretrainConfig(JobConfig, LearningConfig):
 _MEANINGLESS = {
     "label_smoothing": "labels are not read here",
     "class_weights": "labels are not read here",
+    "distill": "teachers teach classes",
     "accumulate_steps": "each part of a batch would have its own part for negatives",
     "ema_decay": "momentum encoders are methods here (mocov2, mocov3)",
     "layer_decay": "it is for fine-tuning",

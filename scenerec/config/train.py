@@ -8,25 +8,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from scenerec.config.block import Block
+from scenerec.config.distill import DistillConfig
+from scenerec.config.geo import GeoConfig
 from scenerec.config.job import JobConfig
-from scenerec.config.location import Location, expand_location
+from scenerec.config.location import Location
+from scenerec.config.network import Architecture, expand_weights
 from scenerec.errors import ModelError
 from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 from scenerec.storage import Patience
-
-
-def _expand_weights(weights: str) -> str:
-    return weights if is_name(weights) or weights.startswith(("http://", "https://")) else expand_location(weights)
-
-
-def _known_architecture(name: str) -> str:
-    try:
-        return architecture(name).name
-    except ModelError as error:
-        raise ValueError(str(error)) from None
 
 
 def _none_to_text(value: object) -> object:
@@ -52,8 +44,7 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(_expand_weights)]
-Architecture = Annotated[str, AfterValidator(_known_architecture)]
+Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(expand_weights)]
 Freeze = Annotated[
     Literal["none", "backbone"] | tuple[str, ...], BeforeValidator(_freezes_something), BeforeValidator(_none_to_text)
 ]
@@ -85,6 +76,9 @@ class AugmentConfig(Block):
     """The saturation's own j in place of color_jitter's."""
     hue: float = Field(0.0, ge=0, le=0.5)
     """The colours are turned by a share of the circle from [-hue, hue] (in YIQ, which keeps the brightness)."""
+    drop_coordinates: float = Field(0.1, ge=0, le=1)
+    """Share of the images whose coordinates are hidden from a network that takes them (model.geo), so that it learns to
+    work without; the others that have none add to it."""
     color_share: Fraction = 1.0
     """Share of the images of which brightness, contrast, saturation and hue are changed."""
     gray: float = Field(0.0, ge=0, le=1)
@@ -220,8 +214,11 @@ class ModelConfig(Block):
     weights_ema: bool = False
     """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
     freeze: Freeze = "none"
-    """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
-    modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
+    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
+    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
+    running statistics."""
+    geo: GeoConfig | None = None
+    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
     @field_validator("weights")
     @classmethod
@@ -233,6 +230,15 @@ class ModelConfig(Block):
             return find_weights(others.data["arch"], weights).name
         except ModelError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _fusion_suits_the_architecture(self) -> "ModelConfig":
+        if self.geo is not None:
+            try:
+                self.geo.check_suits(self.arch)
+            except ModelError as error:
+                raise ValueError(f"geo.fusion: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _averages_are_of_a_file(self) -> "ModelConfig":
@@ -289,6 +295,8 @@ class OptimizeConfig(Block):
     """How much the losses of a class's images count, for sets with rare classes: `none`: all the same; `balanced`: in
     inverse proportion to the class's images in an epoch; or weights by class name, such as {beach: 3}, and 1 for those
     that are not named. They are scaled so that an epoch's images have 1 on average. Validation stays unweighted."""
+    distill: DistillConfig | None = None
+    """Learn from a trained teacher as well, or from it alone (knowledge distillation); without it from labels alone."""
     clip_grad_norm: float = Field(0.0, ge=0)
     """Largest L2 norm of the gradient over all parameters; 0 does not clip."""
     accumulate_steps: int = Field(1, ge=1)
@@ -317,7 +325,14 @@ class OptimizeConfig(Block):
             )
         if list(self.step_epochs) != sorted(set(self.step_epochs)):
             raise ValueError("step_epochs: must rise")
+        if not self.reads_labels and self.class_weights != "none":
+            raise ValueError("class_weights: go by labels, and with distill.weight 1 none is read: leave them out")
         return self
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether labels of training images count in the loss."""
+        return self.distill is None or self.distill.reads_labels
 
 
 class WorkerRange(Block):

@@ -12,7 +12,7 @@ from scenerec.config.run import RunConfig
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.training.batchnorm import PreciseBatchNorm
-from scenerec.training.plan import Plan
+from scenerec.training.plan import Plan, learned_classes
 from scenerec.training.task import CLASSIFICATION, Counts, Task
 
 
@@ -39,9 +39,14 @@ class TrainingJob:
     train: PackedSet
     """The training set."""
     val: PackedSet
-    """The validation set, of the same classes; of a pretraining the training set once more."""
+    """The validation set, of the classes that are learned; of a pretraining the training set once more."""
     task: Task = CLASSIFICATION
     """What the network learns."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that are learned, in order of class index."""
+        return learned_classes(self.config, self.train.manifest, self.val.manifest)
 
     @property
     def order(self) -> TrainingOrder:

@@ -12,6 +12,7 @@ from scenerec.data.order import steps_per_epoch
 from scenerec.errors import PlanError
 from scenerec.names import clean, same_names
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
+from scenerec.training.teacher import TeacherPlan
 
 _MUCH_FETCHED = 1.1  # bytes fetched in an epoch, over those of the set
 _MUCH_BYTES = 10**9  # of a set: less is fetched soon, however often
@@ -63,6 +64,8 @@ class Plan:
     """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1."""
     method: str = ""
     """By what a backbone is pretrained; empty where labels are learned."""
+    teacher: TeacherPlan | None = None
+    """From whom the network learns beside the labels, or instead of them; None where it learns from labels alone."""
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
@@ -81,6 +84,7 @@ class Plan:
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.method or f'{self.classes} classes'}, in {self.framework}"),
             ("weights", self.weights),
+            *([("teacher", str(self.teacher))] if self.teacher else []),
             (
                 "data",
                 f"{self.train_samples:,} training samples"
@@ -167,7 +171,7 @@ def resolve(
         run_url=config.run_url,
         framework=config.framework,
         arch=config.model.arch,
-        classes=len(train.classes) if isinstance(config, TrainConfig) else 0,
+        classes=len(learned_classes(config, train, val)) if isinstance(config, TrainConfig) else 0,
         weights=config.model.weights,
         train_samples=train.samples,
         train_bytes=train.size_bytes,
@@ -188,8 +192,17 @@ def resolve(
     )
 
 
+def learned_classes(config: RunConfig, train: Manifest, val: Manifest) -> tuple[str, ...]:
+    """Names of the classes that the network learns to tell apart, in order of class index.
+
+    The training set's; where its labels are not read, the validation set's.
+    """
+    return train.classes if config.optimize.reads_labels else val.classes
+
+
 def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
-    if not same_names(train.classes, val.classes):
+    reads_labels = config.optimize.reads_labels
+    if reads_labels and not same_names(train.classes, val.classes):
         odd = sorted(set(map(clean, train.classes)) ^ set(map(clean, val.classes)))
         what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
         raise PlanError(
@@ -202,7 +215,7 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
             "name another split, such as .../val"
         )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
-    if empty:
+    if reads_labels and empty:
         remedy = "add some, or remove the class and pack again"
         if config.data.train_share < 1:
             remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"

@@ -24,6 +24,7 @@ from scenerec.json_object import JsonObject
 from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 from scenerec.training.node_time import Start
 from scenerec.training.task import CLASSIFICATION, task_of
+from scenerec.training.teacher import TeacherPlan
 
 Line = TypeVar("Line", bound=Frozen)
 
@@ -39,6 +40,8 @@ _IDENTITY_DEFAULTS = {
     "data.balance": 0.0,
     "data.train weights": [1.0],
     "optimize.class_weights": "none",
+    "optimize.distill.teacher": None,
+    "model.geo": None,
 }
 
 
@@ -127,7 +130,9 @@ class RunFolder(JobFolder):
         return [parse_json(model, line, f"{self.url}/{key}: is damaged", CheckpointError) for line in lines]
 
 
-def run_identity(config: RunConfig, lanes: int, classes: int, fingerprint: str) -> JsonObject:
+def run_identity(
+    config: RunConfig, lanes: int, classes: int, fingerprint: str, teacher: TeacherPlan | None = None
+) -> JsonObject:
     """What must not change when a run is resumed. The framework and the number of workers may."""
     return {
         "task": task_of(config).name,
@@ -143,6 +148,8 @@ def run_identity(config: RunConfig, lanes: int, classes: int, fingerprint: str) 
         "optimize.class_weights": config.optimize.class_weights,
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
+        "optimize.distill.teacher": teacher.digest if teacher else None,
+        "model.geo": config.model.geo.model_dump(mode="json") if config.model.geo else None,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
         **(_method_identity(config) if isinstance(config, PretrainConfig) else {}),
     }
