@@ -103,6 +103,16 @@ def test_an_overlay_is_a_video_that_lasts_as_long(bundle: Path, film: Path, tmp_
     np.testing.assert_allclose(frames[-1].pixels[30:].mean((0, 1)), BGR["blue"], atol=8)
 
 
+def test_a_network_is_told_where_the_camera_is(bundle: Path, pictures: Path, tmp_path: Path) -> None:
+    located = make_tiny_bundle(tmp_path / "located", scale=0.001, coordinates=True).folder
+    here = ["--latitude", "80", "--longitude", "10"]
+    scenes = [each["scene"] for each in events(run(located, "--frames", pictures, *here, "--json"))[:-1]]
+    assert scenes == ["green"], "latitude speaks for it, whatever is seen"
+    refused = run(bundle, "--frames", pictures, *here)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "does not read where a picture was taken" in refused.stderr
+
+
 WRONG = {
     "nothing": ([], 2, "nothing to watch: give one of --camera, --video, --frames, --stream"),
     "two": (["--camera", "0", "--stream", "rtsp://a/"], 2, "--camera --stream: give one of"),
