@@ -1,4 +1,4 @@
-"""What the network sees of a training image: decoded, cropped, resized, flipped, blurred; of both frameworks the same.
+"""What the network sees of a training image: decoded, cropped, resized, flipped, blurred; the same in both frameworks.
 
 The resize is torch's for uint8, which takes a third of the time of Pillow's, evaluation's and serving's, and is at most
 one level apart. A worker that trains in TensorFlow has torch in it as well (scenerec/models/torch_outline.py).
