@@ -1,12 +1,13 @@
 """A file in which whoever reads it is held: what a test does to a reader comes in the middle of its reading."""
 
 import os
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 
 
 class HeldFile:
@@ -18,9 +19,10 @@ class HeldFile:
         os.mkfifo(path)
         self._writers: list[int] = []
 
-    def kill_reader(self) -> None:
-        """Kills a process that reads it, when there is one. Another one that reads it already, goes on."""
-        wait_until(self._is_read, f"a reader of {self.path}")
+    def kill_reader(self, program: "subprocess.Popen[str]") -> None:
+        """Kills a process that reads it, as soon as `program` has brought one. Another one that reads it goes on."""
+        wait_until(lambda: self._is_read() or program.poll() is not None, f"a reader of {self.path}", 2 * PATIENCE_S)
+        assert self._writers, program.communicate()
         content, [writer] = self._real.read_bytes(), self._writers
         self._real.replace(self.path)  # for who comes from now on
         wait_until(lambda: bool(self._readers(writer)), "its process")

@@ -12,6 +12,7 @@ import typer
 from scenerec import client
 from scenerec.commands import options
 from scenerec.commands.endpoint import Outcome, ask_endpoint
+from scenerec.commands.image_location import ImageLocation
 from scenerec.commands.image_source import named_images, read_image
 from scenerec.commands.named_bundle import open_named
 from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
@@ -24,7 +25,7 @@ if TYPE_CHECKING:  # it imports onnxruntime
 
 app = typer.Typer()
 
-_endpoint = options.panel("Endpoint")
+_endpoint, _coordinates = map(options.panel, ("Endpoint", "Coordinates"))
 
 
 @app.command(
@@ -56,21 +57,38 @@ def predict(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write each image there with the heat map of its first class over it."),
     ] = None,
+    latitude: Annotated[
+        str | None, _coordinates(metavar="DEGREES", help="Where they were taken: degrees north.", show_default=False)
+    ] = None,
+    longitude: Annotated[str | None, _coordinates(metavar="DEGREES", help="Degrees east.", show_default=False)] = None,
+    time: Annotated[
+        str | None, _coordinates(metavar="DATE", help="When: an ISO date, such as 2024-06-21.", show_default=False)
+    ] = None,
+    coordinates_from_exif: Annotated[
+        bool,
+        _coordinates("--coordinates-from-exif", help="Where and when, as each image's EXIF says it, if it does."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Name the scene on photographs, with a bundle on this machine or by an endpoint.
 
-    An image that cannot be read is named on standard error, and the others go on; the exit code is then 4.
+    A model that reads coordinates is told those that are given, and answers without as well. An image that cannot be
+    read is named on standard error, and the others go on; the exit code is then 4.
     """
+    location = ImageLocation.typed(latitude, longitude, time, coordinates_from_exif)
     if endpoint:
         if explain:
             raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")
-        _predict_by(endpoint, api_key, model, list(named_images(images)), top_k, as_json)
+        _predict_by(endpoint, api_key, model, list(named_images(images)), top_k, location, as_json)
     else:
-        _predict_here(open_named("--model", model, registry), named_images(images), top_k, explain, as_json)
+        bundle = open_named("--model", model, registry)
+        location.check(bundle)
+        _predict_here(bundle, named_images(images), top_k, explain, location, as_json)
 
 
-def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Path | None, as_json: bool) -> None:
+def _predict_here(
+    bundle: Bundle, images: Iterator[str], top_k: int, explain: Path | None, location: ImageLocation, as_json: bool
+) -> None:
     from scenerec.inference.predictors.classifier import (
         Classifier,  # onnxruntime, which an endpoint's callers do without
     )
@@ -85,7 +103,7 @@ def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Pa
     for image in images:
         try:
             content = read_image(image)
-            (guesses,) = classifier.classify([content], top_k)
+            (guesses,) = classifier.classify([content], top_k, location.array(image, content))
             if heat_maps:
                 heat_maps.write(image, content, guesses[0].label)
         except ScenerecError as error:
@@ -98,7 +116,15 @@ def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Pa
         raise typer.Exit(DataError.exit_code)
 
 
-def _predict_by(url: str, api_key: str | None, model: str, images: list[str], top_k: int, as_json: bool) -> None:
+def _predict_by(
+    url: str,
+    api_key: str | None,
+    model: str,
+    images: list[str],
+    top_k: int,
+    location: ImageLocation,
+    as_json: bool,
+) -> None:
     failed = 0
 
     def tell(image: str, outcome: Outcome) -> None:
@@ -116,7 +142,7 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
         }
         _print(image, outcome.classes, as_json, further)
 
-    asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell))
+    asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell, location.of_request))
     if failed:
         raise typer.Exit(DataError.exit_code)
 

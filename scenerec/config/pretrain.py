@@ -129,6 +129,8 @@ class PretrainConfig(JobConfig, LearningConfig):
             raise ValueError("data.augment: an image has two views here: say it of views.first and views.second")
         if data.balance:
             raise ValueError("data.balance: evens out classes, and labels are not read here: leave it out")
+        if self.model.geo is not None:
+            raise ValueError("model.geo: coordinates are not read here: leave it out, and let the training read them")
         if self.model.freeze == "backbone":
             raise ValueError("model.freeze: backbone: is what is pretrained: name some of its modules, or leave it out")
         for field, reason in _MEANINGLESS.items():

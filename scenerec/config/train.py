@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from scenerec.config.block import Block
 from scenerec.config.distill import DistillConfig
+from scenerec.config.geo import GeoConfig
 from scenerec.config.job import JobConfig
 from scenerec.config.location import Location
 from scenerec.config.network import Architecture, expand_weights
@@ -75,6 +76,9 @@ class AugmentConfig(Block):
     """The saturation's own j in place of color_jitter's."""
     hue: float = Field(0.0, ge=0, le=0.5)
     """The colours are turned by a share of the circle from [-hue, hue] (in YIQ, which keeps the brightness)."""
+    drop_coordinates: float = Field(0.1, ge=0, le=1)
+    """Share of the images whose coordinates are hidden from a network that takes them (model.geo), so that it learns to
+    work without; the others that have none add to it."""
     color_share: Fraction = 1.0
     """Share of the images of which brightness, contrast, saturation and hue are changed."""
     gray: float = Field(0.0, ge=0, le=1)
@@ -210,8 +214,11 @@ class ModelConfig(Block):
     weights_ema: bool = False
     """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
     freeze: Freeze = "none"
-    """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
-    modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
+    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
+    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
+    running statistics."""
+    geo: GeoConfig | None = None
+    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
     @field_validator("weights")
     @classmethod
@@ -223,6 +230,15 @@ class ModelConfig(Block):
             return find_weights(others.data["arch"], weights).name
         except ModelError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _fusion_suits_the_architecture(self) -> "ModelConfig":
+        if self.geo is not None:
+            try:
+                self.geo.check_suits(self.arch)
+            except ModelError as error:
+                raise ValueError(f"geo.fusion: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _averages_are_of_a_file(self) -> "ModelConfig":

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     GRAY = 8
     BLUR = 9
     SOLARIZE = 10
+    COORDINATES = 20
 
 
 SECOND_VIEW = 1000
@@ -111,6 +112,11 @@ def _splitmix64(bits: np.ndarray) -> np.ndarray:
         bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
+
+
+def hidden_coordinates(config: AugmentConfig, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
+    """Of which images at `positions` of the epoch, int [n], the network is not told the coordinates; bool [n]."""
+    return uniform_draws(seed, epoch, Stream.COORDINATES, positions, 1)[:, 0] < config.drop_coordinates
 
 
 def training_views(

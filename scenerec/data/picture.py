@@ -155,6 +155,11 @@ class Picture:
         on_its_side = self.orientation in _ON_ITS_SIDE
         return turn_upright(self.stored(least[::-1] if on_its_side else least), self.orientation)
 
+    @property
+    def exif(self) -> Image.Exif:
+        """What its camera has written beside it, when the picture has been decoded. Raises nearly anything."""
+        return self._image.getexif()
+
     @cached_property
     def orientation(self) -> int:
         """The orientation, 1 to 8, by its EXIF or XMP; of nearly all pictures it is known by their header.
@@ -168,7 +173,7 @@ class Picture:
             value = UPRIGHT
         if value is None:
             with suppress(Exception):  # damaged EXIF does not make a bad picture
-                value = self._image.getexif().get(ORIENTATION_TAG)
+                value = self.exif.get(ORIENTATION_TAG)
         return value if value in range(1, 9) else UPRIGHT
 
     @property

@@ -43,8 +43,18 @@ class Framework(Protocol[Memory, Batch]):
     def allocator(self) -> Callable[[tuple[int, ...]], Memory]:
         """For one iteration: makes memory for uint8 of a shape, to which numpy can write (np.asarray)."""
 
-    def batch(self, images: Memory, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        """Of uint8 images [n, size, size, 3], int64 labels [n], float32 [n, 3, 4 or 5] of color_matrices, n names."""
+    def batch(
+        self,
+        images: Memory,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        """Of uint8 images [n, size, size, 3], int64 labels [n], float32 [n, 3, 4 or 5] of color_matrices, n names.
+
+        And of coordinates float32 [n, 3] with NaN where not known, where the network takes them.
+        """
 
 
 class Reader(Generic[Memory, Batch], Iterable[Batch]):
@@ -62,6 +72,7 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         threads: how many decode; at least one does.
         recolor: makes the color_matrices of views and of the channel means of what they show; without it colours stay.
         views: how many each image has, (2,) or () where that is one. The axis goes before that of the images.
+        located: whether batches have coordinates.
     """
 
     def __init__(
@@ -73,9 +84,11 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         threads: int,
         recolor: Callable[[Sequence[Any], np.ndarray], np.ndarray] | None = None,
         views: tuple[int, ...] = (),
+        located: bool = False,
     ) -> None:
         self.framework, self.encoded, self.decode = framework, encoded, decode
         self.image_size, self.threads, self.recolor, self.views = image_size, max(threads, 1), recolor, views
+        self.located = located
 
     @override
     def __iter__(self) -> Generator[Batch, None, None]:
@@ -134,7 +147,8 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         for task in tasks:
             task.result()
         colors = None if means is None or self.recolor is None else self.recolor(encoded.views, means)
-        return self.framework.batch(images, encoded.labels, colors, encoded.names)
+        coordinates = encoded.coordinates if self.located else None
+        return self.framework.batch(images, encoded.labels, colors, encoded.names, coordinates)
 
 
 class _UnderWay(NamedTuple, Generic[Memory]):
@@ -155,12 +169,13 @@ def training_reader(
     world: World,
     start: Cursor,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
-    """Reads this rank's share of every global batch from `start` to the run's end."""
+    """Reads this rank's share of every global batch from `start` to the run's end; `coordinates`: with these."""
     augment = config.augment
     encoded = partial(training_batches, data, order, augment, start, world.rank, world.size)
     recolor = partial(color_matrices, solarizes=augment.solarize > 0) if augment.changes_colors else None
-    return Reader(framework, encoded, training_pixels, config.image_size, threads, recolor)
+    return Reader(framework, encoded, training_pixels, config.image_size, threads, recolor, located=coordinates)
 
 
 def view_pair_reader(
@@ -195,10 +210,18 @@ class _Pairs(Generic[Memory, Batch]):
         return self.framework.allocator()
 
     def batch(
-        self, images: Any, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]
+        self,
+        images: Any,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
     ) -> PairBatch[Batch]:
         colors_of = (None, None) if colors is None else colors
-        views = (self.framework.batch(*each, names) for each in zip(images, (labels, labels), colors_of, strict=True))
+        views = (
+            self.framework.batch(*each, names, coordinates)
+            for each in zip(images, (labels, labels), colors_of, strict=True)
+        )
         return PairBatch(*views, names)
 
 
@@ -209,11 +232,12 @@ def validation_reader(
     world: World,
     batch_size: int,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
-    """Reads this rank's share of the validation set."""
+    """Reads this rank's share of the validation set; `coordinates`: with these."""
     size = config.image_size
     encoded = partial(validation_batches, data, size, config.eval_crop_ratio, batch_size, world.rank, world.size)
-    return Reader(framework, encoded, evaluation_pixels, size, threads)
+    return Reader(framework, encoded, evaluation_pixels, size, threads, located=coordinates)
 
 
 def statistics_reader(
@@ -225,10 +249,11 @@ def statistics_reader(
     batches: int,
     world: World,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
     """Reads this rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
     size, ratio = config.image_size, config.eval_crop_ratio
     encoded = partial(
         statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size, config.balance
     )
-    return Reader(framework, encoded, evaluation_pixels, size, threads)
+    return Reader(framework, encoded, evaluation_pixels, size, threads, located=coordinates)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from scenerec.config.train import AugmentConfig
-from scenerec.data.augment import CenterCrop, View, center_crop, training_views
+from scenerec.data.augment import CenterCrop, View, center_crop, hidden_coordinates, training_views
+from scenerec.data.coordinates import coordinates_array
 from scenerec.data.epochs import Epochs, SampleIndices
 from scenerec.data.order import batch_positions, reader_lanes, steps_per_epoch, validation_range
 from scenerec.data.packed_image import image_size
@@ -54,6 +55,8 @@ class EncodedBatch(NamedTuple):
     views: list[View] | list[ViewPair] | list[CenterCrop]
     names: list[str]
     """Shard and key of each image, for messages."""
+    coordinates: np.ndarray
+    """Latitude, longitude and time, float32 [n, 3]; NaN where not known, or hidden in training."""
 
 
 def training_batches(
@@ -81,7 +84,9 @@ def training_batches(
             sizes = np.array([image_size(s.image, name) for s, name in zip(samples, names, strict=True)]).reshape(-1, 2)
             where = (order.seed, at.epoch, positions, sizes[:, 0], sizes[:, 1])
             views = view_pairs(augment, second, *where) if second else training_views(augment, *where)
-            yield _encoded(samples, names, views)
+            batch = _encoded(samples, names, views)
+            batch.coordinates[hidden_coordinates(augment, order.seed, at.epoch, positions)] = np.nan
+            yield batch
 
 
 def _training_spans(
@@ -165,4 +170,5 @@ def _encoded(
     samples: list[Sample], names: list[str], views: list[View] | list[ViewPair] | list[CenterCrop]
 ) -> EncodedBatch:
     labels = np.array([sample.label for sample in samples], dtype=np.int64)
-    return EncodedBatch([sample.image for sample in samples], labels, views, names)
+    coordinates = coordinates_array([sample.coordinates for sample in samples])
+    return EncodedBatch([sample.image for sample in samples], labels, views, names, coordinates)

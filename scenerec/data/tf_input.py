@@ -32,13 +32,21 @@ class Batch(NamedTuple):
     """What `normalize` does to the colours, float32 [n, 3, 4 or 5]; None where they stay as they are."""
     names: Sequence[str] = ()
     """Shard and key of each image; not of what is only a piece of a share."""
+    coordinates: tf.Tensor | None = None
+    """Latitude, longitude and time, float32 [n, 3], NaN where not known; None where the network takes none."""
 
 
 def training_input(
-    data: PackedSet, config: InputConfig, order: TrainingOrder, world: World, start: Cursor, threads: int
+    data: PackedSet,
+    config: InputConfig,
+    order: TrainingOrder,
+    world: World,
+    start: Cursor,
+    threads: int,
+    coordinates: bool = False,
 ) -> Generator[Batch, None, None]:
     """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads."""
-    return iter(training_reader(_Tensorflow(), data, config, order, world, start, threads))
+    return iter(training_reader(_Tensorflow(), data, config, order, world, start, threads, coordinates))
 
 
 def view_pair_input(
@@ -58,17 +66,24 @@ def view_pair_input(
 
 
 def validation_input(
-    data: PackedSet, config: InputConfig, world: World, batch_size: int, threads: int
+    data: PackedSet, config: InputConfig, world: World, batch_size: int, threads: int, coordinates: bool = False
 ) -> Iterable[Batch]:
     """This rank's share of the validation set, iterated once an epoch, decoded in `threads` threads."""
-    return validation_reader(_Tensorflow(), data, config, world, batch_size, threads)
+    return validation_reader(_Tensorflow(), data, config, world, batch_size, threads, coordinates)
 
 
 def statistics_input(
-    data: PackedSet, config: InputConfig, seed: int, batch_size: int, batches: int, world: World, threads: int
+    data: PackedSet,
+    config: InputConfig,
+    seed: int,
+    batch_size: int,
+    batches: int,
+    world: World,
+    threads: int,
+    coordinates: bool = False,
 ) -> Iterable[Batch]:
     """This rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
-    return statistics_reader(_Tensorflow(), data, config, seed, batch_size, batches, world, threads)
+    return statistics_reader(_Tensorflow(), data, config, seed, batch_size, batches, world, threads, coordinates)
 
 
 def normalize(images: tf.Tensor, dtype: tf.DType = tf.float32, colors: tf.Tensor | None = None) -> tf.Tensor:
@@ -109,6 +124,13 @@ class _Tensorflow:
     def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
         return RecycledMemory().array
 
-    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        matrices = None if colors is None else tf.constant(colors)
-        return Batch(tf.constant(images), tf.constant(labels), matrices, names)
+    def batch(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        matrices, located = (None if array is None else tf.constant(array) for array in (colors, coordinates))
+        return Batch(tf.constant(images), tf.constant(labels), matrices, names, located)

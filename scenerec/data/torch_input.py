@@ -30,16 +30,24 @@ class Batch(NamedTuple):
     """What `normalize` does to the colours, float32 [n, 3, 4 or 5]; None where they stay as they are."""
     names: Sequence[str] = ()
     """Shard and key of each image; not of what is only a piece of a share."""
+    coordinates: torch.Tensor | None = None
+    """Latitude, longitude and time, float32 [n, 3], NaN where not known; None where the network takes none."""
 
 
 def training_input(
-    data: PackedSet, config: InputConfig, order: TrainingOrder, world: World, start: Cursor, threads: int
+    data: PackedSet,
+    config: InputConfig,
+    order: TrainingOrder,
+    world: World,
+    start: Cursor,
+    threads: int,
+    coordinates: bool = False,
 ) -> Generator[Batch, None, None]:
     """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads.
 
     The batches are in page-locked memory where the rank's device is a GPU, so that their copies to it do not block.
     """
-    return iter(training_reader(_Torch(world), data, config, order, world, start, threads))
+    return iter(training_reader(_Torch(world), data, config, order, world, start, threads, coordinates))
 
 
 def view_pair_input(
@@ -59,20 +67,27 @@ def view_pair_input(
 
 
 def validation_input(
-    data: PackedSet, config: InputConfig, world: World, batch_size: int, threads: int
+    data: PackedSet, config: InputConfig, world: World, batch_size: int, threads: int, coordinates: bool = False
 ) -> Iterable[Batch]:
     """This rank's share of the validation set, iterated once an epoch, decoded in `threads` threads.
 
     The batches are in page-locked memory as in `training_input`.
     """
-    return validation_reader(_Torch(world), data, config, world, batch_size, threads)
+    return validation_reader(_Torch(world), data, config, world, batch_size, threads, coordinates)
 
 
 def statistics_input(
-    data: PackedSet, config: InputConfig, seed: int, batch_size: int, batches: int, world: World, threads: int
+    data: PackedSet,
+    config: InputConfig,
+    seed: int,
+    batch_size: int,
+    batches: int,
+    world: World,
+    threads: int,
+    coordinates: bool = False,
 ) -> Iterable[Batch]:
     """This rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
-    return statistics_reader(_Torch(world), data, config, seed, batch_size, batches, world, threads)
+    return statistics_reader(_Torch(world), data, config, seed, batch_size, batches, world, threads, coordinates)
 
 
 def normalize(
@@ -149,9 +164,16 @@ class _Torch:
         recycled = RecycledMemory()
         return lambda shape: torch.from_numpy(recycled.array(shape))
 
-    def batch(self, images: torch.Tensor, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        matrices = None if colors is None else self._tensor(colors)
-        return Batch(images.permute(0, 3, 1, 2), self._tensor(labels), matrices, names)
+    def batch(
+        self,
+        images: torch.Tensor,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        matrices, located = (None if array is None else self._tensor(array) for array in (colors, coordinates))
+        return Batch(images.permute(0, 3, 1, 2), self._tensor(labels), matrices, names, located)
 
     @property
     def _pins(self) -> bool:

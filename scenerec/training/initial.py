@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.run import RunConfig
 from scenerec.errors import ModelError
+from scenerec.models import geo
+from scenerec.models.blocks import is_under
 from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State, StateError, check_fits
 from scenerec.models.weights.files import WeightFile, head_classes
@@ -29,7 +31,7 @@ def initial_state(config: RunConfig, drawn: State) -> State:
     shapes = {key: array.shape for key, array in drawn.items()}
     source = _source(config)
     with source.open(config.data.patience) as weights:
-        return drawn | _fitting(source, weights.for_network(shapes, str(source)), shapes)
+        return drawn | _fitting(config, weights.for_network(shapes, str(source)), shapes)
 
 
 def initial_backbone(config: PretrainConfig, drawn: State) -> State:
@@ -50,11 +52,11 @@ def prepare_weights(config: RunConfig, classes: int) -> str:
         return describe_weights(config, classes)
     from scenerec.models.torch_outline import state_shapes  # imports torch, which takes seconds
 
-    shapes = state_shapes(config.model.arch, max(classes, 1))
+    shapes = state_shapes(config.model.arch, max(classes, 1), config.model.geo)
     source = _source(config)
     with source.open(download=True) as weights:
         weights = weights.for_network(shapes, str(source))
-        _fitting(source, weights, shapes)
+        _fitting(config, weights, shapes)
         return _describe(config, weights, classes)
 
 
@@ -67,7 +69,8 @@ def describe_weights(config: RunConfig, classes: int) -> str:
         if head_classes(weights.state, config.model.arch) is None:  # its place is not plain: see which keys there are
             from scenerec.models.torch_outline import state_shapes
 
-            weights = weights.for_network(state_shapes(config.model.arch, max(classes, 1)), str(source))
+            shapes = state_shapes(config.model.arch, max(classes, 1), config.model.geo)
+            weights = weights.for_network(shapes, str(source))
         return _describe(config, weights, classes)
 
 
@@ -78,6 +81,8 @@ def _describe(config: RunConfig, weights: WeightFile, classes: int) -> str:
         words += ", its moving averages"
     if weights.removed and not is_name(source):
         words += f", without {' and '.join(weights.removed)} before its keys"
+    if config.model.geo is not None and not _reads_coordinates(weights.state):
+        words += f", without coordinates: {geo.PATH} starts random"
     found = head_classes(weights.state, arch)
     if found == classes or not (found or classes):
         return words
@@ -89,17 +94,20 @@ def _describe(config: RunConfig, weights: WeightFile, classes: int) -> str:
     return f"{words}, head {head} replaced ({found} -> {classes} classes)"
 
 
-def _fitting(source: WeightSource, weights: WeightFile, shapes: Shapes) -> State:
-    """What of the weights goes into a network of `shapes`: all, or all but the head."""
-    arch = source.arch
-    assert arch is not None
+def _fitting(config: RunConfig, weights: WeightFile, shapes: Shapes) -> State:
+    """What of the weights goes into a network of `shapes`: all, or all but the head and what they do not have."""
+    arch, source = config.model.arch, _source(config)
     if weights.arch not in (None, arch):
         raise ModelError(f"{source}: are of {weights.arch}, and model.arch is {arch}")
-    head = f"{architecture(arch).head}."
-    state = weights.state
-    if head_classes(weights.state, arch) != shapes.get(f"{head}weight", (None,))[0]:
-        state = {key: array for key, array in state.items() if not key.startswith(head)}
-        shapes = {key: shape for key, shape in shapes.items() if not key.startswith(head)}
+    head, left = architecture(arch).head, []
+    if head_classes(weights.state, arch) != shapes.get(f"{head}.weight", (None,))[0]:
+        left += [head]
+        if config.model.geo is not None and config.model.geo.fusion == "logits":
+            left += [f"{geo.PATH}.output"]
+    if not _reads_coordinates(weights.state):
+        left += [geo.PATH]
+    state = {key: array for key, array in weights.state.items() if not any(is_under(key, path) for path in left)}
+    shapes = {key: shape for key, shape in shapes.items() if not any(is_under(key, path) for path in left)}
     try:
         check_fits(shapes, state, arch)
     except StateError as error:
@@ -107,6 +115,10 @@ def _fitting(source: WeightSource, weights: WeightFile, shapes: Shapes) -> State
         remedy = "; `scenerec convert --partial` writes a file without these" if fits else ""
         raise StateError(f"{source}: {error}{remedy}") from None
     return state
+
+
+def _reads_coordinates(state: State) -> bool:
+    return any(is_under(key, geo.PATH) for key in state)
 
 
 def _source(config: RunConfig) -> WeightSource:

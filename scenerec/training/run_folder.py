@@ -41,6 +41,7 @@ _IDENTITY_DEFAULTS = {
     "data.train weights": [1.0],
     "optimize.class_weights": "none",
     "optimize.distill.teacher": None,
+    "model.geo": None,
 }
 
 
@@ -148,6 +149,7 @@ def run_identity(
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "optimize.distill.teacher": teacher.digest if teacher else None,
+        "model.geo": config.model.geo.model_dump(mode="json") if config.model.geo else None,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
         **(_method_identity(config) if isinstance(config, PretrainConfig) else {}),
     }

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from scenerec.data.stream import Cursor
 from scenerec.data.tf_input import Batch, normalize, training_input, validation_input
+from scenerec.models.tf_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
 from scenerec.training.task import Counts
@@ -42,11 +43,13 @@ class TfLearner(TfMechanics[Batch]):
         self.task = tf_task(job.task)
 
         def build() -> keras.Model:
-            model = tf_model.build(config.model.arch, job.plan.classes, config.data.image_size, config.optimize.seed)
+            size, seed = config.data.image_size, config.optimize.seed
+            model = tf_model.build(config.model.arch, job.plan.classes, size, seed, config.model.geo)
             tf_model.load_state(model, initial_state(config, tf_model.state(model)))
             return model
 
-        super().__init__(job, world, build, list(torch_outline.parameter_shapes(config.model.arch, job.plan.classes)))
+        shapes = torch_outline.parameter_shapes(config.model.arch, job.plan.classes, config.model.geo)
+        super().__init__(job, world, build, list(shapes))
         weights = list(job.plan.class_weights.values())
         self.class_weights = tf.constant(weights, self.dtype) if weights else None
         with self.strategy.scope():
@@ -60,14 +63,14 @@ class TfLearner(TfMechanics[Batch]):
         steps = start.epoch * job.plan.steps_per_epoch + start.step
         # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.
         tf_model.restart_dropout(self.model, self.optimize.seed, steps * self.optimize.accumulate_steps)
-        return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
+        threads, with_coordinates = job.plan.decode_processes, self.reads_coordinates
+        return training_input(job.train, job.config.data, job.order, self.world, start, threads, with_coordinates)
 
     @override
     def validation_batches(self) -> Iterable[Batch]:
         job = self.job
-        return validation_input(
-            job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes
-        )
+        size, threads = job.plan.batch_per_worker, job.plan.decode_processes
+        return validation_input(job.val, job.config.data, self.world, size, threads, self.reads_coordinates)
 
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
@@ -94,7 +97,7 @@ class TfLearner(TfMechanics[Batch]):
         weights = [b.variable.value for b in self.parameters]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
-            logits = self.model(normalize(batch.images, self.dtype, batch.colors), training=True)
+            logits = self._logits(batch, training=True)
             losses = self._losses(logits, batch)
             if self.class_weights is not None:
                 losses = losses * tf.gather(self.class_weights, batch.labels)
@@ -120,16 +123,22 @@ class TfLearner(TfMechanics[Batch]):
         counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
-                counted = self._local_counts(batch.images, batch.labels)
+                counted = self._local_counts(batch._replace(names=()))
                 counts += self.job.task.counts(len(batch.labels), *map(float, counted))
         return counts.from_array(self.sum_over_ranks(counts.as_array()))
 
-    def _count(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return self.task.count(self.model(normalize(images, self.dtype), training=False), labels)
+    def _count(self, batch: Batch) -> tuple[tf.Tensor, ...]:
+        return self.task.count(self._logits(batch, training=False), batch.labels)
 
     @override
-    def _see(self, images: tf.Tensor) -> tf.Tensor:
-        return self.model(normalize(images, self.dtype), training=False)
+    def _see(self, batch: Batch) -> tf.Tensor:
+        return self._logits(batch, training=False)
+
+    def _logits(self, batch: Batch, training: bool) -> tf.Tensor:
+        """The network's answers to a batch, [n, classes], in the weights' precision."""
+        pixels = normalize(batch.images, self.dtype, batch.colors)
+        others = network_inputs(batch.coordinates, self.dtype)
+        return self.model([pixels, *others] if others else pixels, training=training)
 
 
 def _pieces(batch: Batch, pieces: int) -> list[Batch]:
@@ -138,5 +147,11 @@ def _pieces(batch: Batch, pieces: int) -> list[Batch]:
         return [batch]
     ends = [tf.shape(batch.labels)[0] * index // pieces for index in range(pieces + 1)]
     cuts = [slice(start, end) for start, end in itertools.pairwise(ends)]
-    images, labels, colors, _ = batch
-    return [Batch(images[cut], labels[cut], None if colors is None else colors[cut]) for cut in cuts]
+
+    def part(tensor: tf.Tensor | None, cut: slice) -> tf.Tensor | None:
+        return None if tensor is None else tensor[cut]
+
+    return [
+        Batch(batch.images[cut], batch.labels[cut], part(batch.colors, cut), coordinates=part(batch.coordinates, cut))
+        for cut in cuts
+    ]

@@ -52,6 +52,7 @@ class TfMechanics(Learner[Batch]):
         """
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
+        self.reads_coordinates = config.model.geo is not None
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.size > 1 else tf.distribute.get_strategy()
         keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
         self.dtype = tf.float64 if self.optimize.precision == "fp64" else tf.float32
@@ -130,21 +131,22 @@ class TfMechanics(Learner[Batch]):
     def _sample_batches(self, sample: PreciseBatchNorm) -> Iterable[Images]:
         job, world, threads = self.job, self.world, self.job.plan.decode_processes
         seed, size, count = self.optimize.seed, sample.batch_size, sample.batches
-        return statistics_input(job.train, job.config.data, seed, size, count, world, threads)
+        places = self.reads_coordinates
+        return statistics_input(job.train, job.config.data, seed, size, count, world, threads, places)
 
     def _estimate(self, count: int, mine: Sequence[Images]) -> None:
         """Of `count` batches this rank measures `mine`; all ranks then take the same numbers together."""
         moments = np.zeros((count, 2, sum(layer.moving_mean.shape[0] for layer in self.normalised)))
         for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
-            moments[index] = self._local_moments(batch.images).numpy()
+            moments[index] = self._local_moments(batch._replace(names=())).numpy()
         tf_batchnorm.set_statistics(self.normalised, population(self.sum_over_ranks(moments)))
 
-    def _measure(self, images: tf.Tensor) -> tf.Tensor:
-        return tf_batchnorm.measure(self.normalised, lambda: self._see(images))
+    def _measure(self, batch: Images) -> tf.Tensor:
+        return tf_batchnorm.measure(self.normalised, lambda: self._see(batch))
 
     @abstractmethod
-    def _see(self, images: tf.Tensor) -> object:
-        """Lets uint8 images NHWC through all of the network, as in evaluation; to be traced."""
+    def _see(self, batch: Images) -> object:
+        """Lets a batch through all of the network, as in evaluation; to be traced."""
 
     @override
     def state(self) -> LearnerState:

@@ -189,11 +189,11 @@ class TfPretrainLearner(TfMechanics[Pairs]):
         return tf.reshape(tf.transpose(by_rank, [1, 0, 2]), [-1, self.method.embedding_size])
 
     @override
-    def _see(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return self.model(normalize(images, self.dtype), training=False)
+    def _see(self, batch: Batch) -> list[tf.Tensor]:
+        return self.model(normalize(batch.images, self.dtype), training=False)
 
     def _features_of(self, images: tf.Tensor) -> tf.Tensor:
-        return self._see(images)[0]
+        return self.model(normalize(images, self.dtype), training=False)[0]
 
     @override
     def estimate_statistics(self, sample: PreciseBatchNorm) -> None:

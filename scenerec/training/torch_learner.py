@@ -11,6 +11,7 @@ from typing_extensions import override
 from scenerec.data.stream import Cursor
 from scenerec.data.torch_input import Batch, training_input, validation_input
 from scenerec.models import torch_freezing, torch_model
+from scenerec.models.torch_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
 from scenerec.training.task import Counts
@@ -30,7 +31,7 @@ class TorchLearner(TorchMechanics[Batch]):
 
     def __init__(self, job: TrainingJob, world: World) -> None:
         config = job.config
-        model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed)
+        model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed, config.model.geo)
         torch_model.load_state(model, initial_state(config, torch_model.state(model)))
         super().__init__(job, world, model)
         self.task = torch_task(job.task)
@@ -46,14 +47,14 @@ class TorchLearner(TorchMechanics[Batch]):
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
         self.steps = start.epoch * job.plan.steps_per_epoch + start.step
-        return training_input(job.train, job.config.data, job.order, self.world, start, job.plan.decode_processes)
+        threads, with_coordinates = job.plan.decode_processes, self.reads_coordinates
+        return training_input(job.train, job.config.data, job.order, self.world, start, threads, with_coordinates)
 
     @override
     def validation_batches(self) -> Iterable[Batch]:
         job = self.job
-        return validation_input(
-            job.val, job.config.data, self.world, job.plan.batch_per_worker, job.plan.decode_processes
-        )
+        size, threads = job.plan.batch_per_worker, job.plan.decode_processes
+        return validation_input(job.val, job.config.data, self.world, size, threads, self.reads_coordinates)
 
     @override
     def train_step(self, batch: Batch, learning_rate: float) -> None:
@@ -74,11 +75,15 @@ class TorchLearner(TorchMechanics[Batch]):
         """What is computed at once, on the device."""
         pieces = self.optimize.accumulate_steps
         images, labels = (self._on_device(tensor).tensor_split(pieces) for tensor in (batch.images, batch.labels))
-        colors = [None] * pieces if batch.colors is None else self._on_device(batch.colors).tensor_split(pieces)
-        return [Batch(*piece) for piece in zip(images, labels, colors, strict=True)]
+        colors, coordinates = (
+            [None] * pieces if tensor is None else self._on_device(tensor).tensor_split(pieces)
+            for tensor in (batch.colors, batch.coordinates)
+        )
+        parts = zip(images, labels, colors, coordinates, strict=True)
+        return [Batch(*part, coordinates=places) for *part, places in parts]
 
     def _forward_backward(self, batch: Batch) -> None:
-        logits = self._logits(self.parallel, batch.images, batch.colors)
+        logits = self._logits(self.parallel, batch)
         losses = self._losses(logits, batch)
         if self.class_weights is not None:
             losses = losses * self.class_weights[batch.labels]
@@ -92,7 +97,7 @@ class TorchLearner(TorchMechanics[Batch]):
         distill = self.optimize.distill
         if distill is None or self.teacher is None:
             return self.task.training_losses(logits, batch.labels, self.optimize)
-        taught = self._logits(self.teacher, batch.images, batch.colors)
+        taught = self._logits(self.teacher, batch._replace(coordinates=None))
         losses = distill.weight * distillation_losses(logits, taught, distill.temperature)
         if distill.reads_labels:
             losses += (1 - distill.weight) * self.task.training_losses(logits, batch.labels, self.optimize)
@@ -106,20 +111,21 @@ class TorchLearner(TorchMechanics[Batch]):
         counts = self.job.task.counts()
         with self._averaged_weights():
             for batch in batches:
-                logits = self._logits(self.model, batch.images)
+                logits = self._logits(self.model, batch)
                 counted = self.task.count(logits, self._on_device(batch.labels))
                 counts += self.job.task.counts(len(batch.labels), *map(float, counted))
         return counts.from_array(self.sum_over_ranks(counts.as_array()))
 
     @override
-    def _see(self, images: torch.Tensor) -> torch.Tensor:
-        return self._logits(self.model, images)
+    def _see(self, batch: Batch) -> torch.Tensor:
+        return self._logits(self.model, batch)
 
-    def _logits(self, model: Network, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
-        """uint8 images NCHW, and what becomes of their colours -> logits [n, classes] in the weights' precision."""
-        pixels = self._pixels(images, colors)
+    def _logits(self, model: Network, batch: Batch) -> torch.Tensor:
+        """A network's answers to a batch, [n, classes], in the weights' precision."""
+        pixels = self._pixels(batch.images, batch.colors)
+        coordinates = None if batch.coordinates is None else self._on_device(batch.coordinates)
         with self._low_precision():
-            return model(pixels).to(self.dtype)
+            return model(pixels, *network_inputs(coordinates, self.dtype)).to(self.dtype)
 
     def _gradient_exchange(self, last: bool) -> AbstractContextManager[None]:
         if isinstance(self.parallel, DistributedDataParallel) and not last:

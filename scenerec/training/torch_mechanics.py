@@ -43,6 +43,7 @@ class TorchMechanics(Learner[Batch]):
         """Takes a `model` on the CPU, with its first weights."""
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
+        self.reads_coordinates = config.model.geo is not None
         self.device = torch.device(world.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # for NCCL, which otherwise takes the first
@@ -110,18 +111,19 @@ class TorchMechanics(Learner[Batch]):
     def _sample_batches(self, sample: PreciseBatchNorm) -> Iterable[Images]:
         job, world, threads = self.job, self.world, self.job.plan.decode_processes
         seed, size, count = self.optimize.seed, sample.batch_size, sample.batches
-        return statistics_input(job.train, job.config.data, seed, size, count, world, threads)
+        places = self.reads_coordinates
+        return statistics_input(job.train, job.config.data, seed, size, count, world, threads, places)
 
     def _estimate(self, count: int, mine: Sequence[Images]) -> None:
         """Of `count` batches this rank measures `mine`; all ranks then take the same numbers together."""
         moments = np.zeros((count, 2, sum(layer.num_features for layer in self.normalised.values())))
         for index, batch in zip(range(self.world.rank, count, self.world.size), mine, strict=True):
-            moments[index] = torch_batchnorm.measure(self.model, self.normalised, partial(self._see, batch.images))
+            moments[index] = torch_batchnorm.measure(self.model, self.normalised, partial(self._see, batch))
         torch_batchnorm.set_statistics(self.normalised, population(self.sum_over_ranks(moments)))
 
     @abstractmethod
-    def _see(self, images: torch.Tensor) -> object:
-        """Lets uint8 images NCHW through all of the network."""
+    def _see(self, batch: Images) -> object:
+        """Lets a batch through all of the network."""
 
     @override
     def state(self) -> LearnerState:

@@ -165,8 +165,8 @@ class TorchPretrainLearner(TorchMechanics[Pairs]):
         return rows.view(self.world.size, len(keys), -1).transpose(0, 1).reshape(len(rows), -1)
 
     @override
-    def _see(self, images: torch.Tensor) -> list[torch.Tensor]:
-        pixels = self._pixels(images)
+    def _see(self, batch: Batch) -> list[torch.Tensor]:
+        pixels = self._pixels(batch.images)
         with self._low_precision():
             return torch_encoder.embed(self.model, pixels)
 
@@ -202,7 +202,7 @@ class TorchPretrainLearner(TorchMechanics[Pairs]):
         return statistics_input(train, data, self.optimize.seed, BATCH_SIZE, sampled, world, threads), asked
 
     def _features(self, batches: Iterable[Batch]) -> Features:
-        return joined((self._see(b.images)[0].float().cpu().numpy(), b.labels.numpy()) for b in batches)
+        return joined((self._see(b)[0].float().cpu().numpy(), b.labels.numpy()) for b in batches)
 
     @override
     def state(self) -> LearnerState:

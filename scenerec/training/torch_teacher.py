@@ -17,8 +17,8 @@ from scenerec.models import torch_model
 from scenerec.training.learner import TrainingJob
 from scenerec.training.teacher import class_order, planned_teacher
 
-Network = Callable[[torch.Tensor], torch.Tensor]
-"""Normalised pixels [n, 3, size, size] -> logits [n, classes]."""
+Network = Callable[..., torch.Tensor]
+"""Normalised pixels [n, 3, size, size], and coordinates where it reads them -> logits [n, classes]."""
 
 
 class TorchTeacher:

@@ -65,7 +65,7 @@ def test_workers_answer_as_one_process_does_also_when_one_dies(cluster: LocalClu
     command = [sys.executable, "-m", "scenerec", "evaluate", *arguments]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        first_shard.kill_reader()
+        first_shard.kill_reader(running)
         stdout, stderr = running.communicate(timeout=200)
     finally:
         running.kill()

@@ -24,7 +24,7 @@ from scenerec.data.packed_set import PackedSet, Splits, open_set, open_splits
 from scenerec.data.packing.choices import SourceRequest
 from scenerec.data.packing.known_images import Twin, write_known
 from scenerec.data.packing.layouts import read_source
-from scenerec.data.packing.pack import SHARD_KEY, Progress, count_records, make_plans
+from scenerec.data.packing.pack import SHARD_KEY, Progress, count_records, make_plans, require_located
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan
 from scenerec.data.packing.places import read_places
 from scenerec.data.packing.raw_set import Problem, RawSet
@@ -98,6 +98,8 @@ class Addition:
         raw = read_source(request)
         targets = _targets(request, raw, sets)
         surveys = survey(replace(raw, classes=()))  # none of which must be there
+        if request.options.coordinates_from_exif:
+            require_located(raw.root, surveys)
         for line in summary(raw, surveys):
             say(line)
         parts = [_Part(request, raw, split, surveys.get(split), data) for split, data in targets.items()]

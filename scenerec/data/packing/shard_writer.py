@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import tarfile
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +10,10 @@ from pathlib import Path
 from pydantic import Field
 
 from scenerec.data.contents import image_digest
+from scenerec.data.coordinates import COORDINATES_SUFFIX, encode_coordinates
+from scenerec.data.exif import exif_coordinates
 from scenerec.data.manifest import Shard
+from scenerec.data.packing.formats import open_source
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.known_images import read_known
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
@@ -76,6 +78,7 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     """The bytes of a shard, the same for the same images, and its record, which lists what cannot be packed."""
     buffer = io.BytesIO()
     counts: Counter[int] = Counter()
+    located = 0
     did = Counter(converted=0, resized=0, stripped=0)
     formats: Counter[str] = Counter()
     problems: list[Problem] = []
@@ -84,9 +87,8 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for image in task.images:
             try:
-                packed = pack_image(
-                    (task.root / image.path).read_bytes(), options.short_side, options.quality, options.keep_metadata
-                )
+                file = (task.root / image.path).read_bytes()
+                packed = pack_image(file, options.short_side, options.quality, options.keep_metadata)
             except OSError as error:
                 problems.append(Problem.of("missing", image.path, error.strerror or str(error)))
                 continue
@@ -98,11 +100,17 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                 problems.append(Problem.of(twin.kind, image.path, twin.detail))
                 if twin.kind == "duplicate":
                     continue
+            coordinates = image.coordinates
+            if coordinates is None and options.coordinates_from_exif:
+                try:
+                    coordinates = exif_coordinates(open_source(file))
+                except ValueError as error:
+                    problems.append(Problem.of("coordinates", image.path, f"EXIF: {error}"))
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)
             _add(tar, f"{image.key}.cls", str(image.label).encode())
-            if image.latitude is not None:
-                place = {"latitude": image.latitude, "longitude": image.longitude}
-                _add(tar, f"{image.key}.json", json.dumps(place).encode())
+            if coordinates is not None:
+                _add(tar, f"{image.key}.{COORDINATES_SUFFIX}", encode_coordinates(coordinates))
+                located += 1
             counts[image.label] += 1
             did.update(converted=packed.converted, resized=packed.resized, stripped=packed.stripped)
             formats[packed.format] += packed.converted
@@ -111,8 +119,14 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     if content:
         checksum = hashlib.sha256(content).hexdigest()
         ordered = {label: counts[label] for label in sorted(counts)}
-        samples = counts.total()
-        shard = Shard(key=task.key, size_bytes=len(content), sha256=checksum, samples=samples, class_counts=ordered)
+        shard = Shard(
+            key=task.key,
+            size_bytes=len(content),
+            sha256=checksum,
+            samples=counts.total(),
+            class_counts=ordered,
+            coordinates=located,
+        )
     re_encoded = {name: formats[name] for name in sorted(+formats)}
     record = ShardRecord(plan=task.plan, shard=shard, converted_formats=re_encoded, problems=tuple(problems), **did)
     return content, record

@@ -38,10 +38,13 @@ class Golden:
     """Images, uint8 RGB [n, image_size, image_size, 3]."""
     logits: np.ndarray
     """Answers, float32 [n, classes]."""
+    coordinates: np.ndarray | None = None
+    """Where they were taken, float32 [n, 3], NaN where that is not known; None where none are."""
 
     def to_bytes(self) -> bytes:
         """Returns the content of golden.safetensors."""
-        return save_tensors({"images": np.ascontiguousarray(self.images), "logits": np.ascontiguousarray(self.logits)})
+        tensors = {"images": self.images, "logits": self.logits, "coordinates": self.coordinates}
+        return save_tensors({name: np.ascontiguousarray(each) for name, each in tensors.items() if each is not None})
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Bundle:
         """Golden images and logits. Raises BundleError where they cannot be read."""
         try:
             tensors = load_tensors((self.folder / GOLDEN_FILE).read_bytes())
-            return Golden(tensors["images"], tensors["logits"])
+            return Golden(tensors["images"], tensors["logits"], tensors.get("coordinates"))
         except (OSError, KeyError, SafetensorError) as error:
             raise BundleError(f"{self.url}/{GOLDEN_FILE}: {error}") from None
 

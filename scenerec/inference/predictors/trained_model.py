@@ -1,6 +1,6 @@
 """A run's network with all that one needs to use it: weights, class names, preprocessing, and its results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scenerec.checkpoint import AVERAGES_FILE, STATE_FILE, RunState, best_checkpoint, list_checkpoints, read_run_state
@@ -9,6 +9,8 @@ from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecError
 from scenerec.inference.bundles.info import Preprocessing
+from scenerec.models.blocks import is_under
+from scenerec.models.geo import PATH, GeoSpec
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import read_weights
 from scenerec.storage import IMPATIENT, Patience, open_storage, split_url
@@ -27,6 +29,14 @@ class ZooNetwork:
     """Classes of the head."""
     state: State
     """Weights by their neutral names."""
+    geo: GeoSpec | None = None
+    """How it reads coordinates; None where it sees images alone."""
+
+    @property
+    def of_images(self) -> "ZooNetwork":
+        """The same, but that it sees images alone: it answers as it does where no place is known."""
+        state = {key: array for key, array in self.state.items() if not is_under(key, PATH)}
+        return replace(self, state=state, geo=None)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMP
         name=run.config["name"],
         url=url,
         framework="tensorflow" if run.framework == "tensorflow" else "torch",
-        network=ZooNetwork(run.config["model"]["arch"], run.identity["classes"], weights.state),
+        network=_network(run, weights.state),
         averaged=averaged,
         labels=_labels(run),
         preprocessing=Preprocessing(
@@ -136,6 +146,12 @@ def read_labels(path: str) -> tuple[str, ...]:
         raise ConfigError(f"{path}: is not UTF-8 text: write one class name a line") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _network(run: RunState, state: State) -> ZooNetwork:
+    model = run.config["model"]
+    geo = model.get("geo")  # which the config of an older checkpoint does not have
+    return ZooNetwork(model["arch"], run.identity["classes"], state, GeoSpec(**geo) if geo else None)
 
 
 def _metrics(epoch: EpochMetrics) -> dict[str, float]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scenerec.config.file import config_schema, dump_config, load_config
+from scenerec.config.geo import GeoConfig
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.errors import ConfigError
 from scenerec.models import zoo
@@ -81,6 +82,35 @@ def test_freeze_that_is_neither_is_one_problem(file: Path, written: str) -> None
     )
 
 
+def test_coordinates_are_read_where_geo_is_given(file: Path) -> None:
+    assert load_config(file).model.geo is None
+    assert load_config(file, ["model.geo={}"]).model.geo == GeoConfig()
+    config = load_config(file, ["model.geo={encoding: multiscale, scales: 12, time: true, fusion: modulate}"])
+    assert config.model.geo == GeoConfig(encoding="multiscale", scales=12, time=True, fusion="modulate")
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model.geo={scales: 12}"],
+            "model.geo.scales: belongs to encoding multiscale, and it is wrapped: leave it out",
+        ),
+        (
+            ["model.arch=squeezenet1_1", "model.geo={fusion: concat}"],
+            "model.geo.fusion: concat needs a linear head, and squeezenet1_1's is a convolution: take logits",
+        ),
+        (["model.geo={width: 0}"], "model.geo.width: must be at least 1, not 0"),
+        (["model.geo={fusion: sum}"], "model.geo.fusion: must be logits, concat or modulate, not 'sum'"),
+    ],
+)
+def test_ways_to_read_coordinates_that_do_not_go_are_refused(file: Path, overrides: list[str], message: str) -> None:
+    (problem,) = problems(file, *overrides)
+    assert problem.endswith(message)
+
+
 @pytest.mark.parametrize("decay", [0, -0.5, 1.01])
 def test_layer_decay_is_a_share(file: Path, decay: float) -> None:
     (problem,) = problems(file, f"optimize.layer_decay={decay}")
@@ -97,7 +127,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(file: Path) -> No
 def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
     edit(file, "{arch: resnet18}", "{arch: resnet18, zzzz: 1}")
     (problem,) = problems(file)
-    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, weights_ema, freeze"
+    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, weights_ema, freeze, geo"
 
 
 def test_all_problems_are_reported_together(file: Path) -> None:

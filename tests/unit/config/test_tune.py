@@ -92,6 +92,7 @@ def test_every_field_but_those_of_the_cluster_can_be_searched() -> None:
     fields = set(searchable_fields())
     assert {"framework", "model.weights", "data.image_size", "data.train_share", "data.augment.flip"} <= fields
     assert {"optimize.distill.weight", "optimize.distill.temperature", "optimize.distill.teacher"} <= fields
+    assert {"model.geo.width", "model.geo.fusion", "model.geo.encoding", "data.augment.drop_coordinates"} <= fields
     assert not [field for field in fields if field.startswith(("scale", "checkpoint", "data.cache"))]
     assert not fields & {"data.train", "optimize.distill"}
 
