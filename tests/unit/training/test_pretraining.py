@@ -9,8 +9,10 @@ import pytest
 
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.train import TrainConfig
-from scenerec.errors import CheckpointError, PlanError
+from scenerec.errors import CheckpointError, ModelError, PlanError
+from scenerec.inference.predictors.trained_model import load_trained
 from scenerec.job_log import EpochSummary, Event
+from scenerec.models.weights.conversion import convert
 from scenerec.models.weights.files import read_weights
 from scenerec.training.preflight import check_job
 from scenerec.training.pretrain_preflight import check_pretraining
@@ -63,7 +65,7 @@ def test_a_collapse_shows(make: Make) -> None:
     assert wild["val_embedding_std"] < 1e-3 and wild["val_effective_rank"] < 1.01
 
 
-def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., TrainConfig]) -> None:
+def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:
     config = make(pretrain=MOCO, probe=None, optimize={"epochs": 1})
     train_here(config)
     pretrained = last_state(config).model
@@ -74,6 +76,10 @@ def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., T
     state = make_learner(open_job(training)).state().model
     backbone = [key for key in state if not key.startswith("classifier.1.")]
     assert all(np.array_equal(state[key], pretrained[key]) for key in backbone)
+    with pytest.raises(ModelError, match="is of a pretraining, which knows no classes: train a head on it"):
+        convert(config.run_url, str(tmp_path / "weights.safetensors"), "safetensors", partial=True)
+    with pytest.raises(ModelError, match="is of a pretraining, which knows no classes: train a head on it"):
+        load_trained(config.run_url)
     weights = read_weights(config.run_url, averaged=True)
     assert weights.state.keys() == set(backbone)
     again = make(name="again", model={"arch": "squeezenet1_1", "weights": config.run_url})
