@@ -22,7 +22,7 @@ from tests.conftest import small_config
 from tests.local_run import train_here
 
 SIZE = 32
-MODEL: dict[str, Any] = {"arch": "squeezenet1_1", "freeze": "backbone"}
+MODEL: dict[str, Any] = {"arch": "resnet18", "freeze": "backbone"}
 GEO = {"width": 32, "blocks": 1, "time": True}
 OPTIMIZE = {"epochs": 8, "optimizer": "adamw", "lr": 0.01}
 
@@ -38,7 +38,7 @@ def test_place_tells_scenes_apart_that_look_alike(located_scenes: Path, tmp_path
     by_image = train_here(make(name="image", model=MODEL))
     fused = train_here(make(name="fused", model={**MODEL, "geo": GEO}))
     print(f"{framework}: top-1 {fused['best']['val_top1']:.1%}, by the image alone {by_image['best']['val_top1']:.1%}")
-    assert by_image["best"]["val_top1"] < 0.7
+    assert 0.35 < by_image["best"]["val_top1"] < 0.7
     assert fused["best"]["val_top1"] > 0.9
 
     export(open_source(fused["run"]), str(tmp_path / "bundle"), Options(images=16))
@@ -62,8 +62,7 @@ def test_places_that_tell_nothing_do_no_harm(tmp_path: Path, fusion: str, framew
     draw_scenes(folder, classes=4, train_per_class=50, val_per_class=50, size=64, seed=1, coordinates="noise")
     pack(PackRequest(source=folder, destination=str(tmp_path / "packed"), coordinates=folder / COORDINATES_FILE))
     make: Any = partial(small_config, tmp_path / "packed", tmp_path / "runs", framework=framework, optimize=OPTIMIZE)
-    model = {**MODEL, "arch": "resnet18"}
-    by_image = train_here(make(name="image", model=model))["best"]["val_top1"]
-    fused = train_here(make(name="fused", model={**model, "geo": {**GEO, "fusion": fusion}}))["best"]["val_top1"]
+    by_image = train_here(make(name="image", model=MODEL))["best"]["val_top1"]
+    fused = train_here(make(name="fused", model={**MODEL, "geo": {**GEO, "fusion": fusion}}))["best"]["val_top1"]
     print(f"{framework}, {fusion}: top-1 {fused:.1%} with places that are noise, {by_image:.1%} by the image alone")
     assert fused > by_image - 0.1 > 0.4
