@@ -11,6 +11,7 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
+from scenerec.data.packed_set import open_set
 from scenerec.errors import ConfigError
 from scenerec.export.conversion import torch_onnx
 from scenerec.export.formats import tflite
@@ -19,8 +20,10 @@ from scenerec.export.graphs.network_graph import is_kept_float, module_of, with_
 from scenerec.export.job import ExportJob
 from scenerec.export.options import Options
 from scenerec.export.quantization.calibration import Calibration
+from scenerec.export.quantization.int8_search import Settings, quantize_bundle
 from scenerec.export.quantization.quantize import OPERATORS, Recipe, chosen, prepare, quantize
 from scenerec.export.source import Source
+from scenerec.export.torch_samples import sample_images
 from scenerec.export.verification import compare, drawn_places, golden_of
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
@@ -172,6 +175,21 @@ def test_degrees_are_not_quantised(tmp_path: Path) -> None:
     assert any(name.startswith("geo.input") for name in names)
     int8 = with_unknown_places(quantize(calibration, Recipe()))
     assert 1e-4 < differences(int8, network, tmp_path) < 0.1
+
+
+def test_int8_is_searched_with_the_sets_coordinates(tmp_path: Path, located_scenes: Path) -> None:
+    """A network that answers by the place alone: without coordinates its logits would be those of another one."""
+    network, graph = exported("concat")
+    bundle = bundle_of(graph, tmp_path)
+    train, val = (open_set(f"{located_scenes}/{split}") for split in ("train", "val"))
+    settings = Settings(calibration_images=16, min_speedup=None, max_top1_drop=100, threads=1)
+    found = quantize_bundle(bundle, train, val, settings)
+    images = sample_images(val, PREPARED, 36)
+    assert images.coordinates is not None and not np.isnan(images.coordinates).any()
+    expected = reference_of(network).logits(images.images, images.coordinates)
+    right = (expected.argmax(1) == images.labels).mean()
+    assert found.report["fp32"]["top1"] == pytest.approx(right)
+    assert found.report["taken"]["snr_db"] > 10
 
 
 def test_tflite_is_refused(tmp_path: Path) -> None:
