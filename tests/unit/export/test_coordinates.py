@@ -23,10 +23,10 @@ from scenerec.export.quantization.calibration import Calibration
 from scenerec.export.quantization.int8_search import Settings, quantize_bundle
 from scenerec.export.quantization.quantize import OPERATORS, Recipe, chosen, prepare, quantize
 from scenerec.export.source import Source
-from scenerec.export.torch_samples import sample_images
 from scenerec.export.verification import compare, drawn_places, golden_of
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
+from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.explain.cam import ActivationMapper
 from scenerec.inference.predictors.golden import check_golden
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor, open_session
@@ -178,16 +178,16 @@ def test_degrees_are_not_quantised(tmp_path: Path) -> None:
 
 
 def test_int8_is_searched_with_the_sets_coordinates(tmp_path: Path, located_scenes: Path) -> None:
-    """A network that answers by the place alone: without coordinates its logits would be those of another one."""
     network, graph = exported("concat")
     bundle = bundle_of(graph, tmp_path)
     train, val = (open_set(f"{located_scenes}/{split}") for split in ("train", "val"))
-    settings = Settings(calibration_images=16, min_speedup=None, max_top1_drop=100, threads=1)
+    settings = Settings(kind="dynamic", calibration_images=2, min_speedup=None, max_top1_drop=100, threads=1)
     found = quantize_bundle(bundle, train, val, settings)
-    images = sample_images(val, PREPARED, 36)
-    assert images.coordinates is not None and not np.isnan(images.coordinates).any()
-    expected = reference_of(network).logits(images.images, images.coordinates)
-    right = (expected.argmax(1) == images.labels).mean()
+    (batch,) = image_batches(val, range(36), Preparation(SIZE, PREPARED.eval_crop_ratio), 36)
+    assert batch.coordinates is not None and not np.isnan(batch.coordinates).any()
+    expected = reference_of(network).logits(batch.images, batch.coordinates)
+    right = (expected.argmax(1) == batch.labels).mean()
+    assert right != (reference_of(network).logits(batch.images).argmax(1) == batch.labels).mean()
     assert found.report["fp32"]["top1"] == pytest.approx(right)
     assert found.report["taken"]["snr_db"] > 10
 
