@@ -16,6 +16,7 @@ from scenerec.errors import last_line
 from scenerec.json_object import JsonObject
 
 _PATIENCE_S = 60.0  # with a node that does not answer
+_LOST = (ray.exceptions.RayActorError, ray.exceptions.ActorUnschedulableError, ray.exceptions.GetTimeoutError)
 _SHARE_OF_A_GPU = 0.01  # so that a GPU that nobody has is seen
 
 
@@ -30,18 +31,18 @@ def run_file(file: str) -> JsonObject:
     seen = [examiner.examine.remote(node, request.store) for examiner, node in zip(examiners, alive, strict=True)]
     answered, _ = ray.wait(seen, num_returns=len(seen), timeout=_PATIENCE_S)
     reports = [
-        _with_clock(examiner, ray.get(report))
+        _report(examiner, report) if report in answered else None
         for examiner, report in zip(examiners, seen, strict=True)
-        if report in answered
     ]
-    silent = [node for node, report in zip(alive, seen, strict=True) if report not in answered]
+    silent = [node for node, report in zip(alive, reports, strict=True) if report is None]
     cluster = ClusterReport(
-        nodes=tuple(reports),
+        nodes=tuple(report for report in reports if report),
         silent=tuple(node["NodeManagerAddress"] for node in silent),
         lost=tuple(sorted({node["NodeManagerAddress"] for node in known} - addresses)),
     )
-    if request.all_reduce:
-        cluster = cluster.model_copy(update=_all_reduce([node for node in alive if node not in silent]))
+    training = [node for node in _training(alive) if node not in silent]
+    if request.all_reduce and training:
+        cluster = cluster.model_copy(update=_all_reduce(training))
     return cluster.model_dump(mode="json")
 
 
@@ -82,13 +83,26 @@ def _on_node(node: dict[str, Any], gpus: float = 0) -> Any:
     return ray.remote(num_cpus=0, num_gpus=gpus, scheduling_strategy=affinity)(Examiner)
 
 
-def _with_clock(examiner: Any, report: NodeReport) -> NodeReport:
-    """The report with what the node's clock is off, by the middle of a question's way (Cristian, 1989)."""
-    asked_s = time.time()
-    there_s = ray.get(examiner.now.remote(), timeout=_PATIENCE_S)
-    answered_s = time.time()
+def _report(examiner: Any, report: "ray.ObjectRef[NodeReport]") -> NodeReport | None:
+    """The report of a node, with what its clock is off; None of one that is lost, or falls silent.
+
+    The clock is compared by the middle of a question's way (Cristian, 1989).
+    """
+    try:
+        seen = ray.get(report)
+        asked_s = time.time()
+        there_s = ray.get(examiner.now.remote(), timeout=_PATIENCE_S)
+        answered_s = time.time()
+    except _LOST:
+        return None
     offset_s = there_s - (asked_s + answered_s) / 2
-    return report.model_copy(update={"clock_offset_s": offset_s, "clock_error_s": (answered_s - asked_s) / 2})
+    return seen.model_copy(update={"clock_offset_s": offset_s, "clock_error_s": (answered_s - asked_s) / 2})
+
+
+def _training(nodes: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Those on which trainings run: with GPUs where there are any, else with CPUs, which a head may offer none of."""
+    with_gpus, with_cpus = ([node for node in nodes if node["Resources"].get(what)] for what in ("GPU", "CPU"))
+    return with_gpus or with_cpus or nodes
 
 
 def _all_reduce(nodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -112,7 +126,7 @@ def _all_reduce(nodes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     finally:
         for examiner in examiners:
             ray.kill(examiner)
-    return {"all_reduce_backend": backend, "all_reduce_bytes_per_s": speed}
+    return {"all_reduce_backend": backend, "all_reduce_bytes_per_s": speed, "all_reduce_nodes": len(nodes)}
 
 
 if __name__ == "__main__":

@@ -36,11 +36,11 @@ def open_job(config: RunConfig) -> TrainingJob:
     return opening.open_job(config, plan)
 
 
-def make_learner(job: TrainingJob, world: World = World()) -> Learner[Any]:  # noqa: B008 - it is immutable
-    """The learner of the config's kind and framework."""
+def make_learner(job: TrainingJob) -> Learner[Any]:
+    """The learner of the config's kind and framework, alone in its world."""
     if isinstance(job, PretrainingJob):
-        return PRETRAIN_LEARNERS[job.config.framework](job, world)
-    return LEARNERS[job.config.framework](job, world)
+        return PRETRAIN_LEARNERS[job.config.framework](job, World())
+    return LEARNERS[job.config.framework](job, World())
 
 
 def train_here(config: RunConfig, say: Callable[[Event], None] = lambda event: None) -> dict[str, Any]:

@@ -254,10 +254,11 @@ def _all_reduce(report: ClusterReport, client: Client) -> Iterator[Finding]:
         remedy = "open all ports between the nodes; see `address` above"
         yield Finding("all-reduce", Level.FAULT, report.all_reduce_error, remedy)
     elif (speed := report.all_reduce_bytes_per_s) is not None:
-        is_slow = len(report.nodes) > 1 and speed < _SLOW_ALL_REDUCE_BYTES_PER_S
+        nodes = report.all_reduce_nodes
+        is_slow = nodes > 1 and speed < _SLOW_ALL_REDUCE_BYTES_PER_S
         remedy = "a faster network between the nodes, or optimize.accumulate_steps, by which they speak less often"
-        text = f"{len(report.nodes)} nodes add up {speed / 1e6:.0f} MB/s of gradients ({report.all_reduce_backend})"
-        if len(report.nodes) == 1:
+        text = f"{nodes} nodes add up {speed / 1e6:.0f} MB/s of gradients ({report.all_reduce_backend})"
+        if nodes == 1:
             text = f"one node, whose process group forms ({report.all_reduce_backend})"
         yield Finding("all-reduce", Level.WARNING if is_slow else Level.OK, text, remedy if is_slow else "")
 

@@ -106,7 +106,9 @@ class ClusterReport(Frozen):
     lost: tuple[str, ...] = ()
     """Addresses of nodes that Ray had and has no more."""
     all_reduce_bytes_per_s: float | None = None
-    """Bytes of gradients that all nodes add up in a second, one worker each; None where it was not asked for."""
+    """Bytes of gradients that the nodes add up in a second, one worker each; None where it was not asked for."""
+    all_reduce_nodes: int = 0
+    """How many nodes did: all on which trainings run."""
     all_reduce_backend: str = ""
     """Which of torch's ways that was: gloo or nccl."""
     all_reduce_error: str | None = None

@@ -116,7 +116,7 @@ class PretrainConfig(JobConfig, LearningConfig):
             return values
         block = values.get("pretrain")
         method = block.get("method") if isinstance(block, dict) else None
-        views: dict[str, Any] = VIEWS[method].model_dump() if method in VIEWS else {}
+        views: dict[str, Any] = VIEWS.get(method, VIEWS["simclr"]).model_dump()  # of another method its field tells
         for view, changes in given.items():
             both = isinstance(changes, dict) and view in views
             views[view] = {**views[view], **changes} if both else changes

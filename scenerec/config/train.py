@@ -214,8 +214,9 @@ class ModelConfig(Block):
     weights_ema: bool = False
     """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
     freeze: Freeze = "none"
-    """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
-    modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
+    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
+    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
+    running statistics."""
     geo: GeoConfig | None = None
     """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 

@@ -177,9 +177,9 @@ def _weights_searched(config: TuneConfig) -> list[Point]:
 def _distillations_searched(config: TuneConfig) -> list[Point]:
     """A point for each teacher, and for the least weight, which may be the only one that reads labels."""
     points: list[Point] = []
-    for field, few in (("optimize.distill.teacher", None), ("optimize.distill.weight", 1)):
+    for field, most in (("optimize.distill.teacher", None), ("optimize.distill.weight", 1)):
         values = config.search[field].samples if field in config.search else ()
-        points += [{field: value} for value in sorted(values)[:few] if _is_possible(config, {field: value})]
+        points += [{field: value} for value in sorted(values)[:most] if _is_possible(config, {field: value})]
     return points
 
 

@@ -36,12 +36,16 @@ class Preflight:
     """What of the network is trained; None where that is all of it."""
     cost: CostPlan | None = None
     """What it will cost; None where no price is given."""
+    coordinates: str | None = None
+    """How many images have coordinates, and how they are read, in words; None where the network reads none."""
 
     def rows(self) -> list[tuple[str, str]]:
         """Rows of (what, value), for people."""
         rows = self.plan.rows()
         if self.trained:
             rows.insert(2, ("trains", str(self.trained)))
+        if self.coordinates:
+            rows.insert(2, ("coordinates", self.coordinates))
         if self.cost:
             rows.append(("cost", str(self.cost)))
         if self.resumes_at is not None:
@@ -52,7 +56,8 @@ class Preflight:
         """The plan as plain JSON values."""
         trained = asdict(self.trained) if self.trained else None
         cost = {**asdict(self.cost), "amount": self.cost.amount} if self.cost else None
-        return {**self.plan.as_dict(), "resumes_at": self.resumes_at, "trained": trained, "cost": cost}
+        others = {"trained": trained, "cost": cost, "coordinates": self.coordinates}
+        return {**self.plan.as_dict(), "resumes_at": self.resumes_at, **others}
 
 
 def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None, restart: bool = False) -> Preflight:
@@ -63,7 +68,7 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     here = config.data.model_copy(update={"cache": None})  # which is the nodes', not that of who submits
     train, val = open_training_set(here), open_set(config.data.val)
     folder = RunFolder(config.run_url)
-    _check_coordinates(config, train.manifest, val.manifest)
+    coordinates = _plan_coordinates(config, train.manifest, val.manifest)
     lanes = None if restart else resumed_lanes(folder, config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
     plan = replace(plan, class_weights=loss_weights(config, train.parts))
@@ -79,7 +84,7 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     resumes_at = None if restart else resume_point(folder, config, plan, train.manifest)
     history = folder.read_history() if config.cost and resumes_at is not None else []
     cost = plan_cost(config, plan, nodes, resumes_at, history[-1] if history else None)
-    return Preflight(plan, resumes_at, trained, cost)
+    return Preflight(plan, resumes_at, trained, cost, coordinates)
 
 
 def plan_job(config: TrainConfig) -> Plan:
@@ -96,16 +101,19 @@ def plan_job(config: TrainConfig) -> Plan:
     )
 
 
-def _check_coordinates(config: TrainConfig, train: Manifest, val: Manifest) -> None:
-    """Raises DataError where the network is to read coordinates, and a set has none at all."""
-    if config.model.geo is None:
-        return
+def _plan_coordinates(config: TrainConfig, train: Manifest, val: Manifest) -> str | None:
+    """What the network reads of coordinates, in words. Raises DataError where a set has none at all."""
+    geo = config.model.geo
+    if geo is None:
+        return None
     for field, url, manifest in (("train", config.data.train_names, train), ("val", config.data.val, val)):
         if not manifest.coordinates:
             raise DataError(
                 f"data.{field}: no image of {url} has coordinates, which model.geo reads: pack the set with "
                 "`scenerec data pack --coordinates FILE` or `--coordinates-from-exif`, or leave model.geo out"
             )
+    known, of_val = (f"{each.coordinates:,} of {each.samples:,}" for each in (train, val))
+    return f"known of {known} training images, {of_val} for validation; {geo.encoding}, fused by {geo.fusion}"
 
 
 def check_shards(data: PackedSet) -> None:

@@ -1,7 +1,7 @@
 """The teacher of a distillation: found by what `optimize.distill` names, and checked against what is to be learned."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,10 +20,10 @@ from scenerec.errors import (
     PlanError,
     RegistryError,
 )
-from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
+from scenerec.inference.bundles.bundle import GOLDEN_FILE, INFO_FILE, Bundle, open_bundle
 from scenerec.inference.bundles.registry import Registry, parse_reference
 from scenerec.inference.predictors.trained_model import ZooNetwork, load_trained
-from scenerec.models.neutral import StateError, check_fits
+from scenerec.models.neutral import State, StateError, check_fits
 from scenerec.models.weights.files import head_classes, is_there
 from scenerec.models.weights.formats import file_format
 from scenerec.models.weights.published import find_weights, is_name
@@ -70,7 +70,9 @@ class Teacher:
     def digest(self) -> str:
         """SHA-256 of the network, wherever it lies: 16 hexadecimal digits of it."""
         if isinstance(self.network, Bundle):
-            return self.network.info.files[self.network.model_file.name].sha256[:_DIGITS]
+            files = self.network.info.files.items()
+            words = [f"{name} {file.sha256}" for name, file in sorted(files) if name != GOLDEN_FILE]
+            return hashlib.sha256(" ".join(words).encode()).hexdigest()[:_DIGITS]
         return _digest(self.network.arch, self.network.state)
 
 
@@ -257,7 +259,7 @@ def _checked_size(distill: DistillConfig, arch: str, own: int) -> int:
     return distill.image_size or own
 
 
-def _digest(arch: str, state: Mapping[str, np.ndarray]) -> str:
+def _digest(arch: str, state: State) -> str:
     digest = hashlib.sha256(arch.encode())
     for key in sorted(state):
         array = np.ascontiguousarray(state[key], np.float32)

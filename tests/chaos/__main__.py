@@ -10,13 +10,14 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
 
 from scenerec.errors import CheckpointError
 from tests.chaos.picture import draw
-from tests.chaos.plan import STEPS_PER_EPOCH, make_plan
+from tests.chaos.plan import KINDS, STEPS_PER_EPOCH, FaultKind, make_plan
 from tests.chaos.report import Requests, Verdict, outcomes, table
 from tests.chaos.rows import write_rows
 from tests.chaos.run import Run
@@ -41,6 +42,9 @@ def main() -> None:
     parser.add_argument(
         "--elastic", action="store_true", help=f"on 1 to {NODES} workers, of which only the batches are compared"
     )
+    parser.add_argument(
+        "--only", nargs="+", choices=[kind.name for kind in KINDS], metavar="FAULT", help="these faults and no others"
+    )
     parser.add_argument("--folder", type=Path, help="for logs, which are then kept")
     options = parser.parse_args()
     if reason := why_not():
@@ -49,11 +53,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        problems = chaos(options.seed, options.minutes, options.framework, options.elastic, folder)
+        kinds = tuple(kind for kind in KINDS if kind.name in (options.only or kind.name))
+        problems = chaos(options.seed, options.minutes, options.framework, options.elastic, folder, kinds)
         sys.exit("\n".join(problems) or None)
 
 
-def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: Path) -> list[str]:
+def chaos(
+    seed: int, minutes: float, framework: str, is_elastic: bool, folder: Path, kinds: Sequence[FaultKind] = KINDS
+) -> list[str]:
     """Makes the run twice, undisturbed and disturbed, and writes down what it cost; returns what must not have been.
 
     Args:
@@ -62,8 +69,9 @@ def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: P
         framework: torch or tensorflow.
         is_elastic: whether the run takes as many workers as there are nodes, in place of two.
         folder: for logs, and the machines' disks.
+        kinds: what may happen.
     """
-    plan = make_plan(seed, minutes, WORKERS)
+    plan = make_plan(seed, minutes, WORKERS, kinds)
     workers = {"min": 1, "max": NODES} if is_elastic else WORKERS
     say(f"seed {seed}: {len(plan.strikes)} strikes upon {plan.steps} steps; {NODES} nodes, head and store are starting")
     with open_scene(folder) as scene:
@@ -91,6 +99,7 @@ def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: P
         "framework": framework,
         "workers": f"1-{NODES}" if is_elastic else WORKERS,
         "nodes": NODES,
+        "kinds": "all" if kinds == KINDS else " ".join(kind.name for kind in kinds),
         **_figures(disturbed, whole, verdict),
         "strikes": len(struck),
     }
@@ -99,7 +108,8 @@ def chaos(seed: int, minutes: float, framework: str, is_elastic: bool, folder: P
     print("\n".join(load.tally.lost[:_SHOWN]))
     write_rows(figures, found)
     title = f"seed {seed}, {framework}: goodput {verdict.goodput:.0%}\n{verdict.comparison}"
-    print(draw(_PICTURE, disturbed.timeline, whole.timeline, found, title))
+    picture = _PICTURE if kinds == KINDS else folder / _PICTURE.name
+    print(draw(picture, disturbed.timeline, whole.timeline, found, title))
     return verdict.problems
 
 

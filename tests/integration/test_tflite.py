@@ -12,6 +12,7 @@ from scenerec.export.conversion.tf_lite import convert
 from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.quantization.tflite_ladder import Settings, make
 from scenerec.export.source import KerasNetwork, Source
+from scenerec.export.xnnpack_plan import xnnpack_plan
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.predictor import Predictor
 from tests.colour_set import CLASSES, PER_CLASS, WRONG, pack_colours
@@ -72,6 +73,8 @@ def test_an_integer_model_passes_the_gate(tmp_path: Path, colours: PackedSet) ->
     assert len(said) == 3 and "TFLite int8: top-1" in said[1]
     found = operators(tmp_path, converted.model)
     assert "CONV_2D" in found and "HARD_SWISH" not in found
+    plan = xnnpack_plan(converted.model)
+    assert (plan.pieces, plan.left) == (1, {"QUANTIZE": 1})  # from the image's bytes to the network's
 
 
 def test_what_loses_too_much_is_refused(tmp_path: Path, colours: PackedSet) -> None:

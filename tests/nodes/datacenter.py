@@ -119,13 +119,13 @@ class Datacenter:
         variables = {**self.store_environment, **self.token_environment, **settings, **(env or {})}
         machine.run(f"ulimit -n 65536; {serving}; ray start {where} {sizes}", variables, _RAY_START_S)
 
-    def join(self, machine: Machine, cpus: int = 1) -> None:
-        """Boots a machine that is off, and lets it join the cluster.
+    def join(self, machine: Machine, cpus: int = 1, disk_mb: int = 0) -> None:
+        """Boots a machine that is off, with a disk of so many megabytes where given, and lets it join the cluster.
 
         Ray gives a node 30 s to start, which a busy machine exceeds: then it is tried again.
         """
         for is_last in (False, False, True):
-            machine.boot()
+            machine.boot(disk_mb)
             try:
                 self.start_ray(machine, cpus)
                 return

@@ -86,6 +86,12 @@ def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMP
     url = find_checkpoint(target, checkpoint, patience)
     folder, name = split_url(url)
     run = read_run_state(open_storage(folder, patience), name)
+    if not run.identity["classes"]:
+        weights_of = url.rpartition("/checkpoints/")[0] or url
+        raise ModelError(
+            f"{url}: is of a pretraining, which knows no classes: train a head on it (kind: train with model.weights: "
+            f"{weights_of}), and take that run"
+        )
     averaged = open_storage(url, patience).size(AVERAGES_FILE) is not None
     weights = read_weights(url, averaged, patience)
     at_an_epochs_end = run.step == 0 and run.history

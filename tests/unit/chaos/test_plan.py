@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.plan import KINDS, STEPS_A_STRIKE, Strike, make_plan, may_strike
+from tests.chaos.plan import KINDS, STEPS_A_STRIKE, FaultKind, Strike, make_plan, may_strike
 
 seeds = st.integers(0, 2**32)
 minutes = st.floats(1, 120)
@@ -35,6 +35,14 @@ def test_kinds_come_as_often_as_they_weigh_and_first_once_each(seed: int) -> Non
     dealt = [strike.kind.name for strike in make_plan(seed, 60, 2).strikes]
     assert sorted(dealt[: len(KINDS)]) == sorted(weights)
     assert Counter(dealt[: weights.total()]) == weights
+
+
+@given(seeds, st.sets(st.sampled_from(KINDS), min_size=1))
+def test_only_chosen_kinds_come(seed: int, kinds: set[FaultKind]) -> None:
+    chosen = [kind for kind in KINDS if kind in kinds]
+    dealt = [strike.kind for strike in make_plan(seed, 20, 2, chosen).strikes]
+    assert set(dealt) == kinds
+    assert set(dealt[: len(chosen)]) == kinds
 
 
 @given(seeds, st.integers(2, 6), st.data())

@@ -122,8 +122,16 @@ def test_a_port_that_is_open_on_an_embedded_cluster_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("measured", "level", "text"),
     [
-        ({"all_reduce_bytes_per_s": 5e7}, Level.WARNING, "2 nodes add up 50 MB/s of gradients (gloo)"),
-        ({"all_reduce_bytes_per_s": 5e9}, Level.OK, "2 nodes add up 5000 MB/s of gradients (gloo)"),
+        (
+            {"all_reduce_bytes_per_s": 5e7, "all_reduce_nodes": 2},
+            Level.WARNING,
+            "2 nodes add up 50 MB/s of gradients (gloo)",
+        ),
+        (
+            {"all_reduce_bytes_per_s": 5e9, "all_reduce_nodes": 2},
+            Level.OK,
+            "2 nodes add up 5000 MB/s of gradients (gloo)",
+        ),
         ({"all_reduce_error": "gloo: connection refused"}, Level.FAULT, "gloo: connection refused"),
     ],
 )

@@ -1,6 +1,8 @@
 """What the network sees of a training image, against Pillow's resize and torchvision's RandomResizedCrop."""
 
 import io
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +15,24 @@ from scenerec.data.augment import View, training_views
 from scenerec.data.picture import Picture
 from scenerec.data.torch_pixels import decoding_threads, pixels_of_views, training_pixels
 
+_SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "PNG": {"compress_level": 1}}
 
+
+@cache
 def photograph(height: int, width: int, kind: str = "JPEG") -> bytes:
     """Detail of all sizes."""
+    buffer = io.BytesIO()
+    Image.fromarray(scene(height, width)).save(buffer, kind, **_SAVE[kind])
+    return buffer.getvalue()
+
+
+@cache
+def scene(height: int, width: int) -> np.ndarray:
     rng, image = np.random.default_rng(0), np.zeros((height, width, 3))
     for cells in (4, 16, 64):
         noise = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
         image += np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC), float) / 3
-    buffer = io.BytesIO()
-    Image.fromarray(image.astype(np.uint8)).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))
-    return buffer.getvalue()
+    return image.astype(np.uint8)
 
 
 def views(count: int, height: int, width: int) -> list[View]:

@@ -168,7 +168,7 @@ def test_a_momentum_encoder_follows_in_both_frameworks() -> None:
 
 
 def test_the_losses_are_lightlys() -> None:
-    """Also of the peer in tests/bench; `pip install --no-deps lightly` is enough."""
+    """Where lightly is: `pip install --no-deps lightly` is enough for its losses."""
     losses = pytest.importorskip("lightly.loss", reason="lightly is not installed: it would bring PyTorch Lightning")
     first, second = (torch.tensor(array, dtype=torch.float32) for array in drawn(2))
     theirs = losses.NTXentLoss(temperature=TEMPERATURE)(first, second)

@@ -16,6 +16,7 @@ from scenerec.checkpoint import LearnerState, list_checkpoints, load_checkpoint
 from scenerec.config.train import TrainConfig
 from scenerec.data.stream import Cursor
 from scenerec.errors import CheckpointError, DataError
+from scenerec.inference.predictors.open_predictor import open_predictor
 from scenerec.training.loop import train
 from scenerec.training.preflight import check_job
 from scenerec.training.run_folder import RunFolder
@@ -106,6 +107,25 @@ def test_a_killed_run_resumes_bit_equal(make_located: Callable[..., TrainConfig]
         for name, array in getattr(ours, kind).items():
             np.testing.assert_array_equal(array, getattr(theirs, kind)[name], err_msg=name)
     assert np.abs(ours.model["geo.output.weight"]).max() > 0
+    check_predictions(killed.run_url)
+
+
+def check_predictions(run_url: str) -> None:
+    """A run's network predicts with coordinates in either framework."""
+    images, places = np.zeros((2, 32, 32, 3), np.uint8), np.array([[52, 15, 0.5], [np.nan] * 3], np.float32)
+    torch, tensorflow = (open_predictor(run_url, framework) for framework in ("torch", "tensorflow"))
+    assert torch.takes_coordinates and tensorflow.takes_coordinates
+    with_places, alone = torch.logits(images, places), torch.logits(images)
+    np.testing.assert_allclose(tensorflow.logits(images, places), with_places, atol=1e-5)
+    assert np.abs(with_places - alone)[0].max() > 1e-3
+    np.testing.assert_array_equal(with_places[1], alone[1])
+
+
+def test_the_plan_says_how_many_have_coordinates(make_located: Callable[..., TrainConfig]) -> None:
+    words = "known of 100 of 100 training images, 36 of 36 for validation; wrapped, fused by modulate"
+    found = check_job(make_located(model={"geo": {"fusion": "modulate"}}))
+    assert dict(found.rows())["coordinates"] == words == found.as_dict()["coordinates"]
+    assert "coordinates" not in dict(check_job(make_located()).rows())
 
 
 def test_sets_without_coordinates_are_refused(make_config: Callable[..., TrainConfig], located_scenes: Path) -> None:

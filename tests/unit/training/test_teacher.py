@@ -45,15 +45,17 @@ def make_teacher(tmp_path: Path, scenes: Path) -> MakeTeacher:
     """A run with one checkpoint, whose network is drawn by a seed."""
     classes = open_set(f"{scenes}/train").manifest.classes
 
-    def make(name: str = "teacher", seed: int = 7, labels: tuple[str, ...] = classes, image_size: int = 48) -> str:
+    def make(name: str = "teacher", seed: int = 7, labels: tuple[str, ...] = classes, pretrains: bool = False) -> str:
         state = torch_model.state(torch_model.build(ARCH, len(labels), seed))
         config = {
             "name": name,
             "model": {"arch": ARCH},
-            "data": {"image_size": image_size, "eval_crop_ratio": 0.875, "val": "/val"},
+            "data": {"image_size": 48, "eval_crop_ratio": 0.875, "val": "/val"},
         }
         history = [EpochMetrics(epoch=1, validation={"val_loss": 1.0, "val_top1": 0.5})]
-        run = RunState(1, 0, 6, {"classes": len(labels)}, {}, history, {}, config, "tensorflow", labels)
+        run = RunState(
+            1, 0, 6, {"classes": 0 if pretrains else len(labels)}, {}, history, {}, config, "tensorflow", labels
+        )
         checkpoints = open_storage(f"{tmp_path}/runs/{name}/checkpoints")
         written = save_checkpoint(checkpoints, Checkpoint(run, LearnerState(state, {})))
         checkpoints.put("best.json", f'{{"checkpoint": "{written}"}}'.encode())
@@ -222,6 +224,7 @@ def test_a_teacher_may_be_named_in_many_ways(
         ("tiny", {}, "teacher: FOLDER/tiny: its 3 classes are not the 4 of the data (it lacks "),
         ("tiny", {"image_size": 32}, "image_size: the bundle FOLDER/tiny takes images of 8 px only: leave it out"),
         ("tiny", {"arch": "resnet18"}, "arch: the bundle FOLDER/tiny needs none: leave it out"),
+        ("runs/backbone", {}, "step-000000006: is of a pretraining, which knows no classes: name a run's folder"),
         ("runs/teacher", {"arch": "resnet18"}, "step-000000006 is a squeezenet1_1: leave it out"),
         ("runs/teacher", {"image_size": 16}, "image_size: squeezenet1_1 takes images of at least 17 px, not 16"),
         ("w.safetensors", {}, "arch: FOLDER/w.safetensors does not tell its architecture: name it"),
@@ -233,6 +236,7 @@ def test_what_cannot_teach_is_refused_before_the_job_starts(
     make_config: Any, make_teacher: MakeTeacher, tmp_path: Path, teacher: str, settings: dict[str, Any], problem: str
 ) -> None:
     make_teacher()
+    make_teacher("backbone", pretrains=True)
     make_tiny_bundle(tmp_path / "tiny")
     save_file(torch_model.state(torch_model.build(ARCH, 5, seed=1)), tmp_path / "w.safetensors")
     config = make_config(optimize=distill(f"{tmp_path}/{teacher}", **settings))

@@ -11,6 +11,7 @@ import pytest
 from cluster.loopback import free_ports
 from scenerec.errors import ConfigError, DataError
 from scenerec.inference.watch.live import camera_frames, stream_frames
+from tests.rtsp_camera import rtsp_camera
 
 BOUNDARY = "frame"
 FRAMES = 30
@@ -99,3 +100,15 @@ def test_a_camera_that_is_not_there_is_named() -> None:
 def test_a_device_that_is_no_camera_is_named() -> None:
     with pytest.raises(DataError, match="--camera /dev/null: /dev/null is no camera"):
         next(camera_frames("--camera /dev/null", "/dev/null"))
+
+
+def test_a_camera_of_the_network_is_seen_by_rtsp() -> None:
+    shown = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    shown = cv2.resize(shown, (320, 240), interpolation=cv2.INTER_LINEAR)
+    with rtsp_camera(shown, frames=50) as url:
+        frames = stream_frames("--stream x", url, 60, print)
+        found = [next(frames) for _ in range(5)]
+        frames.close()
+    assert [frame.number for frame in found] == list(range(5))
+    assert found[-1].pixels.shape == shown.shape
+    assert np.abs(found[-1].pixels.astype(int) - shown).mean() < 6
