@@ -174,7 +174,7 @@ class Picture:
         if value is None:
             with suppress(Exception):  # damaged EXIF does not make a bad picture
                 value = self.exif.get(ORIENTATION_TAG)
-        return value if value in range(1, 9) else UPRIGHT
+        return value if value is not None and value in range(1, 9) else UPRIGHT
 
     @property
     def upright_size(self) -> tuple[int, int]:

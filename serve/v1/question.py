@@ -170,7 +170,8 @@ def _checked_top_k(value: object) -> int:
 
 def _checked_coordinates(given: Mapping[str, object]) -> np.ndarray | None:
     try:
-        coordinates = given_coordinates(*(given.get(name) for name in COORDINATES), names=COORDINATES)
+        latitude, longitude, time = (given.get(name) for name in COORDINATES)
+        coordinates = given_coordinates(latitude, longitude, time, COORDINATES)
     except ValueError as error:
         raise RequestError(ErrorKind.BAD_PARAMETER, f"{error}") from None
     return None if coordinates is None else coordinates_array([coordinates])[0]

@@ -32,7 +32,8 @@ def row_coordinates(where: str, row: Mapping[str, str]) -> Coordinates | None:
     if not found["latitude"] and not found["longitude"]:
         return None  # a time of whatever meaning may stand in any list
     try:
-        return given_coordinates(*(values[0] if values else None for values in found.values()))
+        latitude, longitude, time = (values[0] if values else None for values in found.values())
+        return given_coordinates(latitude, longitude, time)
     except ValueError as error:
         raise DataError(f"{where}: {error}: correct it, or leave all empty if unknown") from None
 
