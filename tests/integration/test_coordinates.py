@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from scenerec.data.packed_set import open_set
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.synthetic import draw_scenes
+from scenerec.data.synthetic_coordinates import COORDINATES_FILE
 from scenerec.export.exporter import export
 from scenerec.export.options import Options
 from scenerec.export.source import open_source
@@ -19,6 +22,9 @@ from tests.conftest import small_config
 from tests.local_run import train_here
 
 SIZE = 32
+MODEL: dict[str, Any] = {"arch": "squeezenet1_1", "freeze": "backbone"}
+GEO = {"width": 32, "blocks": 1, "time": True}
+OPTIMIZE = {"epochs": 8, "optimizer": "adamw", "lr": 0.01}
 
 
 def top1(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -28,16 +34,10 @@ def top1(logits: np.ndarray, labels: np.ndarray) -> float:
 @pytest.mark.parametrize("framework", ["torch", pytest.param("tensorflow", marks=pytest.mark.matrix)])
 def test_place_tells_scenes_apart_that_look_alike(located_scenes: Path, tmp_path: Path, framework: str) -> None:
     """Four classes, of which two look alike each: by their images alone no network knows more than half of them."""
-    make: Any = partial(
-        small_config,
-        located_scenes,
-        tmp_path / "runs",
-        framework=framework,
-        optimize={"epochs": 8, "optimizer": "adamw", "lr": 0.01},
-    )
-    model: dict[str, Any] = {"arch": "squeezenet1_1", "freeze": "backbone"}
-    by_image = train_here(make(name="image", model=model))
-    fused = train_here(make(name="fused", model={**model, "geo": {"width": 32, "blocks": 1, "time": True}}))
+    make: Any = partial(small_config, located_scenes, tmp_path / "runs", framework=framework, optimize=OPTIMIZE)
+    by_image = train_here(make(name="image", model=MODEL))
+    fused = train_here(make(name="fused", model={**MODEL, "geo": GEO}))
+    print(f"{framework}: top-1 {fused['best']['val_top1']:.1%}, by the image alone {by_image['best']['val_top1']:.1%}")
     assert by_image["best"]["val_top1"] < 0.7
     assert fused["best"]["val_top1"] > 0.9
 
@@ -51,3 +51,19 @@ def test_place_tells_scenes_apart_that_look_alike(located_scenes: Path, tmp_path
     with_places = predictor.logits(batch.images, batch.coordinates)
     assert top1(with_places, batch.labels) == pytest.approx(fused["best"]["val_top1"], abs=0.03)
     assert top1(predictor.logits(batch.images), batch.labels) < 0.7
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize("fusion", ["logits", "concat", "modulate"])
+def test_places_that_tell_nothing_do_no_harm(tmp_path: Path, fusion: str, framework: str) -> None:
+    """To some points: 200 images are few enough to learn some places by heart."""
+    folder = tmp_path / "noise"
+    draw_scenes(folder, classes=4, train_per_class=50, val_per_class=50, size=64, seed=1, coordinates="noise")
+    pack(PackRequest(source=folder, destination=str(tmp_path / "packed"), coordinates=folder / COORDINATES_FILE))
+    make: Any = partial(small_config, tmp_path / "packed", tmp_path / "runs", framework=framework, optimize=OPTIMIZE)
+    model = {**MODEL, "arch": "resnet18"}
+    by_image = train_here(make(name="image", model=model))["best"]["val_top1"]
+    fused = train_here(make(name="fused", model={**model, "geo": {**GEO, "fusion": fusion}}))["best"]["val_top1"]
+    print(f"{framework}, {fusion}: top-1 {fused:.1%} with places that are noise, {by_image:.1%} by the image alone")
+    assert fused > by_image - 0.1 > 0.4
