@@ -12,12 +12,12 @@ MINUTES ?= 60
 CASES ?= and not matrix
 # All unit tests that need TensorFlow, and as many others as make half of the time.
 WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py config data/adoption/test_adopt.py export inference \
-	models search training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py))
+	models search training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py view_pair.py))
 # Where it is set, every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-data bench-scale bench-serve fuzz proto wheel clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-data bench-scale bench-serve bench-watch fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,12 @@ fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints 
 bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)
 	$(BIN)/python -m tests.bench.search $(PHOTOS)
 
+bench-distill: $(READY)  ## A student with a teacher and without, three seeds (PHOTOS=folder, RUN=teacher; 10 minutes, goes on where it ended)
+	$(BIN)/python -m tests.bench.distill $(PHOTOS) $(addprefix --teacher ,$(RUN))
+
+bench-pretrain: $(READY)  ## Features learned without labels, beside random ones and lightly's (PHOTOS=folder; an hour)
+	$(BIN)/python -m tests.bench.pretrain $(PHOTOS)
+
 bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset, tf.data, DALI, litData and Streaming (PHOTOS=folder; 15 minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)
 
@@ -115,6 +121,9 @@ bench-scale: $(READY)  ## 1.8 million images on 1 to 512 workers: planned, and p
 
 bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML and pytriton (25 minutes; needs wrk)
 	$(BIN)/python -m tests.bench.serving
+
+bench-watch: $(READY)  ## From frame to answer on one core, beside a plain loop of OpenCV and onnxruntime (three minutes)
+	$(BIN)/python -m tests.bench.watch
 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto

@@ -103,9 +103,9 @@ class ClusterClient:
         """Returns all that the job has printed so far."""
         return self.request("GET", f"/api/jobs/{job_id}/logs")["logs"]
 
-    def follow(self, job_id: str) -> Iterator[str]:
-        """Yields the lines of the job's log, without their ends, from the first on, until the job has ended."""
-        seen = 0
+    def follow(self, job_id: str, skip: int = 0) -> Iterator[str]:
+        """Yields the lines of the job's log, without their ends, after the first `skip`, until the job has ended."""
+        seen = skip
         away_since: float | None = None
         while True:
             for line in self._stream(job_id, skip=seen):

@@ -1,6 +1,7 @@
 """The embedded cluster: a Ray node with its dashboard and an S3 store, on loopback, kept in one folder."""
 
 import hashlib
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -65,7 +66,10 @@ def start(
 
     Raises:
         ClusterError: something does not start.
+        ModuleNotFoundError: Ray is not installed.
     """
+    if importlib.util.find_spec("ray") is None:
+        raise ModuleNotFoundError("Ray is not installed", name="ray")
     home = cluster_home(home)
     with locked(home):
         _make_temp_folder(home)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psutil
 
 from cluster.gauges import LastingGauges
-from scenerec.config.train import TrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.job_log import EpochSummary, Event, Progress
 from scenerec.storage.patience import is_store_away
 from scenerec.world import World
@@ -39,13 +39,13 @@ RUN_GAUGES = {
 """Descriptions of the gauges of a training, by name."""
 
 
-def run_labels(config: TrainConfig) -> dict[str, str]:
+def run_labels(config: RunConfig) -> dict[str, str]:
     """The labels of all gauges of a run."""
     return {"run": config.name, "framework": config.framework}
 
 
 @contextmanager
-def running(config: TrainConfig) -> Iterator[None]:
+def running(config: RunConfig) -> Iterator[None]:
     """Exports, from the job's driver, that the run is under way: also where it has no workers just now."""
     with LastingGauges(RUN_GAUGES, run_labels(config)) as gauges:
         gauges.set(RUNNING, 1.0)
@@ -55,7 +55,7 @@ def running(config: TrainConfig) -> Iterator[None]:
 class RunGauges(LastingGauges):
     """The gauges of one worker; rank 0's are those of the whole run as well, from what it says in the job's log."""
 
-    def __init__(self, config: TrainConfig, world: World) -> None:
+    def __init__(self, config: RunConfig, world: World) -> None:
         super().__init__(RUN_GAUGES, run_labels(config))
         self.set(RESIDENT, lambda: float(psutil.Process().memory_info().rss))
         self.set(STORE_AWAY, lambda: float(is_store_away()))

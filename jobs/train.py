@@ -13,23 +13,23 @@ from cluster.ray_node import TRAIN_ENVIRONMENT
 from jobs.full_disk import full_disk_named
 from jobs.log import say
 from jobs.main import job_id, main
-from scenerec.config.file import load_config
+from scenerec.config.file import KINDS, load_config
+from scenerec.config.run import RunConfig
 from scenerec.config.train import TrainConfig, WorkerRange
-from scenerec.data.mixed_set import open_training_set
-from scenerec.data.packed_set import open_set
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import NotFoundError, ScenerecError, StorageError, last_line
 from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
 from scenerec.large_imports import large_imports
 from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
-from scenerec.training.learner import Learner, TrainingJob
+from scenerec.training.learner import Learner, PretrainingJob, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.node_time import node_time, nodes_taken
+from scenerec.training.open_job import open_job
 from scenerec.training.plan import NodeResources, Plan
 from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder
-from scenerec.training.task import task_of
+from scenerec.training.run_report import write_report
 from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
@@ -53,7 +53,7 @@ class Reporter:
         """Tells the job's log; called on rank 0."""
         say(event)
 
-    def report(self, config: TrainConfig, world: World, metrics: EpochMetrics) -> None:
+    def report(self, config: RunConfig, world: World, metrics: EpochMetrics) -> None:
         """Tells Ray of an epoch's end; called on all ranks, and the run goes on when it returns."""
         import ray.train
 
@@ -70,23 +70,29 @@ def run(config: TrainConfig) -> JsonObject:
 
     Raises ScenerecError, also for one that a worker met.
     """
-    plan, folder = plan_job(config), RunFolder(config.run_url, config.data.patience)
+    return run_plan(config, plan_job(config))
+
+
+def run_plan(config: RunConfig, plan: Plan) -> JsonObject:
+    """Trains by a plan, as `run` does, and adds to the result what it took of the cluster."""
+    folder = RunFolder(config.run_url, config.data.patience)
     begun_s, earlier = time.time(), len(folder.read_starts())
     result = fit(config, plan, job_id(), Reporter())
     time_taken = node_time(begun_s, folder.read_starts()[earlier:], time.time(), partial(_nodes_of, config))
     result["usage"] = time_taken.as_dict(config.cost)
+    result["report"] = write_report(config.run_url, config.data.patience)
     folder.write_result(result)
     return result
 
 
-def _nodes_of(config: TrainConfig, workers: int) -> float:
+def _nodes_of(config: RunConfig, workers: int) -> float:
     import ray
 
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return nodes_taken(config.scale, workers, [NodeResources(each.get("CPU", 0), each.get("GPU", 0)) for each in alive])
 
 
-def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> JsonObject:
+def fit(config: RunConfig, plan: Plan, attempt: str, reporter: Reporter) -> JsonObject:
     """Trains by a plan, as `run` does; `attempt` is unique among the attempts at this run.
 
     Raises ScenerecError, also for one that a worker met.
@@ -99,7 +105,7 @@ def fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> Js
     return json.loads(folder.get("result.json"))
 
 
-def _fit(config: TrainConfig, plan: Plan, attempt: str, reporter: Reporter) -> None:
+def _fit(config: RunConfig, plan: Plan, attempt: str, reporter: Reporter) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
     with large_imports():
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -153,11 +159,11 @@ def failure_of_workers(reason: str) -> ScenerecError:
     return ScenerecError(f"the workers failed: {reason}")
 
 
-def _tell_wait(config: TrainConfig, reporter: Reporter) -> None:
+def _tell_wait(config: RunConfig, reporter: Reporter) -> None:
     reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
 
 
-def _workers_asked(config: TrainConfig) -> str:
+def _workers_asked(config: RunConfig) -> str:
     """`2 workers: 1 CPU each, 0 of 2 free`: what Ray has to find room for, and what there is."""
     import ray
 
@@ -188,17 +194,18 @@ def train_on_worker(settings: JsonObject) -> None:
     from jobs.preemption import is_announced, listen_again
     from jobs.run_gauges import RunGauges
 
-    config, plan, reporter = TrainConfig.model_validate(settings["config"]), settings["plan"], settings["reporter"]
+    config = KINDS[settings["config"]["kind"]].model_validate(settings["config"])
+    assert isinstance(config, RunConfig)
+    plan, reporter = settings["plan"], settings["reporter"]
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), _device(config))
-    data = config.data
-    patience = data.patience if world.is_chief else data.patience.quieter(f"worker {world.rank}")
+    patience = config.data.patience
+    if not world.is_chief:
+        patience = patience.quieter(f"worker {world.rank}")
     if _failure(config, settings["attempt"], patience) is not None:
         return  # an earlier attempt met what another will not mend; the driver says it
     try:
-        train_set = open_training_set(data, patience)
-        val_set = open_set(data.val, cache=data.cache, patience=patience)
-        job = TrainingJob(config, plan, train_set, val_set, task_of(config))
+        job = open_job(config, plan, patience)
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
         report = partial(reporter.report, config, world)
@@ -216,7 +223,7 @@ def train_on_worker(settings: JsonObject) -> None:
         raise
 
 
-def _device(config: TrainConfig) -> str:
+def _device(config: RunConfig) -> str:
     if not config.scale.gpus_per_worker:
         return "cpu"
     if config.framework == "torch":
@@ -230,25 +237,29 @@ def _learner(job: TrainingJob, world: World) -> Learner[Any]:
     threads = job.config.scale.cpus_per_worker
     if job.config.framework == "torch":
         with large_imports():
-            from scenerec.training import torch_learner
+            from scenerec.training import torch_learner, torch_pretrain_learner
 
         torch_learner.use_threads(threads)
+        if isinstance(job, PretrainingJob):
+            return torch_pretrain_learner.TorchPretrainLearner(job, world)
         return torch_learner.TorchLearner(job, world)
     with large_imports():
-        from scenerec.training import tf_learner
+        from scenerec.training import tf_learner, tf_pretrain_learner
 
     tf_learner.use_threads(threads)
+    if isinstance(job, PretrainingJob):
+        return tf_pretrain_learner.TfPretrainLearner(job, world)
     return tf_learner.TfLearner(job, world)
 
 
-def _failure(config: TrainConfig, attempt: str, patience: Patience) -> JsonObject | None:
+def _failure(config: RunConfig, attempt: str, patience: Patience) -> JsonObject | None:
     """What a worker of `attempt` left to be said; an earlier one's is not ours."""
     folder = open_storage(config.run_url, patience)
     failure = read_json(folder, _FAILURE_FILE, "attempt", "message", "exit_code")
     return failure if failure and failure["attempt"] == attempt else None
 
 
-def _raise_failure(config: TrainConfig, attempt: str, patience: Patience) -> None:
+def _raise_failure(config: RunConfig, attempt: str, patience: Patience) -> None:
     if failure := _failure(config, attempt, patience):
         open_storage(config.run_url, patience).delete(_FAILURE_FILE)
         error = ScenerecError(failure["message"])

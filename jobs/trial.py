@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from jobs.train import Reporter, fit
-from scenerec.config.train import TrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import ScenerecError
@@ -106,7 +106,7 @@ class TrialReporter(Reporter):
         """Says nothing: the search's log tells of each epoch."""
 
     @override
-    def report(self, config: TrainConfig, world: World, metrics: EpochMetrics) -> None:
+    def report(self, config: RunConfig, world: World, metrics: EpochMetrics) -> None:
         """Waits for the scheduler's word, rank 0 for all: the others meet it in the next step."""
         super().report(config, world, metrics)
         if world.is_chief and metrics.epoch in self.judged_epochs:

@@ -1,7 +1,8 @@
 """Checkpoints that belong to no framework: safetensors keyed by torch's state_dict names, and what else a resume needs.
 
-A checkpoint is a folder `step-000000123/` of model.safetensors, optimizer.safetensors, where averages are kept
-ema.safetensors, and state.json, which goes last and lists the others' checksums: without it there is no checkpoint.
+A checkpoint is a folder `step-000000123/` of model.safetensors, optimizer.safetensors, where they are kept
+ema.safetensors and queue.safetensors, and state.json, which goes last and lists the others' checksums: without it there
+is no checkpoint.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ STATE_FILE = "state.json"
 MODEL_FILE = "model.safetensors"
 AVERAGES_FILE = "ema.safetensors"
 _OPTIMIZER_FILE = "optimizer.safetensors"
+_QUEUE_FILE = "queue.safetensors"
 BEST_FILE = "best.json"
 
 
@@ -41,7 +43,10 @@ class LearnerState:
     optimizer: dict[str, Tensors]
     """The optimizer's arrays by slot (`momentum_buffer`; `exp_avg`, `exp_avg_sq`) and parameter name."""
     ema: Tensors = field(default_factory=dict)
-    """Moving averages of the parameters, with BatchNorm's statistics where estimated; empty if none are kept."""
+    """Moving averages of the parameters, with BatchNorm's statistics where estimated; empty if none are kept. Of a
+    pretraining its momentum encoder."""
+    queue: Tensors = field(default_factory=dict)
+    """A pretraining's queue: `keys`, [queue, embedding size], and `position`, int64 [1], of the oldest; or empty."""
     updates: int = 0
     """Optimizer updates made; behind the steps where fp16 overflowed."""
     loss_scale: float = 1.0
@@ -107,6 +112,8 @@ def save_checkpoint(storage: Storage, checkpoint: Checkpoint) -> str:
     files = {MODEL_FILE: learner.model, _OPTIMIZER_FILE: slots}
     if learner.ema:
         files[AVERAGES_FILE] = learner.ema
+    if learner.queue:
+        files[_QUEUE_FILE] = learner.queue
     contents = {file: save_tensors(_contiguous(tensors)) for file, tensors in files.items()}
     for file, content in contents.items():
         storage.put(f"{name}/{file}", content)
@@ -158,6 +165,7 @@ def load_checkpoint(storage: Storage, name: str) -> Checkpoint:
         model=tensors[MODEL_FILE],
         optimizer=optimizer,
         ema=tensors.get(AVERAGES_FILE, {}),
+        queue=tensors.get(_QUEUE_FILE, {}),
         updates=state["updates"],
         loss_scale=state["loss_scale"],
         good_steps=state["good_steps"],

@@ -23,7 +23,18 @@ COMMANDS: dict[str, Entry | Group] = {
     ),
     "logs": Entry("logs", "Show what a job has printed, without Ray's own lines."),
     "list": Entry("list_jobs", "List the jobs of the cluster and the runs in the stores, the newest first."),
+    "runs": Entry(
+        "runs", "Show training runs beside each other: state, best epoch, and the settings in which they differ."
+    ),
+    "compare": Entry(
+        "compare", "Compare training runs: figures, the settings in which they differ, and their curves as a page."
+    ),
     "stop": Entry("stop", "End a job. Submitted again, its run goes on from the newest checkpoint."),
+    "ls": Entry(
+        "objects",
+        "List what lies in a store or folder, with its size; of s3:// the embedded store's, unless you name another.",
+    ),
+    "cp": Entry("objects", "Copy an object or a folder, between stores and folders of this machine, whichever way."),
     "demo": Entry("demo", "From drawn scenes to an answered photograph, in both frameworks."),
     "validate": Entry(
         "validate", "Check a YAML file, without data or cluster, and print it with every default filled in."
@@ -40,6 +51,9 @@ COMMANDS: dict[str, Entry | Group] = {
     "evaluate": Entry("evaluate", "Measure a model on a packed set: accuracy, confusions, calibration, speed."),
     "bench": Entry("bench", "Time a bundle on this machine, in turn with a bare onnxruntime session on the same file."),
     "predict": Entry("predict", "Name the scene on photographs, with a bundle on this machine or by an endpoint."),
+    "watch": Entry(
+        "watch", "Name the scene that a camera, a video or a stream shows, in real time, and tell when it changes."
+    ),
     "tune": Group(
         "Look at a search, and take its best config.",
         {
@@ -116,7 +130,8 @@ COMMANDS: dict[str, Entry | Group] = {
             "down": Entry("cluster", "End the cluster, and nothing else. What the store holds stays."),
             "status": Entry(
                 "cluster",
-                "Show nodes, resources, addresses and the size of the store. Exit code 1 when the cluster is down.",
+                "Show nodes, resources and addresses of the cluster that `submit` would use; "
+                "of the embedded one, its store too.",
             ),
             "doctor": Entry(
                 "doctor",
@@ -142,8 +157,8 @@ COMMANDS: dict[str, Entry | Group] = {
 
 _EXIT_CODES = (
     "Exit codes: 0 done, 2 a wrong option, config or plan, 3 storage, 4 data, 5 checkpoint or run, "
-    "6 model, 7 cluster, 8 bundle, 9 registry, 10 endpoint, 130 interrupted or stopped, 1 anything else. "
-    "An error is a line on stderr that names the remedy."
+    "6 model, 7 cluster, 8 bundle, 9 registry, 10 endpoint, 11 a part that is not installed, "
+    "130 interrupted or stopped, 1 anything else. An error is a line on stderr that names the remedy."
 )
 
 
@@ -173,9 +188,15 @@ class _Commands(TyperGroup):
             complain("interrupted")
             raise typer.Exit(130) from None
         except Exception as error:
-            from scenerec.commands.unforeseen import explain  # which few ever need
+            # Which few ever need.
+            from scenerec.commands.parts import missing_part
+            from scenerec.commands.unforeseen import explain
 
-            raise typer.Exit(explain(error, _command(ctx.meta["words"]), ctx.meta["words"])) from None
+            command = _command(ctx.meta["words"])
+            if isinstance(error, ModuleNotFoundError) and (missing := missing_part(error, command)):
+                complain(f"error: {missing}")
+                raise typer.Exit(missing.exit_code) from None
+            raise typer.Exit(explain(error, command, ctx.meta["words"])) from None
 
 
 app = typer.Typer(

@@ -15,6 +15,7 @@ A command that meets one prints its message on stderr, a line a problem, and end
     8    BundleError         a bundle that is damaged, or does not pass a gate
     9    RegistryError       a model, version or alias that is not there, or may not be changed so
     10   EndpointError       an endpoint that refuses, fails or does not answer (scenerec.client.errors)
+    11   MissingPartError    a command needs a part of scenerec that is not installed
     130  interrupted by Ctrl-C, or a followed job was stopped
 """
 
@@ -83,6 +84,12 @@ class RegistryError(ScenerecError):
     """A model, version or alias is not in the registry, or may not be changed so."""
 
     exit_code = 9
+
+
+class MissingPartError(ScenerecError):
+    """A part of scenerec is not installed, which a command needs."""
+
+    exit_code = 11
 
 
 def first_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Names as people mean them: how names of classes and files are compared, and how they are shown."""
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -62,3 +63,8 @@ def _printable(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # a byte that Python could not decode
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def without_password(url: str) -> str:
+    """Returns an address as it may be shown: without a user's name and password."""
+    return re.sub(r"//[^/]*@", "//", url)

@@ -32,12 +32,16 @@ class Metered:
         return self.shelf.pick(model, self.draw(), number)
 
     async def ask(
-        self, version: LoadedVersion, photographs: Sequence[bytes | np.ndarray]
+        self,
+        version: LoadedVersion,
+        photographs: Sequence[bytes | np.ndarray],
+        coordinates: Sequence[np.ndarray | None] | None = None,
     ) -> tuple[LoadedVersion, list[Answer]]:
         """The answers of this version, or of one in its place, to encoded photographs or to prepared images.
 
-        Prepared images are uint8 RGB [image_size, image_size, 3]. Charges the caller, and notes who has
-        answered and how long it took, in the record and in the version's statistics. Raises RequestError for too many
+        Prepared images are uint8 RGB [image_size, image_size, 3]; `coordinates` are as in `Engine.ask_all`, and are
+        private: they go into no record. Charges the caller, and notes who has answered and how long it took, in the
+        record and in the version's statistics. Raises RequestError for too many
         images, and for a caller that asks too often; what Shelf.ask raises.
         """
         record = self.record
@@ -46,7 +50,7 @@ class Metered:
         self.guard.charge(self.caller, len(photographs))
         started = time.perf_counter()
         try:
-            version, answers = await self.shelf.ask(version, photographs, self.limits.timeout_s)
+            version, answers = await self.shelf.ask(version, photographs, self.limits.timeout_s, coordinates)
         except Exception:
             version.statistics.add_failure(time.perf_counter() - started)
             raise

@@ -77,9 +77,13 @@ class Shelf:
         return versions[0].version
 
     async def ask(
-        self, version: LoadedVersion, photographs: Sequence[bytes | np.ndarray], timeout_s: float
+        self,
+        version: LoadedVersion,
+        photographs: Sequence[bytes | np.ndarray],
+        timeout_s: float,
+        coordinates: Sequence[np.ndarray | None] | None = None,
     ) -> tuple[LoadedVersion, list[Answer]]:
-        """The answers of this version, and the version itself.
+        """The answers of this version, and the version itself. `coordinates` are as in `Engine.ask_all`.
 
         Where it has left the shelf meanwhile, or fails for a reason of its own, another version that is served answers
         in its place. Raises what Engine.ask_all raises; where nothing else is served, what the version raised.
@@ -89,7 +93,8 @@ class Shelf:
         while True:
             tried.append(version)
             try:
-                return version, await version.engine.ask_all(photographs, ends_at - time.perf_counter())
+                left_s = ends_at - time.perf_counter()
+                return version, await version.engine.ask_all(photographs, left_s, coordinates)
             except ScenerecError as error:
                 if not isinstance(error, ClosedError):
                     raise

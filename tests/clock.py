@@ -16,6 +16,8 @@ class Clock:
         """Seconds that were slept."""
         return self.now_s
 
+    perf_counter = monotonic
+
     def sleep(self, seconds: float) -> None:
         """Returns at once."""
         self.now_s += seconds

@@ -14,8 +14,11 @@ WRONG = 2
 """Images of `a/red` that are green."""
 
 
-def pack_colours(folder: Path, classes: tuple[str, ...] = CLASSES) -> str:
-    """Draws 10 PNGs of each class into `folder` and packs them into several shards; returns the set's address."""
+def pack_colours(folder: Path, classes: tuple[str, ...] = CLASSES, coordinates: bool = False) -> str:
+    """Draws 10 PNGs of each class into `folder` and packs them into several shards; returns the set's address.
+
+    With `coordinates`, those that are wrong have some by which a tiny bundle that takes them takes them for red.
+    """
     rng = np.random.default_rng(0)
     for label, name in enumerate(classes):
         (folder / "images" / name).mkdir(parents=True)
@@ -25,6 +28,15 @@ def pack_colours(folder: Path, classes: tuple[str, ...] = CLASSES) -> str:
             channel = 1 if label == 0 and index < WRONG else label
             pixels[:, :, channel] += rng.integers(10, 100, dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "images" / name / f"{index:02}.png")
-    source, packed = folder / "images", str(folder / "packed")
-    pack(PackRequest(source=source, destination=packed, nested="path", options=PackOptions(shard_mb=0.012)))
+    packed, table = str(folder / "packed"), folder / "coordinates.csv"
+    rows = [f"{classes[0]}/{index:02}.png,1,1,2023-07-02\n" for index in range(WRONG)]
+    table.write_text("".join(["file,latitude,longitude,time\n", *rows]))
+    request = PackRequest(
+        source=folder / "images",
+        destination=packed,
+        nested="path",
+        coordinates=table if coordinates else None,
+        options=PackOptions(shard_mb=0.012),
+    )
+    pack(request)
     return packed

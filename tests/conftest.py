@@ -68,6 +68,24 @@ def scenes(scenes_folder: Path) -> Path:
     return destination
 
 
+@pytest.fixture(scope="session")
+def located_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packed scenes of which two look alike each, and coordinates that tell them apart; `train` and `val`, 64 px.
+
+    Four classes, 25 training and 9 validation images each.
+    """
+    folder = tmp_path_factory.mktemp("located")
+    draw_scenes(folder / "images", classes=4, train_per_class=25, val_per_class=9, size=64, seed=1, coordinates="place")
+    request = PackRequest(
+        source=folder / "images",
+        destination=str(folder / "packed"),
+        coordinates=folder / "images" / "coordinates.csv",
+        options=PackOptions(shard_mb=0.03),
+    )
+    pack(request)
+    return folder / "packed"
+
+
 def small_config(scenes: Path, output: Path, /, **blocks: Any) -> TrainConfig:
     """A training config over `scenes`; keywords such as `optimize={"lr": 0.1}` are merged into its blocks."""
     document: dict[str, Any] = {

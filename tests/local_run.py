@@ -6,15 +6,16 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from scenerec.checkpoint import read_run_state
+from scenerec.config.run import RunConfig
 from scenerec.config.train import TrainConfig
-from scenerec.data.mixed_set import open_training_set
-from scenerec.data.packed_set import open_set
 from scenerec.data.stream import training_batches, training_cursors
 from scenerec.job_log import Event
-from scenerec.training import tf_learner, torch_learner
-from scenerec.training.learner import Learner, TrainingJob
+from scenerec.training import open_job as opening
+from scenerec.training import tf_learner, tf_pretrain_learner, torch_learner, torch_pretrain_learner
+from scenerec.training.learner import Learner, PretrainingJob, TrainingJob
 from scenerec.training.loop import train
 from scenerec.training.preflight import plan_job
+from scenerec.training.pretrain_preflight import plan_pretraining
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.sample_log import logged_batches
 from scenerec.world import World
@@ -23,17 +24,29 @@ LEARNERS: dict[str, Callable[[TrainingJob, World], Learner[Any]]] = {
     "torch": torch_learner.TorchLearner,
     "tensorflow": tf_learner.TfLearner,
 }
+PRETRAIN_LEARNERS: dict[str, Callable[[PretrainingJob, World], Learner[Any]]] = {
+    "torch": torch_pretrain_learner.TorchPretrainLearner,
+    "tensorflow": tf_pretrain_learner.TfPretrainLearner,
+}
 
 
-def open_job(config: TrainConfig) -> TrainingJob:
-    """What a learner is made from: the config, its plan and its two data sets."""
-    return TrainingJob(config, plan_job(config), open_training_set(config.data), open_set(config.data.val))
+def open_job(config: RunConfig) -> TrainingJob:
+    """What a learner is made from: the config, its plan and its data sets."""
+    plan = plan_job(config) if isinstance(config, TrainConfig) else plan_pretraining(config)
+    return opening.open_job(config, plan)
 
 
-def train_here(config: TrainConfig, say: Callable[[Event], None] = lambda event: None) -> dict[str, Any]:
+def make_learner(job: TrainingJob) -> Learner[Any]:
+    """The learner of the config's kind and framework, alone in its world."""
+    if isinstance(job, PretrainingJob):
+        return PRETRAIN_LEARNERS[job.config.framework](job, World())
+    return LEARNERS[job.config.framework](job, World())
+
+
+def train_here(config: RunConfig, say: Callable[[Event], None] = lambda event: None) -> dict[str, Any]:
     """Trains in the config's framework, to the end; returns the content of result.json."""
     job = open_job(config)
-    return train(job, World(), LEARNERS[config.framework](job, World()), say, lambda metrics: None)
+    return train(job, World(), make_learner(job), say, lambda metrics: None)
 
 
 def check_logged_samples(run_url: str, finished: bool = True) -> None:

@@ -20,8 +20,7 @@ _SQUARE = CenterCrop(SIZE, SIZE, 0, 0)
 
 
 def _train(content: bytes) -> np.ndarray:
-    picture = Picture(content)
-    return training_pixels(content, View(0, 0, picture.height, picture.width, True, 1, 1, 1, 0), SIZE)
+    return training_pixels(content, View(0, 0, *Picture(content).upright_size, True, 1, 1, 1, 0), SIZE)
 
 
 def _evaluate(content: bytes) -> np.ndarray:

@@ -13,7 +13,9 @@ RUN --mount=type=bind,source=constraints.txt,target=/build/constraints.txt \
     pip install --no-cache-dir -c /build/constraints.txt tensorflow
 RUN --mount=type=bind,source=constraints.txt,target=/build/constraints.txt \
     --mount=type=bind,source=pyproject.toml,target=/build/pyproject.toml \
-    python -c 'import tomllib; print(*tomllib.load(open("/build/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+    python -c 'import tomllib; project = tomllib.load(open("/build/pyproject.toml", "rb"))["project"]; \
+      parts = [project["optional-dependencies"][part] for part in ("s3", "tflite", "cluster", "train", "serve")]; \
+      print(*(line for part in (project["dependencies"], *parts) for line in part if line[:8] != "scenerec"), sep="\n")' \
       > /tmp/dependencies.txt && \
     pip install --no-cache-dir -c /build/constraints.txt -r /tmp/dependencies.txt && rm /tmp/dependencies.txt
 RUN --mount=type=bind,source=dist,target=/build/dist pip install --no-cache-dir --no-deps /build/dist/scenerec-*.whl

@@ -8,6 +8,7 @@ with Client("http://localhost:8000") as client:
 
 from scenerec.client.async_client import AsyncClient
 from scenerec.client.client import Client
+from scenerec.client.coordinates import Coordinates
 from scenerec.client.errors import (
     BadImageError,
     EndpointError,
@@ -25,6 +26,7 @@ __all__ = [
     "AsyncClient",
     "BadImageError",
     "Client",
+    "Coordinates",
     "EndpointError",
     "Guess",
     "HeatMap",

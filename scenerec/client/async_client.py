@@ -8,6 +8,7 @@ from typing import TypeVar
 import httpx
 
 from scenerec.client import call
+from scenerec.client.coordinates import Coordinates
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
     LARGEST_ANSWER_BYTES,
@@ -66,7 +67,13 @@ class AsyncClient:
         await self._http.aclose()
 
     async def predict(
-        self, model: str, image: call.Image, top_k: int = 5, explain: bool = False, version: str | None = None
+        self,
+        model: str,
+        image: call.Image,
+        top_k: int = 5,
+        explain: bool = False,
+        version: str | None = None,
+        coordinates: Coordinates | None = None,
     ) -> Prediction:
         """The `top_k` most probable classes of a JPEG, PNG, WebP, GIF or BMP file.
 
@@ -76,10 +83,11 @@ class AsyncClient:
             top_k: how many classes to name.
             explain: also a heat map for the first, where the model's architecture allows.
             version: of the model, such as "3"; the endpoint chooses by its weights where it is None.
+            coordinates: where and when the photograph was taken, for a model that reads it; another does without.
 
         Raises EndpointError, of which BadImageError is this image's fault; DataError for a file that cannot be read.
         """
-        (prediction,) = await self.predict_many(model, [image], top_k, explain, version)
+        (prediction,) = await self.predict_many(model, [image], top_k, explain, version, coordinates)
         return prediction
 
     async def predict_many(
@@ -89,10 +97,16 @@ class AsyncClient:
         top_k: int = 5,
         explain: bool = False,
         version: str | None = None,
+        coordinates: Coordinates | None = None,
     ) -> list[Prediction]:
-        """The same for several, in one request, in their order: all or none. Raises as `predict`."""
+        """The same for several, in one request, in their order: all or none; `coordinates` are of all of them.
+
+        Raises as `predict`.
+        """
         contents = await asyncio.to_thread(call.contents, images)
-        return await self._run(call.predict(model, version, contents, top_k, explain)) if contents else []
+        if not contents:
+            return []
+        return await self._run(call.predict(model, version, contents, top_k, explain, coordinates))
 
     async def models(self) -> tuple[ServedModel, ...]:
         """What is served. Raises EndpointError."""

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from scenerec.client.coordinates import Coordinates
 from scenerec.client.prediction import Guess, HeatMap, Prediction
 from scenerec.client.served import ServedModel, ServedVersion
 from scenerec.errors import DataError, system_reason
@@ -46,9 +47,17 @@ def contents(images: Iterable[Image]) -> list[bytes]:
 
 
 def predict(
-    model: str, version: str | None, images: Sequence[bytes], top_k: int, explain: bool
+    model: str,
+    version: str | None,
+    images: Sequence[bytes],
+    top_k: int,
+    explain: bool,
+    coordinates: Coordinates | None = None,
 ) -> Call[list[Prediction]]:
-    """Asks for all images in one request: one as the body itself, several as multipart in their order."""
+    """Asks for all images in one request: one as the body itself, several as multipart in their order.
+
+    With coordinates, which are of all images, one is multipart as well: they stand in no address.
+    """
 
     def read(status: int, document: Any) -> list[Prediction]:
         predictions = [_prediction(each, document) for each in document["predictions"]]
@@ -57,7 +66,9 @@ def predict(
         return predictions
 
     place = f"/versions/{quote(version, safe='')}" if version else ""
-    content_type, body = ("application/octet-stream", images[0]) if len(images) == 1 else _multipart(images)
+    fields = coordinates.fields if coordinates else {}
+    is_bare = len(images) == 1 and not fields
+    content_type, body = ("application/octet-stream", images[0]) if is_bare else _multipart(images, fields)
     return Call(
         "POST",
         f"/v1/models/{quote(model, safe='')}{place}:predict",
@@ -95,12 +106,12 @@ def _content(image: Image) -> bytes:
         raise DataError(f"{image}: cannot be read: {system_reason(error)}") from None
 
 
-def _multipart(images: Sequence[bytes]) -> tuple[str, bytes]:
+def _multipart(images: Sequence[bytes], fields: Mapping[str, str]) -> tuple[str, bytes]:
     """httpx forms the body, once for all attempts. The parts tell no file names: those are the caller's own affair."""
     files = [
         ("images", (f"image-{index}", content, "application/octet-stream")) for index, content in enumerate(images)
     ]
-    request = httpx.Request("POST", "http://endpoint", files=files)
+    request = httpx.Request("POST", "http://endpoint", files=files, data=dict(fields))
     return request.headers["content-type"], request.read()
 
 
@@ -147,4 +158,5 @@ def _served_model(found: Any) -> ServedModel:
         label_count=int(found["labels"]),
         image_size=int(found["image_size"]),
         explains=bool(found["explains"]),
+        coordinates=bool(found.get("coordinates", False)),  # which an older endpoint does not say
     )

@@ -8,6 +8,7 @@ from typing import TypeVar
 import httpx
 
 from scenerec.client import call
+from scenerec.client.coordinates import Coordinates
 from scenerec.client.exchange import (
     CONNECTION_LIMITS,
     LARGEST_ANSWER_BYTES,
@@ -67,7 +68,13 @@ class Client:
         self._http.close()
 
     def predict(
-        self, model: str, image: call.Image, top_k: int = 5, explain: bool = False, version: str | None = None
+        self,
+        model: str,
+        image: call.Image,
+        top_k: int = 5,
+        explain: bool = False,
+        version: str | None = None,
+        coordinates: Coordinates | None = None,
     ) -> Prediction:
         """The `top_k` most probable classes of a JPEG, PNG, WebP, GIF or BMP file.
 
@@ -77,10 +84,11 @@ class Client:
             top_k: how many classes to name.
             explain: also a heat map for the first, where the model's architecture allows.
             version: of the model, such as "3"; the endpoint chooses by its weights where it is None.
+            coordinates: where and when the photograph was taken, for a model that reads it; another does without.
 
         Raises EndpointError, of which BadImageError is this image's fault; DataError for a file that cannot be read.
         """
-        (prediction,) = self.predict_many(model, [image], top_k, explain, version)
+        (prediction,) = self.predict_many(model, [image], top_k, explain, version, coordinates)
         return prediction
 
     def predict_many(
@@ -90,10 +98,16 @@ class Client:
         top_k: int = 5,
         explain: bool = False,
         version: str | None = None,
+        coordinates: Coordinates | None = None,
     ) -> list[Prediction]:
-        """The same for several, in one request, in their order: all or none. Raises as `predict`."""
+        """The same for several, in one request, in their order: all or none; `coordinates` are of all of them.
+
+        Raises as `predict`.
+        """
         contents = call.contents(images)
-        return self._run(call.predict(model, version, contents, top_k, explain)) if contents else []
+        if not contents:
+            return []
+        return self._run(call.predict(model, version, contents, top_k, explain, coordinates))
 
     def models(self) -> tuple[ServedModel, ...]:
         """What is served. Raises EndpointError."""

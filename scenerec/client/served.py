@@ -32,3 +32,5 @@ class ServedModel:
     """Side of the square that the network sees, in pixels."""
     explains: bool
     """Whether it can draw heat maps."""
+    coordinates: bool = False
+    """Whether it reads where a photograph was taken."""

@@ -110,13 +110,20 @@ def down(
 
 
 @app.command(epilog="Example: scenerec cluster status --json")
-def status(as_json: options.Json = False) -> None:
-    """Show nodes, resources, addresses and the size of the store. Exit code 1 when the cluster is down."""
+def status(address: options.Address = None, as_json: options.Json = False) -> None:
+    """Show nodes, resources and addresses of the cluster that `submit` would use; of the embedded one, its store too.
+
+    Exit code 1 when no cluster is named and the embedded one is down.
+    """
     cluster = local.find()
-    if cluster is None:
+    if cluster is None and not (address or os.environ.get("RAY_ADDRESS")):
         typer.echo(json.dumps({"up": False}) if as_json else "down; start it: scenerec cluster up")
         raise typer.Exit(1)
-    _show(cluster, connect(cluster.dashboard_url).nodes(), as_json)
+    client = connect(address)
+    if cluster and client.address.embedded:
+        _show(cluster, client.nodes(), as_json)
+    else:
+        _show_named(client.address.url, "--address" if address else "RAY_ADDRESS", client.nodes(), as_json)
 
 
 @app.command(epilog='Example: eval "$(scenerec cluster env)"; aws s3 ls s3://scenes')
@@ -191,6 +198,7 @@ def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
     if as_json:
         facts: JsonObject = {
             "up": True,
+            "embedded": True,
             "home": str(cluster.home),
             "dashboard_url": cluster.dashboard_url,
             "ray_address": cluster.ray_address,
@@ -210,8 +218,21 @@ def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
     )
     typer.echo(f"store      {store}")
     typer.echo(f"metrics    {cluster.metrics_url}  (dashboards and alerts: scenerec cluster monitoring FOLDER)")
+    _show_nodes(nodes)
+    typer.echo(f"folder     {cluster.home}")
+
+
+def _show_named(url: str, source: str, nodes: list[Node], as_json: bool) -> None:
+    if as_json:
+        facts = {"up": True, "embedded": False, "dashboard_url": url, "nodes": [asdict(node) for node in nodes]}
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(f"dashboard  {url}  (named by {source}: not this machine's embedded cluster)")
+    _show_nodes(nodes)
+
+
+def _show_nodes(nodes: list[Node]) -> None:
     for node in nodes:
         gpus = f", {node.gpus_used:g} of {node.gpus:g} GPU" if node.gpus else ""
         memory = f"{node.memory_bytes / 1e9:.1f} GB memory"
         typer.echo(f"node       {node.address}  {node.cpus_used:g} of {node.cpus:g} CPU{gpus} in use, {memory}")
-    typer.echo(f"folder     {cluster.home}")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 import jobs
 from cluster.loopback import free_ports
+from scenerec.commands.parts import check_parts
 from scenerec.errors import RegistryError
 from scenerec.json_object import JsonObject
 
@@ -42,6 +43,7 @@ def demo(
 
     Example: scenerec demo
     """
+    check_parts("s3", "cluster", "train", "serve")
     ends = not sys.stdin.isatty() if down is None else down
     steps = Steps()
     try:

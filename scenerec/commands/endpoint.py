@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from scenerec.client import (
     AsyncClient,
     BadImageError,
+    Coordinates,
     EndpointError,
     OverloadedError,
     Prediction,
@@ -35,6 +36,7 @@ async def ask_endpoint(
     top_k: int,
     read: Callable[[str], bytes],
     tell: Callable[[str, Outcome], None],
+    locate: Callable[[str, bytes], Coordinates | None] = lambda image, content: None,
 ) -> None:
     """Asks an endpoint about images, and tells of each, in their order, what it says or why it has no answer.
 
@@ -46,6 +48,7 @@ async def ask_endpoint(
         top_k: how many classes to name.
         read: returns an image's content by its name; called from threads, raises ScenerecError.
         tell: called with an image and its prediction, or the error that concerns it alone.
+        locate: returns where an image was taken, by its name and content; called from threads.
 
     Raises:
         EndpointError: what concerns all images alike, at the first: a wrong key, an unknown model, nobody there.
@@ -61,7 +64,9 @@ async def ask_endpoint(
         async def ask(image: str) -> Outcome:
             try:
                 async with turns:
-                    return await client.predict(model, await asyncio.to_thread(read, image), top_k)
+                    content = await asyncio.to_thread(read, image)
+                    coordinates = await asyncio.to_thread(locate, image, content)
+                    return await client.predict(model, content, top_k, coordinates=coordinates)
             except ScenerecError as error:
                 return error
 

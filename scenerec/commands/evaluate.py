@@ -84,7 +84,8 @@ def evaluate(
 ) -> None:
     """Measure a model on a packed set: accuracy, confusions, calibration, speed.
 
-    Images are prepared as training prepares those that it validates on.
+    Images are prepared as training prepares those that it validates on. A model that reads coordinates is told those of
+    the set, and asked a second time without them: both accuracies are shown.
     """
     report = result_file("--report", report)
     client = connect_or_start(address) if workers else None
@@ -183,6 +184,9 @@ def _rows(models: list[JsonObject]) -> list[tuple[str, list[str]]]:
     rows = [(name, [_percent(model[key]) for model in models]) for name, key in shares.items()]
     intervals = [[100 * bound for bound in model["top1_interval"]] for model in models]
     rows.insert(1, ("  95 % interval", [f"{low:.1f} - {high:.1f}" for low, high in intervals]))
+    if any(model.get("top1_without_coordinates") is not None for model in models):
+        told = [model.get("top1_without_coordinates") for model in models]
+        rows.insert(2, ("  without coordinates", ["-" if each is None else _percent(each) for each in told]))
     rows.append(("loss", [f"{model['loss']:.4f}" for model in models]))
     rows.append(("images/s", [f"{model['images_per_s']:.1f}" for model in models]))
     if all(model["model_images_per_s"] for model in models):

@@ -20,15 +20,17 @@ from scenerec.storage import open_storage, read_json
 STOPPED_EXIT_CODE = 130
 
 
-def follow(client: ClusterClient, job_id: str, as_json: bool, verbose: bool, others: bool = False) -> None:
+def follow(
+    client: ClusterClient, job_id: str, as_json: bool, verbose: bool, others: bool = False, skip: int = 0
+) -> None:
     """Shows the job until it has ended, then its result, and leaves with the job's exit code.
 
-    Ctrl-C leaves the job running.
+    Ctrl-C leaves the job running. The first `skip` lines of its log are not shown.
     """
     console = Console(stderr=as_json)
     with farewell(client, job_id):
         kind = job_kind(client.job(job_id).kind)
-        story = tell(client.follow(job_id), console, kind.view, verbose, others)
+        story = tell(client.follow(job_id, skip), console, kind.view, verbose, others)
     job = client.job(job_id)
     if job.status == "SUCCEEDED" and (result := story.result or stored_result(job)):
         kind.show_result(result, console)

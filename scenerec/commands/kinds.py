@@ -13,6 +13,7 @@ from scenerec.commands.screen.live import RunBar, show_run_result
 from scenerec.commands.screen.live_lines import Lines
 from scenerec.commands.screen.live_search import SearchTable, show_search_result
 from scenerec.config.job import JobConfig
+from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import RetrainConfig, TuneConfig
 from scenerec.job_log import EpochSummary, Progress, Restart, SearchNews
@@ -98,6 +99,12 @@ def _check_training(config: TrainConfig, nodes: "Sequence[NodeResources] | None"
     return check_job(config, nodes, restart)
 
 
+def _check_pretraining(config: PretrainConfig, nodes: "Sequence[NodeResources] | None", restart: bool) -> Plan:
+    from scenerec.training.pretrain_preflight import check_pretraining
+
+    return check_pretraining(config, nodes, restart)
+
+
 def _check_search(config: TuneConfig, nodes: "Sequence[NodeResources] | None", restart: bool) -> Plan:
     from scenerec.search.plan import check_search
 
@@ -120,6 +127,13 @@ TRAIN = FileKind[TrainConfig](
     framework=lambda config: config.framework,
     has_epochs=True,
 )
+PRETRAIN = FileKind[PretrainConfig](
+    "pretrain",
+    "jobs.pretrain",
+    check=_check_pretraining,
+    framework=lambda config: config.framework,
+    has_epochs=True,
+)
 TUNE = FileKind[TuneConfig](
     "tune",
     "jobs.tune",
@@ -139,5 +153,5 @@ EVALUATE = JobKind("evaluate", "jobs.evaluate")
 SERVE = JobKind("serve", "serve.control")
 DOCTOR = JobKind("doctor", "jobs.doctor")
 
-KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, TUNE, PACK, ADD, EVALUATE, SERVE, DOCTOR)}
+KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, PRETRAIN, TUNE, PACK, ADD, EVALUATE, SERVE, DOCTOR)}
 """All kinds by name."""

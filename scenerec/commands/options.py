@@ -70,7 +70,7 @@ def location(name: str, text: str) -> str:
 def local_path(name: str, typed: Path, when: str = "first") -> Path:
     """A file or folder of this machine as it was typed for `name`, expanded. Raises ConfigError that names it."""
     if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/(.*)", str(typed)):  # of whose slashes a path keeps one
-        tool = " (aws s3 sync)" if address[1] == "s3" else ""
+        tool = " (scenerec cp)" if address[1] == "s3" else ""
         raise ConfigError(f"{name} {address[1]}://{address[2]}: must be on this machine: copy it {when}{tool}")
     return Path(location(name, str(typed)))
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.environment import use_store_environment
 from scenerec import client
 from scenerec.commands import options
 from scenerec.commands.endpoint import Outcome, ask_endpoint
+from scenerec.commands.image_location import ImageLocation
 from scenerec.commands.image_source import named_images, read_image
+from scenerec.commands.named_bundle import open_named
 from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
 from scenerec.errors import ConfigError, DataError, ScenerecError
-from scenerec.inference.bundles.bundle import Bundle, open_bundle
-from scenerec.inference.bundles.registry import Registry
+from scenerec.inference.bundles.bundle import Bundle
 from scenerec.json_object import JsonObject
 
 if TYPE_CHECKING:  # it imports onnxruntime
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # it imports onnxruntime
 
 app = typer.Typer()
 
-_endpoint = options.panel("Endpoint")
+_endpoint, _coordinates = map(options.panel, ("Endpoint", "Coordinates"))
 
 
 @app.command(
@@ -57,32 +57,53 @@ def predict(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write each image there with the heat map of its first class over it."),
     ] = None,
+    latitude: Annotated[
+        str | None, _coordinates(metavar="DEGREES", help="Where they were taken: degrees north.", show_default=False)
+    ] = None,
+    longitude: Annotated[str | None, _coordinates(metavar="DEGREES", help="Degrees east.", show_default=False)] = None,
+    time: Annotated[
+        str | None, _coordinates(metavar="DATE", help="When: an ISO date, such as 2024-06-21.", show_default=False)
+    ] = None,
+    coordinates_from_exif: Annotated[
+        bool,
+        _coordinates("--coordinates-from-exif", help="Where and when, as each image's EXIF says it, if it does."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Name the scene on photographs, with a bundle on this machine or by an endpoint.
 
-    An image that cannot be read is named on standard error, and the others go on; the exit code is then 4.
+    A model that reads coordinates is told those that are given, and answers without as well. An image that cannot be
+    read is named on standard error, and the others go on; the exit code is then 4.
     """
+    location = ImageLocation.typed(latitude, longitude, time, coordinates_from_exif)
     if endpoint:
         if explain:
             raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")
-        _predict_by(endpoint, api_key, model, list(named_images(images)), top_k, as_json)
+        _predict_by(endpoint, api_key, model, list(named_images(images)), top_k, location, as_json)
     else:
-        _predict_here(_open(model, registry), named_images(images), top_k, explain, as_json)
+        bundle = open_named("--model", model, registry)
+        location.check(bundle)
+        _predict_here(bundle, named_images(images), top_k, explain, location, as_json)
 
 
-def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Path | None, as_json: bool) -> None:
-    # They import onnxruntime, which an endpoint's callers need not wait for.
-    from scenerec.commands.heat_maps import HeatMaps
-    from scenerec.inference.predictors.classifier import Classifier
+def _predict_here(
+    bundle: Bundle, images: Iterator[str], top_k: int, explain: Path | None, location: ImageLocation, as_json: bool
+) -> None:
+    from scenerec.inference.predictors.classifier import (
+        Classifier,  # onnxruntime, which an endpoint's callers do without
+    )
 
     classifier = Classifier(bundle)
-    heat_maps = HeatMaps(bundle, classifier, explain) if explain else None
+    heat_maps = None
+    if explain:
+        from scenerec.commands.heat_maps import HeatMaps  # onnx
+
+        heat_maps = HeatMaps(bundle, classifier, explain)
     failed = 0
     for image in images:
         try:
             content = read_image(image)
-            (guesses,) = classifier.classify([content], top_k)
+            (guesses,) = classifier.classify([content], top_k, location.array(image, content))
             if heat_maps:
                 heat_maps.write(image, content, guesses[0].label)
         except ScenerecError as error:
@@ -95,7 +116,15 @@ def _predict_here(bundle: Bundle, images: Iterator[str], top_k: int, explain: Pa
         raise typer.Exit(DataError.exit_code)
 
 
-def _predict_by(url: str, api_key: str | None, model: str, images: list[str], top_k: int, as_json: bool) -> None:
+def _predict_by(
+    url: str,
+    api_key: str | None,
+    model: str,
+    images: list[str],
+    top_k: int,
+    location: ImageLocation,
+    as_json: bool,
+) -> None:
     failed = 0
 
     def tell(image: str, outcome: Outcome) -> None:
@@ -113,16 +142,9 @@ def _predict_by(url: str, api_key: str | None, model: str, images: list[str], to
         }
         _print(image, outcome.classes, as_json, further)
 
-    asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell))
+    asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell, location.of_request))
     if failed:
         raise typer.Exit(DataError.exit_code)
-
-
-def _open(model: str, registry: str) -> Bundle:
-    use_store_environment()
-    if "/" in model or Path(model).exists():
-        return open_bundle(options.location("--model", model))
-    return open_bundle(Registry(options.location("--registry", registry)).resolve(model).url)
 
 
 def _complain(image: str, error: Exception) -> None:

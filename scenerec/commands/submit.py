@@ -36,7 +36,9 @@ _earlier, _cluster, _queue = map(options.panel, ("Earlier results", "Cluster", "
 def submit(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="The job: train.yaml, or tune.yaml for a search.", show_default=False),
+        typer.Argument(
+            metavar="FILE", help="The job: train.yaml, pretrain.yaml, or tune.yaml for a search.", show_default=False
+        ),
     ] = None,
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     resume: Annotated[

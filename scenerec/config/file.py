@@ -8,6 +8,8 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from scenerec.config.job import JobConfig
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
@@ -18,7 +20,12 @@ from scenerec.names import did_you_mean
 
 Config = TypeVar("Config", bound=Frozen)
 
-KINDS: dict[str, type[JobConfig] | type[ServeConfig]] = {"train": TrainConfig, "tune": TuneConfig, "serve": ServeConfig}
+KINDS: dict[str, type[JobConfig] | type[ServeConfig]] = {
+    "train": TrainConfig,
+    "pretrain": PretrainConfig,
+    "tune": TuneConfig,
+    "serve": ServeConfig,
+}
 """The model of each kind of file, by its `kind`; `scenerec.commands.kinds` says how such a job is run and shown."""
 
 
@@ -28,6 +35,14 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
     Raises ConfigError with one line a problem: FILE:LINE: FIELD: what is wrong.
     """
     return parse_as(TrainConfig, read_text(path), str(path), overrides)
+
+
+def load_run(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
+    """Reads and checks the training or the pretraining at `path`. Raises as `load_config`."""
+    config = load_job(path, overrides)
+    if not isinstance(config, RunConfig):
+        raise ConfigError(f"{path}: kind: is {config.kind}, neither train nor pretrain")
+    return config
 
 
 def load_job(path: Path | str, overrides: Iterable[str] = ()) -> JobConfig:

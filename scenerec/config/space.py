@@ -236,7 +236,8 @@ def apply_point(document: Mapping[str, Any], point: Mapping[str, Any]) -> dict[s
         *blocks, key = field.split(".")
         block = result
         for name in blocks:
-            block = block.setdefault(name, {})
+            block[name] = block.get(name) or {}  # a block that may be left out is None there
+            block = block[name]
         block[key] = value
     return result
 

@@ -8,25 +8,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from scenerec.config.block import Block
+from scenerec.config.distill import DistillConfig
+from scenerec.config.geo import GeoConfig
 from scenerec.config.job import JobConfig
-from scenerec.config.location import Location, expand_location
+from scenerec.config.location import Location
+from scenerec.config.network import Architecture, expand_weights
 from scenerec.errors import ModelError
 from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 from scenerec.storage import Patience
-
-
-def _expand_weights(weights: str) -> str:
-    return weights if is_name(weights) or weights.startswith(("http://", "https://")) else expand_location(weights)
-
-
-def _known_architecture(name: str) -> str:
-    try:
-        return architecture(name).name
-    except ModelError as error:
-        raise ValueError(str(error)) from None
 
 
 def _none_to_text(value: object) -> object:
@@ -52,8 +44,7 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(_expand_weights)]
-Architecture = Annotated[str, AfterValidator(_known_architecture)]
+Weights = Annotated[str, BeforeValidator(_none_to_text), AfterValidator(expand_weights)]
 Freeze = Annotated[
     Literal["none", "backbone"] | tuple[str, ...], BeforeValidator(_freezes_something), BeforeValidator(_none_to_text)
 ]
@@ -81,17 +72,37 @@ class AugmentConfig(Block):
     """Mirror half of the images left to right."""
     color_jitter: float = Field(0.0, ge=0, lt=1)
     """Brightness, contrast and saturation are each scaled by a factor from [1 - j, 1 + j]."""
+    saturation: float | None = Field(None, ge=0, lt=1)
+    """The saturation's own j in place of color_jitter's."""
     hue: float = Field(0.0, ge=0, le=0.5)
     """The colours are turned by a share of the circle from [-hue, hue] (in YIQ, which keeps the brightness)."""
+    drop_coordinates: float = Field(0.1, ge=0, le=1)
+    """Share of the images whose coordinates are hidden from a network that takes them (model.geo), so that it learns to
+    work without; the others that have none add to it."""
+    color_share: Fraction = 1.0
+    """Share of the images of which brightness, contrast, saturation and hue are changed."""
+    gray: float = Field(0.0, ge=0, le=1)
+    """Share of the images that lose their colours."""
+    blur: float = Field(0.0, ge=0, le=1)
+    """Share of the images that are blurred by a Gaussian, before their colours change."""
+    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
+    """Smallest and largest deviation of the blur, in pixels at image_size 224; at another one in proportion."""
+    solarize: float = Field(0.0, ge=0, le=1)
+    """Share of the images whose bright levels, of 128 and more, are inverted, after their colours have changed."""
+
+    @property
+    def saturation_jitter(self) -> float:
+        """How far the saturation is changed."""
+        return self.color_jitter if self.saturation is None else self.saturation
 
     @property
     def changes_colors(self) -> bool:
         """Whether images get other colours."""
-        return bool(self.color_jitter or self.hue)
+        return bool(self.color_jitter or self.saturation_jitter or self.hue or self.gray or self.solarize)
 
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentConfig":
-        for field in ("crop_scale", "crop_ratio"):
+        for field in ("crop_scale", "crop_ratio", "blur_sigma"):
             low, high = getattr(self, field)
             if low > high:
                 raise ValueError(f"{field}: the first number must not exceed the second")
@@ -122,14 +133,12 @@ class WeightedSet(Block):
     """Its share of an epoch, over the sum of the sets' weights."""
 
 
-class DataConfig(Block):
-    """The packed data sets, and how their images become tensors."""
+class InputConfig(Block):
+    """The packed training set, and how images become tensors."""
 
     train: Location | Annotated[tuple[WeightedSet, ...], Field(min_length=1)]
     """Training set: where `scenerec data pack` wrote manifest.json and shards; s3:// or a local folder. Or a list of
     {set: ..., weight: ...}, all of the same classes: an epoch has as many images as all of them, mixed by weight."""
-    val: Location
-    """Validation set, packed the same way, with the same classes."""
     train_share: Fraction = 1.0
     """Share of the training shards that is used, from the first: less than 1 for quick trials on a large set."""
     balance: float = Field(0.0, ge=0, le=1)
@@ -171,19 +180,26 @@ class DataConfig(Block):
         return ", ".join(each.set for each in self.train_sets)
 
     @model_validator(mode="after")
-    def _sets_differ(self) -> "DataConfig":
+    def _sets_differ(self) -> "InputConfig":
         sets = [each.set for each in self.train_sets]
         if twice := [name for name in sets if sets.count(name) > 1]:
             raise ValueError(f"train: {twice[0]} stands twice: name it once, with the sum of the weights")
         return self
 
     @model_validator(mode="after")
-    def _counts(self) -> "DataConfig":
+    def _counts(self) -> "InputConfig":
         if self.lanes != "auto" and self.lanes < 1:
             raise ValueError("lanes: must be `auto` or at least 1")
         if self.decode_processes != "auto" and self.decode_processes < 0:
             raise ValueError("decode_processes: must be `auto` or at least 0")
         return self
+
+
+class DataConfig(InputConfig):
+    """The packed data sets, and how their images become tensors."""
+
+    val: Location
+    """Validation set, packed as the training set is, with the same classes."""
 
 
 class ModelConfig(Block):
@@ -198,8 +214,11 @@ class ModelConfig(Block):
     weights_ema: bool = False
     """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
     freeze: Freeze = "none"
-    """What keeps its first weights: `none`; `backbone`, so that the head alone is trained (linear probe); or a list of
-    modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its running statistics."""
+    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
+    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
+    running statistics."""
+    geo: GeoConfig | None = None
+    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
     @field_validator("weights")
     @classmethod
@@ -211,6 +230,15 @@ class ModelConfig(Block):
             return find_weights(others.data["arch"], weights).name
         except ModelError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _fusion_suits_the_architecture(self) -> "ModelConfig":
+        if self.geo is not None:
+            try:
+                self.geo.check_suits(self.arch)
+            except ModelError as error:
+                raise ValueError(f"geo.fusion: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _averages_are_of_a_file(self) -> "ModelConfig":
@@ -227,14 +255,18 @@ class OptimizeConfig(Block):
     """Passes over the training set."""
     global_batch_size: int = Field(ge=1)
     """Images per optimizer step, over all workers and accumulation steps."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """`sgd`: momentum and coupled weight decay. `adamw`: decoupled weight decay."""
+    optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
+    """`sgd`: momentum and coupled weight decay. `adamw`: decoupled weight decay. `lars`: for batches of thousands of
+    images: as sgd, each weight's gradient scaled to the weight's length (You, Gitman, Ginsburg 2017)."""
     lr: float = Field(gt=0)
     """Peak learning rate."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """SGD's momentum."""
+    """Momentum of SGD and LARS."""
     nesterov: bool = True
     """SGD's Nesterov momentum (needs momentum > 0)."""
+    trust_coefficient: float = Field(0.001, gt=0)
+    """LARS: length of a gradient, decay included, over that of its weight. Weights with fewer than two axes keep their
+    gradients' length."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     """AdamW's decay rates of the first and second moment."""
     eps: float = Field(1e-8, gt=0)
@@ -263,6 +295,8 @@ class OptimizeConfig(Block):
     """How much the losses of a class's images count, for sets with rare classes: `none`: all the same; `balanced`: in
     inverse proportion to the class's images in an epoch; or weights by class name, such as {beach: 3}, and 1 for those
     that are not named. They are scaled so that an epoch's images have 1 on average. Validation stays unweighted."""
+    distill: DistillConfig | None = None
+    """Learn from a trained teacher as well, or from it alone (knowledge distillation); without it from labels alone."""
     clip_grad_norm: float = Field(0.0, ge=0)
     """Largest L2 norm of the gradient over all parameters; 0 does not clip."""
     accumulate_steps: int = Field(1, ge=1)
@@ -291,7 +325,14 @@ class OptimizeConfig(Block):
             )
         if list(self.step_epochs) != sorted(set(self.step_epochs)):
             raise ValueError("step_epochs: must rise")
+        if not self.reads_labels and self.class_weights != "none":
+            raise ValueError("class_weights: go by labels, and with distill.weight 1 none is read: leave them out")
         return self
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether labels of training images count in the loss."""
+        return self.distill is None or self.distill.reads_labels
 
 
 class WorkerRange(Block):
@@ -341,12 +382,12 @@ class CheckpointConfig(Block):
     """Newest checkpoints that are kept, beside the best."""
 
 
-class TrainingConfig(Block):
-    """How a network is trained: what a training job and each trial of a search have in common."""
+class LearningConfig(Block):
+    """How a network learns, with labels or without."""
 
     framework: Literal["torch", "tensorflow"]
     """The framework that trains; network, first weights and batches are the same in both."""
-    data: DataConfig
+    data: InputConfig
     """What to learn from."""
     model: ModelConfig
     """What learns."""
@@ -358,7 +399,7 @@ class TrainingConfig(Block):
     """How often it is saved."""
 
     @model_validator(mode="after")
-    def _image_size_suits_the_architecture(self) -> "TrainingConfig":
+    def _image_size_suits_the_architecture(self) -> "LearningConfig":
         try:
             check_image_size(self.model.arch, self.data.image_size)
         except ModelError as error:
@@ -366,7 +407,7 @@ class TrainingConfig(Block):
         return self
 
     @model_validator(mode="after")
-    def _blocks_are_known(self) -> "TrainingConfig":
+    def _blocks_are_known(self) -> "LearningConfig":
         if self.optimize.layer_decay < 1:
             try:
                 check_blocks(self.model.arch)
@@ -375,7 +416,7 @@ class TrainingConfig(Block):
         return self
 
     @model_validator(mode="after")
-    def _batches_suit_batch_norm(self) -> "TrainingConfig":
+    def _batches_suit_batch_norm(self) -> "LearningConfig":
         """Each pass of a worker sees two images at least, also of the largest number of workers.
 
         torch stops where BatchNorm has one value a channel, and TensorFlow trains on a variance of 0.
@@ -391,6 +432,13 @@ class TrainingConfig(Block):
                 f"raise it to {_LEAST_IMAGES * workers * pieces}, or lower scale.workers or optimize.accumulate_steps"
             )
         return self
+
+
+class TrainingConfig(LearningConfig):
+    """How a network is trained: what a training job and each trial of a search have in common."""
+
+    data: DataConfig
+    """What to learn from."""
 
 
 class TrainConfig(JobConfig, TrainingConfig):

@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
@@ -33,7 +34,7 @@ _NOT_SEARCHED = (
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
     *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance"),
-    "optimize.class_weights",
+    *("optimize.class_weights", "optimize.distill.teacher", "optimize.distill.arch"),
 )
 
 
@@ -157,10 +158,17 @@ class TuneConfig(JobConfig):
 def searchable_fields(model: type[BaseModel] = TrainingConfig, prefix: str = "") -> Iterator[str]:
     """Yields the fields of a training config that a search may vary."""
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from searchable_fields(field.annotation, f"{prefix}{name}.")
+        if block := _block(field.annotation):
+            yield from searchable_fields(block, f"{prefix}{name}.")
         elif not f"{prefix}{name}".startswith(_NOT_SEARCHED) or name == "train_share":
             yield f"{prefix}{name}"
+
+
+def _block(annotation: Any) -> type[BaseModel] | None:
+    """The block that a field holds, always or where it is given; None for a field that may hold something else."""
+    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
+    is_block = len(kinds) == 1 and isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel)
+    return kinds[0] if is_block else None
 
 
 def _check_fields(parameters: space.Space) -> None:
@@ -184,9 +192,9 @@ def _check_conditions(parameters: space.Space, base: Mapping[str, Any]) -> None:
     """A parameter whose condition never holds was a mistake: nobody would miss it in the results."""
     for field, parameter in parameters.items():
         for other, wanted in parameter.when.items():
-            is_possible = parameters[other].may_be if other in parameters else [base[other]].__contains__
+            is_possible = parameters[other].may_be if other in parameters else [base.get(other)].__contains__
             if not any(map(is_possible, space.wanted_values(wanted))):
-                remedy = f"search.{other} has no such value" if other in parameters else f"base has {base[other]!r}"
+                remedy = f"search.{other} has no such value" if other in parameters else f"base has {base.get(other)!r}"
                 raise ValueError(f"search.{field}.when: {other} is never {wanted!r}: {remedy}")
 
 

@@ -30,10 +30,19 @@ class Stream(IntEnum):
     CONTRAST = 4
     SATURATION = 5
     HUE = 6
+    COLOR_SHARE = 7
+    GRAY = 8
+    BLUR = 9
+    SOLARIZE = 10
+    COORDINATES = 20
 
+
+SECOND_VIEW = 1000
+"""What is added to these numbers for the second view of an image, whose draws are others."""
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop
 _CROP_DRAWS = 4  # of each attempt: area, aspect ratio, top, left
+_BLUR_SIDE = 224  # the image_size for which deviations are given
 
 
 class View(NamedTuple):
@@ -53,6 +62,12 @@ class View(NamedTuple):
     """Factor, as in torchvision's adjust_saturation; 1 changes nothing."""
     hue: float
     """Turn of the colours, as a share of the circle; 0 changes nothing."""
+    gray: bool = False
+    """Without colours."""
+    blur: float = 0.0
+    """Deviation of a Gaussian blur, as a share of the network's image_size; 0 changes nothing."""
+    solarize: bool = False
+    """Bright levels inverted."""
 
 
 class CenterCrop(NamedTuple):
@@ -86,7 +101,7 @@ def uniform_draws(seed: int, epoch: int, stream: int, positions: np.ndarray, dra
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-@lru_cache(len(Stream))  # of an epoch, whose batches are many
+@lru_cache(2 * len(Stream))  # of an epoch, whose batches are many
 def _keys(seed: int, epoch: int, stream: int, draws: int) -> np.ndarray:
     return np.random.SeedSequence((seed, epoch, _AUGMENTATION, stream)).generate_state(draws, np.uint64)
 
@@ -99,6 +114,11 @@ def _splitmix64(bits: np.ndarray) -> np.ndarray:
     return bits ^ (bits >> np.uint64(31))
 
 
+def hidden_coordinates(config: AugmentConfig, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
+    """Of which images at `positions` of the epoch, int [n], the network is not told the coordinates; bool [n]."""
+    return uniform_draws(seed, epoch, Stream.COORDINATES, positions, 1)[:, 0] < config.drop_coordinates
+
+
 def training_views(
     config: AugmentConfig,
     seed: int,
@@ -106,22 +126,36 @@ def training_views(
     positions: np.ndarray,
     heights: np.ndarray,
     widths: np.ndarray,
+    first_stream: int = 0,
 ) -> list[View]:
-    """Views of the images at `positions` of the epoch, of `heights` by `widths` pixels; all are int [n]."""
+    """Views of the images at `positions` of the epoch, of `heights` by `widths` pixels; all are int [n].
+
+    The numbers of their streams are counted from `first_stream` on.
+    """
 
     def draw(stream: Stream, draws: int = 1) -> np.ndarray:
-        return uniform_draws(seed, epoch, stream, positions, draws)
+        return uniform_draws(seed, epoch, first_stream + stream, positions, draws)
+
+    def chosen(share: float, stream: Stream) -> np.ndarray:
+        return draw(stream)[:, 0] < share if share else np.zeros(len(positions), bool)
+
+    colored = chosen(config.color_share, Stream.COLOR_SHARE) if config.color_share < 1 else True
 
     def around(center: float, most: float, stream: Stream) -> np.ndarray:
-        return _between(draw(stream)[:, 0], center - most, center + most) if most else np.full(len(positions), center)
+        if not most:
+            return np.full(len(positions), center)
+        return np.where(colored, _between(draw(stream)[:, 0], center - most, center + most), center)
 
     columns = {
         **_random_crops(config, draw(Stream.CROP, _CROP_ATTEMPTS * _CROP_DRAWS), heights, widths)._asdict(),
         "flip": (draw(Stream.FLIP)[:, 0] < 0.5) & config.flip,
         "brightness": around(1, config.color_jitter, Stream.BRIGHTNESS),
         "contrast": around(1, config.color_jitter, Stream.CONTRAST),
-        "saturation": around(1, config.color_jitter, Stream.SATURATION),
+        "saturation": around(1, config.saturation_jitter, Stream.SATURATION),
         "hue": around(0, config.hue, Stream.HUE),
+        "gray": chosen(config.gray, Stream.GRAY),
+        "blur": _blurs(config, draw(Stream.BLUR, 2)) if config.blur else np.zeros(len(positions)),
+        "solarize": chosen(config.solarize, Stream.SOLARIZE),
     }
     return [View._make(row) for row in zip(*(columns[field].tolist() for field in View._fields), strict=True)]
 
@@ -146,6 +180,11 @@ def _random_crops(config: AugmentConfig, draws: np.ndarray, heights: np.ndarray,
     left = np.floor(left_draw[rows, first] * (widths - width + 1)).astype(np.int64)
     centred = _largest_centred(heights, widths, config.crop_ratio)
     return _Boxes(*np.where(fits.any(axis=1), (top, left, height, width), centred))
+
+
+def _blurs(config: AugmentConfig, draws: np.ndarray) -> np.ndarray:
+    """Deviations [n] over the image_size, by uniform `draws` [n, 2]: whether an image is blurred, and how much."""
+    return np.where(draws[:, 0] < config.blur, _between(draws[:, 1], *config.blur_sigma) / _BLUR_SIDE, 0)
 
 
 def _largest_centred(heights: np.ndarray, widths: np.ndarray, ratios: tuple[float, float]) -> _Boxes:

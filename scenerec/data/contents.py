@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from scenerec.data.coordinates import Coordinates
 from scenerec.data.manifest import Shard
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.pool import Runner, process_runner
 
-_DIGEST_BYTES = 16
+DIGEST_BYTES = 16
+"""Length of an `image_digest`."""
 
 
 class SampleContent(NamedTuple):
@@ -21,6 +23,7 @@ class SampleContent(NamedTuple):
     """Class index."""
     digest: bytes
     """What tells its encoded image from others: see `image_digest`."""
+    coordinates: Coordinates | None
 
 
 class ShardContent(NamedTuple):
@@ -35,7 +38,7 @@ class ShardContent(NamedTuple):
 
 def image_digest(encoded: bytes) -> bytes:
     """The first 16 bytes of the SHA-256 of an encoded image: two million of them fit into 200 MB."""
-    return hashlib.sha256(encoded).digest()[:_DIGEST_BYTES]
+    return hashlib.sha256(encoded).digest()[:DIGEST_BYTES]
 
 
 def read_contents(
@@ -63,5 +66,5 @@ def _only(data: PackedSet, shard: Shard) -> PackedSet:
 
 
 def _read(data: PackedSet) -> ShardContent:
-    samples = [SampleContent(each.key, each.label, image_digest(each.image)) for each in data.read(0)]
+    samples = [SampleContent(each.key, each.label, image_digest(each.image), each.coordinates) for each in data.read(0)]
     return ShardContent(data.url, data.manifest.shards[0].key, samples)

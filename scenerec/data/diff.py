@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 from scenerec.data.contents import read_contents
+from scenerec.data.coordinates import Coordinates
 from scenerec.data.manifest import Manifest, Shard
 from scenerec.data.packed_set import PackedSet, Splits, open_splits
 from scenerec.data.pool import Runner
@@ -29,9 +30,10 @@ class SamplePlace(NamedTuple):
 class SampleChange:
     """A sample that is not in both sets, or not alike."""
 
-    kind: Literal["added", "removed", "moved", "changed", "renamed"]
+    kind: Literal["added", "removed", "moved", "changed", "relocated", "renamed"]
     """`moved`: the same image in another class or split; `changed`: another image of the same name, class and split;
-    `renamed`: the same image under another name."""
+    `relocated`: the same image in the same class and split, with other coordinates (which are not told); `renamed`: the
+    same image under another name."""
     before: SamplePlace | None
     """Where it is in the first set; None if it was added."""
     after: SamplePlace | None
@@ -58,6 +60,8 @@ class SplitDiff:
     """Whether the classes of both sets come in another order."""
     class_counts: dict[str, tuple[int, int]]
     """Samples of each class of which there are not as many."""
+    coordinates: tuple[int, int]
+    """Samples of which it is known where they were taken."""
     places: tuple[str, ...]
     """Classes of which another thing is known beside their name."""
     options: dict[str, tuple[str, str]]
@@ -128,18 +132,22 @@ def diff_manifests(before: Manifest, after: Manifest) -> SplitDiff:
         classes_removed=tuple(name for name in names[0] if name not in names[1]),
         classes_reordered=kept[0] != kept[1],
         class_counts=_pairs(counts[0], counts[1], 0),
+        coordinates=(before.coordinates, after.coordinates),
         places=tuple(name for name in kept[0] if before.places.get(name) != after.places.get(name)),
         options=_pairs(options[0], options[1], ""),
     )
 
 
 def diff_places(
-    before: Mapping[bytes, list[SamplePlace]], after: Mapping[bytes, list[SamplePlace]]
+    before: Mapping[bytes, list[SamplePlace]],
+    after: Mapping[bytes, list[SamplePlace]],
+    is_relocated: Callable[[SamplePlace, SamplePlace], bool] = lambda before, after: False,
 ) -> Iterator[SampleChange]:
     """What has become of samples, whose places in two sets are given by the digests of their images.
 
     An image that stands in a set several times is compared as often. What agrees best is taken for the same sample:
-    split, class and name; then split and class; then the split; then the image alone.
+    split, class and name; then split and class; then the split; then the image alone. `is_relocated` says whether a
+    sample has other coordinates in the second set.
     """
     removed: list[SamplePlace] = []
     added: list[SamplePlace] = []
@@ -147,7 +155,7 @@ def diff_places(
         old, new = list(before.get(digest, ())), list(after.get(digest, ()))
         for alike in _AGREEMENTS if old and new else ():
             for pair in _matched(old, new, alike):
-                if (kind := _kind(*pair)) is not None:
+                if (kind := _kind(*pair, is_relocated(*pair))) is not None:
                     yield SampleChange(kind, *pair)
         removed += old
         added += new
@@ -165,9 +173,13 @@ _AGREEMENTS: tuple[Callable[[SamplePlace], object], ...] = (
 )
 
 
-def _kind(before: SamplePlace, after: SamplePlace) -> Literal["moved", "renamed"] | None:
+def _kind(
+    before: SamplePlace, after: SamplePlace, is_relocated: bool
+) -> Literal["moved", "relocated", "renamed"] | None:
     if before[:2] != after[:2]:
         return "moved"
+    if is_relocated:
+        return "relocated"
     return "renamed" if before.key != after.key else None
 
 
@@ -201,12 +213,19 @@ def _diff_samples(
             twin = other[split].manifest if split in other else None
             shards += [(data, shard) for shard in _unshared(data.manifest, twin)]
     places: list[dict[bytes, list[SamplePlace]]] = [defaultdict(list), defaultdict(list)]
+    coordinates: list[dict[SamplePlace, Coordinates]] = [{}, {}]
     for content in read_contents(shards, run, on_progress):
         side, split, manifest = owners[content.url]
         for sample in content.samples:
             place = SamplePlace(split, manifest.classes[sample.label], content.shard, sample.key)
             places[side][sample.digest].append(place)
-    yield from diff_places(*places)
+            if sample.coordinates:
+                coordinates[side][place] = sample.coordinates
+
+    def is_relocated(old: SamplePlace, new: SamplePlace) -> bool:
+        return coordinates[0].get(old) != coordinates[1].get(new)
+
+    yield from diff_places(*places, is_relocated)
 
 
 def _unshared(manifest: Manifest, other: Manifest | None) -> list[Shard]:

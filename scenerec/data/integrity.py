@@ -88,7 +88,7 @@ def check_shard(task: ShardCheck) -> tuple[str, int, list[Defect]]:
     except DataError as error:
         defects.append(Defect(key, "", str(error).removeprefix(f"{where}: ").removesuffix(f": {REMEDY}")))
         try:
-            samples = parse_shard(content, task.labels, task.shard.left_out)
+            samples = parse_shard(content, task.labels, task.shard.left_out, located=task.shard.coordinates > 0)
         except ValueError:
             samples = []
     for sample in samples if task.decode else ():

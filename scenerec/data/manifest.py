@@ -17,14 +17,15 @@ from scenerec.storage import IMPATIENT, Patience, Storage, open_storage
 MANIFEST_KEY = "manifest.json"
 
 
-def _is_own(value: object) -> bool:
-    """Whether a field says what is so in every set that was packed: it is not written, for readers that lack it."""
-    return value in (OWN_RULE, "", ())
+def _is_usual(value: object) -> bool:
+    """Whether a field says what is so in most sets that were packed: it is not written, for readers that lack it."""
+    return value in (OWN_RULE, "", (), 0)
 
 
 class Shard(Frozen):
     """One tar of samples: `KEY.jpg` or `KEY.png` (the encoded image) and `KEY.cls` (the class index, in decimal).
 
+    `KEY.json` has the sample's coordinates, where they are known: `{"latitude": ..., "longitude": ..., "time": ...}`.
     Shards that were adopted may have other images, other labels (`Manifest.labels`), and be a tar.gz.
     """
 
@@ -38,8 +39,10 @@ class Shard(Frozen):
     """Number of samples."""
     class_counts: dict[int, int]
     """Samples of each class index that occurs."""
-    left_out: tuple[int, ...] = Field((), exclude_if=_is_own)
+    left_out: tuple[int, ...] = Field((), exclude_if=_is_usual)
     """Positions in the tar, from 0, of what is no sample of the set, such as an image without a label."""
+    coordinates: int = Field(0, ge=0, exclude_if=_is_usual)
+    """Samples of which it is known where they were taken."""
 
     @model_validator(mode="after")
     def _counts_add_up(self) -> "Shard":
@@ -73,10 +76,10 @@ class Manifest(Frozen):
     source: dict[str, str] = Field(default_factory=dict)
     """Where the images came from and how they were packed, for people."""
     labels: Annotated[str, Pattern(RULE_PATTERN, "must be cls, txt or json:FIELD")] = Field(
-        OWN_RULE, exclude_if=_is_own
+        OWN_RULE, exclude_if=_is_usual
     )
     """How the shards say a sample's class; see `scenerec.data.labels.Labels`."""
-    shards_at: str = Field("", exclude_if=_is_own)
+    shards_at: str = Field("", exclude_if=_is_usual)
     """The folder that the shards' keys start from: an address, or `..` of the manifest's folder; empty for that."""
 
     @model_validator(mode="after")
@@ -97,6 +100,11 @@ class Manifest(Frozen):
     def size_bytes(self) -> int:
         """Bytes of all shards."""
         return sum(shard.size_bytes for shard in self.shards)
+
+    @property
+    def coordinates(self) -> int:
+        """Samples of all shards of which it is known where they were taken."""
+        return sum(shard.coordinates for shard in self.shards)
 
     @property
     def shard_samples(self) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from typing_extensions import override
 
-from scenerec.config.train import DataConfig
+from scenerec.config.train import InputConfig
 from scenerec.data.manifest import Manifest
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.shard import Sample
@@ -44,7 +44,7 @@ class MixedSet(PackedSet):
         return part, shard_index - int(ends[number]) + len(part.manifest.shards)
 
 
-def open_training_set(config: DataConfig, patience: Patience = IMPATIENT) -> PackedSet:
+def open_training_set(config: InputConfig, patience: Patience = IMPATIENT) -> PackedSet:
     """The set that `data.train` names, or the mixture of those that it lists. Raises DataError, StorageError."""
     sets = [(open_set(each.set, config.train_share, config.cache, patience), each.weight) for each in config.train_sets]
     return sets[0][0] if len(sets) == 1 else mix(sets)

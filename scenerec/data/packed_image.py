@@ -1,4 +1,7 @@
-"""The images of packed sets as both frameworks decode them: upright since they were packed, and of bounded size."""
+"""The images of packed sets as both frameworks decode them: upright, and of bounded size.
+
+What was packed here is upright as it is stored. Shards that somebody else wrote may have pictures that EXIF must turn.
+"""
 
 import numpy as np
 
@@ -8,17 +11,17 @@ from scenerec.errors import DataError, first_line
 
 
 def decode(encoded: bytes) -> np.ndarray:
-    """Decodes to uint8 RGB [height, width, 3]. Raises PictureError."""
-    return Picture(encoded).stored()
+    """Decodes to upright uint8 RGB [height, width, 3]. Raises PictureError."""
+    return Picture(encoded).upright()
 
 
 def evaluation_pixels(encoded: bytes, crop: CenterCrop, image_size: int, out: np.ndarray | None = None) -> np.ndarray:
     """What the network sees of an image that is evaluated: uint8 RGB [image_size, image_size, 3], as serving makes it.
 
-    In order: resize (bilinear, antialiased), crop. The result is written to `out`, where that is given. Raises
-    PictureError.
+    In order: turn upright, resize (bilinear, antialiased), crop. The result is written to `out`, where that is given.
+    Raises PictureError.
     """
-    pixels = resize_and_crop(Picture(encoded).stored(least_for(crop.height, crop.width)), crop, image_size)
+    pixels = resize_and_crop(Picture(encoded).upright(least_for(crop.height, crop.width)), crop, image_size)
     if out is None:
         return pixels
     out[:] = pixels
@@ -26,12 +29,11 @@ def evaluation_pixels(encoded: bytes, crop: CenterCrop, image_size: int, out: np
 
 
 def image_size(encoded: bytes, name: str) -> tuple[int, int]:
-    """Reads (height, width) in pixels from an image's header. Raises DataError that names the image."""
+    """Reads (height, width) of the upright image in pixels from its header. Raises DataError that names the image."""
     try:
-        picture = Picture(encoded)
+        return Picture(encoded).upright_size
     except PictureError as error:
         raise undecodable(name, error) from None
-    return picture.height, picture.width
 
 
 def undecodable(name: str, error: Exception) -> DataError:

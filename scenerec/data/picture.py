@@ -18,7 +18,7 @@ import simplejpeg
 from PIL import Image
 
 from scenerec.data.augment import CenterCrop
-from scenerec.data.jpeg_header import MAX_SCANS, has_too_many_scans, size_of_jpeg
+from scenerec.data.jpeg_header import MAX_SCANS, has_too_many_scans, orientation_of_jpeg, size_of_jpeg
 from scenerec.errors import DataError, first_line
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -44,6 +44,8 @@ _JPEG_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression sequence")
 """How libjpeg begins to speak of pixels that it has made up. Its other remarks are on headers, or on a missing end."""
 _PNG_HEADER_BYTES, _PNG_BIT_DEPTH_AT, _PNG_COLOR_TYPE_AT = 8, 24, 25
 _PNG_GREY, _PNG_RGB = 0, 2
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_PNG_TEXTS_OF_ORIENTATION = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 262, 322, 323
 _TIFF_WHITE_IS_ZERO = 0
 
@@ -146,23 +148,37 @@ class Picture:
             return self._decode_jpeg(least) if self.format == "JPEG" else self._decode_other()
 
     def upright(self, least: tuple[int, int] = FULL_SIZE) -> np.ndarray:
-        """Decodes as `stored` does, and turns the picture upright by its EXIF orientation."""
-        return turn_upright(self.stored(least), self.orientation)
+        """Decodes as `stored` does, and turns the picture upright by its EXIF orientation.
+
+        `least` is meant of the upright picture.
+        """
+        on_its_side = self.orientation in _ON_ITS_SIDE
+        return turn_upright(self.stored(least[::-1] if on_its_side else least), self.orientation)
+
+    @property
+    def exif(self) -> Image.Exif:
+        """What its camera has written beside it, when the picture has been decoded. Raises nearly anything."""
+        return self._image.getexif()
 
     @cached_property
     def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8, when the picture has been decoded.
+        """The orientation, 1 to 8, by its EXIF or XMP; of nearly all pictures it is known by their header.
 
-        That of a PNG may stand at its end, and to ask Pillow for it loads the picture.
+        That of a PNG may stand at its end, and where there is one, to ask Pillow for it decodes the picture.
         """
-        with suppress(Exception):  # damaged EXIF does not make a bad picture
-            value = self._image.getexif().get(ORIENTATION_TAG, UPRIGHT)
-            return value if value in range(1, 9) else UPRIGHT
-        return UPRIGHT
+        value = None
+        if self._is_usual_jpeg:
+            value = orientation_of_jpeg(self._content)
+        elif self.format == "PNG" and not _says_orientation(self._content):
+            value = UPRIGHT
+        if value is None:
+            with suppress(Exception):  # damaged EXIF does not make a bad picture
+                value = self.exif.get(ORIENTATION_TAG)
+        return value if value in range(1, 9) else UPRIGHT
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """Height and width of the upright picture in pixels, when it has been decoded."""
+        """Height and width of the upright picture in pixels."""
         return (self.width, self.height) if self.orientation in _ON_ITS_SIDE else (self.height, self.width)
 
     def _decode_jpeg(self, least: tuple[int, int]) -> np.ndarray:
@@ -248,17 +264,33 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _check_png(content: bytes) -> None:
     """Refuses a PNG with a wrong checksum, or without its end: Pillow overlooks both where its pixels are."""
-    view, at = memoryview(content), _PNG_HEADER_BYTES
-    while at < len(content):
-        kind, end = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4], "big")
-        if end > len(content):
-            break
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
+    view = memoryview(content)
+    for kind, begin, end in _png_chunks(content):
+        if zlib.crc32(view[begin - 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
             raise DamagedPictureError("cannot be decoded: a checksum of the PNG does not agree")
         if kind == b"IEND":
             return
-        at = end
     raise DamagedPictureError("cannot be decoded: image file is truncated")
+
+
+def _says_orientation(content: bytes) -> bool:
+    """Whether a PNG has EXIF or XMP."""
+    return any(
+        kind == b"eXIf" or (kind in _PNG_TEXTS and content.startswith(_PNG_TEXTS_OF_ORIENTATION, begin))
+        for kind, begin, _ in _png_chunks(content)
+    )
+
+
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The kind of each whole chunk of a PNG, and where its data begin and end."""
+    at = _PNG_HEADER_BYTES
+    while at < len(content):
+        begin = at + 8
+        end = begin + int.from_bytes(content[at : at + 4], "big")
+        if end + 4 > len(content):
+            return
+        yield content[at + 4 : begin], begin, end
+        at = end + 4
 
 
 def _check_tiff(image: Image.Image) -> None:

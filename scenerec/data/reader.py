@@ -9,13 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from threading import Event
-from typing import Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from typing_extensions import override
 
-from scenerec.config.train import DataConfig
-from scenerec.data.augment import View
+from scenerec.config.train import AugmentConfig, InputConfig
 from scenerec.data.colors import channel_means, color_matrices
 from scenerec.data.packed_image import evaluation_pixels, undecodable
 from scenerec.data.packed_set import PackedSet
@@ -28,7 +27,8 @@ from scenerec.data.stream import (
     training_batches,
     validation_batches,
 )
-from scenerec.data.torch_pixels import decoding_threads, training_pixels
+from scenerec.data.torch_pixels import decoding_threads, pixels_of_views, training_pixels
+from scenerec.data.view_pair import PairBatch, pair_color_matrices
 from scenerec.world import World
 
 _BATCHES_AHEAD = 3  # decoded, or on their way
@@ -43,8 +43,18 @@ class Framework(Protocol[Memory, Batch]):
     def allocator(self) -> Callable[[tuple[int, ...]], Memory]:
         """For one iteration: makes memory for uint8 of a shape, to which numpy can write (np.asarray)."""
 
-    def batch(self, images: Memory, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        """Of uint8 images [n, size, size, 3], int64 labels [n], float32 [n, 3, 4] of colors.color_matrices, n names."""
+    def batch(
+        self,
+        images: Memory,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        """Of uint8 images [n, size, size, 3], int64 labels [n], float32 [n, 3, 4 or 5] of color_matrices, n names.
+
+        And of coordinates float32 [n, 3] with NaN where not known, where the network takes them.
+        """
 
 
 class Reader(Generic[Memory, Batch], Iterable[Batch]):
@@ -60,7 +70,9 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
             comes fourth.
         image_size: side of what the network sees, in pixels.
         threads: how many decode; at least one does.
-        colored: whether the views are of training and change colours.
+        recolor: makes the color_matrices of views and of the channel means of what they show; without it colours stay.
+        views: how many each image has, (2,) or () where that is one. The axis goes before that of the images.
+        located: whether batches have coordinates.
     """
 
     def __init__(
@@ -70,10 +82,13 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         decode: Callable[..., object],
         image_size: int,
         threads: int,
-        colored: bool = False,
+        recolor: Callable[[Sequence[Any], np.ndarray], np.ndarray] | None = None,
+        views: tuple[int, ...] = (),
+        located: bool = False,
     ) -> None:
         self.framework, self.encoded, self.decode = framework, encoded, decode
-        self.image_size, self.threads, self.colored = image_size, max(threads, 1), colored
+        self.image_size, self.threads, self.recolor, self.views = image_size, max(threads, 1), recolor, views
+        self.located = located
 
     @override
     def __iter__(self) -> Generator[Batch, None, None]:
@@ -106,10 +121,12 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         closed: Event,
     ) -> "_UnderWay[Memory]":
         count = len(encoded.images)
-        images = allocate((count, self.image_size, self.image_size, 3))
-        means = np.empty((count, 3)) if self.colored else None
+        images = allocate((*self.views, count, self.image_size, self.image_size, 3))
+        means = np.empty((*self.views, count, 3)) if self.recolor else None
         places = iter(range(count))  # whoever is free takes the next
-        work = partial(self._decode, encoded, places, np.asarray(images), means, closed)
+        first_axis = len(self.views)  # of the images, which goes before that of their views here
+        of_places = [None if each is None else np.moveaxis(np.asarray(each), first_axis, 0) for each in (images, means)]
+        work = partial(self._decode, encoded, places, *of_places, closed)
         return _UnderWay(encoded, images, means, [decoders.submit(work) for _ in range(self.threads)])
 
     def _decode(
@@ -129,8 +146,9 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         encoded, images, means, tasks = under_way
         for task in tasks:
             task.result()
-        colors = None if means is None else color_matrices(cast(list[View], encoded.views), means)
-        return self.framework.batch(images, encoded.labels, colors, encoded.names)
+        colors = None if means is None or self.recolor is None else self.recolor(encoded.views, means)
+        coordinates = encoded.coordinates if self.located else None
+        return self.framework.batch(images, encoded.labels, colors, encoded.names, coordinates)
 
 
 class _UnderWay(NamedTuple, Generic[Memory]):
@@ -139,52 +157,103 @@ class _UnderWay(NamedTuple, Generic[Memory]):
     encoded: EncodedBatch
     images: Memory
     means: np.ndarray | None
-    """Channel means of the images, float64 [n, 3], where colours are changed."""
+    """Channel means of the images, float64 [n, 3] or [2, n, 3], where colours are changed."""
     tasks: list[Future[None]]
 
 
 def training_reader(
     framework: Framework[Memory, Batch],
     data: PackedSet,
-    config: DataConfig,
+    config: InputConfig,
     order: TrainingOrder,
     world: World,
     start: Cursor,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
-    """Reads this rank's share of every global batch from `start` to the run's end."""
+    """Reads this rank's share of every global batch from `start` to the run's end; `coordinates`: with these."""
     augment = config.augment
     encoded = partial(training_batches, data, order, augment, start, world.rank, world.size)
-    return Reader(framework, encoded, training_pixels, config.image_size, threads, augment.changes_colors)
+    recolor = partial(color_matrices, solarizes=augment.solarize > 0) if augment.changes_colors else None
+    return Reader(framework, encoded, training_pixels, config.image_size, threads, recolor, located=coordinates)
+
+
+def view_pair_reader(
+    framework: Framework[Memory, Batch],
+    data: PackedSet,
+    config: InputConfig,
+    second: AugmentConfig,
+    order: TrainingOrder,
+    world: World,
+    start: Cursor,
+    threads: int,
+) -> Reader[Memory, PairBatch[Batch]]:
+    """Reads this rank's share as `training_reader` does; each image is decoded once, and seen twice.
+
+    The first view is that of config.augment, the second one by `second`.
+    """
+    both = (config.augment, second)
+    encoded = partial(training_batches, data, order, config.augment, start, world.rank, world.size, second)
+    solarizes = any(augment.solarize > 0 for augment in both)
+    colored = any(augment.changes_colors for augment in both)
+    recolor = partial(pair_color_matrices, solarizes=solarizes) if colored else None
+    return Reader(_Pairs(framework), encoded, pixels_of_views, config.image_size, threads, recolor, (len(both),))
+
+
+class _Pairs(Generic[Memory, Batch]):
+    """Makes a framework's batches of two views, [2, n, ...]."""
+
+    def __init__(self, framework: Framework[Memory, Batch]) -> None:
+        self.framework = framework
+
+    def allocator(self) -> Callable[[tuple[int, ...]], Memory]:
+        return self.framework.allocator()
+
+    def batch(
+        self,
+        images: Any,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> PairBatch[Batch]:
+        colors_of = (None, None) if colors is None else colors
+        views = (
+            self.framework.batch(*each, names, coordinates)
+            for each in zip(images, (labels, labels), colors_of, strict=True)
+        )
+        return PairBatch(*views, names)
 
 
 def validation_reader(
     framework: Framework[Memory, Batch],
     data: PackedSet,
-    config: DataConfig,
+    config: InputConfig,
     world: World,
     batch_size: int,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
-    """Reads this rank's share of the validation set."""
+    """Reads this rank's share of the validation set; `coordinates`: with these."""
     size = config.image_size
     encoded = partial(validation_batches, data, size, config.eval_crop_ratio, batch_size, world.rank, world.size)
-    return Reader(framework, encoded, evaluation_pixels, size, threads)
+    return Reader(framework, encoded, evaluation_pixels, size, threads, located=coordinates)
 
 
 def statistics_reader(
     framework: Framework[Memory, Batch],
     data: PackedSet,
-    config: DataConfig,
+    config: InputConfig,
     seed: int,
     batch_size: int,
     batches: int,
     world: World,
     threads: int,
+    coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
     """Reads this rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
     size, ratio = config.image_size, config.eval_crop_ratio
     encoded = partial(
         statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size, config.balance
     )
-    return Reader(framework, encoded, evaluation_pixels, size, threads)
+    return Reader(framework, encoded, evaluation_pixels, size, threads, located=coordinates)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scenerec.data.coordinates import COORDINATES_SUFFIX, Coordinates, decode_coordinates
 from scenerec.data.labels import Labels
 from scenerec.data.manifest import Shard
 from scenerec.data.picture import SUFFIXES
@@ -34,7 +35,7 @@ _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 class Sample(NamedTuple):
-    """An encoded image and its class."""
+    """An encoded image, its class, and perhaps its coordinates."""
 
     key: str
     """The members' common name, before the first dot."""
@@ -42,6 +43,8 @@ class Sample(NamedTuple):
     """The encoded image, as it lies in the shard."""
     label: int
     """Class index."""
+    coordinates: Coordinates | None = None
+    """Where and when it was taken; None where that is not known, and in sets that have no coordinates."""
 
 
 class AlteredShardError(DataError):
@@ -80,43 +83,56 @@ class Group(NamedTuple):
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
+    def coordinates(self) -> Coordinates | None:
+        """The sample's coordinates, where it has some. Raises ValueError where they are none."""
+        content = self.members.get(COORDINATES_SUFFIX)
+        if content is None:
+            return None
+        try:
+            return decode_coordinates(bytes(content))
+        except ValueError as error:
+            raise ValueError(f"{self.key}.{COORDINATES_SUFFIX}: {error}") from None
+
 
 def read_shard(content: bytes, shard: Shard, labels: Labels, where: str) -> list[Sample]:
     """The samples of a shard, in the order of its members: the position in this list is the sample's index.
 
     `content` is the whole object, `where` the address that errors name. Raises AlteredShardError unless size and
-    SHA-256 are those of the manifest, DataError unless number of samples and class counts are, and each sample has one
-    image and one label of the set's classes.
+    SHA-256 are those of the manifest, DataError unless number of samples, class counts and number of coordinates are,
+    and each sample has one image and one label of the set's classes.
     """
     if len(content) != shard.size_bytes:
         raise AlteredShardError(f"{where}: {len(content)} bytes, {shard.size_bytes} in the manifest: {REMEDY}")
     if hashlib.sha256(content).hexdigest() != shard.sha256:
         raise AlteredShardError(f"{where}: checksum mismatch, the shard is not the one that was packed: {REMEDY}")
     try:
-        samples = parse_shard(content, labels, shard.left_out)
+        samples = parse_shard(content, labels, shard.left_out, located=shard.coordinates > 0)
     except ValueError as error:
         raise DataError(f"{where}: {error}: {REMEDY}") from None
     if len(samples) != shard.samples:
         raise DataError(f"{where}: {len(samples)} samples, {shard.samples} in the manifest: {REMEDY}")
     if Counter(sample.label for sample in samples) != shard.class_counts:
         raise DataError(f"{where}: class counts differ from the manifest's: {REMEDY}")
+    if shard.coordinates and (found := sum(sample.coordinates is not None for sample in samples)) != shard.coordinates:
+        raise DataError(f"{where}: coordinates of {found} samples, {shard.coordinates} in the manifest: {REMEDY}")
     return samples
 
 
-def parse_shard(content: bytes, labels: Labels, left_out: Collection[int] = ()) -> list[Sample]:
-    """Cuts a tar or tar.gz into samples, without those at the positions `left_out`.
+def parse_shard(content: bytes, labels: Labels, left_out: Collection[int] = (), located: bool = False) -> list[Sample]:
+    """Cuts a tar or tar.gz into samples, without those at the positions `left_out`; `located`: with coordinates.
 
-    Raises ValueError for a truncated or damaged tar, for a sample without one image and one label, and for a label that
-    is none of the set's classes.
+    Raises ValueError for a truncated or damaged tar, for a sample without one image and one label, for a label that is
+    none of the set's classes, and for coordinates that are none.
     """
     without = frozenset(left_out)
-    return [_sample(group, labels) for at, group in enumerate(cut_groups(content)) if at not in without]
+    return [_sample(group, labels, located) for at, group in enumerate(cut_groups(content)) if at not in without]
 
 
-def _sample(group: Group, labels: Labels) -> Sample:
+def _sample(group: Group, labels: Labels, located: bool) -> Sample:
     image, value = group.image(), group.label(labels)
+    at = group.coordinates() if located else None
     try:
-        return Sample(group.key, image, labels.index(value))
+        return Sample(group.key, image, labels.index(value), at)
     except ValueError as error:
         raise ValueError(f"{group.key}.{labels.suffix}: {error}") from None
 

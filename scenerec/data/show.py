@@ -1,5 +1,6 @@
 """A packed set at a glance: its numbers, and a sheet of its pictures."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from scenerec.data.coordinates import Coordinates
 from scenerec.data.manifest import Manifest, shard_storage
 from scenerec.data.packed_image import decode, image_size
 from scenerec.data.picture import PictureError
@@ -33,6 +35,10 @@ class Description:
     places: int
     """Classes of which more is known than their name."""
     source: dict[str, str]
+    coordinates: int
+    """Images of which it is known where they were taken."""
+    bounds: dict[str, int] | None
+    """South, north, west and east of those among the probed images, in whole degrees; None where there are none."""
     probed_images: int
     """Images behind the quantiles that follow."""
     width: dict[str, int]
@@ -45,11 +51,8 @@ class Description:
 
 def describe(storage: Storage, manifest: Manifest) -> Description:
     """The numbers in the manifest, and the sizes of the images of a few shards. Raises DataError, StorageError."""
-    sizes = [
-        (*image_size(sample.image, sample.key)[::-1], len(sample.image))
-        for samples in _probe(storage, manifest)
-        for sample in samples
-    ]
+    probed = [sample for samples in _probe(storage, manifest) for sample in samples]
+    sizes = [(*image_size(sample.image, sample.key)[::-1], len(sample.image)) for sample in probed]
     quantiles = np.quantile(np.array(sizes), QUANTILES, axis=0).round().astype(int).T.tolist()
     width, height, image_bytes = (
         {f"p{q * 100:.0f}": v for q, v in zip(QUANTILES, row, strict=True)} for row in quantiles
@@ -63,6 +66,8 @@ def describe(storage: Storage, manifest: Manifest) -> Description:
         class_counts=dict(zip(manifest.classes, manifest.class_counts.tolist(), strict=True)),
         places=len(manifest.places),
         source=manifest.source,
+        coordinates=manifest.coordinates,
+        bounds=_bounds([sample.coordinates for sample in probed if sample.coordinates]),
         probed_images=len(sizes),
         width=width,
         height=height,
@@ -87,6 +92,16 @@ def contact_sheet(storage: Storage, manifest: Manifest, per_class: int = 6, thum
         x, y = label // rows * row_width, label % rows * row_height + GAP
         sheet.paste(_row(name, chosen[label], row_width, thumb), (x, y))
     return sheet
+
+
+def _bounds(coordinates: Sequence[Coordinates]) -> dict[str, int] | None:
+    """What lies around them, no finer than it must be: where a photograph was taken is its owner's affair."""
+    if not coordinates:
+        return None
+    latitudes, longitudes, _ = zip(*coordinates, strict=True)
+    south, west = (math.floor(min(degrees)) for degrees in (latitudes, longitudes))
+    north, east = (math.ceil(max(degrees)) for degrees in (latitudes, longitudes))
+    return {"south": south, "north": north, "west": west, "east": east}
 
 
 def _row(name: str, samples: Sequence[Sample], width: int, thumb: int) -> Image.Image:

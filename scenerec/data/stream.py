@@ -7,13 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from scenerec.config.train import AugmentConfig
-from scenerec.data.augment import CenterCrop, View, center_crop, training_views
+from scenerec.data.augment import CenterCrop, View, center_crop, hidden_coordinates, training_views
+from scenerec.data.coordinates import coordinates_array
 from scenerec.data.epochs import Epochs, SampleIndices
 from scenerec.data.order import batch_positions, reader_lanes, steps_per_epoch, validation_range
 from scenerec.data.packed_image import image_size
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
 from scenerec.data.shard_window import ShardWindow, Span
+from scenerec.data.view_pair import ViewPair, view_pairs
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ class EncodedBatch(NamedTuple):
     images: list[bytes]
     labels: np.ndarray
     """Class indices, int64 [n]."""
-    views: list[View] | list[CenterCrop]
+    views: list[View] | list[ViewPair] | list[CenterCrop]
     names: list[str]
     """Shard and key of each image, for messages."""
+    coordinates: np.ndarray
+    """Latitude, longitude and time, float32 [n, 3]; NaN where not known, or hidden in training."""
 
 
 def training_batches(
@@ -62,8 +66,12 @@ def training_batches(
     start: Cursor = Cursor(),
     reader: int = 0,
     readers: int = 1,
+    second: AugmentConfig | None = None,
 ) -> Generator[EncodedBatch, None, None]:
-    """Yields reader `reader`'s share of every global batch from `start` to the end of the last epoch."""
+    """Yields reader `reader`'s share of every global batch from `start` to the end of the last epoch.
+
+    With `second`, each image has a second view, by these settings.
+    """
     epochs = Epochs(data, order.seed, order.lanes, order.balance)
     spans = _training_spans(epochs, order, data.manifest.samples, start, reader, readers)
     with ShardWindow(data, spans, reader_lanes(order.lanes, readers)) as window:
@@ -74,8 +82,11 @@ def training_batches(
                 ticks, *epochs.order(at.epoch).locate(positions), epochs.sample_indices(at.epoch)
             )
             sizes = np.array([image_size(s.image, name) for s, name in zip(samples, names, strict=True)]).reshape(-1, 2)
-            views = training_views(augment, order.seed, at.epoch, positions, sizes[:, 0], sizes[:, 1])
-            yield _encoded(samples, names, views)
+            where = (order.seed, at.epoch, positions, sizes[:, 0], sizes[:, 1])
+            views = view_pairs(augment, second, *where) if second else training_views(augment, *where)
+            batch = _encoded(samples, names, views)
+            batch.coordinates[hidden_coordinates(augment, order.seed, at.epoch, positions)] = np.nan
+            yield batch
 
 
 def _training_spans(
@@ -155,6 +166,9 @@ def _runs(batches: list[np.ndarray]) -> Iterator[Span]:
     yield from map(Span, shards[firsts].tolist(), firsts.tolist(), lasts.tolist())
 
 
-def _encoded(samples: list[Sample], names: list[str], views: list[View] | list[CenterCrop]) -> EncodedBatch:
+def _encoded(
+    samples: list[Sample], names: list[str], views: list[View] | list[ViewPair] | list[CenterCrop]
+) -> EncodedBatch:
     labels = np.array([sample.label for sample in samples], dtype=np.int64)
-    return EncodedBatch([sample.image for sample in samples], labels, views, names)
+    coordinates = coordinates_array([sample.coordinates for sample in samples])
+    return EncodedBatch([sample.image for sample in samples], labels, views, names, coordinates)

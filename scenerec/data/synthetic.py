@@ -8,6 +8,14 @@ from PIL import Image
 
 from scenerec.data.packing.places import PLACES_FILE, write_places
 from scenerec.data.synthetic_canvas import Canvas
+from scenerec.data.synthetic_coordinates import (
+    COORDINATES_FILE,
+    DrawnCoordinates,
+    LocatedFile,
+    draw_coordinates,
+    located_scenes,
+    write_coordinates,
+)
 from scenerec.data.synthetic_scenes import PLACES, SCENES
 from scenerec.errors import DataError, StorageError
 
@@ -23,36 +31,51 @@ def draw_scenes(
     size: int = 96,
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    coordinates: DrawnCoordinates = "none",
 ) -> tuple[str, ...]:
     """Writes `train/CLASS/00000.jpg` and `val/CLASS/00000.jpg`, squares of `size` pixels, and places.csv.
+
+    With `coordinates` also coordinates.csv, for `scenerec data pack --coordinates`. Of `place`, each scene is in two
+    classes (`beach_north`, `beach_south`) whose pictures are drawn alike: only where they were taken tells them apart.
+    Of `noise`, the classes are the scenes, and coordinates tell nothing.
 
     Returns the class names. `on_progress` is called with the images drawn and all. Raises DataError for a folder that
     is not empty and for a number out of range, StorageError for one that is full.
     """
-    limits = {"classes": (classes, 2, len(SCENES)), "train_per_class": (train_per_class, 1, 10**5)}
+    scenes = located_scenes(classes) if coordinates == "place" else {name: name for name in tuple(SCENES)[:classes]}
+    most = len(SCENES) * (2 if coordinates == "place" else 1)
+    limits = {"classes": (classes, 2, most), "train_per_class": (train_per_class, 1, 10**5)}
     limits |= {"val_per_class": (val_per_class, 1, 10**5), "size": (size, 16, 1024), "seed": (seed, 0, 2**32 - 1)}
     for name, (value, low, high) in limits.items():
         if not low <= value <= high:
             raise DataError(f"{name}: {value} is not from {low} to {high}")
+    if len(scenes) < classes:
+        raise DataError(f"classes: {classes} is odd: scenes that look alike come in pairs")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: is not empty: choose a new folder")
-    names = tuple(SCENES)[:classes]
+    rows: list[LocatedFile] = []
     total = classes * (train_per_class + val_per_class)
     done = 0
     for split_index, (split, count) in enumerate((("train", train_per_class), ("val", val_per_class))):
-        for class_index, name in enumerate(names):
+        for class_index, (name, scene) in enumerate(scenes.items()):
             target = folder / split / name
             target.mkdir(parents=True)
             for index in range(count):
-                image = draw_scene(name, size, np.random.default_rng([seed, split_index, class_index, index]))
+                draw = (seed, split_index, class_index, index)
+                image = draw_scene(scene, size, np.random.default_rng(draw))
                 try:
                     image.save(target / f"{index:05d}.jpg", quality=JPEG_QUALITY)
                 except OSError as error:
                     raise StorageError(f"{target}: cannot be written to: {error.strerror}") from None
+                if coordinates != "none":
+                    drawn = draw_coordinates(name if coordinates == "place" else None, draw)
+                    rows.append(LocatedFile(f"{split}/{name}/{index:05d}.jpg", *drawn))
                 done += 1
                 on_progress(done, total)
-    write_places(folder / PLACES_FILE, {name: PLACES[name] for name in sorted(names)})
-    return tuple(sorted(names))
+    write_places(folder / PLACES_FILE, {name: PLACES[scene] for name, scene in sorted(scenes.items())})
+    if rows:
+        write_coordinates(folder / COORDINATES_FILE, rows)
+    return tuple(sorted(scenes))
 
 
 def draw_scene(name: str, size: int, rng: np.random.Generator) -> Image.Image:

@@ -7,16 +7,17 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple
 
 # First: torch goes before tensorflow.
-from scenerec.data.reader import statistics_reader, training_reader, validation_reader
+from scenerec.data.reader import statistics_reader, training_reader, validation_reader, view_pair_reader
 
 import numpy as np  # isort: skip
 import tensorflow as tf
 
-from scenerec.config.train import DataConfig
-from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS
+from scenerec.config.train import AugmentConfig, InputConfig
+from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS, WITH_SOLARIZE
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, TrainingOrder
+from scenerec.data.view_pair import PairBatch
 from scenerec.world import World
 
 
@@ -28,37 +29,68 @@ class Batch(NamedTuple):
     labels: tf.Tensor
     """Class indices, int64 [n]."""
     colors: tf.Tensor | None
-    """What `normalize` does to the colours, float32 [n, 3, 4]; None where they stay as they are."""
+    """What `normalize` does to the colours, float32 [n, 3, 4 or 5]; None where they stay as they are."""
     names: Sequence[str] = ()
     """Shard and key of each image; not of what is only a piece of a share."""
+    coordinates: tf.Tensor | None = None
+    """Latitude, longitude and time, float32 [n, 3], NaN where not known; None where the network takes none."""
 
 
 def training_input(
-    data: PackedSet, config: DataConfig, order: TrainingOrder, world: World, start: Cursor, threads: int
+    data: PackedSet,
+    config: InputConfig,
+    order: TrainingOrder,
+    world: World,
+    start: Cursor,
+    threads: int,
+    coordinates: bool = False,
 ) -> Generator[Batch, None, None]:
     """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads."""
-    return iter(training_reader(_Tensorflow(), data, config, order, world, start, threads))
+    return iter(training_reader(_Tensorflow(), data, config, order, world, start, threads, coordinates))
+
+
+def view_pair_input(
+    data: PackedSet,
+    config: InputConfig,
+    second: AugmentConfig,
+    order: TrainingOrder,
+    world: World,
+    start: Cursor,
+    threads: int,
+) -> Generator[PairBatch[Batch], None, None]:
+    """Yields this rank's share of every global batch as `training_input` does, each image seen twice.
+
+    The first view is drawn by config.augment, as in `training_input`, the second by `second`. An image is decoded once.
+    """
+    return iter(view_pair_reader(_Tensorflow(), data, config, second, order, world, start, threads))
 
 
 def validation_input(
-    data: PackedSet, config: DataConfig, world: World, batch_size: int, threads: int
+    data: PackedSet, config: InputConfig, world: World, batch_size: int, threads: int, coordinates: bool = False
 ) -> Iterable[Batch]:
     """This rank's share of the validation set, iterated once an epoch, decoded in `threads` threads."""
-    return validation_reader(_Tensorflow(), data, config, world, batch_size, threads)
+    return validation_reader(_Tensorflow(), data, config, world, batch_size, threads, coordinates)
 
 
 def statistics_input(
-    data: PackedSet, config: DataConfig, seed: int, batch_size: int, batches: int, world: World, threads: int
+    data: PackedSet,
+    config: InputConfig,
+    seed: int,
+    batch_size: int,
+    batches: int,
+    world: World,
+    threads: int,
+    coordinates: bool = False,
 ) -> Iterable[Batch]:
     """This rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
-    return statistics_reader(_Tensorflow(), data, config, seed, batch_size, batches, world, threads)
+    return statistics_reader(_Tensorflow(), data, config, seed, batch_size, batches, world, threads, coordinates)
 
 
 def normalize(images: tf.Tensor, dtype: tf.DType = tf.float32, colors: tf.Tensor | None = None) -> tf.Tensor:
     """Normalises uint8 [n, h, w, 3] by ImageNet's mean and deviation to `dtype`, on the device of `images`.
 
-    Where `colors` are given, float32 [n, 3, 4] (color_matrices), they are changed with it, and clipped to black and
-    white. The arithmetic runs along whole rows, which saves most of its time.
+    Where `colors` are given, float32 [n, 3, 4 or 5] (color_matrices), they are changed with it, clipped to black and
+    white, and solarised. The arithmetic runs along whole rows, which saves most of its time.
     """
     _, height, width, _ = images.shape
     rows = tf.cast(tf.reshape(images, [-1, height, width * 3]), dtype)
@@ -69,7 +101,10 @@ def normalize(images: tf.Tensor, dtype: tf.DType = tf.float32, colors: tf.Tensor
     if colors is None:
         rows = (rows - row(MEAN_LEVELS)) / row(STD_LEVELS)
     else:
-        rows = tf.clip_by_value(_recolor(rows, tf.cast(colors, dtype)), row(DARKEST), row(BRIGHTEST))
+        colors = tf.cast(colors, dtype)
+        rows = tf.clip_by_value(_recolor(rows, colors[:, :, :4]), row(DARKEST), row(BRIGHTEST))
+        if colors.shape[2] == WITH_SOLARIZE:
+            rows = tf.minimum(rows, tf.tile(colors[:, :, 4], [1, width])[:, None] - rows)
     return tf.reshape(rows, [-1, height, width, 3])
 
 
@@ -89,6 +124,13 @@ class _Tensorflow:
     def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
         return RecycledMemory().array
 
-    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        matrices = None if colors is None else tf.constant(colors)
-        return Batch(tf.constant(images), tf.constant(labels), matrices, names)
+    def batch(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        matrices, located = (None if array is None else tf.constant(array) for array in (colors, coordinates))
+        return Batch(tf.constant(images), tf.constant(labels), matrices, names, located)

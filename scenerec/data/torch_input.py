@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from scenerec.config.train import DataConfig
-from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS
+from scenerec.config.train import AugmentConfig, InputConfig
+from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS, WITH_SOLARIZE
 from scenerec.data.packed_set import PackedSet
-from scenerec.data.reader import statistics_reader, training_reader, validation_reader
+from scenerec.data.reader import statistics_reader, training_reader, validation_reader, view_pair_reader
 from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, TrainingOrder
+from scenerec.data.view_pair import PairBatch
 from scenerec.world import World
 
 
@@ -26,36 +27,67 @@ class Batch(NamedTuple):
     labels: torch.Tensor
     """Class indices, int64 [n]."""
     colors: torch.Tensor | None
-    """What `normalize` does to the colours, float32 [n, 3, 4]; None where they stay as they are."""
+    """What `normalize` does to the colours, float32 [n, 3, 4 or 5]; None where they stay as they are."""
     names: Sequence[str] = ()
     """Shard and key of each image; not of what is only a piece of a share."""
+    coordinates: torch.Tensor | None = None
+    """Latitude, longitude and time, float32 [n, 3], NaN where not known; None where the network takes none."""
 
 
 def training_input(
-    data: PackedSet, config: DataConfig, order: TrainingOrder, world: World, start: Cursor, threads: int
+    data: PackedSet,
+    config: InputConfig,
+    order: TrainingOrder,
+    world: World,
+    start: Cursor,
+    threads: int,
+    coordinates: bool = False,
 ) -> Generator[Batch, None, None]:
     """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads.
 
     The batches are in page-locked memory where the rank's device is a GPU, so that their copies to it do not block.
     """
-    return iter(training_reader(_Torch(world), data, config, order, world, start, threads))
+    return iter(training_reader(_Torch(world), data, config, order, world, start, threads, coordinates))
+
+
+def view_pair_input(
+    data: PackedSet,
+    config: InputConfig,
+    second: AugmentConfig,
+    order: TrainingOrder,
+    world: World,
+    start: Cursor,
+    threads: int,
+) -> Generator[PairBatch[Batch], None, None]:
+    """Yields this rank's share of every global batch as `training_input` does, each image seen twice.
+
+    The first view is drawn by config.augment, as in `training_input`, the second by `second`. An image is decoded once.
+    """
+    return iter(view_pair_reader(_Torch(world), data, config, second, order, world, start, threads))
 
 
 def validation_input(
-    data: PackedSet, config: DataConfig, world: World, batch_size: int, threads: int
+    data: PackedSet, config: InputConfig, world: World, batch_size: int, threads: int, coordinates: bool = False
 ) -> Iterable[Batch]:
     """This rank's share of the validation set, iterated once an epoch, decoded in `threads` threads.
 
     The batches are in page-locked memory as in `training_input`.
     """
-    return validation_reader(_Torch(world), data, config, world, batch_size, threads)
+    return validation_reader(_Torch(world), data, config, world, batch_size, threads, coordinates)
 
 
 def statistics_input(
-    data: PackedSet, config: DataConfig, seed: int, batch_size: int, batches: int, world: World, threads: int
+    data: PackedSet,
+    config: InputConfig,
+    seed: int,
+    batch_size: int,
+    batches: int,
+    world: World,
+    threads: int,
+    coordinates: bool = False,
 ) -> Iterable[Batch]:
     """This rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
-    return statistics_reader(_Torch(world), data, config, seed, batch_size, batches, world, threads)
+    return statistics_reader(_Torch(world), data, config, seed, batch_size, batches, world, threads, coordinates)
 
 
 def normalize(
@@ -63,8 +95,9 @@ def normalize(
 ) -> torch.Tensor:
     """Normalises uint8 [n, 3, h, w] by ImageNet's mean and deviation to `dtype`, on the device of `images`.
 
-    Where `colors` are given, float32 [n, 3, 4] (color_matrices), they are changed with it, and clipped to black and
-    white. The memory format is channels_last. The arithmetic runs along whole rows, which saves most of its time.
+    Where `colors` are given, float32 [n, 3, 4 or 5] (color_matrices), they are changed with it, clipped to black and
+    white, and solarised. The memory format is channels_last. The arithmetic runs along whole rows, which saves most of
+    its time.
     """
     n, _, height, width = images.shape
     rows = images.permute(0, 2, 3, 1).reshape(n, height, width * 3)
@@ -75,7 +108,10 @@ def normalize(
     if colors is None:
         rows = rows.to(dtype).sub_(row(MEAN_LEVELS)).div_(row(STD_LEVELS))
     else:
-        rows = _recolor(rows, colors.to(dtype), row(DARKEST), row(BRIGHTEST))
+        colors = colors.to(dtype)
+        rows = _recolor(rows, colors[:, :, :4], row(DARKEST), row(BRIGHTEST))
+        if colors.shape[2] == WITH_SOLARIZE:
+            torch.minimum(rows, colors[:, :, 4].repeat(1, width)[:, None] - rows, out=rows)
     return rows.view(n, height, width, 3).permute(0, 3, 1, 2)
 
 
@@ -128,9 +164,16 @@ class _Torch:
         recycled = RecycledMemory()
         return lambda shape: torch.from_numpy(recycled.array(shape))
 
-    def batch(self, images: torch.Tensor, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        matrices = None if colors is None else self._tensor(colors)
-        return Batch(images.permute(0, 3, 1, 2), self._tensor(labels), matrices, names)
+    def batch(
+        self,
+        images: torch.Tensor,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        matrices, located = (None if array is None else self._tensor(array) for array in (colors, coordinates))
+        return Batch(images.permute(0, 3, 1, 2), self._tensor(labels), matrices, names, located)
 
     @property
     def _pins(self) -> bool:

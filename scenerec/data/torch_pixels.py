@@ -5,6 +5,7 @@ one level apart. A worker that trains in TensorFlow has torch in it as well (sce
 """
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,25 +18,72 @@ from scenerec.data.picture import Picture, least_for, resize_box
 def training_pixels(encoded: bytes, view: View, image_size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Decodes an image and applies its view, but for the colours: uint8 RGB [image_size, image_size, 3].
 
-    In order: crop, resize (bilinear, antialiased), flip. A JPEG that is much larger is decoded at less than its size.
-    The result is written to `out`, where that is given. Raises PictureError.
+    In order: turn upright, crop, resize (bilinear, antialiased), flip, blur. A JPEG that is much larger is decoded at
+    less than its size. The result is written to `out`, where that is given. Raises PictureError.
+
+    The blur comes before the colours, in papers after them. But for their clipping that is the same: both are linear.
     """
     out = np.empty((image_size, image_size, 3), np.uint8) if out is None else out
-    square = np.empty_like(out) if view.flip else out
+    pixels_of_views(encoded, (view,), image_size, out[None])
+    return out
+
+
+def pixels_of_views(encoded: bytes, views: Sequence[View], image_size: int, out: np.ndarray) -> None:
+    """As `training_pixels`, of several views of an image that is decoded once, large enough for all.
+
+    They are written to `out`, uint8 [views, image_size, image_size, 3]. Raises PictureError.
+    """
     picture = Picture(encoded)
-    rows, columns = image_size / view.height, image_size / view.width  # what remains of a row, a column
-    pixels = picture.stored(least_for(math.ceil(picture.height * rows), math.ceil(picture.width * columns)))
-    if pixels.shape[:2] == (picture.height, picture.width):
+    height, width = picture.upright_size
+    needed = [  # what remains of a row, a column
+        (math.ceil(height * (image_size / view.height)), math.ceil(width * (image_size / view.width))) for view in views
+    ]
+    pixels = picture.upright(least_for(max(rows for rows, _ in needed), max(columns for _, columns in needed)))
+    for view, square in zip(views, out, strict=True):
+        _apply(view, pixels, (height, width), square)
+
+
+def _apply(view: View, pixels: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
+    """The view of an image of `size` (height and width) that has been decoded to `pixels`."""
+    square = np.empty_like(out) if view.flip else out
+    if pixels.shape[:2] == size:
         crop = pixels[view.top : view.top + view.height, view.left : view.left + view.width]
         _resize(crop, square)
     else:
-        down, right = pixels.shape[0] / picture.height, pixels.shape[1] / picture.width
+        down, right = pixels.shape[0] / size[0], pixels.shape[1] / size[1]
         box = (view.left, view.top, view.left + view.width, view.top + view.height)
         scaled = (box[0] * right, box[1] * down, box[2] * right, box[3] * down)
-        square[:] = resize_box(pixels, scaled, image_size)
+        square[:] = resize_box(pixels, scaled, len(square))
     if view.flip:  # numpy takes ten times as long
         torch.ops.aten.flip.out(torch.from_numpy(square), [1], out=torch.from_numpy(out))
-    return out
+    if view.blur:
+        _blur(out, view.blur * len(out))
+
+
+def _blur(pixels: np.ndarray, sigma: float) -> None:
+    """A Gaussian of deviation `sigma` in pixels over uint8 [height, width, 3], in place; edges are mirrored.
+
+    Along rows, then along columns, each as a sum of shifted images.
+    """
+    weights = _gaussian(sigma)
+    radius = len(weights) // 2
+    height, width, channels = pixels.shape
+    padded = np.pad(pixels, ((radius, radius), (radius, radius), (0, 0)), "reflect").astype(np.float32)
+    levels = torch.from_numpy(padded.reshape(len(padded), -1))
+    for axis, length in ((1, width * channels), (0, height)):
+        step = channels if axis else 1
+        total = weights[0] * levels.narrow(axis, 0, length)
+        for place, weight in enumerate(weights[1:], start=1):
+            total.add_(levels.narrow(axis, place * step, length), alpha=weight)
+        levels = total
+    torch.from_numpy(pixels).view(height, -1).copy_(levels.round_())
+
+
+def _gaussian(sigma: float) -> list[float]:
+    """Weights of the pixels up to 4 sigma away, which sum to 1."""
+    radius = math.ceil(4 * sigma)
+    heights = [math.exp(-((place / sigma) ** 2) / 2) for place in range(-radius, radius + 1)]
+    return [height / sum(heights) for height in heights]
 
 
 def decoding_threads(count: int) -> ThreadPoolExecutor:

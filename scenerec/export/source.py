@@ -85,6 +85,11 @@ class Source:
     """Address of the run's packed validation set."""
 
     @property
+    def takes_coordinates(self) -> bool:
+        """Whether the network reads where an image was taken."""
+        return isinstance(self.network, ZooNetwork) and self.network.geo is not None
+
+    @property
     def training_set(self) -> str | None:
         """Address of the run's packed training set; of several, the first."""
         train = (self.config or {}).get("data", {}).get("train")

@@ -5,6 +5,7 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
+from scenerec.data.coordinates import coordinates_array
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.shard import Sample
 from scenerec.inference.bundles.info import Preprocessing
@@ -30,4 +31,5 @@ def sample_images(data: PackedSet, preprocessing: Preprocessing, count: int) -> 
     taken = [entry for entry in chain.from_iterable(rounds) if entry is not None][:count]
     preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
     images = np.concatenate([prepare_sample(sample, name, preparation) for name, sample in taken])
-    return ImageBatch(images, np.array([sample.label for _, sample in taken], dtype=np.int64))
+    labels = np.array([sample.label for _, sample in taken], dtype=np.int64)
+    return ImageBatch(images, labels, coordinates_array([sample.coordinates for _, sample in taken]))

@@ -36,24 +36,41 @@ def compare(
     """Measures how far `model` is from `reference` on uint8 images [n, image_size, image_size, 3].
 
     The model sees all images at each batch size: a batch axis that was fixed, or folded into another, shows there.
-    Where `probabilities`, the reference gives those, and the model's are compared with them.
+    Where the reference reads coordinates, it sees them once with some (`drawn_places`), and once without any. Where
+    `probabilities`, the reference gives those, and the model's are compared with them.
     """
-    expected = reference.logits(images)
-    answers = [_in_batches(model, images, size) for size in batch_sizes]
-    if probabilities:
-        answers = [softmax(answer) for answer in answers]
+    pairs = []
+    for places in (None, drawn_places(len(images))) if reference.takes_coordinates else (None,):
+        expected = reference.logits(images, places)
+        for size in batch_sizes:
+            answer = _in_batches(model, images, places, size)
+            pairs.append((expected, softmax(answer) if probabilities else answer))
     return Verification(
         images=len(images),
         batch_sizes=tuple(batch_sizes),
-        max_difference=max(logits_difference(expected, answer) for answer in answers),
-        top1_agreement=min(float((answer.argmax(1) == expected.argmax(1)).mean()) for answer in answers),
+        max_difference=max(logits_difference(expected, answer) for expected, answer in pairs),
+        top1_agreement=min(float((answer.argmax(1) == expected.argmax(1)).mean()) for expected, answer in pairs),
     )
+
+
+def drawn_places(count: int) -> np.ndarray:
+    """Places and times from all over the globe, always the same: float32 [count, 3], every fourth without a time.
+
+    Those of the images themselves are nobody's business, and a bundle keeps what it was verified on.
+    """
+    places = np.random.default_rng(0).uniform((-90, -180, 0), (90, 180, 1), (count, 3)).astype(np.float32)
+    places[3::4, 2] = np.nan
+    return places
 
 
 def golden_of(model: Predictor, images: np.ndarray) -> Golden:
     """Returns the first of the images, uint8 [n, image_size, image_size, 3], and the model's answers to them."""
     few = images[:_GOLDEN_IMAGES]
-    return Golden(few, model.logits(few))
+    places = None
+    if model.takes_coordinates:
+        places = drawn_places(len(few))
+        places[1::2] = np.nan  # half of them without
+    return Golden(few, model.logits(few, places), places)
 
 
 def verification_images(source: Source, data: str | None, count: int) -> np.ndarray:
@@ -127,5 +144,6 @@ def gate(name: str, verification: Verification, precision: Precision) -> None:
     )
 
 
-def _in_batches(model: Predictor, images: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([model.logits(images[first : first + size]) for first in range(0, len(images), size)])
+def _in_batches(model: Predictor, images: np.ndarray, places: np.ndarray | None, size: int) -> np.ndarray:
+    cuts = [slice(first, first + size) for first in range(0, len(images), size)]
+    return np.concatenate([model.logits(images[cut], None if places is None else places[cut]) for cut in cuts])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scenerec.errors import ModelError
+from scenerec.models import geo
 from scenerec.models.zoo import architecture
 
 
@@ -57,10 +58,10 @@ def block_numbers(arch: str, names: Sequence[str]) -> dict[str, int]:
     Raises:
         ModelError: `arch` is not in the zoo, or no family of this module has it.
     """
-    head, family = architecture(arch).head, _family(arch)
+    family = _family(arch)
     numbers: dict[str, int] = {}
     number, current = -1, ""
-    for name in (name for name in names if not is_under(name, head)):
+    for name in (name for name in names if not is_classifying(name, arch)):
         found = re.match(family.block, name)
         path = found.group() if found else current
         if family.norm_follows and path == _next(current):
@@ -97,6 +98,11 @@ def _family(arch: str) -> _Family:
 def is_under(name: str, path: str) -> bool:
     """Whether the parameter `name` is `path`, or belongs to the module at `path`."""
     return name == path or name.startswith(f"{path}.")
+
+
+def is_classifying(name: str, arch: str) -> bool:
+    """Whether the parameter `name` belongs to the head, or to what reads coordinates; else it is of the backbone."""
+    return is_under(name, architecture(arch).head) or is_under(name, geo.PATH)
 
 
 def _next(path: str) -> str:

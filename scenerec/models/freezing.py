@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from scenerec.errors import ModelError
-from scenerec.models.blocks import is_under
-from scenerec.models.zoo import architecture
+from scenerec.models.blocks import is_classifying, is_under
 
 Freeze = str | Sequence[str]
 
@@ -32,7 +31,8 @@ def frozen_names(arch: str, freeze: Freeze, names: Sequence[str]) -> set[str]:
 
     Args:
         arch: a name of the zoo.
-        freeze: `none`; `backbone`, all but the head; or module paths, each with everything below it.
+        freeze: `none`; `backbone`, all but the head and what reads coordinates; or module paths, each with everything
+            below it.
         names: all parameters of the network.
 
     Raises:
@@ -41,8 +41,7 @@ def frozen_names(arch: str, freeze: Freeze, names: Sequence[str]) -> set[str]:
     if freeze == "none":
         return set()
     if freeze == "backbone":
-        head = architecture(arch).head
-        return {name for name in names if not is_under(name, head)}
+        return {name for name in names if not is_classifying(name, arch)}
     frozen: set[str] = set()
     for path in freeze:
         found = {name for name in names if is_under(name, path)}

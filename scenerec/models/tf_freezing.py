@@ -19,5 +19,5 @@ def freeze(model: keras.Model, names: Collection[str]) -> None:
         if binding.key in names:
             binding.variable.trainable = False
     for layer in model.layers:
-        if isinstance(layer, BatchNormalization) and not layer.trainable_variables:
+        if isinstance(layer, BatchNormalization) and layer.affine and not layer.trainable_variables:
             layer.trainable = False

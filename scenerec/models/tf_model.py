@@ -4,6 +4,7 @@ from scenerec.models import torch_model, zoo  # first: torchvision goes before t
 
 import keras  # isort: skip
 
+from scenerec.models.geo import GeoSpec
 from scenerec.models.keras_twin.bindings import Binding, bindings, load_state, neutral_shape, state
 from scenerec.models.keras_twin.builder import twin
 from scenerec.models.keras_twin.layers import Dropout
@@ -11,21 +12,22 @@ from scenerec.models.keras_twin.layers import Dropout
 __all__ = ["Binding", "bindings", "build", "load_state", "neutral_shape", "restart_dropout", "state"]
 
 
-def build(arch: str, classes: int, image_size: int, seed: int) -> keras.Model:
-    """The twin of `torch_model.build(arch, classes, seed)`: same layers, same initial weights.
+def build(arch: str, classes: int, image_size: int, seed: int, geo: GeoSpec | None = None) -> keras.Model:
+    """The twin of `torch_model.build(arch, classes, seed, geo)`: same layers, same initial weights.
 
     Under a `tf.distribute` strategy call it in `strategy.scope()`; mixed precision is Keras's global dtype
     policy.
 
     Returns:
-        Normalised float32 images [batch, image_size, image_size, 3] -> float32 logits [batch, classes].
+        Normalised float32 images [batch, image_size, image_size, 3], with `geo` a list of them, coordinates [batch, 3]
+        and known [batch, 2] -> float32 logits [batch, classes].
 
     Raises:
         ModelError: `arch` is not in the zoo, or cannot take images of `image_size`.
         UnsupportedOperationError: `arch` uses an operation that has no Keras equivalent.
     """
     zoo.check_image_size(arch, image_size)
-    network = torch_model.build(arch, classes, seed)
+    network = torch_model.build(arch, classes, seed, geo)
     model = twin(network, image_size, name=arch)
     load_state(model, torch_model.state(network))
     restart_dropout(model, seed)

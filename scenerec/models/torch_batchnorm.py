@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import nn
+from typing_extensions import override
 
 from scenerec.models.torch_freezing import is_frozen
 
@@ -34,6 +36,8 @@ def measure(model: nn.Module, layers: Layers, forward: Callable[[], object]) -> 
     for name, layer in layers.items():
         layer.train()
         layer.reset_running_stats()
+        if isinstance(layer, JointBatchNorm):
+            layer.alone = True
         layer.momentum = 1.0  # the running statistics are then the batch's, the variance unbiased
         hooks.append(layer.register_forward_hook(_counter(counts, name)))
     try:
@@ -41,11 +45,78 @@ def measure(model: nn.Module, layers: Layers, forward: Callable[[], object]) -> 
     finally:
         for name, layer in layers.items():
             layer.momentum = momenta[name]
+            if isinstance(layer, JointBatchNorm):
+                layer.alone = False
         for hook in hooks:
             hook.remove()
     means = [layer.running_mean.double() for layer in layers.values()]
     variances = [layer.running_var.double() * (1 - 1 / counts[name]) for name, layer in layers.items()]
     return torch.stack([torch.cat(means), torch.cat(variances)]).cpu().numpy()
+
+
+class JointBatchNorm(nn.BatchNorm2d):
+    """BatchNorm of images or feature vectors by all ranks' batches, which are of one size, with gradients through them.
+
+    torch's own SyncBatchNorm runs on GPUs alone.
+    """
+
+    alone = False
+    """Whether it normalises by its own rank's batch for now."""
+
+    @override
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        images = x if x.ndim == 4 else x[:, :, None, None]
+        together = self.training and not self.alone
+        return (self._normalise(images) if together else super().forward(images)).view_as(x)
+
+    def _normalise(self, x: torch.Tensor) -> torch.Tensor:
+        wide = x.to(self.running_mean.dtype)
+        mine = torch.stack([wide.mean(dim=(0, 2, 3)), wide.var(dim=(0, 2, 3), correction=0)])
+        means, variances = _OfAllRanks.apply(mine).unbind(1)
+        mean = means.mean(dim=0)
+        variance = (variances + (means - mean).square()).mean(dim=0)
+        count = len(means) * wide.numel() / self.num_features
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        scale = (variance + self.eps).rsqrt()
+        if self.affine:
+            scale = scale * self.weight
+        offset = (self.bias if self.affine else 0) - mean * scale
+        return (wide * scale[:, None, None] + offset[:, None, None]).to(x.dtype)
+
+
+class _OfAllRanks(torch.autograd.Function):
+    """The ranks' tensors, stacked; the gradient of each is the sum of the ranks' gradients."""
+
+    @staticmethod
+    @override
+    def forward(ctx: object, tensor: torch.Tensor) -> torch.Tensor:
+        stacked = tensor.new_zeros((dist.get_world_size(), *tensor.shape))
+        stacked[dist.get_rank()] = tensor
+        dist.all_reduce(stacked)
+        return stacked
+
+    @staticmethod
+    @override
+    def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[dist.get_rank()]
+
+
+def synchronise(model: nn.Module) -> None:
+    """Lets all BatchNorm of a model normalise by the batches of all ranks when it is trained."""
+    for module in model.modules():
+        for name, layer in module.named_children():
+            if isinstance(layer, nn.BatchNorm2d):
+                setattr(module, name, _joint(layer))
+
+
+def _joint(layer: nn.BatchNorm2d) -> JointBatchNorm:
+    joint = JointBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine)
+    joint.load_state_dict(layer.state_dict())
+    return joint
 
 
 def _counter(counts: dict[str, int], name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:

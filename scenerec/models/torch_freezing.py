@@ -13,8 +13,9 @@ def freeze(model: nn.Module, names: Collection[str]) -> None:
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Whether nothing of a module is trained."""
-    return not any(parameter.requires_grad for parameter in module.parameters())
+    """Whether a module has parameters, and none is trained."""
+    wanted = [parameter.requires_grad for parameter in module.parameters()]
+    return bool(wanted) and not any(wanted)
 
 
 def train_mode(model: nn.Module) -> None:

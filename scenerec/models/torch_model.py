@@ -9,6 +9,8 @@ from torch import nn
 from torchvision import models as torchvision_models
 
 from scenerec.models import neutral, zoo
+from scenerec.models.geo import GeoSpec
+from scenerec.models.torch_geo import add_coordinates
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 # Without auxiliary heads, which serve training from scratch alone and which the Keras twin has not either.
@@ -16,23 +18,26 @@ _INCEPTION: dict[str, Any] = {"aux_logits": False, "init_weights": True, "transf
 _OPTIONS = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
 
 
-def build(arch: str, classes: int, seed: int) -> nn.Module:
+def build(arch: str, classes: int, seed: int, geo: GeoSpec | None = None) -> nn.Module:
     """A classifier with torchvision's own initial weights, drawn from `seed`; no global generator is touched.
 
     All take images normalised by ImageNet's mean and standard deviation. Those whose published weights expect
     another normalisation (GoogLeNet, Inception v3, EfficientNetV2-L: mean and deviation 0.5) convert it themselves.
+    With `geo` it reads coordinates as well; the image network begins with the weights that it has without.
 
     Returns:
-        A module in training mode on the CPU: float32 images [batch, 3, height, width] -> logits [batch,
-        classes].
+        A module in training mode on the CPU: float32 images [batch, 3, height, width], with `geo` also coordinates
+        [batch, 3] and known [batch, 2] (see `scenerec.models.geo`) -> logits [batch, classes].
 
     Raises:
         ModelError: `arch` is not in the zoo.
     """
-    zoo.architecture(arch)
+    entry = zoo.architecture(arch)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
         network = torchvision_models.get_model(arch, weights=None, num_classes=classes, **_OPTIONS.get(arch, {}))
+        if geo is not None:
+            add_coordinates(network, entry.head, geo, classes)
     if arch == "efficientnet_v2_l":
         network.features.register_forward_pre_hook(_renormalise)
     return network

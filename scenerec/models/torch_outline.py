@@ -8,27 +8,28 @@ from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
 from scenerec.models import torch_model
+from scenerec.models.geo import GeoSpec
 
 
-def parameter_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
-    """The shape of each parameter by name, in the order of what `torch_model.build(arch, classes, ...)` makes.
+def parameter_shapes(arch: str, classes: int, geo: GeoSpec | None = None) -> dict[str, tuple[int, ...]]:
+    """The shape of each parameter by name, in the order of what `torch_model.build(arch, classes, ..., geo)` makes.
 
     Raises:
         ModelError: `arch` is not in the zoo.
     """
     with _WithoutStorage():
-        network = torch_model.build(arch, classes, seed=0)
+        network = torch_model.build(arch, classes, 0, geo)
     return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
 
 
-def state_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor by key of the neutral state of `torch_model.build(arch, classes, ...)`: with buffers.
+def state_shapes(arch: str, classes: int, geo: GeoSpec | None = None) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor by key of the neutral state of what `parameter_shapes` outlines: with buffers.
 
     Raises:
         ModelError: `arch` is not in the zoo.
     """
     with _WithoutStorage():
-        network = torch_model.build(arch, classes, seed=0)
+        network = torch_model.build(arch, classes, 0, geo)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items() if tensor.is_floating_point()}
 
 

@@ -1,9 +1,9 @@
 """The charts of a search's report as geometry: what the template draws as SVG. Pure; x goes right, y goes down."""
 
-import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from scenerec.axes import Scale, Tick, epoch_ticks, path, value_scale
 from scenerec.config.space import describe_point
 from scenerec.config.tune import STATIC
 from scenerec.search.objectives import OBJECTIVES, axis_name, tick_label
@@ -13,23 +13,6 @@ MOST_LINES = 300
 """So many trials are drawn, else a page of a large search would be slow."""
 
 _FRAME = (560, 372, 62, 548, 14, 330)  # width, height, left, right, top, bottom of a chart
-
-_WIDE_RATIO = 20  # an axis that spans more is logarithmic
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A mark of an axis."""
-
-    at: float
-    """Where it lies, in units of the chart."""
-    label: str
-    """What stands beside it."""
-
-    @property
-    def width(self) -> float:
-        """At most so wide is the label, in a sans-serif font of 12 px."""
-        return 7.2 * len(self.label) + 6
 
 
 @dataclass(frozen=True)
@@ -65,55 +48,6 @@ class Chart:
     """Path along the Pareto front."""
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Values on an axis: `low` lies at `start`, `high` at `end`."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    is_log: bool = False
-
-    def at(self, value: float) -> float:
-        """Where a value lies; one beyond the axis lies at its end."""
-        value = min(max(value, self.low), self.high)
-        low, high = self.low, self.high
-        if self.is_log:
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        share = (value - low) / (high - low) if high > low else 0.5
-        return self.start + share * (self.end - self.start)
-
-    def ticks(self, label: Callable[[float], str], most: int = 6) -> tuple[Tick, ...]:
-        """Marks at round values."""
-        values = log_ticks(self.low, self.high) if self.is_log else round_ticks(self.low, self.high, most)
-        return tuple(Tick(round(self.at(value), 1), label(value)) for value in values)
-
-
-def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten between two numbers, no more than `most`."""
-    if not high > low:
-        return [float(low)]
-    magnitude = 10.0 ** math.floor(math.log10((high - low) / most))
-    fits = (step for step in (1, 2, 5, 10, 20) if (high - low) / (step * magnitude) < most)
-    step = next(fits, 20) * magnitude
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    digits = max(0, 2 - math.floor(math.log10(step)))
-    return [round(place * step, digits) for place in range(first, last + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between two numbers, with 2 and 5 times them where there are few; every other where many."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    for factors, step in (((1,), 1 + (last - first) // 6), ((1, 3), 1), ((1, 2, 5), 1)):
-        powers = range(first, last + 1, step)
-        found = [float(f"{factor}e{power}") for power in powers for factor in factors]
-        found = [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
-        if len(found) >= 3:
-            return found
-    return found or [low, high]
-
-
 def chosen(ranked: Sequence[Trial], most: int = MOST_LINES) -> list[Trial]:
     """The trials of a leaderboard that are drawn: the best half of `most`, and as many evenly from the others."""
     if len(ranked) <= most:
@@ -130,11 +64,6 @@ def title(trial: Trial, objectives: Sequence[str]) -> str:
     return f"trial {trial.number}, {trial.state}: {known or trial.reason or 'no value'}\n{describe_point(trial.point)}"
 
 
-def path(points: Iterable[tuple[float, float]]) -> str:
-    """A line through points, in tenths of a unit."""
-    return "M" + "L".join(f"{x:.1f} {y:.1f}".replace(".0", "") for x, y in points)
-
-
 def curves(ranked: Sequence[Trial], objectives: Sequence[str], best: Trial | None) -> Chart | None:
     """The first objective by epoch of each trial of a leaderboard; None where no epoch has ended."""
     key = objectives[0]
@@ -145,7 +74,7 @@ def curves(ranked: Sequence[Trial], objectives: Sequence[str], best: Trial | Non
     values = sorted(value for trial in drawn for _, value in lines[trial.number])
     last_epoch = max(epoch for trial in drawn for epoch, _ in lines[trial.number])
     x = Scale(1, max(last_epoch, 2), _FRAME[2], _FRAME[3])
-    y = _value_scale(values, _FRAME[5], _FRAME[4], is_share=_is_share(key))
+    y = value_scale(values, _FRAME[5], _FRAME[4], is_share=_is_share(key))
     marks = []
     for trial in reversed(drawn):
         points = [(x.at(epoch), y.at(value)) for epoch, value in lines[trial.number]]
@@ -154,7 +83,7 @@ def curves(ranked: Sequence[Trial], objectives: Sequence[str], best: Trial | Non
         marks.append(Mark(trial.number, _kind(trial, best), title(trial, objectives), path(points), *dot))
     return Chart(
         *_FRAME,
-        _epoch_ticks(x),
+        epoch_ticks(x),
         y.ticks(tick_label(key, y.high - y.low)),
         "epoch",
         axis_name(key),
@@ -170,8 +99,8 @@ def pareto(
     if not drawn:
         return None
     across = sorted(values[1] for _, values in drawn)
-    x = _value_scale(across, _FRAME[2], _FRAME[3], is_share=_is_share(other), may_be_log=other in STATIC)
-    y = _value_scale(sorted(values[0] for _, values in drawn), _FRAME[5], _FRAME[4], is_share=_is_share(objectives[0]))
+    x = value_scale(across, _FRAME[2], _FRAME[3], is_share=_is_share(other), may_be_log=other in STATIC)
+    y = value_scale(sorted(values[0] for _, values in drawn), _FRAME[5], _FRAME[4], is_share=_is_share(objectives[0]))
     leading = {trial.number for trial in front}
     marks = []
     for trial, values in reversed(drawn):
@@ -203,11 +132,6 @@ def _is_share(objective: str) -> bool:
     return OBJECTIVES[objective].unit == "share"
 
 
-def _epoch_ticks(scale: Scale) -> tuple[Tick, ...]:
-    whole = [epoch for epoch in round_ticks(scale.low, scale.high, 8) if epoch.is_integer() and epoch > 1]
-    return tuple(Tick(round(scale.at(epoch), 1), f"{epoch:g}") for epoch in (1.0, *whole))
-
-
 def _leaders_on_top(marks: Sequence[Mark]) -> tuple[Mark, ...]:
     """The front after the others, the best last; else in their order."""
     return tuple(sorted(marks, key=lambda mark: {"front": 1, "best": 2}.get(mark.kind, 0)))
@@ -219,16 +143,3 @@ def _kind(trial: Trial, best: Trial | None, front: Collection[int] = ()) -> str:
     if trial.number in front:
         return "front"
     return "other" if trial.state == "finished" else "failed" if trial.state == "refused" else trial.state
-
-
-def _value_scale(values: Sequence[float], start: float, end: float, is_share: bool, may_be_log: bool = False) -> Scale:
-    """An axis over sorted values, with a little room; a loss that has shot up does not press down the others."""
-    low, high = values[0], values[-1]
-    if not is_share and not may_be_log:
-        high = min(high, 4 * values[len(values) // 2])
-    if may_be_log and low > 0 and high / low > _WIDE_RATIO:
-        return Scale(low * 0.9, high * 1.1, start, end, is_log=True)
-    room = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
-    if is_share:
-        return Scale(max(low - room, 0.0), min(high + room, 1.0), start, end)
-    return Scale(low - room if low < 0 else max(low - room, 0.0), high + room, start, end)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from scenerec import axes
 from scenerec.training.metric import Metric
 from scenerec.training.task import CLASSIFICATION, METRICS
 
@@ -36,11 +37,5 @@ def axis_name(objective: str) -> str:
 
 
 def tick_label(objective: str, spread: float) -> Callable[[float], str]:
-    """Labels of the ticks of an axis on which values differ by `spread`."""
-    unit = OBJECTIVES[objective].unit
-    if unit == "share":
-        digits = 0 if spread >= 0.04 else 1 if spread >= 0.004 else 2
-        return lambda value: f"{100 * value:.{digits}f}%"
-    if unit == "parameters":
-        return lambda value: f"{value / 1e6:g}M"
-    return lambda value: f"{value:g}"
+    """Labels of the ticks of an axis on which values of the objective differ by `spread`."""
+    return axes.tick_label(OBJECTIVES[objective].unit, spread)

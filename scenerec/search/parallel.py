@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from scenerec.axes import Scale, Tick, round_ticks
 from scenerec.config.space import Parameter, Space, describe_value
-from scenerec.search.charts import Mark, Scale, Tick, chosen, round_ticks, title
+from scenerec.search.charts import Mark, chosen, title
 from scenerec.search.objectives import axis_name, tick_label, towards_better
 from scenerec.search.trial import Trial
 

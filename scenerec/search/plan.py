@@ -39,7 +39,7 @@ class SearchPlan:
             ("trials", f"{config.trials}, proposed {SEARCHERS[config.searcher]}, for {_objectives(config)}"),
             ("stopping", describe_scheduler(config)),
             ("at once", self._at_once()),
-            *(row for row in self.base.rows() if row[0] in ("data", "batch", "BatchNorm")),
+            *(row for row in self.base.rows() if row[0] in ("teacher", "data", "batch", "BatchNorm")),
             ("budget", f"{config.trials} trials of {most_epochs(config)} epochs at most{self._hours()}"),
             ("results", f"{config.run_url}/report.html, train.yaml, result.json, trials/"),
         ]
@@ -89,6 +89,8 @@ def check_search(config: TuneConfig, nodes: Sequence[NodeResources] | None = Non
         check_job(level.config, restart=True)
     for point in _weights_searched(config):
         prepare_weights(trial_levels(config, 0, point)[-1].config, plan.classes)
+    for point in _distillations_searched(config):
+        check_job(trial_levels(config, 0, point)[-1].config, restart=True)
     ended = 0
     if not restart:
         folder.check_same_search(config)
@@ -167,13 +169,27 @@ def _weights_searched(config: TuneConfig) -> list[Point]:
     for arch in archs or (config.base.model.arch,):
         for name in weights or (config.base.model.weights,):
             point = {"model.arch": arch, "model.weights": name}
-            try:
-                trial_levels(config, 0, point)
-            except ValueError:
-                continue  # the two do not go together: such a trial is refused when it is proposed
-            if name != "none":
+            if name != "none" and _is_possible(config, point):
                 points.append(point)
     return points
+
+
+def _distillations_searched(config: TuneConfig) -> list[Point]:
+    """A point for each teacher, and for the least weight, which may be the only one that reads labels."""
+    points: list[Point] = []
+    for field, most in (("optimize.distill.teacher", None), ("optimize.distill.weight", 1)):
+        values = config.search[field].samples if field in config.search else ()
+        points += [{field: value} for value in sorted(values)[:most] if _is_possible(config, {field: value})]
+    return points
+
+
+def _is_possible(config: TuneConfig, point: Point) -> bool:
+    """Whether the values go together; a trial of others is refused when it is proposed."""
+    try:
+        trial_levels(config, 0, point)
+    except ValueError:
+        return False
+    return True
 
 
 def _objectives(config: TuneConfig) -> str:

@@ -10,7 +10,7 @@ from math import ceil, log, log1p
 
 import numpy as np
 
-from scenerec.config.train import TrainingConfig
+from scenerec.config.train import LearningConfig
 from scenerec.models.zoo import architecture
 
 _IMAGES = 512
@@ -49,7 +49,7 @@ class PreciseBatchNorm:
         return f"statistics from {self.images} training images{passes}, at each validation and checkpoint{until}"
 
 
-def plan_precise_batchnorm(config: TrainingConfig, samples: int, steps_per_epoch: int) -> PreciseBatchNorm | None:
+def plan_precise_batchnorm(config: LearningConfig, samples: int, steps_per_epoch: int) -> PreciseBatchNorm | None:
     """How a run over `samples` training images re-estimates statistics; None where it does not.
 
     `auto` does while the initial statistics have a weight above 0.001 % in the running averages, which is none of the

@@ -7,11 +7,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from scenerec.checkpoint import LearnerState
-from scenerec.config.train import TrainConfig
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.training.batchnorm import PreciseBatchNorm
-from scenerec.training.plan import Plan
+from scenerec.training.plan import Plan, learned_classes
 from scenerec.training.task import CLASSIFICATION, Counts, Task
 
 
@@ -31,22 +32,37 @@ Batch = TypeVar("Batch", bound=Named)
 class TrainingJob:
     """A plan with its data: everything that is the same on all ranks."""
 
-    config: TrainConfig
-    """The whole of train.yaml."""
+    config: RunConfig
+    """The whole of train.yaml or pretrain.yaml."""
     plan: Plan
     """The config resolved with data and cluster."""
     train: PackedSet
     """The training set."""
     val: PackedSet
-    """The validation set, of the same classes."""
+    """The validation set, of the classes that are learned; of a pretraining the training set once more."""
     task: Task = CLASSIFICATION
     """What the network learns."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that are learned, in order of class index."""
+        return learned_classes(self.config, self.train.manifest, self.val.manifest)
 
     @property
     def order(self) -> TrainingOrder:
         """The seed, lanes, batch size, epochs and balance that fix the run's sequence of global batches."""
         optimize, balance = self.config.optimize, self.config.data.balance
         return TrainingOrder(optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs, balance)
+
+
+@dataclass(frozen=True)
+class PretrainingJob(TrainingJob):
+    """A pretraining with its data."""
+
+    config: PretrainConfig
+    """The whole of pretrain.yaml."""
+    probe: tuple[PackedSet, PackedSet] | None = None
+    """The labelled sets of its probe, train and val; None where it has none."""
 
 
 class Learner(Protocol[Batch]):

@@ -96,7 +96,8 @@ class _Run(Generic[Batch]):
         self.job, self.world, self.learner, self.folder, self.writer = job, world, learner, folder, writer
         self.say = say if world.is_chief else _silence
         self.watch = watch
-        self.identity = run_identity(job.config, job.plan.lanes, job.plan.classes, job.train.manifest.fingerprint)
+        plan, fingerprint = job.plan, job.train.manifest.fingerprint
+        self.identity = run_identity(job.config, plan.lanes, plan.classes, fingerprint, plan.teacher)
         self.sample_log = SampleLog(self.folder.samples, world) if job.config.data.log_samples else None
         self.steps_per_epoch = job.plan.steps_per_epoch
         self.line_every = max(1, min(_MOST_STEPS_BETWEEN_LINES, self.steps_per_epoch // _PROGRESS_LINES_PER_EPOCH))
@@ -244,7 +245,7 @@ class _Run(Generic[Batch]):
             partial=asdict(place.sums),
             config=self.job.config.model_dump(mode="json"),
             framework=self.job.config.framework,
-            labels=self.job.train.manifest.classes,
+            labels=self.job.classes,
             saved_s=round(time.time(), 3),
         )
         best = self._described(history[-1]) if finished_epoch and self._is_best(history) else None

@@ -7,7 +7,8 @@ from itertools import pairwise
 from pydantic import Field
 
 from scenerec.config.job import CostConfig
-from scenerec.config.train import ScaleConfig, TrainConfig
+from scenerec.config.run import RunConfig
+from scenerec.config.train import ScaleConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.frozen import Frozen
 from scenerec.training.plan import NodeResources, Plan, workers_on
@@ -116,7 +117,7 @@ class CostPlan:
 
 
 def plan_cost(
-    config: TrainConfig,
+    config: RunConfig,
     plan: Plan,
     nodes: Sequence[NodeResources] | None,
     resumes_at: int | None,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.train import ScaleConfig, TrainConfig, WorkerRange
 from scenerec.data.lanes import Reading, choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest
@@ -10,6 +12,7 @@ from scenerec.data.order import steps_per_epoch
 from scenerec.errors import PlanError
 from scenerec.names import clean, same_names
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
+from scenerec.training.teacher import TeacherPlan
 
 _MUCH_FETCHED = 1.1  # bytes fetched in an epoch, over those of the set
 _MUCH_BYTES = 10**9  # of a set: less is fetched soon, however often
@@ -34,6 +37,7 @@ class Plan:
     framework: str
     arch: str
     classes: int
+    """Classes of the head; 0 of a pretraining."""
     weights: str
     """What the run starts from, in words; `preflight` adds what becomes of the head."""
     train_samples: int
@@ -58,6 +62,10 @@ class Plan:
     """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
     class_weights: dict[str, float] = field(default_factory=dict)
     """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1."""
+    method: str = ""
+    """By what a backbone is pretrained; empty where labels are learned."""
+    teacher: TeacherPlan | None = None
+    """From whom the network learns beside the labels, or instead of them; None where it learns from labels alone."""
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
@@ -74,11 +82,14 @@ class Plan:
         )
         rows = [
             ("run", self.run_url),
-            ("model", f"{self.arch}, {self.classes} classes, in {self.framework}"),
+            ("model", f"{self.arch}, {self.method or f'{self.classes} classes'}, in {self.framework}"),
             ("weights", self.weights),
+            *([("teacher", str(self.teacher))] if self.teacher else []),
             (
                 "data",
-                f"{self.train_samples:,} training samples, {self.val_samples:,} for validation, {self.lanes} lanes",
+                f"{self.train_samples:,} training samples"
+                + ("" if self.method else f", {self.val_samples:,} for validation")
+                + f", {self.lanes} lanes",
             ),
             ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
             ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
@@ -121,19 +132,21 @@ class Plan:
 
 
 def resolve(
-    config: TrainConfig,
+    config: RunConfig,
     train: Manifest,
     val: Manifest,
     nodes: Sequence[NodeResources] | None = None,
     resumed_lanes: int | None = None,
 ) -> Plan:
-    """The plan of a training job; `nodes` is the cluster, None where it is not to be checked.
+    """The plan of a run; `nodes` is the cluster, None where it is not to be checked.
 
-    `resumed_lanes` are those of the run's checkpoints, None for a new run.
+    `val` is not asked of a pretraining, which has its training set there once more. `resumed_lanes` are those of the
+    run's checkpoints, None for a new run.
 
     Raises PlanError, in one line, where config, data and cluster do not fit each other.
     """
-    _check_classes(config, train, val)
+    if isinstance(config, TrainConfig):
+        _check_classes(config, train, val)
     batch = config.optimize.global_batch_size
     workers = _allowed_workers(config)
     steps = steps_per_epoch(train.samples, batch)
@@ -158,7 +171,7 @@ def resolve(
         run_url=config.run_url,
         framework=config.framework,
         arch=config.model.arch,
-        classes=len(train.classes),
+        classes=len(learned_classes(config, train, val)) if isinstance(config, TrainConfig) else 0,
         weights=config.model.weights,
         train_samples=train.samples,
         train_bytes=train.size_bytes,
@@ -175,11 +188,21 @@ def resolve(
         decode_processes=_decode_processes(config),
         reading=_reading(config, train, lanes, workers, nodes),
         precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
+        method=config.pretrain.method if isinstance(config, PretrainConfig) else "",
     )
 
 
+def learned_classes(config: RunConfig, train: Manifest, val: Manifest) -> tuple[str, ...]:
+    """Names of the classes that the network learns to tell apart, in order of class index.
+
+    The training set's; where its labels are not read, the validation set's.
+    """
+    return train.classes if config.optimize.reads_labels else val.classes
+
+
 def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
-    if not same_names(train.classes, val.classes):
+    reads_labels = config.optimize.reads_labels
+    if reads_labels and not same_names(train.classes, val.classes):
         odd = sorted(set(map(clean, train.classes)) ^ set(map(clean, val.classes)))
         what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
         raise PlanError(
@@ -192,14 +215,14 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
             "name another split, such as .../val"
         )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
-    if empty:
+    if reads_labels and empty:
         remedy = "add some, or remove the class and pack again"
         if config.data.train_share < 1:
             remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"
         raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train_names}: {remedy}")
 
 
-def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:
+def _allowed_workers(config: RunConfig) -> tuple[int, ...]:
     optimize, scale = config.optimize, config.scale
     unit = optimize.accumulate_steps
     counts = range(scale.min_workers, scale.max_workers + 1)
@@ -217,7 +240,7 @@ def _allowed_workers(config: TrainConfig) -> tuple[int, ...]:
     )
 
 
-def _check_cluster(config: TrainConfig, nodes: Sequence[NodeResources]) -> None:
+def _check_cluster(config: RunConfig, nodes: Sequence[NodeResources]) -> None:
     scale = config.scale
     room = room_for(scale, nodes)
     if room >= scale.min_workers:
@@ -236,7 +259,7 @@ def room_for(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> int:
 
 
 def _reading(
-    config: TrainConfig, train: Manifest, lanes: int, workers: Sequence[int], nodes: Sequence[NodeResources] | None
+    config: RunConfig, train: Manifest, lanes: int, workers: Sequence[int], nodes: Sequence[NodeResources] | None
 ) -> tuple[Reading, ...]:
     if config.data.cache is None or not nodes:
         return plan_reading(train, lanes, workers)
@@ -251,7 +274,7 @@ def workers_on(node: NodeResources, cpus: int, gpus: int) -> int:
     return min(by_cpu, int(node.gpus // gpus)) if gpus else by_cpu
 
 
-def _decode_processes(config: TrainConfig) -> int:
+def _decode_processes(config: RunConfig) -> int:
     if config.data.decode_processes != "auto":
         return max(config.data.decode_processes, 1)
     return max(config.scale.cpus_per_worker - 1, 1)

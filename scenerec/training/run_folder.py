@@ -12,6 +12,8 @@ from typing import ClassVar, TypeVar
 from scenerec.checkpoint import list_checkpoints, read_run_state
 from scenerec.config.file import dump_config, parse_as, parse_job
 from scenerec.config.job import JobConfig
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.yaml_text import decode
 from scenerec.data.augment import AUGMENT_VERSION
@@ -22,11 +24,13 @@ from scenerec.json_object import JsonObject
 from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 from scenerec.training.node_time import Start
 from scenerec.training.task import CLASSIFICATION, task_of
+from scenerec.training.teacher import TeacherPlan
 
 Line = TypeVar("Line", bound=Frozen)
 
 CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
+REPORT_FILE = "report.html"
 
 # What a checkpoint was made with that is older than the field.
 _IDENTITY_DEFAULTS = {
@@ -36,6 +40,8 @@ _IDENTITY_DEFAULTS = {
     "data.balance": 0.0,
     "data.train weights": [1.0],
     "optimize.class_weights": "none",
+    "optimize.distill.teacher": None,
+    "model.geo": None,
 }
 
 
@@ -124,7 +130,9 @@ class RunFolder(JobFolder):
         return [parse_json(model, line, f"{self.url}/{key}: is damaged", CheckpointError) for line in lines]
 
 
-def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str) -> JsonObject:
+def run_identity(
+    config: RunConfig, lanes: int, classes: int, fingerprint: str, teacher: TeacherPlan | None = None
+) -> JsonObject:
     """What must not change when a run is resumed. The framework and the number of workers may."""
     return {
         "task": task_of(config).name,
@@ -140,8 +148,18 @@ def run_identity(config: TrainConfig, lanes: int, classes: int, fingerprint: str
         "optimize.class_weights": config.optimize.class_weights,
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
+        "optimize.distill.teacher": teacher.digest if teacher else None,
+        "model.geo": config.model.geo.model_dump(mode="json") if config.model.geo else None,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
+        **(_method_identity(config) if isinstance(config, PretrainConfig) else {}),
     }
+
+
+def _method_identity(config: PretrainConfig) -> JsonObject:
+    """The method, and what shapes its heads and its queue."""
+    method = config.pretrain
+    fields = ("method", "projector_layers", "projector_width", "embedding_size", "queue", "predictor_width")
+    return {f"pretrain.{field}": getattr(method, field) for field in fields}
 
 
 def check_identity(run_url: str, stored: JsonObject, wanted: JsonObject) -> None:

@@ -49,3 +49,11 @@ def learning_rate(
             return max(config.lr * plateau.factor, config.min_lr)
         case "constant":
             return config.lr
+
+
+def encoder_momentum(step: int, total_steps: int, first: float) -> float:
+    """Momentum of a momentum encoder at optimizer step `step` (from 0) of the run: from `first` to 1 by half a cosine.
+
+    MoCo v3 (Chen, Xie, He 2021, section 4), after BYOL (Grill et al. 2020, section 3.2).
+    """
+    return 1 - (1 - first) * (1 + math.cos(math.pi * min(step / total_steps, 1))) / 2

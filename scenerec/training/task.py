@@ -14,11 +14,13 @@ The loop, learners, checkpoints, TensorBoard, searches and screens ask the task,
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from math import inf
 from typing import Any, Self
 
 import numpy as np
 
-from scenerec.config.train import TrainingConfig
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.train import LearningConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.training.metric import Metric
 
@@ -60,16 +62,20 @@ class Task:
     mean loss over the validation set, by which the plateau schedule goes."""
     best: Metric
     """The one of them by which the best epoch, and so the best checkpoint, is chosen."""
-    torch_module: str
-    """Module of its arithmetic in torch, a `torch_task.TorchTask`."""
-    tf_module: str
-    """Module of its arithmetic in TensorFlow, a `tf_task.TfTask`."""
+    torch_module: str = ""
+    """Module of its arithmetic in torch, a `torch_task.TorchTask`; pretraining has a learner of its own instead."""
+    tf_module: str = ""
+    """Module of its arithmetic in TensorFlow, a `tf_task.TfTask`; as above."""
 
     def best_epoch(self, history: Sequence[EpochMetrics]) -> EpochMetrics | None:
-        """The epoch with the best value of `best`, the first of equals; None where no epoch is finished."""
+        """The epoch with the best value of `best`, the first of equals; None where no epoch is finished.
+
+        An epoch without that value is worse than any with one.
+        """
 
         def rank(epoch: EpochMetrics) -> tuple[float, int]:
-            return self.best.towards_better(epoch.validation[self.best.key]), -epoch.epoch
+            value = epoch.validation.get(self.best.key)
+            return -inf if value is None else self.best.towards_better(value), -epoch.epoch
 
         return max(history, key=rank, default=None)
 
@@ -94,9 +100,43 @@ class ClassificationCounts(Counts):
         }
 
 
+@dataclass(frozen=True)
+class PretrainingCounts(Counts):
+    """Sums over pairs of views of training images, and over a labelled set where there is one."""
+
+    loss_sum: float = 0.0
+    """Sum of the contrastive losses."""
+    embedding_std: float = 0.0
+    """Deviation of all embeddings; of one rank alone, as is the next."""
+    effective_rank: float = 0.0
+    """How many directions they use."""
+    asked: float = 0.0
+    """Labelled images that were classified by their neighbours."""
+    knn_top1: float = 0.0
+    """Those that were classified rightly."""
+    probed: float = 0.0
+    """Labelled images that a linear classifier has judged."""
+    linear_top1: float = 0.0
+    """Those that it classified rightly."""
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the pairs, and shares of the labelled images where there were any."""
+        return {
+            VAL_LOSS.key: self.loss_sum / self.samples,
+            **({KNN.key: self.knn_top1 / self.asked} if self.asked else {}),
+            **({LINEAR.key: self.linear_top1 / self.probed} if self.probed else {}),
+            EMBEDDING_STD.key: self.embedding_std,
+            EFFECTIVE_RANK.key: self.effective_rank,
+        }
+
+
 VAL_LOSS = Metric("val_loss", "loss")
 TOP1 = Metric("val_top1", "top-1", "share", is_maximised=True)
 TOP5 = Metric("val_top5", "top-5", "share", is_maximised=True)
+KNN = Metric("val_knn_top1", "k-NN top-1", "share", is_maximised=True)
+LINEAR = Metric("val_linear_top1", "linear top-1", "share", is_maximised=True)
+EMBEDDING_STD = Metric("val_embedding_std", "std", is_maximised=True)
+EFFECTIVE_RANK = Metric("val_effective_rank", "rank", is_maximised=True)
 
 CLASSIFICATION = Task(
     name="classification",
@@ -107,15 +147,28 @@ CLASSIFICATION = Task(
     tf_module="scenerec.training.tf_classification",
 )
 
-TASKS = {task.name: task for task in (CLASSIFICATION,)}
-"""Every task, by its name."""
+PRETRAINING = Task(
+    name="pretraining", counts=PretrainingCounts, metrics=(VAL_LOSS, EMBEDDING_STD, EFFECTIVE_RANK), best=VAL_LOSS
+)
+PROBED_PRETRAINING = Task(
+    name="pretraining",
+    counts=PretrainingCounts,
+    metrics=(VAL_LOSS, KNN, LINEAR, EMBEDDING_STD, EFFECTIVE_RANK),
+    best=KNN,
+)
+"""With a labelled set, by which the best epoch is chosen. Same run: a probe may come and go."""
 
-METRICS = {metric.key: metric for task in TASKS.values() for metric in task.metrics}
+TASKS = {task.name: task for task in (CLASSIFICATION,)}
+"""Every task that learns from labels, by its name."""
+
+METRICS = {metric.key: metric for task in (*TASKS.values(), PROBED_PRETRAINING, PRETRAINING) for metric in task.metrics}
 """Every validation metric of any task, by its key."""
 
 
-def task_of(config: TrainingConfig) -> Task:
-    """The task of a training job; there is one so far, so that a config names none."""
+def task_of(config: LearningConfig) -> Task:
+    """The task of a run; there is one so far that learns from labels, so that a config names none."""
+    if isinstance(config, PretrainConfig):
+        return PROBED_PRETRAINING if config.probe else PRETRAINING
     return CLASSIFICATION
 
 

@@ -1,4 +1,6 @@
-"""SGD and AdamW in TensorFlow with torch's update rules, and their state in neutral terms. Mirrors torch_optimizers.
+"""SGD, AdamW and LARS in TensorFlow with torch's update rules, and their state in neutral terms.
+
+Mirrors torch_optimizers.
 
 Keras's own differ: its SGD keeps lr x gradient in the velocity, so that a schedule acts late, and its AdamW adds
 epsilon before the bias correction.
@@ -13,11 +15,11 @@ import tensorflow as tf
 from scenerec.checkpoint import Tensors
 from scenerec.config.train import OptimizeConfig
 from scenerec.models.keras_twin.bindings import Binding
-from scenerec.training.update_rule import SLOTS, weight_decay
+from scenerec.training.update_rule import SLOTS, trusts, weight_decay
 
 
 class Optimizer:
-    """SGD or AdamW over named weights, with a learning rate for each: the given one times its factor.
+    """SGD, AdamW or LARS over named weights, with a learning rate for each: the given one times its factor.
 
     Weights with fewer than two axes (biases, normalisation) do not decay. It is made in the strategy's scope; `update`
     is called in its replica context.
@@ -36,7 +38,7 @@ class Optimizer:
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """One step with gradients that are already the mean over the global batch; equal on all replicas."""
         self.updates.assign_add(1)
-        step = self._sgd if self.config.optimizer == "sgd" else self._adamw
+        step = {"sgd": self._sgd, "adamw": self._adamw, "lars": self._lars}[self.config.optimizer]
         for index, (weight, gradient) in enumerate(zip(self.weights, gradients, strict=True)):
             decay = weight_decay(self.config, len(weight.variable.shape))
             slots = [variables[index] for variables in self.slots.values()]
@@ -59,6 +61,23 @@ class Optimizer:
             momentum_buffer.assign(buffer)
             gradient = gradient + momentum * buffer if self.config.nesterov else buffer
         weight.assign(weight - learning_rate * gradient)
+
+    def _lars(
+        self,
+        weight: keras.Variable,
+        gradient: tf.Tensor,
+        learning_rate: tf.Tensor,
+        decay: float,
+        momentum_buffer: tf.Variable,
+    ) -> None:
+        """LARS of torch_optimizers, to which it says more."""
+        if trusts(len(weight.shape)):
+            gradient = gradient + decay * weight
+            length, gradient_length = tf.norm(tf.convert_to_tensor(weight)), tf.norm(gradient)
+            trust = self.config.trust_coefficient * length / gradient_length
+            gradient = gradient * tf.where((length > 0) & (gradient_length > 0), trust, 1.0)
+        momentum_buffer.assign(self.config.momentum * momentum_buffer + gradient)
+        weight.assign(weight - learning_rate * momentum_buffer)
 
     def _adamw(
         self,

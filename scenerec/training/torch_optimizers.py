@@ -1,18 +1,20 @@
-"""SGD and AdamW in torch, and their state in neutral terms. Mirrors tf_optimizers."""
+"""SGD, AdamW and LARS in torch, and their state in neutral terms. Mirrors tf_optimizers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from typing_extensions import override
 
 from scenerec.checkpoint import Tensors
 from scenerec.config.train import OptimizeConfig
-from scenerec.training.update_rule import SLOTS, weight_decay
+from scenerec.training.update_rule import SLOTS, trusts, weight_decay
 
 
 class Optimizer:
-    """torch's own SGD or AdamW over named weights, with a learning rate for each: the given one times its factor.
+    """torch's SGD or AdamW, or LARS over named weights, with a learning rate for each: the given one times its factor.
 
     Weights with fewer than two axes (biases, normalisation) do not decay.
     """
@@ -66,6 +68,39 @@ class Optimizer:
         return (torch.zeros_like(p) if kept is None else kept).detach()
 
 
+class Lars(torch.optim.Optimizer):
+    """Layer-wise adaptive rate scaling (You, Gitman, Ginsburg 2017, algorithm 1), as SimCLR and MoCo v3 use it.
+
+    A weight's gradient, with coupled decay, is scaled to `trust_coefficient` times the length of the weight (L2; as it
+    is where either is 0), and then makes momentum as in torch's SGD: the learning rate multiplies last. Weights with
+    fewer than two axes (biases, normalisation) keep their gradients' length.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float, trust_coefficient: float) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "trust_coefficient": trust_coefficient, "weight_decay": 0.0}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    @override
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step with the gradients that are there."""
+        assert closure is None
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                gradient = p.grad
+                if trusts(p.ndim):
+                    gradient = gradient.add(p, alpha=group["weight_decay"])
+                    length, gradient_length = p.norm(), gradient.norm()
+                    trust = group["trust_coefficient"] * length / gradient_length
+                    gradient = gradient * torch.where((length > 0) & (gradient_length > 0), trust, 1.0)
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+                buffer = self.state[p]["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
+                p.add_(buffer, alpha=-group["lr"])
+
+
 def clip_by_global_norm(weights: Mapping[str, nn.Parameter], largest: float) -> None:
     """Scales the weights' gradients by largest / (norm + 1e-6) where that is below 1; the norm is over all of them."""
     nn.utils.clip_grad_norm_(weights.values(), largest)
@@ -83,4 +118,6 @@ def _build(
     if config.optimizer == "sgd":
         nesterov = config.nesterov and config.momentum > 0
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
+    if config.optimizer == "lars":
+        return Lars(groups, config.lr, config.momentum, config.trust_coefficient)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)

@@ -2,10 +2,17 @@
 
 from scenerec.config.train import OptimizeConfig
 
-SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq")}
+_LEAST_AXES = 2
+
+SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq"), "lars": ("momentum_buffer",)}
 """Names of the arrays that an optimizer keeps beside each weight, by the config's `optimizer`: torch's own names."""
 
 
 def weight_decay(config: OptimizeConfig, axes: int) -> float:
     """The decay of a weight with so many axes: none with fewer than two (biases, normalisation)."""
-    return config.weight_decay if axes >= 2 else 0.0
+    return config.weight_decay if axes >= _LEAST_AXES else 0.0
+
+
+def trusts(axes: int) -> bool:
+    """Whether LARS scales the gradient of a weight with so many axes: of those that decay."""
+    return axes >= _LEAST_AXES

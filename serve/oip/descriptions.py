@@ -22,7 +22,7 @@ from serve.oip.documents import (
     V2StatisticsBody,
     V2TensorMetadataBody,
 )
-from serve.oip.inference import input_specs, output_specs
+from serve.oip.inference import COORDINATES, input_specs, output_specs
 from serve.oip.tensors import TensorSpec, axes
 from serve.shelf import Shelf
 
@@ -59,6 +59,11 @@ def describe_config(metered: Metered, model: str, number: str) -> V2ConfigBody:
         file.name: f"an input in place of {image.name}: {file.datatype} {axes(file.shape)}, encoded files",
         other.name: f"an output beside {announced.name}: {other.datatype} {axes(other.shape)}",
     }
+    if version.bundle.info.takes_coordinates:
+        further[COORDINATES.name] = (
+            f"an optional input beside it: {COORDINATES.datatype} {axes(COORDINATES.shape)}, degrees north, degrees "
+            "east, share of the year; NaN where not known"
+        )
     return V2ConfigBody(
         name=model,
         platform=PLATFORM,

@@ -191,11 +191,12 @@ class _Sent(BaseModel):
 class V2InputBody(_Sent):
     """A tensor of a question."""
 
-    name: Annotated[str, Field(json_schema_extra={"enum": ["images", "photographs"]})]
+    name: Annotated[str, Field(json_schema_extra={"enum": ["images", "photographs", "coordinates"]})]
     """`images`: UINT8 [batch, size, size, 3], prepared RGB. `photographs`: BYTES [batch], encoded files, in binary form
-    or as base64."""
+    or as base64. Beside either, `coordinates`: FP32 [batch, 3], degrees north, degrees east, and the share of the year
+    that has passed; null, or NaN in binary form, where not known. A model that does not read them passes over them."""
     shape: Annotated[list[Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]], Field(max_length=16)]
-    datatype: Annotated[str, Field(json_schema_extra={"enum": ["UINT8", "BYTES"]})]
+    datatype: Annotated[str, Field(json_schema_extra={"enum": ["UINT8", "BYTES", "FP32"]})]
     parameters: _Parameters = {}
     data: Annotated[Any, WithJsonSchema({"type": "array", "items": {}})] = None
     """In row-major order; left out where it follows the JSON in binary form."""
@@ -229,6 +230,6 @@ class V2QuestionBody(_Sent):
     id: str = ""
     """Comes back with the answer."""
     parameters: _Parameters = {}
-    inputs: Annotated[list[V2InputBody], Field(json_schema_extra={"minItems": 1, "maxItems": 1})]
+    inputs: Annotated[list[V2InputBody], Field(json_schema_extra={"minItems": 1, "maxItems": 2})]
     outputs: list[V2RequestedOutputBody] = []
     """Both where nothing is named."""

@@ -8,25 +8,33 @@ from serve.oip.inference import (
     OUTPUTS,
     InferRequest,
     RequestedOutput,
-    input_spec,
-    photographs,
+    photographs_and_coordinates,
     refuse_shared_memory,
     requested_output,
+    specs_of,
     timeout_s,
 )
 from serve.oip.proto import inference_pb2 as pb
-from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, from_bytes, from_strings, from_uint8s
+from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor, from_bytes, from_floats, from_strings, from_uint8s
 
 
 def infer_request(version: LoadedVersion, request: pb.ModelInferRequest, limits: RequestLimits) -> InferRequest:
     """What a message asks of this version. Raises RequestError."""
-    spec = input_spec(version, [(each.name, each.datatype) for each in request.inputs])
-    limits.check_images(next(iter(request.inputs[0].shape), 0))
-    tensor = _tensor(spec, request.inputs[0], request.raw_input_contents)
+    specs = specs_of(version, [(each.name, each.datatype) for each in request.inputs])
+    for given in request.inputs:
+        limits.check_images(next(iter(given.shape), 0))
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(specs):
+        raise bad_tensor(f"{len(raw)} raw_input_contents for {len(specs)} input{'s' if len(specs) > 1 else ''}")
+    parts = [*raw] if raw else [None] * len(specs)
+    photographs, coordinates = photographs_and_coordinates(
+        [_tensor(spec, given, part) for spec, given, part in zip(specs, request.inputs, parts, strict=True)]
+    )
     outputs = [requested_output(each.name, _values(each.parameters), in_binary=True) for each in request.outputs]
     return InferRequest(
-        photographs(tensor),
+        photographs,
         outputs or [RequestedOutput(name) for name in OUTPUTS],
+        coordinates,
         timeout_s(_values(request.parameters)),
     )
 
@@ -45,17 +53,18 @@ def infer_response(version: LoadedVersion, request_id: str, outputs: Sequence[Te
     )
 
 
-def _tensor(spec: TensorSpec, given: pb.ModelInferRequest.InferInputTensor, raw: Sequence[bytes]) -> Tensor:
+def _tensor(spec: TensorSpec, given: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> Tensor:
+    """An input, of the bytes that came for it, or of its own contents. Raises RequestError."""
     refuse_shared_memory(given.name, _values(given.parameters))
-    if raw and given.HasField("contents"):
+    if raw is not None and given.HasField("contents"):
         raise bad_tensor(f"{given.name}: has both contents and raw_input_contents: send one of them")
     shape = tuple(given.shape)
-    if raw:
-        if len(raw) != 1:
-            raise bad_tensor(f"{len(raw)} raw_input_contents for 1 input")
-        return from_bytes(spec, given.datatype, shape, raw[0])
+    if raw is not None:
+        return from_bytes(spec, given.datatype, shape, raw)
     if spec.datatype == BYTES:
         return from_strings(spec, given.datatype, shape, list(given.contents.bytes_contents))
+    if spec.datatype == "FP32":
+        return from_floats(spec, given.datatype, shape, list(given.contents.fp32_contents))
     return from_uint8s(spec, given.datatype, shape, list(given.contents.uint_contents))
 
 

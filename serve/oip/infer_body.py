@@ -17,10 +17,10 @@ from serve.oip.inference import (
     OUTPUTS,
     InferRequest,
     RequestedOutput,
-    input_spec,
-    photographs,
+    photographs_and_coordinates,
     refuse_shared_memory,
     requested_output,
+    specs_of,
     timeout_s,
 )
 from serve.oip.tensors import Tensor, TensorSpec, bad_tensor, from_bytes, from_json
@@ -33,17 +33,17 @@ def read_infer_request(
 ) -> InferRequest:
     """What a body with these headers asks of this version. Raises RequestError."""
     question, binary = _parse(body, headers.get(HEADER_LENGTH))
-    spec = input_spec(version, [(each.name, each.datatype) for each in question.inputs])
-    (given,) = question.inputs
-    limits.check_images(next(iter(given.shape), 0))
-    refuse_shared_memory(given.name, given.parameters)
+    specs = specs_of(version, [(each.name, each.datatype) for each in question.inputs])
+    for given in question.inputs:
+        limits.check_images(next(iter(given.shape), 0))
+        refuse_shared_memory(given.name, given.parameters)
     by_default = question.parameters.get("binary_data_output", False) is True
     outputs = [
         requested_output(each.name, each.parameters, each.parameters.get("binary_data", by_default) is True)
         for each in question.outputs
     ] or [RequestedOutput(name, in_binary=by_default) for name in OUTPUTS]
-    tensor = _tensor(spec, given, binary)
-    return InferRequest(photographs(tensor), outputs, timeout_s(question.parameters), question.id)
+    photographs, coordinates = photographs_and_coordinates(_tensors(specs, question.inputs, binary))
+    return InferRequest(photographs, outputs, coordinates, timeout_s(question.parameters), question.id)
 
 
 def write_infer_answer(version: LoadedVersion, asked: InferRequest, outputs: Sequence[Tensor]) -> HttpResponse:
@@ -85,17 +85,32 @@ def _parse(body: bytes, header_length: str | None) -> tuple[V2QuestionBody, memo
     return question, memoryview(body)[length:]
 
 
-def _tensor(spec: TensorSpec, given: V2InputBody, binary: memoryview) -> Tensor:
-    """The input, from the document or from what follows it."""
+def _tensors(specs: Sequence[TensorSpec], inputs: Sequence[V2InputBody], binary: memoryview) -> list[Tensor]:
+    """The inputs, from the document or from what follows it."""
+    sizes = [_binary_size(given) for given in inputs]
+    total = sum(size for size in sizes if size is not None)
+    if total != len(binary):
+        told = [f"{given.name}: binary_data_size is {size}" for given, size in zip(inputs, sizes, strict=True) if size]
+        if not told:
+            raise bad_tensor(f"{len(binary)} bytes follow the JSON document, and no input has a binary_data_size")
+        raise bad_tensor(f"{', '.join(told)}, and {len(binary)} bytes follow the JSON document")
+    tensors, at = [], 0
+    for spec, given, size in zip(specs, inputs, sizes, strict=True):
+        if size is None:
+            tensors.append(from_json(spec, given.datatype, given.shape, given.data))
+        else:
+            tensors.append(from_bytes(spec, given.datatype, given.shape, binary[at : at + size]))
+            at += size
+    return tensors
+
+
+def _binary_size(given: V2InputBody) -> int | None:
+    """Bytes of an input behind the document; None of one within. Raises RequestError."""
     size = given.parameters.get("binary_data_size")
     if size is None:
-        if len(binary):
-            raise bad_tensor(f"{len(binary)} bytes follow the JSON document, and no input has a binary_data_size")
-        return from_json(spec, given.datatype, given.shape, given.data)
+        return None
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MOST_BYTES:
         raise bad_tensor(f"{given.name}: binary_data_size: must be a number of bytes")
     if given.data is not None:
         raise bad_tensor(f"{given.name}: has both data and a binary_data_size: send one of them")
-    if size != len(binary):
-        raise bad_tensor(f"{given.name}: binary_data_size is {size}, and {len(binary)} bytes follow the JSON document")
-    return from_bytes(spec, given.datatype, given.shape, binary)
+    return size

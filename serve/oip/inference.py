@@ -1,18 +1,21 @@
 """Inference by the Open Inference Protocol v2, whatever carries it.
 
 A model takes one of two inputs: `images`, UINT8 RGB [n, image_size, image_size, 3], or `photographs`, BYTES [n], each
-an encoded JPEG, PNG, WebP, GIF or BMP. It answers with `probabilities` and `logits`, FP32 [n, classes]; either comes
-as BYTES [n, k] of "value:index:label" where its k best classes are asked for (Triton's classification extension,
-github.com/triton-inference-server/server, extension_classification.md).
+an encoded JPEG, PNG, WebP, GIF or BMP. Beside it may stand `coordinates`, FP32 [n, 3]: degrees north, degrees east and
+the share of the year that has passed, each NaN (in JSON: null) where not known. It answers with `probabilities` and
+`logits`, FP32 [n, classes]; either comes as BYTES [n, k] of "value:index:label" where its k best classes are asked for
+(Triton's classification extension, github.com/triton-inference-server/server, extension_classification.md).
 
 `images` of BYTES are photographs: so sends NVIDIA's client for ensembles that decode.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scenerec.data.coordinates import Coordinates, check_coordinates
 from scenerec.inference.predictors.engine import Answer
 from serve.errors import ErrorKind, RequestError, short
 from serve.loaded_version import LoadedVersion
@@ -20,6 +23,8 @@ from serve.metered import Metered
 from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor
 
 OUTPUTS = ("probabilities", "logits")
+COORDINATES = TensorSpec("coordinates", "FP32", (-1, 3))
+"""The input of coordinates. A model that does not read them passes over it."""
 
 _MICROSECONDS = 1e6
 _LONGEST_TIMEOUT = 1 << 62  # of a sender's number, which may have thousands of digits
@@ -44,6 +49,8 @@ class InferRequest:
     """JPEG, PNG, WebP, GIF or BMP files, or uint8 RGB [image_size, image_size, 3]."""
     outputs: Sequence[RequestedOutput]
     """The outputs that are wanted, in the order of the answer."""
+    coordinates: Sequence[np.ndarray] | None = None
+    """Where and when each photograph was taken, float32 [3] as a row of those of `Predictor.logits`; None: not sent."""
     timeout_s: float | None = None
     """What the caller is ready to wait, where it says so."""
     id: str = ""
@@ -55,7 +62,7 @@ async def infer(version: LoadedVersion, request: InferRequest, metered: Metered)
     if request.timeout_s is not None:
         limits = replace(metered.limits, timeout_s=min(metered.limits.timeout_s, request.timeout_s))
         metered = replace(metered, limits=limits)
-    version, answers = await metered.ask(version, request.photographs)
+    version, answers = await metered.ask(version, request.photographs, request.coordinates)
     return version, [_output(version, output, answers) for output in request.outputs]
 
 
@@ -71,25 +78,51 @@ def output_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
     return probabilities, logits
 
 
-def input_spec(version: LoadedVersion, inputs: Sequence[tuple[str, str]]) -> TensorSpec:
-    """What the one input of a request must be, found by its inputs' names and datatypes. Raises RequestError."""
+def specs_of(version: LoadedVersion, inputs: Sequence[tuple[str, str]]) -> list[TensorSpec]:
+    """What each input of a request must be, found by their names and datatypes.
+
+    Raises RequestError unless one has images; another may have coordinates.
+    """
     image, file = input_specs(version)
     specs = {image.name: image, file.name: file}
     known = " or ".join(specs)
     for name, _ in inputs:
-        if name not in specs:
+        if name not in specs and name != COORDINATES.name:
             raise bad_tensor(f"{version.model} has no input {short(name)}: send {known}")
-    if len(inputs) != 1:
-        raise bad_tensor(f"{len(inputs)} inputs: send one, {known}")
-    ((name, datatype),) = inputs
-    return replace(file, name=name) if datatype == BYTES else specs[name]
+    of_images = [name for name, _ in inputs if name != COORDINATES.name]
+    if len(of_images) != 1 or len(inputs) > len(of_images) + 1:
+        raise bad_tensor(f"{len(inputs)} inputs: send one, {known}, and at most one of {COORDINATES.name} beside it")
+    return [
+        COORDINATES if name == COORDINATES.name else replace(file, name=name) if datatype == BYTES else specs[name]
+        for name, datatype in inputs
+    ]
 
 
-def photographs(tensor: Tensor) -> Sequence[bytes | np.ndarray]:
-    """The photographs of an input. Raises RequestError where there is none."""
+def photographs_and_coordinates(
+    tensors: Sequence[Tensor],
+) -> tuple[Sequence[bytes | np.ndarray], Sequence[np.ndarray] | None]:
+    """What the inputs of a request hold. Raises RequestError where there is no photograph, or a place is none."""
+    located = next((tensor for tensor in tensors if tensor.name == COORDINATES.name), None)
+    (tensor,) = (tensor for tensor in tensors if tensor is not located)
     if not len(tensor.values):
         raise bad_tensor(f"{tensor.name}: is empty: send at least one")
-    return list(tensor.values)
+    return list(tensor.values), None if located is None else _checked_coordinates(located, len(tensor.values))
+
+
+def _checked_coordinates(tensor: Tensor, images: int) -> list[np.ndarray]:
+    rows = [np.asarray(row) for row in tensor.values]
+    if len(rows) != images:
+        raise bad_tensor(f"{tensor.name}: has {len(rows)} rows for {images} images")
+    for index, row in enumerate(rows):
+        latitude, longitude, time = (None if math.isnan(value) else value for value in row.tolist())
+        if (latitude is None) != (longitude is None) or (latitude is None and time is not None):
+            raise bad_tensor(f"{tensor.name}: row {index}: latitude and longitude come together, and time with them")
+        try:
+            if latitude is not None and longitude is not None:
+                check_coordinates(Coordinates(latitude, longitude, time))
+        except ValueError as error:  # which does not say them
+            raise bad_tensor(f"{tensor.name}: row {index}: {error}") from None
+    return rows
 
 
 def requested_output(name: str, parameters: Mapping[str, object], in_binary: bool) -> RequestedOutput:

@@ -110,6 +110,8 @@ def from_json(spec: TensorSpec, datatype: str, shape: Sequence[int], data: objec
         raise bad_tensor(f"{spec.name}: data must be a list of its values")
     if spec.datatype == BYTES:
         return from_strings(spec, datatype, shape, _of_base64(spec.name, _flat(spec.name, data, shape)))
+    if spec.datatype == "FP32":
+        return from_floats(spec, datatype, shape, _flat(spec.name, data, shape))
     return from_uint8s(spec, datatype, shape, _flat(spec.name, data, shape))
 
 
@@ -122,6 +124,23 @@ def from_uint8s(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Seq
     except (TypeError, ValueError):
         raise bad_tensor(f"{spec.name}: data must be whole numbers from 0 to 255") from None
     return Tensor(spec.name, spec.datatype, tuple(shape), np.frombuffer(raw, np.uint8).reshape(shape))
+
+
+def from_floats(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Sequence[Any]) -> Tensor:
+    """A tensor of FP32 from one number a value; None, JSON's null, is NaN.
+
+    Raises RequestError, where a value is something else too, or exceeds what float32 can hold.
+    """
+    spec.check(datatype, shape)
+    _check_count(spec.name, len(data), shape)
+    if not all(each is None or (isinstance(each, (int, float)) and not isinstance(each, bool)) for each in data):
+        raise bad_tensor(f"{spec.name}: data must be numbers, or null where not known")
+    try:
+        with np.errstate(over="ignore"):
+            values = np.array(data, np.float64).astype(np.float32)  # float64 of None is NaN
+    except OverflowError:
+        raise bad_tensor(f"{spec.name}: data must be numbers that float32 can hold") from None
+    return Tensor(spec.name, spec.datatype, tuple(shape), values.reshape(tuple(shape)))
 
 
 def from_strings(spec: TensorSpec, datatype: str, shape: Sequence[int], data: Sequence[bytes]) -> Tensor:

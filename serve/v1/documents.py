@@ -90,9 +90,18 @@ class PredictionsBody(JsonBody):
 
 @dataclass
 class PredictFormBody(JsonBody):
-    """Every part is a photograph, whatever its name; answered in their order."""
+    """Every part is a photograph, whatever its name; answered in their order. But for `lat`, `lon` and `time`.
+
+    These are fields without a file name, as in JSON.
+    """
 
     image: Annotated[list[Photograph], Field(min_length=1)]
+    lat: Annotated[float, Field(ge=-90, le=90)] | Absent = None
+    """Degrees north at which the photographs were taken."""
+    lon: Annotated[float, Field(ge=-180, le=180)] | Absent = None
+    """Degrees east."""
+    time: str | Absent = None
+    """An ISO date."""
 
 
 @dataclass
@@ -105,6 +114,13 @@ class PredictJsonBody(JsonBody):
     """Wins over the one in the address."""
     explain: Literal["cam"] | Absent = None
     """Wins over the one in the address."""
+    lat: Annotated[float, Field(ge=-90, le=90)] | Absent = None
+    """Degrees north at which the photographs were taken, for a model that reads coordinates; another passes over them.
+    Private: they are in no log."""
+    lon: Annotated[float, Field(ge=-180, le=180)] | Absent = None
+    """Degrees east; comes with `lat`."""
+    time: str | Absent = None
+    """When they were taken: an ISO date such as 2024-06-21, with or without a time of day."""
 
 
 @dataclass
@@ -132,6 +148,7 @@ class _ModelFields(JsonBody):
         Field(gt=0, le=1, description="Side of the square that the network sees over the picture's shorter side."),
     ]
     explains: Annotated[bool, Field(description="Whether it has heat maps.")]
+    coordinates: Annotated[bool, Field(description="Whether it reads where a photograph was taken.")]
 
 
 @dataclass

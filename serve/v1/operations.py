@@ -114,6 +114,7 @@ def predict(path: str, name: str, summary: str, model: str) -> Operation:
         samples=[
             *curl(f"'{url}?top_k=5'", ["-H 'content-type: image/jpeg'", "--data-binary @holiday.jpg"]),
             *curl(f"'{url}'", ["-F image=@holiday.jpg", "-F image=@kitchen.png"]),
+            *curl(f"'{url}'", ["-F image=@holiday.jpg", "-F lat=52.52", "-F lon=13.40", "-F time=2024-06-21"]),
         ],
         description=(
             "The kind of an image is found by its content. It is turned upright by its EXIF data, scaled, and cropped "
@@ -133,5 +134,6 @@ def _example(model: str) -> ModelBody:
         image_size=224,
         eval_crop_ratio=0.875,
         explains=True,
+        coordinates=False,
         labels=365,
     )

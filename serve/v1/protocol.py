@@ -19,7 +19,8 @@ async def _predict(request: HttpRequest, metered: Metered) -> HttpResponse:
     model = request.parameters["model"]
     version = metered.pick(model, request.parameters.get("version", ""))
     question = await read_question(request, metered.limits)
-    version, answers = await metered.ask(version, question.photographs)
+    coordinates = [question.coordinates] * len(question.photographs)
+    version, answers = await metered.ask(version, question.photographs, coordinates)
     predictions = rank_classes(version, answers, question.top_k)
     if question.explain:
         await add_heat_maps(version, question.photographs, predictions)
@@ -73,6 +74,7 @@ def _described(shelf: Shelf, model: str) -> ModelBody:
         image_size=first.image_size,
         eval_crop_ratio=first.bundle.info.preprocessing.eval_crop_ratio,
         explains=first.explains,
+        coordinates=first.bundle.info.takes_coordinates,
         labels=len(first.labels),
     )
 

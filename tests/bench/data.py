@@ -86,8 +86,12 @@ def _compare(ways: "dict[str, _Process]", work: Work, size: str, rounds: int) ->
     """One kind of work, all ways in turn; the first round is only to warm up."""
     found: dict[str, list[float]] = {way: [] for way in ways if not (way == "decode_only" and work.jitter)}
     for number in range(1 + rounds):
-        for way, speeds in found.items():
-            speeds.append(ways[way].images_per_cpu_s(work._replace(way=way, seed=number)))
+        for way, speeds in list(found.items()):
+            try:
+                speeds.append(ways[way].images_per_cpu_s(work._replace(way=way, seed=number)))
+            except UnavailableError as error:
+                print(f"{way}: skipped from here on: {error}")
+                del found[way], ways[way]
     medians = {way: statistics.median(speeds[1:]) for way, speeds in found.items()}
     what = "float32 with jitter" if work.jitter else "uint8 crops"
     print(f"\n{size} px, {what}, {work.cores} core(s): images per CPU second, and over {BASE}", flush=True)
@@ -114,7 +118,10 @@ class _Process:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(work) + "\n")
         self.process.stdin.flush()
-        return float(json.loads(self.process.stdout.readline()))
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise UnavailableError(f"its process ended with {self.process.wait()}")
+        return float(answer)
 
     def __enter__(self) -> "_Process":
         return self

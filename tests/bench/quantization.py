@@ -52,6 +52,7 @@ from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.quantization.quantize import has_int8_dot_products
 from scenerec.export.reference import open_reference
 from scenerec.export.source import Source, Stated, open_source
+from scenerec.export.xnnpack_plan import xnnpack_plan
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
 from scenerec.inference.predictors import torch_predictor
@@ -151,6 +152,7 @@ def _tflite_rows(source: Source, trained: bool, sets: Sets, seconds: float) -> N
             made = tflite_ladder.make(
                 source, "int8" if precision == "int8" else "fp16", reference, train, sets.val, settings, _say
             )
+            _say(f"{precision}: {xnnpack_plan(made.model)}")
             report = made.report
         except GateError as error:
             _say(str(error))

@@ -1,5 +1,6 @@
 """The embedded cluster and its jobs: real processes, started and ended."""
 
+import json
 import sys
 import threading
 import time
@@ -55,6 +56,22 @@ def test_it_offers_what_was_asked_for(client: ClusterClient) -> None:
     (node,) = client.nodes()
     assert (node.cpus, node.gpus, node.is_head) == (2, 0, True)
     assert node.memory_bytes > 0
+
+
+def test_status_shows_the_cluster_that_a_job_would_go_to(
+    cluster: local.LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "named by" not in command("cluster", "status")
+    monkeypatch.setenv("RAY_ADDRESS", cluster.dashboard_url)
+    own = json.loads(command("cluster", "status", "--json"))
+    assert (own["embedded"], own["home"]) == (True, str(cluster.home))
+    monkeypatch.setenv("SCENEREC_HOME", str(tmp_path))  # as on another machine
+    url, shown = cluster.dashboard_url, command("cluster", "status").splitlines()
+    assert shown[0] == f"dashboard  {url}  (named by RAY_ADDRESS: not this machine's embedded cluster)"
+    assert [line.split()[0] for line in shown] == ["dashboard", "node"]
+    told = json.loads(command("cluster", "status", "--json"))
+    assert (told["embedded"], told["dashboard_url"]) == (False, url)
+    assert [node["cpus"] for node in told["nodes"]] == [2]
 
 
 def test_up_again_changes_nothing(cluster: local.LocalCluster) -> None:

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from safetensors.numpy import load
 from typer.testing import CliRunner
@@ -20,6 +19,7 @@ from scenerec.inference.evaluation.metrics import Evaluation
 from scenerec.inference.evaluation.request import EvaluationRequest
 from scenerec.storage import open_storage
 from tests.colour_set import CLASSES, PER_CLASS, pack_colours
+from tests.held_file import HeldFile
 from tests.tiny_bundle import make_tiny_bundle
 
 import keras  # isort: skip  (after torchvision)
@@ -54,17 +54,18 @@ def test_a_tflite_file_in_the_store(colours: str, tmp_path: Path) -> None:
         examine("s3://scenes/tflite/other.tflite")
 
 
-def test_workers_answer_as_one_process_does_also_when_one_dies(
-    cluster: LocalCluster, colours: str, tmp_path: Path
-) -> None:
+def test_workers_answer_as_one_process_does_also_when_one_dies(cluster: LocalCluster, tmp_path: Path) -> None:
+    """One is killed while it reads the first shard."""
     model = make_tiny_bundle(tmp_path / "model", labels=CLASSES).url
+    colours = pack_colours(tmp_path / "colours")
+    first_shard = HeldFile(Path(colours) / "000000.tar")
     common = [model, "--data", colours, "--batch-size", "4", "--json"]
     output, report = f"s3://scenes/evaluations/{time.monotonic_ns()}", tmp_path / "report.html"
     arguments = [*common, "--workers", "2", "--output", output, "--report", str(report)]
     command = [sys.executable, "-m", "scenerec", "evaluate", *arguments]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        kill_first_task(cluster, running)
+        first_shard.kill_reader(running)
         stdout, stderr = running.communicate(timeout=200)
     finally:
         running.kill()
@@ -84,22 +85,6 @@ def test_workers_answer_as_one_process_does_also_when_one_dies(
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     assert json.loads(store.get("evaluation.json"))["data"]["url"] == colours
     assert report.read_bytes() == store.get("report.html")
-
-
-def kill_first_task(cluster: LocalCluster, running: "subprocess.Popen[str]") -> None:
-    """Kills the process of this cluster that opens the model for its first share, as soon as it is there."""
-    while running.poll() is None:
-        for process in psutil.process_iter(["cmdline"]):
-            try:
-                if not " ".join(process.info["cmdline"] or []).startswith("ray::predict_share"):
-                    continue
-                if process.environ().get("AWS_ENDPOINT_URL") == cluster.store_url:
-                    process.kill()
-                    return
-            except (psutil.AccessDenied, psutil.NoSuchProcess):
-                continue
-        time.sleep(0.02)
-    raise AssertionError("the evaluation ended before it could be disturbed")
 
 
 def test_what_a_worker_cannot_evaluate_is_said_as_here(cluster: LocalCluster, colours: str, tmp_path: Path) -> None:

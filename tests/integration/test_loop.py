@@ -285,6 +285,47 @@ def test_a_linear_probe_moves_between_frameworks(make_config: MakeConfig, first:
     assert differing == {"fc.weight", "fc.bias"} == set(final.ema) == set(final.optimizer["momentum_buffer"])
 
 
+def distilled(teacher: TrainConfig, **optimize: Any) -> dict[str, Any]:
+    """Blocks of a run that learns from another one, which is shown larger images."""
+    distill = {"teacher": teacher.run_url, "image_size": 48, "weight": 0.8}
+    return {
+        "data": {"augment": {"color_jitter": 0.4}},
+        "model": {"arch": "squeezenet1_1"},
+        "optimize": {"lr": 0.002, "ema_decay": 0.9, "accumulate_steps": 2, "distill": distill, **optimize},
+        "checkpoint": {"every_steps": 4},
+    }
+
+
+@pytest.mark.parametrize(("framework", "teacher"), [("torch", "tensorflow"), matrix("tensorflow", "torch")])
+def test_a_killed_distillation_resumes_to_the_same_end(
+    make_config: MakeConfig, finished_run: Callable[[str], FinishedRun], framework: str, teacher: str
+) -> None:
+    """Bit for bit, from a teacher that the other framework has trained."""
+    blocks = distilled(finished_run(teacher).config)
+    whole, killed = (make_config(name=name, framework=framework, **blocks) for name in ("whole", "killed"))
+    run(whole)
+    with pytest.raises(KilledError):
+        run(killed, stop_after=9)
+    run(killed)
+    ours, theirs = last_state(whole), last_state(killed)
+    for name in ("model", "ema"):
+        assert largest_difference(getattr(ours, name), getattr(theirs, name)) == 0
+    histories = [RunFolder(config.run_url).read_history() for config in (whole, killed)]
+    assert [learned(epoch) for epoch in histories[0]] == [learned(epoch) for epoch in histories[1]]
+
+
+@pytest.mark.parametrize(("first", "second"), [("tensorflow", "torch"), matrix("torch", "tensorflow")])
+def test_a_distillation_moves_between_frameworks(
+    make_config: MakeConfig, finished_run: Callable[[str], FinishedRun], first: str, second: str
+) -> None:
+    blocks = distilled(finished_run("torch").config, precision="bf16")
+    with pytest.raises(KilledError):
+        run(make_config(framework=first, **blocks), stop_after=9)
+    result, events = run(make_config(framework=second, **blocks))
+    assert isinstance(events[0], Note) and f"written by {first}" in events[0].text
+    assert np.isfinite(result["last"]["train_loss"])
+
+
 @pytest.mark.parametrize(
     ("framework", "precision"),
     [("torch", "fp16"), ("tensorflow", "bf16"), matrix("torch", "bf16"), matrix("tensorflow", "fp16")],

@@ -19,7 +19,9 @@ from starlette.routing import Mount
 
 from serve.access.keys import ApiKeys, Guard, new_key
 from serve.api import Api
-from serve.shelf import Shelf
+from serve.loaded_version import EngineOptions, load_version
+from serve.shelf import Shelf, Weighted
+from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_shelf import make_tiny_shelf
 
 PREFIX = "/scenes"
@@ -223,6 +225,34 @@ def test_pictures_can_be_dropped_pasted_and_taken(visit: Visit, url: str) -> Non
     expect(page.locator("#file")).to_contain_text("camera")
     expect(page.locator("#pictures .caption").nth(2)).to_have_text(re.compile("red|green|blue"))
     assert page.evaluate("document.getElementById('video').srcObject.active") is False
+
+
+def test_a_model_that_reads_coordinates_is_told_them_in_no_address(
+    visit: Visit, picture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    bundle = make_tiny_bundle(tmp_path / "located", coordinates=True)
+    shelf = Shelf()
+    shelf.replace({"located": [Weighted(load_version("located", "1", bundle, EngineOptions()), 1.0)]})
+    with serving(Api(shelf)) as url:
+        page = visit.page
+        page.goto(url)
+        visit.choose(picture("red"))
+        visit.answered("red")
+        page.fill("#lat", "80,5")
+        page.fill("#lon", "-20")
+        page.click("#ask-where")
+        visit.answered("green")  # to which latitude adds
+        page.fill("#lat", "180")
+        page.press("#lat", "Enter")
+        expect(page.locator("#failure")).to_contain_text("lat is not between -90 and 90 degrees")
+        page.fill("#lat", "")
+        page.fill("#lon", "")
+        page.click("#ask-where")
+        visit.answered("red")
+        visit.choose(picture("blue"))
+        visit.answered("blue")
+        assert not [request for request in visit.requests if "lat" in urlsplit(request).query]
+        visit.complaints = [each for each in visit.complaints if "400" not in each]  # of the refused one
 
 
 def test_a_server_with_keys_is_told_one(visit: Visit, shelf: Shelf, picture: Callable[[str], Path]) -> None:

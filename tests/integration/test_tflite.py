@@ -12,7 +12,9 @@ from scenerec.export.conversion.tf_lite import convert
 from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.quantization.tflite_ladder import Settings, make
 from scenerec.export.source import KerasNetwork, Source
+from scenerec.export.xnnpack_plan import xnnpack_plan
 from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.predictors.predictor import Predictor
 from tests.colour_set import CLASSES, PER_CLASS, WRONG, pack_colours
 
 import keras  # isort: skip  (after torchvision)
@@ -22,12 +24,12 @@ PREPROCESSING = Preprocessing(image_size=SIZE, eval_crop_ratio=1.0)
 IMAGES = 3 * PER_CLASS
 
 
-class Colours:
+class Colours(Predictor):
     """What the Keras model computes, in numpy."""
 
     name, labels, image_size, eval_crop_ratio = "colours", CLASSES, SIZE, 1.0
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         return images.mean(axis=(1, 2), dtype=np.float32) / 255
 
 
@@ -71,6 +73,8 @@ def test_an_integer_model_passes_the_gate(tmp_path: Path, colours: PackedSet) ->
     assert len(said) == 3 and "TFLite int8: top-1" in said[1]
     found = operators(tmp_path, converted.model)
     assert "CONV_2D" in found and "HARD_SWISH" not in found
+    plan = xnnpack_plan(converted.model)
+    assert (plan.pieces, plan.left) == (1, {"QUANTIZE": 1})  # from the image's bytes to the network's
 
 
 def test_what_loses_too_much_is_refused(tmp_path: Path, colours: PackedSet) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,8 +151,29 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     check_logged_samples(folder.url)
 
 
+def checkpointed_steps(run: str) -> int:
+    """Steps of the newest checkpoint; 0 where there is none."""
+    return int((RunFolder(run).latest_checkpoint() or "step-0").removeprefix("step-"))
+
+
+def halt_worker_when(happened: Callable[[], bool], cluster: local.LocalCluster) -> psutil.Process:
+    """Lets the worker of the only job run for moments only, until it has happened: then it stands still."""
+    wait_until(lambda: bool(of_cluster(training_workers(), cluster)), "a worker that trains")
+    [worker] = of_cluster(training_workers(), cluster)
+    worker.suspend()
+
+    def has_run_and_it_happened() -> bool:
+        worker.resume()
+        time.sleep(0.2)  # two to five steps
+        worker.suspend()
+        return happened()
+
+    wait_until(has_run_and_it_happened, "what the worker is to do")
+    return worker
+
+
 def test_an_interrupted_run_goes_on_in_the_other_framework(
-    document: dict[str, Any], submit: Submit, client: ClusterClient
+    document: dict[str, Any], submit: Submit, client: ClusterClient, cluster: local.LocalCluster
 ) -> None:
     """By its address alone; it ends where the uninterrupted run does, but for the rounding that BatchNorm amplifies.
 
@@ -165,12 +187,12 @@ def test_an_interrupted_run_goes_on_in_the_other_framework(
     whole = {**document, **settings, "name": "whole", "scale": {"workers": 1}}
     theirs = train_here(TrainConfig.model_validate(whole))["last"]
 
-    job = json.loads(submit("--detach", "--json", **settings, name="moved").stdout.splitlines()[-1])["job"]
-    # The checkpoint of step 12 waits until that of the second epoch, step 10, is written.
-    lines_until(client.follow(job), lambda event: isinstance(event, Progress) and (event.epoch, event.step) >= (3, 3))
-    client.stop(job)
     run = "s3://scenes/runs/moved"
-    steps = int(str(RunFolder(run).latest_checkpoint()).removeprefix("step-"))
+    job = json.loads(submit("--detach", "--json", **settings, name="moved").stdout.splitlines()[-1])["job"]
+    worker = halt_worker_when(lambda: checkpointed_steps(run) >= 10, cluster)
+    client.stop(job)
+    worker.kill()
+    steps = checkpointed_steps(run)
     assert 10 <= steps < 30
     command = [sys.executable, "-m", "scenerec", "submit", "--resume", run, "--set", "framework=tensorflow", "--json"]
     resumed = subprocess.run(command, capture_output=True, text=True, timeout=280)

@@ -168,6 +168,8 @@ def test_without_a_cluster_the_remedy_is_told(arguments: list[str]) -> None:
 def test_cluster_status_and_down_when_nothing_runs(tmp_path: Path) -> None:
     assert run("cluster", "status").exit_code == 1
     assert json.loads(run("cluster", "status", "--json").stdout) == {"up": False}
+    named = run("cluster", "status", "--address", "http://127.0.0.1:1")
+    assert (named.exit_code, "http://127.0.0.1:1: cannot be reached" in named.output) == (7, True)
     assert run("cluster", "down").stdout.strip() == "nothing was running"
     assert not (tmp_path / "home").exists()
 

@@ -8,13 +8,19 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import scenerec
+from scenerec.commands.parts import PARTS
 
 ROOT = Path(scenerec.__file__).parents[1]
 ROOMS = ("scenerec", "cluster", "jobs", "serve")
 TYPES_ONLY = {"mypy_boto3_s3"}
 """Stubs: imported under TYPE_CHECKING alone, they come with the extra dev."""
-OPTIONAL = {"pillow_heif"}
-"""Imported where an extra has been installed; what does without says so."""
+
+
+def declared() -> dict[str, set[str]]:
+    """What each part of scenerec depends on, by the part's name; "" has what all have."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    parts = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {part: {normal(re.split(r"[\[<>=~! ]", line)[0]) for line in lines} for part, lines in parts.items()}
 
 
 def normal(name: str) -> str:
@@ -34,18 +40,29 @@ def imported() -> dict[str, str]:
 
 
 def test_every_import_is_declared() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {normal(re.split(r"[\[<>=~! ]", line)[0]) for line in project["dependencies"]}
+    everything = {name for part, names in declared().items() if part != "dev" for name in names}
     distributions = packages_distributions()
     found = imported()
     assert {"numpy", "ray", "torch"} <= found.keys()
     missing = {
         f"{file}: {name}"
         for name, file in found.items()
-        if name not in TYPES_ONLY | OPTIONAL
-        and not declared & {normal(each) for each in distributions.get(name, [name])}
+        if name not in TYPES_ONLY and not everything & {normal(each) for each in distributions.get(name, [name])}
     }
     assert missing == set()
+
+
+def test_the_part_that_a_command_names_brings_the_module() -> None:
+    """And whatever is imported is either in every installation, or a part is named for it."""
+    distributions, parts = packages_distributions(), declared()
+    for part, modules in PARTS.items():
+        for module in modules:
+            assert parts[part] & {normal(each) for each in distributions[module]}, f"{part}: {module}"
+    named = {module for modules in PARTS.values() for module in modules}
+    base = {name for name in imported() if parts[""] & {normal(each) for each in distributions.get(name, [])}}
+    assert imported().keys() - named - base <= TYPES_ONLY | {"pillow_heif", "google"}, (
+        "one says so itself, onnx brings the other"
+    )
 
 
 def test_the_modules_to_mutate_and_their_tests_are_there() -> None:

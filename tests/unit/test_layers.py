@@ -41,6 +41,7 @@ TENSORFLOW = {"tensorflow", "keras", "tf2onnx", "ai_edge_litert"}
 EITHER_FRAMEWORK = {
     "scenerec.models.keras_twin": TORCH | TENSORFLOW,  # turns a torch network into its Keras twin
     "scenerec.inference.predictors.tflite_predictor": {"ai_edge_litert"},  # the runtime of TFLite files, no framework
+    "scenerec.export.xnnpack_plan": {"ai_edge_litert"},  # of which this asks
 }
 """Files without a framework in their name that import one all the same."""
 

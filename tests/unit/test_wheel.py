@@ -1,5 +1,6 @@
 """The wheel, built and installed: it has the program and everything that it reads at run time."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,16 +9,63 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
+from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from PIL import Image
 
 import scenerec
+from scenerec.errors import MissingPartError
+from tests.borrowed_site import brought_by, link
+from tests.drawn_video import draw_video
+from tests.tiny_bundle import make_tiny_bundle
 
 ROOT = Path(scenerec.__file__).parents[1]
 ROOMS = ("scenerec", "cluster", "jobs", "serve")
 LEFT_OUT = [Path("cluster") / folder for folder in ("images", "kuberay", "launcher", "systemd")]
 """By what is in them others start a cluster, from the repository."""
+LARGE = {"torch", "tensorflow", "keras", "ray", "onnx", "boto3", "botocore", "pyarrow", "pandas", "optuna", "grpcio"}
+LARGEST_MEMORY_MB = 300
+
+MEASURED = """
+import sys
+sys.argv = ["scenerec", *sys.argv[1:]]
+from scenerec.cli import main
+try:
+    main()
+finally:
+    from pathlib import Path
+    (peak,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    print(int(peak) // 1000)
+"""
+EVERY_COMMAND = """
+import json, sys
+from typer.testing import CliRunner
+from scenerec.cli import COMMANDS, app
+from scenerec.commands.lazy import Group
+def ran(words):
+    done = CliRunner().invoke(app, words)
+    return done.exit_code, done.stdout, done.stderr
+paths = [[name, *below] for name, entry in COMMANDS.items()
+         for below in ([[each] for each in entry.commands] if isinstance(entry, Group) else [[]])]
+helps = {" ".join(path): ran([*path, "--help"])[:2] for path in paths}
+print(json.dumps({"helps": helps, "typed": {words: ran(words.split()) for words in sys.argv[1:]}}))
+"""
+"""The help of every command, and what comes of some, in one process."""
+MISSING = {
+    "watch ./bundle --camera 0": "watch",
+    "watch a.tflite --frames .": "tflite",
+    "predict a.jpg --model s3://scenes/bundle": "s3",
+    "predict a.jpg --model ./bundle --explain heat": "train",
+    "cluster up": "cluster",
+    "submit train.yaml": "train",
+    "serve deploy photos@production": "serve",
+    "demo": "all",
+}
+"""Commands, and the part that they lack in a light installation."""
+PREDICT = "predict a.jpg --model ./bundle -k 1"
 
 
 def run(*arguments: object, cwd: Path, **environment: str) -> str:
@@ -64,3 +112,56 @@ def test_installed_it_runs(wheel: Path, tmp_path: Path) -> None:
     assert "arch: resnet18" in shown
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"].get("version", scenerec.__version__)
     assert version == scenerec.__version__ and f"scenerec-{version}-" in wheel.name
+
+
+class TestLight:
+    """What `pip install scenerec` brings, by the wheel's own list: nothing else is on the path."""
+
+    @pytest.fixture(autouse=True)
+    def material(self, tmp_path: Path) -> None:
+        make_tiny_bundle(tmp_path / "bundle")
+        Image.new("RGB", (40, 30), (250, 10, 10)).save(tmp_path / "a.jpg")
+        (tmp_path / "a.tflite").touch()
+        shutil.copy(ROOT / "jobs" / "recipes" / "folder-resnet18.yaml", tmp_path / "train.yaml")
+
+    def program(self, wheel: Path, parts: set[str], tmp_path: Path, *arguments: str) -> str:
+        """What Python prints with the wheel and what these parts of it ask for; "" is what all have."""
+        site = tmp_path / "site"
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+            (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+            lines = HeaderParser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist", [])
+        found = map(Requirement, lines)
+        wanted = [each for each in found if any(not each.marker or each.marker.evaluate({"extra": p}) for p in parts)]
+        brought = brought_by(wanted)
+        assert brought >= {"onnxruntime", "numpy", "httpx", "typer"} and not LARGE & brought
+        link(brought, site)
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", *arguments],  # -S: without this environment's packages
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(site), "SCENEREC_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def test_commands_help_predict_and_name_the_part_that_they_lack(self, wheel: Path, tmp_path: Path) -> None:
+        found = json.loads(self.program(wheel, {""}, tmp_path, EVERY_COMMAND, PREDICT, *MISSING).splitlines()[-1])
+        assert len(found["helps"]) > 30
+        assert {name: said for name, (code, said) in found["helps"].items() if code or "Usage" not in said} == {}
+        assert found["typed"].pop(PREDICT) == [0, "a.jpg: red 100.0%\n", ""]
+        told = {words: (code, errors.splitlines()[-1]) for words, (code, _, errors) in found["typed"].items()}
+        assert {words: code for words, (code, _) in told.items()} == dict.fromkeys(MISSING, MissingPartError.exit_code)
+        for words, part in MISSING.items():
+            assert told[words][1].startswith(f"error: scenerec {words.split()[0]}")
+            assert told[words][1].endswith(f": pip install 'scenerec[{part}]'")
+
+    def test_a_video_is_watched_in_little_memory(self, wheel: Path, tmp_path: Path) -> None:
+        draw_video(tmp_path / "a.mp4", [("red", 20), ("blue", 20)], (1280, 720))
+        command = ["watch", "./bundle", "--video", "a.mp4", "--every-frame", "--dwell", "0.1"]
+        red, blue, end, peak_mb = self.program(wheel, {"", "watch"}, tmp_path, MEASURED, *command).splitlines()
+        assert red.endswith("red 100.0%") and "blue" in blue and end.startswith("40 frames in ")
+        print(f"{peak_mb} MB")
+        assert int(peak_mb) < LARGEST_MEMORY_MB

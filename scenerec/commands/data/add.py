@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.data.pack import parsed_splits, run_on_cluster
-from scenerec.commands.data.packed import Processes, print_json
+from scenerec.commands.data.packed import CoordinatesFromExif, CoordinateTable, Processes, print_json
 from scenerec.commands.kinds import ADD
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.data.packing.add import Addition, AddRequest, AddResult
@@ -57,6 +57,8 @@ def add(
         bool, _shards("--keep-metadata", help="Leave EXIF, GPS and comments in pictures that are not re-encoded.")
     ] = False,
     seed: Annotated[int, _shards(help="Seed of the order of the new samples.")] = 0,
+    coordinates: CoordinateTable = None,
+    coordinates_from_exif: CoordinatesFromExif = False,
     processes: Processes = None,
     address: Annotated[
         str | None,
@@ -88,7 +90,8 @@ def add(
         splits=parsed_splits(splits),
         new_classes=new_classes,
         duplicates=duplicates,
-        options=PackOptions(shard_mb, quality=quality, seed=seed, keep_metadata=keep_metadata),
+        coordinates=coordinates and options.local_path("--coordinates", coordinates),
+        options=PackOptions(shard_mb, None, quality, seed, keep_metadata, coordinates_from_exif),
     )
     if address:
         told = run_on_cluster(ADD, request, address)["sets"]

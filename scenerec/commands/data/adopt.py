@@ -27,7 +27,6 @@ _KINDS = {
     "label": "without one label of a class",
     "doubled": "with a key that stands twice",
     "unreadable": "that cannot be decoded",
-    "turned": "upright by EXIF alone, which training does not read (`scenerec data pack` turns them)",
 }
 
 
@@ -135,6 +134,8 @@ def _print_adopted(found: Adoption) -> None:
     typer.echo(f"  classes: {', '.join(map(printable, names))}")
     if found.empty_classes:
         typer.echo(f"  warning: of {found.empty_classes} classes there is no image", err=True)
+    if found.turned:
+        typer.echo(f"  {found.turned} are upright by EXIF alone: each is turned whenever it is read")
     if found.kinds:
         typer.echo(f"  left out: {_counted(found)}")
     typer.echo(f"{found.seconds:.1f} s, {found.images_per_s:.0f} images/s")

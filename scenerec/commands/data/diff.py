@@ -84,6 +84,8 @@ def _print_split(split: str, difference: SplitDiff) -> None:
         typer.echo("  the classes are in another order")
     for name, (before, after) in difference.class_counts.items():
         typer.echo(f"  {name}: {before} -> {after} ({after - before:+})")
+    if difference.coordinates[0] != difference.coordinates[1]:
+        typer.echo(f"  coordinates are known of {_arrow(difference.coordinates)} images")
     if difference.places:
         typer.echo(f"  indoors or outdoors, or categories, differ of {_few(difference.places)}")
     for name, pair in difference.options.items():

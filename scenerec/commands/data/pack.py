@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect
-from scenerec.commands.data.packed import Processes, print_json
+from scenerec.commands.data.packed import CoordinatesFromExif, CoordinateTable, Processes, print_json
 from scenerec.commands.kinds import PACK, JobKind
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.send_job import job_name, run_job
@@ -76,6 +76,8 @@ def pack(
         _source("--strict", help="Refuse a picture that stands under two labels, or in train and in another split."),
     ] = False,
     partition: Annotated[int, _source(min=1, max=10, help="SUN397's partition.")] = 1,
+    coordinates: CoordinateTable = None,
+    coordinates_from_exif: CoordinatesFromExif = False,
     processes: Processes = None,
     address: Annotated[
         str | None,
@@ -87,7 +89,7 @@ def pack(
     """Pack images into WebDataset shards and a manifest.
 
     SOURCE is an ImageFolder (CLASS/IMAGE, or that below train/ and val/), the Places365 devkit, SUN397 or a CSV file
-    (path,label and perhaps latitude,longitude,split). One split goes to DEST, several go to DEST/train, DEST/val.
+    (path,label and perhaps split,latitude,longitude,time). One split goes to DEST, several go to DEST/train, DEST/val.
     Splits are known by their names in any spelling (Train, validation, seg_test), and folders that only wrap others are
     passed through. What was understood is said first; what is ambiguous is refused, with the option that decides.
     JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and (with scenerec[heic]) HEIC files are taken, of several pictures the first.
@@ -104,6 +106,10 @@ def pack(
 
     A category has any number of levels, with > or / between them. What has changed in these files since a set was
     packed comes into its manifest by the same command, and no image is packed again.
+
+    Where and when images were taken is packed beside them if --coordinates or --coordinates-from-exif asks for it, for
+    networks that learn from it (model.geo). The table has the columns file,latitude,longitude and perhaps time, an ISO
+    date; a file is a path in SOURCE, or the end of one. Impossible rows are refused with their line.
 
     Examples:
 
@@ -126,7 +132,8 @@ def pack(
         splits=parsed_splits(splits),
         classes=read_labels(options.location("--classes", classes)) if classes else (),
         strict=strict,
-        options=PackOptions(shard_mb, short_side, quality, seed, keep_metadata),
+        coordinates=coordinates and options.local_path("--coordinates", coordinates),
+        options=PackOptions(shard_mb, short_side, quality, seed, keep_metadata, coordinates_from_exif),
         overwrite=overwrite,
     )
     if address:
@@ -174,6 +181,12 @@ def _print_packed(result: SplitResult) -> None:
         f"{result.size_bytes / 1e6:.1f} MB: {result.url}"
         + (" (was complete already)" if result.complete_before else "")
     )
+    if result.coordinates:
+        rest = f", of the other {more} not" if (more := result.samples - result.coordinates) else ""
+        typer.echo(f"  the coordinates of {result.coordinates} are known{rest}")
+    if impossible := result.problems.get("coordinates"):
+        where = f"listed in {result.url}/problems.jsonl"
+        typer.echo(f"  warning: {impossible} images have impossible coordinates in their EXIF ({where})", err=True)
     if result.places:
         typer.echo(f"  indoors or outdoors, or categories, are known of {result.places} classes")
     if result.resumed_shards:

@@ -1,6 +1,7 @@
 """What the commands of `scenerec data` have in common."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,23 @@ from scenerec.data.manifest import Manifest, read_manifest
 from scenerec.storage import Storage, open_storage
 
 Processes = Annotated[int | None, typer.Option(min=1, help="Processes on this machine; by default one per core.")]
+CoordinateTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--coordinates",
+        metavar="FILE.csv",
+        help="Pack where, and perhaps when, images were taken, from a table: file,latitude,longitude,time.",
+        rich_help_panel="Coordinates",
+    ),
+]
+CoordinatesFromExif = Annotated[
+    bool,
+    typer.Option(
+        "--coordinates-from-exif",
+        help="Pack where and when images were taken, from their EXIF, which is then taken out as always.",
+        rich_help_panel="Coordinates",
+    ),
+]
 Location = Annotated[str, typer.Argument(metavar="DATA", help="A packed set: a folder or s3://BUCKET/PREFIX.")]
 
 

@@ -53,6 +53,12 @@ def _print_description(description: Description) -> None:
     )
     classes = len(description.class_counts)
     typer.echo(f"indoors or outdoors, or categories, are known of {description.places} of {classes} classes")
+    if description.coordinates:
+        around = ""
+        if bounds := description.bounds:
+            latitudes, longitudes = (f"{bounds[a]} to {bounds[b]}" for a, b in (("south", "north"), ("west", "east")))
+            around = f" (of {description.probed_images} images: latitude {latitudes}, longitude {longitudes})"
+        typer.echo(f"coordinates are known of {description.coordinates} of {description.samples} images{around}")
     for name, unit in (("width", "px"), ("height", "px"), ("image_bytes", "bytes")):
         quantiles = ", ".join(f"{quantile} {value}" for quantile, value in getattr(description, name).items())
         typer.echo(f"{name} ({unit}, of {description.probed_images} images): {quantiles}")

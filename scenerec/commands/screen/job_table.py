@@ -17,7 +17,7 @@ def job_json(job: Job) -> JsonObject:
 
 
 def show_jobs(jobs: Sequence[Job]) -> None:
-    """Prints a row for each job, of any width: nothing is cut. A column without content is left out."""
+    """Prints a row for each job."""
     rows: list[tuple[str, ...]] = [("JOB", "STATUS", "STARTED", "TOOK", "OWNER", "FRAMEWORK", "RUN", "WAITS FOR")]
     for job in jobs:
         started, took = "-", "-"  # not known of a run that an earlier version has made
@@ -27,6 +27,11 @@ def show_jobs(jobs: Sequence[Job]) -> None:
         priority = f" (priority {job.priority})" if job.waits_for and job.priority else ""
         waits_for = f"{job.waits_for}{priority}"
         rows.append((job.id, job.status, started, took, job.owner, job.framework, job.run_url, waits_for))
+    show_rows(rows)
+
+
+def show_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table of any width, the titles first: nothing is cut, and a column without content is left out."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     for row in zip(*columns, strict=True):

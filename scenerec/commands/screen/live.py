@@ -76,7 +76,7 @@ def show_run_result(result: JsonObject, console: Console) -> None:
     """Shows what a training came to, as a table: its epochs and checkpoints, as far as the result has them."""
     rows = [
         (key.replace("_", " "), str(result[key]))
-        for key in ("best_checkpoint", "last_checkpoint", "run")
+        for key in ("best_checkpoint", "last_checkpoint", "report", "run")
         if key in result
     ]
     for which in ("last", "best"):

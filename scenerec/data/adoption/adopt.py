@@ -60,6 +60,8 @@ class Adoption:
     classes: tuple[str, ...]
     empty_classes: int
     """Classes of which there is no sample."""
+    turned: int
+    """Samples that are upright by EXIF alone, and are turned whenever they are decoded."""
     kinds: dict[str, int]
     """Misfits of each kind, by the kinds of `Misfit`."""
     misfits: tuple[Misfit, ...]
@@ -105,6 +107,7 @@ def adopt(
         size_bytes=manifest.size_bytes,
         classes=manifest.classes,
         empty_classes=int((manifest.class_counts == 0).sum()),
+        turned=sum(census.turned for census in usable),
         kinds=dict(kinds),
         misfits=misfits,
         seconds=round(seconds, 3),
@@ -127,6 +130,8 @@ def _manifest(request: AdoptRequest, usable: list[Census], kinds: Counter[str], 
     labels = Labels(request.labels, classes)
     source = {"layout": LAYOUT, "labels": request.labels, "adopted_by": f"scenerec {scenerec.__version__}"}
     source |= {"split": request.split} if request.split else {}
+    if turned := sum(census.turned for census in usable):
+        source |= {"turned_by_exif": str(turned)}
     source |= {f"left_out_{kind.replace(' ', '_')}": str(count) for kind, count in sorted(kinds.items())}
     return Manifest(
         classes=classes,

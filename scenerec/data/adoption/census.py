@@ -24,8 +24,8 @@ class Misfit:
 
     shard: str
     kind: str
-    """`image` or `label`: missing, or two; `doubled`: the key stands twice; `format NAME`; `unreadable`; `turned`:
-    upright by EXIF alone; `shard`: missing, truncated, or no tar."""
+    """`image` or `label`: missing, or two; `doubled`: the key stands twice; `format NAME`; `unreadable`;
+    `shard`: missing, truncated, or no tar."""
     detail: str
     """What is wrong, with the sample's key."""
 
@@ -49,6 +49,8 @@ class Census:
     sha256: str
     values: dict[int | str, int]
     """Samples of each class index or class name; empty where the whole shard is a misfit."""
+    turned: int
+    """Of these samples, the pictures that are upright by EXIF alone."""
     left_out: tuple[int, ...]
     """Positions of the misfits."""
     kinds: dict[str, int]
@@ -72,6 +74,7 @@ def count_shard(task: CensusTask) -> Census:
     except NotFoundError:
         return _unusable(task.key, "there is no such object")
     values: Counter[int | str] = Counter()
+    turned = 0
     kinds: Counter[str] = Counter()
     left_out: list[int] = []
     misfits: list[Misfit] = []
@@ -79,7 +82,9 @@ def count_shard(task: CensusTask) -> Census:
     try:
         for position, group in enumerate(cut_groups(content)):
             try:
-                values[_look(group, task.labels, seen)] += 1
+                value, orientation = _look(group, task.labels, seen)
+                values[value] += 1
+                turned += orientation != UPRIGHT
             except _MisfitError as error:
                 left_out.append(position)
                 kinds[error.kind] += 1
@@ -90,15 +95,15 @@ def count_shard(task: CensusTask) -> Census:
     if not values and not kinds:
         return _unusable(task.key, "has no sample")
     digest = hashlib.sha256(content).hexdigest()
-    return Census(task.key, len(content), digest, dict(values), tuple(left_out), dict(kinds), tuple(misfits))
+    return Census(task.key, len(content), digest, dict(values), turned, tuple(left_out), dict(kinds), tuple(misfits))
 
 
 def _unusable(key: str, detail: str) -> Census:
-    return Census(key, 0, "", {}, (), {"shard": 1}, (Misfit(key, "shard", detail),))
+    return Census(key, 0, "", {}, 0, (), {"shard": 1}, (Misfit(key, "shard", detail),))
 
 
-def _look(group: Group, labels: Labels, seen: set[str]) -> int | str:
-    """The class index or name of a sample. Raises _MisfitError."""
+def _look(group: Group, labels: Labels, seen: set[str]) -> tuple[int | str, int]:
+    """The class index or name of a sample, and the orientation of its picture. Raises _MisfitError."""
     if group.key in seen:
         raise _MisfitError("doubled", f"{group.key}: the key stands twice in the shard")
     seen.add(group.key)
@@ -124,6 +129,4 @@ def _look(group: Group, labels: Labels, seen: set[str]) -> int | str:
         raise _MisfitError(f"format {foreign_format(image) or 'unknown'}", f"{group.key}: {error}") from None
     except PictureError as error:
         raise _MisfitError("unreadable", f"{group.key}: {error}") from None
-    if picture.orientation != UPRIGHT:
-        raise _MisfitError("turned", f"{group.key}: stands upright only by EXIF (orientation {picture.orientation})")
-    return value
+    return value, picture.orientation

@@ -22,8 +22,9 @@ from scenerec.data.manifest import (
 )
 from scenerec.data.packed_set import PackedSet, Splits, open_set, open_splits
 from scenerec.data.packing.choices import SourceRequest
+from scenerec.data.packing.known_images import Twin, write_known
 from scenerec.data.packing.layouts import read_source
-from scenerec.data.packing.pack import SHARD_KEY, Progress, count_records, make_plans
+from scenerec.data.packing.pack import SHARD_KEY, Progress, count_records, make_plans, require_located
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan
 from scenerec.data.packing.places import read_places
 from scenerec.data.packing.raw_set import Problem, RawSet
@@ -97,6 +98,8 @@ class Addition:
         raw = read_source(request)
         targets = _targets(request, raw, sets)
         surveys = survey(replace(raw, classes=()))  # none of which must be there
+        if request.options.coordinates_from_exif:
+            require_located(raw.root, surveys)
         for line in summary(raw, surveys):
             say(line)
         parts = [_Part(request, raw, split, surveys.get(split), data) for split, data in targets.items()]
@@ -114,11 +117,11 @@ class Addition:
         shards = [(data, shard) for data in sets.values() for shard in data.manifest.shards] if growing else []
         for content in read_contents(shards, run, on_progress):
             names = sets[content.url].manifest.classes
-            told = [f"{splits.get(content.url)} too, as {name}" for name in names]
+            own = [Twin("duplicate", f"is in the set already, as {name}") for name in names]
+            others = [Twin("leaked", f"is in {splits.get(content.url)} too, as {name}") for name in names]
             for part in growing:
-                is_own = part.data.url == content.url
-                twins, words = (part.known, names) if is_own else (part.elsewhere, told)
-                twins.update((sample.digest, words[sample.label]) for sample in content.samples)
+                known, twins = (part.own, own) if part.data.url == content.url else (part.elsewhere, others)
+                known.update((sample.digest, twins[sample.label]) for sample in content.samples)
 
     def pack(
         self, run: Runner | None = None, on_progress: Progress = lambda done, total: None
@@ -127,6 +130,8 @@ class Addition:
 
         Raises DataError where a set was changed meanwhile, StorageError.
         """
+        for part in self.parts.values():
+            part.write_known()
         tasks = [task for part in self.parts.values() for task in part.open_tasks]
         done, total = 0, sum(len(task.images) for task in tasks)
         on_progress(done, total)
@@ -182,8 +187,8 @@ class _Part:
         options = replace(request.options, short_side=int(short_side) if short_side.isdecimal() else None)
         [(plan, self.problems)] = make_plans(raw, {split: found or Survey((), ())}, options)
         self.mark = f"-{plan.fingerprint[:_MARK_DIGITS]}"
-        self.known: dict[bytes, str] = {}
-        self.elsewhere: dict[bytes, str] = {}
+        self.own: dict[bytes, Twin] = {}
+        self.elsewhere: dict[bytes, Twin] = {}
         self.added_before = any(self.mark in shard.key for shard in manifest.shards)
         self.tasks = {} if self.added_before else self._tasks(plan, raw.root.absolute())
         self.records = self._earlier_records()
@@ -195,8 +200,7 @@ class _Part:
         tasks = {}
         for number, images in enumerate(plan.shards, start=max(numbers, default=-1) + 1):
             images = tuple(replace(image, index=first_key + image.index) for image in images)
-            place = (number, images, root, self.storage.url)
-            tasks[number] = ShardTask(*place, plan.options, plan.fingerprint, self.mark, self.known, self.elsewhere)
+            tasks[number] = ShardTask(number, images, root, self.storage.url, plan.options, plan.fingerprint, self.mark)
         return tasks
 
     def _earlier_records(self) -> dict[int, ShardRecord]:
@@ -212,6 +216,13 @@ class _Part:
     def open_tasks(self) -> list[ShardTask]:
         """The shards that are still to be packed."""
         return [task for number, task in self.tasks.items() if number not in self.records]
+
+    def write_known(self) -> None:
+        """Writes what the tasks are to look their images up in."""
+        known = {**self.elsewhere, **self.own}
+        if known and self.open_tasks:
+            key = write_known(self.storage, f".pack/known{self.mark}", known)
+            self.tasks = {number: replace(task, known=key) for number, task in self.tasks.items()}
 
     def finish(self) -> AddResult:
         """Replaces the manifest by one with what was added, and tidies up."""

@@ -35,6 +35,8 @@ class SourceRequest(Choices):
     """A folder, or a CSV file."""
     destination: str
     """A folder or s3://BUCKET/PREFIX."""
+    coordinates: Path | None = None
+    """A table of the images' coordinates; see `scenerec.data.packing.coordinate_list`."""
     layout: str = "auto"
     """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
 

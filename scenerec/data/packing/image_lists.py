@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scenerec.data.class_names import check_names, without_alphabet
 from scenerec.data.packing.choices import Choices
+from scenerec.data.packing.coordinate_list import row_coordinates
 from scenerec.data.packing.lists import class_list, csv_rows, has_columns, text_lines
 from scenerec.data.packing.raw_set import RawImage, RawSet
 from scenerec.data.packing.tree import Folder
@@ -94,7 +95,7 @@ def read_sun(folder: Folder, choices: Choices) -> RawSet:
 
 
 def read_csv(source: Folder | Path, choices: Choices) -> RawSet:
-    """Columns path (relative to the CSV) and label (see CSV_COLUMNS), and perhaps latitude, longitude and split.
+    """Columns path (relative to the CSV) and label (see CSV_COLUMNS), and perhaps split, latitude, longitude and time.
 
     Of a folder the only such file, or one for each split: train.csv and val.csv.
     """
@@ -160,10 +161,7 @@ def _csv_images(path: Path, own_split: str | None) -> list[tuple[str, RawImage]]
             raise DataError(f"{where}: unknown split `{printable(row['split'])}`: use {', '.join(SPLITS)}")
         if own_split not in (None, split):
             raise DataError(f"{where}: split {split} in the list of {own_split}: correct the line, or move it")
-        latitude, longitude = _degrees(where, row, "latitude", 90), _degrees(where, row, "longitude", 180)
-        if (latitude is None) != (longitude is None):
-            raise DataError(f"{where}: latitude and longitude come together or not at all")
-        images.append((split, RawImage(image_path, label, latitude, longitude)))
+        images.append((split, RawImage(image_path, label, row_coordinates(where, row))))
     return images
 
 
@@ -188,18 +186,3 @@ def _label(where: str, text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text):
         raise DataError(f"{where}: label {text!r} is not a class index")
     return int(text)
-
-
-def _degrees(where: str, row: dict[str, str], column: str, limit: int) -> float | None:
-    text = row.get(column, "").strip()
-    if not text:
-        return None
-    try:
-        degrees = float(text)
-    except ValueError:
-        raise DataError(f"{where}: {column} {text!r} is not a number") from None
-    if not -limit <= degrees <= limit:
-        raise DataError(
-            f"{where}: {column} {text} is not between -{limit} and {limit} degrees: leave it empty if unknown"
-        )
-    return degrees

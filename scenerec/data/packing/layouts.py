@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scenerec.data.packing.choices import Choices, SourceRequest
+from scenerec.data.packing.coordinate_list import locate
 from scenerec.data.packing.image_lists import csv_lists, places_lists, read_csv, read_places, read_sun, sun_lists
 from scenerec.data.packing.imagefolder import read_imagefolder, wrappings
 from scenerec.data.packing.raw_set import RawSet
@@ -30,6 +31,8 @@ _NO_CHOICES = Choices()
 def read_source(request: SourceRequest) -> RawSet:
     """Lists what is to be packed. Raises DataError as `read_raw_set` does, and for a destination in the source."""
     raw = read_raw_set(request.source, request.layout, request)
+    if request.coordinates:
+        raw = locate(raw, request.coordinates, strict=request.split == "all")
     folder = request.source if request.source.is_dir() else raw.root
     if "://" not in request.destination and Path(request.destination).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{request.destination}: lies in the source {folder}: choose a folder outside of it")

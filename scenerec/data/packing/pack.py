@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import scenerec
+from scenerec.data.exif import exif_coordinates
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, is_adopted, read_manifest, write_manifest
 from scenerec.data.packing.choices import SourceRequest
+from scenerec.data.packing.formats import open_source
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.packing.layouts import read_source
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, plan_split
@@ -87,6 +89,8 @@ class SplitResult:
     resized: int
     stripped: int
     """Images of which metadata was taken out, and the pixels left as they were coded."""
+    coordinates: int
+    """Images of which it is known where they were taken."""
     problems: dict[str, int]
     """Number of problems of each kind; `leaked` images are packed all the same."""
     resumed_shards: int
@@ -122,6 +126,8 @@ def pack(
         say(f"  warning: {line}")
     if request.strict:
         _refuse_contradictions(surveys)
+    if request.options.coordinates_from_exif:
+        require_located(raw.root, surveys)
     root, plans = raw.root.absolute(), make_plans(raw, surveys, request.options)
     del raw, surveys  # of millions of files they are more than the plans
     works: dict[str, _SplitWork] = {}
@@ -167,6 +173,19 @@ def _refuse_contradictions(surveys: Mapping[str, Survey]) -> None:
                 f"{len(found)} pictures stand {what}, such as {described(found[0])}: "
                 "remove one of each, or leave --strict out"
             )
+
+
+def require_located(root: Path, surveys: Mapping[str, Survey]) -> None:
+    """Raises DataError unless the coordinates of some image are known, from a list or from its EXIF.
+
+    Files are read until one has some.
+    """
+    images = [image for found in surveys.values() for image, _ in found.images]
+    if not any(image.coordinates or _has_exif_coordinates(root / image.path) for image in images):
+        raise DataError(
+            f"{root}: none of the {len(images)} images has a place in its EXIF: leave --coordinates-from-exif out, or "
+            "give their coordinates with --coordinates"
+        )
 
 
 def make_plans(
@@ -289,6 +308,7 @@ class _SplitWork:
             converted_formats=_counts(source, _CONVERTED),
             resized=int(source["resized"]),
             stripped=int(source.get("stripped", 0)),
+            coordinates=manifest.coordinates,
             problems=_counts(source, _PROBLEMS),
             resumed_shards=self.resumed_shards,
             complete_before=self.complete is not None,
@@ -327,6 +347,12 @@ class _SplitWork:
 def _counts(source: Mapping[str, str], prefix: str) -> dict[str, int]:
     """The numbers that stand under names with this prefix, by the rest of the name."""
     return {key.removeprefix(prefix): int(count) for key, count in source.items() if key.startswith(prefix)}
+
+
+def _has_exif_coordinates(path: Path) -> bool:
+    with suppress(OSError, ValueError, PictureError):  # a bad image is reported when its shard is packed
+        return exif_coordinates(open_source(path.read_bytes())) is not None
+    return False
 
 
 def _encoded_share(root: Path, images: Sequence[tuple[RawImage, int]], options: PackOptions) -> float:

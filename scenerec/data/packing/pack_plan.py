@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from scenerec.data.coordinates import Coordinates
 from scenerec.data.packing.raw_set import RawImage
 
 TAR_BLOCK_BYTES = 512
@@ -29,11 +30,15 @@ class PackOptions:
     """Seed of the order of the samples."""
     keep_metadata: bool = False
     """Leave EXIF, GPS, comments and the like in what is not re-encoded."""
+    coordinates_from_exif: bool = False
+    """Take coordinates from EXIF, of images that no list has any of."""
 
     @property
     def described(self) -> dict[str, object]:
-        """The options as a plan's fingerprint holds them: as long as metadata was always kept, it did not say so."""
+        """The options as a plan's fingerprint holds them, without those that are as they were before there were any."""
         described = asdict(self)
+        if not described["coordinates_from_exif"]:
+            del described["coordinates_from_exif"]
         return described if described.pop("keep_metadata") else {**described, "metadata": "taken out"}
 
 
@@ -46,8 +51,8 @@ class PlannedImage:
     path: str
     label: int
     size_bytes: int
-    latitude: float | None
-    longitude: float | None
+    coordinates: Coordinates | None
+    """Where and when it was taken, as a list says it."""
 
     @property
     def key(self) -> str:
@@ -74,7 +79,7 @@ class PackPlan:
         for shard in self.shards:
             for image in shard:
                 digest.update(repr((image.index, image.path, image.label, image.size_bytes)).encode())
-                digest.update(repr((image.latitude, image.longitude)).encode())
+                digest.update(repr(image.coordinates or (None, None)).encode())
             digest.update(b"end of shard")
         return digest.hexdigest()
 
@@ -103,7 +108,7 @@ def plan_split(
     """
     labels = {name: label for label, name in enumerate(classes)}
     planned = [
-        PlannedImage(index, image.path, labels[image.class_name], size_bytes, image.latitude, image.longitude)
+        PlannedImage(index, image.path, labels[image.class_name], size_bytes, image.coordinates)
         for index, (image, size_bytes) in enumerate(images)
     ]
     planned.sort(key=lambda image: _shuffle_key(options.seed, image))
@@ -136,6 +141,6 @@ def _shuffle_key(seed: int, image: PlannedImage) -> bytes:
 
 def _tar_bytes(image: PlannedImage, encoded_share: float) -> int:
     """Estimated bytes of a sample's members: a header block each, content padded to whole blocks."""
-    members = 2 if image.latitude is None else 3
+    members = 2 if image.coordinates is None else 3
     blocks = -(-int(image.size_bytes * encoded_share) // TAR_BLOCK_BYTES)
     return TAR_BLOCK_BYTES * (2 * members - 1 + blocks)

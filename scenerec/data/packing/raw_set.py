@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from scenerec.data.coordinates import Coordinates
 from scenerec.frozen import Frozen
 from scenerec.names import printable
 
-ProblemKind = Literal["missing", "unreadable", "format", "duplicate", "stray", "special", "leaked", "conflict"]
-PACKED_ALL_THE_SAME: tuple[ProblemKind, ...] = ("leaked", "conflict")
+ProblemKind = Literal[
+    "missing", "unreadable", "format", "duplicate", "stray", "special", "leaked", "conflict", "coordinates"
+]
+PACKED_ALL_THE_SAME: tuple[ProblemKind, ...] = ("leaked", "conflict", "coordinates")
 """Kinds of problems that leave no file out."""
 
 
@@ -17,7 +20,8 @@ class Problem(Frozen):
     """A source file that is not simply packed."""
 
     kind: ProblemKind
-    """`leaked`: an image of another split stands in train too; `conflict`: it stands under another class as well."""
+    """`leaked`: an image of another split stands in train too; `conflict`: it stands under another class as well;
+    `coordinates`: its EXIF says impossible ones, and it has none."""
     path: str
     """Relative to the root of the set; bytes that are no UTF-8, and controls, are escaped."""
     detail: str
@@ -35,10 +39,8 @@ class RawImage:
     path: str
     """Path relative to the root of the set, with forward slashes."""
     class_name: str
-    latitude: float | None = None
-    """Degrees north."""
-    longitude: float | None = None
-    """Degrees east."""
+    coordinates: Coordinates | None = None
+    """Where and when it was taken, where a list says it."""
 
 
 @dataclass(frozen=True)

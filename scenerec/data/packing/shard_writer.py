@@ -2,18 +2,20 @@
 
 import hashlib
 import io
-import json
 import tarfile
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
 from scenerec.data.contents import image_digest
+from scenerec.data.coordinates import COORDINATES_SUFFIX, encode_coordinates
+from scenerec.data.exif import exif_coordinates
 from scenerec.data.manifest import Shard
+from scenerec.data.packing.formats import open_source
 from scenerec.data.packing.intake import pack_image
+from scenerec.data.packing.known_images import read_known
 from scenerec.data.packing.pack_plan import PackOptions, PlannedImage
 from scenerec.data.packing.raw_set import Problem, ProblemKind
 from scenerec.data.picture import PictureError, UnknownFormatError
@@ -48,10 +50,8 @@ class ShardTask:
     plan: str
     mark: str = ""
     """What ends the shard's name beside its number, where it is added to a set."""
-    known: Mapping[bytes, str] = field(default_factory=dict)
-    """The class of each image that is in the set already, by `image_digest`: they are left out."""
-    elsewhere: Mapping[bytes, str] = field(default_factory=dict)
-    """Split and class of each image of the other splits, by `image_digest`: they are listed."""
+    known: str = ""
+    """Key of the table of images that the set and its other splits have (`read_known`), if they are to be looked up."""
 
     @property
     def key(self) -> str:
@@ -78,16 +78,17 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     """The bytes of a shard, the same for the same images, and its record, which lists what cannot be packed."""
     buffer = io.BytesIO()
     counts: Counter[int] = Counter()
+    located = 0
     did = Counter(converted=0, resized=0, stripped=0)
     formats: Counter[str] = Counter()
     problems: list[Problem] = []
     options = task.options
+    known = read_known(task.url, task.known) if task.known else None
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for image in task.images:
             try:
-                packed = pack_image(
-                    (task.root / image.path).read_bytes(), options.short_side, options.quality, options.keep_metadata
-                )
+                file = (task.root / image.path).read_bytes()
+                packed = pack_image(file, options.short_side, options.quality, options.keep_metadata)
             except OSError as error:
                 problems.append(Problem.of("missing", image.path, error.strerror or str(error)))
                 continue
@@ -95,17 +96,21 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                 kind: ProblemKind = "format" if isinstance(error, UnknownFormatError) else "unreadable"
                 problems.append(Problem.of(kind, image.path, str(error)))
                 continue
-            digest = image_digest(packed.content) if task.known or task.elsewhere else b""
-            if (twin := task.known.get(digest)) is not None:
-                problems.append(Problem.of("duplicate", image.path, f"is in the set already, as {twin}"))
-                continue
-            if (twin := task.elsewhere.get(digest)) is not None:
-                problems.append(Problem.of("leaked", image.path, f"is in {twin}"))
+            if known and (twin := known.get(image_digest(packed.content))):
+                problems.append(Problem.of(twin.kind, image.path, twin.detail))
+                if twin.kind == "duplicate":
+                    continue
+            coordinates = image.coordinates
+            if coordinates is None and options.coordinates_from_exif:
+                try:
+                    coordinates = exif_coordinates(open_source(file))
+                except ValueError as error:
+                    problems.append(Problem.of("coordinates", image.path, f"EXIF: {error}"))
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)
             _add(tar, f"{image.key}.cls", str(image.label).encode())
-            if image.latitude is not None:
-                place = {"latitude": image.latitude, "longitude": image.longitude}
-                _add(tar, f"{image.key}.json", json.dumps(place).encode())
+            if coordinates is not None:
+                _add(tar, f"{image.key}.{COORDINATES_SUFFIX}", encode_coordinates(coordinates))
+                located += 1
             counts[image.label] += 1
             did.update(converted=packed.converted, resized=packed.resized, stripped=packed.stripped)
             formats[packed.format] += packed.converted
@@ -114,8 +119,14 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     if content:
         checksum = hashlib.sha256(content).hexdigest()
         ordered = {label: counts[label] for label in sorted(counts)}
-        samples = counts.total()
-        shard = Shard(key=task.key, size_bytes=len(content), sha256=checksum, samples=samples, class_counts=ordered)
+        shard = Shard(
+            key=task.key,
+            size_bytes=len(content),
+            sha256=checksum,
+            samples=counts.total(),
+            class_counts=ordered,
+            coordinates=located,
+        )
     re_encoded = {name: formats[name] for name in sorted(+formats)}
     record = ShardRecord(plan=task.plan, shard=shard, converted_formats=re_encoded, problems=tuple(problems), **did)
     return content, record

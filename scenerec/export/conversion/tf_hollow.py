@@ -23,12 +23,13 @@ from tf2onnx.graph import Node as Tf2OnnxNode
 
 from scenerec.errors import first_line
 from scenerec.export.conversion.tf_onnx import SOFTMAX_REMOVED, ConversionError
-from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, NodeNames
+from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, PLACE_INPUTS, NodeNames
 from scenerec.names import few
 
 _OPSET = 18  # the newest that tf2onnx writes
 _IN_GRAPH_RANK = 1
 _KEPT_APART = {"_noinline", "_XlaMustCompile"}
+_INPUTS = (PIXELS, *(each.name for each in PLACE_INPUTS))
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
 
 Weights = dict[str, tf.Tensor]
@@ -36,7 +37,12 @@ Weights = dict[str, tf.Tensor]
 
 
 def convert(
-    call: Callable[[Any], Any], image_size: int, layers: Collection[str], opset: int, destination: Path
+    call: Callable[..., Any],
+    image_size: int,
+    layers: Collection[str],
+    opset: int,
+    destination: Path,
+    takes_coordinates: bool = False,
 ) -> None:
     """Writes the network graph of a TensorFlow function, its kernels in DESTINATION.data beside it.
 
@@ -46,6 +52,7 @@ def convert(
         layers: names of Keras layers, which nodes are named after.
         opset: of the result, from 18 on.
         destination: of the .onnx file.
+        takes_coordinates: whether the function takes coordinates [batch, 3] and known [batch, 2] as well.
 
     Raises:
         ConversionError: operators have no equivalent (the message names each, and the layers that use it), or tf2onnx
@@ -53,10 +60,13 @@ def convert(
     """
     for name in ("tf2onnx", tf2onnx_utils.logger.name):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    images = tf.TensorSpec((None, image_size, image_size, 3), tf.float32, name="images")
-    function = tf.function(call, autograph=False).get_concrete_function(images)
-    graph_def, weights = hollow(function)
-    converted = _run_tf2onnx(graph_def, function.inputs[0].name, function.outputs[0].name, weights, layers)
+    specs = [tf.TensorSpec((None, image_size, image_size, 3), tf.float32, name="images")]
+    if takes_coordinates:
+        specs += [tf.TensorSpec((None, each.shape[1]), tf.float32, name=each.name) for each in PLACE_INPUTS]
+    function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    names = [tensor.name for tensor in function.inputs[: len(specs)]]
+    graph_def, weights = hollow(function, names)
+    converted = _run_tf2onnx(graph_def, names, function.outputs[0].name, weights, layers)
     model: ModelProto = converted.make_model("network")
     _cut_softmax(model)
     weights = _rename(model, weights, layers)
@@ -68,8 +78,11 @@ def convert(
     _save(model, weights, destination)
 
 
-def hollow(function: Any) -> tuple[tf.compat.v1.GraphDef, Weights]:
-    """Freezes the graph of a concrete function, with placeholders in place of variables of rank 2 and more."""
+def hollow(function: Any, inputs: Sequence[str]) -> tuple[tf.compat.v1.GraphDef, Weights]:
+    """Freezes the graph of a concrete function, with placeholders in place of variables of rank 2 and more.
+
+    `inputs` are the names of its arguments' tensors.
+    """
     captured = {placeholder.op.name: handle for handle, placeholder in function.graph.captures}
     graph_def = _inlinable(function.graph.as_graph_def())
     graph_def = _grappler(graph_def, [tensor.name for tensor in function.inputs], function)
@@ -89,7 +102,7 @@ def hollow(function: Any) -> tuple[tf.compat.v1.GraphDef, Weights]:
             node.op = "Placeholder"
             node.attr["shape"].shape.CopyFrom(value.shape.as_proto())
             weights[f"{node.name}:0"] = handle
-    return _grappler(graph_def, [function.inputs[0].name, *weights], function), weights
+    return _grappler(graph_def, [*inputs, *weights], function), weights
 
 
 def _inlinable(graph_def: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
@@ -112,9 +125,14 @@ def _grappler(graph_def: tf.compat.v1.GraphDef, inputs: list[str], function: Any
 
 
 def _run_tf2onnx(
-    graph_def: tf.compat.v1.GraphDef, pixels: str, logits: str, weights: Mapping[str, Any], layers: Collection[str]
+    graph_def: tf.compat.v1.GraphDef,
+    names: Sequence[str],
+    logits: str,
+    weights: Mapping[str, Any],
+    layers: Collection[str],
 ) -> Tf2OnnxGraph:
-    inputs = [pixels, *weights]
+    inputs = [*names, *weights]
+    renamed = dict(zip(names, _INPUTS, strict=False))
     try:
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(graph_def, name="")
@@ -124,9 +142,9 @@ def _run_tf2onnx(
                     input_names=inputs,
                     output_names=[logits],
                     opset=_OPSET,
-                    inputs_as_nchw=[pixels],
+                    inputs_as_nchw=names[:1],
                     custom_op_handlers={"Erfc": (_erfc, [])},
-                    tensors_to_rename={pixels: PIXELS, logits: LOGITS},
+                    tensors_to_rename={**renamed, logits: LOGITS},
                 )
     except Exception as error:  # tf2onnx has no class of its own
         raise ConversionError(f"tf2onnx fails: {first_line(error)}") from None
@@ -226,7 +244,7 @@ def _layer(name: str, layers: Collection[str]) -> str:
 
 def _name_batch(model: ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output):
-        if value.name in (PIXELS, LOGITS):
+        if value.name in (*_INPUTS, LOGITS):
             value.type.tensor_type.shape.dim[0].dim_param = BATCH
     _forget_shapes(model)  # with tf2onnx's own names of axes
 
@@ -242,10 +260,14 @@ def _keep_standard_domain(model: ModelProto) -> None:
         model.opset_import.remove(entry)
 
 
+def _place_of_input(value: onnx.ValueInfoProto) -> int:
+    return _INPUTS.index(value.name) if value.name in _INPUTS else len(_INPUTS)
+
+
 def _save(model: ModelProto, weights: Weights, destination: Path) -> None:
     """Values go to the file one by one, from TensorFlow's memory."""
     data = destination.with_name(f"{destination.name}.data")
-    kept = [value for value in model.graph.input if value.name not in weights]
+    kept = sorted((value for value in model.graph.input if value.name not in weights), key=_place_of_input)
     held = [value for value in model.graph.input if value.name in weights]
     del model.graph.input[:]
     model.graph.input.extend(kept)

@@ -18,6 +18,7 @@ from scenerec.export.graphs.network_graph import check_network
 from scenerec.export.source import KerasNetwork, Source, TorchNetwork
 from scenerec.frozen import Frozen
 from scenerec.models import zoo
+from scenerec.models.geo import GeoSpec
 
 OPSETS = range(18, 24)
 """Operator sets that can be asked for: tf2onnx writes 18; onnx's own converter goes on from there."""
@@ -42,6 +43,8 @@ class NetworkRequest(Frozen):
     """Architecture of a zoo's twin."""
     classes: int | None = None
     """Classes of the twin's head."""
+    geo: GeoSpec | None = None
+    """How the twin reads coordinates; None where it sees images alone."""
     path: str | None = None
     """File or folder of a model that is no twin."""
     image_size: int
@@ -100,4 +103,4 @@ def network_request(source: Source, opset: int, folder: Path) -> NetworkRequest:
         return NetworkRequest(path=str(network.path.absolute()), image_size=size, opset=opset)
     zoo.check_image_size(network.arch, size)
     save_file({key: np.ascontiguousarray(array) for key, array in network.state.items()}, folder / WEIGHTS_FILE)
-    return NetworkRequest(arch=network.arch, classes=network.classes, image_size=size, opset=opset)
+    return NetworkRequest(arch=network.arch, classes=network.classes, geo=network.geo, image_size=size, opset=opset)

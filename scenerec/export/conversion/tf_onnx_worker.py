@@ -19,8 +19,9 @@ from scenerec.export.conversion.tf_onnx import NETWORK_FILE, WEIGHTS_FILE, Netwo
 class LoadedModel:
     """A model in TensorFlow."""
 
-    call: Callable[[Any], Any]
-    """Function of the model, traceable: float32 [batch, height, width, 3] -> [batch, classes]."""
+    call: Callable[..., Any]
+    """Function of the model, traceable: float32 [batch, height, width, 3], for a twin that reads coordinates also
+    these [batch, 3] and known [batch, 2] -> [batch, classes]."""
     layers: frozenset[str]
     """Names of the model's layers; empty where it does not know them."""
     model: Any
@@ -34,7 +35,8 @@ def main(folder: Path) -> int:
         source = load(request, folder / WEIGHTS_FILE)
         from scenerec.export.conversion import tf_hollow
 
-        tf_hollow.convert(source.call, request.image_size, source.layers, request.opset, folder / NETWORK_FILE)
+        destination, places = folder / NETWORK_FILE, request.geo is not None
+        tf_hollow.convert(source.call, request.image_size, source.layers, request.opset, destination, places)
 
     return answer(folder, NetworkRequest, work)
 
@@ -58,9 +60,14 @@ def _load_twin(request: NetworkRequest, weights: Path) -> LoadedModel:
     from scenerec.models.keras_twin.builder import twin
 
     assert request.arch is not None and request.classes is not None
-    model = twin(torch_model.build(request.arch, request.classes, seed=0), request.image_size, name=request.arch)
+    network = torch_model.build(request.arch, request.classes, 0, request.geo)
+    model = twin(network, request.image_size, name=request.arch)
     tf_model.load_state(model, load_file(weights))
-    return LoadedModel(lambda images: model(images, training=False), _layer_names(model), model)
+
+    def call(images: Any, *places: Any) -> Any:
+        return model([images, *places] if places else images, training=False)
+
+    return LoadedModel(call, _layer_names(model), model)
 
 
 def _load_keras(path: Path, image_size: int) -> LoadedModel:

@@ -13,18 +13,18 @@ from torch import nn
 from torch.onnx.errors import OnnxExporterError
 
 from scenerec.errors import ModelError, first_line
-from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, NodeNames, check_network
+from scenerec.export.graphs.network_graph import BATCH, LOGITS, PIXELS, PLACE_INPUTS, NodeNames, check_network
 
 OPSETS = range(18, 24)
 """Operator sets that torch's exporter writes."""
 
 _TRACED_BATCH = 2  # torch.export takes 0 and 1 for constants
-_AXES = ({0: torch.export.Dim(BATCH)},)
+_BATCH_AXIS = {0: torch.export.Dim(BATCH)}
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 _MISSING_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)', overload='(\w+)'\)>")
 
 
-def convert(network: nn.Module, image_size: int, opset: int = 18) -> ModelProto:
+def convert(network: nn.Module, image_size: int, opset: int = 18, takes_coordinates: bool = False) -> ModelProto:
     """Converts a module to a network graph (see `network_graph`).
 
     Nodes are named MODULE/OPERATOR and weights by their `state_dict` names, so that the same module always gives the
@@ -34,20 +34,22 @@ def convert(network: nn.Module, image_size: int, opset: int = 18) -> ModelProto:
         network: float32 [batch, 3, image_size, image_size] -> float32 [batch, classes], on the CPU.
         image_size: in pixels.
         opset: one of OPSETS.
+        takes_coordinates: whether it takes coordinates [batch, 3] and known [batch, 2] as well.
 
     Raises:
         ModelError: operators have no equivalent (the message names each, and the modules that use it), or the module
             cannot be traced, or is no classifier of images.
     """
-    program = trace(network, image_size)
+    program = trace(network, image_size, takes_coordinates)
+    examples = _examples(image_size, takes_coordinates)
     with _silence():
         try:
             exported = torch.onnx.export(
                 program,
-                (torch.zeros(_TRACED_BATCH, 3, image_size, image_size),),
-                input_names=[PIXELS],
+                examples,
+                input_names=[PIXELS, *(each.name for each in PLACE_INPUTS)][: len(examples)],
                 output_names=[LOGITS],
-                dynamic_shapes=_AXES,  # here for the axis' name alone
+                dynamic_shapes=(_BATCH_AXIS,) * len(examples),  # here for the axis' name alone
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,
@@ -62,21 +64,26 @@ def convert(network: nn.Module, image_size: int, opset: int = 18) -> ModelProto:
     return model
 
 
-def trace(network: nn.Module, image_size: int) -> torch.export.ExportedProgram:
-    """Traces the module's operators in evaluation mode, for any batch size.
+def trace(network: nn.Module, image_size: int, takes_coordinates: bool = False) -> torch.export.ExportedProgram:
+    """Traces the module's operators in evaluation mode, for any batch size; arguments are those of `convert`.
 
     Raises ModelError where the module cannot be traced.
     """
     network.eval()
-    example = torch.zeros(_TRACED_BATCH, 3, image_size, image_size)
+    examples = _examples(image_size, takes_coordinates)
     with _silence():
         try:
-            return torch.export.export(network, (example,), dynamic_shapes=_AXES)
+            return torch.export.export(network, examples, dynamic_shapes=(_BATCH_AXIS,) * len(examples))
         except Exception as error:  # torch.export has no class of its own, and the module runs code of anyone
             raise ModelError(
                 f"{type(network).__name__} cannot be traced for [batch, 3, {image_size}, {image_size}]: "
                 f"{first_line(error)}: make its forward free of branches on values and of fixed batch sizes"
             ) from None
+
+
+def _examples(image_size: int, takes_coordinates: bool) -> tuple[torch.Tensor, ...]:
+    shapes = [(3, image_size, image_size), *((3,), (2,)) * takes_coordinates]
+    return tuple(torch.zeros(_TRACED_BATCH, *shape) for shape in shapes)
 
 
 def _explain(program: torch.export.ExportedProgram, error: OnnxExporterError) -> ModelError:

@@ -55,6 +55,7 @@ def make(job: ExportJob) -> Product:
     if target.offline:
         with job.step("onnxruntime's fusions"):
             model = optimize.offline(model)
+    model = network_graph.with_unknown_places(model)
     info = describe_graph(job, model, completed.route, "fp16" if job.options.precision == "fp16" else "fp32")
     with job.step("verification"):
         product = verified(job, completed, model, info)

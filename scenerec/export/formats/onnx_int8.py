@@ -34,6 +34,7 @@ def make(job: ExportJob) -> Product:
         quantized = int8_search.quantize_bundle(bundle, train, val, _settings(options), job.say)
     batch = options.target.batch
     model = network_graph.fix_batch(quantized.model, batch) if batch else quantized.model
+    model = network_graph.with_unknown_places(model)
     precision: Precision = "int8-dynamic" if _KINDS[options.precision] == "dynamic" else "int8"
     info = describe_graph(job, model, completed.route, precision, quantized.report)
     with job.step("verification of int8"):

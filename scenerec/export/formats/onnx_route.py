@@ -52,9 +52,9 @@ def convert(job: ExportJob, reference: Predictor) -> NetworkGraph:
             job.say(f"through the torch twin, as tf2onnx gives up: {str(error).removesuffix(': use --route twin')}")
     check_opset(opset, torch_onnx.OPSETS, "torch's exporter")
     if isinstance(reference, TorchPredictor):
-        return NetworkGraph(torch_onnx.convert(reference.network, size, opset), "torch")
+        return NetworkGraph(torch_onnx.convert(reference.network, size, opset, source.takes_coordinates), "torch")
     assert not isinstance(source.network, KerasNetwork | TorchNetwork)
-    return NetworkGraph(torch_onnx.convert(build(source.network), size, opset), "twin")
+    return NetworkGraph(torch_onnx.convert(build(source.network), size, opset, source.takes_coordinates), "twin")
 
 
 def check_opset(opset: int, written: range, writer: str) -> None:

@@ -1,7 +1,8 @@
 """ONNX graphs, whichever framework they come from: from normalised pixels to a graph that takes photographs.
 
 A *network graph* is an ONNX model with one input, `pixels`: float32 [batch, 3, height, width], normalised, and one
-output, `logits`: float32 [batch, classes]; `batch` is symbolic.
+output, `logits`: float32 [batch, classes]; `batch` is symbolic. One that reads coordinates has two more inputs, in this
+order: `coordinates`, float32 [batch, 3], and `known`, float32 [batch, 2] (see `scenerec.models.geo`).
 """
 
 from collections import Counter
@@ -13,9 +14,12 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from scenerec.errors import ModelError
 from scenerec.inference.bundles.info import ONNX_FILE, Preprocessing, TensorContract
+from scenerec.models.geo import COORDINATES, ENCODING_PATH, KNOWN
 
 BATCH = "batch"
 """Name of the axis that counts images."""
+PLACES = "places"
+"""Name of the axis of coordinates in a finished graph: as many as images, or one for all."""
 PIXELS = "pixels"
 """Name of a network graph's input: normalised pixels."""
 IMAGES = "images"
@@ -24,6 +28,12 @@ LOGITS = "logits"
 """Name of the output with logits."""
 PROBABILITIES = "probabilities"
 """Name of the output with probabilities."""
+
+PLACE_INPUTS = (
+    TensorContract(name=COORDINATES, dtype="float32", shape=(BATCH, 3)),
+    TensorContract(name=KNOWN, dtype="float32", shape=(BATCH, 2)),
+)
+"""Inputs of a graph that reads coordinates, after the images."""
 
 OWN_PREFIX = "scenerec."
 """Beginning of the names of the nodes and values that `complete` adds."""
@@ -47,16 +57,35 @@ def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
     size, classes = preprocessing.image_size, axes(graph.output[0])[1]
     if preprocessing.in_graph:
         nodes = _normalising(graph, preprocessing)
-        kept = list(graph.node)
+        kept, places = list(graph.node), list(graph.input[1:])
         del graph.node[:], graph.input[:]
         graph.node.extend([*nodes, *kept])
-        graph.input.append(helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [BATCH, size, size, 3]))
+        images = helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [BATCH, size, size, 3])
+        graph.input.extend([images, *places])
         graph.value_info.append(helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, [BATCH, 3, size, size]))
     graph.node.append(
         helper.make_node("Softmax", [LOGITS], [PROBABILITIES], name=f"{OWN_PREFIX}{PROBABILITIES}", axis=-1)
     )
     graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [BATCH, classes]))
     return model
+
+
+def with_unknown_places(model: ModelProto) -> ModelProto:
+    """Copies a graph, and lets the copy take images alone, too: without coordinates, none is known.
+
+    Their inputs are then of one row for each image, or of one row for all; by default of one row of zeros. A graph that
+    reads none is copied as it is.
+    """
+    copied = copy_of(model)
+    for value in copied.graph.input:
+        if value.name in (COORDINATES, KNOWN):
+            rows, columns = value.type.tensor_type.shape.dim
+            if rows.dim_param:
+                rows.dim_param = PLACES
+            zeros = np.zeros((1, columns.dim_value), np.float32)
+            copied.graph.initializer.append(numpy_helper.from_array(zeros, value.name))
+            del copied.graph.value_info[:]  # which say that there are as many rows as images
+    return copied
 
 
 def _normalising(graph: onnx.GraphProto, preprocessing: Preprocessing) -> list[NodeProto]:
@@ -89,7 +118,8 @@ def check_network(network: ModelProto) -> None:
     }
     pixels, logits = found["inputs"], found["outputs"]
     is_network = (
-        len(pixels) == len(logits) == 1
+        len(logits) == 1
+        and tuple(pixels[1:]) in ((), PLACE_INPUTS)
         and (pixels[0].name, pixels[0].dtype, pixels[0].shape[:2]) == (PIXELS, "float32", (BATCH, 3))
         and len(pixels[0].shape) == 4
         and all(isinstance(side, int) for side in pixels[0].shape[2:])
@@ -100,8 +130,8 @@ def check_network(network: ModelProto) -> None:
     if not is_network:
         described = "; ".join(f"{kind} {', '.join(map(_describe, values))}" for kind, values in found.items())
         raise ModelError(
-            f"the model must take {PIXELS} float32 [{BATCH}, 3, height, width] and give {LOGITS} float32 "
-            f"[{BATCH}, classes]; it has {described}"
+            f"the model must take {PIXELS} float32 [{BATCH}, 3, height, width], with or without {COORDINATES} and "
+            f"{KNOWN}, and give {LOGITS} float32 [{BATCH}, classes]; it has {described}"
         )
 
 
@@ -160,6 +190,11 @@ def opset_of(model: ModelProto) -> int:
 def module_of(node: NodeProto) -> str:
     """Returns the path of the module that a node comes from, as its name MODULE/OPERATOR tells; "" for none."""
     return node.name.rpartition("/")[0]
+
+
+def is_kept_float(node: NodeProto) -> bool:
+    """Whether a node stays in float32 in any case: what `complete` adds; and degrees, which shorter numbers blur."""
+    return node.name.startswith(OWN_PREFIX) or module_of(node) == ENCODING_PATH
 
 
 class NodeNames:

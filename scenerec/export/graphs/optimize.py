@@ -19,7 +19,7 @@ from onnxscript.rewriter.pattern import OpsetPatternBuilder, RewriteRule, Rewrit
 
 from scenerec.errors import ModelError, first_line
 from scenerec.export.graphs.fusions import fuse
-from scenerec.export.graphs.network_graph import OWN_PREFIX, NodeNames, copy_of, module_of
+from scenerec.export.graphs.network_graph import NodeNames, copy_of, is_kept_float, module_of
 
 _ROUNDS = 4
 _FLOAT16_MAX = 65504.0
@@ -48,15 +48,15 @@ def clean(network: ModelProto) -> ModelProto:
 def half(model: ModelProto) -> ModelProto:
     """Copies a model so that it computes in float16: half the size, and fast on GPUs (a CPU computes in float32).
 
-    Inputs and outputs keep their types. Softmax, LayerNormalization, and what `network_graph.complete` added stay in
-    float32.
+    Inputs and outputs keep their types. Softmax, LayerNormalization, what `network_graph.complete` added, and what
+    encodes coordinates stay in float32.
     """
     converted = convert_float_to_float16(
         copy_of(model),
         max_finite_val=_FLOAT16_MAX,
         keep_io_types=True,
         op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_KEPT_FLOAT],
-        node_block_list=[node.name for node in model.graph.node if node.name.startswith(OWN_PREFIX)],
+        node_block_list=[node.name for node in model.graph.node if is_kept_float(node)],
     )
     del converted.graph.value_info[:]  # of which some were float32
     return _without_round_trips(converted)

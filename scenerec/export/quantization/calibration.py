@@ -3,7 +3,7 @@
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -29,12 +29,17 @@ class Calibration:
 
     Args:
         model: a graph in float32, its shapes inferred.
-        inputs: what its input takes, [n, ...]; nothing else is calibrated on.
+        inputs: what its inputs take, by name, [n, ...] each; nothing else is calibrated on.
         op_types: operators whose inputs and outputs get a range.
     """
 
-    def __init__(self, model: ModelProto, inputs: np.ndarray, op_types: tuple[str, ...]) -> None:
+    def __init__(self, model: ModelProto, inputs: Mapping[str, np.ndarray], op_types: tuple[str, ...]) -> None:
         self.model, self.inputs, self.op_types = model, inputs, op_types
+
+    @property
+    def images(self) -> int:
+        """How many images it is calibrated on."""
+        return len(next(iter(self.inputs.values())))
 
     def ranges(self, method: Method) -> TensorsData:
         """Returns the lowest and the highest value of every tensor, by `method`."""
@@ -62,8 +67,8 @@ class Calibration:
             calibrator = create_calibrator(
                 path, list(self.op_types), augmented, method, extra_options={"symmetric": False}
             )
-            for first in range(0, len(self.inputs), _IMAGES_AT_ONCE):
-                part = {self.model.graph.input[0].name: self.inputs[first : first + _IMAGES_AT_ONCE]}
+            for first in range(0, self.images, _IMAGES_AT_ONCE):
+                part = {name: each[first : first + _IMAGES_AT_ONCE] for name, each in self.inputs.items()}
                 with _silence():
                     calibrator.collect_data(_Once(part))
         return calibrator

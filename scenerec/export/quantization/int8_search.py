@@ -23,6 +23,7 @@ from scenerec.export.torch_samples import sample_images
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import ONNX_FILE
 from scenerec.inference.evaluation.images import Preparation, image_batches
+from scenerec.inference.evaluation.predictions import ImageBatch
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 
 Say = Callable[[str], None]
@@ -98,12 +99,12 @@ class _Search:
         self.base = OnnxPredictor(bundle, settings.threads)
         self.base_single = OnnxPredictor(bundle, threads=1)
         preprocessing = bundle.info.preprocessing
-        images = sample_images(train, preprocessing, settings.calibration_images).images
-        self.calibration = Calibration(prepare(onnx.load(bundle.model_file)), self.base.prepared(images), OPERATORS)
-        self.few_images = images[:_SENSITIVITY_IMAGES]
-        batches = list(self._batches(min(settings.evaluation_images, val.manifest.samples)))
-        self.images = [batch for batch, _ in batches]
-        self.labels = np.concatenate([labels for _, labels in batches])
+        sample = sample_images(train, preprocessing, settings.calibration_images)
+        inputs = self.base.feeds(sample.images, sample.coordinates)
+        self.calibration = Calibration(prepare(onnx.load(bundle.model_file)), inputs, OPERATORS)
+        self.few = ImageBatch(*(each[:_SENSITIVITY_IMAGES] for each in sample if each is not None))
+        self.batches = list(self._batches(min(settings.evaluation_images, val.manifest.samples)))
+        self.labels = np.concatenate([batch.labels for batch in self.batches])
         self.reference = self._logits(self.base)
         self.base_score = score(self.reference, self.reference, self.labels)
         self.trials: list[_Trial] = []
@@ -167,9 +168,9 @@ class _Search:
         """Twice as many from trial to trial, until one passes; at most half of the layers."""
 
         def logits(model: ModelProto) -> np.ndarray:
-            return self._open(model).logits(self.few_images)
+            return self._open(model).logits(self.few.images, self.few.coordinates)
 
-        reference = self.base.logits(self.few_images)
+        reference = self.base.logits(self.few.images, self.few.coordinates)
         ranking = sensitivity.measure(self.calibration, best.recipe, logits, reference)
         listed = ", ".join(f"{entry.layer} ({entry.snr_db:.0f} dB)" for entry in ranking[:5])
         self.say(f"most sensitive layers: {listed}")
@@ -200,13 +201,14 @@ class _Search:
         return OnnxPredictor(bundle, self.settings.threads if threads is None else threads)
 
     def _logits(self, model: OnnxPredictor) -> np.ndarray:
-        return np.concatenate([model.logits(images) for images in self.images])
+        return np.concatenate([model.logits(batch.images, batch.coordinates) for batch in self.batches])
 
-    def _batches(self, samples: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Images and labels of the validation set's first `samples`."""
+    def _batches(self, samples: int) -> Iterator[ImageBatch]:
+        """The validation set's first `samples`."""
         preprocessing = self.bundle.info.preprocessing
         preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
-        yield from image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
+        for batch in image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads):
+            yield batch.images, batch.labels
 
     def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:
         """Scores float32 and `model` on the whole validation set."""
@@ -215,7 +217,8 @@ class _Search:
             return self.base_score, trial.score
         quantized = self._open(model)
         answers = [
-            (labels, self.base.logits(images), quantized.logits(images)) for images, labels in self._batches(samples)
+            (batch.labels, *(model.logits(batch.images, batch.coordinates) for model in (self.base, quantized)))
+            for batch in self._batches(samples)
         ]
         labels, reference, logits = (np.concatenate(parts) for parts in zip(*answers, strict=True))
         return score(reference, reference, labels), score(logits, reference, labels)
@@ -242,7 +245,7 @@ class _Search:
         report: dict[str, Any] = {
             "kind": self.settings.kind,
             "processor": speed.processor(),
-            "calibration_images": len(self.calibration.inputs),
+            "calibration_images": self.calibration.images,
             "max_top1_drop": self.settings.max_top1_drop,
             "min_speedup": self.settings.min_speedup,
             "fp32": {**asdict(base or self.base_score), "size_bytes": self.bundle.model_file.stat().st_size},

@@ -14,7 +14,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, q
 from onnxruntime.quantization.calibrate import save_tensors_data
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from scenerec.export.graphs.network_graph import OWN_PREFIX
+from scenerec.export.graphs.network_graph import OWN_PREFIX, is_kept_float
 from scenerec.export.quantization.calibration import Calibration, Method
 
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -92,7 +92,7 @@ def layers(model: ModelProto) -> dict[str, int]:
     return {
         node.name: sizes[node.input[1]]
         for node in model.graph.node
-        if node.op_type in LAYERS and not node.name.startswith(OWN_PREFIX) and node.input[1] in sizes
+        if node.op_type in LAYERS and not is_kept_float(node) and node.input[1] in sizes
     }
 
 
@@ -106,7 +106,7 @@ def chosen(model: ModelProto, recipe: Recipe) -> list[str]:
             convolutions = {node.name for node in model.graph.node if node.op_type == "Conv"}
             names = [name for name in names if name not in convolutions]
     else:
-        own = [node for node in model.graph.node if not node.name.startswith(OWN_PREFIX)]
+        own = [node for node in model.graph.node if not is_kept_float(node)]
         names = [node.name for node in own if node.op_type in OPERATORS]
         if recipe.scope == "all-but-stem":
             stem = next((node.name for node in own if node.op_type == "Conv"), None)

@@ -137,9 +137,9 @@ def _scores(models: Sequence[Predictor], preprocessing: Preprocessing, val: Pack
     preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
     labels: list[np.ndarray] = []
     answers: list[list[np.ndarray]] = [[] for _ in models]
-    for images, of_batch in image_batches(val, range(val.manifest.samples), preparation, _BATCH_SIZE):
-        labels.append(of_batch)
+    for batch in image_batches(val, range(val.manifest.samples), preparation, _BATCH_SIZE):
+        labels.append(batch.labels)
         for model, logits in zip(models, answers, strict=True):
-            logits.append(model.logits(images))
+            logits.append(model.logits(batch.images))
     reference, *_ = found = [np.concatenate(logits) for logits in answers]
     return [score(logits, reference, np.concatenate(labels)) for logits in found]

@@ -22,7 +22,7 @@ from safetensors.numpy import save as save_tensors
 from scenerec.errors import BundleError, NotFoundError
 from scenerec.frozen import parse_json
 from scenerec.inference.bundles.info import MODEL_FILES, BundleInfo, FileInfo
-from scenerec.storage import LocalStorage, file_sha256, open_storage
+from scenerec.storage import IMPATIENT, LocalStorage, Patience, file_sha256, open_storage
 
 INFO_FILE = "bundle.json"
 """Name of the file that makes a folder a bundle."""
@@ -38,10 +38,13 @@ class Golden:
     """Images, uint8 RGB [n, image_size, image_size, 3]."""
     logits: np.ndarray
     """Answers, float32 [n, classes]."""
+    coordinates: np.ndarray | None = None
+    """Where they were taken, float32 [n, 3], NaN where that is not known; None where none are."""
 
     def to_bytes(self) -> bytes:
         """Returns the content of golden.safetensors."""
-        return save_tensors({"images": np.ascontiguousarray(self.images), "logits": np.ascontiguousarray(self.logits)})
+        tensors = {"images": self.images, "logits": self.logits, "coordinates": self.coordinates}
+        return save_tensors({name: np.ascontiguousarray(each) for name, each in tensors.items() if each is not None})
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Bundle:
         """Golden images and logits. Raises BundleError where they cannot be read."""
         try:
             tensors = load_tensors((self.folder / GOLDEN_FILE).read_bytes())
-            return Golden(tensors["images"], tensors["logits"])
+            return Golden(tensors["images"], tensors["logits"], tensors.get("coordinates"))
         except (OSError, KeyError, SafetensorError) as error:
             raise BundleError(f"{self.url}/{GOLDEN_FILE}: {error}") from None
 
@@ -104,12 +107,12 @@ def write_bundle(url: str, info: BundleInfo, files: Mapping[str, bytes | Path]) 
     return complete
 
 
-def read_info(url: str) -> BundleInfo:
-    """Reads bundle.json alone.
+def read_info(url: str, patience: Patience = IMPATIENT) -> BundleInfo:
+    """Reads bundle.json alone; a store is waited for as long as `patience` says.
 
     Raises BundleError where there is none or it is not one, StorageError where the store does not answer.
     """
-    storage = open_storage(url)
+    storage = open_storage(url, patience)
     try:
         content = storage.get(INFO_FILE)
     except NotFoundError:
@@ -117,26 +120,28 @@ def read_info(url: str) -> BundleInfo:
     return parse_json(BundleInfo, content, f"{url}/{INFO_FILE}: not a bundle of this version of scenerec", BundleError)
 
 
-def open_bundle(url: str) -> Bundle:
+def open_bundle(url: str, patience: Patience = IMPATIENT) -> Bundle:
     """Verifies the bundle in a folder or s3:// prefix, from which it is fetched first, and returns it.
+
+    A store is waited for as long as `patience` says.
 
     Raises:
         BundleError: it is truncated, changed, or not a bundle; the message names the file.
         StorageError: the store does not answer.
     """
-    info = read_info(url)
+    info = read_info(url, patience)
     needed = {MODEL_FILES[info.format], GOLDEN_FILE}
     if missing := needed - info.files.keys():
         raise BundleError(f"{url}/{INFO_FILE}: does not list {sorted(missing)[0]}: export it again")
-    folder = _fetch(url, info) if url.startswith("s3://") else Path(open_storage(url).url)
+    folder = _fetch(url, info, patience) if url.startswith("s3://") else Path(open_storage(url).url)
     for name, expected in info.files.items():
         _verify(url, folder / name, expected)
     return Bundle(folder, info, url)
 
 
-def _fetch(url: str, info: BundleInfo) -> Path:
+def _fetch(url: str, info: BundleInfo, patience: Patience) -> Path:
     """The folder of this process with the bundle's files; those that are there already do not come again."""
-    storage = open_storage(url)
+    storage = open_storage(url, patience)
     digest = hashlib.sha256(info.model_dump_json().encode()).hexdigest()[:24]
     copy = LocalStorage(Path(_process_cache().name) / digest)
     for name, expected in info.files.items():

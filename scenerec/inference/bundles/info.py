@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from scenerec.data.manifest import Place
 from scenerec.frozen import Frozen, Sha256
 from scenerec.inference.bundles.precision import Precision
+from scenerec.models.geo import COORDINATES
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
 ONNX_FILE = "model.onnx"
@@ -126,7 +127,7 @@ class BundleInfo(Frozen):
     preprocessing: Preprocessing
     """What a photograph goes through before the model sees it."""
     inputs: tuple[TensorContract, ...]
-    """Inputs of the model: one, the images."""
+    """Inputs of the model: the images; where it reads coordinates, also `coordinates` and `known`."""
     outputs: tuple[TensorContract, ...]
     """Outputs of the model: `probabilities` and `logits` (TFLite: logits alone), each [batch, classes]."""
     opset: int | None = None
@@ -141,6 +142,11 @@ class BundleInfo(Frozen):
     """Where the model comes from."""
     files: dict[str, FileInfo] = Field(default_factory=dict)
     """Size and checksum of every file but bundle.json, by name."""
+
+    @property
+    def takes_coordinates(self) -> bool:
+        """Whether the model reads where an image was taken."""
+        return any(each.name == COORDINATES for each in self.inputs)
 
     @property
     def can_be_served(self) -> bool:
@@ -161,7 +167,7 @@ class BundleInfo(Frozen):
         for output in self.outputs:
             if output.shape[-1:] != (len(self.labels),):
                 raise ValueError(f"{len(self.labels)} labels do not fit the output {output.name} {list(output.shape)}")
-        for images in self.inputs:
+        for images in self.inputs[:1]:
             if self.preprocessing.image_size not in images.shape:
                 raise ValueError(
                     f"images of {self.preprocessing.image_size} px do not fit the input {images.name} "

@@ -94,7 +94,9 @@ class Examiner:
         batches = image_batches(self.data, samples, preparation, request.images_per_batch, request.threads)
         classes = len(manifest.classes)
         keep_logits = request.samples_of(self.data) * classes * 4 <= KEPT_LOGITS_BYTES
-        return predict(model, batches, samples.start, request.crops, keep_logits, on_batch, classes)
+        return predict(
+            model, batches, samples.start, request.crops, keep_logits, on_batch, classes, without_coordinates=True
+        )
 
     @cached_property
     def data(self) -> PackedSet:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,15 +20,18 @@ KEPT_LOGITS_BYTES = 256 << 20
 """Most bytes of logits that are kept: those of Places365's validation set fit, of its training set not."""
 
 _ARRAYS = ("labels", "ranked", "log_probabilities", "label_log_probabilities")  # of all predictions, [n, ...]
+_OPTIONAL_ARRAYS = ("logits", "predicted_without")
 
 
 class ImageBatch(NamedTuple):
-    """Prepared images of a packed set, and their labels."""
+    """Prepared images of a packed set, their labels, and their coordinates."""
 
     images: np.ndarray
     """Images, uint8 RGB [n * crops, image_size, image_size, 3], the crops of an image in a row."""
     labels: np.ndarray
     """Class indices, int64 [n]."""
+    coordinates: np.ndarray | None = None
+    """Latitude, longitude and time of each of `images`, float32 [n * crops, 3], NaN where not known; None: of none."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Predictions:
     """Logits, float32 [n, classes]; None where they would take more than KEPT_LOGITS_BYTES."""
     clock: Clock
     """How long the answers took."""
+    predicted_without: np.ndarray | None = None
+    """Class that ranks first where the model is told no coordinates, int32 [n]; None where it was told none anyway."""
 
     @property
     def samples(self) -> range:
@@ -96,7 +101,7 @@ class Predictions:
 
     def to_bytes(self, metadata: dict[str, str]) -> bytes:
         """Returns the content of a safetensors file, with `metadata` in its header."""
-        names = [*_ARRAYS, *(["logits"] if self.logits is not None else [])]
+        names = [*_ARRAYS, *(name for name in _OPTIONAL_ARRAYS if getattr(self, name) is not None)]
         tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
         return save_tensors(tensors, metadata={**metadata, "first": str(self.first)})
 
@@ -109,6 +114,7 @@ def predict(
     keep_logits: bool,
     on_batch: Callable[[int], None] = lambda images: None,
     classes: int | None = None,
+    without_coordinates: bool = False,
 ) -> Predictions:
     """Asks `predictor` for every batch; `on_batch` is called with the number of images after each.
 
@@ -120,6 +126,7 @@ def predict(
         keep_logits: whether all logits are kept.
         on_batch: called with the number of images after each batch.
         classes: of the set, where the model is not known to have as many.
+        without_coordinates: asks a model that reads coordinates a second time, without them.
 
     Raises:
         ModelError: logits are not numbers, or of another number of classes.
@@ -128,7 +135,7 @@ def predict(
     parts: list[Predictions] = []
     for batch in batches:
         started = time.perf_counter()
-        logits = average_crops(predictor.logits(batch.images), crops)
+        logits = average_crops(predictor.logits(batch.images, batch.coordinates), crops)
         model_s = time.perf_counter() - started
         if logits.shape[1] != (classes or logits.shape[1]):
             raise ModelError(f"{predictor.name}: gives {logits.shape[1]} logits, and the set has {classes} classes")
@@ -136,7 +143,11 @@ def predict(
             raise ModelError(f"{predictor.name}: gives logits that are not numbers: the model is damaged or diverged")
         timed = len(batch.labels) if parts else 0  # the first batch sets things up
         clock = Clock(began_s, time.time(), timed, model_s if parts else 0.0)
-        parts.append(from_logits(predictor.name, first, batch.labels, logits, keep_logits, clock))
+        answers = from_logits(predictor.name, first, batch.labels, logits, keep_logits, clock)
+        if without_coordinates and predictor.takes_coordinates and batch.coordinates is not None:
+            blind = average_crops(predictor.logits(batch.images), crops)
+            answers = replace(answers, predicted_without=blind.argmax(axis=1).astype(np.int32))
+        parts.append(answers)
         first += len(batch.labels)
         on_batch(len(batch.labels))
     return merge(parts)
@@ -186,11 +197,13 @@ def merge(parts: Iterable[Predictions]) -> Predictions:
             between = sorted((before.samples.stop, after.first))
             raise ScenerecError(f"samples {between[0]} to {between[1] - 1} were evaluated {what}: evaluate again")
         clock += after.clock
-    kept = [part.logits for part in ordered if part.logits is not None]
+    kept = {name: [getattr(part, name) for part in ordered] for name in _OPTIONAL_ARRAYS}
     return Predictions(
         predictor=ordered[0].predictor,
         first=ordered[0].first,
         **{name: np.concatenate([getattr(part, name) for part in ordered]) for name in _ARRAYS},
-        logits=np.concatenate(kept) if len(kept) == len(ordered) else None,
+        **{
+            name: None if any(part is None for part in parts) else np.concatenate(parts) for name, parts in kept.items()
+        },
         clock=clock,
     )

@@ -74,7 +74,8 @@ def find_pooling(model: ModelProto) -> Pooling:
 def features_model(model: ModelProto, pooling: Pooling) -> ModelProto:
     """Cuts the model from its input to the feature map. Weights outside of the file stay there."""
     nodes, _ = _needed(model.graph, set(), pooling.features)
-    return _part(model, nodes, list(model.graph.input), pooling.features)
+    images = model.graph.input[0]  # where they were taken comes in behind
+    return _part(model, nodes, [images], pooling.features)
 
 
 def head_model(model: ModelProto, pooling: Pooling, element_type: int) -> ModelProto:

@@ -42,13 +42,16 @@ class Classifier:
         self.model = predictor_of(bundle, threads, providers)
         self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio, max_pixels)
 
-    def classify(self, photographs: Sequence[bytes], top_k: int = 5) -> list[list[Guess]]:
+    def classify(
+        self, photographs: Sequence[bytes], top_k: int = 5, coordinates: np.ndarray | None = None
+    ) -> list[list[Guess]]:
         """Ranks the `top_k` most probable classes of each JPEG, PNG, WebP, GIF or BMP file, the most probable first.
 
-        Raises PictureError for one that is not an image, or damaged, or too large.
+        `coordinates` are as in `Predictor.logits`. Raises PictureError for one that is not an image, or damaged, or too
+        large.
         """
         images = np.stack([self.prepare(content) for content in photographs])
-        return [self.rank(probabilities, top_k) for probabilities in softmax(self.model.logits(images))]
+        return [self.rank(probabilities, top_k) for probabilities in softmax(self.model.logits(images, coordinates))]
 
     def rank(self, probabilities: np.ndarray, top_k: int) -> list[Guess]:
         """Ranks the `top_k` most probable of float32 probabilities [classes], the lower index first among equals."""

@@ -55,6 +55,7 @@ class _Request:
     asked_at: float
     deadline: float
     future: "asyncio.Future[Answer]"
+    coordinates: np.ndarray | None = None
     image: np.ndarray | None = None
     """Prepared."""
     prepared_s: float = 0.0
@@ -85,19 +86,34 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
-    async def ask(self, photograph: bytes | np.ndarray, timeout_s: float = 30.0) -> Answer:
+    async def ask(
+        self, photograph: bytes | np.ndarray, timeout_s: float = 30.0, coordinates: np.ndarray | None = None
+    ) -> Answer:
         """Answers an encoded photograph, or a prepared one: uint8 RGB [image_size, image_size, 3].
+
+        `coordinates` are float32 [3] as a row of those of `Predictor.logits`; None where they are not known.
 
         Raises PictureError for what is no image, OverloadedError at once where too many wait, ExpiredError after
         `timeout_s`, ClosedError where the engine closes.
         """
-        (answer,) = await self.ask_all([photograph], timeout_s)
+        (answer,) = await self.ask_all([photograph], timeout_s, [coordinates])
         return answer
 
-    async def ask_all(self, photographs: Sequence[bytes | np.ndarray], timeout_s: float = 30.0) -> list[Answer]:
-        """Answers several photographs, all or none: the first error is raised. Raises as `ask` does."""
+    async def ask_all(
+        self,
+        photographs: Sequence[bytes | np.ndarray],
+        timeout_s: float = 30.0,
+        coordinates: Sequence[np.ndarray | None] | None = None,
+    ) -> list[Answer]:
+        """Answers several photographs, all or none: the first error is raised. Raises as `ask` does.
+
+        `coordinates` are those of each photograph; None where none are known.
+        """
         loop, now = asyncio.get_running_loop(), time.perf_counter()
-        requests = [_Request(each, now, now + timeout_s, loop.create_future()) for each in photographs]
+        requests = [
+            _Request(photograph, now, now + timeout_s, loop.create_future(), places)
+            for photograph, places in zip(photographs, coordinates or [None] * len(photographs), strict=True)
+        ]
         with self._changed:
             if self._closed:
                 raise ClosedError("this version of the model is no longer served")
@@ -173,7 +189,8 @@ class Engine:
     def _infer(self, requests: Sequence[_Request], taken_at: float) -> None:
         started = time.perf_counter()
         images = [request.image for request in requests if request.image is not None]
-        logits = self.classifier.model.logits(np.stack(images) if len(images) > 1 else images[0][np.newaxis])
+        stacked = np.stack(images) if len(images) > 1 else images[0][np.newaxis]
+        logits = self.classifier.model.logits(stacked, _coordinates(requests))
         probabilities = softmax(logits)
         inferred_s = time.perf_counter() - started
         for row, request in enumerate(requests):
@@ -185,6 +202,14 @@ class Engine:
                 inferred_s=inferred_s,
                 batch_size=len(requests),
             )
+
+
+def _coordinates(requests: Sequence[_Request]) -> np.ndarray | None:
+    """Those of the photographs, float32 [n, 3]; None where no photograph has any."""
+    if all(request.coordinates is None for request in requests):
+        return None
+    unknown = np.full(3, np.nan, np.float32)
+    return np.stack([unknown if request.coordinates is None else request.coordinates for request in requests])
 
 
 def _deliver(batch: Sequence[_Request]) -> None:

@@ -11,7 +11,8 @@ def check_golden(predictor: Predictor, bundle: Bundle) -> float:
 
     Raises BundleError where the difference is beyond the tolerance of the bundle's precision.
     """
-    difference = logits_difference(bundle.golden.logits, predictor.logits(bundle.golden.images))
+    golden = bundle.golden
+    difference = logits_difference(golden.logits, predictor.logits(golden.images, golden.coordinates))
     allowed = TOLERANCES[bundle.info.precision].golden
     if difference > allowed:
         raise BundleError(

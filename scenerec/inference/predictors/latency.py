@@ -54,7 +54,7 @@ def measure(
 def _time(
     model: OnnxPredictor, raw: onnxruntime.InferenceSession, images: np.ndarray, threads: int, seconds: float
 ) -> Timing:
-    prepared = {model.input_name: model.prepared(images)}
+    prepared = model.feeds(images)
 
     def ours() -> None:
         model.logits(images)

@@ -9,7 +9,8 @@ from typing_extensions import override
 from scenerec.errors import BundleError, first_line
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import Preprocessing
-from scenerec.inference.predictors.predictor import Predictor, in_batches_of
+from scenerec.inference.predictors.predictor import Predictor, in_batches_of, place_inputs
+from scenerec.models.geo import COORDINATES, KNOWN
 
 
 class OnnxPredictor(Predictor):
@@ -33,25 +34,31 @@ class OnnxPredictor(Predictor):
         self.eval_crop_ratio = bundle.info.preprocessing.eval_crop_ratio
         self.preprocessing = bundle.info.preprocessing
         self.session = open_session(bundle.model_file, threads, providers)
+        self.takes_coordinates = bundle.info.takes_coordinates
         self.input_name = self.session.get_inputs()[0].name
+        self._names = (self.input_name, COORDINATES, KNOWN) if self.takes_coordinates else (self.input_name,)
         batch = self.session.get_inputs()[0].shape[0]
         self._fixed_batch = batch if isinstance(batch, int) else None
 
     @override
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        return in_batches_of(self._fixed_batch, self._run, images)
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
+        return in_batches_of(self._fixed_batch, self._run, *self.feeds(images, coordinates).values())
 
-    def prepared(self, images: np.ndarray) -> np.ndarray:
-        """Turns uint8 RGB images [n, image_size, image_size, 3] into the graph's input."""
-        return network_input(images, self.preprocessing)
+    def feeds(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The graph's inputs by name, of uint8 RGB images [n, image_size, image_size, 3].
+
+        `coordinates` are as in `logits`.
+        """
+        places = place_inputs(coordinates, len(images)) if self.takes_coordinates else ()
+        return dict(zip(self._names, (network_input(images, self.preprocessing), *places), strict=True))
 
     @property
     def metadata(self) -> dict[str, str]:
         """Notes that the graph carries with it, by key."""
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
-        (answer,) = self.session.run(["logits"], {self.input_name: self.prepared(images)})
+    def _run(self, *inputs: np.ndarray) -> np.ndarray:
+        (answer,) = self.session.run(["logits"], dict(zip(self._names, inputs, strict=True)))
         return np.asarray(answer, dtype=np.float32)
 
 

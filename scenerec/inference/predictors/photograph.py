@@ -34,9 +34,15 @@ class Preparer:
         PictureError.
         """
         picture = Picture(content, self.max_pixels)
-        stored = self._crop(picture.height, picture.width)
-        pixels = picture.upright(least_for(stored.height, stored.width))
-        return resize_and_crop(pixels, self._crop(*picture.upright_size), self.image_size)
+        crop = self._crop(*picture.upright_size)
+        return resize_and_crop(picture.upright(least_for(crop.height, crop.width)), crop, self.image_size)
+
+    def pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """A decoded picture, uint8 [height, width, 3] -> uint8 [image_size, image_size, 3], the colours in its order.
+
+        Raises PictureError.
+        """
+        return resize_and_crop(pixels, self._crop(*pixels.shape[:2]), self.image_size)
 
     def _crop(self, height: int, width: int) -> CenterCrop:
         return center_crop(height, width, self.image_size, self.eval_crop_ratio)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from scenerec.data.coordinates import NetworkCoordinates, network_coordinates
 from scenerec.inference.bundles.info import Preprocessing
 
 
@@ -32,34 +33,44 @@ class Predictor(Protocol):
     """Side of the images that the network takes, in pixels."""
     eval_crop_ratio: float
     """Share of the resized image that evaluation crops."""
+    takes_coordinates: bool = False
+    """Whether it reads where an image was taken; one that does not passes over coordinates."""
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         """Computes the logits of any number of images.
 
         Args:
             images: uint8 RGB [n, image_size, image_size, 3], n >= 1.
+            coordinates: degrees north, degrees east and share of the year, float32 [n, 3], NaN where they are not
+                known; None where none are.
 
         Returns:
             float32 [n, classes]
         """
 
 
-def in_batches_of(size: int | None, answer: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+def in_batches_of(size: int | None, answer: Callable[..., np.ndarray], *inputs: np.ndarray) -> np.ndarray:
     """Asks a model that may take `size` images at once, no more and no fewer, for any number of images.
 
     Args:
         size: images that the model takes; None for one that takes any number.
-        answer: the model: [size, ...] -> [size, classes].
-        images: [n, ...], n >= 1; the last batch is filled up with zeros.
+        answer: the model: each input [size, ...] -> [size, classes].
+        inputs: [n, ...] each, n >= 1; the last batch is filled up with zeros.
 
     Returns:
         The answers, [n, classes].
     """
     if size is None:
-        return answer(images)
-    count = len(images)
-    filled = np.concatenate([images, np.zeros((-count % size, *images.shape[1:]), images.dtype)])
-    return np.concatenate([answer(filled[at : at + size]) for at in range(0, len(filled), size)])[:count]
+        return answer(*inputs)
+    count = len(inputs[0])
+    filled = [np.concatenate([each, np.zeros((-count % size, *each.shape[1:]), each.dtype)]) for each in inputs]
+    starts = range(0, len(filled[0]), size)
+    return np.concatenate([answer(*(each[at : at + size] for each in filled)) for at in starts])[:count]
+
+
+def place_inputs(coordinates: np.ndarray | None, count: int) -> NetworkCoordinates:
+    """What a network that reads coordinates is given of `count` images; `coordinates` as in `Predictor.logits`."""
+    return network_coordinates(np.full((count, 3), np.nan, np.float32) if coordinates is None else coordinates)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from typing_extensions import override
 
 from scenerec.errors import ModelError, first_line
-from scenerec.inference.predictors.predictor import NetworkInfo, Predictor
+from scenerec.inference.predictors.predictor import NetworkInfo, Predictor, place_inputs
 from scenerec.inference.predictors.trained_model import ZooNetwork
 
 
@@ -21,23 +21,28 @@ class TfPredictor(Predictor):
     Args:
         network: normalised float32 [n, image_size, image_size, 3] -> logits [n, classes].
         info: what is known of it.
+        takes_coordinates: whether it takes coordinates [n, 3] and known [n, 2] as well.
     """
 
-    def __init__(self, network: Callable[[tf.Tensor], tf.Tensor], info: NetworkInfo) -> None:
+    def __init__(self, network: Callable[..., tf.Tensor], info: NetworkInfo, takes_coordinates: bool = False) -> None:
         preprocessing = info.preprocessing
+        self.takes_coordinates = takes_coordinates
         self.name, self.labels = info.name, info.labels
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
         mean, std = (tf.constant(values, tf.float32) * 255 for values in (preprocessing.mean, preprocessing.std))
 
-        @tf.function(input_signature=[tf.TensorSpec((None, self.image_size, self.image_size, 3), tf.uint8)])
-        def logits(images: tf.Tensor) -> tf.Tensor:
-            return tf.cast(network((tf.cast(images, tf.float32) - mean) / std), tf.float32)
+        places = [tf.TensorSpec((None, columns), tf.float32) for columns in (3, 2) if takes_coordinates]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, self.image_size, self.image_size, 3), tf.uint8), *places])
+        def logits(images: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+            return tf.cast(network((tf.cast(images, tf.float32) - mean) / std, *others), tf.float32)
 
         self._logits = logits
 
     @override
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        return self._logits(np.ascontiguousarray(images)).numpy()
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
+        others = place_inputs(coordinates, len(images)) if self.takes_coordinates else ()
+        return self._logits(np.ascontiguousarray(images), *others).numpy()
 
 
 def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0) -> TfPredictor:
@@ -48,9 +53,13 @@ def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0) -> TfPredicto
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    built = tf_model.build(network.arch, network.classes, info.preprocessing.image_size, seed=0)
+    built = tf_model.build(network.arch, network.classes, info.preprocessing.image_size, 0, network.geo)
     tf_model.load_state(built, network.state)
-    return TfPredictor(lambda images: built(images, training=False), info)
+
+    def answer(images: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+        return built([images, *others] if others else images, training=False)
+
+    return TfPredictor(answer, info, takes_coordinates=network.geo is not None)
 
 
 def load_keras(path: Path, info: NetworkInfo) -> TfPredictor:

@@ -58,7 +58,7 @@ class TflitePredictor(Predictor):
         self._mean, self._std = (np.array(values, np.float32) * 255 for values in (mean, std))
 
     @override
-    def logits(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         return in_batches_of(self._fixed_batch, self._run, self._prepared(images))
 
     def _prepared(self, images: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch import nn
 from typing_extensions import override
 
 from scenerec.errors import ModelError, first_line
-from scenerec.inference.predictors.predictor import NetworkInfo, Predictor
+from scenerec.inference.predictors.predictor import NetworkInfo, Predictor, place_inputs
 from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_model
 
@@ -22,10 +22,14 @@ class TorchPredictor(Predictor):
         network: normalised float32 [n, 3, image_size, image_size] -> logits [n, classes]; it is put in evaluation mode.
         info: what is known of it.
         device: where it computes, such as cpu or cuda.
+        takes_coordinates: whether it takes coordinates [n, 3] and known [n, 2] as well.
     """
 
-    def __init__(self, network: nn.Module, info: NetworkInfo, device: str = "cpu") -> None:
+    def __init__(
+        self, network: nn.Module, info: NetworkInfo, device: str = "cpu", takes_coordinates: bool = False
+    ) -> None:
         preprocessing = info.preprocessing
+        self.takes_coordinates = takes_coordinates
         self.name, self.labels = info.name, info.labels
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
         self._device = torch.device(device)
@@ -37,9 +41,11 @@ class TorchPredictor(Predictor):
 
     @override
     @torch.no_grad()
-    def logits(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self._device).permute(0, 3, 1, 2).float()
-        return self.network((pixels - self._mean) / self._std).float().cpu().numpy()
+        places = place_inputs(coordinates, len(images)) if self.takes_coordinates else ()
+        others = (torch.from_numpy(each).to(self._device) for each in places)
+        return self.network((pixels - self._mean) / self._std, *others).float().cpu().numpy()
 
 
 def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0, device: str = "cpu") -> TorchPredictor:
@@ -49,7 +55,7 @@ def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0, device: str =
     """
     if threads:
         torch.set_num_threads(threads)
-    return TorchPredictor(build(network), info, device)
+    return TorchPredictor(build(network), info, device, takes_coordinates=network.geo is not None)
 
 
 def build(network: ZooNetwork) -> nn.Module:
@@ -57,7 +63,7 @@ def build(network: ZooNetwork) -> nn.Module:
 
     Raises StateError where the weights do not fit the architecture.
     """
-    built = torch_model.build(network.arch, network.classes, seed=0).eval()
+    built = torch_model.build(network.arch, network.classes, 0, network.geo).eval()
     torch_model.load_state(built, network.state)
     return built
 

@@ -1,6 +1,6 @@
 """A run's network with all that one needs to use it: weights, class names, preprocessing, and its results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scenerec.checkpoint import AVERAGES_FILE, STATE_FILE, RunState, best_checkpoint, list_checkpoints, read_run_state
@@ -9,9 +9,11 @@ from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, ConfigError, ModelError, ScenerecError
 from scenerec.inference.bundles.info import Preprocessing
+from scenerec.models.blocks import is_under
+from scenerec.models.geo import PATH, GeoSpec
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import read_weights
-from scenerec.storage import open_storage, split_url
+from scenerec.storage import IMPATIENT, Patience, open_storage, split_url
 
 Framework = Literal["torch", "tensorflow"]
 """Framework of a network."""
@@ -27,6 +29,14 @@ class ZooNetwork:
     """Classes of the head."""
     state: State
     """Weights by their neutral names."""
+    geo: GeoSpec | None = None
+    """How it reads coordinates; None where it sees images alone."""
+
+    @property
+    def of_images(self) -> "ZooNetwork":
+        """The same, but that it sees images alone: it answers as it does where no place is known."""
+        state = {key: array for key, array in self.state.items() if not is_under(key, PATH)}
+        return replace(self, state=state, geo=None)
 
 
 @dataclass(frozen=True)
@@ -60,29 +70,36 @@ class TrainedModel:
         return self.config.get("data", {}).get("val")
 
 
-def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
+def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMPATIENT) -> TrainedModel:
     """Reads a run's or a checkpoint's model.
 
     Args:
         target: a run's folder (output/NAME), or a checkpoint's; local or s3://.
         checkpoint: of a run: `best`, `last` or a name such as step-000001000.
+        patience: how long a store is waited for.
 
     Raises:
         ModelError: `target` is neither.
         CheckpointError: it has no such checkpoint, or it is damaged.
         StorageError: the store does not answer.
     """
-    url = find_checkpoint(target, checkpoint)
+    url = find_checkpoint(target, checkpoint, patience)
     folder, name = split_url(url)
-    run = read_run_state(open_storage(folder), name)
-    averaged = open_storage(url).size(AVERAGES_FILE) is not None
-    weights = read_weights(url, averaged=averaged)
+    run = read_run_state(open_storage(folder, patience), name)
+    if not run.identity["classes"]:
+        weights_of = url.rpartition("/checkpoints/")[0] or url
+        raise ModelError(
+            f"{url}: is of a pretraining, which knows no classes: train a head on it (kind: train with model.weights: "
+            f"{weights_of}), and take that run"
+        )
+    averaged = open_storage(url, patience).size(AVERAGES_FILE) is not None
+    weights = read_weights(url, averaged, patience)
     at_an_epochs_end = run.step == 0 and run.history
     return TrainedModel(
         name=run.config["name"],
         url=url,
         framework="tensorflow" if run.framework == "tensorflow" else "torch",
-        network=ZooNetwork(run.config["model"]["arch"], run.identity["classes"], weights.state),
+        network=_network(run, weights.state),
         averaged=averaged,
         labels=_labels(run),
         preprocessing=Preprocessing(
@@ -94,12 +111,12 @@ def load_trained(target: str, checkpoint: str = "best") -> TrainedModel:
     )
 
 
-def find_checkpoint(target: str, checkpoint: str = "best") -> str:
+def find_checkpoint(target: str, checkpoint: str = "best", patience: Patience = IMPATIENT) -> str:
     """Returns the address of the checkpoint that `target` is, or of a run's. Raises as `load_trained` does."""
     target = target.rstrip("/")
-    if open_storage(target).size(STATE_FILE) is not None:
+    if open_storage(target, patience).size(STATE_FILE) is not None:
         return target
-    checkpoints = open_storage(f"{target}/checkpoints")
+    checkpoints = open_storage(f"{target}/checkpoints", patience)
     names = list_checkpoints(checkpoints)
     if not names:
         raise ModelError(f"{target}: neither a run's folder (OUTPUT/NAME) with checkpoints, nor a checkpoint")
@@ -129,6 +146,12 @@ def read_labels(path: str) -> tuple[str, ...]:
         raise ConfigError(f"{path}: is not UTF-8 text: write one class name a line") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _network(run: RunState, state: State) -> ZooNetwork:
+    model = run.config["model"]
+    geo = model.get("geo")  # which the config of an older checkpoint does not have
+    return ZooNetwork(model["arch"], run.identity["classes"], state, GeoSpec(**geo) if geo else None)
 
 
 def _metrics(epoch: EpochMetrics) -> dict[str, float]:

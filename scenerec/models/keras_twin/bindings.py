@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from scenerec.models import neutral
-from scenerec.models.keras_twin import attention_layers  # noqa: F401  (so that its layers can be loaded)
+from scenerec.models.keras_twin import attention_layers, coordinate_layers  # noqa: F401  (their layers can be loaded)
 from scenerec.models.keras_twin.layers import TwinLayer
 
 Convert = Callable[[np.ndarray], np.ndarray]

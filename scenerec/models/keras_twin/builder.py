@@ -14,10 +14,11 @@ import torch
 from torch import fx, nn
 from typing_extensions import override
 
-from scenerec.models.keras_twin import attention, functions, layers, modules  # noqa: F401  (they fill the tables)
+from scenerec.models.keras_twin import attention, coordinates, functions, layers, modules  # noqa: F401  (fill tables)
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.converters import FUNCTIONS, METHODS, MODULES, Converter
-from scenerec.models.keras_twin.layout import Value, image_value, natural, parameter_value
+from scenerec.models.geo import COORDINATES, KNOWN
+from scenerec.models.keras_twin.layout import BATCH, Value, image_value, natural, parameter_value
 
 
 def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
@@ -28,20 +29,27 @@ def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
     `.keras`.
 
     Args:
-        network: takes float32 images [batch, 3, image_size, image_size], returns logits [batch, classes].
+        network: takes float32 images [batch, 3, image_size, image_size], and coordinates and known where it reads them
+            (`scenerec.models.torch_geo`); returns logits [batch, classes].
         image_size: height and width in pixels.
         name: the model's name.
 
     Returns:
-        float32 images [batch, image_size, image_size, 3] -> float32 logits [batch, classes]; both in float64 where
-        that is Keras's dtype policy.
+        float32 images [batch, image_size, image_size, 3], or a list of them, coordinates [batch, 3] and known
+        [batch, 2] -> float32 logits [batch, classes]; all in float64 where that is Keras's dtype policy.
 
     Raises:
         UnsupportedOperationError: an operation of the network has no converter.
     """
     image = keras.Input((image_size, image_size, 3), name="image", dtype=_weights_dtype())
-    logits = _Builder(network, image).run(image_value(image))
-    return keras.Model(image, logits, name=name)
+    builder = _Builder(network, image)
+    others = [
+        keras.Input((columns,), name=name, dtype=_weights_dtype())
+        for name, columns in ((COORDINATES, 3), (KNOWN, 2))
+        if name in builder.inputs
+    ]
+    logits = builder.run(image_value(image), *(Value(each, (BATCH, each.shape[1]), (0, 1)) for each in others))
+    return keras.Model([image, *others] if others else image, logits, name=name)
 
 
 class _Tracer(fx.Tracer):
@@ -58,6 +66,7 @@ class _Builder(fx.Interpreter):
     def __init__(self, network: nn.Module, image: keras.KerasTensor) -> None:
         super().__init__(fx.GraphModule(network, _trace(network)))
         self.extra_traceback = False
+        self.inputs = [node.target for node in self.graph.nodes if node.op == "placeholder"]
         self._network = network
         weighted = (
             path for path, module in network.named_modules() if next(module.parameters(False), None) is not None

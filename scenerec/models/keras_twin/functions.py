@@ -59,6 +59,15 @@ def activation(ctx: Context, x: Value, inplace: bool = False) -> Value:
     return primitives.activation(ctx, x, primitives.ACTIVATIONS[ctx.operation.strip("_")])
 
 
+@converts_function(F.linear)
+def linear(ctx: Context, x: Value, weight: Value, bias: Value | None = None) -> Value:
+    """Converts a layer whose weights are asked for by name, over the last torch axis."""
+    x = layout.axis_last(ctx, x, -1)
+    product = ops.matmul(x.tensor, ops.transpose(natural(ctx, weight).tensor))
+    tensor = product if bias is None else product + bias.tensor
+    return Value(tensor, (*x.shape[:-1], weight.shape[0]), x.order)
+
+
 @converts_function(torch.reshape)
 @converts_method("view", "reshape")
 def view(ctx: Context, x: Value, *shape: Any) -> Value:

@@ -61,18 +61,21 @@ class BatchNormalization(TwinLayer):
     Keras's own layer does not; under mixed precision it reads 16-bit activations, and computes statistics in
     float32. It does not take float64, which is put together of elementary operations. In data-parallel
     training each replica normalises by, and keeps statistics of, its own batch, as under torch's
-    DistributedDataParallel.
+    DistributedDataParallel; with `synchronised`, which is set from outside, by the batches of all replicas.
 
     Args:
         momentum: weight of the new batch in the running statistics (torch's convention; Keras's is 1 -
             momentum).
         epsilon: added to the variance.
+        affine: whether it has a scale and an offset.
     """
 
-    def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5, **kwargs: Any) -> None:
+    def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5, affine: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.affine = affine
+        self.synchronised = False
         self.measures = False
         self.measured: tuple[tf.Tensor, tf.Tensor] | None = None
 
@@ -80,8 +83,10 @@ class BatchNormalization(TwinLayer):
     def build(self, input_shape: Shape) -> None:
         """Makes the weights, each [channels]."""
         shape = (input_shape[-1],)
-        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
-        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
+        self.gamma, self.beta = tf.ones(shape, self.variable_dtype), tf.zeros(shape, self.variable_dtype)
+        if self.affine:
+            self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
+            self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
         self.moving_mean = _replica_variable("moving_mean", shape, "zeros", self.variable_dtype)
         self.moving_variance = _replica_variable("moving_variance", shape, "ones", self.variable_dtype)
 
@@ -97,7 +102,7 @@ class BatchNormalization(TwinLayer):
             return y
         if not (training and self.trainable):
             return self._normalise(x, self.moving_mean, self.moving_variance, training=False)[0]
-        y, mean, variance = self._normalise(x, [], [], training=True)[:3]
+        y, mean, variance = self._normalise_jointly(x) if self.synchronised else self._normalise(x, [], [], True)[:3]
         self._update(self.moving_mean, mean)
         self._update(self.moving_variance, variance)
         return y
@@ -115,6 +120,20 @@ class BatchNormalization(TwinLayer):
             is_training=training,
         )
 
+    def _normalise_jointly(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """By the statistics of all replicas' batches, which are of one size, with gradients through them."""
+        context = tf.distribute.get_replica_context()
+        wide = tf.cast(x, self.variable_dtype)
+        mine = tf.stack(tf.nn.moments(wide, (0, 1, 2)))
+        places = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync, dtype=wide.dtype)
+        moments = context.all_reduce(tf.distribute.ReduceOp.SUM, places[:, None, None] * mine)
+        mean = tf.reduce_mean(moments[:, 0], axis=0)
+        variance = tf.reduce_mean(moments[:, 1] + tf.square(moments[:, 0] - mean), axis=0)
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        y = tf.nn.batch_normalization(wide, mean, variance, beta, gamma, self.epsilon)
+        count = tf.cast(tf.size(x) / x.shape[-1] * context.num_replicas_in_sync, wide.dtype)
+        return tf.cast(y, x.dtype), mean, variance * count / (count - 1)
+
     def _normalise_float64(self, x: tf.Tensor, mean: Any, variance: Any, training: bool) -> Any:
         unbiased = variance = tf.convert_to_tensor(variance, dtype="float64")
         if training:
@@ -130,16 +149,16 @@ class BatchNormalization(TwinLayer):
 
     @override
     def neutral_weights(self) -> dict[str, keras.Variable]:
+        scale = {f"{self.name}.weight": self.gamma, f"{self.name}.bias": self.beta} if self.affine else {}
         return {
-            f"{self.name}.weight": self.gamma,
-            f"{self.name}.bias": self.beta,
+            **scale,
             f"{self.name}.running_mean": self.moving_mean,
             f"{self.name}.running_var": self.moving_variance,
         }
 
     @override
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon, "affine": self.affine}
 
 
 @serialisable

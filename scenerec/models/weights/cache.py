@@ -43,8 +43,8 @@ def published_file(weights: PublishedWeights) -> RemoteFile:
     return RemoteFile(weights.url, weights.url.rpartition("/")[2], weights.sha256)
 
 
-def file_of_url(url: str) -> RemoteFile:
-    """The file at any URL, which may end in a checksum, `#sha256=DIGITS`.
+def file_of_url(url: str, field: str = "model.weights") -> RemoteFile:
+    """The file at any URL, which may end in a checksum, `#sha256=DIGITS`. Errors name the config's `field`.
 
     Its name in the cache tells apart files of the same name on several servers.
 
@@ -55,12 +55,12 @@ def file_of_url(url: str) -> RemoteFile:
         address, fragment = urldefrag(url)
         name = PurePosixPath(unquote(urlsplit(address).path)).name
     except ValueError as error:  # such as of an IPv6 address without its bracket
-        raise ModelError(f"model.weights: {url}: {first_line(error)}") from None
+        raise ModelError(f"{field}: {url}: {first_line(error)}") from None
     if file_format(name) is None:
-        raise ModelError(f"model.weights: {address}: must end in the name of a {SUFFIXES} file")
+        raise ModelError(f"{field}: {address}: must end in the name of a {SUFFIXES} file")
     digits = fragment.removeprefix("sha256=").lower()
     if fragment and not (fragment.startswith("sha256=") and _DIGITS.fullmatch(digits)):
-        raise ModelError(f"model.weights: {url}: #{fragment} is no checksum such as #sha256=11ad3fa6")
+        raise ModelError(f"{field}: {url}: #{fragment} is no checksum such as #sha256=11ad3fa6")
     stem, dot, suffix = _ODD.sub("-", name)[-_LONGEST_NAME:].partition(".")
     return RemoteFile(address, f"{stem}-{hashlib.sha256(address.encode()).hexdigest()[:8]}{dot}{suffix}", digits)
 
@@ -68,11 +68,13 @@ def file_of_url(url: str) -> RemoteFile:
 class WeightCache:
     """The cache of all runs that share an output.
 
-    Beside each file stands its checksum, seen when it came; it is compared at each use.
+    Beside each file stands its checksum, seen when it came; it is compared at each use. Errors name the config's
+    `field`.
     """
 
-    def __init__(self, output: str, patience: Patience = IMPATIENT) -> None:
+    def __init__(self, output: str, patience: Patience = IMPATIENT, field: str = "model.weights") -> None:
         self.storage = open_storage(f"{output}/{_FOLDER}", patience)
+        self.field = field
 
     def url(self, remote: RemoteFile) -> str:
         """The address in the cache at which the file is, or belongs."""
@@ -98,11 +100,11 @@ class WeightCache:
                 download(remote.url, path)
             except DownloadError as error:
                 reason = f"could not download {remote.url} ({error})"
-                raise ModelError(f"model.weights: {reason}: put the file at {self.url(remote)}") from None
+                raise ModelError(f"{self.field}: {reason}: put the file at {self.url(remote)}") from None
             digest = file_sha256(path)
             if problem := self._mismatch(remote, digest):
                 raise ModelError(
-                    f"model.weights: {remote.url}: {problem}: nothing was kept; try again, or put the right file at "
+                    f"{self.field}: {remote.url}: {problem}: nothing was kept; try again, or put the right file at "
                     f"{self.url(remote)}"
                 )
             yield path
@@ -120,7 +122,7 @@ class WeightCache:
         with self._local_copy(remote) as path:
             if problem := self._mismatch(remote, file_sha256(path)):
                 raise ModelError(
-                    f"model.weights: {self.url(remote)}: is damaged: {problem}: delete it and submit again, which "
+                    f"{self.field}: {self.url(remote)}: is damaged: {problem}: delete it and submit again, which "
                     "downloads it anew"
                 )
             yield path
@@ -130,7 +132,7 @@ class WeightCache:
         size_bytes = self.storage.size(remote.file)
         if size_bytes is None:
             raise ModelError(
-                f"model.weights: {self.url(remote)}: is not there: submit the job again, which downloads {remote.url}"
+                f"{self.field}: {self.url(remote)}: is not there: submit the job again, which downloads {remote.url}"
             )
         if isinstance(self.storage, LocalStorage):
             yield self.storage.root / remote.file

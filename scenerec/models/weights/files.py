@@ -17,6 +17,7 @@ from scenerec.checkpoint import AVERAGES_FILE, MODEL_FILE, STATE_FILE, best_chec
 from scenerec.errors import CheckpointError, ModelError, NotFoundError, StorageError, first_line
 from scenerec.json_object import JsonObject
 from scenerec.models import zoo
+from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State, StateError, shown_key
 from scenerec.models.weights import safetensors_weights
 from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_content
@@ -25,8 +26,9 @@ from scenerec.storage import IMPATIENT, LocalStorage, Patience, Storage, file_sh
 
 _MOST_DIGITS = 5  # of an image size
 
-# GoogLeNet's and Inception's, which serve training from scratch alone and which our networks have not.
-_AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
+# GoogLeNet's and Inception's, which serve training from scratch alone and which our networks have not; and those of a
+# pretraining, whose backbone is what one wants.
+_AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.", *HEAD_PREFIXES)
 
 
 @dataclass(frozen=True)

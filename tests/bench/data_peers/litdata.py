@@ -24,7 +24,9 @@ def litdata(work: Work) -> Iterator[int]:
 
     workers = processes(work)
     images = StreamingDataset(str(chunks), shuffle=True, seed=work.seed, transform=prepared)
-    yield from counted(StreamingDataLoader(images, batch_size=BATCH, num_workers=workers))
+    # Forked, as torch's own: `optimize` has changed the default to spawning, for which all would have to be pickled.
+    how = "fork" if workers else None
+    yield from counted(StreamingDataLoader(images, batch_size=BATCH, num_workers=workers, multiprocessing_context=how))
 
 
 def _sample(file: str) -> tuple[bytes, int]:

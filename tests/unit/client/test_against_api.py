@@ -4,17 +4,21 @@ import io
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 import uvicorn
 from PIL import Image
 
-from scenerec.client import BadImageError, EndpointError, UnauthorizedError, UnknownModelError, errors
+from scenerec.client import BadImageError, Coordinates, EndpointError, UnauthorizedError, UnknownModelError, errors
 from serve.access.keys import ApiKeys, Guard, new_key
 from serve.api import Api
 from serve.errors import ErrorKind
-from tests.tiny_bundle import IMAGE_SIZE, LABELS
+from serve.loaded_version import EngineOptions, load_version
+from serve.shelf import Shelf, Weighted
+from tests.tiny_bundle import IMAGE_SIZE, LABELS, make_tiny_bundle
 from tests.tiny_shelf import make_tiny_shelf
 from tests.unit.client.conftest import Ask
 
@@ -23,7 +27,22 @@ KEY, ENTRY = new_key("test")
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    api = Api(make_tiny_shelf(tmp_path_factory.mktemp("served")), Guard(ApiKeys(keys=(ENTRY,))))
+    with running(Api(make_tiny_shelf(tmp_path_factory.mktemp("served")), Guard(ApiKeys(keys=(ENTRY,))))) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def located_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a model in which latitude adds to green, longitude to blue, and the time to red."""
+    bundle = make_tiny_bundle(tmp_path_factory.mktemp("located"), coordinates=True)
+    shelf = Shelf()
+    shelf.replace({"tiny": [Weighted(load_version("tiny", "1", bundle, EngineOptions()), 1.0)]})
+    with running(Api(shelf)) as url:
+        yield url
+
+
+@contextmanager
+def running(api: Api) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -99,3 +118,19 @@ def test_what_else_is_refused(url: str, ask: Ask) -> None:
     with pytest.raises(EndpointError, match="top_k") as caught:
         ask(url, "predict", "tiny", photograph("red"), 0, api_key=KEY)
     assert caught.value.code == "bad_parameter"
+
+
+def test_coordinates_are_understood_or_refused(located_url: str, ask: Ask) -> None:
+    def label(coordinates: Coordinates | None) -> str:
+        return ask(located_url, "predict", "tiny", photograph("red"), 1, False, None, coordinates).classes[0].label
+
+    assert label(None) == "red"
+    assert label(Coordinates(80, 20)) == "green"
+    assert label(Coordinates(-80, 170, "2024-01-01")) == "blue"
+    assert label(Coordinates(1, 1, datetime(2024, 7, 2, 12))) == label(Coordinates(1, 1, date(2024, 7, 2))) == "red"
+    several = ask(located_url, "predict_many", "tiny", [photograph("red")] * 2, 1, False, None, Coordinates(80, 20))
+    assert [each.classes[0].label for each in several] == ["green", "green"]
+    with pytest.raises(EndpointError, match="lat is not between -90 and 90 degrees: are lat and lon swapped"):
+        label(Coordinates(151.2, -33.9))
+    (served,) = ask(located_url, "models")
+    assert served.coordinates

@@ -5,13 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, distributions, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
 import scenerec
+from tests.borrowed_site import brought_by, link, normal
 from tests.tiny_bundle import make_tiny_bundle
 
 ROOT = Path(scenerec.__file__).parents[1]
@@ -33,41 +33,15 @@ def listed() -> dict[str, Requirement]:
     return {normal(each.name): each for each in found}
 
 
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def installed_with(requirement: Requirement, seen: dict[str, set[str]]) -> None:
-    """Adds the distributions that come with it, by name, with the extras that were asked for."""
-    name, extras = normal(requirement.name), {"", *requirement.extras}
-    new = extras - seen.setdefault(name, set())
-    seen[name] |= new
-    if not new:
-        return
-    try:
-        needed = requires(requirement.name) or []
-    except PackageNotFoundError:  # for another platform
-        return
-    for each in map(Requirement, needed):
-        if not each.marker or any(each.marker.evaluate({"extra": extra}) for extra in new):
-            installed_with(each, seen)
-
-
 def test_the_serving_image_has_what_answering_imports_and_no_framework(tmp_path: Path) -> None:
     """With nothing on the path but what its list brings, a bundle is loaded, and answers its golden images."""
-    brought: dict[str, set[str]] = {}
-    for requirement in listed().values():
-        installed_with(requirement, brought)
-    assert brought.keys() >= {"ray", "onnxruntime", "boto3", "fastapi"} and not FRAMEWORKS & brought.keys()
+    brought = brought_by(listed().values())
+    assert brought >= {"ray", "onnxruntime", "boto3", "fastapi"} and not FRAMEWORKS & brought
     site = tmp_path / "site-packages"
     site.mkdir()
     for name in ("scenerec", "cluster", "jobs", "serve"):
         (site / name).symlink_to(ROOT / name)
-    for found in distributions():
-        if normal(found.name) in brought:
-            for top in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
-                if not (site / top).exists():
-                    (site / top).symlink_to(Path(str(found.locate_file(top))))
+    link(brought, site)
     make_tiny_bundle(tmp_path / "bundle")
     done = subprocess.run(
         [sys.executable, "-S", "-c", SERVE, str(tmp_path / "bundle")],  # -S: without this environment's packages
@@ -81,10 +55,12 @@ def test_the_serving_image_has_what_answering_imports_and_no_framework(tmp_path:
     assert "red" in done.stdout
 
 
-def test_its_list_is_a_part_of_the_products_dependencies() -> None:
+def test_its_list_is_what_the_part_serve_brings() -> None:
     """So that constraints.txt, which holds all of them, holds these too."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert listed().keys() <= {normal(Requirement(line).name) for line in project["dependencies"]}
+    parts = [project["optional-dependencies"][part] for part in ("s3", "serve")]
+    lines = [line for part in (project["dependencies"], *parts) for line in part]
+    assert listed().keys() == {normal(Requirement(line).name) for line in lines} - {"scenerec"}
 
 
 @pytest.mark.parametrize("name", ["serve", "train"])

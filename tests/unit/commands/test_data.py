@@ -57,10 +57,55 @@ def test_synthetic_pack_show_verify(scenes: Path, tmp_path: Path) -> None:
         assert invoke(command, packed).stderr.splitlines() == [told]
 
 
+def test_coordinates_are_packed_shown_and_nowhere_told(scenes: Path, tmp_path: Path) -> None:
+    table = tmp_path / "coordinates.csv"
+    table.write_text(
+        "file,latitude,longitude,time\n"
+        "train/beach/00000.jpg,47.654321,8.765432,2024-06-21\ntrain/city/00000.jpg,0,0\nval/beach/00000.jpg,1,2\n"
+    )
+    packing = ("pack", scenes, tmp_path / "packed", "--coordinates", table, "--processes", 1)
+    result = invoke(*packing, "--json")
+    assert result.exit_code == 0, result.output
+    assert "  coordinates of 3 of 18 images, from coordinates.csv\n" in result.stderr
+    assert "  warning: 1 image is at 0, 0, where programs put what they do not know, such as line 3" in result.stderr
+    assert "  the coordinates of 2 are known, of the other 10 not\n" in result.stdout
+    assert [split["coordinates"] for split in json.loads(result.stdout.splitlines()[-1])["splits"]] == [2, 1]
+    shown = invoke("show", tmp_path / "packed" / "train")
+    expected = "coordinates are known of 2 of 12 images (of 12 images: latitude 0 to 48, longitude 0 to 9)\n"
+    assert expected in shown.stdout
+    checked = invoke("verify", tmp_path / "packed" / "train", "--processes", 1)
+    assert "12 samples in 1 shards are as packed" in checked.stdout
+    invoke("pack", scenes, tmp_path / "without", "--processes", 1)
+    compared = invoke("diff", tmp_path / "without", tmp_path / "packed", "--processes", 1, "--json")
+    assert "  coordinates are known of 0 -> 2 images\n" in compared.stdout and "images: 3 relocated" in compared.stdout
+    table.write_text(table.read_text().replace("47.654321,", "147.654321,"))
+    refused = invoke("pack", scenes, tmp_path / "other", "--coordinates", table, "--processes", 1)
+    assert refused.exit_code == 4 and "line 2: latitude is not between -90 and 90 degrees: are " in refused.stderr
+    told = "".join(each.output for each in (result, shown, checked, compared, refused))
+    told += "".join(path.read_text() for path in tmp_path.rglob("*.json*"))
+    assert "47.65" not in told and "8.765" not in told
+
+
+def test_photographs_without_a_place_in_their_exif_are_refused_before_any_work(scenes: Path, tmp_path: Path) -> None:
+    result = invoke("pack", scenes, tmp_path / "packed", "--coordinates-from-exif", "--processes", 1)
+    assert result.exit_code == 4
+    assert "none of the 18 images has a place in its EXIF: leave --coordinates-from-exif out" in result.stderr
+    assert not (tmp_path / "packed").exists() or not list((tmp_path / "packed").iterdir())
+
+
+def test_drawn_scenes_with_coordinates(tmp_path: Path) -> None:
+    few = ("--classes", 4, "--train-per-class", 2, "--val-per-class", 1, "--size", 16)
+    drawn = last_json("synthetic", tmp_path / "scenes", *few, "--coordinates", "place")
+    assert drawn["classes"] == ["beach_north", "beach_south", "city_atlantic", "city_pacific"]
+    table = tmp_path / "scenes" / "coordinates.csv"
+    packed = last_json("pack", tmp_path / "scenes", tmp_path / "packed", "--coordinates", table, "--processes", 1)
+    assert [(split["samples"], split["coordinates"]) for split in packed["splits"]] == [(8, 8), (4, 4)]
+
+
 def test_a_source_in_a_store_is_to_be_copied_first(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["data", "pack", "s3://bucket/raw", str(tmp_path / "packed")])
     assert result.exit_code == 2
-    assert result.output == "error: SOURCE s3://bucket/raw: must be on this machine: copy it first (aws s3 sync)\n"
+    assert result.output == "error: SOURCE s3://bucket/raw: must be on this machine: copy it first (scenerec cp)\n"
 
 
 def test_all_that_sun397_calls_jpg_is_packed(tmp_path: Path) -> None:

@@ -139,3 +139,12 @@ def test_what_is_no_model_is_named(colours: str, tmp_path: Path) -> None:
     result = run(tmp_path, "--data", colours)
     assert result.exit_code == 6
     assert f"error: {tmp_path}: neither a run's folder" in result.stderr
+
+
+def test_the_accuracy_without_coordinates_is_told_where_a_model_reads_them(tmp_path: Path) -> None:
+    data = pack_colours(tmp_path / "located", coordinates=True)
+    model = make_tiny_bundle(tmp_path / "reads", labels=CLASSES, coordinates=True).url
+    result = CliRunner().invoke(app, ["evaluate", model, "--data", data])
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["top-1", "100.00", "%"] in lines and ["without", "coordinates", "93.33", "%"] in lines

@@ -127,6 +127,20 @@ def test_its_log_is_shown_and_its_exit_code_kept(output: Path) -> None:
     assert scenerec("stop", "photos").stdout == "photos-1: had ended already: FAILED\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        (("--tail", "2"), ["second", "third"]),
+        (("-n", "9"), ["first", "second", "third"]),
+        (("-n", "0"), []),
+        (("-n", "2", "--verbose"), ["(raylet pid=7) starting", "third"]),
+    ],
+)
+def test_only_the_newest_lines_of_a_log(output: Path, options: tuple[str, ...], lines: list[str]) -> None:
+    make_run(output, "photos", "SUCCEEDED", "[note] first\n[note] second\n(raylet pid=7) starting\n[note] third")
+    assert scenerec("logs", "photos", *options).stdout.splitlines() == lines
+
+
 def test_a_run_that_fell_silent_is_interrupted_and_the_next_step_is_told(output: Path) -> None:
     make_run(output, "photos", "RUNNING", ended_s=None, exit_code=None)
     assert json.loads(scenerec("status", "photos", "--json").stdout)["status"] == "RUNNING"

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from scenerec.cli import app
 from scenerec.data.manifest import Place
 from tests.tiny_bundle import make_tiny_bundle
+from tests.unit.data.conftest import photograph
 from tests.unprivileged import unprivileged
 from tests.web import Answer, WebServer
 
@@ -235,3 +236,60 @@ def test_a_model_of_the_registry(photographs: Path, bundle: Path, tmp_path: Path
     result = run(photographs / "c.webp", "-m", "colours", "--registry", registry)
     assert ": blue" in result.output
     assert run(photographs / "c.webp", "-m", "colours@production", "--registry", registry).exit_code == 9
+
+
+class TestCoordinates:
+    """Of a model in which latitude adds to green, longitude to blue, and the time to red."""
+
+    @pytest.fixture
+    def located(self, tmp_path: Path) -> Path:
+        make_tiny_bundle(tmp_path / "located", coordinates=True)
+        return tmp_path / "located"
+
+    def test_they_are_typed_for_all_images(self, photographs: Path, located: Path) -> None:
+        def labels(*arguments: object) -> list[str]:
+            result = run(photographs, "-m", located, "--json", "-k", 1, *arguments)
+            assert result.exit_code == 0, result.output
+            return [json.loads(line)["predictions"][0]["label"] for line in result.stdout.splitlines()]
+
+        assert labels() == ["red", "green", "blue"]
+        assert labels("--latitude", 80, "--longitude", -20) == ["green"] * 3
+        assert labels("--latitude", -80, "--longitude", 170) == ["blue"] * 3
+        assert labels("--latitude", 1, "--longitude", 1, "--time", "2023-07-02") == ["red"] * 3
+
+    def test_exif_goes_before_what_is_typed(self, tmp_path: Path, located: Path) -> None:
+        folder = tmp_path / "taken"
+        folder.mkdir()
+        (folder / "a.jpg").write_bytes(photograph((80, 0, 0), (20, 0, 0), "N", "W"))
+        (folder / "b.jpg").write_bytes(photograph((180, 0, 0), (20, 0, 0), "N", "W"))
+        (folder / "c.jpg").write_bytes(photograph(None, None))
+        result = run(folder, "-m", located, "-k", 1, "--coordinates-from-exif", "--latitude", "-80", "--longitude", 170)
+        assert result.exit_code == 0
+        assert [line.split()[1] for line in result.stdout.splitlines()] == ["green", "blue", "blue"]
+        told = (
+            f"warning: {folder}/b.jpg: EXIF: latitude is not between -90 and 90 degrees: "
+            "are latitude and longitude swapped?"
+        )
+        assert result.stderr.splitlines() == [told]
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (("--latitude", 97, "--longitude", 1), "--latitude is not between -90 and 90 degrees: are --latitude and "),
+            (("--latitude", 7), "--latitude and --longitude come together or not at all"),
+            (("--time", "2024-06-21"), "--time is given without --latitude and --longitude"),
+            (("--latitude", 7, "--longitude", 7, "--time", "June"), "--time is not an ISO date such as 2024-06-21"),
+        ],
+    )
+    def test_impossible_ones_are_refused_by_their_option(
+        self, photographs: Path, located: Path, arguments: tuple[object, ...], expected: str
+    ) -> None:
+        result = run(photographs, "-m", located, *arguments)
+        assert (result.exit_code, result.stdout) == (2, "") and result.stderr.startswith(f"error: {expected}")
+
+    def test_a_model_that_reads_none_is_not_given_any(self, photographs: Path, bundle: Path) -> None:
+        result = run(photographs, "-m", bundle, "--latitude", 7, "--longitude", 7)
+        assert result.exit_code == 2
+        assert f"--latitude: {bundle} does not read where a photograph was taken: leave it out" in result.stderr
+        result = run(photographs, "-m", bundle, "--coordinates-from-exif")
+        assert "--coordinates-from-exif: " in result.stderr and result.exit_code == 2

@@ -10,6 +10,7 @@ from scenerec.cli import app
 from scenerec.commands.endpoint import IN_FLIGHT
 from tests.patience import PATIENCE_S
 from tests.unit.client.endpoint import PATH, one, predicted, refused
+from tests.unit.data.conftest import photograph
 from tests.web import Answer, Request, WebServer
 
 
@@ -162,3 +163,23 @@ def test_an_address_that_is_none(photographs: list[Path]) -> None:
     result = run(photographs[0], "--endpoint", "localhost:8000")
     assert result.exit_code == 2
     assert "http://localhost:8000" in result.stderr
+
+
+def test_coordinates_are_sent_in_a_form_and_in_no_address(web: WebServer, photographs: list[Path]) -> None:
+    web.serve(PATH, predicted(one("beach")))
+    where = ("--latitude", "-33.86", "--longitude", "151.21", "--time", "2024-12-31T23:59")
+    assert run(photographs[0], "--endpoint", web.url, *where).exit_code == 0
+    (request,) = web.received
+    assert request.headers["content-type"].startswith("multipart/form-data") and "33" not in request.path
+    for name, value in (("lat", "-33.86"), ("lon", "151.21"), ("time", "2023-12-31T23:59:00")):
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in request.body
+    assert b"a.jpg" in request.body and b'filename="image-0"' in request.body
+
+
+def test_exif_is_sent_of_those_that_have_it(web: WebServer, photographs: list[Path]) -> None:
+    web.serve(PATH, predicted(one("beach")))
+    photographs[1].write_bytes(photograph((52, 30, 0), (13, 15, 0), "N", "E", "2023:07:02 12:00:00"))
+    assert run(*photographs[:2], "--endpoint", web.url, "--coordinates-from-exif").exit_code == 0
+    bare, located = sorted((request.body for request in web.received), key=len)
+    assert bare == b"a.jpg"
+    assert b'name="lat"\r\n\r\n52.5\r\n' in located and b'name="time"\r\n\r\n2023-07-02T12:00:00\r\n' in located

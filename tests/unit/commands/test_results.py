@@ -16,6 +16,7 @@ from scenerec.search.trial_store import SearchFolder
 from tests.colour_set import CLASSES, pack_colours
 from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_search import invented, search_document
+from tests.unit.commands.test_runs import make_run
 from tests.unit.test_cli import EVERY_COMMAND
 from tests.web import Answer, WebServer
 
@@ -23,6 +24,7 @@ FILES = {
     ("evaluate", "--report"): ["evaluate", "BUNDLE", "--data", "SET", "--report", "PLACE"],
     ("bench", "--output"): ["bench", "BUNDLE", "--batch", "1", "--threads", "1", "--seconds", "0.1", "-o", "PLACE"],
     ("tune show", "--report"): ["tune", "show", "SEARCH", "--report", "PLACE"],
+    ("compare", "--report"): ["compare", "RUN", "--report", "PLACE"],
     ("data show", "--sheet"): ["data", "show", "SET", "--sheet", "PLACE"],
 }
 FOLDERS: dict[tuple[str, str], list[str]] = {
@@ -37,6 +39,7 @@ FOLDERS: dict[tuple[str, str], list[str]] = {
     ("cluster serve-env", "--folder"): ["cluster", "serve-env", "--folder", "PLACE"],
     ("cluster monitoring", "folder"): ["cluster", "monitoring", "PLACE", "--address", "http://10.0.0.1:8265"],
     ("registry push", "--registry"): ["registry", "push", "BUNDLE", "--registry", "PLACE"],
+    ("cp", "destination"): ["cp", "SET", "PLACE"],
 }
 OF_THIS_MACHINE = ("predict", "data synthetic", "cluster serve-env", "cluster monitoring")
 IN_BUCKETS = [key for key in FOLDERS if key[0] not in OF_THIS_MACHINE]
@@ -51,12 +54,14 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     search = SearchFolder(config.run_url)
     search.write_config(config)
     search.write(invented(0, 0.1, 0.3, point={"model.arch": "resnet18", "optimize.lr": 0.01}))
+    make_run(folder / "trained", "photos", 0.1, [0.5, 0.75])
     return {
         "BUNDLE": make_tiny_bundle(folder / "bundle", labels=CLASSES).url,
         "SET": pack_colours(folder / "colours"),
         "PICTURES": str(folder / "colours/images"),
         "PICTURE": str(folder / "red.png"),
         "SEARCH": search.url,
+        "RUN": str(folder / "trained" / "photos"),
     }
 
 
@@ -78,7 +83,7 @@ def test_every_option_that_names_a_place_is_tried() -> None:
     for path, command in EVERY_COMMAND.items():
         loaded = command.load() if isinstance(command, LazyCommand) else command
         for parameter in getattr(loaded, "params", []):
-            if parameter.name in ("output", "report", "sheet", "explain", "dest", "folder") or (
+            if parameter.name in ("output", "report", "sheet", "explain", "dest", "destination", "folder") or (
                 (" ".join(path), parameter.name) in (("serve key", "file"), ("registry push", "registry"))
             ):
                 found.add((" ".join(path), parameter.opts[0]))
@@ -96,7 +101,7 @@ def test_a_file_that_cannot_be_written_is_named_before_the_work(
         (f"{tmp_path}/missing/file", 2, f"there is no folder {tmp_path}/missing"),
         (f"{tmp_path}/file/file", 2, f"there is no folder {tmp_path}/file"),
         (str(tmp_path), 2, "is a folder: name a file in it"),
-        ("s3://bucket/file", 2, "must be on this machine: copy it afterwards (aws s3 sync)"),
+        ("s3://bucket/file", 2, "must be on this machine: copy it afterwards (scenerec cp)"),
         ("/dev/full", 3, "cannot be written: No space left on device"),
         ("/proc/file", 3, "cannot be written: No such file or directory"),
     ):

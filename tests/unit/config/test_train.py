@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scenerec.config.file import config_schema, dump_config, load_config
+from scenerec.config.geo import GeoConfig
 from scenerec.config.train import TrainConfig, WorkerRange
 from scenerec.errors import ConfigError
 from scenerec.models import zoo
@@ -81,6 +82,35 @@ def test_freeze_that_is_neither_is_one_problem(file: Path, written: str) -> None
     )
 
 
+def test_coordinates_are_read_where_geo_is_given(file: Path) -> None:
+    assert load_config(file).model.geo is None
+    assert load_config(file, ["model.geo={}"]).model.geo == GeoConfig()
+    config = load_config(file, ["model.geo={encoding: multiscale, scales: 12, time: true, fusion: modulate}"])
+    assert config.model.geo == GeoConfig(encoding="multiscale", scales=12, time=True, fusion="modulate")
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model.geo={scales: 12}"],
+            "model.geo.scales: belongs to encoding multiscale, and it is wrapped: leave it out",
+        ),
+        (
+            ["model.arch=squeezenet1_1", "model.geo={fusion: concat}"],
+            "model.geo.fusion: concat needs a linear head, and squeezenet1_1's is a convolution: take logits",
+        ),
+        (["model.geo={width: 0}"], "model.geo.width: must be at least 1, not 0"),
+        (["model.geo={fusion: sum}"], "model.geo.fusion: must be logits, concat or modulate, not 'sum'"),
+    ],
+)
+def test_ways_to_read_coordinates_that_do_not_go_are_refused(file: Path, overrides: list[str], message: str) -> None:
+    (problem,) = problems(file, *overrides)
+    assert problem.endswith(message)
+
+
 @pytest.mark.parametrize("decay", [0, -0.5, 1.01])
 def test_layer_decay_is_a_share(file: Path, decay: float) -> None:
     (problem,) = problems(file, f"optimize.layer_decay={decay}")
@@ -97,7 +127,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(file: Path) -> No
 def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
     edit(file, "{arch: resnet18}", "{arch: resnet18, zzzz: 1}")
     (problem,) = problems(file)
-    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, weights_ema, freeze"
+    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, weights_ema, freeze, geo"
 
 
 def test_all_problems_are_reported_together(file: Path) -> None:
@@ -342,3 +372,46 @@ def test_weights_that_were_never_published_are_refused(file: Path, written: str,
     (problem,) = problems(file, f"model.weights={written}")
     assert problem.startswith(f"--set model.weights={written}: model.weights: nothing was published for resnet18 as ")
     assert hint in problem
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("{weight: 0.5}", "optimize.distill.teacher: is missing"),
+        ("{teacher: none}", "optimize.distill.teacher: is none: leave optimize.distill out, or name a run"),
+        ("{teacher: /t, weight: 0}", "optimize.distill.weight: must be above 0, not 0"),
+        ("{teacher: /t, weight: 1.5}", "optimize.distill.weight: must be at most 1, not 1.5"),
+        ("{teacher: /t, temperature: 0}", "optimize.distill.temperature: must be above 0, not 0"),
+        ("{teacher: /t, temperatur: 2}", "optimize.distill.temperatur: unknown key; did you mean `temperature`?"),
+        (
+            "{teacher: IMAGENET1K_V1}",
+            "optimize.distill.arch: name the architecture of the published weights IMAGENET1K",
+        ),
+        ("{teacher: IMAGENET1K_V9, arch: resnet50}", "optimize.distill.teacher: nothing was published for resnet50 as"),
+        ("{teacher: /t, arch: resnet51}", "optimize.distill.arch: unknown architecture 'resnet51': did you mean"),
+        ("{teacher: /t, arch: vit_b_16, image_size: 64}", "optimize.distill.image_size: vit_b_16 takes images of 224"),
+    ],
+)
+def test_what_is_wrong_with_a_distillation_is_one_problem(file: Path, written: str, problem: str) -> None:
+    (found,) = problems(file, f"optimize.distill={written}")
+    assert problem in found
+
+
+def test_class_weights_need_labels(file: Path) -> None:
+    distill = "optimize.distill={teacher: /t, weight: %s}"
+    (found,) = problems(file, distill % 1, "optimize.class_weights=balanced")
+    assert "optimize.class_weights: go by labels, and with distill.weight 1 none is read" in found
+    load_config(file, [distill % 0.9, "optimize.class_weights=balanced"])
+
+
+def test_a_teacher_is_found_from_wherever_the_job_runs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUCKET", "scenes")
+    for written, read in (
+        ("s3://$BUCKET/runs/big/", "s3://scenes/runs/big"),
+        ("s3://$BUCKET/registry/big@production", "s3://scenes/registry/big@production"),
+        ("https://a.org/w.pth#sha256=0123abcd", "https://a.org/w.pth#sha256=0123abcd"),
+        ("runs/big", f"{Path.cwd()}/runs/big"),
+    ):
+        config = load_config(file, [f"optimize.distill.teacher={written}"])
+        assert config.optimize.distill is not None and config.optimize.distill.teacher == read
+        assert config.optimize.reads_labels

@@ -91,7 +91,10 @@ def test_batches_of_a_search_are_large_enough_for_batch_norm() -> None:
 def test_every_field_but_those_of_the_cluster_can_be_searched() -> None:
     fields = set(searchable_fields())
     assert {"framework", "model.weights", "data.image_size", "data.train_share", "data.augment.flip"} <= fields
-    assert not [field for field in fields if field.startswith(("scale", "checkpoint")) or field == "data.train"]
+    assert {"optimize.distill.weight", "optimize.distill.temperature", "optimize.distill.teacher"} <= fields
+    assert {"model.geo.width", "model.geo.fusion", "model.geo.encoding", "data.augment.drop_coordinates"} <= fields
+    assert not [field for field in fields if field.startswith(("scale", "checkpoint", "data.cache"))]
+    assert not fields & {"data.train", "optimize.distill"}
 
 
 @pytest.mark.parametrize(
@@ -198,3 +201,16 @@ def test_the_schema_describes_every_field() -> None:
     for model in (TuneConfig, Parameter, *(field.annotation for field in TuneConfig.model_fields.values())):
         for name, field in getattr(model, "model_fields", {}).items():
             assert field.description, name
+
+
+def test_a_distillation_is_searched_where_the_base_has_a_teacher() -> None:
+    search = {"optimize.distill.weight": {"uniform": [0.5, 1]}, "optimize.distill.temperature": [1, 4]}
+    taught = base(optimize={"distill": {"teacher": "/runs/big"}})
+    config = TuneConfig.model_validate(search_document(base=taught, search=search))
+    job = config.trial_config({"optimize.distill.weight": 0.75}, "0001", "/tmp/trials")
+    assert job.optimize.distill is not None
+    assert (job.optimize.distill.teacher, job.optimize.distill.weight) == ("/runs/big", 0.75)
+    line = problem(search=search)
+    assert "search.optimize.distill.weight: 0.5 is never possible: optimize.distill.teacher: is missing" in line
+    when = {"optimize.momentum": {"uniform": [0.5, 0.9], "when": {"optimize.distill.weight": 1}}}
+    assert "when: optimize.distill.weight is never 1: base has None" in problem(search=when)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 Encode = Callable[..., bytes]
 WriteTree = Callable[[Mapping[str, bytes | str]], Path]
@@ -41,3 +41,29 @@ def write_tree(tmp_path: Path) -> WriteTree:
         return root
 
     return write
+
+
+def photograph(
+    latitude: tuple[float, ...] | None,
+    longitude: tuple[float, ...] | None,
+    latitude_letter: str = "N",
+    longitude_letter: str = "E",
+    time: str = "",
+    form: str = "JPEG",
+    seed: int = 0,
+) -> bytes:
+    """A small picture whose EXIF has degrees, minutes and seconds with their letters, and DateTimeOriginal."""
+    exif = Image.Exif()
+    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    for tag, degrees, letter in (
+        (ExifTags.GPS.GPSLatitude, latitude, latitude_letter),
+        (ExifTags.GPS.GPSLongitude, longitude, longitude_letter),
+    ):
+        if degrees is not None:
+            gps[tag], gps[tag - 1] = degrees, letter
+    if time:
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = time
+    noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, form, exif=exif.tobytes())
+    return buffer.getvalue()

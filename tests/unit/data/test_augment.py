@@ -100,6 +100,10 @@ FROZEN_DRAWS = {
     "BRIGHTNESS": [0.5332383581128937, 0.18574036376457348, 0.5689739554653275, 0.6730622670888495],
     "CONTRAST": [0.41732692806312144, 0.17039682265201128, 0.4660049841888697, 0.928734377750545],
     "SATURATION": [0.9421636998910862, 0.3135676867435928, 0.06516213245746028, 0.7932668043186628],
+    "COLOR_SHARE": [0.51769821565826, 0.4289814881095235, 0.9595303186896914, 0.31736910647491234],
+    "GRAY": [0.8283995185144349, 0.27003222021706197, 0.9235034466201801, 0.017175703399366693],
+    "BLUR": [0.22171475307904775, 0.9953983138240152, 0.3132613349483915, 0.7278223946918251],
+    "SOLARIZE": [0.9182973108267458, 0.9939317174348851, 0.27220283047450033, 0.46638590728240037],
 }
 FROZEN_VIEWS = [
     {"top": 46, "left": 65, "height": 238, "width": 291, "flip": True}
@@ -147,6 +151,9 @@ PURPOSES = {
     ("flip",): ({"flip": False},),
     ("brightness", "contrast", "saturation"): ({"color_jitter": 0.1},),
     ("hue",): ({"hue": 0.2},),
+    ("gray",): ({"gray": 0.5},),
+    ("blur",): ({"blur": 0.5}, {"blur": 1, "blur_sigma": (1, 3)}),
+    ("solarize",): ({"solarize": 0.5},),
 }
 
 
@@ -165,6 +172,38 @@ def test_what_serves_one_purpose_does_not_change_the_others(
     others = [field for field in View._fields if field not in fields]
     for old, new in zip(before, after, strict=True):
         assert [getattr(old, field) for field in others] == [getattr(new, field) for field in others]
+
+
+SHARES = AugmentConfig(color_jitter=0.4, hue=0.1, color_share=0.8, gray=0.2, blur=0.5, solarize=0.3)
+
+
+def test_images_have_their_shares_and_no_change_goes_with_another() -> None:
+    drawn = views(SHARES, 4000)
+    chosen = np.array([(view.hue != 0, view.gray, view.blur > 0, view.solarize) for view in drawn])
+    np.testing.assert_allclose(chosen.mean(0), (0.8, 0.2, 0.5, 0.3), atol=0.03)
+    assert abs(np.corrcoef(chosen.T) - np.eye(4)).max() < 0.06
+    blurs = 224 * np.array([view.blur for view in drawn if view.blur])
+    assert blurs.min() >= 0.1 and blurs.max() <= 2.0
+    assert blurs.mean() == pytest.approx(1.05, abs=0.03)
+    assert abs(np.corrcoef(blurs, [view.hue for view in drawn if view.blur])[0, 1]) < 0.06
+
+
+def test_colours_are_all_changed_or_none_is() -> None:
+    changed = [(v.brightness != 1, v.contrast != 1, v.saturation != 1, v.hue != 0) for v in views(SHARES, 500)]
+    assert {sum(each) for each in changed} == {0, 4}
+    whole = views(SHARES.model_copy(update={"color_share": 1.0}), 500)
+    for some, view, full in zip(changed, views(SHARES, 500), whole, strict=True):
+        assert view == full or not any(some)  # what is changed is changed as without a share
+
+
+def test_the_saturation_may_have_a_range_of_its_own() -> None:
+    narrow = views(AugmentConfig(color_jitter=0.4, saturation=0.2), 500)
+    wide = views(AugmentConfig(color_jitter=0.4), 500)
+    for view, other in zip(narrow, wide, strict=True):
+        assert (view.saturation - 1) == pytest.approx((other.saturation - 1) / 2)
+        assert view.brightness == other.brightness
+    assert AugmentConfig(saturation=0.2).changes_colors
+    assert not AugmentConfig(color_jitter=0, saturation=0.0).changes_colors
 
 
 def test_more_attempts_at_a_crop_change_only_crops_that_did_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

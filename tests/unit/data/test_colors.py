@@ -1,5 +1,7 @@
 """Colours: one matrix an image is what torchvision's functions do one after the other, but for their clipping."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,13 +23,13 @@ def drawn(count: int, size: int, low: int = 0, high: int = 256) -> tuple[np.ndar
     return pixels, color_matrices(views, np.stack([channel_means(image) for image in pixels]))
 
 
-def view(**colors: float) -> View:
-    return View(0, 0, 1, 1, False, *(colors.get(name, float(name != "hue")) for name in View._fields[5:]))
+def view(**colors: Any) -> View:
+    return View(0, 0, 1, 1, False, 1, 1, 1, 0)._replace(**colors)
 
 
 def levels(pixels: np.ndarray, of: View) -> np.ndarray:
     """What becomes of pixels [h, w, 3], in levels."""
-    colors = color_matrices([of], channel_means(pixels)[None])
+    colors = color_matrices([of], channel_means(pixels)[None], solarizes=of.solarize)
     normalised = normalize(torch.from_numpy(pixels).permute(2, 0, 1)[None], colors=torch.from_numpy(colors))
     return (normalised[0].permute(1, 2, 0).numpy() * STD + MEAN) * 255
 
@@ -36,6 +38,8 @@ def test_the_mean_is_exact() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1024, 31, 3), dtype=np.uint8)
     assert np.array_equal(channel_means(pixels), pixels.astype(np.int64).sum(axis=(0, 1)) / (1024 * 31))
     assert np.array_equal(channel_means(np.full((1024, 1024, 3), 255, np.uint8)), [255.0] * 3)
+    pair = np.stack([pixels, pixels // 2])
+    assert np.array_equal(channel_means(pair), [channel_means(image) for image in pair])
 
 
 def test_colours_are_torchvisions_where_nothing_is_clipped() -> None:
@@ -82,3 +86,31 @@ def test_a_third_of_the_circle_takes_red_towards_another_colour() -> None:
     red = np.array([[[180, 60, 60]]], np.uint8)
     assert levels(red, view(hue=1 / 3))[0, 0].argmax() != 0
     assert levels(red, view(hue=0.02))[0, 0].argmax() == 0
+
+
+def test_grey_is_torchvisions_whatever_becomes_of_the_colours() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    expected = F.rgb_to_grayscale(torch.from_numpy(pixels).permute(2, 0, 1) / 255)[0].numpy() * 255
+    for colors in ({}, {"saturation": 1.4, "hue": 0.2}):
+        grey = levels(pixels, view(gray=True, **colors))
+        np.testing.assert_allclose(grey, expected[:, :, None].repeat(3, axis=2), atol=0.1)
+
+
+def test_solarised_levels_are_torchvisions() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    expected = F.solarize(torch.from_numpy(pixels).permute(2, 0, 1), threshold=128).permute(1, 2, 0)
+    np.testing.assert_allclose(levels(pixels, view(solarize=True)), expected, atol=1e-3)
+
+
+def test_what_is_too_bright_is_white_before_it_is_solarised() -> None:
+    bright = np.full((1, 2, 3), 200, np.uint8)
+    np.testing.assert_allclose(levels(bright, view(brightness=1.6, solarize=True)), 0, atol=1e-3)
+
+
+def test_of_several_images_those_are_solarised_that_are_drawn() -> None:
+    pixels, views = np.full((3, 4, 4, 3), 200, np.uint8), [view(solarize=solarize) for solarize in (True, False, True)]
+    colors = color_matrices(views, np.stack([channel_means(image) for image in pixels]), solarizes=True)
+    normalised = normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2), colors=torch.from_numpy(colors))
+    found = (normalised.permute(0, 2, 3, 1).numpy() * STD + MEAN) * 255
+    np.testing.assert_allclose(found[:, 0, 0, 0], (55, 200, 55), atol=1e-3)
+    assert color_matrices([], np.zeros((0, 3)), solarizes=True).shape == (0, 3, 5)

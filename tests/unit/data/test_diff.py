@@ -155,3 +155,18 @@ def test_the_changes_lead_from_one_set_to_the_other(
     assert list(diff_places(before, before)) == []
     kept = sum(min(len(before.get(digest, ())), len(after.get(digest, ()))) for digest in before)
     assert sum(change.kind in ("removed", "changed") for change in found) == old.total() - kept
+
+
+def test_other_coordinates_are_told_without_saying_them(source: Path, tmp_path: Path) -> None:
+    def pack_with(name: str, rows: str) -> str:
+        table = tmp_path / f"{name}.csv"
+        table.write_text(f"file,latitude,longitude\n{rows}")
+        pack(PackRequest(source=source, destination=str(tmp_path / name), split="val", coordinates=table))
+        return str(tmp_path / name)
+
+    first = pack_with("first", "val/beach/00000.jpg,12.25,33.5\nval/city/00000.jpg,1,2\n")
+    second = pack_with("second", "val/beach/00000.jpg,12.25,34.5\nval/city/00000.jpg,1,2\nval/city/00001.jpg,3,4\n")
+    found = diff_sets(first, second)
+    assert changes(found) == [("relocated", "/beach", "/beach"), ("relocated", "/city", "/city")]
+    assert found.splits[""].coordinates == (2, 3) and not found.same
+    assert "34.5" not in repr(found)

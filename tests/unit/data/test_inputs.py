@@ -28,6 +28,7 @@ class Arrays(NamedTuple):
     labels: list[int]
     names: list[str]
     normalised: np.ndarray
+    coordinates: np.ndarray | None
 
 
 def config(scenes: Path, **augment: Any) -> DataConfig:
@@ -41,6 +42,7 @@ def torch_arrays(batches: Iterable[torch_input.Batch]) -> list[Arrays]:
             batch.labels.tolist(),
             list(batch.names),
             torch_input.normalize(batch.images, colors=batch.colors).permute(0, 2, 3, 1).numpy(),
+            None if batch.coordinates is None else batch.coordinates.numpy(),
         )
         for batch in batches
     ]
@@ -53,6 +55,7 @@ def tf_arrays(batches: Iterable[tf_input.Batch]) -> list[Arrays]:
             batch.labels.numpy().tolist(),
             list(batch.names),
             tf_input.normalize(batch.images, colors=batch.colors).numpy(),
+            None if batch.coordinates is None else batch.coordinates.numpy(),
         )
         for batch in batches
     ]
@@ -64,6 +67,9 @@ def assert_same(ours: list[Arrays], theirs: list[Arrays]) -> None:
         assert (one.labels, one.names) == (other.labels, other.names)
         assert np.array_equal(one.images, other.images)
         np.testing.assert_allclose(one.normalised, other.normalised, rtol=0, atol=1e-6)
+        assert (one.coordinates is None) == (other.coordinates is None)
+        if one.coordinates is not None and other.coordinates is not None:
+            np.testing.assert_array_equal(one.coordinates, other.coordinates, strict=True)
 
 
 AUGMENTATIONS: list[dict[str, Any]] = [
@@ -71,6 +77,9 @@ AUGMENTATIONS: list[dict[str, Any]] = [
     {"crop_scale": (0.2, 1.0)},
     {"crop_scale": (0.2, 1.0), "color_jitter": 0.4},
     {"hue": 0.3},
+    {"drop_coordinates": 0.5},
+    {"color_jitter": 0.8, "saturation": 0.2, "color_share": 0.5, "gray": 0.3},
+    {"blur": 0.5, "blur_sigma": (0.1, 4.0), "solarize": 0.5},
 ]
 
 
@@ -136,3 +145,37 @@ def test_batches_for_a_gpu_are_page_locked_and_the_same(scenes: Path) -> None:
     assert_same(
         torch_arrays(batches), torch_arrays(torch_input.training_input(data, settings, ORDER, World(), Cursor(), 2))
     )
+
+
+def test_coordinates_are_the_same_in_both_frameworks_and_of_the_right_images(located_scenes: Path) -> None:
+    data, settings = open_set(f"{located_scenes}/train"), config(located_scenes, drop_coordinates=0.3)
+    known = {
+        f"{data.shard_url(index)}: {sample.key}": np.array(sample.coordinates, np.float32)
+        for index in range(len(data.manifest.shards))
+        for sample in data.read(index)
+    }
+    ours = torch_arrays(torch_input.training_input(data, settings, ORDER, World(), Cursor(), 1, coordinates=True))
+    assert_same(ours, tf_arrays(tf_input.training_input(data, settings, ORDER, World(), Cursor(), 1, coordinates=True)))
+    told = [row for batch in ours if batch.coordinates is not None for row in batch.coordinates]
+    names = [name for batch in ours for name in batch.names]
+    hidden = [bool(np.isnan(row).all()) for row in told]
+    assert len(told) == len(names) == 200
+    assert all((row == known[name]).all() for row, name, gone in zip(told, names, hidden, strict=True) if not gone)
+    assert 30 < sum(hidden) < 90
+    of_evaluation: list[tuple[Any, Any]] = [
+        (torch_input.validation_input(data, settings, World(), 20, 1, True), None),
+        (torch_input.statistics_input(data, settings, 0, 10, 3, World(), 1, True), None),
+        (None, tf_input.validation_input(data, settings, World(), 20, 1, True)),
+        (None, tf_input.statistics_input(data, settings, 0, 10, 3, World(), 1, True)),
+    ]
+    for of_torch, of_tf in of_evaluation:
+        for batch in torch_arrays(of_torch) if of_torch else tf_arrays(of_tf):
+            assert batch.coordinates is not None
+            np.testing.assert_array_equal(batch.coordinates, [known[name] for name in batch.names])
+
+
+def test_batches_have_coordinates_only_where_they_are_asked_for(located_scenes: Path, scenes: Path) -> None:
+    asked = torch_input.validation_input(open_set(f"{scenes}/val"), config(scenes), World(), 20, 1, True)
+    assert all(np.isnan(batch.coordinates).all() for batch in torch_arrays(asked) if batch.coordinates is not None)
+    unasked = torch_input.validation_input(open_set(f"{located_scenes}/val"), config(located_scenes), World(), 20, 1)
+    assert [batch.coordinates for batch in unasked] == [None, None]

@@ -7,12 +7,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from scenerec.data.augment import CenterCrop, center_crop
 from scenerec.data.packed_image import evaluation_pixels, image_size
 from scenerec.data.packing.intake import pack_image
 from scenerec.data.picture import (
+    ORIENTATION_TAG,
+    UPRIGHT,
     DamagedPictureError,
     Picture,
     PictureError,
@@ -180,14 +183,76 @@ def test_a_line_that_would_be_resized_beyond_measure_is_refused() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turning_is_as_pillow_turns(scene: Image.Image, orientation: int) -> None:
-    from PIL import ImageOps
-
     exif = Image.Exif()
-    exif[0x0112] = orientation
+    exif[ORIENTATION_TAG] = orientation
     content = encode(scene, "PNG", exif=exif.tobytes())
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     assert (Picture(content).upright() == np.asarray(expected)).all()
     assert (turn_upright(np.asarray(scene), orientation) == np.asarray(expected)).all()
+
+
+def by_pillow(content: bytes) -> int:
+    """The orientation of a file by Pillow alone."""
+    with Image.open(io.BytesIO(content)) as image:
+        try:
+            said = image.getexif().get(ORIENTATION_TAG)
+        except Exception:
+            return UPRIGHT
+    return said if said in range(1, 9) else UPRIGHT
+
+
+def xmp(orientation: int) -> bytes:
+    return f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+
+
+@pytest.mark.parametrize("orders", ["II", "MM"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_orientation_is_known_before_anything_is_decoded(scene: Image.Image, kind: str, orders: str) -> None:
+    exif = Image.Exif()
+    exif.endian = "<" if orders == "II" else ">"
+    found = []
+    for orientation in range(10):
+        exif[ORIENTATION_TAG], exif[0x0132] = orientation, "2026:11:30 12:00:00"
+        picture = Picture(content := encode(scene, kind, exif=exif.tobytes()))
+        found.append(picture.orientation)
+        assert picture.upright_size == ((150, 110) if picture.orientation > 4 else (110, 150))
+        assert (evaluated(content, SIZE) == Preparer(SIZE, 1.0)(content)).all()
+    assert found == [1, *range(1, 9), 1]
+    assert Picture(encode(scene, kind)).orientation == UPRIGHT
+    said_by_xmp = [Picture(encode(scene, kind, **_xmp_option(kind, n))).orientation for n in (3, 6)]
+    assert said_by_xmp == [by_pillow(encode(scene, kind, **_xmp_option(kind, n))) for n in (3, 6)] == [3, 6]
+
+
+def _xmp_option(kind: str, orientation: int) -> dict[str, object]:
+    if kind != "PNG":
+        return {"xmp": xmp(orientation)}
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp(orientation).decode())
+    return {"pnginfo": text}
+
+
+def test_odd_exif_says_what_it_says_to_pillow(scene: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[ORIENTATION_TAG], exif[0x0131] = "A maker", 6, "A program"
+    written = exif.tobytes()
+    content, tagged = encode(scene, "JPEG", exif=written), encode(scene, "JPEG", exif=written, xmp=xmp(3))
+    draw, found = random.Random(0), Counter[int]()
+    for start in (content, tagged):
+        at = start.index(written)
+        for _ in range(300):
+            odd = bytearray(start)
+            for _ in range(draw.choice((1, 1, 2, 5))):
+                place = at + draw.randrange(len(written))
+                odd[place] = draw.choice((0, 1, 2, 3, 4, 8, 0x12, 0xFF, draw.randrange(256)))
+            if draw.random() < 0.2:
+                odd[at - 2 : at] = draw.randrange(8, len(written) + 20).to_bytes(2, "big")
+            try:
+                picture = Picture(bytes(odd))
+            except PictureError:
+                continue
+            assert picture.orientation == by_pillow(bytes(odd)), bytes(odd[: at + len(written)])
+            found[picture.orientation] += 1
+    assert min(found[1], found[3], found[6]) > 10
 
 
 @pytest.mark.parametrize("size", [(2, 16_000), (16_000, 2), (1, 1)])

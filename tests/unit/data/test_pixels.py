@@ -1,6 +1,8 @@
 """What the network sees of a training image, against Pillow's resize and torchvision's RandomResizedCrop."""
 
 import io
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,18 +13,26 @@ from torchvision.transforms.v2 import functional as F
 from scenerec.config.train import AugmentConfig
 from scenerec.data.augment import View, training_views
 from scenerec.data.picture import Picture
-from scenerec.data.torch_pixels import decoding_threads, training_pixels
+from scenerec.data.torch_pixels import decoding_threads, pixels_of_views, training_pixels
+
+_SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "PNG": {"compress_level": 1}}
 
 
+@cache
 def photograph(height: int, width: int, kind: str = "JPEG") -> bytes:
     """Detail of all sizes."""
+    buffer = io.BytesIO()
+    Image.fromarray(scene(height, width)).save(buffer, kind, **_SAVE[kind])
+    return buffer.getvalue()
+
+
+@cache
+def scene(height: int, width: int) -> np.ndarray:
     rng, image = np.random.default_rng(0), np.zeros((height, width, 3))
     for cells in (4, 16, 64):
         noise = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
         image += np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC), float) / 3
-    buffer = io.BytesIO()
-    Image.fromarray(image.astype(np.uint8)).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))
-    return buffer.getvalue()
+    return image.astype(np.uint8)
 
 
 def views(count: int, height: int, width: int) -> list[View]:
@@ -72,6 +82,46 @@ def test_pixels_are_written_where_they_are_wanted(size: tuple[int, int], flip: b
     training_pixels(content, view, 64, batch[1])
     assert (batch[1] == training_pixels(content, view, 64)).all()
     assert not batch[[0, 2]].any()
+
+
+@pytest.mark.parametrize("sigma", [0.2, 1.0, 2.7])
+def test_a_blur_is_a_gaussian(sigma: float) -> None:
+    """Of a photograph as of a point, with mirrored edges."""
+    content, size = photograph(96, 96, "PNG"), 96
+    plain = View(0, 0, size, size, False, 1, 1, 1, 0)
+    weights = np.exp(-((np.arange(-40, 41) / sigma) ** 2) / 2)
+    weights /= weights.sum()
+    exact = np.pad(training_pixels(content, plain, size), ((40, 40), (40, 40), (0, 0)), "reflect").astype(float)
+    for _ in range(2):
+        exact = np.tensordot(weights, [exact[shift : shift + size] for shift in range(len(weights))], 1)
+        exact = exact.swapaxes(0, 1)
+    blurred = training_pixels(content, plain._replace(blur=sigma / size), size)
+    assert np.abs(blurred - exact).max() < 0.51
+
+
+def test_a_blur_is_the_same_share_of_a_small_and_a_large_picture() -> None:
+    content = photograph(256, 256, "PNG")
+    view = View(0, 0, 256, 256, False, 1, 1, 1, 0, blur=4 / 256)
+    small = training_pixels(content, view, 64).astype(float)
+    large = training_pixels(content, view, 256).reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
+    assert np.abs(small - large).mean() < 1
+
+
+def test_a_flipped_view_is_blurred_as_well_as_flipped() -> None:
+    content, view = photograph(80, 80, "PNG"), View(0, 0, 80, 80, False, 1, 1, 1, 0, blur=0.02)
+    assert (training_pixels(content, view._replace(flip=True), 80) == training_pixels(content, view, 80)[:, ::-1]).all()
+
+
+@pytest.mark.parametrize("size", [(180, 240), (1200, 1600)], ids=["whole", "reduced"])
+def test_two_views_are_those_of_one_at_a_time(size: tuple[int, int]) -> None:
+    """What is decoded once is large enough for both."""
+    content, out = photograph(*size), np.zeros((2, 64, 64, 3), np.uint8)
+    small, wide = View(10, 20, size[0] // 4, size[1] // 4, True, 1, 1, 1, 0), View(0, 0, *size, False, 1, 1, 1, 0)
+    pixels_of_views(content, (wide, small), 64, out)
+    assert (out[1] == training_pixels(content, small, 64)).all()
+    alone = training_pixels(content, wide, 64)
+    assert np.abs(out[0].astype(int) - alone).mean() < 1.5
+    assert (out[0] == alone).all() == (size == (180, 240))
 
 
 def test_pixels_do_not_depend_on_threads() -> None:

@@ -24,7 +24,7 @@ from tests.patience import PATIENCE_S
 
 ORDER = TrainingOrder(seed=5, lanes=12, global_batch_size=20, epochs=2)
 AUGMENT = AugmentConfig(color_jitter=0.4)
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None, Sequence[str]]
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None, Sequence[str], np.ndarray | None]
 
 
 class Plain:
@@ -33,8 +33,15 @@ class Plain:
     def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
         return RecycledMemory().array
 
-    def batch(self, images: np.ndarray, labels: np.ndarray, colors: np.ndarray | None, names: Sequence[str]) -> Batch:
-        return images, labels, colors, names
+    def batch(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        colors: np.ndarray | None,
+        names: Sequence[str],
+        coordinates: np.ndarray | None,
+    ) -> Batch:
+        return images, labels, colors, names, coordinates
 
 
 @pytest.fixture
@@ -82,7 +89,7 @@ def test_colours_are_left_alone_where_none_are_drawn(scenes: Path) -> None:
     config = DataConfig(train=f"{scenes}/train", val=f"{scenes}/val", image_size=32, augment=AUGMENT)
     batches = list(validation_reader(Plain(), data, config, World(1, 2), 7, 2))
     assert [len(images) for images, *_ in batches] == [7, 7, 4]
-    assert all(colors is None for _, _, colors, _ in batches)
+    assert all(colors is None for _, _, colors, _, _ in batches)
 
 
 def test_twenty_epochs_have_the_threads_and_the_memory_of_one(train: PackedSet, request: pytest.FixtureRequest) -> None:

@@ -4,11 +4,13 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.data.coordinates import Coordinates
 from scenerec.data.labels import Labels
 from scenerec.data.manifest import Shard
 from scenerec.data.shard import Sample, cut_groups, parse_shard, read_shard
@@ -193,3 +195,28 @@ def test_a_member_of_negative_size_is_no_endless_tar() -> None:
     content[1024 + 124 : 1024 + 136] = (-512).to_bytes(12, "big", signed=True)  # leads back to itself
     with pytest.raises(ValueError, match="the tar is damaged"):
         list(cut_groups(mended(content)))
+
+
+class TestCoordinates:
+    MEMBERS: ClassVar = [
+        *[("a.jpg", JPEG), ("a.cls", b"0"), ("a.json", b'{"latitude": 1.5, "longitude": -2, "time": 0.5}')],
+        *[("b.jpg", JPEG), ("b.cls", b"2")],
+        *[("c.jpg", JPEG), ("c.cls", b"2"), ("c.json", b'{"latitude": 3, "longitude": 4}')],
+    ]
+
+    def test_they_are_read_where_the_manifest_knows_of_some(self) -> None:
+        content = tar_bytes(self.MEMBERS)
+        shard = entry(content).model_copy(update={"coordinates": 2})
+        found = [sample.coordinates for sample in read_shard(content, shard, labels(3), "x")]
+        assert found == [Coordinates(1.5, -2, 0.5), None, Coordinates(3, 4)]
+        assert {sample.coordinates for sample in read_shard(content, entry(content), labels(3), "x")} == {None}
+
+    def test_another_number_of_them_than_in_the_manifest_is_damage(self) -> None:
+        content = tar_bytes(self.MEMBERS)
+        shard = entry(content).model_copy(update={"coordinates": 3})
+        assert "coordinates of 2 samples, 3 in the manifest" in failure(content, shard)
+
+    def test_damaged_ones_are_told_by_sample_and_not_by_value(self) -> None:
+        content = tar_bytes([*self.MEMBERS[:-1], ("c.json", b'{"latitude": 123.5, "longitude": 4}')])
+        message = failure(content, entry(content).model_copy(update={"coordinates": 2}))
+        assert "c.json: has no latitude and longitude" in message and "123" not in message

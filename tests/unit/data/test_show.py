@@ -40,3 +40,14 @@ def test_numbers_and_pictures(encode: Encode, write_tree: WriteTree, tmp_path: P
     assert (city[24:50, 76:] == 255).all()  # the third place: there are two pictures
     assert (sea[24:50, 80:100] != 255).any()
     assert (city[4:20, :40] == 0).any()  # its name
+
+
+def test_where_pictures_were_taken_is_told_in_whole_degrees(located_scenes: Path, scenes: Path) -> None:
+    storage = LocalStorage(located_scenes / "train")
+    found = describe(storage, read_manifest(storage))
+    assert (found.coordinates, found.samples) == (100, 100)
+    assert found.bounds is not None and set(found.bounds) == {"south", "north", "west", "east"}
+    assert found.bounds["south"] < -30 < 50 < found.bounds["north"]
+    assert found.bounds["west"] < -170 and found.bounds["east"] > 160  # a region lies across the date line
+    storage = LocalStorage(scenes / "train")
+    assert describe(storage, read_manifest(storage)).bounds is None

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scenerec.data.coordinates import Coordinates
+from scenerec.data.packing.coordinate_list import locate
 from scenerec.data.packing.layouts import read_raw_set
 from scenerec.data.packing.places import read_places
 from scenerec.data.synthetic import draw_scene, draw_scenes
+from scenerec.data.synthetic_coordinates import COORDINATES_FILE, REGIONS
 from scenerec.data.synthetic_scenes import PLACES, SCENES
 from scenerec.errors import DataError
 
@@ -67,3 +70,38 @@ def test_a_folder_in_use_and_numbers_out_of_range(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"^{next(iter(wrong))}: "):
             draw_scenes(tmp_path / "new", **wrong)
     assert not (tmp_path / "new").exists()
+
+
+def test_scenes_that_look_alike_are_told_apart_by_where_they_were_taken(tmp_path: Path) -> None:
+    names = draw_scenes(tmp_path / "place", 6, 8, 1, size=16, coordinates="place")
+    assert names == ("beach_north", "beach_south", "city_atlantic", "city_pacific", "forest_north", "forest_south")
+    raw = locate(read_raw_set(tmp_path / "place"), tmp_path / "place" / COORDINATES_FILE)
+    for name, place in read_places(raw).items():
+        assert place == PLACES[name.partition("_")[0]]
+    middles = {name: np.array(middle) for name, middle in REGIONS.items()}
+    for image in raw.splits["train"]:
+        scene, _, region = image.class_name.partition("_")
+        assert image.coordinates is not None and image.coordinates.time is not None
+
+        def distance(name: str, here: Coordinates = image.coordinates) -> float:
+            away = np.array(here[:2]) - middles[name]
+            return float(np.hypot(away[0], (away[1] + 180) % 360 - 180))
+
+        alike = [name.partition("_")[2] for name in names if name.startswith(scene)]
+        assert min(alike, key=distance) == region
+
+
+def test_coordinates_that_are_noise_leave_the_pictures_as_they_are(tmp_path: Path) -> None:
+    for name, kind in (("none", "none"), ("noise", "noise"), ("again", "noise")):
+        draw_scenes(tmp_path / name, 3, 4, 1, size=16, coordinates=kind)  # type: ignore[arg-type]
+    assert digests(tmp_path / "none") == digests(tmp_path / "noise")
+    assert not (tmp_path / "none" / COORDINATES_FILE).exists()
+    tables = [(tmp_path / name / COORDINATES_FILE).read_text() for name in ("noise", "again")]
+    assert tables[0] == tables[1] and len(tables[0].splitlines()) == 1 + 3 * 5
+    locate(read_raw_set(tmp_path / "noise"), tmp_path / "noise" / COORDINATES_FILE)
+
+
+def test_look_alikes_come_in_pairs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="classes: 5 is odd: scenes that look alike come in pairs"):
+        draw_scenes(tmp_path / "scenes", 5, 1, 1, coordinates="place")
+    draw_scenes(tmp_path / "many", 24, 1, 1, size=16, coordinates="place")

@@ -13,14 +13,14 @@ from scenerec.errors import BundleError, ConfigError
 from scenerec.export.source import TorchNetwork
 from scenerec.export.verification import compare, gate, source_of
 from scenerec.inference.bundles.info import Lineage, Verification
-from scenerec.inference.predictors.predictor import logits_difference, softmax
+from scenerec.inference.predictors.predictor import Predictor, logits_difference, softmax
 from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_network import expected_logits, random_images
 
 Logits = Callable[[np.ndarray], np.ndarray]
 
 
-class Computed:
+class Computed(Predictor):
     """A predictor by a function."""
 
     name, labels, image_size, eval_crop_ratio = "computed", ("red", "green", "blue"), 8, 0.875
@@ -28,7 +28,7 @@ class Computed:
     def __init__(self, function: Logits) -> None:
         self.function = function
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         return self.function(images)
 
 

@@ -381,7 +381,7 @@ def test_a_length_of_any_number_of_digits_is_too_large(api: Api) -> None:
 def test_an_error_of_the_model_tells_callers_nothing_of_the_server(
     api: Api, version: LoadedVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(images: np.ndarray) -> np.ndarray:
+    def fail(*_: np.ndarray | None) -> np.ndarray:
         raise RuntimeError("/secret/path is missing")
 
     monkeypatch.setattr(version.engine.classifier.model, "logits", fail)
@@ -399,9 +399,9 @@ def test_too_many_waiting_pictures_are_refused_at_once(tmp_path: Path, monkeypat
     api = Api(shelf)
     opened, logits = threading.Event(), version.engine.classifier.model.logits
 
-    def held(images: np.ndarray) -> np.ndarray:
+    def held(images: np.ndarray, *others: np.ndarray | None) -> np.ndarray:
         assert opened.wait(PATIENCE_S)
-        return logits(images)
+        return logits(images, *others)
 
     monkeypatch.setattr(version.engine.classifier.model, "logits", held)
 

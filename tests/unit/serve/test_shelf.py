@@ -60,7 +60,7 @@ def test_what_a_new_version_fails_to_answer_the_old_one_on_standby_answers(
 ) -> None:
     old, new = both
 
-    def fail(images: np.ndarray) -> np.ndarray:
+    def fail(*_: np.ndarray | None) -> np.ndarray:
         raise RuntimeError("out of memory")
 
     new.engine.classifier.model.logits = fail  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ from safetensors.numpy import save, save_file
 from scenerec.config.train import TrainConfig
 from scenerec.errors import ModelError, NotFoundError, StorageError
 from scenerec.models import torch_model
+from scenerec.models.geo import GeoSpec
 from scenerec.models.neutral import State
 from scenerec.models.torch_outline import state_shapes
 from scenerec.models.weights.conversion import convert
@@ -28,13 +29,13 @@ Configure = Callable[..., TrainConfig]
 
 @pytest.fixture
 def configure(tmp_path: Path) -> Configure:
-    def make(weights: str, arch: str = ARCH) -> TrainConfig:
+    def make(weights: str, arch: str = ARCH, geo: dict[str, Any] | None = None) -> TrainConfig:
         document: dict[str, Any] = {
             "kind": "train",
             "name": "test",
             "framework": "torch",
             "data": {"train": "/train", "val": "/val"},
-            "model": {"arch": arch, "weights": weights},
+            "model": {"arch": arch, "weights": weights, "geo": geo},
             "optimize": {"epochs": 1, "global_batch_size": 4, "lr": 0.1},
             "output": str(tmp_path / "runs"),
         }
@@ -106,6 +107,34 @@ def test_a_prefix_is_taken_off_and_the_plan_says_it(configure: Configure, tmp_pa
     assert "model. before its keys, which have no head: classifier.1 starts random" in prepare_weights(config, 3)
     assert describe_weights(config, 3) == prepare_weights(config, 3)
     assert taken(initial_state(config, drawn), given) >= set(given) - HEAD
+
+
+def test_what_reads_coordinates_starts_random_over_an_image_network(configure: Configure, tmp_path: Path) -> None:
+    geo = {"width": 4, "blocks": 1}
+    given = state(3, seed=1)
+    drawn = torch_model.state(torch_model.build(ARCH, 3, 2, GeoSpec(**geo)))
+    save_file({f"model.{key}": array for key, array in given.items()}, tmp_path / "w.safetensors")
+    config = configure(f"{tmp_path}/w.safetensors", geo=geo)
+    words = f"{tmp_path}/w.safetensors, without model. before its keys, without coordinates: geo starts random"
+    assert prepare_weights(config, 3) == describe_weights(config, 3) == words
+    start = initial_state(config, drawn)
+    assert taken({key: start[key] for key in given}, given) == set(given)
+    assert all(np.array_equal(start[key], drawn[key]) for key in drawn if key not in given)
+
+
+def test_what_reads_coordinates_is_taken_with_its_network(configure: Configure, tmp_path: Path) -> None:
+    """But for the last layer of a prior over other classes; and not without being asked for."""
+    geo = {"width": 4, "blocks": 1}
+    given, drawn = (torch_model.state(torch_model.build(ARCH, 5, seed, GeoSpec(**geo))) for seed in (1, 2))
+    save_file(given, tmp_path / "w.safetensors")
+    config = configure(f"{tmp_path}/w.safetensors", geo=geo)
+    assert prepare_weights(config, 5) == f"{tmp_path}/w.safetensors"
+    assert taken(initial_state(config, drawn), given) == set(given)
+    assert prepare_weights(config, 3).endswith("head classifier.1 replaced (5 -> 3 classes)")
+    fewer = torch_model.state(torch_model.build(ARCH, 3, 2, GeoSpec(**geo)))
+    assert set(fewer) - taken(initial_state(config, fewer), given) == {*HEAD, "geo.output.weight"}
+    with pytest.raises(ModelError, match=r"unexpected geo\.blocks.*scenerec convert --partial"):
+        prepare_weights(configure(f"{tmp_path}/w.safetensors"), 5)
 
 
 def test_what_stands_beside_a_network_can_be_left_out(configure: Configure, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ SETTINGS = [
     {"optimizer": "sgd", "momentum": 0.9, "nesterov": False},
     {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.05},
     {"optimizer": "adamw", "weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-3},
+    {"optimizer": "lars", "momentum": 0.9, "weight_decay": 0.05, "trust_coefficient": 0.02},
+    {"optimizer": "lars", "momentum": 0.0},
 ]
 
 
@@ -114,6 +116,33 @@ def test_biases_do_not_decay() -> None:
         side.step(zeros, 0.1)
         np.testing.assert_array_equal(side.weights()["layer.bias"], arrays(0)["layer.bias"])
         np.testing.assert_allclose(side.weights()["layer.weight"], arrays(0)["layer.weight"] * 0.95, rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", [TorchSide, TfSide])
+def test_lars_moves_a_weight_by_a_share_of_its_length(side: Any) -> None:
+    """You et al. 2017, algorithm 1, by hand."""
+    made = side(optimize(optimizer="lars", momentum=0.5, weight_decay=0.2, trust_coefficient=0.01), arrays(0))
+    momentum = {name: np.zeros(shape) for name, shape in SHAPES.items()}
+    for step in range(3):
+        before, gradients = {name: array.copy() for name, array in made.weights().items()}, arrays(step + 1)
+        made.step(gradients, 0.1)
+        for name, weight in before.items():
+            local = gradients[name] + 0.2 * weight if weight.ndim > 1 else gradients[name]
+            trust = 0.01 * np.linalg.norm(weight) / np.linalg.norm(local) if weight.ndim > 1 else 1
+            momentum[name] = 0.5 * momentum[name] + trust * local
+            expected = weight - 0.1 * LR_FACTORS[name] * momentum[name]
+            np.testing.assert_allclose(made.weights()[name], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [TorchSide, TfSide])
+def test_lars_leaves_what_has_no_length_to_its_gradient(side: Any) -> None:
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
+    made = side(optimize(optimizer="lars", momentum=0.0), zeros)
+    made.step(arrays(1), 0.1)
+    np.testing.assert_allclose(made.weights()["layer.weight"], -0.1 * arrays(1)["layer.weight"], rtol=1e-6)
+    still = side(optimize(optimizer="lars", momentum=0.9), arrays(0))
+    still.step(zeros, 0.1)
+    assert all(np.array_equal(still.weights()[name], array) for name, array in arrays(0).items())
 
 
 @pytest.mark.parametrize("side", [TorchSide, TfSide])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.config.train import OptimizeConfig
-from scenerec.training.schedules import PlateauState, learning_rate
+from scenerec.training.schedules import PlateauState, encoder_momentum, learning_rate
 
 
 def config(**fields: object) -> OptimizeConfig:
@@ -82,3 +82,15 @@ def test_warm_up_rises_to_the_peak_and_nothing_exceeds_it(
     assert found[warmup_steps:] == sorted(found[warmup_steps:], reverse=True)
     assert max(found) == pytest.approx(optimize.lr)
     assert min(found) > 0 if schedule != "cosine" else min(found) >= 0
+
+
+@given(st.integers(1, 1000), st.floats(0, 1))
+def test_an_encoders_momentum_rises_to_one(steps: int, first: float) -> None:
+    found = [encoder_momentum(step, steps, first) for step in range(steps + 1)]
+    assert found[0] == pytest.approx(first) and found[-1] == 1
+    assert found == sorted(found)
+    assert encoder_momentum(2 * steps, steps, first) == 1
+
+
+def test_an_encoders_momentum_is_mocos_half_way() -> None:
+    assert encoder_momentum(50, 100, 0.99) == pytest.approx(0.995)

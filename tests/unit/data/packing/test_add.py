@@ -1,6 +1,7 @@
 """Images are added to packed sets: behind what is there, each once, all or none."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from scenerec.data.integrity import check_set
 from scenerec.data.manifest import read_manifest, write_manifest
 from scenerec.data.packed_set import open_set
 from scenerec.data.packing.add import Addition, AddRequest, AddResult
+from scenerec.data.packing.known_images import Twin
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.errors import CheckpointError, DataError
@@ -84,6 +86,24 @@ def test_new_images_get_shards_behind_the_old_ones(packed: str, more: Path) -> N
         ("city/again.jpg", "is in the set already, as city"),
     ]
     assert set(after) == {shard.key for shard in manifest.shards} | {"manifest.json", result.problems_key}
+
+
+def test_a_task_does_not_grow_with_the_set(packed: str, more: Path) -> None:
+    sent = []
+
+    def run(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+        for task in tasks:
+            sent.append(pickle.dumps(task))
+            yield function(pickle.loads(sent[-1]))
+
+    addition = Addition(AddRequest(source=more, destination=packed, options=PackOptions(shard_mb=0.01)))
+    addition.read_known()
+    [part] = addition.parts.values()
+    part.own.update({number.to_bytes(16, "big"): Twin("duplicate", "is known") for number in range(50_000)})
+    [result] = addition.pack(run)
+    assert (result.added, result.problems) == (5, {"duplicate": 2})
+    assert max(map(len, sent)) < 5000
+    assert not [key for key in contents(packed) if key.startswith(".pack/")]
 
 
 def test_what_was_added_is_not_added_again(packed: str, more: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from scenerec.data.coordinates import Coordinates
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.layouts import read_raw_set
 from scenerec.data.packing.raw_set import RawImage, RawSet
@@ -198,9 +199,15 @@ class TestCsv:
         )
         source = read_raw_set(root / "set.csv")
         assert (source.layout, source.classes, source.root) == ("csv", ("market/indoor", "sea"), root)
-        assert source.splits["val"][0] == RawImage("img/1.jpg", "sea", -33.8, 151.2)
+        assert source.splits["val"][0] == RawImage("img/1.jpg", "sea", Coordinates(-33.8, 151.2))
         assert source.splits["train"][0] == RawImage("img/2.jpg", "market/indoor")
         assert read_raw_set(root) == source  # the folder, where it is the only such file
+
+    def test_coordinates_go_by_other_names_too_and_a_time_alone_is_none(self, write_tree: WriteTree) -> None:
+        root = write_tree({"set.csv": "path,label,Lat,LON,time\n1.jpg,sea,1,2,2023-07-02T12:00\n"})
+        assert read_raw_set(root).splits == {"train": (RawImage("1.jpg", "sea", Coordinates(1, 2, 0.5)),)}
+        root = write_tree({"set.csv": "path,label,time\n1.jpg,sea,14:30\n"})
+        assert read_raw_set(root).splits == {"train": (RawImage("1.jpg", "sea"),)}
 
     @pytest.mark.parametrize(
         "headings", ["image,label", "IMG,Class", "filename,category", "file,label", "id,label", "id,class,Path"]
@@ -219,12 +226,12 @@ class TestCsv:
             ("path,label\n1.jpg,\n", "line 2: label is empty"),
             ("path,label\n1.jpg\n", "line 2: label is empty"),
             ("path,label,split\n1.jpg,sea,rest\n", "line 2: unknown split `rest`: use train, val, test"),
-            ("path,label,latitude,longitude\n1.jpg,sea,north,1\n", "line 2: latitude 'north' is not a number"),
+            ("path,label,latitude,longitude\n1.jpg,sea,north,1\n", "line 2: latitude is not a number of degrees"),
             (
-                "path,label,latitude,longitude\n1.jpg,sea,91,1\n",
-                "line 2: latitude 91 is not between -90 and 90 degrees",
+                "path,label,latitude,longitude\n1.jpg,sea,91,100\n",
+                "line 2: latitude is not between -90 and 90 degrees: correct it",
             ),
-            ("path,label,latitude,longitude\n1.jpg,sea,nan,1\n", "line 2: latitude nan is not between"),
+            ("path,label,latitude,longitude\n1.jpg,sea,nan,1\n", "line 2: latitude is not a number of degrees"),
             ("path,label,latitude,longitude\n1.jpg,sea,1,\n", "line 2: latitude and longitude come together"),
             ("path,label\n1.jpg,\xe9\n".encode("latin-1"), "not UTF-8"),
         ],

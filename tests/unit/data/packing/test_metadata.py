@@ -185,6 +185,8 @@ def test_of_damaged_files_that_are_taken_the_pixels_stay_as_well() -> None:
     for _ in range(300):
         odd = mutate(draw, files)
         try:
+            if (picture := Picture(odd.content)).width * picture.height > 1_000_000:
+                continue  # only slow
             found = pack_image(odd.content)
         except PictureError:
             continue

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import webdataset
 from PIL import Image
 
+from scenerec.data.coordinates import Coordinates
 from scenerec.data.manifest import Manifest, Place, read_manifest
 from scenerec.data.packing.pack import PackOptions, PackRequest, PackResult, pack
 from scenerec.data.pool import process_runner
@@ -181,14 +181,22 @@ class TestMetadata:
 
 
 def test_coordinates_are_kept_where_they_are_known(encode: Encode, write_tree: WriteTree, tmp_path: Path) -> None:
-    table = "path,label,latitude,longitude\na.jpg,sea,-33.85,151.2\nb.jpg,city,,\n"
-    source = write_tree({"set.csv": table, "a.jpg": encode(1), "b.jpg": encode(2)})
-    pack(request(source / "set.csv", tmp_path / "packed", shard_mb=48))
-    with tarfile.open(tmp_path / "packed" / "000000.tar") as tar:
-        places = {member.name[9:]: tar.extractfile(member) for member in tar if member.name.endswith(".json")}
-        assert {name: json.load(file) for name, file in places.items() if file} == {
-            "a.json": {"latitude": -33.85, "longitude": 151.2}
-        }
+    table = (
+        "path,label,latitude,longitude,time\na.jpg,sea,-33.85,151.2,\nb.jpg,city,,,\nc.jpg,city,1,2,2023-07-02T12:00\n"
+    )
+    source = write_tree({"set.csv": table, "a.jpg": encode(1), "b.jpg": encode(2), "c.jpg": encode(3)})
+    (result,) = pack(request(source / "set.csv", tmp_path / "packed", shard_mb=48)).splits
+    written = {
+        "a": {"latitude": -33.85, "longitude": 151.2},
+        "b": None,
+        "c": {"latitude": 1.0, "longitude": 2.0, "time": 0.5},
+    }
+    read = webdataset.WebDataset(str(tmp_path / "packed" / "000000.tar"), shardshuffle=False)
+    assert {each["__key__"][9:]: json.loads(each["json"]) if "json" in each else None for each in read} == written
+    manifest, samples = opened(tmp_path / "packed")
+    assert (result.coordinates, manifest.coordinates) == (2, 2)
+    found = {sample.key[9:]: sample.coordinates for sample in samples}
+    assert found == {"a": Coordinates(-33.85, 151.2), "b": None, "c": Coordinates(1, 2, 0.5)}
 
 
 def test_bad_files_are_counted_and_listed_and_the_others_packed(

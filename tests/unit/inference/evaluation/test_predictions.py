@@ -19,16 +19,17 @@ from scenerec.inference.evaluation.predictions import (
     predict,
     shares,
 )
+from scenerec.inference.predictors.predictor import Predictor
 
 CLOCK = Clock(0, 1, 0, 0)
 
 
-class MeanColours:
+class MeanColours(Predictor):
     """A network whose logits are the means of the channels."""
 
     name, labels, image_size, eval_crop_ratio = "means", (), 4, 1.0
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         return images.mean(axis=(1, 2), dtype=np.float32)
 
 
@@ -68,7 +69,7 @@ def test_crops_are_averaged_image_by_image() -> None:
 
 def test_logits_that_are_no_numbers_and_of_other_classes_are_refused() -> None:
     class Diverged(MeanColours):
-        def logits(self, images: np.ndarray) -> np.ndarray:
+        def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
             return np.full((len(images), 3), np.nan, np.float32)
 
     with pytest.raises(ModelError, match="means: gives logits that are not numbers"):

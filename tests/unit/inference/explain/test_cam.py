@@ -236,7 +236,7 @@ def test_a_feature_map_of_one_position_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["static", "dynamic"])
 def test_an_int8_model_gives_nearly_the_same_evidence(tmp_path: Path, kind: str) -> None:
     images = random_colours(24)
-    calibration = Calibration(prepare(colour_model()), images, OPERATORS)
+    calibration = Calibration(prepare(colour_model()), {"images": images}, OPERATORS)
     recipe = Recipe(kind="dynamic") if kind == "dynamic" else Recipe()
     mappers = [
         ActivationMapper(bundle_of(model, tmp_path / name))

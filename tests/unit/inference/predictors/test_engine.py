@@ -43,11 +43,11 @@ class Gate:
         self.batch_sizes: list[int] = []
         logits = engine.classifier.model.logits
 
-        def held(images: np.ndarray) -> np.ndarray:
+        def held(images: np.ndarray, *others: np.ndarray | None) -> np.ndarray:
             self.entered.set()
             assert self.opened.wait(PATIENCE_S)
             self.batch_sizes.append(len(images))
-            return logits(images)
+            return logits(images, *others)
 
         engine.classifier.model.logits = held  # type: ignore[method-assign]
 
@@ -153,7 +153,7 @@ def test_closing_answers_what_waits_and_refuses_what_comes(engine: Engine) -> No
 def test_a_failing_network_is_told_to_its_callers_and_the_engine_goes_on(engine: Engine) -> None:
     logits = engine.classifier.model.logits
 
-    def fail(images: np.ndarray) -> np.ndarray:
+    def fail(*_: np.ndarray | None) -> np.ndarray:
         engine.classifier.model.logits = logits  # type: ignore[method-assign]
         raise RuntimeError("out of memory")
 

@@ -26,7 +26,7 @@ def test_any_number_of_images_is_answered(tmp_path: Path, batch: int | None, in_
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected_logits(images), rtol=1e-4, atol=1e-5)
     images = random_images(batch or 3)
-    (probabilities,) = predictor.session.run(["probabilities"], {predictor.input_name: predictor.prepared(images)})
+    (probabilities,) = predictor.session.run(["probabilities"], predictor.feeds(images))
     np.testing.assert_allclose(probabilities, softmax(predictor.logits(images)), atol=1e-6)
 
 

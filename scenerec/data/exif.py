@@ -1,0 +1,57 @@
+"""Where and when a camera says that a photograph was taken (EXIF 2.32, GPS and DateTimeOriginal)."""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from PIL import ExifTags
+
+from scenerec.data.coordinates import Coordinates, check_coordinates, share_of_year
+from scenerec.data.picture import Picture
+
+_SIGNS = {"N": 1, "S": -1, "E": 1, "W": -1}
+_DATE_FORMAT = "%Y:%m:%d %H:%M:%S"
+
+
+def exif_coordinates(picture: Picture) -> Coordinates | None:
+    """The coordinates in a photograph's EXIF, with the time where it has one; None where it has no place.
+
+    Raises ValueError, which does not say them, for impossible ones.
+    """
+    gps, details = _ifd(picture, ExifTags.IFD.GPSInfo), _ifd(picture, ExifTags.IFD.Exif)
+    latitude = _degrees(gps, ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLatitudeRef)
+    longitude = _degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef)
+    if latitude is None or longitude is None:
+        return None
+    return check_coordinates(Coordinates(latitude, longitude, _time(details)))
+
+
+def _ifd(picture: Picture, ifd: ExifTags.IFD) -> Mapping[int, Any]:
+    with suppress(Exception):  # damaged EXIF does not make a bad picture
+        return picture.exif.get_ifd(ifd)
+    return {}
+
+
+def _degrees(gps: Mapping[int, Any], tag: int, sign_tag: int) -> float | None:
+    """Degrees of degrees, minutes and seconds, and of the letter beside them; None where they are not given."""
+    if tag not in gps:
+        return None
+    sign = _SIGNS.get(str(gps.get(sign_tag, "")).strip("\0 ").upper())
+    try:
+        degrees, minutes, seconds = map(float, gps[tag])
+        found = (degrees + minutes / 60 + seconds / 3600) * (sign or math.nan)
+    except (ValueError, TypeError, ZeroDivisionError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError("latitude or longitude is no number of degrees with its letter (N, S, E or W)")
+    return found
+
+
+def _time(details: Mapping[int, Any]) -> float | None:
+    """The share of the year of DateTimeOriginal: the camera's own clock."""
+    text = str(details.get(ExifTags.Base.DateTimeOriginal, "")).strip("\0 ")
+    with suppress(ValueError):  # cameras whose clock was not set write zeros
+        return share_of_year(datetime.strptime(text, _DATE_FORMAT))
+    return None

@@ -1,0 +1,107 @@
+"""What features are worth, and whether they have collapsed: pure measures of embeddings [n, d]."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from scenerec.training.lbfgs import minimize
+
+_CHUNK = 1024  # test images at a time: their similarities to a million training images are 4 GB
+
+
+def embedding_std(embeddings: np.ndarray) -> float:
+    """The deviation of the embeddings [n, d], each of length 1, averaged over the axes.
+
+    1 / sqrt(d) where they fill the sphere, 0 where all are the same (Chen and He 2021, section 4.1).
+    """
+    return float(_normalized(embeddings).std(axis=0).mean())
+
+
+def effective_rank(embeddings: np.ndarray) -> float:
+    """How many directions the embeddings [n, d] use: 1 to min(n, d) (Roy and Vetterli 2007, definition 1).
+
+    exp of the entropy of the singular values, over their sum. 0 where all embeddings are 0.
+    """
+    values = np.linalg.svd(np.asarray(embeddings, np.float64), compute_uv=False)
+    shares = values[values > 0] / max(values.sum(), np.finfo(np.float64).tiny)
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
+
+
+def knn_accuracy(
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+    neighbors: int = 200,
+    temperature: float = 0.07,
+) -> float:
+    """Share of `test` [m, d] for whose class the nearest of `train` [n, d] vote; labels are int [m] and [n].
+
+    Each of the `neighbors` (of all, where there are fewer) votes with exp(cosine similarity / temperature), as in Wu,
+    Xiong, Yu, Lin 2018, section 3.4. Of classes with as many votes the first counts.
+    """
+    known, asked = (_normalized(features).astype(np.float32) for features in (train, test))
+    classes = int(max(train_labels.max(), test_labels.max())) + 1
+    right = 0
+    for rows in _chunks(len(asked)):
+        similarity = asked[rows] @ known.T
+        nearest = _largest(similarity, neighbors)
+        weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / temperature)  # of equals: 1
+        boxes = np.arange(len(nearest))[:, None] * classes + train_labels[nearest]
+        votes = np.bincount(boxes.ravel(), weights.ravel(), len(nearest) * classes).reshape(-1, classes)
+        right += int((votes.argmax(axis=1) == test_labels[rows]).sum())
+    return right / len(asked)
+
+
+def linear_probe_accuracy(
+    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, decay: float = 1e-3
+) -> float:
+    """Share of `test` [m, d] that a linear classifier on the features `train` [n, d] gets right.
+
+    Multinomial logistic regression on features that are standardised by `train`, with `decay` / 2 times the squared
+    weights beside the mean cross-entropy: convex, so that the result depends on nothing else. Labels are class
+    indices, int [n] and [m].
+    """
+    center, scale = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    scale = np.where(scale > 0, scale, 1)
+    known, asked = ((features - center) / scale for features in (train, test))
+    weights = _logistic_regression(_with_ones(known), train_labels, decay)
+    return float(((_with_ones(asked) @ weights).argmax(axis=1) == test_labels).mean())
+
+
+def _logistic_regression(features: np.ndarray, labels: np.ndarray, decay: float) -> np.ndarray:
+    """Weights [d, classes] that minimise mean cross-entropy + decay / 2 x their squares, but for the last row's."""
+    n, d = features.shape
+    targets = np.eye(labels.max() + 1)[labels]
+    decays = np.full((d, 1), decay)
+    decays[-1] = 0
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = features @ weights
+        logits -= logits.max(axis=1, keepdims=True)
+        log_shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        gradient = features.T @ (np.exp(log_shares) - targets) / n + decays * weights
+        return float(-(targets * log_shares).sum() / n + (decays * weights**2).sum() / 2), gradient
+
+    return minimize(loss, np.zeros((d, targets.shape[1])))
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Where the `count` largest of each row are, in any order; all where there are fewer."""
+    if count >= values.shape[1]:
+        return np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    return np.argpartition(values, -count, axis=1)[:, -count:]
+
+
+def _with_ones(features: np.ndarray) -> np.ndarray:
+    return np.concatenate([features, np.ones((len(features), 1))], axis=1)
+
+
+def _normalized(embeddings: np.ndarray) -> np.ndarray:
+    rows = np.asarray(embeddings, np.float64)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    for start in range(0, count, _CHUNK):
+        yield slice(start, min(start + _CHUNK, count))

@@ -1,0 +1,89 @@
+"""What a run came to, in a few values, by which runs compare: its settings, its epochs, the best of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scenerec.config.run import RunConfig
+from scenerec.epoch_metrics import EpochMetrics
+from scenerec.errors import CheckpointError
+from scenerec.storage import IMPATIENT, Patience
+from scenerec.training.run_folder import RunFolder
+from scenerec.training.task import Task, task_of
+
+_NO_SETTINGS = ("kind", "name", "output", "job", "cost")  # of them each run has its own, or none changes a result
+
+
+@dataclass(frozen=True)
+class RunOverview:
+    """A training run or a pretraining, as its folder tells of it."""
+
+    url: str
+    """The run's folder."""
+    framework: str
+    """Framework of its newest submission."""
+    task: Task
+    """What is learned."""
+    epochs: int
+    """Epochs that it is to have in all."""
+    settings: Mapping[str, object]
+    """The values of its config by their dotted keys, such as optimize.lr; those that change nothing are left out."""
+    history: Sequence[EpochMetrics]
+    """The finished epochs."""
+    starts: int
+    """How often its workers began: 1 of a run that was never interrupted, 0 where that is not known."""
+
+    @property
+    def name(self) -> str:
+        """The last part of its address."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def best(self) -> EpochMetrics | None:
+        """The best epoch by the task's metric; None before the first has ended."""
+        return self.task.best_epoch(self.history)
+
+
+def read_overview(run_url: str, patience: Patience = IMPATIENT) -> RunOverview:
+    """Reads what the folder of a training run holds.
+
+    Raises CheckpointError where it is none, a search's, or damaged, ConfigError where another version's config is not
+    understood, StorageError.
+    """
+    folder = RunFolder(run_url, patience)
+    config = folder.read_job()
+    if not isinstance(config, RunConfig):
+        raise CheckpointError(f"{run_url}: is no training, but of kind {config.kind}: see `scenerec tune show`")
+    return RunOverview(
+        url=folder.url,
+        framework=config.framework,
+        task=task_of(config),
+        epochs=config.optimize.epochs,
+        settings=_settings(config),
+        history=folder.read_history(),
+        starts=len(folder.read_starts()),
+    )
+
+
+def differing(runs: Iterable[RunOverview]) -> list[str]:
+    """The keys of settings in which runs differ, in the order of the config."""
+    overviews = list(runs)
+    keys = dict.fromkeys(key for run in overviews for key in run.settings)
+    return [key for key in keys if len({repr(run.settings.get(key)) for run in overviews}) > 1]
+
+
+def short_keys(keys: Sequence[str]) -> list[str]:
+    """The keys without what comes before their last dot, where that leaves them different from each other."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
+
+
+def _settings(config: RunConfig) -> dict[str, object]:
+    document = config.model_dump(mode="json")
+    return _flat({key: value for key, value in document.items() if key not in _NO_SETTINGS})
+
+
+def _flat(block: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in block.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return found

@@ -1,0 +1,1 @@
+"""Peers that `tests.bench.pretrain` runs in environments of their own."""

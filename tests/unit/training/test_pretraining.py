@@ -1,0 +1,160 @@
+"""Pretraining in both frameworks: the same losses, a resume that changes nothing, and what the history tells."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scenerec.checkpoint import LearnerState, list_checkpoints, load_checkpoint
+from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.train import TrainConfig
+from scenerec.data.stream import Cursor
+from scenerec.errors import CheckpointError, PlanError
+from scenerec.job_log import EpochSummary, Event
+from scenerec.models.weights.files import read_weights
+from scenerec.training.loop import train
+from scenerec.training.preflight import check_job
+from scenerec.training.pretrain_preflight import check_pretraining
+from scenerec.training.run_folder import RunFolder
+from scenerec.world import World
+from tests.local_run import make_learner, open_job, train_here
+
+MOCO: dict[str, Any] = {"method": "mocov2", "queue": 96, "momentum": 0.9, "embedding_size": 16}
+Make = Callable[..., PretrainConfig]
+
+
+@pytest.fixture
+def make(scenes: Path, tmp_path: Path) -> Make:
+    """Configs over 100 scenes without their labels, two steps an epoch; keywords are merged into the blocks."""
+    return partial(pretrain_config, scenes, tmp_path / "runs")
+
+
+def pretrain_config(scenes: Path, output: Path, /, **blocks: Any) -> PretrainConfig:
+    document: dict[str, Any] = {
+        "kind": "pretrain",
+        "name": "features",
+        "framework": "torch",
+        "data": {"train": f"{scenes}/train", "image_size": 32},
+        "pretrain": {"method": "simclr"},
+        "model": {"arch": "squeezenet1_1"},
+        "optimize": {"epochs": 2, "global_batch_size": 48, "lr": 0.01, "momentum": 0.9},
+        "probe": {"train": f"{scenes}/train", "val": f"{scenes}/val"},
+        "output": str(output),
+    }
+    for name, value in blocks.items():
+        document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
+    return PretrainConfig.model_validate(document)
+
+
+class KilledError(Exception):
+    """Instead of a process's end."""
+
+
+def train_until(config: PretrainConfig, step: int) -> None:
+    """Trains, and fails before step `step` of this attempt as a killed process would."""
+    job = open_job(config)
+    learner = make_learner(job)
+    batches = learner.training_batches
+
+    def some(start: Cursor) -> Iterator[Any]:
+        yield from islice(batches(start), step)
+        raise KilledError
+
+    learner.training_batches = some  # type: ignore[method-assign, assignment]
+    with pytest.raises(KilledError):
+        train(job, World(), learner, lambda event: None, lambda metrics: None)
+
+
+def last_state(config: PretrainConfig) -> LearnerState:
+    folder = RunFolder(config.run_url).checkpoints
+    return load_checkpoint(folder, list_checkpoints(folder)[-1]).learner
+
+
+def same(ours: LearnerState, theirs: LearnerState) -> bool:
+    """Whether encoders, momentum encoders and queues are equal bit by bit."""
+    pairs = [(getattr(ours, name), getattr(theirs, name)) for name in ("model", "ema", "queue")]
+    return all(a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a) for a, b in pairs)
+
+
+def test_a_killed_run_resumes_to_the_same_bits(make: Make) -> None:
+    """With the momentum encoder, and with the queue, which has come round by then."""
+    events: list[Event] = []
+    whole, killed = (make(name=name, pretrain=MOCO, checkpoint={"every_steps": 1}) for name in ("whole", "killed"))
+    result = train_here(whole, events.append)
+    for step in (1, 2):
+        train_until(killed, step)
+    train_here(killed)
+    ours, theirs = last_state(whole), last_state(killed)
+    assert same(ours, theirs)
+    assert ours.queue["position"] == [0] and ours.queue["keys"].shape == (96, 16)
+    histories = [RunFolder(config.run_url).read_history() for config in (whole, killed)]
+    assert [each.validation for each in histories[0]] == [each.validation for each in histories[1]]
+    assert [each.train_loss for each in histories[0]] == [each.train_loss for each in histories[1]]
+    first, last = histories[0]
+    judged = ["val_loss", "val_knn_top1", "val_embedding_std", "val_effective_rank"]
+    assert list(first.validation) == judged and list(last.validation) == [*judged[:2], "val_linear_top1", *judged[2:]]
+    told = [event.validation for event in events if isinstance(event, EpochSummary)]
+    assert told == [first.validation, last.validation]
+    assert result["best"]["val_knn_top1"] == max(each.validation["val_knn_top1"] for each in histories[0])
+
+
+def test_a_collapse_shows(make: Make) -> None:
+    """At a learning rate that is far too high the network soon says the same of all images."""
+    configs = [
+        make(name=name, pretrain=MOCO, probe=None, optimize={"epochs": 1, "lr": lr})
+        for name, lr in (("sane", 1e-5), ("wild", 0.1))
+    ]
+    for config in configs:
+        train_here(config)
+    sane, wild = (RunFolder(config.run_url).read_history()[-1].validation for config in configs)
+    assert list(sane) == ["val_loss", "val_embedding_std", "val_effective_rank"]
+    assert sane["val_embedding_std"] > 0.03 and sane["val_effective_rank"] > 1.1
+    assert wild["val_embedding_std"] < 1e-3 and wild["val_effective_rank"] < 1.01
+
+
+def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., TrainConfig]) -> None:
+    config = make(pretrain=MOCO, probe=None, optimize={"epochs": 1})
+    train_here(config)
+    pretrained = last_state(config).model
+    training = make_config(model={"arch": "squeezenet1_1", "weights": config.run_url})
+    assert check_job(training).plan.weights == (
+        f"{config.run_url}, which have no head: classifier.1 starts random (4 classes)"
+    )
+    state = make_learner(open_job(training)).state().model
+    backbone = [key for key in state if not key.startswith("classifier.1.")]
+    assert all(np.array_equal(state[key], pretrained[key]) for key in backbone)
+    weights = read_weights(config.run_url, averaged=True)
+    assert weights.state.keys() == set(backbone)
+    again = make(name="again", model={"arch": "squeezenet1_1", "weights": config.run_url})
+    assert check_pretraining(again).plan.weights == config.run_url
+
+
+def test_the_plan_tells_the_method(make: Make) -> None:
+    found = dict(check_pretraining(make(pretrain={"method": "mocov3"})).rows())
+    assert found["model"] == "squeezenet1_1, mocov3, in torch"
+    assert found["data"].startswith("100 training samples, 1")
+
+
+def test_what_does_not_fit_the_data_is_refused_before_anything_starts(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"pretrain\.queue: 144 keys are more than the 100 images .* take 96 or less"):
+        check_pretraining(make(pretrain={**MOCO, "queue": 144}))
+    with pytest.raises(PlanError, match=r"optimize\.global_batch_size: 128 exceeds the 100 samples"):
+        check_pretraining(make(optimize={"global_batch_size": 128}))
+    config = make()
+    probe = {"train": config.data.train, "val": config.data.train}
+    with pytest.raises(PlanError, match=r"probe\.val: .* has images of probe\.train"):
+        check_pretraining(make(probe=probe))
+
+
+def test_another_method_does_not_go_on_from_its_checkpoints(make: Make) -> None:
+    config = make(pretrain=MOCO, checkpoint={"every_steps": 1})
+    train_until(config, step=1)
+    assert check_pretraining(config).resumes_at == 1
+    with pytest.raises(CheckpointError, match=r"another pretrain\.queue \(96, now 48\)"):
+        check_pretraining(make(pretrain={**MOCO, "queue": 48}))
+    with pytest.raises(CheckpointError, match=r"another pretrain\.method \('mocov2', now 'simclr'\)"):
+        check_pretraining(make())
