@@ -11,8 +11,8 @@ MINUTES ?= 60
 # Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
 # All unit tests that need TensorFlow, and as many others as make half of the time.
-WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py config data/adoption/test_adopt.py export inference \
-	models search training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py view_pair.py))
+WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py data/adoption/test_adopt.py export inference \
+	models training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py view_pair.py))
 # Where it is set, every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 

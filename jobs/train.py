@@ -22,8 +22,8 @@ from scenerec.job_log import Event, Waiting
 from scenerec.json_object import JsonObject
 from scenerec.large_imports import large_imports
 from scenerec.storage import IMPATIENT, Patience, open_storage, read_json
-from scenerec.training.learner import Learner, PretrainingJob, TrainingJob
 from scenerec.training.loop import train
+from scenerec.training.make_learner import make_learner
 from scenerec.training.node_time import node_time, nodes_taken
 from scenerec.training.open_job import open_job
 from scenerec.training.plan import NodeResources, Plan
@@ -216,7 +216,7 @@ def _train_on_worker(settings: JsonObject) -> None:
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
         report = partial(reporter.report, config, world)
-        learner = _learner(job, world)
+        learner = make_learner(job, world)
         listen_again()
         with RunGauges(config, world) if reporter.exports else nullcontext() as gauges:
             say = gauges.follow(reporter.say) if gauges else reporter.say
@@ -237,25 +237,6 @@ def _device(config: RunConfig) -> str:
 
         return str(get_device())  # torch's workers see all GPUs of their node, for NCCL's sake
     return "cuda:0"
-
-
-def _learner(job: TrainingJob, world: World) -> Learner[Any]:
-    threads = job.config.scale.cpus_per_worker
-    if job.config.framework == "torch":
-        with large_imports():
-            from scenerec.training import torch_learner, torch_pretrain_learner
-
-        torch_learner.use_threads(threads)
-        if isinstance(job, PretrainingJob):
-            return torch_pretrain_learner.TorchPretrainLearner(job, world)
-        return torch_learner.TorchLearner(job, world)
-    with large_imports():
-        from scenerec.training import tf_learner, tf_pretrain_learner
-
-    tf_learner.use_threads(threads)
-    if isinstance(job, PretrainingJob):
-        return tf_pretrain_learner.TfPretrainLearner(job, world)
-    return tf_learner.TfLearner(job, world)
 
 
 def _failure(config: RunConfig, attempt: str, patience: Patience) -> JsonObject | None:

@@ -79,6 +79,10 @@ COMMANDS: dict[str, Entry | Group] = {
             "verify": Entry(
                 "data.verify", "Check a packed set: checksums, counts, labels, and that every image decodes."
             ),
+            "check": Entry(
+                "data.check",
+                "Check the pictures of a data set: duplicates, blank, dark, blurred, tiny and odd ones, rare classes.",
+            ),
             "diff": Entry("data.diff", "Show what two packed sets differ in: classes, counts, options and samples."),
             "bench": Entry(
                 "data.bench",

@@ -89,9 +89,7 @@ def predict(
 def _predict_here(
     bundle: Bundle, images: Iterator[str], top_k: int, explain: Path | None, location: ImageLocation, as_json: bool
 ) -> None:
-    from scenerec.inference.predictors.classifier import (
-        Classifier,  # onnxruntime, which an endpoint's callers do without
-    )
+    from scenerec.inference.predictors.classifier import Classifier  # onnxruntime: not for those who ask an endpoint
 
     classifier = Classifier(bundle)
     heat_maps = None

@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from scenerec.commands import options
+from scenerec.commands.image_location import ImageLocation
 from scenerec.commands.named_bundle import open_named
 from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
 from scenerec.commands.screen.overlay import Overlay
 from scenerec.commands.screen.watch_lines import JsonLines, WatchLines
 from scenerec.commands.standard_streams import complain
 from scenerec.commands.watched import Watched
+from scenerec.data.coordinates import coordinates_array
 from scenerec.errors import ConfigError, DataError
 from scenerec.inference.predictors.open_predictor import open_predictor, predictor_of
 from scenerec.inference.predictors.predictor import Predictor
@@ -25,6 +27,7 @@ app = typer.Typer()
 
 _watched = options.panel("What is watched: one of the first four")
 _scene = options.panel("When a scene is told")
+_coordinates = options.panel("Coordinates")
 
 
 @app.command(
@@ -67,6 +70,13 @@ def watch(
     dwell_s: Annotated[
         float, _scene("--dwell", min=0, metavar="SECONDS", help="How long another scene is seen before it is told.")
     ] = 0.5,
+    latitude: Annotated[
+        str | None, _coordinates(metavar="DEGREES", help="Where the camera is: degrees north.", show_default=False)
+    ] = None,
+    longitude: Annotated[str | None, _coordinates(metavar="DEGREES", help="Degrees east.", show_default=False)] = None,
+    time: Annotated[
+        str | None, _coordinates(metavar="DATE", help="When: an ISO date, such as 2024-06-21.", show_default=False)
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", "-t", min=1, help="Of the network and the decoder.")] = 1,
     top_k: Annotated[int, typer.Option("--top", "-k", min=1, help="Classes to name in each answer.")] = 3,
     answers: Annotated[bool, typer.Option("--answers", help="With --json: also a line for each answer.")] = False,
@@ -92,6 +102,7 @@ def watch(
         raise ConfigError(f"--leave: must be at most --enter, {enter:g}, not {leave:g}")
     if answers and not as_json:
         raise ConfigError("--answers: are lines of JSON: add --json")
+    location = ImageLocation.typed(latitude, longitude, time, from_exif=False)
     watched = Watched(camera, video, frames, stream, every_frame, frames_per_s, patience_s, threads)
     left_out: list[str] = []
 
@@ -102,7 +113,10 @@ def watch(
     canvas = Overlay(overlay)
     sequence = watched.open(leave_out)
     predictor = _open(model, registry, threads)
-    watcher = Watcher(predictor, smooth_s, Thresholds(enter, leave, dwell_s))
+    if location.given and not predictor.takes_coordinates:
+        raise ConfigError(f"--latitude: {predictor.name} does not read where a picture was taken: leave it out")
+    coordinates = coordinates_array([location.given]) if location.given else None
+    watcher = Watcher(predictor, smooth_s, Thresholds(enter, leave, dwell_s), coordinates)
     watcher.warm_up()
     lines = JsonLines(predictor.labels, top_k, answers) if as_json else WatchLines(predictor.labels)
     try:

@@ -57,9 +57,10 @@ class MethodConfig(Block):
     @model_validator(mode="before")
     @classmethod
     def _published_settings(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("method") not in _PUBLISHED:
+        published = _PUBLISHED.get(str(values.get("method"))) if isinstance(values, dict) else None
+        if published is None:
             return values
-        return {**_PUBLISHED[values["method"]], **{key: value for key, value in values.items() if value is not None}}
+        return {**published, **{key: value for key, value in values.items() if value is not None}}
 
     @model_validator(mode="after")
     def _fields_of_the_method(self) -> "MethodConfig":
@@ -116,7 +117,9 @@ class PretrainConfig(JobConfig, LearningConfig):
             return values
         block = values.get("pretrain")
         method = block.get("method") if isinstance(block, dict) else None
-        views: dict[str, Any] = VIEWS.get(method, VIEWS["simclr"]).model_dump()  # of another method its field tells
+        views: dict[str, Any] = VIEWS.get(
+            str(method), VIEWS["simclr"]
+        ).model_dump()  # of another method its field tells
         for view, changes in given.items():
             both = isinstance(changes, dict) and view in views
             views[view] = {**views[view], **changes} if both else changes

@@ -50,6 +50,7 @@ Freeze = Annotated[
 ]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Sigma = Annotated[float, Field(gt=0, le=50)]
 ClassWeights = Annotated[
     Literal["none", "balanced"] | dict[str, Positive], BeforeValidator(_weighs_classes), BeforeValidator(_none_to_text)
 ]
@@ -85,7 +86,7 @@ class AugmentConfig(Block):
     """Share of the images that lose their colours."""
     blur: float = Field(0.0, ge=0, le=1)
     """Share of the images that are blurred by a Gaussian, before their colours change."""
-    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
+    blur_sigma: tuple[Sigma, Sigma] = (0.1, 2.0)
     """Smallest and largest deviation of the blur, in pixels at image_size 224; at another one in proportion."""
     solarize: float = Field(0.0, ge=0, le=1)
     """Share of the images whose bright levels, of 128 and more, are inverted, after their colours have changed."""

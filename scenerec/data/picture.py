@@ -174,7 +174,7 @@ class Picture:
         if value is None:
             with suppress(Exception):  # damaged EXIF does not make a bad picture
                 value = self.exif.get(ORIENTATION_TAG)
-        return value if value in range(1, 9) else UPRIGHT
+        return UPRIGHT if value is None or value not in range(1, 9) else value
 
     @property
     def upright_size(self) -> tuple[int, int]:

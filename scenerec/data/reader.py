@@ -124,9 +124,10 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
         images = allocate((*self.views, count, self.image_size, self.image_size, 3))
         means = np.empty((*self.views, count, 3)) if self.recolor else None
         places = iter(range(count))  # whoever is free takes the next
-        first_axis = len(self.views)  # of the images, which goes before that of their views here
-        of_places = [None if each is None else np.moveaxis(np.asarray(each), first_axis, 0) for each in (images, means)]
-        work = partial(self._decode, encoded, places, *of_places, closed)
+        axis = len(self.views)  # that of the images, which threads have in front of that of their views
+        of_places = np.moveaxis(np.asarray(images), axis, 0)
+        means_of_places = None if means is None else np.moveaxis(means, axis, 0)
+        work = partial(self._decode, encoded, places, of_places, means_of_places, closed)
         return _UnderWay(encoded, images, means, [decoders.submit(work) for _ in range(self.threads)])
 
     def _decode(
@@ -217,12 +218,11 @@ class _Pairs(Generic[Memory, Batch]):
         names: Sequence[str],
         coordinates: np.ndarray | None,
     ) -> PairBatch[Batch]:
-        colors_of = (None, None) if colors is None else colors
-        views = (
-            self.framework.batch(*each, names, coordinates)
-            for each in zip(images, (labels, labels), colors_of, strict=True)
+        first, second = (
+            self.framework.batch(images[view], labels, None if colors is None else colors[view], names, coordinates)
+            for view in range(2)
         )
-        return PairBatch(*views, names)
+        return PairBatch(first, second, names)
 
 
 def validation_reader(

@@ -1,4 +1,4 @@
-"""What the network sees of a training image: decoded, cropped, resized and flipped, the same for both frameworks.
+"""What the network sees of a training image: decoded, cropped, resized, flipped, blurred; the same in both frameworks.
 
 The resize is torch's for uint8, which takes a third of the time of Pillow's, evaluation's and serving's, and is at most
 one level apart. A worker that trains in TensorFlow has torch in it as well (scenerec/models/torch_outline.py).
@@ -83,7 +83,8 @@ def _gaussian(sigma: float) -> list[float]:
     """Weights of the pixels up to 4 sigma away, which sum to 1."""
     radius = math.ceil(4 * sigma)
     heights = [math.exp(-((place / sigma) ** 2) / 2) for place in range(-radius, radius + 1)]
-    return [height / sum(heights) for height in heights]
+    total = sum(heights)
+    return [height / total for height in heights]
 
 
 def decoding_threads(count: int) -> ThreadPoolExecutor:

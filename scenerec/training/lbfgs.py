@@ -26,7 +26,7 @@ def minimize(
         if np.abs(gradient).max() <= tolerance:
             break
         direction = -_inverse_hessian_times(gradient, pairs)
-        slope, length = np.vdot(direction, gradient), 1.0 if pairs else 1 / max(np.linalg.norm(gradient), 1.0)
+        slope, length = np.vdot(direction, gradient), 1.0 if pairs else 1 / max(float(np.linalg.norm(gradient)), 1.0)
         while True:
             after = at + length * direction
             lower, changed = function(after)

@@ -222,8 +222,6 @@ def _from_run(distill: DistillConfig, address: str, patience: Patience) -> Teach
     model = load_trained(address, patience=patience)
     if distill.arch not in (None, model.network.arch):
         raise PlanError(f"optimize.distill.arch: {model.url} is a {model.network.arch}: leave it out")
-    if not model.network.classes:
-        raise ModelError(f"{model.url}: is of a pretraining, which knows no classes: {_REMEDY}")
     size = _checked_size(distill, model.network.arch, model.preprocessing.image_size)
     return Teacher(model.url, model.network.of_images, model.labels, size)
 

@@ -6,7 +6,7 @@ Keras's own differ: its SGD keeps lr x gradient in the velocity, so that a sched
 epsilon before the bias correction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -38,7 +38,8 @@ class Optimizer:
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """One step with gradients that are already the mean over the global batch; equal on all replicas."""
         self.updates.assign_add(1)
-        step = {"sgd": self._sgd, "adamw": self._adamw, "lars": self._lars}[self.config.optimizer]
+        rules: dict[str, Callable[..., None]] = {"sgd": self._sgd, "adamw": self._adamw, "lars": self._lars}
+        step = rules[self.config.optimizer]
         for index, (weight, gradient) in enumerate(zip(self.weights, gradients, strict=True)):
             decay = weight_decay(self.config, len(weight.variable.shape))
             slots = [variables[index] for variables in self.slots.values()]

@@ -169,6 +169,7 @@ class TfPretrainLearner(TfMechanics[Pairs]):
             return self.model(views, training=training)[-1]
 
         def key(views: tf.Tensor) -> tf.Tensor:
+            assert self.momentum_encoder is not None
             return tf.stop_gradient(self.momentum_encoder(views, training=training)[-1])
 
         match self.method.method:
@@ -176,6 +177,7 @@ class TfPretrainLearner(TfMechanics[Pairs]):
                 ours, theirs = tf.split(query(tf.concat([first, second], axis=0)), 2)
                 return Contrast(nt_xent(ours, theirs, temperature, gather), ours)
             case "mocov2":
+                assert self.queue is not None
                 ours, keys = query(first), key(second)
                 return Contrast(info_nce(ours, keys, self.queue.value(), temperature), ours, keys)
             case "mocov3":

@@ -82,7 +82,7 @@ class Lars(torch.optim.Optimizer):
 
     @torch.no_grad()
     @override
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         """One step with the gradients that are there."""
         assert closure is None
         for group in self.param_groups:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from scenerec.errors import BundleError
+from scenerec.errors import BundleError, StorageError
 from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
 from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage import LocalStorage, open_storage
@@ -63,7 +63,12 @@ def open_placement(placement: Placement, cache: Path) -> Bundle:
     Raises BundleError where it is another bundle than was meant, or damaged; StorageError.
     """
     folder = cache / placement.digest[:_NAME_DIGITS]
-    hold = _hold(folder)
+    try:
+        hold = _hold(folder)
+    except OSError as error:  # it says nothing of the bundle
+        raise StorageError(
+            f"{cache}: {error.strerror}: set SCENEREC_BUNDLE_CACHE to a folder of this node's own disk"
+        ) from None
     try:
         bundle = _open_kept(placement, folder) or _fetch(placement, folder)
     except BaseException:

@@ -1,11 +1,12 @@
 """What a student gains by a teacher: the same student, seeds, batches and epochs with one and without.
 
-A ResNet-18 teaches a MobileNetV3-small on photographs of 64 px. A row of distill.csv for each seed holds the top-1 of
-the last epoch of both, on the same validation images. What is done lies in `--folder`, and is not done again: stopped
-at any time, it goes on from the newest checkpoint.
+A ResNet-18 teaches a MobileNetV3-small. A row of distill.csv for each seed holds the top-1 of the last epoch of both,
+on the same validation images. What is done lies in `--folder`, and is not done again: stopped at any time, it goes on
+from the newest checkpoint.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from tests.local_run import train_here
 
 TEACHER = "resnet18"
 STUDENT = "mobilenet_v3_small"
-EPOCHS = 12
 SEEDS = (0, 1, 2)
 DISTILL = {"temperature": 4, "weight": 0.9}
 
@@ -31,65 +31,75 @@ def main() -> None:
     parser.add_argument("photographs", type=Path, nargs="?", help="ImageFolder with train/ and val/; drawn without it")
     parser.add_argument("--teacher", help="a run of the same classes, instead of one that is trained here")
     parser.add_argument("--framework", choices=("torch", "tensorflow"), default="torch")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--folder", type=Path, default=Path("build/distill"), help="where the runs are kept")
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
     (torch_learner if options.framework == "torch" else tf_learner).use_threads(options.cores)
-    folder = options.folder.absolute()
-    _pack(options.photographs, folder)
-    teacher = options.teacher or f"{folder}/runs/teacher"
+    bench = Bench(options.folder.absolute(), options.framework, options.image_size, options.epochs)
+    _pack(options.photographs, bench.folder)
+    teacher = bench.config("teacher", TEACHER, seed=100)
     if options.teacher is None:
-        taught_by = _top1(_config(folder, options.framework, "teacher", TEACHER, seed=100))
-        print(f"{TEACHER}, the teacher: top-1 {taught_by:.1%}", flush=True)
+        print(f"{TEACHER}, the teacher: top-1 {_top1(teacher):.1%}", flush=True)
     for seed in SEEDS:
-        _compare(folder, options.framework, teacher, seed)
+        bench.compare(seed, options.teacher or teacher.run_url)
 
 
-def _compare(folder: Path, framework: str, teacher: str, seed: int) -> None:
-    name = f"{framework}-{seed}"
-    plain = _top1(_config(folder, framework, f"{name}-plain", STUDENT, seed))
-    distill = {"teacher": teacher, **DISTILL}
-    distilled = _top1(_config(folder, framework, f"{name}-distilled", STUDENT, seed, distill=distill))
-    figures: dict[str, object] = {
-        "case": name,
-        "student": STUDENT,
-        "epochs": EPOCHS,
-        "plain_top1": round(plain, 4),
-        "distilled_top1": round(distilled, 4),
-        "difference": round(distilled - plain, 4),
-    }
-    put_row("distill", "case", figures)
-    print(
-        f"seed {seed}: top-1 {plain:.1%} without, {distilled:.1%} with the teacher: {distilled - plain:+.1%}",
-        flush=True,
-    )
+@dataclass(frozen=True)
+class Bench:
+    """What the teacher and all students have in common."""
 
+    folder: Path
+    framework: str
+    image_size: int
+    epochs: int
 
-def _config(folder: Path, framework: str, name: str, arch: str, seed: int, **optimize: Any) -> TrainConfig:
-    document = {
-        "kind": "train",
-        "name": name,
-        "framework": framework,
-        "data": {
-            "train": f"{folder}/packed/train",
-            "val": f"{folder}/packed/val",
-            "image_size": 64,
-            "augment": {"crop_scale": [0.35, 1.0]},
-        },
-        "model": {"arch": arch},
-        "optimize": {
-            "epochs": EPOCHS,
-            "global_batch_size": 32,
-            "optimizer": "adamw",
-            "lr": 0.002,
-            "weight_decay": 0.05,
-            "warmup_epochs": 1,
-            "seed": seed,
-            **optimize,
-        },
-        "output": f"{folder}/runs",
-    }
-    return TrainConfig.model_validate(document)
+    @property
+    def name(self) -> str:
+        """Of all runs, and of the rows."""
+        return f"{self.framework}, {self.image_size} px, {self.epochs} epochs"
+
+    def compare(self, seed: int, teacher: str) -> None:
+        """Trains a seed's student without the teacher and with it."""
+        plain = _top1(self.config(f"{seed}-plain", STUDENT, seed))
+        distilled = _top1(self.config(f"{seed}-distilled", STUDENT, seed, distill={"teacher": teacher, **DISTILL}))
+        figures: dict[str, object] = {
+            "case": f"{STUDENT}, {self.name}, seed {seed}",
+            "plain_top1": round(plain, 4),
+            "distilled_top1": round(distilled, 4),
+            "difference": round(distilled - plain, 4),
+        }
+        put_row("distill", "case", figures)
+        gain = distilled - plain
+        print(f"seed {seed}: top-1 {plain:.1%} without, {distilled:.1%} with the teacher: {gain:+.1%}", flush=True)
+
+    def config(self, name: str, arch: str, seed: int, **optimize: Any) -> TrainConfig:
+        """The training job of one network."""
+        document = {
+            "kind": "train",
+            "name": f"{self.framework}-{self.image_size}px-{self.epochs}-{name}",
+            "framework": self.framework,
+            "data": {
+                "train": f"{self.folder}/packed/train",
+                "val": f"{self.folder}/packed/val",
+                "image_size": self.image_size,
+                "augment": {"crop_scale": [0.35, 1.0]},
+            },
+            "model": {"arch": arch},
+            "optimize": {
+                "epochs": self.epochs,
+                "global_batch_size": 32,
+                "optimizer": "adamw",
+                "lr": 0.002,
+                "weight_decay": 0.05,
+                "warmup_epochs": 1,
+                "seed": seed,
+                **optimize,
+            },
+            "output": f"{self.folder}/runs",
+        }
+        return TrainConfig.model_validate(document)
 
 
 def _top1(config: TrainConfig) -> float:

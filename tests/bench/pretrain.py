@@ -52,7 +52,8 @@ def main() -> None:
     """Prints and appends a row for each subject and seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, help="ImageFolder with train/ and val/")
-    parser.add_argument("--subjects", nargs="+", default=["random", "lightly", *_ours()], help="of these")
+    subjects = ["random", "lightly", *_ours()]
+    parser.add_argument("--subjects", nargs="+", default=subjects, choices=subjects)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--image-size", type=int, default=64)
@@ -140,7 +141,8 @@ def _judged(config: PretrainConfig, weights: str, folder: Path) -> dict[str, obj
     known, asked = (_features(network, config, f"{folder}/packed/{split}") for split in ("train", "val"))
     probe = [_probe(known, asked, draw) for draw in range(DRAWS)]
     return {
-        f"linear_top1_{LABEL_SHARE:.0%}": round(float(np.mean(probe)), 4),
+        "label_share": LABEL_SHARE,
+        "linear_top1": round(float(np.mean(probe)), 4),
         "knn_top1": round(knn_accuracy(known.rows, known.labels, asked.rows, asked.labels, neighbors=20), 4),
         "feature_std": round(embedding_std(known.rows), 5),
         "effective_rank": round(effective_rank(known.rows), 1),

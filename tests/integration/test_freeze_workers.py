@@ -1,26 +1,19 @@
 """Two processes that train a part of the network: DistributedDataParallel and MultiWorkerMirroredStrategy."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cluster.loopback import free_ports
 from scenerec.checkpoint import LearnerState, list_checkpoints, load_checkpoint
-from scenerec.config.file import dump_config
 from scenerec.config.train import TrainConfig
 from scenerec.models import torch_model
 from scenerec.models.freezing import frozen_names
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.torch_learner import TorchLearner, use_threads
 from scenerec.world import World
+from tests.bare_workers import run_workers
 from tests.local_run import open_job, train_here
-from tests.patience import PATIENCE_S
 
 WORLD_SIZE = 2
 
@@ -44,7 +37,7 @@ def test_two_workers_train_a_probe_as_one_does(make_probe: Any, framework: str) 
     use_threads(1)
     train_here(one)
     two = make_probe(name="two", framework=framework, **probe)
-    run_workers(two)
+    run_workers(two, WORLD_SIZE)
     ours, theirs = last_state(one), last_state(two)
     for name in ours.model:
         np.testing.assert_allclose(ours.model[name], theirs.model[name], atol=2e-4, err_msg=name)
@@ -60,7 +53,7 @@ def test_two_workers_train_a_probe_as_one_does(make_probe: Any, framework: str) 
 def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: Any, framework: str) -> None:
     """What is not frozen has the statistics that one worker finds for the same weights, and for their averages."""
     config = make_probe(framework=framework, model={"freeze": ["layer2", "bn1"]})
-    run_workers(config)
+    run_workers(config, WORLD_SIZE)
     drawn = torch_model.build("resnet18", 4, config.optimize.seed)
     names = [name for name, _ in drawn.named_parameters()]
     frozen = frozen_names("resnet18", ["layer2", "bn1"], names)
@@ -90,32 +83,3 @@ def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: A
 def last_state(config: TrainConfig) -> LearnerState:
     checkpoints = RunFolder(config.run_url).checkpoints
     return load_checkpoint(checkpoints, list_checkpoints(checkpoints)[-1]).learner
-
-
-def run_workers(config: TrainConfig) -> None:
-    """The library's loop in WORLD_SIZE processes, to its end."""
-    file = Path(config.output) / f"{config.name}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(dump_config(config))
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(tuple(map(str, range(WORLD_SIZE)))).values()]
-    command = [sys.executable, "-m", "tests.bench.bare_worker", str(file)]
-    processes = [
-        subprocess.Popen(command, env=environment(addresses, rank), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for rank in range(WORLD_SIZE)
-    ]
-    try:
-        printed = [process.communicate(timeout=2 * PATIENCE_S)[0].decode() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * WORLD_SIZE, printed[0][-3000:]
-
-
-def environment(addresses: list[str], rank: int) -> dict[str, str]:
-    host, port = addresses[0].split(":")
-    task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-    return {
-        **os.environ,
-        **{"RANK": str(rank), "WORLD_SIZE": str(WORLD_SIZE), "MASTER_ADDR": host, "MASTER_PORT": port},
-        **{"TF_CONFIG": json.dumps(task), "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-    }

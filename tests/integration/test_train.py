@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from scenerec.job_log import Note, Progress, Restart, parse_line
 from scenerec.storage import open_storage
 from scenerec.training.run_folder import RunFolder
 from tests.local_run import check_logged_samples, train_here
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 from tests.submitted import submit_document
 
 Submit = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -158,7 +159,7 @@ def checkpointed_steps(run: str) -> int:
 
 def halt_worker_when(happened: Callable[[], bool], cluster: local.LocalCluster) -> psutil.Process:
     """Lets the worker of the only job run for moments only, until it has happened: then it stands still."""
-    wait_until(lambda: bool(of_cluster(training_workers(), cluster)), "a worker that trains")
+    wait_until(lambda: bool(of_cluster(training_workers(), cluster)), "a worker that trains", 2 * PATIENCE_S)
     [worker] = of_cluster(training_workers(), cluster)
     worker.suspend()
 
@@ -168,7 +169,7 @@ def halt_worker_when(happened: Callable[[], bool], cluster: local.LocalCluster) 
         worker.suspend()
         return happened()
 
-    wait_until(has_run_and_it_happened, "what the worker is to do")
+    wait_until(has_run_and_it_happened, "what the worker is to do", 2 * PATIENCE_S)
     return worker
 
 
@@ -191,7 +192,8 @@ def test_an_interrupted_run_goes_on_in_the_other_framework(
     job = json.loads(submit("--detach", "--json", **settings, name="moved").stdout.splitlines()[-1])["job"]
     worker = halt_worker_when(lambda: checkpointed_steps(run) >= 10, cluster)
     client.stop(job)
-    worker.kill()
+    with suppress(psutil.NoSuchProcess):  # Ray may have killed it
+        worker.kill()
     steps = checkpointed_steps(run)
     assert 10 <= steps < 30
     command = [sys.executable, "-m", "scenerec", "submit", "--resume", run, "--set", "framework=tensorflow", "--json"]

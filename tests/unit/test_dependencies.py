@@ -4,6 +4,8 @@ import ast
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -28,6 +30,13 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """The distributions that bring each top-level module."""
+    return packages_distributions()
+
+
+@cache
 def imported() -> dict[str, str]:
     """The top-level modules that are not the product's nor Python's: name -> a file that imports it."""
     found = {}
@@ -41,25 +50,24 @@ def imported() -> dict[str, str]:
 
 def test_every_import_is_declared() -> None:
     everything = {name for part, names in declared().items() if part != "dev" for name in names}
-    distributions = packages_distributions()
     found = imported()
     assert {"numpy", "ray", "torch"} <= found.keys()
     missing = {
         f"{file}: {name}"
         for name, file in found.items()
-        if name not in TYPES_ONLY and not everything & {normal(each) for each in distributions.get(name, [name])}
+        if name not in TYPES_ONLY and not everything & {normal(each) for each in distributions().get(name, [name])}
     }
     assert missing == set()
 
 
 def test_the_part_that_a_command_names_brings_the_module() -> None:
     """And whatever is imported is either in every installation, or a part is named for it."""
-    distributions, parts = packages_distributions(), declared()
+    parts = declared()
     for part, modules in PARTS.items():
         for module in modules:
-            assert parts[part] & {normal(each) for each in distributions[module]}, f"{part}: {module}"
+            assert parts[part] & {normal(each) for each in distributions()[module]}, f"{part}: {module}"
     named = {module for modules in PARTS.values() for module in modules}
-    base = {name for name in imported() if parts[""] & {normal(each) for each in distributions.get(name, [])}}
+    base = {name for name in imported() if parts[""] & {normal(each) for each in distributions().get(name, [])}}
     assert imported().keys() - named - base <= TYPES_ONLY | {"pillow_heif", "google"}, (
         "one says so itself, onnx brings the other"
     )

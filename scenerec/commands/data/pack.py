@@ -71,6 +71,14 @@ def pack(
             show_default="in alphabetical order, or as the layout lists them",
         ),
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        _source(
+            metavar="FILE.csv",
+            help="Leave out the images of a table, by its column path, such as one of `data check`.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         _source("--strict", help="Refuse a picture that stands under two labels, or in train and in another split."),
@@ -132,6 +140,7 @@ def pack(
         splits=parsed_splits(splits),
         classes=read_labels(options.location("--classes", classes)) if classes else (),
         strict=strict,
+        exclude=exclude and options.local_path("--exclude", exclude),
         coordinates=coordinates and options.local_path("--coordinates", coordinates),
         options=PackOptions(shard_mb, short_side, quality, seed, keep_metadata, coordinates_from_exif),
         overwrite=overwrite,

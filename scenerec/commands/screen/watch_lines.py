@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from time import perf_counter
 
@@ -80,7 +80,7 @@ class JsonLines:
         """Writes how the run went."""
         self._write("summary", {key: round(value, 3) for key, value in asdict(summary).items()})
 
-    def _write(self, event: str, *parts: dict[str, object], **further: object) -> None:
+    def _write(self, event: str, *parts: Mapping[str, object], **further: object) -> None:
         content: dict[str, object] = {"event": event}
         for part in (*parts, further):
             content |= part

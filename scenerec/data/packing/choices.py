@@ -37,6 +37,8 @@ class SourceRequest(Choices):
     """A folder or s3://BUCKET/PREFIX."""
     coordinates: Path | None = None
     """A table of the images' coordinates; see `scenerec.data.packing.coordinate_list`."""
+    exclude: Path | None = None
+    """A table whose column `path` names images of the source that are left out, such as one of `data check`."""
     layout: str = "auto"
     """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
 

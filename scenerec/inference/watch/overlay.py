@@ -1,6 +1,7 @@
 """Frames with what was said of them written over them."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -20,8 +21,13 @@ def overlaid(frame: Frame, lines: Sequence[str]) -> np.ndarray:
         (size_px // 2, size_px // 4),
         "\n".join(lines),
         fill="white",
-        font=ImageFont.load_default(size_px),
+        font=_font(size_px),
         stroke_width=max(size_px // 12, 1),
         stroke_fill="black",
     )
     return np.asarray(image)
+
+
+@cache
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size_px)

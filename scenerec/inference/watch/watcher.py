@@ -41,13 +41,21 @@ class Watcher:
         predictor: the network.
         time_constant_s: of the smoothing, in seconds.
         thresholds: when a scene is told.
+        coordinates: where the frames are taken, as in `Predictor.logits`, float32 [1, 3]; None where that is not known.
 
     Attributes:
         timing: of the frames so far.
     """
 
-    def __init__(self, predictor: Predictor, time_constant_s: float, thresholds: Thresholds) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        time_constant_s: float,
+        thresholds: Thresholds,
+        coordinates: np.ndarray | None = None,
+    ) -> None:
         self.predictor = predictor
+        self.coordinates = coordinates
         self.timing = Timing()
         self._prepare = Preparer(predictor.image_size, predictor.eval_crop_ratio)
         self._smoothing = Smoothing(time_constant_s)
@@ -57,7 +65,7 @@ class Watcher:
     def warm_up(self) -> None:
         """Lets the network compute once, as the first time takes longer."""
         size = self.predictor.image_size
-        self.predictor.logits(np.zeros((1, size, size, 3), np.uint8))
+        self.predictor.logits(np.zeros((1, size, size, 3), np.uint8), self.coordinates)
 
     def watch(self, frames: Iterable[Frame]) -> Iterator[Answer]:
         """Yields the answer to each frame. Raises what `frames` raises, and PictureError."""
@@ -69,7 +77,7 @@ class Watcher:
         image = self._prepare.pixels(frame.pixels)
         if frame.channels == "BGR":  # no colour is mixed with another before: quicker on what is left
             image = np.ascontiguousarray(image[..., ::-1])
-        (probabilities,) = softmax(self.predictor.logits(image[np.newaxis]))
+        (probabilities,) = softmax(self.predictor.logits(image[np.newaxis], self.coordinates))
         smoothed = self._smoothing.update(frame.time_s, probabilities)
         change = self._changes.update(frame.time_s, smoothed)
         answered_at = perf_counter()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from scenerec.errors import ModelError
 from scenerec.models import neutral, zoo
+from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import WeightFile, head_classes, read_weights, write_weights
 
@@ -63,6 +64,11 @@ def convert(
     zoo.check_image_size(arch, image_size)
     weights = weights.for_network(state_shapes(arch, classes=1), source)
     classes = head_classes(weights.state, arch)
+    if classes is None and any(key.startswith(HEAD_PREFIXES) for key in weights.left_out):
+        raise ModelError(
+            f"{source}: is of a pretraining, which knows no classes: train a head on it (kind: train with "
+            f"model.weights: {source}), and convert that run"
+        )
     if classes is None and partial:
         raise ModelError(f"{source}: has no weights of the head of a {arch}, which tell the number of classes")
     classes = classes or 1  # without a head nothing fits: the error lists the keys

@@ -25,6 +25,8 @@ FILES = {
     ("bench", "--output"): ["bench", "BUNDLE", "--batch", "1", "--threads", "1", "--seconds", "0.1", "-o", "PLACE"],
     ("tune show", "--report"): ["tune", "show", "SEARCH", "--report", "PLACE"],
     ("compare", "--report"): ["compare", "RUN", "--report", "PLACE"],
+    ("data check", "--report"): ["data", "check", "PICTURES", "--nested", "path", "--report", "PLACE"],
+    ("data check", "--csv"): ["data", "check", "PICTURES", "--nested", "path", "--csv", "PLACE"],
     ("data show", "--sheet"): ["data", "show", "SET", "--sheet", "PLACE"],
 }
 FOLDERS: dict[tuple[str, str], list[str]] = {
@@ -83,7 +85,7 @@ def test_every_option_that_names_a_place_is_tried() -> None:
     for path, command in EVERY_COMMAND.items():
         loaded = command.load() if isinstance(command, LazyCommand) else command
         for parameter in getattr(loaded, "params", []):
-            if parameter.name in ("output", "report", "sheet", "explain", "dest", "destination", "folder") or (
+            if parameter.name in ("output", "report", "csv", "sheet", "explain", "dest", "destination", "folder") or (
                 (" ".join(path), parameter.name) in (("serve key", "file"), ("registry push", "registry"))
             ):
                 found.add((" ".join(path), parameter.opts[0]))

@@ -1,5 +1,4 @@
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -93,16 +92,25 @@ def test_a_video_plays_as_quickly_as_it_was_taken(bundle: Path, film: Path) -> N
     assert summary["seconds"] >= 1.9, "50 frames take two seconds"
 
 
-@pytest.mark.parametrize("name", ["out.mp4", "out.AVI"])
-def test_an_overlay_is_a_video_that_lasts_as_long(bundle: Path, film: Path, tmp_path: Path, name: str) -> None:
-    result = run(bundle, "--video", film, "--every-frame", "--overlay", tmp_path / name)
+def test_an_overlay_is_a_video_that_lasts_as_long(bundle: Path, film: Path, tmp_path: Path) -> None:
+    result = run(bundle, "--video", film, "--every-frame", "--overlay", tmp_path / "out.mp4")
     assert result.exit_code == 0, result.output
-    frames = list(video_frames("", tmp_path / name, 1, False, print))
+    frames = list(video_frames("", tmp_path / "out.mp4", 1, False, print))
     assert len(frames) == 1 + 49 * 30 // 25
     written = frames[10].pixels[:14].astype(int)
     assert written.min(axis=2).max() > 180, "white letters"
     np.testing.assert_allclose(frames[10].pixels[30:].mean((0, 1)), BGR["red"], atol=8)
     np.testing.assert_allclose(frames[-1].pixels[30:].mean((0, 1)), BGR["blue"], atol=8)
+
+
+def test_a_network_is_told_where_the_camera_is(bundle: Path, pictures: Path, tmp_path: Path) -> None:
+    located = make_tiny_bundle(tmp_path / "located", scale=0.001, coordinates=True).folder
+    here = ["--latitude", "80", "--longitude", "10"]
+    scenes = [each["scene"] for each in events(run(located, "--frames", pictures, *here, "--json"))[:-1]]
+    assert scenes == ["green"], "latitude speaks for it, whatever is seen"
+    refused = run(bundle, "--frames", pictures, *here)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "does not read where a picture was taken" in refused.stderr
 
 
 WRONG = {
@@ -134,8 +142,8 @@ def test_the_frames_are_looked_for_before_the_model() -> None:
     assert run("bundles/gone", "--frames", Path(__file__).parent).exit_code == 8
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_with_its_summary(bundle: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_interrupted_it_ends_with_its_summary(bundle: Path, tmp_path: Path) -> None:
+    """By SIGTERM, which is taken as Ctrl-C is."""
     film = draw_video(tmp_path / "long.avi", [("red", 25 * 60)], (16, 16), "MJPG")
     command = [sys.executable, "-m", "scenerec", "watch", str(bundle), "--video", str(film), "--json", "--dwell", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -143,7 +151,7 @@ def test_interrupted_it_ends_with_its_summary(bundle: Path, tmp_path: Path, numb
         watchdog = threading.Timer(PATIENCE_S, process.kill)
         watchdog.start()
         assert json.loads(process.stdout.readline())["scene"] == "red"
-        process.send_signal(number)
+        process.terminate()
         summary = json.loads(process.stdout.read())
         assert process.stderr.read() == ""
         watchdog.cancel()

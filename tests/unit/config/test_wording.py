@@ -18,7 +18,10 @@ from scenerec.frozen import find_problems
 from tests.unit.test_docs import config_fields
 
 RECIPES = Path(__file__).parents[3] / "jobs/recipes"
-FILES = {"train": "folder-resnet18.yaml", "tune": "folder-search.yaml", "serve": "serve-photos.yaml"}
+FILES = {
+    **{"train": "folder-resnet18.yaml", "pretrain": "folder-simclr.yaml", "tune": "folder-search.yaml"},
+    "serve": "serve-photos.yaml",
+}
 RECIPE = {kind: yaml.safe_load((RECIPES / file).read_text()) for kind, file in FILES.items()}
 
 WRONG: list[Any] = [

@@ -198,7 +198,7 @@ def by_pillow(content: bytes) -> int:
             said = image.getexif().get(ORIENTATION_TAG)
         except Exception:
             return UPRIGHT
-    return said if said in range(1, 9) else UPRIGHT
+    return UPRIGHT if said is None or said not in range(1, 9) else said
 
 
 def xmp(orientation: int) -> bytes:

@@ -1,29 +1,25 @@
 """Pretraining in both frameworks: the same losses, a resume that changes nothing, and what the history tells."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from scenerec.checkpoint import LearnerState, list_checkpoints, load_checkpoint
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.train import TrainConfig
-from scenerec.data.stream import Cursor
-from scenerec.errors import CheckpointError, PlanError
+from scenerec.errors import CheckpointError, ModelError, PlanError
+from scenerec.inference.predictors.trained_model import load_trained
 from scenerec.job_log import EpochSummary, Event
+from scenerec.models.weights.conversion import convert
 from scenerec.models.weights.files import read_weights
-from scenerec.training.loop import train
 from scenerec.training.preflight import check_job
 from scenerec.training.pretrain_preflight import check_pretraining
 from scenerec.training.run_folder import RunFolder
-from scenerec.world import World
 from tests.local_run import make_learner, open_job, train_here
+from tests.pretrain_run import MOCO, last_state, pretrain_config, same, train_until
 
-MOCO: dict[str, Any] = {"method": "mocov2", "queue": 96, "momentum": 0.9, "embedding_size": 16}
 Make = Callable[..., PretrainConfig]
 
 
@@ -31,53 +27,6 @@ Make = Callable[..., PretrainConfig]
 def make(scenes: Path, tmp_path: Path) -> Make:
     """Configs over 100 scenes without their labels, two steps an epoch; keywords are merged into the blocks."""
     return partial(pretrain_config, scenes, tmp_path / "runs")
-
-
-def pretrain_config(scenes: Path, output: Path, /, **blocks: Any) -> PretrainConfig:
-    document: dict[str, Any] = {
-        "kind": "pretrain",
-        "name": "features",
-        "framework": "torch",
-        "data": {"train": f"{scenes}/train", "image_size": 32},
-        "pretrain": {"method": "simclr"},
-        "model": {"arch": "squeezenet1_1"},
-        "optimize": {"epochs": 2, "global_batch_size": 48, "lr": 0.01, "momentum": 0.9},
-        "probe": {"train": f"{scenes}/train", "val": f"{scenes}/val"},
-        "output": str(output),
-    }
-    for name, value in blocks.items():
-        document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
-    return PretrainConfig.model_validate(document)
-
-
-class KilledError(Exception):
-    """Instead of a process's end."""
-
-
-def train_until(config: PretrainConfig, step: int) -> None:
-    """Trains, and fails before step `step` of this attempt as a killed process would."""
-    job = open_job(config)
-    learner = make_learner(job)
-    batches = learner.training_batches
-
-    def some(start: Cursor) -> Iterator[Any]:
-        yield from islice(batches(start), step)
-        raise KilledError
-
-    learner.training_batches = some  # type: ignore[method-assign, assignment]
-    with pytest.raises(KilledError):
-        train(job, World(), learner, lambda event: None, lambda metrics: None)
-
-
-def last_state(config: PretrainConfig) -> LearnerState:
-    folder = RunFolder(config.run_url).checkpoints
-    return load_checkpoint(folder, list_checkpoints(folder)[-1]).learner
-
-
-def same(ours: LearnerState, theirs: LearnerState) -> bool:
-    """Whether encoders, momentum encoders and queues are equal bit by bit."""
-    pairs = [(getattr(ours, name), getattr(theirs, name)) for name in ("model", "ema", "queue")]
-    return all(a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a) for a, b in pairs)
 
 
 def test_a_killed_run_resumes_to_the_same_bits(make: Make) -> None:
@@ -116,7 +65,7 @@ def test_a_collapse_shows(make: Make) -> None:
     assert wild["val_embedding_std"] < 1e-3 and wild["val_effective_rank"] < 1.01
 
 
-def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., TrainConfig]) -> None:
+def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:
     config = make(pretrain=MOCO, probe=None, optimize={"epochs": 1})
     train_here(config)
     pretrained = last_state(config).model
@@ -127,6 +76,10 @@ def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., T
     state = make_learner(open_job(training)).state().model
     backbone = [key for key in state if not key.startswith("classifier.1.")]
     assert all(np.array_equal(state[key], pretrained[key]) for key in backbone)
+    with pytest.raises(ModelError, match="is of a pretraining, which knows no classes: train a head on it"):
+        convert(config.run_url, str(tmp_path / "weights.safetensors"), "safetensors", partial=True)
+    with pytest.raises(ModelError, match="is of a pretraining, which knows no classes: train a head on it"):
+        load_trained(config.run_url)
     weights = read_weights(config.run_url, averaged=True)
     assert weights.state.keys() == set(backbone)
     again = make(name="again", model={"arch": "squeezenet1_1", "weights": config.run_url})

@@ -24,6 +24,7 @@ from scenerec.errors import CheckpointError, PlanError, ScenerecError
 from scenerec.inference.bundles.registry import Registry
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.models import torch_model
+from scenerec.models.geo import GeoSpec
 from scenerec.search.plan import check_search
 from scenerec.storage import open_storage
 from scenerec.training import tf_teacher, torch_teacher
@@ -45,11 +46,17 @@ def make_teacher(tmp_path: Path, scenes: Path) -> MakeTeacher:
     """A run with one checkpoint, whose network is drawn by a seed."""
     classes = open_set(f"{scenes}/train").manifest.classes
 
-    def make(name: str = "teacher", seed: int = 7, labels: tuple[str, ...] = classes, pretrains: bool = False) -> str:
-        state = torch_model.state(torch_model.build(ARCH, len(labels), seed))
+    def make(
+        name: str = "teacher",
+        seed: int = 7,
+        labels: tuple[str, ...] = classes,
+        pretrains: bool = False,
+        geo: GeoSpec | None = None,
+    ) -> str:
+        state = torch_model.state(torch_model.build(ARCH, len(labels), seed, geo))
         config = {
             "name": name,
-            "model": {"arch": ARCH},
+            "model": {"arch": ARCH, "geo": geo.model_dump() if geo else None},
             "data": {"image_size": 48, "eval_crop_ratio": 0.875, "val": "/val"},
         }
         history = [EpochMetrics(epoch=1, validation={"val_loss": 1.0, "val_top1": 0.5})]
@@ -192,6 +199,8 @@ def test_a_teacher_may_be_named_in_many_ways(
     assert by_run == planned(f"{run}/checkpoints/step-000000006")
     assert (by_run.network, by_run.image_size, by_run.order) == (ARCH, 48, "same")
     assert planned(run, image_size=32).image_size == 32
+    located = planned(make_teacher("located", geo=GeoSpec(width=8, blocks=1)))
+    assert located.digest == by_run.digest  # of one that reads coordinates, what sees images teaches
 
     state = torch_model.state(torch_model.build(ARCH, 4, seed=7))
     save_file(state, tmp_path / "w.safetensors")
@@ -224,7 +233,7 @@ def test_a_teacher_may_be_named_in_many_ways(
         ("tiny", {}, "teacher: FOLDER/tiny: its 3 classes are not the 4 of the data (it lacks "),
         ("tiny", {"image_size": 32}, "image_size: the bundle FOLDER/tiny takes images of 8 px only: leave it out"),
         ("tiny", {"arch": "resnet18"}, "arch: the bundle FOLDER/tiny needs none: leave it out"),
-        ("runs/backbone", {}, "step-000000006: is of a pretraining, which knows no classes: name a run's folder"),
+        ("runs/backbone", {}, "step-000000006: is of a pretraining, which knows no classes: train a head"),
         ("runs/teacher", {"arch": "resnet18"}, "step-000000006 is a squeezenet1_1: leave it out"),
         ("runs/teacher", {"image_size": 16}, "image_size: squeezenet1_1 takes images of at least 17 px, not 16"),
         ("w.safetensors", {}, "arch: FOLDER/w.safetensors does not tell its architecture: name it"),

@@ -182,7 +182,7 @@ def test_pictures_are_upright_by_exif_wherever_they_are_read(turned: tuple[Packe
         assert (one.colors is None) == (other.colors is None)
         assert one.colors is None or np.array_equal(one.colors, other.colors)
     sheets, shown = ([show(data.storage, data.manifest) for data in turned] for show in (contact_sheet, describe))
-    assert np.array_equal(*map(np.asarray, sheets))
+    assert np.array_equal(np.asarray(sheets[0]), np.asarray(sheets[1]))
     assert (shown[0].height, shown[0].width) == (shown[1].height, shown[1].width)
 
 

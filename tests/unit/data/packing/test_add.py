@@ -196,8 +196,7 @@ def test_what_another_split_has_is_added_and_listed(
     draw(tmp_path / "more", ["train/beach/new.jpg"])
     leaked = sorted((scenes_folder / "val/city").iterdir())[0]
     shutil.copy(leaked, tmp_path / f"more/train/beach/again{leaked.suffix}")
-    splits = {"splits": {"train": "train"}}
-    [result] = add(tmp_path / "more", f"{tmp_path}/{place}", **splits)
+    [result] = add(tmp_path / "more", f"{tmp_path}/{place}", splits={"train": "train"})
     assert (result.added, result.problems) == (2, {"leaked": 1})
     [line] = open_storage(f"{packed}/train").get(result.problems_key).splitlines()
     told = json.loads(line)

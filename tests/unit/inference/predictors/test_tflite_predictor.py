@@ -89,6 +89,9 @@ def test_a_bundle_names_photographs_and_passes_its_checks(tmp_path: Path, intege
     refused = CliRunner().invoke(app, explained)
     assert "it is a TFLite model: take a bundle of format onnx" in refused.output
     assert len(refused.output.splitlines()) == 1
+    for model, blue in (("tflite", "blue"), ("tflite/model.tflite", "class 2")):
+        watched = ["watch", str(tmp_path / model), "--frames", photographs[0], "--dwell", "0"]
+        assert f"  {blue} " in CliRunner().invoke(app, watched).stdout.splitlines()[0]
 
 
 def make_bundle(folder: Path, content: bytes, weights: np.ndarray) -> Bundle:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from scenerec.inference.watch.timing import Durations, Timing
 
-durations = st.lists(st.floats(1e-5, 100), min_size=1, max_size=300)
+durations = st.lists(st.floats(1e-5, 100), min_size=1, max_size=100)
 
 
 @given(durations, st.floats(0.01, 1))

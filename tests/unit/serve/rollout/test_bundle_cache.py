@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scenerec.errors import BundleError
+from scenerec.errors import BundleError, StorageError
 from serve.rollout.assignment import Placement
 from serve.rollout.bundle_cache import digest_of, open_placement
 from tests.tiny_bundle import make_tiny_bundle
@@ -114,6 +114,11 @@ def test_nothing_goes_under_the_hands_of_those_who_open_at_once(placements: list
     shutil.rmtree(cache / placements[0].digest[:32], ignore_errors=True)
     use(placements[0], cache, 9)
     assert "1" in (left := kept(cache, placements)) and len(left) <= 2
+
+
+def test_a_folder_that_cannot_be_used_condemns_no_bundle(placements: list[Placement], cache: Path) -> None:
+    with pytest.raises(StorageError, match=r"others/file: .*: set SCENEREC_BUNDLE_CACHE to a folder of this node"):
+        open_placement(placements[0], cache / "others" / "file")
 
 
 def test_a_limit_that_is_no_number_is_refused(

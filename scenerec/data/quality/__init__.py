@@ -1,0 +1,1 @@
+"""What may be wrong with the pictures of a data set, packed or not: what people should look at before they train."""
