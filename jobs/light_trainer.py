@@ -5,10 +5,19 @@ from typing import Any
 
 import ray
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.api.result import Result
 from typing_extensions import override
 
+from jobs.orphans import remove_own_placement_groups
 from jobs.preemption import HeedPreemption
-from jobs.ray_private import BriefReservations, DatasetsCallback, PlacementGroupCleanerCallback, RoomSought
+from jobs.ray_private import (
+    BriefReservations,
+    DatasetsCallback,
+    PlacementGroupCleanerCallback,
+    RoomSought,
+    StartsUndone,
+    cancel_reservation,
+)
 
 # Each of them is a process more, which imports Ray Train for more than a second: a manager of Ray Data's datasets, and
 # there are none; a cleaner of places whose controller has died, and they end with the job (in a search, `jobs.orphans`
@@ -35,6 +44,20 @@ class LightTrainer(DataParallelTrainer):
         super().__init__(**settings)
 
     @override
+    def fit(self) -> Result:
+        """Trains, as Ray's `fit` does; a job that is told to end gives back first what its controller has reserved."""
+        try:
+            return super().fit()
+        except SystemExit:  # SIGTERM's; the controller ends with this process, and gives nothing back
+            cancel_reservation(self.train_run_context.run_id)
+            raise
+
+    @override
     def _create_default_callbacks(self) -> list[Any]:
         used = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, _UNUSED)]
-        return [*used, BriefReservations(_RESERVATION_S), RoomSought(self._tell_wait), HeedPreemption()]
+        own = (
+            StartsUndone(remove_own_placement_groups),
+            BriefReservations(_RESERVATION_S),
+            RoomSought(self._tell_wait),
+        )
+        return [*used, *own, HeedPreemption()]

@@ -1,10 +1,12 @@
-"""Placement groups that nobody uses any more, and that Ray does not remove while the search's job runs.
+"""Placement groups that nobody uses any more, and that Ray does not remove while their job runs.
 
-Where a trial is paused or stopped, its controller (Ray Train's) may see its workers die, and make a group for others,
-in the 200 ms before it is killed itself. That group belongs to a dead actor, and keeps its CPUs until the job ends.
-With as many of them as there are CPUs, no trial runs any more.
+Where a worker is lost while its group starts, the controller of the training (Ray Train's) forgets the places of all.
+Where a trial is paused or stopped, its controller may see its workers die, and make a group for others, in the 200 ms
+before it is killed itself. That group belongs to a dead actor, and keeps its CPUs until the job ends. With as many of
+them as there are CPUs, nothing runs any more.
 """
 
+import ray
 from ray.util.placement_group import remove_placement_group
 
 from jobs.ray_private import actors_placement_groups, is_actor_dead
@@ -16,3 +18,11 @@ def remove_orphaned_placement_groups(job_id: str) -> int:
     for group in orphaned:
         remove_placement_group(group)
     return len(orphaned)
+
+
+def remove_own_placement_groups() -> None:
+    """Removes the placement groups of the actor that calls it, and ends what runs in them."""
+    context = ray.get_runtime_context()
+    for group, actor in actors_placement_groups(context.get_job_id()):
+        if actor == context.get_actor_id():
+            remove_placement_group(group)

@@ -35,8 +35,10 @@ __all__ = [
     "DatasetsCallback",
     "PlacementGroupCleanerCallback",
     "RoomSought",
+    "StartsUndone",
     "WorkerGroupCallback",
     "actors_placement_groups",
+    "cancel_reservation",
     "free_address",
     "free_address_and_port",
     "is_actor_dead",
@@ -84,6 +86,32 @@ class RoomSought(ControllerCallback):
             time.sleep(self.pause_s)
         elif isinstance(current_state, RestartingState | ReschedulingState):
             self.tell()
+
+
+@dataclass
+class StartsUndone(ControllerCallback):
+    """Gives back the places of workers of which one was lost while they started.
+
+    Ray's controller forgets such a group where its actors were made already (`WorkerGroup._start`), and then waits for
+    ever for places that it has itself.
+    """
+
+    give_back: Callable[[], None]
+
+    def after_controller_state_update(
+        self, previous_state: TrainControllerState, current_state: TrainControllerState
+    ) -> None:
+        """Ray calls it in the controller's process."""
+        if isinstance(current_state, ReschedulingState):
+            self.give_back()
+
+
+def cancel_reservation(training: str) -> None:
+    """Gives back what a training (its id of Ray Train's) has reserved, whose controller is killed and so will not.
+
+    Ray's client waits up to 5 s for the coordinator, and where that does not answer, leaves it to lapse.
+    """
+    autoscaling_coordinator_client.TrainAutoscalingCoordinatorClient(f"train-{training}").cancel_resource_request()
 
 
 def actors_placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]:

@@ -189,6 +189,13 @@ def _trainer(framework: str) -> Any:
 
 def train_on_worker(settings: JsonObject) -> None:
     """One worker's part, in a process of its own: the library's loop, with Ray's ranks and reports."""
+    import ray
+
+    with full_disk_named(ray.util.get_node_ip_address()):
+        _train_on_worker(settings)
+
+
+def _train_on_worker(settings: JsonObject) -> None:
     import ray.train
 
     from jobs.preemption import is_announced, listen_again
@@ -209,12 +216,11 @@ def train_on_worker(settings: JsonObject) -> None:
         if world.is_chief:
             reporter.say(Waiting("the network, its weights, and the first steps"))
         report = partial(reporter.report, config, world)
-        with full_disk_named(ray.util.get_node_ip_address()):
-            learner = make_learner(job, world)
-            listen_again()
-            with RunGauges(config, world) if reporter.exports else nullcontext() as gauges:
-                say = gauges.follow(reporter.say) if gauges else reporter.say
-                train(job, world, learner, say, report, is_announced)
+        learner = make_learner(job, world)
+        listen_again()
+        with RunGauges(config, world) if reporter.exports else nullcontext() as gauges:
+            say = gauges.follow(reporter.say) if gauges else reporter.say
+            train(job, world, learner, say, report, is_announced)
     except StorageError:
         raise  # the store may be back when Ray starts the workers again
     except ScenerecError as error:

@@ -28,6 +28,7 @@ def document(name: str, framework: str, epochs: int, **blocks: Any) -> dict[str,
             "val": f"s3://{BUCKET}/drawn/val",
             "image_size": 32,
             "log_samples": True,
+            "store_patience_s": 45,  # a full SeaweedFS costs all of it, for it answers as one that is ill
         },
         "model": {"arch": "shufflenet_v2_x0_5"},
         "optimize": {"epochs": epochs, "global_batch_size": 10, "lr": 0.01},

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
 def test_a_run_shrinks_and_grows(framework: str, dc: Datacenter, table_file: Path) -> None:
     scale = {"workers": {"min": 1, "max": 3}, "max_restarts": 20}
-    optimize = {"epochs": 200, "global_batch_size": 12, "lr": 0.01}  # 12 are divided by 1, 2 and 3
-    job = dc.submit(document(f"elastic-{framework}", framework, 200, scale=scale, optimize=optimize))
+    optimize = {"epochs": 1000, "global_batch_size": 12, "lr": 0.01}  # 12 are divided by 1, 2 and 3
+    job = dc.submit(document(f"elastic-{framework}", framework, 1000, scale=scale, optimize=optimize))
     job.until(r"on 3 worker\(s\)")
     await_epoch(job, 2)
     rows = []

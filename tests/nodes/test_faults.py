@@ -130,7 +130,7 @@ GROUPS = {
     [
         pytest.param("torch", "killed", (ANOTHER_NODE,), 6, id="killed"),
         *(
-            pytest.param(framework, name, faults, 80, id=f"{name}-{framework}", marks=pytest.mark.nodes)
+            pytest.param(framework, name, faults, 40, id=f"{name}-{framework}", marks=pytest.mark.nodes)
             for name, faults in GROUPS.items()
             for framework in ("torch", "tensorflow")
         ),
