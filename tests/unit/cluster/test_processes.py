@@ -48,8 +48,8 @@ def test_it_is_known_as_soon_as_it_was_started(start: Callable[[list[str]], int]
 
 
 def test_its_output_goes_to_the_log(start: Callable[[list[str]], int], tmp_path: Path) -> None:
-    pid = start([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"])
-    psutil.Process(pid).wait(PATIENCE_S)
+    start([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"])
+    assert wait_until(lambda: len((tmp_path / "log").read_text().split()) == 2, lambda: True, PATIENCE_S)
     assert sorted((tmp_path / "log").read_text().split()) == ["err", "out"]
 
 
