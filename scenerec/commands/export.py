@@ -262,6 +262,8 @@ def _print_exported(exported: "Exported") -> None:
         typer.echo(f"verified  on {info.verification}")
     if taken := info.quantization.get("taken"):
         _print_quantization(taken, info.quantization["fp32"])
+    if info.takes_coordinates:
+        typer.echo("reads     coordinates as well, by inputs that may be left out; verified with and without")
     if info.places:
         typer.echo(
             f"places    indoors or outdoors, or categories, are known of {len(info.places)} of {classes} classes"

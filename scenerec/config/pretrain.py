@@ -86,7 +86,7 @@ class ProbeConfig(Block):
     every_epochs: int = Field(1, ge=1)
     """Epochs from one judgement to the next; the last epoch has one in any case."""
     label_share: Fraction = 1.0
-    """Share of `train` that is used, drawn by optimize.seed, in 32 images each."""
+    """Share of `train` that is used: a sample by optimize.seed, rounded to 32 images."""
     neighbors: int = Field(20, ge=1)
     """Neighbours that vote (Wu et al. 2018); of a smaller set, all of it."""
 

@@ -225,7 +225,7 @@ def _diff_samples(
     def is_relocated(old: SamplePlace, new: SamplePlace) -> bool:
         return coordinates[0].get(old) != coordinates[1].get(new)
 
-    yield from diff_places(*places, is_relocated)
+    yield from diff_places(places[0], places[1], is_relocated)
 
 
 def _unshared(manifest: Manifest, other: Manifest | None) -> list[Shard]:

@@ -25,6 +25,8 @@ def exif_coordinates(picture: Picture) -> Coordinates | None:
     longitude = _degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef)
     if latitude is None or longitude is None:
         return None
+    if latitude == longitude == 0:
+        raise ValueError("latitude and longitude are 0, which cameras write that do not know where they are")
     return check_coordinates(Coordinates(latitude, longitude, _time(details)))
 
 

@@ -84,8 +84,9 @@ class ConcatFusion(Fusion):
 
     def __init__(self, spec: GeoSpec, features: int) -> None:
         super().__init__(spec, features)
-        self.of_image = nn.Linear(features, spec.width)
-        self.of_place = nn.Linear(spec.width, spec.width, bias=False)
+        # The bias is the place's: TensorFlow's grappler fails at a sum with a product that has one, before a ReLU.
+        self.of_image = nn.Linear(features, spec.width, bias=False)
+        self.of_place = nn.Linear(spec.width, spec.width)
 
     def forward(self, image: torch.Tensor, coordinates: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """[n, features] -> [n, features]."""

@@ -80,7 +80,7 @@ class TorchLearner(TorchMechanics[Batch]):
             for tensor in (batch.colors, batch.coordinates)
         )
         parts = zip(images, labels, colors, coordinates, strict=True)
-        return [Batch(*part, coordinates=places) for *part, places in parts]
+        return [Batch(image, label, color, (), place) for image, label, color, place in parts]
 
     def _forward_backward(self, batch: Batch) -> None:
         logits = self._logits(self.parallel, batch)

@@ -153,7 +153,8 @@ def _field_name(disposition: bytes) -> str | None:
     """The name of a part that is one of the coordinates' fields: such a part has no file name. None of a photograph."""
     options = parse_options_header(disposition)[1]
     name = options.get(b"name", b"").decode(errors="replace")
-    return name if name in COORDINATES and b"filename" not in options else None
+    is_file = any(option.startswith(b"filename") for option in options)  # filename* as well (RFC 5987)
+    return name if name in COORDINATES and not is_file else None
 
 
 def _parse_top_k(text: str) -> int:
@@ -169,7 +170,8 @@ def _checked_top_k(value: object) -> int:
 
 def _checked_coordinates(given: Mapping[str, object]) -> np.ndarray | None:
     try:
-        coordinates = given_coordinates(*(given.get(name) for name in COORDINATES), names=COORDINATES)
+        latitude, longitude, time = (given.get(name) for name in COORDINATES)
+        coordinates = given_coordinates(latitude, longitude, time, COORDINATES)
     except ValueError as error:
         raise RequestError(ErrorKind.BAD_PARAMETER, f"{error}") from None
     return None if coordinates is None else coordinates_array([coordinates])[0]

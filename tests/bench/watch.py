@@ -46,7 +46,7 @@ def main() -> None:
     video = _video(options.cache / "watch-720p.mp4", round(options.seconds * FRAMES_PER_S))
     work = Work(str(bundle), str(video), options.rounds, 1 / FRAMES_PER_S)
     command = [sys.executable, "-m", "tests.bench.watch_ways", json.dumps(work)]
-    figures = Figures(**json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    figures = Figures(**json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
     medians = {way: np.median(rounds, axis=0) for way, rounds in figures.ms.items()}
     for way, (p50, p99, cpu) in medians.items():
         print(f"{way:8} p50 {p50:6.2f} ms  p99 {p99:6.2f} ms  processor {cpu:6.2f} ms")

@@ -131,19 +131,19 @@ class _Slow:
     def __init__(self, network: Predictor) -> None:
         self.network = network
         self.image_size, self.eval_crop_ratio = network.image_size, network.eval_crop_ratio
-        self.name, self.labels = network.name, network.labels
+        self.name, self.labels, self.takes_coordinates = network.name, network.labels, network.takes_coordinates
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         ends_at = perf_counter() + _BEHIND_S
         while True:
-            logits = self.network.logits(images)
+            logits = self.network.logits(images, coordinates)
             if perf_counter() > ends_at:
                 return logits
 
 
 def _peak_mb(work: Work) -> int:
     command = [sys.executable, "-c", _PEAK, "watch", work.bundle, "--video", work.video, "--every-frame", "--json"]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -124,6 +124,8 @@ def _print_result(result: AddResult) -> None:
         typer.echo(f"{result.split}: these images were added before; {total}")
         return
     typer.echo(f"{result.split}: {result.added} images added in {result.shards} shards; {total}")
+    if result.coordinates:
+        typer.echo(f"  the coordinates of {result.coordinates} of these are known")
     if result.new_classes:
         typer.echo(f"  new classes: {', '.join(result.new_classes)}")
     left_out = {kind: count for kind, count in result.problems.items() if kind not in PACKED_ALL_THE_SAME}

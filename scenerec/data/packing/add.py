@@ -66,6 +66,8 @@ class AddResult:
     url: str
     added: int
     """Images that were added."""
+    coordinates: int
+    """Of these, those of which it is known where they were taken."""
     shards: int
     """Shards that were added."""
     samples: int
@@ -245,6 +247,7 @@ class _Part:
             split=self.split,
             url=self.storage.url,
             added=sum(shard.samples for shard in shards),
+            coordinates=sum(shard.coordinates for shard in shards),
             shards=len(shards),
             samples=manifest.samples,
             classes=len(manifest.classes),

@@ -32,7 +32,8 @@ def row_coordinates(where: str, row: Mapping[str, str]) -> Coordinates | None:
     if not found["latitude"] and not found["longitude"]:
         return None  # a time of whatever meaning may stand in any list
     try:
-        return given_coordinates(*(values[0] if values else None for values in found.values()))
+        latitude, longitude, time = (values[0] if values else None for values in found.values())
+        return given_coordinates(latitude, longitude, time)
     except ValueError as error:
         raise DataError(f"{where}: {error}: correct it, or leave all empty if unknown") from None
 
@@ -41,20 +42,21 @@ def locate(raw: RawSet, table: Path, strict: bool = True) -> RawSet:
     """The set with the coordinates that a table has for its images; a row names an image by its path, or by its end.
 
     What was found is among the set's remarks. Raises DataError for an impossible row, for one that stands twice, for
-    one of an image that is not there (it is passed over where not `strict`), and where no image has any.
+    one of an image that is not there (where not `strict`, it is counted), and where no image has any.
     """
     images = [image for found in raw.splits.values() for image in found]
     if any(image.coordinates for image in images):
         raise DataError(f"{table}: the list of images has coordinates itself: leave --coordinates out")
     _refuse_swapped(table)
     find, lines, found = _finder(images), dict[str, str](), dict[str, Coordinates]()
-    absent, doubtful = list[str](), list[str]()
+    absent, doubtful, unused = list[str](), list[str](), 0
     for where, row in csv_rows(table, COLUMNS):
         coordinates, line = row_coordinates(where, row), where.rpartition(", ")[2]
         path = find(where, row["file"])
         if path is None:
-            if strict and not (raw.root / row["file"]).is_file():
+            if strict and not (raw.root / _relative(row["file"])).is_file():
                 absent.append(f"{row['file']} ({line})")
+            unused += 1
             continue
         if path in lines:
             raise DataError(f"{where}: {shortened(path)} stands twice, first in {lines[path]}: remove one")
@@ -67,6 +69,8 @@ def locate(raw: RawSet, table: Path, strict: bool = True) -> RawSet:
     if not found:
         raise DataError(f"{table}: has coordinates of none of the {len(images)} images in {raw.root}: fill it in")
     remarks = [f"coordinates of {len(found)} of {len(images)} images, from {table.name}"]
+    if unused:
+        remarks.append(f"{unused} rows of {table.name} are of images that are not packed")
     if doubtful:
         what = "image is" if len(doubtful) == 1 else "images are"
         remarks.append(
@@ -99,7 +103,7 @@ def _finder(images: Iterable[RawImage]) -> Callable[[str, str], str | None]:
     by_name: dict[str, list[str]] = {}
 
     def find(where: str, name: str) -> str | None:
-        name = name.strip().replace("\\", "/").removeprefix("./").lstrip("/")
+        name = _relative(name)
         if not name:
             raise DataError(f"{where}: file is empty")
         if name in paths:
@@ -115,6 +119,11 @@ def _finder(images: Iterable[RawImage]) -> Callable[[str, str], str | None]:
         return ends[0] if ends else None
 
     return find
+
+
+def _relative(name: str) -> str:
+    """The path in a row as those of images are written."""
+    return name.strip().replace("\\", "/").removeprefix("./").lstrip("/")
 
 
 def _ends_with(path: str, name: str) -> bool:

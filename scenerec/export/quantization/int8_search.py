@@ -207,8 +207,7 @@ class _Search:
         """The validation set's first `samples`."""
         preprocessing = self.bundle.info.preprocessing
         preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
-        for batch in image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads):
-            yield batch.images, batch.labels
+        return image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
 
     def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:
         """Scores float32 and `model` on the whole validation set."""

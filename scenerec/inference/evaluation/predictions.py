@@ -1,7 +1,7 @@
 """A model's answers for the samples of a set, in order of the manifest: made in shares, merged, written."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -197,13 +197,17 @@ def merge(parts: Iterable[Predictions]) -> Predictions:
             between = sorted((before.samples.stop, after.first))
             raise ScenerecError(f"samples {between[0]} to {between[1] - 1} were evaluated {what}: evaluate again")
         clock += after.clock
-    kept = {name: [getattr(part, name) for part in ordered] for name in _OPTIONAL_ARRAYS}
     return Predictions(
         predictor=ordered[0].predictor,
         first=ordered[0].first,
         **{name: np.concatenate([getattr(part, name) for part in ordered]) for name in _ARRAYS},
-        **{
-            name: None if any(part is None for part in parts) else np.concatenate(parts) for name, parts in kept.items()
-        },
+        logits=_joined([part.logits for part in ordered]),
         clock=clock,
+        predicted_without=_joined([part.predicted_without for part in ordered]),
     )
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """The arrays of all parts; None where one has none."""
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from scenerec.errors import ModelError
-from scenerec.models import neutral, zoo
+from scenerec.models import geo, neutral, zoo
+from scenerec.models.blocks import is_under
 from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import WeightFile, head_classes, read_weights, write_weights
@@ -103,6 +104,9 @@ def _fit(state: State, arch: str, classes: int, partial: bool) -> tuple[State, t
     if not partial:
         from scenerec.models.torch_outline import state_shapes
 
+        if any(is_under(key, geo.PATH) for key in state):
+            what = f"{geo.PATH}.* reads coordinates, and files of weights are of images alone"
+            raise neutral.StateError(f"{what}: leave it out with --partial")
         neutral.check_fits(state_shapes(arch, classes), state, arch)
         return state, (), ()
     from scenerec.models import torch_model

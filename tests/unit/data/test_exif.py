@@ -46,6 +46,7 @@ def test_there_are_none_where_no_place_is_given(encode: Encode) -> None:
         (BERLIN[0], BERLIN[1], "N?"),
         (BERLIN[0], BERLIN[1], "\0E"),
         ((52.0, 31.0), BERLIN[1], "NE"),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "NE"),
     ],
 )
 def test_impossible_ones_are_refused_without_saying_them(latitude: Any, longitude: Any, letters: str) -> None:

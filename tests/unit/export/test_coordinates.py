@@ -11,6 +11,7 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
+from scenerec.data.packed_set import open_set
 from scenerec.errors import ConfigError
 from scenerec.export.conversion import torch_onnx
 from scenerec.export.formats import tflite
@@ -19,11 +20,13 @@ from scenerec.export.graphs.network_graph import is_kept_float, module_of, with_
 from scenerec.export.job import ExportJob
 from scenerec.export.options import Options
 from scenerec.export.quantization.calibration import Calibration
+from scenerec.export.quantization.int8_search import Settings, quantize_bundle
 from scenerec.export.quantization.quantize import OPERATORS, Recipe, chosen, prepare, quantize
 from scenerec.export.source import Source
 from scenerec.export.verification import compare, drawn_places, golden_of
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
+from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.explain.cam import ActivationMapper
 from scenerec.inference.predictors.golden import check_golden
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor, open_session
@@ -172,6 +175,21 @@ def test_degrees_are_not_quantised(tmp_path: Path) -> None:
     assert any(name.startswith("geo.input") for name in names)
     int8 = with_unknown_places(quantize(calibration, Recipe()))
     assert 1e-4 < differences(int8, network, tmp_path) < 0.1
+
+
+def test_int8_is_searched_with_the_sets_coordinates(tmp_path: Path, located_scenes: Path) -> None:
+    network, graph = exported("concat")
+    bundle = bundle_of(graph, tmp_path)
+    train, val = (open_set(f"{located_scenes}/{split}") for split in ("train", "val"))
+    settings = Settings(kind="dynamic", calibration_images=2, min_speedup=None, max_top1_drop=100, threads=1)
+    found = quantize_bundle(bundle, train, val, settings)
+    (batch,) = image_batches(val, range(36), Preparation(SIZE, PREPARED.eval_crop_ratio), 36)
+    assert batch.coordinates is not None and not np.isnan(batch.coordinates).any()
+    expected = reference_of(network).logits(batch.images, batch.coordinates)
+    right = (expected.argmax(1) == batch.labels).mean()
+    assert right != (reference_of(network).logits(batch.images).argmax(1) == batch.labels).mean()
+    assert found.report["fp32"]["top1"] == pytest.approx(right)
+    assert found.report["taken"]["snr_db"] > 10
 
 
 def test_tflite_is_refused(tmp_path: Path) -> None:

@@ -135,6 +135,11 @@ def test_what_reads_coordinates_is_taken_with_its_network(configure: Configure, 
     assert set(fewer) - taken(initial_state(config, fewer), given) == {*HEAD, "geo.output.weight"}
     with pytest.raises(ModelError, match=r"unexpected geo\.blocks.*scenerec convert --partial"):
         prepare_weights(configure(f"{tmp_path}/w.safetensors"), 5)
+    written = f"{tmp_path}/v.safetensors"
+    with pytest.raises(ModelError, match=r"^geo\.\* reads coordinates, and .*: leave it out with --partial$"):
+        convert(f"{tmp_path}/w.safetensors", written, "safetensors", ARCH)
+    assert convert(f"{tmp_path}/w.safetensors", written, "safetensors", ARCH, partial=True).drawn == ()
+    assert prepare_weights(configure(written), 5) == written
 
 
 def test_what_stands_beside_a_network_can_be_left_out(configure: Configure, tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.train import TrainConfig
+from scenerec.data.packing.pack import PackRequest, pack
+from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.errors import CheckpointError, ModelError, PlanError
 from scenerec.inference.predictors.trained_model import load_trained
 from scenerec.job_log import EpochSummary, Event
@@ -97,6 +100,14 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_starts(make: Make
         check_pretraining(make(pretrain={**MOCO, "queue": 144}))
     with pytest.raises(PlanError, match=r"optimize\.global_batch_size: 128 exceeds the 100 samples"):
         check_pretraining(make(optimize={"global_batch_size": 128}))
+    for number, split in enumerate(("train", "val")):
+        (tmp_path / "one" / split / "any").mkdir(parents=True)
+        Image.new("RGB", (40, 32), (number, 90, 0)).save(tmp_path / "one" / split / "any" / "0.png")
+    pack(PackRequest(source=tmp_path / "one", destination=str(tmp_path / "packed"), options=PackOptions()))
+    with pytest.raises(PlanError, match=r"data\.train: .*/packed/train has one image, and no other to tell it from"):
+        check_pretraining(make(data={"train": f"{tmp_path}/packed/train"}))
+    with pytest.raises(PlanError, match=r"probe\.val: its classes are not those of .* in one of them only"):
+        check_pretraining(make(probe={"val": f"{tmp_path}/packed/val"}))
     config = make()
     probe = {"train": config.data.train, "val": config.data.train}
     with pytest.raises(PlanError, match=r"probe\.val: .* has images of probe\.train"):

@@ -130,6 +130,7 @@ def test_rows_of_another_split_are_passed_over_where_one_is_packed(source: Path)
     rows = "train/sea/1.jpg,1,2\nval/sea/3.jpg,3,4\nelsewhere.jpg,5,6\n"
     raw = locate(read_raw_set(source, choices=Choices(split="train")), table(source, rows), strict=False)
     assert located(raw) == {"train/sea/1.jpg": Coordinates(1, 2)}
+    assert raw.remarks[-1] == "2 rows of table.csv are of images that are not packed"
 
 
 def test_they_are_packed_and_added_and_are_part_of_what_a_set_is(source: Path, encode: Encode, tmp_path: Path) -> None:
@@ -161,7 +162,8 @@ def test_they_are_packed_and_added_and_are_part_of_what_a_set_is(source: Path, e
     more_rows = source.parent / "more.csv"
     more_rows.write_text("key,lat,lon\n5,7,8\n")
     request = AddRequest(source=more, destination=str(tmp_path / "set" / "train"), coordinates=more_rows)
-    Addition(request).pack()
+    (added,) = Addition(request).pack()
+    assert (added.added, added.coordinates) == (1, 1)
     assert read_manifest(LocalStorage(tmp_path / "set" / "train")).coordinates == 3
     assert Coordinates(7, 8) in [sample.coordinates for sample in samples(tmp_path / "set/train")]
 
