@@ -45,14 +45,14 @@ class LearnerState:
     ema: Tensors = field(default_factory=dict)
     """Moving averages of the parameters, with BatchNorm's statistics where estimated; empty if none are kept. Of a
     pretraining its momentum encoder."""
-    queue: Tensors = field(default_factory=dict)
-    """A pretraining's queue: `keys`, [queue, embedding size], and `position`, int64 [1], of the oldest; or empty."""
     updates: int = 0
     """Optimizer updates made; behind the steps where fp16 overflowed."""
     loss_scale: float = 1.0
     """Loss scale of fp16; 1 in other precisions."""
     good_steps: int = 0
     """Steps since the loss scale last changed."""
+    queue: Tensors = field(default_factory=dict)
+    """A pretraining's queue: `keys`, [queue, embedding size], and `position`, int64 [1], of the oldest; or empty."""
 
 
 @dataclass(frozen=True)

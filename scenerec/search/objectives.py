@@ -7,7 +7,7 @@ from scenerec.training.metric import Metric
 from scenerec.training.task import CLASSIFICATION, METRICS
 
 OBJECTIVES = {
-    **METRICS,
+    **{metric.key: metric for metric in CLASSIFICATION.metrics},
     "parameters": Metric("parameters", "parameters", "parameters"),
     "gflops": Metric("gflops", "GFLOPs"),
     "latency_ms": Metric("latency_ms", "latency", "ms"),
