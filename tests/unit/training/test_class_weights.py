@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scenerec.data.manifest import Manifest, Shard
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.stream import Cursor
+from scenerec.data.torch_input import Batch
 from scenerec.errors import PlanError
 from scenerec.storage import LocalStorage
 from scenerec.training.class_weights import loss_weights
@@ -97,7 +98,7 @@ def test_the_loss_is_torchs_with_the_weights_and_validation_is_not_weighted(make
     factors = torch.tensor([2.8, 0.4, 0.4, 0.4], dtype=torch.float64)
     expected = 0.0
     for images, labels in zip(batch.images.tensor_split(pieces), batch.labels.tensor_split(pieces), strict=True):
-        logits = plain._logits(plain.model, images)
+        logits = plain._logits(plain.model, Batch(images, labels, None))
         expected += float(F.cross_entropy(logits, labels, factors, reduction="sum")) / 16
     weighted.train_step(batch, 1e-9)
     assert weighted.take_loss() == pytest.approx(expected, rel=1e-6)

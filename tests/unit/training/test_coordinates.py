@@ -78,7 +78,7 @@ def last_state(config: TrainConfig) -> LearnerState:
     return load_checkpoint(folder, list_checkpoints(folder)[-1]).learner
 
 
-@pytest.mark.parametrize("framework", keep({"tensorflow"}, FRAMEWORKS))
+@pytest.mark.parametrize("framework", keep({"torch"}, FRAMEWORKS))
 def test_a_killed_run_resumes_bit_equal(make_located: Callable[..., TrainConfig], framework: str) -> None:
     """With dropout in what reads coordinates, and hidden coordinates; as another network it does not go on."""
     model = {"arch": "squeezenet1_1", "freeze": "backbone", "geo": {**GEO, "dropout": 0.2}}
