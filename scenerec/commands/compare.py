@@ -45,7 +45,7 @@ def compare(
     names = list(dict.fromkeys(name for row in figures for name in row))
     show_rows(
         [
-            ("", *(run.name for run in found)),
+            ("RUN", *(run.name for run in found)),
             *((name, *(row.get(name, "-") for row in figures)) for name in names),
             *((key, *(_words(run.settings.get(key)) for run in found)) for key in keys),
         ]

@@ -12,6 +12,7 @@ from scenerec.commands.follow import follow as follow_job
 from scenerec.commands.kinds import job_kind
 from scenerec.commands.known_jobs import KnownJobs
 from scenerec.commands.screen.live import is_noise, tell
+from scenerec.job_log import parse_line
 
 app = typer.Typer()
 
@@ -52,5 +53,9 @@ def logs(
 
 def _before_tail(lines: Sequence[str], tail: int | None, verbose: bool) -> int:
     """How many lines of a log come before the newest `tail` that are shown."""
-    shown = [place for place, line in enumerate(lines) if verbose or (line.strip() and not is_noise(line))]
+    shown = [place for place, line in enumerate(lines) if verbose or _is_shown(line)]
     return 0 if tail is None or tail >= len(shown) else shown[len(shown) - tail] if tail else len(lines)
+
+
+def _is_shown(line: str) -> bool:
+    return parse_line(line) is not None or bool(line.strip() and not is_noise(line))

@@ -24,6 +24,7 @@ from scenerec.storage import open_storage
 from scenerec.training.run_folder import RunFolder
 
 EPOCH = EpochSummary(2, 2, 0.51239, {"val_loss": 0.4, "val_top1": 0.881, "val_top5": 1.0}, 120.55, 0.01)
+LOG = "[note] first\n(Worker pid=9) [note] second\n(raylet pid=7) starting\n(Worker pid=9) [note] third"
 RESULT = {"best": {"epoch": 2, "val_top1": 0.881}, "best_checkpoint": "step-000000008"}
 
 
@@ -137,7 +138,7 @@ def test_its_log_is_shown_and_its_exit_code_kept(output: Path) -> None:
     ],
 )
 def test_only_the_newest_lines_of_a_log(output: Path, options: tuple[str, ...], lines: list[str]) -> None:
-    make_run(output, "photos", "SUCCEEDED", "[note] first\n[note] second\n(raylet pid=7) starting\n[note] third")
+    make_run(output, "photos", "SUCCEEDED", LOG)
     assert scenerec("logs", "photos", *options).stdout.splitlines() == lines
 
 
