@@ -33,7 +33,7 @@ test-all:  ## All tests, with the matrix of frameworks, architectures and option
 	$(MAKE) test CASES=
 
 # Two processes of one thread each: what hands tests out one by one (pytest-xdist) costs a core for half a minute.
-test-unit: $(READY)  ## Without cluster or store (two to three minutes)
+test-unit: $(READY)  ## Without cluster or store (three to four minutes)
 	OMP_NUM_THREADS=1 $(MAKE) -j 2 test-with-tensorflow test-without-tensorflow
 
 test-with-tensorflow: $(READY)

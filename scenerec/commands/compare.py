@@ -13,7 +13,7 @@ from scenerec.commands.results import result_file, write_result
 from scenerec.commands.screen.job_table import show_rows
 from scenerec.errors import ConfigError
 from scenerec.json_object import JsonObject
-from scenerec.training.run_overview import RunOverview, differing, read_overview
+from scenerec.training.run_overview import RunOverview, differing, read_overview, setting_words
 from scenerec.training.run_report import render, run_figures
 
 app = typer.Typer()
@@ -47,7 +47,7 @@ def compare(
         [
             ("RUN", *(run.name for run in found)),
             *((name, *(row.get(name, "-") for row in figures)) for name in names),
-            *((key, *(_words(run.settings.get(key)) for run in found)) for key in keys),
+            *((key, *(setting_words(run.settings.get(key)) for run in found)) for key in keys),
         ]
     )
     if len(found) == 2:
@@ -67,10 +67,6 @@ def _addresses(runs: list[str], address: str | None) -> list[str]:
     if twice := next((url for url in urls if urls.count(url) > 1), None):
         raise ConfigError(f"{twice}: is named twice")
     return urls
-
-
-def _words(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _json(run: RunOverview, keys: list[str]) -> JsonObject:

@@ -17,7 +17,7 @@ from scenerec.commands.known_jobs import KnownJobs
 from scenerec.commands.screen.job_table import show_rows
 from scenerec.errors import CheckpointError, ConfigError, StorageError
 from scenerec.json_object import JsonObject
-from scenerec.training.run_overview import RunOverview, differing, read_overview, short_keys
+from scenerec.training.run_overview import RunOverview, differing, read_overview, setting_words, short_keys
 from scenerec.training.task import METRICS, scores
 
 app = typer.Typer()
@@ -124,12 +124,8 @@ def _rank(value: object) -> tuple[bool, float, str]:
 def _row(run: _Run, keys: Sequence[str]) -> tuple[str, ...]:
     overview, best = run.overview, run.overview.best
     shown = ", ".join(f"{metric.name} {metric.show(value)}" for metric, value in scores(best.as_dict())) if best else ""
-    settings = [_words(overview.settings.get(key)) for key in keys]
+    settings = [setting_words(overview.settings.get(key)) for key in keys]
     return (run.job.run_url, run.job.status, f"{len(overview.history)}/{overview.epochs}", shown, *settings)
-
-
-def _words(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _json(run: _Run, keys: Sequence[str]) -> JsonObject:

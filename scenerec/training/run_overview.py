@@ -1,5 +1,6 @@
 """What a run came to, in a few values, by which runs compare: its settings, its epochs, the best of them."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,11 @@ def short_keys(keys: Sequence[str]) -> list[str]:
     """The keys without what comes before their last dot, where that leaves them different from each other."""
     last = [key.rpartition(".")[2] for key in keys]
     return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
+
+
+def setting_words(value: object) -> str:
+    """The value of a setting as YAML writes it on one line."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _settings(config: RunConfig) -> dict[str, object]:

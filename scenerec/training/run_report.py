@@ -1,6 +1,5 @@
 """The report of a training run, or of several beside each other: one HTML file that loads nothing else."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import median
@@ -10,7 +9,7 @@ from scenerec.html import html_environment
 from scenerec.storage import Patience
 from scenerec.training.run_charts import COLOURS, run_charts
 from scenerec.training.run_folder import REPORT_FILE, RunFolder
-from scenerec.training.run_overview import RunOverview, differing, read_overview, short_keys
+from scenerec.training.run_overview import RunOverview, differing, read_overview, setting_words, short_keys
 from scenerec.training.task import VAL_LOSS, scores
 
 _TEMPLATE = "run_report.html.j2"
@@ -28,7 +27,7 @@ def render(runs: Sequence[RunOverview]) -> str:
     figures = [run_figures(run) for run in runs]
     keys = differing(runs)
     environment = html_environment("training")
-    environment.filters |= {"words": _words}
+    environment.filters |= {"words": setting_words}
     return environment.get_template(_TEMPLATE).render(
         runs=runs,
         one=runs[0] if len(runs) == 1 else None,
@@ -54,7 +53,3 @@ def run_figures(run: RunOverview) -> dict[str, str]:
         found["data wait"] = f"{median(waits):.1%}" if waits else "-"
         found["workers"] = str(history[-1].workers)
     return found | ({"starts": str(run.starts)} if run.starts else {})
-
-
-def _words(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
