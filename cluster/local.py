@@ -133,7 +133,7 @@ def stop(home: Path | str | None = None, purge: bool = False) -> dict[str, int]:
         if state:
             ended = {each.name: server.end(each, state) for each in (_ray_node(home, state), _store(home, state))}
             save_state(home, state.without_service("ray").without_service("store"))
-            shutil.rmtree(_temp_folder(home), ignore_errors=True)
+            shutil.rmtree(temp_folder(home), ignore_errors=True)
         if purge:
             for folder in ("store", "logs"):
                 shutil.rmtree(home / folder, ignore_errors=True)
@@ -149,15 +149,13 @@ def store_bytes(cluster: LocalCluster) -> int:
 
 
 def _store(home: Path, state: ClusterState) -> Store:
-    return Store(home, _temp_folder(home), state.access_key, state.secret_key)
+    return Store(home, temp_folder(home), state.access_key, state.secret_key)
 
 
 def _ray_node(home: Path, state: ClusterState, cpus: int | None = None, gpus: int | None = None) -> RayNode:
     service = state.services.get("store")
     store_environment = _store(home, state).client_environment(service.ports) if service else {}
-    return RayNode(
-        _temp_folder(home) / "ray", state.token, store_environment, cpus, gpus, state.options.object_store_mb
-    )
+    return RayNode(temp_folder(home) / "ray", state.token, store_environment, cpus, gpus, state.options.object_store_mb)
 
 
 def _describe(home: Path, state: ClusterState) -> LocalCluster:
@@ -177,13 +175,13 @@ def _describe(home: Path, state: ClusterState) -> LocalCluster:
     )
 
 
-def _temp_folder(home: Path) -> Path:
-    """Folder for sockets, whose paths must not exceed 107 bytes: `home` may be anywhere."""
+def temp_folder(home: Path) -> Path:
+    """Returns the folder of sockets and Ray's sessions: a socket's path has at most 107 bytes, `home` may be long."""
     return Path(f"/tmp/scenerec-{os.getuid()}-{hashlib.sha256(bytes(home)).hexdigest()[:8]}")
 
 
 def _make_temp_folder(home: Path) -> None:
-    folder = _temp_folder(home)
+    folder = temp_folder(home)
     folder.mkdir(mode=0o700, exist_ok=True)
     owner = folder.lstat()
     if folder.is_symlink() or owner.st_uid != os.getuid() or owner.st_mode & 0o077:

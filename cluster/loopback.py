@@ -5,18 +5,21 @@ import http.client
 import os
 import random
 import socket
+import time
 import urllib.request
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import psutil
 
 # Below the ranges from which Linux (32768 up) and macOS (49152 up) take the ports of outgoing connections:
 # a port found free stays free until the server that it is for has started.
 _FIRST, _LAST = 20000, 32000
+_CLAIM_S = 3600.0
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
-    """Finds a free TCP port of 127.0.0.1 for each name; all of them are held until the last is found."""
+    """Finds a free TCP port of 127.0.0.1 for each name, which no other call of this user gives away meanwhile."""
     with ExitStack() as held:
         ports: dict[str, int] = {}
         while len(ports) < len(names):
@@ -24,7 +27,8 @@ def free_ports(names: tuple[str, ...]) -> dict[str, int]:
             port = random.randint(_FIRST, _LAST)
             with suppress(OSError):
                 candidate.bind(("127.0.0.1", port))
-                ports[names[len(ports)]] = port
+                if _claim(port):
+                    ports[names[len(ports)]] = port
         return ports
 
 
@@ -57,6 +61,25 @@ def no_proxy() -> dict[str, str]:
     missing = [host for host in ("127.0.0.1", "localhost") if host not in hosts.split(",")]
     value = ",".join([*([hosts] if hosts else []), *missing])
     return {"NO_PROXY": value, "no_proxy": value}
+
+
+def _claim(port: int) -> bool:
+    """Whether the port was not given away within the last hour; from now on it is.
+
+    Until its server listens, a port looks free: of two clusters that start at once, with 30 ports each, one in fifteen
+    pairs would share one.
+    """
+    claim = Path(f"/tmp/scenerec-{os.getuid()}-ports") / str(port)
+    try:
+        claim.parent.mkdir(mode=0o700, exist_ok=True)
+        if claim.exists() and time.time() - claim.stat().st_mtime > _CLAIM_S:
+            claim.unlink(missing_ok=True)
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True  # nowhere to write it down: as if nobody else started anything
+    return True
 
 
 def _listener(port: int) -> str:

@@ -68,6 +68,8 @@ class RayNode(Server):
         return [
             *(sys.executable, "-m", ray_private.START_MODULE, "start", "--head", "--block", "--disable-usage-stats"),
             *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={self.temp}"),
+            # Jobs are sent to the dashboard: where it does not start, Ray would otherwise go on without it.
+            "--include-dashboard=true",
             *(f"--{option}={ports[name]}" for name, option in _PORT_OPTIONS.items()),
             # Workers take the ports that the system gives them, so that two clusters never share a range.
             *("--min-worker-port=0", "--max-worker-port=0"),
@@ -93,6 +95,8 @@ class RayNode(Server):
             # Parts of Ray would otherwise look for a Ray on this machine, and give up where there are two.
             "RAY_API_SERVER_ADDRESS": self.url(ports),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # How long the dashboard may take to start before Ray gives up: 60 s by default.
+            "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "110",
             # Share of the machine's memory, whoever uses it, above which Ray kills workers.
             "RAY_memory_usage_threshold": "0.97",
             **TRAIN_ENVIRONMENT,

@@ -55,19 +55,18 @@ def launch(server: Server, home: Path, state: ClusterState) -> ClusterState:
 def await_ready(server: Server, home: Path, state: ClusterState, attempts: int = 1) -> ClusterState:
     """Waits until the server answers; the state changes where it took more than one attempt.
 
-    A server that ended by itself is launched again, `attempts` times in all. Raises ClusterError with the end of its
-    log where it does not answer then; the server is ended.
+    A server that ended by itself or does not answer in time is launched again, with other ports, `attempts` times in
+    all. Raises ClusterError with what its log ended with where none of them answers; the server is ended.
     """
     service = state.services[server.name]
     mark = state.mark(server.name)
     if wait_until(lambda: server.is_ready(service.ports), lambda: is_running(service.pid, mark), _START_TIMEOUT_S):
         return state
-    gave_up = not is_running(service.pid, mark)
-    end(server, state)
-    if gave_up and attempts > 1:
-        return await_ready(server, home, launch(server, home, state), attempts - 1)
     log = log_path(server, home)
-    last = last_line(log.read_text(errors="replace"), "it said nothing")[:200]
+    last = last_line(log.read_text(errors="replace"), "it said nothing")[:200]  # before it speaks of its own end
+    end(server, state)
+    if attempts > 1:
+        return await_ready(server, home, launch(server, home, state), attempts - 1)
     raise ClusterError(f"the embedded {server.name} did not start: {last} (the whole log: {log})")
 
 

@@ -16,6 +16,7 @@ from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from tests.local_run import FINISHED_RUN, FinishedRun, train_here
+from tests.logs import explained_by_logs
 from tests.programs import installed
 from tests.running_store import running_store
 from tests.variables import lead_to
@@ -56,7 +57,8 @@ def cluster() -> Iterator[local.LocalCluster]:
     with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home, pytest.MonkeyPatch.context() as patch:
         lead_to({"SCENEREC_HOME": home}, patch)
         try:
-            started = local.start(Path(home), cpus=2, gpus=0)
+            with explained_by_logs(Path(home)):
+                started = local.start(Path(home), cpus=2, gpus=0)
             lead_to(started.environment, patch)
             yield started
         finally:

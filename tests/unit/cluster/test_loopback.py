@@ -2,6 +2,8 @@ import http.server
 import os
 import socket
 import threading
+import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +20,21 @@ def test_ports_are_distinct_and_free() -> None:
     for port in ports.values():
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", port))
+
+
+def test_a_port_is_given_away_once_until_its_server_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopback, "_FIRST", 32200)  # a few ports that nobody else draws from
+    monkeypatch.setattr(loopback, "_LAST", 32203)
+    claims = [Path(f"/tmp/scenerec-{os.getuid()}-ports/{port}") for port in range(32200, 32204)]
+    for claim in claims:
+        claim.unlink(missing_ok=True)
+    (first,) = loopback.free_ports(("one",)).values()
+    others = set(loopback.free_ports(("one", "two", "three")).values())
+    assert {first, *others} == {32200, 32201, 32202, 32203}
+
+    long_ago = time.time() - 2 * 3600
+    os.utime(claims[first - 32200], (long_ago, long_ago))
+    assert loopback.free_ports(("one",)) == {"one": first}
 
 
 @pytest.mark.parametrize("listening", ["127.0.0.1", "0.0.0.0"])
