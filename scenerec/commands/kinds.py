@@ -150,8 +150,11 @@ TUNE = FileKind[TuneConfig](
 PACK = JobKind("pack", "jobs.pack")
 ADD = JobKind("add", "jobs.add")
 EVALUATE = JobKind("evaluate", "jobs.evaluate")
+PREDICT = JobKind("predict", "jobs.predict")
 SERVE = JobKind("serve", "serve.control")
 DOCTOR = JobKind("doctor", "jobs.doctor")
 
-KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, PRETRAIN, TUNE, PACK, ADD, EVALUATE, SERVE, DOCTOR)}
+KINDS: dict[str, JobKind] = {
+    kind.name: kind for kind in (TRAIN, PRETRAIN, TUNE, PACK, ADD, EVALUATE, PREDICT, SERVE, DOCTOR)
+}
 """All kinds by name."""

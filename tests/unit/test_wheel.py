@@ -59,6 +59,7 @@ MISSING = {
     "watch a.tflite --frames .": "tflite",
     "predict a.jpg --model s3://scenes/bundle": "s3",
     "predict a.jpg --model ./bundle --explain heat": "train",
+    "predict . --model ./bundle --output answers": "parquet",
     "cluster up": "cluster",
     "submit train.yaml": "train",
     "serve deploy photos@production": "serve",
