@@ -17,7 +17,7 @@ WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py data/adoptio
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-data bench-scale bench-serve bench-watch fuzz proto wheel clean
+.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,6 +124,9 @@ bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML 
 
 bench-watch: $(READY)  ## From frame to answer on one core, beside a plain loop of OpenCV and onnxruntime (three minutes)
 	$(BIN)/python -m tests.bench.watch
+
+bench-predict: $(READY)  ## `scenerec predict --output` beside a raw loop of onnxruntime (PHOTOS=folder; two minutes)
+	$(BIN)/python -m tests.bench.predict $(PHOTOS)
 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto

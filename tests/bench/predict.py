@@ -7,11 +7,10 @@ has all cores for its operators. Ours is measured against the faster one of each
 """
 
 import argparse
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -128,7 +127,7 @@ def _repeated(photographs: Path, count: int, folder: Path) -> list[Path]:
     folder.mkdir()
     links = [folder / f"{index:06}{found[index % len(found)].suffix}" for index in range(count)]
     for index, link in enumerate(links):
-        os.symlink(found[index % len(found)].absolute(), link)
+        link.symlink_to(found[index % len(found)].absolute())
     return links
 
 
