@@ -12,7 +12,7 @@ from jobs.log import ImageNotes, say
 from jobs.main import main
 from jobs.ray_tasks import run_tasks
 from scenerec.inference.bulk.plan import PlannedOutput
-from scenerec.inference.bulk.predict import Progress, finish, open_asked, prepare
+from scenerec.inference.bulk.predict import ImageCount, finish, open_asked, prepare
 from scenerec.inference.bulk.predictor import BulkPredictor
 from scenerec.inference.bulk.request import PredictRequest
 from scenerec.inference.bundles.bundle import Bundle
@@ -41,11 +41,11 @@ def run_file(file: str) -> JsonObject:
     parts = len(planned.plan.parts)
     there = f"{parts - len(missing)} of {parts} parts are there"
     say(Note(f"{planned.plan.images} images, {there}, for {request.workers} workers"))
-    progress = Progress(planned, missing, ImageNotes())
+    count = ImageCount(planned, missing, ImageNotes())
     tasks = (PartTask(request, planned, number) for number in missing)
     for answered in run_tasks(answer_part, tasks, request.workers, max(1, request.threads)):
-        progress.add(answered)
-    return asdict(finish(request, planned, progress, _PATIENCE))
+        count.add(answered)
+    return asdict(finish(request, planned, count, _PATIENCE))
 
 
 def answer_part(task: PartTask) -> int:

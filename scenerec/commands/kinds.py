@@ -16,7 +16,7 @@ from scenerec.config.job import JobConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import RetrainConfig, TuneConfig
-from scenerec.job_log import EpochSummary, Progress, Restart, SearchNews
+from scenerec.job_log import EpochSummary, ImageProgress, Progress, Restart, SearchNews
 from scenerec.json_object import JsonObject
 
 if TYPE_CHECKING:  # see the checks below
@@ -49,7 +49,12 @@ class JobKind:
     show_result: Callable[[JsonObject, Console], None] = show_run_result
     """Shows the result that the job has printed."""
     reports: Mapping[type, str] = field(
-        default_factory=lambda: {Progress: "progress", EpochSummary: "epoch", Restart: "restart"}
+        default_factory=lambda: {
+            Progress: "progress",
+            ImageProgress: "images",
+            EpochSummary: "epoch",
+            Restart: "restart",
+        }
     )
     """What `scenerec status` shows beside result and error: the newest of these events, each by its name."""
     has_epochs: bool = False

@@ -1,7 +1,9 @@
 """The encoded images of a listed part, read ahead of whoever decodes them."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +12,7 @@ from scenerec.data.coordinates import Coordinates
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import DataError, NotFoundError, system_reason
 from scenerec.inference.bulk.listing import ListedImage, ListedShard, Part
-from scenerec.storage import Patience, Storage, open_storage
+from scenerec.storage import Patience, S3Storage, Storage
 from scenerec.storage.address import split_s3
 
 _LARGEST_BYTES = 256 << 20  # uncompressed 50 million pixels, and more
@@ -94,7 +96,18 @@ def _open_set(url: str, patience: Patience) -> PackedSet:
     return open_set(url, patience=patience)
 
 
-@lru_cache(maxsize=8)
 def _bucket(bucket: str, patience: Patience) -> Storage:
-    """One for all objects of a bucket: each has a client of its own."""
-    return open_storage(f"s3://{bucket}", patience)
+    """One for all objects of a bucket: each has a client, which many threads would else make at once."""
+    with _opening:
+        return _open_bucket(bucket, patience)
+
+
+_opening = threading.Lock()
+
+
+@lru_cache(maxsize=8)
+def _open_bucket(bucket: str, patience: Patience) -> Storage:
+    storage = S3Storage(bucket, patience=patience)
+    with suppress(Exception):  # where it cannot be made, the first request says why
+        storage.client  # noqa: B018 - made while the others wait
+    return storage

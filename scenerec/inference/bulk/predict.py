@@ -92,14 +92,14 @@ def predict_here(request: PredictRequest, bundle: Bundle, on_progress: OnProgres
     planned = prepare(request)
     missing = planned.missing()
     predictor = BulkPredictor(bundle, planned.plan.question, request.threads)
-    progress = Progress(planned, missing, on_progress)
-    answers = predictor.answer(map(planned.part, missing), progress.add)
+    count = ImageCount(planned, missing, on_progress)
+    answers = predictor.answer(map(planned.part, missing), count.add)
     for number, answered in zip(missing, answers, strict=True):
         planned.write(number, answered, bundle.info)
-    return finish(request, planned, progress)
+    return finish(request, planned, count)
 
 
-class Progress:
+class ImageCount:
     """How far the parts are that were missing."""
 
     def __init__(self, planned: PlannedOutput, missing: Iterable[int], on_progress: OnProgress) -> None:
@@ -122,10 +122,10 @@ class Progress:
 
 
 def finish(
-    request: PredictRequest, planned: PlannedOutput, progress: Progress, patience: Patience = IMPATIENT
+    request: PredictRequest, planned: PlannedOutput, count: ImageCount, patience: Patience = IMPATIENT
 ) -> PredictResult:
     """Brings the parts together when all are there, and says what came of it. Raises StorageError."""
-    seconds = progress.seconds
+    seconds = count.seconds
     unreadable = planned.unreadable()
     if (form := output_form(request.output)) is None:
         place, list_name = planned.folder, UNREADABLE_KEY
@@ -148,9 +148,9 @@ def finish(
         unreadable=len(unreadable),
         unreadable_list=f"{place.url}/{list_name}" if unreadable else None,
         parts=len(planned.plan.parts),
-        parts_before=len(planned.plan.parts) - len(progress.missing),
+        parts_before=len(planned.plan.parts) - len(count.missing),
         seconds=seconds,
-        images_per_s=(images - progress.done_before) / seconds if progress.missing else 0.0,
+        images_per_s=(images - count.done_before) / seconds if count.missing else 0.0,
     )
 
 
