@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import typer
-from pydantic import TypeAdapter
 
 from scenerec.commands import options
 from scenerec.commands.connect import connect_or_start
@@ -13,6 +12,7 @@ from scenerec.commands.image_location import ImageLocation
 from scenerec.commands.kinds import PREDICT
 from scenerec.commands.named_bundle import open_named
 from scenerec.commands.parts import check_parts
+from scenerec.commands.screen.answers import answer_words, unreadable_words
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.send_job import job_name, run_job
 from scenerec.errors import ConfigError, DataError, MissingPartError
@@ -80,11 +80,11 @@ def predict_in_bulk(
     )
     if client:
         told = run_job(client, PREDICT, job_name("predict", output), request.model_dump_json(), output)
-        result = TypeAdapter(PredictResult).validate_python(told)
     else:
-        result = _predict_here(request, bundle)
-    typer.echo(json.dumps(asdict(result))) if as_json else _show(result)
-    if result.unreadable:
+        told = asdict(_predict_here(request, bundle))
+    typer.echo(json.dumps(told) if as_json else answer_words(told))
+    if unreadable := unreadable_words(told):
+        typer.echo(f"error: {unreadable}", err=True)
         raise typer.Exit(DataError.exit_code)
 
 
@@ -121,11 +121,3 @@ def _form(output: str, typed: str | None) -> Form:
                 "pip install 'scenerec[parquet]'"
             ) from None
     return form
-
-
-def _show(result: PredictResult) -> None:
-    before = f", {result.parts_before} of {result.parts} parts were there" if result.parts_before else ""
-    speed = f" in {result.seconds:.1f} s, {result.images_per_s:.1f} images/s" if result.images_per_s else ""
-    typer.echo(f"{result.answered} of {result.images} images answered{speed}{before}: {result.output}")
-    if result.unreadable:
-        typer.echo(f"error: {result.unreadable} images cannot be read: listed in {result.unreadable_list}", err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
+from scenerec.commands.screen.answers import show_answers
 from scenerec.commands.screen.live import RunBar, show_run_result
 from scenerec.commands.screen.live_lines import Lines
 from scenerec.commands.screen.live_search import SearchTable, show_search_result
@@ -155,7 +156,7 @@ TUNE = FileKind[TuneConfig](
 PACK = JobKind("pack", "jobs.pack")
 ADD = JobKind("add", "jobs.add")
 EVALUATE = JobKind("evaluate", "jobs.evaluate")
-PREDICT = JobKind("predict", "jobs.predict")
+PREDICT = JobKind("predict", "jobs.predict", show_result=show_answers)
 SERVE = JobKind("serve", "serve.control")
 DOCTOR = JobKind("doctor", "jobs.doctor")
 

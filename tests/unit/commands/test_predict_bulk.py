@@ -63,7 +63,7 @@ def test_images_that_cannot_be_read_are_counted_and_the_exit_code_tells(
     assert result.exit_code == 4
     assert "2 of 3 images answered" in result.stdout
     listed = tmp_path / "answers.unreadable.csv"
-    assert result.stderr == f"error: 1 images cannot be read: listed in {listed}\n"
+    assert result.stderr == f"error: 1 image cannot be read: listed in {listed}\n"
     assert listed.read_text().splitlines()[1].startswith(f'{photos}/b.png,"not a JPEG, ')
 
 
