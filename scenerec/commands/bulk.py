@@ -33,6 +33,7 @@ class BulkOptions:
     batch_size: int
     images_per_part: int
     threads: int
+    embeddings: bool
     workers: int
     address: str | None
     overwrite: bool
@@ -54,6 +55,8 @@ def predict_in_bulk(
     """
     output = options.location("--output", typed.output)
     form = _form(output, typed.form)
+    if typed.embeddings and form == "csv":
+        raise ConfigError("--embeddings: are lists, which CSV does not take: write .parquet or .jsonl")
     sources = tuple(_source(image) for image in images)
     check_sources(sources)
     client = connect_or_start(typed.address) if typed.workers else None
@@ -67,6 +70,7 @@ def predict_in_bulk(
             form=form,
             top_k=top_k,
             batch_size=typed.batch_size,
+            embeddings=typed.embeddings,
             images_per_part=typed.images_per_part,
             coordinates=location.given,
             coordinates_from_exif=location.from_exif,

@@ -90,6 +90,9 @@ def predict(
     images_per_part: Annotated[
         int, _bulk(min=1, help="Images that are written at once; of a packed set it is a shard.")
     ] = IMAGES_PER_PART,
+    embeddings: Annotated[
+        bool, _bulk("--embeddings", help="Also what the classifying layer is given of each image, as a list.")
+    ] = False,
     threads: Annotated[int, _bulk(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.")] = 0,
     overwrite: Annotated[bool, _bulk("--overwrite", help="Delete other answers that are at --output.")] = False,
     keep_listing: Annotated[
@@ -114,13 +117,13 @@ def predict(
         from scenerec.commands.bulk import BulkOptions, predict_in_bulk  # the cluster's client and onnxruntime
 
         typed = BulkOptions(
-            output, form, batch_size, images_per_part, threads, workers, address, overwrite, keep_listing
+            output, form, batch_size, images_per_part, threads, embeddings, workers, address, overwrite, keep_listing
         )
         predict_in_bulk(images, model, registry, top_k, location, typed, as_json)
         return
-    if workers or form or overwrite or keep_listing:
-        option = "--workers" if workers else "--format" if form else "--overwrite" if overwrite else "--keep-listing"
-        raise ConfigError(f"{option}: is for answers that are written: give --output as well")
+    alone = {"workers": workers, "format": form, "overwrite": overwrite, "keep-listing": keep_listing}
+    if option := next((name for name, given in {**alone, "embeddings": embeddings}.items() if given), None):
+        raise ConfigError(f"--{option}: is for answers that are written: give --output as well")
     if stored := next((image for image in images if image.startswith("s3://")), None):
         raise ConfigError(f"IMAGE {stored}: say where the answers go: --output answers.csv")
     if endpoint:

@@ -91,10 +91,11 @@ class PlannedOutput:
 
     def write(self, number: int, answers: Answers, info: BundleInfo) -> None:
         """Writes a part: its images that cannot be read, then its table, which makes it done. Raises StorageError."""
+        question = self.plan.question
         if answers.unreadable:
             lines = (json.dumps([printable_image(image), reason]) for image, reason in answers.unreadable)
             self.folder.put(unreadable_key(number), "".join(f"{line}\n" for line in lines).encode())
-        self.folder.put(self.table_key(number), encode_answers(answers, info, self.plan.question.form))
+        self.folder.put(self.table_key(number), encode_answers(answers, info, question.form, question.embeddings))
 
     def tables(self) -> Iterator[bytes]:
         """The tables of all parts, in order. Raises StorageError."""
@@ -172,6 +173,7 @@ _SETTINGS = {
     "top_k": "another --top",
     "batch_size": "another --batch-size",
     "images_per_part": "another --images-per-part",
+    "embeddings": "another --embeddings",
     "coordinates": "other coordinates",
     "coordinates_from_exif": "another --coordinates-from-exif",
 }

@@ -24,7 +24,7 @@ from scenerec.inference.bulk.request import Question
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.photograph import Preparer
-from scenerec.inference.predictors.predictor import Predictor, softmax
+from scenerec.inference.predictors.predictor import softmax
 from scenerec.storage import IMPATIENT, Patience
 
 _READERS = 16  # requests at a store that are under way at once
@@ -43,6 +43,8 @@ class Answers:
     """Probabilities of the ranked classes, float32 [n, k]."""
     unreadable: tuple[tuple[str, str], ...]
     """Address of each image that cannot be read, and why."""
+    embeddings: np.ndarray | None = None
+    """What the classifying layer is given of each image, float32 [n, width]; None where none was asked for, or read."""
 
     @property
     def asked(self) -> int:
@@ -60,7 +62,7 @@ class BulkPredictor:
         patience: how long a store is waited for.
 
     Raises:
-        BundleError: the model does not load.
+        BundleError: the model does not load, or gives no embeddings where they are asked for.
     """
 
     def __init__(self, bundle: Bundle, question: Question, threads: int = 0, patience: Patience = IMPATIENT) -> None:
@@ -68,9 +70,10 @@ class BulkPredictor:
         self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio)
         self.question, self.threads, self.patience = question, threads or default_processes(), patience
         self._top_k = min(question.top_k, len(bundle.info.labels))
-        self._free: SimpleQueue[Predictor] = SimpleQueue()
-        for predictor in _open_all(bundle, self.threads):
-            self._free.put(predictor)
+        self._name = bundle.url
+        self._free: SimpleQueue[_Ask] = SimpleQueue()
+        for ask in _open_all(bundle, self.threads, question.embeddings):
+            self._free.put(ask)
 
     def answer(self, parts: Iterable[Part], on_batch: Callable[[int], None] = lambda images: None) -> Iterator[Answers]:
         """Yields the answers of each part; `on_batch` is called with the number of images after each batch.
@@ -123,25 +126,27 @@ class BulkPredictor:
                 continue
             images.append(photograph.image)
             places.append(photograph.coordinates or self._coordinates(content))
-        ranked, probabilities = self._rank(prepared, places)
-        return Answers(tuple(images), ranked, probabilities, tuple(unreadable))
+        ranked, probabilities, embeddings = self._rank(prepared, places)
+        return Answers(tuple(images), ranked, probabilities, tuple(unreadable), embeddings)
 
     def _rank(
         self, images: Sequence[np.ndarray], places: Sequence[Coordinates | None]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The ranked classes, their probabilities, and the embeddings where they are wanted."""
         if not images:
-            return np.empty((0, self._top_k), np.int64), np.empty((0, self._top_k), np.float32)
+            nothing = np.empty((0, self._top_k), np.float32)
+            return nothing.astype(np.int64), nothing, None
         coordinates = coordinates_array(places) if any(places) else None
-        predictor = self._free.get()
+        ask = self._free.get()
         try:
-            logits = predictor.logits(np.stack(images), coordinates)
+            logits, embeddings = ask(np.stack(images), coordinates)
         finally:
-            self._free.put(predictor)
+            self._free.put(ask)
         if not np.isfinite(logits).all():
-            raise ModelError(f"{predictor.name}: gives logits that are not numbers: the model is damaged or diverged")
+            raise ModelError(f"{self._name}: gives logits that are not numbers: the model is damaged or diverged")
         probabilities = softmax(logits)
         ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, : self._top_k]
-        return ranked, np.take_along_axis(probabilities, ranked, axis=1)
+        return ranked, np.take_along_axis(probabilities, ranked, axis=1), embeddings
 
     def _coordinates(self, content: bytes) -> Coordinates | None:
         """Those that the image's EXIF says, if it shall be asked and they are possible; else those of all."""
@@ -163,11 +168,22 @@ class _Pending:
     """Whether it ends a part."""
 
 
-def _open_all(bundle: Bundle, threads: int) -> list[Predictor]:
-    """A predictor for each thread, each of one thread: an onnxruntime session takes several callers at once."""
-    if bundle.info.format == "onnx":
-        return [predictor_of(bundle, 1)] * threads
-    return [predictor_of(bundle, 1) for _ in range(threads)]
+_Ask = Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray | None]]
+"""Images and their coordinates, as `Predictor.logits` takes them -> logits and perhaps embeddings."""
+
+
+def _open_all(bundle: Bundle, threads: int, embeddings: bool) -> list[_Ask]:
+    """A model for each thread, each of one thread: an onnxruntime session takes several callers at once."""
+    if embeddings:
+        from scenerec.inference.predictors.embedder import Embedder  # onnx, which a light installation lacks
+
+        return [Embedder(bundle, 1).logits_and_embeddings] * threads
+
+    def open_one() -> _Ask:
+        predictor = predictor_of(bundle, 1)
+        return lambda images, coordinates: (predictor.logits(images, coordinates), None)
+
+    return [open_one()] * threads if bundle.info.format == "onnx" else [open_one() for _ in range(threads)]
 
 
 def _one_ahead(parts: Iterator[OpenPart]) -> Iterator[OpenPart]:
@@ -195,4 +211,9 @@ def _merge(batches: Sequence[Answers]) -> Answers:
         np.concatenate([batch.ranked for batch in batches]),
         np.concatenate([batch.probabilities for batch in batches]),
         tuple(each for batch in batches for each in batch.unreadable),
+        _joined([batch.embeddings for batch in batches if batch.embeddings is not None]),
     )
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray | None:
+    return np.concatenate(arrays) if arrays else None

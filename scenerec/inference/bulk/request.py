@@ -34,6 +34,8 @@ class Question(Frozen):
     """Images that the network is given at once."""
     images_per_part: int = Field(IMAGES_PER_PART, ge=1)
     """Images whose answers are written at once; of a packed set it is a shard."""
+    embeddings: bool = False
+    """Whether the table has what the classifying layer is given of each image."""
     coordinates: Coordinates | None = None
     """Where and when all images were taken, but those that say it themselves."""
     coordinates_from_exif: bool = False

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from scenerec.data.manifest import Place
 from scenerec.inference.bulk.predictor import Answers
 from scenerec.inference.bulk.request import Form
@@ -14,16 +16,17 @@ from scenerec.json_object import JsonObject
 from scenerec.names import printable
 
 
-def encode_answers(answers: Answers, info: BundleInfo, form: Form) -> bytes:
+def encode_answers(answers: Answers, info: BundleInfo, form: Form, embeddings: bool = False) -> bytes:
     """The content of a file with a row for each image that was read, in order.
 
     Parquet: `image`, `label` and `probability` of the first class, `labels` and `probabilities` of the ranked classes
     (lists). CSV: `image`, `label`, `probability`, then `label_2`, `probability_2` and so on. JSONL: the lines of
-    `scenerec predict --json`. The same answers give the same bytes.
+    `scenerec predict --json`. With `embeddings`, which CSV does not take, a list `embedding` as well. The same answers
+    give the same bytes.
     """
     match form:
         case "parquet":
-            return _parquet(answers, info.labels)
+            return _parquet(answers, info.labels, embeddings)
         case "csv":
             return _csv(answers, info.labels)
         case "jsonl":
@@ -52,24 +55,30 @@ def join_tables(tables: Iterable[bytes], form: Form, target: Path) -> None:
             file.write(table.partition(b"\n")[2] if has_header else table)
 
 
-def _parquet(answers: Answers, labels: tuple[str, ...]) -> bytes:
+def _parquet(answers: Answers, labels: tuple[str, ...], embeddings: bool) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     names = pa.array(labels, pa.string())
-    ranked = names.take(pa.array(answers.ranked.ravel()))
-    offsets = pa.array(range(0, answers.ranked.size + 1, max(1, answers.ranked.shape[1])), pa.int32())
-    table = pa.table(
-        {
-            "image": pa.array([printable_image(image) for image in answers.images], pa.string()),
-            "label": names.take(pa.array(answers.ranked[:, 0])),
-            "probability": pa.array(answers.probabilities[:, 0]),
-            "labels": pa.ListArray.from_arrays(offsets, ranked),
-            "probabilities": pa.ListArray.from_arrays(offsets, pa.array(answers.probabilities.ravel())),
-        }
-    )
+
+    def lists(values: pa.Array) -> pa.Array:
+        """A list of as many of the values for each row."""
+        rows = len(answers.images)
+        ends = np.arange(rows + 1, dtype=np.int32) * (len(values) // rows if rows else 0)
+        return pa.ListArray.from_arrays(ends, values)
+
+    columns = {
+        "image": pa.array([printable_image(image) for image in answers.images], pa.string()),
+        "label": names.take(pa.array(answers.ranked[:, 0])),
+        "probability": pa.array(answers.probabilities[:, 0]),
+        "labels": lists(names.take(pa.array(answers.ranked.ravel()))),
+        "probabilities": lists(pa.array(answers.probabilities.ravel())),
+    }
+    if embeddings:
+        values = np.empty(0, np.float32) if answers.embeddings is None else answers.embeddings.ravel()
+        columns["embedding"] = lists(pa.array(values))
     file = io.BytesIO()
-    pq.write_table(table, file, compression="zstd")
+    pq.write_table(pa.table(columns), file, compression="zstd")
     return file.getvalue()
 
 
@@ -86,8 +95,11 @@ def _csv(answers: Answers, labels: tuple[str, ...]) -> bytes:
 
 
 def _jsonl(answers: Answers, info: BundleInfo) -> bytes:
-    lines = (json.dumps(answer_object(*row, info.places)) for row in _rows(answers, info.labels))
-    return "".join(f"{line}\n" for line in lines).encode()
+    found = [answer_object(*row, info.places) for row in _rows(answers, info.labels)]
+    if answers.embeddings is not None:
+        for each, embedding in zip(found, answers.embeddings.tolist(), strict=True):
+            each["embedding"] = embedding
+    return "".join(f"{json.dumps(each)}\n" for each in found).encode()
 
 
 def _rows(answers: Answers, labels: tuple[str, ...]) -> Iterable[tuple[str, list[tuple[str, float]]]]:

@@ -76,6 +76,12 @@ def test_images_that_cannot_be_read_are_counted_and_the_exit_code_tells(
         ("photos -o a.csv --explain maps", 2, "--explain: answers what is printed"),
         ("photos --workers 2", 2, "--workers: is for answers that are written: give --output as well"),
         ("photos --overwrite", 2, "--overwrite: is for answers that are written"),
+        ("photos --embeddings", 2, "--embeddings: is for answers that are written"),
+        (
+            "photos -o a.csv --embeddings",
+            2,
+            "--embeddings: are lists, which CSV does not take: write .parquet or .jsonl",
+        ),
         ("s3://photos/holidays", 2, "IMAGE s3://photos/holidays: say where the answers go: --output answers.csv"),
         ("https://here/a.jpg -o a.csv", 2, "IMAGE https://here/a.jpg: with --output, name files, folders, s3://"),
         ("photos photos -o a.csv", 2, "{here}/photos: is named twice"),

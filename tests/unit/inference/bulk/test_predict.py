@@ -20,6 +20,7 @@ from scenerec.storage import LocalStorage
 from tests.colour_set import PER_CLASS, pack_colours
 from tests.tiny_bundle import make_tiny_bundle
 from tests.unit.data.conftest import photograph
+from tests.unit.inference.predictors.test_embedder import with_head
 
 IMAGES = 23
 
@@ -292,6 +293,27 @@ def test_coordinates_are_told_of_all_images_or_by_their_exif(ask: Ask, photos: P
     labels = {Path(each["image"]).name: each["predictions"][0]["label"] for each in answers(request.output)}
     assert labels.pop("00.jpg") == "green"
     assert set(labels.values()) == {"blue"}
+
+
+def test_embeddings_go_along_also_of_a_part_without_any(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    for index in range(6):
+        (photos / f"{index:02}.{('jpg', 'png')[index % 2]}").write_text("not an image")
+    headed = with_head(tmp_path / "headed")
+    table, lines, plain = (
+        ask(name, headed, embeddings=wanted)
+        for name, wanted in (("a.parquet", True), ("a.jsonl", True), ("b.jsonl", False))
+    )
+    for request in (table, lines, plain):
+        assert predict(request).answered == IMAGES - 6
+    rows = pq.read_table(table.output).to_pylist()
+    prepare = Classifier(headed).prepare
+    for row in rows:
+        np.testing.assert_allclose(
+            row["embedding"], prepare(Path(row["image"]).read_bytes()).mean(axis=(0, 1)), rtol=1e-6
+        )
+    told = [json.loads(line) for line in Path(lines.output).read_text().splitlines()]
+    assert [each.pop("embedding") for each in told] == [row["embedding"] for row in rows]
+    assert told == [json.loads(line) for line in Path(plain.output).read_text().splitlines()]
 
 
 def test_a_model_that_was_replaced_meanwhile_is_refused(ask: Ask, tmp_path: Path) -> None:
