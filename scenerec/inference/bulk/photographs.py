@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from scenerec.data.coordinates import Coordinates
 from scenerec.data.packed_set import PackedSet, open_set
-from scenerec.errors import DataError, NotFoundError, system_reason
+from scenerec.errors import DataError, NotFoundError, StorageError, system_reason
 from scenerec.inference.bulk.listing import ListedImage, ListedShard, Part
 from scenerec.storage import Patience, S3Storage, Storage
 from scenerec.storage.address import split_s3
 
+_GONE = "is gone since it was listed"
 _LARGEST_BYTES = 256 << 20  # uncompressed 50 million pixels, and more
 
 
@@ -64,7 +65,11 @@ class OpenPart:
 
 
 def read_listed(listed: ListedImage, patience: Patience) -> bytes:
-    """Reads an image. Raises UnreadableError where it alone cannot be read, StorageError where its store is away."""
+    """Reads an image.
+
+    Raises UnreadableError where it alone cannot be read, StorageError where its store is away, or its folder or bucket
+    is not there: then this may be a machine that does not see them.
+    """
     if listed.size_bytes > _LARGEST_BYTES:
         raise UnreadableError(f"is larger than {_LARGEST_BYTES >> 20} MB")
     try:
@@ -72,8 +77,16 @@ def read_listed(listed: ListedImage, patience: Patience) -> bytes:
             bucket, key = place
             return _bucket(bucket, patience).get(key)
         return Path(listed.image).read_bytes()
-    except (NotFoundError, FileNotFoundError):
-        raise UnreadableError("is gone since it was listed") from None
+    except NotFoundError as error:
+        if "no bucket" in str(error):
+            raise
+        raise UnreadableError(_GONE) from None
+    except FileNotFoundError:
+        if not (folder := Path(listed.image).parent).is_dir():
+            raise StorageError(
+                f"{folder}: is not there, or not seen by this machine: {listed.image} was listed"
+            ) from None
+        raise UnreadableError(_GONE) from None
     except (OSError, ValueError) as error:
         raise UnreadableError(f"cannot be read: {system_reason(error)}") from None
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from scenerec.errors import BundleError, ConfigError, DataError
+from scenerec.errors import BundleError, ConfigError, DataError, StorageError
 from scenerec.inference.bulk.predict import PredictResult, bundle_sha256, open_asked, output_form, predict_here
 from scenerec.inference.bulk.request import PredictRequest, Question
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
@@ -222,6 +222,18 @@ def test_an_image_that_went_since_it_was_listed_is_unreadable(ask: Ask, photos: 
     result = predict(ask(keep_listing=True))
     assert (result.answered, result.unreadable) == (IMAGES - 1, 1)
     assert "22.jpg,is gone since it was listed" in Path(f"{request.output}/_unreadable.csv").read_text()
+
+
+def test_a_folder_that_is_not_seen_makes_no_image_unreadable(ask: Ask, photos: Path) -> None:
+    """As on a node that does not share it: all images would else be listed as gone."""
+    request = ask()
+    with pytest.raises(StoppedError):
+        predict(request, stop_at(1))
+    photos.rename(photos.with_name("moved"))
+    with pytest.raises(StorageError, match=r"photos: is not there, or not seen by this machine"):
+        predict(ask(keep_listing=True))
+    photos.with_name("moved").rename(photos)
+    assert predict(request).answered == IMAGES
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
