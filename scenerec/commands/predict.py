@@ -37,7 +37,11 @@ _endpoint, _coordinates, _bulk, _cluster = map(options.panel, ("Endpoint", "Coor
 )
 def predict(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders of images, or https:// addresses.")
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Files, folders of images, or https:// addresses; with --output also s3:// ones and packed sets.",
+        ),
     ],
     model: Annotated[
         str,
