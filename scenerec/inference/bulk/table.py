@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +33,13 @@ def encode_answers(answers: Answers, info: BundleInfo, form: Form, embeddings: b
             return _jsonl(answers, info)
 
 
-def answer_object(image: str, guesses: Iterable[tuple[str, float]], places: Mapping[str, Place]) -> JsonObject:
+def answer_object(image: str, guesses: Sequence[tuple[str, float]], places: Mapping[str, Place]) -> JsonObject:
     """An image's answer in JSON; `guesses` are labels with their probabilities, the most probable first.
 
     What is known of the first class's place stands beside.
     """
     found = [{"label": label, "probability": probability} for label, probability in guesses]
-    place = places.get(found[0]["label"]) if found else None
+    place = places.get(guesses[0][0])
     further = place.model_dump(mode="json", exclude_defaults=True) if place else {}
     return {"image": image, "predictions": found, **further}
 
