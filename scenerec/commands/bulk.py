@@ -31,7 +31,7 @@ class BulkOptions:
     output: str
     form: str | None
     batch_size: int
-    images_per_part: int
+    images_per_part: int | None
     threads: int
     embeddings: bool
     workers: int

@@ -17,7 +17,7 @@ from scenerec.commands.image_source import named_images, read_image
 from scenerec.commands.named_bundle import open_named
 from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
 from scenerec.errors import ConfigError, DataError, ScenerecError
-from scenerec.inference.bulk.request import BATCH_SIZE, IMAGES_PER_PART
+from scenerec.inference.bulk.request import BATCH_SIZE
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.json_object import JsonObject
 
@@ -92,8 +92,14 @@ def predict(
     ] = None,
     batch_size: Annotated[int, _bulk(min=1, help="Images that the network is given at once.")] = BATCH_SIZE,
     images_per_part: Annotated[
-        int, _bulk(min=1, help="Images that are written at once; of a packed set it is a shard.")
-    ] = IMAGES_PER_PART,
+        int | None,
+        _bulk(
+            min=1,
+            metavar="N",
+            help="Images that are written at once; of a packed set it is a shard.",
+            show_default="128 to 1024, by how many there are",
+        ),
+    ] = None,
     embeddings: Annotated[
         bool, _bulk("--embeddings", help="Also what the classifying layer is given of each image, as a list.")
     ] = False,

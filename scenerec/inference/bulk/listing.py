@@ -5,6 +5,7 @@ A part is a run of listed images, or a shard of a packed set. Its text has a JSO
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from scenerec.data.picture import FORMAT_NAMES, SUFFIXES
 from scenerec.errors import ConfigError, DataError, NotFoundError
 from scenerec.storage import Patience, Storage, open_storage, split_url
 
+_LEAST_IMAGES, _MOST_IMAGES = 128, 1024  # of a part: seconds of work, and up to a megabyte of a table
+_PARTS = 64  # as long as the images are too few for that
 _SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
@@ -40,6 +43,9 @@ class ListedShard(NamedTuple):
     """Samples of the shard."""
 
 
+Listed = ListedImage | ListedShard
+"""What a listing has in a line."""
+
 Part = tuple[ListedImage, ...] | ListedShard
 """What is answered, and written, at once."""
 
@@ -49,22 +55,34 @@ def images_of(part: Part) -> int:
     return part.samples if isinstance(part, ListedShard) else len(part)
 
 
-def list_parts(sources: Sequence[str], images_per_part: int, patience: Patience) -> Iterator[Part]:
-    """Lists the images of all sources, in the sources' order and by key, in parts; a shard is a part of its own.
+def list_images(sources: Sequence[str], patience: Patience) -> Iterator[Listed]:
+    """Lists the images of all sources, in the sources' order and by key; of packed sets the shards.
 
     Raises ConfigError where one source lies in another, DataError where one has no image, StorageError.
     """
     check_sources(sources)
-    images: list[ListedImage] = []
     for source in sources:
-        for listed in _list_source(source, patience):
-            if isinstance(listed, ListedImage):
-                images.append(listed)
-            if images and (isinstance(listed, ListedShard) or len(images) == images_per_part):
-                yield tuple(images)
-                images = []
-            if isinstance(listed, ListedShard):
-                yield listed
+        yield from _list_source(source, patience)
+
+
+def cut_parts(listed: Iterable[Listed], images_per_part: int | None = None) -> Iterator[Part]:
+    """Cuts a listing into parts of so many images; a shard is a part of its own.
+
+    Without a number they have 1024 images, and fewer where the listing is short: then many workers have work. What the
+    parts are depends on the listing alone.
+    """
+    entries = iter(listed)
+    first = list(islice(entries, _PARTS * _MOST_IMAGES)) if images_per_part is None else []
+    size = images_per_part or min(_MOST_IMAGES, max(_LEAST_IMAGES, -(-len(first) // _PARTS)))
+    images: list[ListedImage] = []
+    for entry in chain(first, entries):
+        if isinstance(entry, ListedImage):
+            images.append(entry)
+        if images and (isinstance(entry, ListedShard) or len(images) == size):
+            yield tuple(images)
+            images = []
+        if isinstance(entry, ListedShard):
+            yield entry
     if images:
         yield tuple(images)
 
@@ -81,10 +99,14 @@ def check_sources(sources: Sequence[str]) -> None:
             raise ConfigError(f"{source}: lies in {outer}, which is named as well: leave one of them out")
 
 
+def entries_of(part: Part) -> tuple[Listed, ...]:
+    """The lines of a part."""
+    return (part,) if isinstance(part, ListedShard) else part
+
+
 def encode_part(part: Part) -> bytes:
     """The text of a part, which `decode_part` reads."""
-    listed = (part,) if isinstance(part, ListedShard) else part
-    return "".join(f"{json.dumps(each._asdict())}\n" for each in listed).encode()
+    return "".join(f"{json.dumps(each._asdict())}\n" for each in entries_of(part)).encode()
 
 
 def decode_part(content: bytes, where: str) -> Part:
@@ -98,7 +120,7 @@ def decode_part(content: bytes, where: str) -> Part:
         raise DataError(f"{where}: is damaged: --overwrite begins anew") from None
 
 
-def _list_source(source: str, patience: Patience) -> Iterator[ListedImage | ListedShard]:
+def _list_source(source: str, patience: Patience) -> Iterator[Listed]:
     if not source.startswith("s3://") and Path(source).is_file():
         yield ListedImage(source, Path(source).stat().st_size)
         return

@@ -16,20 +16,23 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 from pydantic import Field
 
 from scenerec.errors import ConfigError, DataError
 from scenerec.frozen import Frozen, parse_json
 from scenerec.inference.bulk.listing import (
+    Listed,
     ListedShard,
     Part,
     check_sources,
+    cut_parts,
     decode_part,
     encode_part,
+    entries_of,
     images_of,
-    list_parts,
+    list_images,
 )
 from scenerec.inference.bulk.predictor import Answers
 from scenerec.inference.bulk.request import PredictRequest, Question
@@ -158,7 +161,8 @@ def _begin(request: PredictRequest, folder: Storage, patience: Patience) -> Plan
     if stray := next((info.key for info in folder.list("part-") if _TABLE.fullmatch(info.key)), None):
         raise ConfigError(f"{folder.url}: has answers ({stray}), but not what they answer: {_BEGIN_ANEW}")
     counts = []
-    for number, part in enumerate(list_parts(request.question.sources, request.question.images_per_part, patience)):
+    listed = list_images(request.question.sources, patience)
+    for number, part in enumerate(cut_parts(listed, request.question.images_per_part)):
         folder.put(listing_key(number), encode_part(part))
         counts.append(images_of(part))
     plan = Plan(question=request.question, model=request.model, parts=tuple(counts))
@@ -195,25 +199,17 @@ def _check_question(planned: PlannedOutput, question: Question) -> None:
 
 def _check_listing(planned: PlannedOutput, patience: Patience) -> None:
     """Raises ConfigError that names the first image in which the sources' listing is another one by now."""
-    question = planned.plan.question
-    now = list_parts(question.sources, question.images_per_part, patience)
-    for number, (part, images) in enumerate(zip_longest(now, planned.plan.parts)):
-        was = planned.part(number) if images is not None else None
-        if part == was:
-            continue
-        ours, theirs = _lines(was), _lines(part)
-        first = next((pair for pair in zip_longest(ours, theirs) if pair[0] != pair[1]), ("", ""))
-        raise ConfigError(
-            f"{planned.folder.url}: {_OTHER}: the images have changed since they were listed, the first at "
-            f"{first[1] or first[0]}: --keep-listing goes on with those that were listed; {_BEGIN_ANEW}"
-        )
+    was = chain.from_iterable(entries_of(planned.part(number)) for number in range(len(planned.plan.parts)))
+    for before, now in zip_longest(was, list_images(planned.plan.question.sources, patience)):
+        if before != now:
+            raise ConfigError(
+                f"{planned.folder.url}: {_OTHER}: the images have changed since they were listed, the first at "
+                f"{_named(now or before)}: --keep-listing goes on with those that were listed; {_BEGIN_ANEW}"
+            )
 
 
-def _lines(part: Part | None) -> list[str]:
-    """What names each entry of a part: an image whose size has changed is another one."""
-    if isinstance(part, ListedShard):
-        return [f"{part.set}/{part.shard} ({part.sha256[:8]})"]
-    return [f"{each.image} ({each.size_bytes} bytes)" for each in part or ()]
+def _named(entry: Listed) -> str:
+    return f"{entry.set}/{entry.shard}" if isinstance(entry, ListedShard) else entry.image
 
 
 def _check_tables(planned: PlannedOutput) -> None:

@@ -15,8 +15,6 @@ FORMS: tuple[Form, ...] = ("parquet", "csv", "jsonl")
 
 BATCH_SIZE = 8
 """Images that the network is given at once: larger batches leave the processor's caches, and take longer an image."""
-IMAGES_PER_PART = 1024
-"""Images whose answers are written at once: seconds of work, and a megabyte of a table."""
 
 
 class Question(Frozen):
@@ -32,8 +30,8 @@ class Question(Frozen):
     """Classes that are named for each image."""
     batch_size: int = Field(BATCH_SIZE, ge=1)
     """Images that the network is given at once."""
-    images_per_part: int = Field(IMAGES_PER_PART, ge=1)
-    """Images whose answers are written at once; of a packed set it is a shard."""
+    images_per_part: int | None = Field(None, ge=1)
+    """Images whose answers are written at once; none: see `cut_parts`. Of a packed set it is a shard."""
     embeddings: bool = False
     """Whether the table has what the classifying layer is given of each image."""
     coordinates: Coordinates | None = None

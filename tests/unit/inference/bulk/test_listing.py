@@ -10,10 +10,11 @@ from scenerec.errors import ConfigError, DataError, NotFoundError
 from scenerec.inference.bulk.listing import (
     ListedImage,
     ListedShard,
+    cut_parts,
     decode_part,
     encode_part,
     images_of,
-    list_parts,
+    list_images,
 )
 from scenerec.storage import IMPATIENT
 from tests.colour_set import PER_CLASS, pack_colours
@@ -26,9 +27,8 @@ def write_files(folder: Path, *names: str) -> str:
     return str(folder)
 
 
-def listed(*sources: str, per_part: int = 100) -> list[str]:
-    parts = list(list_parts(sources, per_part, IMPATIENT))
-    return [each.image for part in parts if not isinstance(part, ListedShard) for each in part]
+def listed(*sources: str) -> list[str]:
+    return [each.image for each in list_images(sources, IMPATIENT) if isinstance(each, ListedImage)]
 
 
 def test_a_folder_is_listed_by_key_without_what_programs_leave(tmp_path: Path) -> None:
@@ -43,23 +43,27 @@ def test_sources_follow_each_other_as_they_were_named(tmp_path: Path) -> None:
     assert listed(first, f"{second}/c.txt") == [f"{first}/a.jpg", f"{first}/b.jpg", f"{second}/c.txt"]
 
 
-@given(images=st.integers(1, 40), per_part=st.integers(1, 45))
-def test_parts_are_the_listing_cut_at_the_same_places(
-    images: int, per_part: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / f"listed-{images}"
-    write_files(folder, *(f"{index:03}.jpg" for index in range(images)))
-    parts = list(list_parts([str(folder)], per_part, IMPATIENT))
+@given(images=st.integers(0, 40), per_part=st.integers(1, 45))
+def test_parts_are_the_listing_cut_at_the_same_places(images: int, per_part: int) -> None:
+    entries = [ListedImage(f"{index}.jpg", index) for index in range(images)]
+    parts = list(cut_parts(entries, per_part))
     assert [images_of(part) for part in parts[:-1]] == [per_part] * (len(parts) - 1)
-    assert 1 <= images_of(parts[-1]) <= per_part
-    joined = [Path(each.image).name for part in parts for each in part if isinstance(each, ListedImage)]
-    assert joined == [f"{index:03}.jpg" for index in range(images)]
+    assert all(1 <= images_of(part) <= per_part for part in parts[-1:])
+    assert [each for part in parts for each in part] == entries
+
+
+@pytest.mark.parametrize(
+    ("images", "parts", "largest"), [(1, 1, 1), (129, 2, 128), (8192, 64, 128), (20_000, 64, 313), (70_000, 69, 1024)]
+)
+def test_few_images_are_cut_into_smaller_parts(images: int, parts: int, largest: int) -> None:
+    cut = list(cut_parts([ListedImage("a.jpg", 1)] * images))
+    assert (len(cut), max(map(images_of, cut))) == (parts, largest)
 
 
 def test_a_shard_of_a_packed_set_is_a_part(tmp_path: Path) -> None:
     packed = pack_colours(tmp_path / "colours")
     photos = write_files(tmp_path / "photos", "a.jpg", "b.jpg", "c.jpg")
-    parts = list(list_parts([photos, packed], 2, IMPATIENT))
+    parts = list(cut_parts(list_images([photos, packed], IMPATIENT), 2))
     assert list(map(images_of, parts[:2])) == [2, 1]
     shards = [part for part in parts if isinstance(part, ListedShard)]
     assert len(shards) == len(parts) - 2 > 1
