@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from cluster.client import ClusterClient
+from cluster.environment import users_store_variable
+from cluster.state import cluster_home
 from scenerec import __version__
 from scenerec.commands import options
 from scenerec.commands.data.pack import parsed_splits
@@ -20,13 +23,15 @@ from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.config.file import override_path, parse_as
 from scenerec.config.job import Name
 from scenerec.config.train import TrainConfig
+from scenerec.data.manifest import MANIFEST_KEY
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.nesting import Nested
 from scenerec.data.packing.pack import PackRequest
 from scenerec.data.pool import default_processes, process_runner
-from scenerec.errors import ConfigError
+from scenerec.errors import ConfigError, StorageError
 from scenerec.frozen import find_problems
 from scenerec.models.zoo import ARCHITECTURES
+from scenerec.storage import open_storage
 from scenerec.training.choice.candidates import ARCH, CANDIDATE_ARCHITECTURES, SIZE
 from scenerec.training.choice.choose import Choice, choose
 from scenerec.training.choice.costs import YARDSTICK, speed_of
@@ -41,6 +46,8 @@ DEFAULT_MINUTES = 30.0
 DEFAULT_OUTPUT = "s3://scenes"
 
 _ANY_SIZE_PX = 224
+_SHRUNK_BYTES = 60_000  # an image of a short side of 256 px, at most
+_RUN_BYTES = 10**9
 _LONGEST_NAME = 40
 _NO_NAME = "photos"
 
@@ -63,10 +70,8 @@ class Wishes:
     processes: int | None
 
     @property
-    def run_name(self) -> str:
-        """The name of the run: the folder's, unless another is given."""
-        if self.name:
-            return self.name
+    def folder_name(self) -> str:
+        """The name of the folder, as far as it can be a run's."""
         folder = self.data.rstrip("/").rpartition("/")[2] if "://" in self.data else Path(self.data).resolve().name
         return re.sub("[^A-Za-z0-9._-]+", "-", folder).strip("-._")[:_LONGEST_NAME].strip("-._") or _NO_NAME
 
@@ -87,7 +92,7 @@ class ChosenTraining:
         """Checks what was typed and reads the data. Raises ConfigError, DataError, StorageError."""
         self.wishes, self.command = wishes, command
         self.stated = _stated(wishes)
-        self.name = _checked_name(wishes.run_name)
+        self.name = _checked_name(wishes.name) if wishes.name else wishes.folder_name
         self.output = options.location("--output", wishes.output)
         self.data = self._open()
 
@@ -104,7 +109,7 @@ class ChosenTraining:
     @property
     def table(self) -> Path:
         """Where the division of a folder without validation images is written."""
-        return Path(f"{self.name}-division.csv")
+        return Path(f"{self.wishes.folder_name}-division.csv")
 
     def choose(self, client: ClusterClient | None, file: Path) -> None:
         """Decides, for the cluster's nodes or, where none is up, for this machine; `text` is then that of `file`.
@@ -117,14 +122,47 @@ class ChosenTraining:
         self.choice: Choice = choose(self.data.facts, self.machine, self.wishes.minutes, weights, self.stated)
         self.request: PackRequest | None = None
         if isinstance(self.data, ImageFolder):
-            self.request = self.data.request(f"{self.output}/sets", self.name, self.choice.settings[SIZE])
+            self.request = self.data.request(self._sets, self.choice.settings[SIZE])
         self.text = train_yaml(self._heading(file), self._fixed(), self.choice, self.stated)
         self.config = parse_as(TrainConfig, self.text, str(file))
+
+    def has_changed_since(self, config: TrainConfig) -> bool:
+        """Whether the folder holds other images than those that a run has learned from."""
+        if isinstance(self.data, PackedData):
+            return self.data.train != config.data.train
+        destination = self.data.request(self._sets, config.data.image_size).destination
+        return f"{destination}/train" != config.data.train
+
+    @property
+    def _sets(self) -> str:
+        """What the addresses of packed folders of this name begin with."""
+        return f"{self.output}/sets/{self.wishes.folder_name}"
 
     def write_division(self) -> None:
         """Writes the table of the division, where there is one, for `data pack` to read."""
         if isinstance(self.data, ImageFolder) and self.data.division:
             write_kept(self.table, self.data.division_text())
+
+    def check_room(self, client: ClusterClient) -> None:
+        """Raises StorageError where the disk is too full for the packed images and the run, as far as it is known."""
+        if self.request is None or not isinstance(self.data, ImageFolder):
+            return
+        if "://" not in self.output:
+            place = existing_parent(Path(self.output))
+        elif client.address.embedded and not users_store_variable():
+            place = existing_parent(cluster_home())
+        else:
+            return
+        images = self.data.facts.images + self.data.facts.val_images
+        most_bytes = images * _SHRUNK_BYTES if self.request.options.short_side else self.data.size_bytes
+        needed_bytes = min(most_bytes, self.data.size_bytes) + _RUN_BYTES
+        free_bytes = shutil.disk_usage(place).free
+        is_there = open_storage(f"{self.request.destination}/train").size(MANIFEST_KEY) is not None
+        if free_bytes < needed_bytes and not is_there:
+            raise StorageError(
+                f"{place}: has {free_bytes / 1e9:.1f} GB free, and the packed images and the run need about "
+                f"{needed_bytes / 1e9:.1f} GB: free some, or name another place by --output"
+            )
 
     @property
     def pack_command(self) -> str:
@@ -232,6 +270,11 @@ def _machine(client: ClusterClient | None) -> Machine:
         if machine.gpus
         else machine_of(nodes or [NodeResources(default_processes())], memory_bytes, speed_of(core_seconds(*YARDSTICK)))
     )
+
+
+def existing_parent(folder: Path) -> Path:
+    """The folder, or the first around it that is there."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def minutes_of(seconds: float) -> str:

@@ -136,8 +136,7 @@ def train(
     if config is None:
         config = _begin(chosen, client, console, restart, yes)
     else:
-        for line in chosen.data.lines:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _say_what_is_there(run, config, chosen, console)
     if run.read_result() is None or restart:
         _train(client, config, console, verbose, restart)
     registry = os.environ.get(REGISTRY_VARIABLE) or f"{chosen.output}/models"
@@ -174,10 +173,23 @@ def _there(run: RunFolder, chosen: ChosenTraining) -> TrainConfig | None:
     return config
 
 
+def _say_what_is_there(run: RunFolder, config: TrainConfig, chosen: ChosenTraining, console: Console) -> None:
+    state = "is trained already" if run.read_result() else "has begun, and goes on"
+    console.print(f"{run.url}: {state}", highlight=False, soft_wrap=True)
+    if chosen.has_changed_since(config):
+        console.print(
+            f"warning: {chosen.wishes.data} holds other images than those that it learns from: --restart trains anew, "
+            "--name NAME beside it",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
 def _begin(chosen: ChosenTraining, client: ClusterClient, console: Console, restart: bool, yes: bool) -> TrainConfig:
     """Chooses, asks, packs, and writes the file."""
     chosen.choose(client, chosen.file)
     _show(chosen, console)
+    chosen.check_room(client)
     if not yes and sys.stdin.isatty() and not typer.confirm("\nTrain?", default=True, err=True):
         raise typer.Exit(0)
     await_free_run(client, chosen.run_url)

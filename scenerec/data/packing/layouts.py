@@ -109,7 +109,8 @@ def read_division(table: Path) -> dict[str, str]:
 def divided(raw: RawSet, division: Mapping[str, str], told_by: Path) -> RawSet:
     """The set, whose training images a division has put into train and val.
 
-    Raises DataError for a set that has images for validation already, and where an image stands in no split.
+    Raises DataError for a set that has images for validation already, where an image stands in no split, and where a
+    class has none in one.
     """
     if "val" in raw.splits:
         raise DataError(f"{raw.root}: has images for validation already: leave the division {told_by} out")
@@ -117,6 +118,9 @@ def divided(raw: RawSet, division: Mapping[str, str], told_by: Path) -> RawSet:
     if missing := next((image.path for image in images if image.path not in division), None):
         raise DataError(f"{told_by}: {printable(missing)} is in neither split: add a line for it")
     parts = {split: tuple(each for each in images if division[each.path] == split) for split in _DIVIDED}
+    for split, part in parts.items():
+        if empty := {image.class_name for image in images} - {image.class_name for image in part}:
+            raise DataError(f"{told_by}: class `{printable(min(empty))}` has no image in {split}: move one there")
     others = {split: found for split, found in raw.splits.items() if split != "train"}
     origin = raw.origins.get("train", "")
     return replace(

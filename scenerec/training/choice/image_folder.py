@@ -76,10 +76,10 @@ class ImageFolder:
         """Size of the images' files."""
         return sum(size for found in self.surveys.values() for _, size in found.images)
 
-    def request(self, sets: str, name: str, image_size: int) -> PackRequest:
-        """How it is packed for images of so many pixels, to a place of its own below `sets`.
+    def request(self, sets: str, image_size: int) -> PackRequest:
+        """How it is packed for images of so many pixels, to an address that begins with `sets`.
 
-        The place is named after what is packed: the same images are packed once, others beside them.
+        It ends with a digest of what is packed: the same images are packed once, others beside them.
         """
         side = max(_LEAST_PACKED_SIDE_PX, round(image_size / 0.875))
         options = PackOptions(short_side=side if self.facts.short_side >= _MUCH_LARGER * side else None)
@@ -87,7 +87,7 @@ class ImageFolder:
         digest = hashlib.sha256("".join(plan.fingerprint for plan, _ in plans).encode()).hexdigest()
         return PackRequest(
             source=self.folder,
-            destination=f"{sets}/{name}-{digest[:_DIGITS]}",
+            destination=f"{sets}-{digest[:_DIGITS]}",
             division=self.table if self.division else None,
             nested=self.choices.nested,
             splits=self.choices.splits,
