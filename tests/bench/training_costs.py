@@ -1,6 +1,6 @@
 """What a core takes to learn from an image, by architecture and size: the table by which `scenerec train` chooses.
 
-Also how much memory an image's activations take until the backward pass. Ten minutes; writes costs.csv anew.
+Also how much memory an image's activations take until the backward pass. Three minutes; writes costs.csv anew.
 """
 
 import csv
@@ -12,7 +12,7 @@ from scenerec.models.torch_model import build
 from scenerec.training.choice.costs import TABLE, Cost
 from scenerec.training.choice.torch_speed import core_seconds
 
-ARCHITECTURES = ("mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "efficientnet_b0", "convnext_tiny")
+ARCHITECTURES = ("mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50")
 SIZES_PX = (64, 128, 224)
 
 

@@ -17,19 +17,31 @@ CANDIDATE_ARCHITECTURES = ("resnet50", "mobilenet_v3_large", "resnet18", "mobile
 """All that is chosen from."""
 LARGE_SET = 20_000
 """Images from which on a large network learns more than it learns by heart."""
-RANDOM_EPOCHS = 30
-"""Epochs that learning from random weights needs, where they are enough steps."""
+LONG_EPOCHS = 30
+"""So many epochs are a long training: few images are varied more, and sharp answers are dampened."""
 
 _SIZES_PX = (224, 192, 160, 128, 96, 64)
 _LEAST_SIZE_PX = 32
 _LEAST_OF_LARGE_PX = 160  # at which a large network is better than a small one
-_RANDOM_STEPS = 600
-_TUNED_EPOCHS, _TUNED_STEPS = 8, 160
-_MOST_TIMES = 3  # as many epochs as that: more would help little
+_MOST_TIMES = 3  # as many epochs as are wanted: more would help little
 _MOST_EPOCHS = 300
 _BATCHES = (256, 128, 64, 32, 16, 8)
 _LARGEST_BATCH_ON_CPU = 64
 _LEAST_STEPS = 20  # of an epoch, where a smaller batch can give them
+
+
+class _Wanted(NamedTuple):
+    """What learning well takes: so many epochs and, where there are few images, so many steps."""
+
+    epochs: int
+    steps: int
+
+    def of(self, steps_per_epoch: int) -> int:
+        return min(max(self.epochs, ceil(self.steps / steps_per_epoch)), _MOST_EPOCHS)
+
+
+_RANDOM, _TUNED = _Wanted(40, 800), _Wanted(8, 160)
+_RANDOM_AT_LEAST = _Wanted(12, 250)  # at the smallest size: rather so few than a weaker network
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,9 @@ class Candidate(NamedTuple):
     weights: str
     """`none`, or what it begins with."""
     wanted_epochs: int
-    """Epochs that it needs to learn well."""
+    """Epochs for which it is taken."""
+    most_epochs: int
+    """Epochs from which on more would help little."""
     epoch_s: float
     """How long an epoch takes."""
 
@@ -59,21 +73,20 @@ class Candidate(NamedTuple):
         """Whether it begins with weights that know something."""
         return self.weights != "none"
 
-    @property
-    def most_epochs(self) -> int:
-        """Epochs from which on more would help little."""
-        return min(_MOST_TIMES * self.wanted_epochs, _MOST_EPOCHS)
-
 
 def candidates(data: DataFacts, machine: Machine, weights: Weights, stated: Mapping[str, Any]) -> list[Candidate]:
     """All that could be trained, the best first, around what is stated."""
     framework = stated.get(FRAMEWORK, "torch")
     steps_per_epoch = max(data.images // stated.get(BATCH, batch_for(data, machine)), 1)
+    ladder = _ladder(data, weights, stated)
+    smallest = min(size for _, size, _ in ladder)
     found = []
-    for arch, size, name in _ladder(data, weights, stated):
-        epochs, steps = (RANDOM_EPOCHS, _RANDOM_STEPS) if name == "none" else (_TUNED_EPOCHS, _TUNED_STEPS)
-        wanted = min(max(epochs, ceil(steps / steps_per_epoch)), _MOST_EPOCHS)
-        found.append(Candidate(arch, size, name, wanted, epoch_seconds(arch, size, framework, data, machine)))
+    for arch, size, name in ladder:
+        well = _RANDOM if name == "none" else _TUNED
+        wanted = _RANDOM_AT_LEAST if name == "none" and size == smallest else well
+        most = min(_MOST_TIMES * well.of(steps_per_epoch), _MOST_EPOCHS)
+        epoch_s = epoch_seconds(arch, size, framework, data, machine)
+        found.append(Candidate(arch, size, name, wanted.of(steps_per_epoch), most, epoch_s))
     return found
 
 
@@ -86,7 +99,7 @@ def first_that_fits(
     """
     start_s = START_S[stated.get(FRAMEWORK, "torch")]
     budget_s = 60 * minutes - start_s
-    cheapest = min(found, key=lambda each: each.epoch_s)
+    cheapest = min(reversed(found), key=lambda each: each.epoch_s)
     if EPOCHS in stated:
         epochs = int(stated[EPOCHS])
         return next((each for each in found if epochs * each.epoch_s <= budget_s), cheapest), epochs

@@ -11,7 +11,7 @@ from scenerec.training.choice.candidates import (
     EPOCHS,
     FRAMEWORK,
     LARGE_SET,
-    RANDOM_EPOCHS,
+    LONG_EPOCHS,
     SIZE,
     WEIGHTS,
     WORKERS,
@@ -77,7 +77,7 @@ def choose(
     batch = _batch(taken, data, machine, workers, stated)
     decisions = (
         _network(taken, data, found),
-        _size(taken, data),
+        _size(taken, data, found),
         Decision("weights", {WEIGHTS: taken.weights}, taken.weights, weights.reason),
         _epochs(taken, epochs, machine, minutes),
         Decision("batch", {BATCH: batch}, str(batch), f"{max(data.images // batch, 1):,} steps in an epoch"),
@@ -113,11 +113,14 @@ def _network(taken: Candidate, data: DataFacts, found: Sequence[Candidate]) -> D
     return Decision("network", {ARCH: taken.arch}, taken.arch, reason)
 
 
-def _size(taken: Candidate, data: DataFacts) -> Decision:
+def _size(taken: Candidate, data: DataFacts, found: Sequence[Candidate]) -> Decision:
     size = taken.image_size
+    larger = [each for each in found[: found.index(taken)] if each.image_size > size and each.arch == taken.arch]
     reason = f"half of the images have {data.short_side} px or more on their short side"
-    if size < max(sizes_for(data)):
-        reason = f"with more pixels each image would be seen fewer than {taken.wanted_epochs} times"
+    if larger:
+        reason = f"with more pixels each image would be seen fewer than {larger[-1].wanted_epochs} times"
+    elif size < max(sizes_for(data)):
+        reason = "so small that it is learned within the minutes"
     return Decision("image size", {SIZE: size}, f"{size} px", reason)
 
 
@@ -139,10 +142,10 @@ def _augmentation(taken: Candidate, epochs: int, data: DataFacts) -> Decision:
     smallest = 0.08 if data.images >= LARGE_SET else 0.35
     settings: dict[str, Any] = {"data.augment.crop_scale": [smallest, 1.0]}
     shown, reason = f"crops from {smallest:.0%}", "a part of a scene still shows it, and so does its mirror image"
-    if epochs >= RANDOM_EPOCHS and data.images < LARGE_SET:
+    if epochs >= LONG_EPOCHS and data.images < LARGE_SET:
         settings["data.augment.color_jitter"] = 0.2
         shown, reason = f"{shown}, colours", "few images, seen often: each time in another crop and light"
-    if epochs >= RANDOM_EPOCHS and not taken.is_tuned:
+    if epochs >= LONG_EPOCHS and not taken.is_tuned:
         settings["optimize.label_smoothing"] = 0.1
     return Decision("augmentation", settings, shown, reason)
 

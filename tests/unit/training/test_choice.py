@@ -105,7 +105,7 @@ def test_any_architecture_can_be_stated(data: DataFacts, machine: Machine, allow
 
 def test_what_is_stated_stays_and_the_rest_is_chosen_around_it() -> None:
     free = choose(PHOTOS, LAPTOP, 10, NONE)
-    stated = {"data.image_size": 96, "optimize.global_batch_size": 64, "optimize.lr": 0.01, "scale.workers": 1}
+    stated = {"data.image_size": 64, "optimize.global_batch_size": 64, "optimize.lr": 0.01, "scale.workers": 1}
     choice = choose(PHOTOS, LAPTOP, 10, NONE, stated)
     assert stated.items() <= choice.settings.items()
     assert {each.title for each in choice.decisions if each.reason == "as you said"} == {
