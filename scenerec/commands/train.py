@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
 from rich.console import Console
@@ -24,7 +24,7 @@ from scenerec.commands.connect import connect_if_up, connect_or_start
 from scenerec.commands.data.pack import pack_here
 from scenerec.commands.data.packed import Processes
 from scenerec.commands.finish_training import Finished, finish
-from scenerec.commands.follow import await_result
+from scenerec.commands.follow import STOPPED_EXIT_CODE, await_result
 from scenerec.commands.free_run import await_free_run
 from scenerec.commands.queue_options import queue_request
 from scenerec.commands.registry import REGISTRY_VARIABLE
@@ -33,7 +33,9 @@ from scenerec.commands.screen.choice_table import show_choice
 from scenerec.commands.submit import start_job
 from scenerec.config.train import TrainConfig
 from scenerec.data.packing.nesting import Nested
-from scenerec.errors import CheckpointError, ConfigError
+from scenerec.data.packing.pack import SplitResult
+from scenerec.data.packing.raw_set import PACKED_ALL_THE_SAME
+from scenerec.errors import CheckpointError, DataError
 from scenerec.json_object import JsonObject
 from scenerec.training.choice.candidates import WEIGHTS
 from scenerec.training.choice.weights_at_hand import bring_weights
@@ -122,21 +124,20 @@ def train(
     elif "://" in data:  # which may lie in the cluster's own store
         client = connect_or_start(address)
     chosen = ChosenTraining(wishes, "train")
-    report = result_file("the report", Path(f"{chosen.name}.html"))
-    assert report is not None
     if dry_run:
         chosen.choose(client, chosen.file)
         _show(chosen, console)
         if as_json:
             typer.echo(json.dumps(_as_json(chosen)))
         return
+    report = cast(Path, result_file("the report", Path(f"{chosen.name}.html")))
     client = client or connect_or_start(address)
     run = RunFolder(chosen.run_url)
     config = None if restart else _there(run, chosen)
-    if config is None:
-        config = _begin(chosen, client, console, restart, yes)
-    else:
+    if config:
         _say_what_is_there(run, config, chosen, console)
+    else:
+        config = _begin(chosen, client, console, restart, yes)
     if run.read_result() is None or restart:
         _train(client, config, console, verbose, restart)
     registry = os.environ.get(REGISTRY_VARIABLE) or f"{chosen.output}/models"
@@ -147,12 +148,16 @@ def train(
         _show_end(finished, chosen.output)
 
 
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _show(chosen: ChosenTraining, console: Console) -> None:
     for line in chosen.data.lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _say(console, line)
     console.print()
     show_choice(chosen.choice, console)
-    console.print(f"\nabout {minutes_of(chosen.choice.estimated_s)} of training", highlight=False)
+    _say(console, f"\nabout {minutes_of(chosen.choice.estimated_s)} of training")
 
 
 def _there(run: RunFolder, chosen: ChosenTraining) -> TrainConfig | None:
@@ -174,14 +179,12 @@ def _there(run: RunFolder, chosen: ChosenTraining) -> TrainConfig | None:
 
 
 def _say_what_is_there(run: RunFolder, config: TrainConfig, chosen: ChosenTraining, console: Console) -> None:
-    state = "is trained already" if run.read_result() else "has begun, and goes on"
-    console.print(f"{run.url}: {state}", highlight=False, soft_wrap=True)
+    _say(console, f"{run.url}: {'is trained already' if run.read_result() else 'has begun, and goes on'}")
     if chosen.has_changed_since(config):
-        console.print(
-            f"warning: {chosen.wishes.data} holds other images than those that it learns from: --restart trains anew, "
+        _say(
+            console,
+            f"warning: {chosen.wishes.data} holds other images than those that it learned from: --restart trains anew, "
             "--name NAME beside it",
-            highlight=False,
-            soft_wrap=True,
         )
 
 
@@ -195,35 +198,45 @@ def _begin(chosen: ChosenTraining, client: ClusterClient, console: Console, rest
     await_free_run(client, chosen.run_url)
     chosen.write_division()
     if chosen.request:
-        result = pack_here(chosen.request, chosen.wishes.processes, lambda line: None)
-        for split in result.splits:
-            state = "is packed already" if split.complete_before else "packed"
-            left_out = f", {count} left out" if (count := sum(split.problems.values())) else ""
-            console.print(f"{split.split}: {state}: {split.samples:,} images{left_out}: {split.url}", soft_wrap=True)
+        for split in pack_here(chosen.request, chosen.wishes.processes, lambda line: None).splits:
+            _say(console, _packed(split))
             if split.empty_classes:
-                raise ConfigError(
-                    f"no image of {split.empty_classes[0]} can be decoded: see {split.url}/problems.jsonl"
-                )
+                raise DataError(f"no image of {split.empty_classes[0]} can be decoded: see {split.url}/problems.jsonl")
     weights = chosen.choice.settings[WEIGHTS]
     if weights != "none" and WEIGHTS not in chosen.stated:
         bring_weights(f"{chosen.output}/runs", chosen.config.model.arch, weights)
     kept = write_kept(chosen.file, chosen.text)
-    console.print(f"written: {chosen.file}" + (f" (the one before is {kept} now)" if kept else ""))
+    _say(console, f"written: {chosen.file}" + (f" (the one before is {kept} now)" if kept else ""))
     return chosen.config
 
 
+def _packed(split: SplitResult) -> str:
+    left_out = sum(count for kind, count in split.problems.items() if kind not in PACKED_ALL_THE_SAME)
+    why = f", {left_out} left out (see problems.jsonl there)" if left_out else ""
+    state = "is packed already" if split.complete_before else "packed"
+    return f"{split.split}: {state}: {split.samples:,} images{why}: {split.url}"
+
+
 def _train(client: ClusterClient, config: TrainConfig, console: Console, verbose: bool, restart: bool) -> None:
-    """As `scenerec submit` does it."""
-    nodes = [NodeResources(node.cpus, node.gpus) for node in client.nodes()]
-    preflight = check_job(config, nodes, restart)
-    await_free_run(client, config.run_url)
-    if restart:
-        RunFolder(config.run_url).clear()
-    if preflight.resumes_at is not None:
-        console.print(f"goes on after step {preflight.resumes_at} of {preflight.plan.total_steps}", highlight=False)
-    job_id = start_job(client, config, queue_request(config, ()))
-    console.print(f"job {job_id}, dashboard {client.address.url}", highlight=False, soft_wrap=True)
-    await_result(client, job_id, console, verbose)
+    """As `scenerec submit` does it; a job that is at the run already is followed."""
+    at_work = [job for job in client.jobs() if job.run_url == config.run_url and not job.ended]
+    if at_work and not restart:
+        job_id = at_work[0].id
+    else:
+        preflight = check_job(config, [NodeResources(node.cpus, node.gpus) for node in client.nodes()], restart)
+        await_free_run(client, config.run_url)
+        if restart:
+            RunFolder(config.run_url).clear()
+        if preflight.resumes_at is not None:
+            _say(console, f"goes on after step {preflight.resumes_at} of {preflight.plan.total_steps}")
+        job_id = start_job(client, config, queue_request(config, ()))
+    _say(console, f"job {job_id}, dashboard {client.address.url}")
+    try:
+        await_result(client, job_id, console, verbose)
+    except typer.Exit as left:
+        if left.exit_code == STOPPED_EXIT_CODE:
+            typer.echo("The same command follows it, and makes a model of what it has learned.", err=True)
+        raise
 
 
 def _show_end(finished: Finished, output: str) -> None:

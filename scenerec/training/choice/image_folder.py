@@ -127,7 +127,8 @@ def _divide(raw: RawSet, table: Path, run: Runner, on_progress: Progress) -> Div
     known: Mapping[str, str] = read_division(table) if table.is_file() else {}
     if known and all(image.path in known for image in images):
         return Division({image.path: known[image.path] for image in images}, 0)
-    return divide(read_facts(parts_of(raw.root, {"": images}), run, on_progress), known)
+    parts = parts_of(raw.root, {"": images})
+    return divide(read_facts(parts, run if len(parts) > 1 else None, on_progress), known)
 
 
 def _facts(raw: RawSet, surveys: Mapping[str, Survey]) -> DataFacts:

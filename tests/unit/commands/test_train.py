@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from tests.unit.data.quality.textures import texture
 
 
 def scenerec(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [*map(str, arguments)])
+    """In this process alone: others would take a second to start."""
+    return CliRunner().invoke(app, [*map(str, arguments), "--processes", "1"])
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def test_the_file_of_init_is_packed_and_submitted_by_the_commands_that_it_names(
     split_of = {row["path"]: row["split"] for row in division}
     assert len(split_of) == 39
     assert all(split_of[f"hut/{n}.jpg"] == split_of[f"hut/{n}-again.jpg"] for n in range(3))
-    program, *pack = __import__("shlex").split(document["pack"])
+    program, *pack = shlex.split(document["pack"])
     assert program == "scenerec"
     assert scenerec(*pack).exit_code == 0
     config = load_config("train.yaml")
