@@ -32,7 +32,7 @@ from scenerec.errors import ConfigError, StorageError
 from scenerec.frozen import find_problems
 from scenerec.models.zoo import ARCHITECTURES
 from scenerec.storage import open_storage
-from scenerec.training.choice.candidates import ARCH, CANDIDATE_ARCHITECTURES, SIZE
+from scenerec.training.choice.candidates import ARCH, CANDIDATE_ARCHITECTURES, SIZE, WEIGHTS, Weights
 from scenerec.training.choice.choose import Choice, choose
 from scenerec.training.choice.costs import YARDSTICK, speed_of
 from scenerec.training.choice.facts import Machine, machine_of
@@ -117,7 +117,7 @@ class ChosenTraining:
         Raises PlanError, StorageError.
         """
         archs = [self.stated[ARCH]] if ARCH in self.stated else CANDIDATE_ARCHITECTURES
-        weights = weights_at_hand(f"{self.output}/runs", archs)
+        weights = Weights() if WEIGHTS in self.stated else weights_at_hand(f"{self.output}/runs", archs)
         self.machine = _machine(client)
         self.choice: Choice = choose(self.data.facts, self.machine, self.wishes.minutes, weights, self.stated)
         self.request: PackRequest | None = None

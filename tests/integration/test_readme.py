@@ -58,16 +58,26 @@ def test_the_sequence_runs_as_it_is_written(folder: Path) -> None:
     assert [words[1] for words in commands] == [
         *("train", "predict", "submit", "evaluate", "export", "registry", "registry", "serve", "predict", "cluster")
     ]
-    ours = ("AWS_", "RAY_")  # a user has none of them: the commands find the cluster by themselves
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     for words in commands:
-        typed = [word.replace("localhost:8000", f"localhost:{PORTS['http']}") for word in words[1:]]
-        done = subprocess.run(
-            [sys.executable, "-m", "scenerec", *typed, *ADDED.get(words[1], [])],
-            capture_output=True, text=True, timeout=280, cwd=folder, env=environment, check=False,
-        )  # fmt: skip
-        shown = done.stdout + done.stderr
-        assert done.returncode == 0, f"{' '.join(words)}\n{shown}"
+        shown = typed(words, folder)
         assert SAID[words[1]] in shown, f"{' '.join(words)}\n{shown}"
+        if words[1] == "train":  # which does nothing twice
+            again = typed(words, folder)
+            assert "s3://scenes/runs/photos: is trained already" in again
+            assert SAID["train"] in again
     for report in ("photos.html", "compared.html"):
         assert (folder / report).read_text().endswith("</html>\n")
+
+
+def typed(words: list[str], folder: Path) -> str:
+    """What a command of README shows, which a user types there who has none of our variables."""
+    ours = ("AWS_", "RAY_")  # the commands find the cluster by themselves
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    here = [word.replace("localhost:8000", f"localhost:{PORTS['http']}") for word in words[1:]]
+    done = subprocess.run(
+        [sys.executable, "-m", "scenerec", *here, *ADDED.get(words[1], [])],
+        capture_output=True, text=True, timeout=280, cwd=folder, env=environment, check=False,
+    )  # fmt: skip
+    shown = done.stdout + done.stderr
+    assert done.returncode == 0, f"{' '.join(words)}\n{shown}"
+    return shown
