@@ -17,10 +17,12 @@ WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py data/adoptio
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
+.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-costs bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(READY)  ## The environment that all others need (some minutes)
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -112,6 +114,9 @@ bench-distill: $(READY)  ## A student with a teacher and without, three seeds (P
 
 bench-pretrain: $(READY)  ## Features learned without labels, beside random ones and lightly's (PHOTOS=folder; an hour)
 	$(BIN)/python -m tests.bench.pretrain $(PHOTOS)
+
+bench-costs: $(READY)  ## What a core takes to learn from an image: the table by which `scenerec train` chooses (three minutes)
+	$(BIN)/python -m tests.bench.training_costs
 
 bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset, tf.data, DALI, litData and Streaming (PHOTOS=folder; 15 minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)

@@ -19,7 +19,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 }
 """Modules by the part that brings them."""
 
-_WHOLE = {"demo": "all", "serve": "serve", "submit": "train"}
+_WHOLE = {"demo": "all", "serve": "serve", "submit": "train", "train": "all"}
 """Parts of commands that go on to need more than what they miss first, by their first word."""
 
 

@@ -1,5 +1,6 @@
 """`scenerec data pack`: images become shards."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,15 @@ def pack(
             show_default=False,
         ),
     ] = None,
+    division: Annotated[
+        Path | None,
+        _source(
+            metavar="FILE.csv",
+            help="Which images of a SOURCE without val are validated on: a table path,split, as `scenerec train` "
+            "writes it.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         _source("--strict", help="Refuse a picture that stands under two labels, or in train and in another split."),
@@ -141,6 +151,7 @@ def pack(
         classes=read_labels(options.location("--classes", classes)) if classes else (),
         strict=strict,
         exclude=exclude and options.local_path("--exclude", exclude),
+        division=division and options.local_path("--division", division),
         coordinates=coordinates and options.local_path("--coordinates", coordinates),
         options=PackOptions(shard_mb, short_side, quality, seed, keep_metadata, coordinates_from_exif),
         overwrite=overwrite,
@@ -148,7 +159,7 @@ def pack(
     if address:
         result = TypeAdapter(PackResult).validate_python(run_on_cluster(PACK, request, address))
     else:
-        result = _pack_here(request, processes)
+        result = pack_here(request, processes, lambda line: typer.echo(line, err=True))
     for split_result in result.splits:
         _print_packed(split_result)
     if result.images_per_s:
@@ -157,11 +168,12 @@ def pack(
         print_json(result)
 
 
-def _pack_here(request: PackRequest, processes: int | None) -> PackResult:
+def pack_here(request: PackRequest, processes: int | None, say: Callable[[str], None]) -> PackResult:
+    """Packs on this machine, with a bar. Leaves at Ctrl-C with what goes on."""
     with ProgressBar("packing") as progress:
         try:
             run = process_runner(processes or default_processes())
-            return pack_source(request, run, progress.show, lambda line: typer.echo(line, err=True))
+            return pack_source(request, run, progress.show, say)
         except KeyboardInterrupt:
             where = f"at {progress.done} of {progress.total} images" if progress.total else "before the first image"
             typer.echo(f"stopped {where}: the same command goes on from there", err=True)
