@@ -13,6 +13,7 @@ from scenerec.config.geo import GeoConfig
 from scenerec.config.job import JobConfig
 from scenerec.config.location import Location
 from scenerec.config.network import Architecture, expand_weights
+from scenerec.config.track import TrackConfig
 from scenerec.errors import ModelError
 from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
@@ -398,6 +399,8 @@ class LearningConfig(Block):
     """On how many machines."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """How often it is saved."""
+    track: TrackConfig = TrackConfig()
+    """How it is followed."""
 
     @model_validator(mode="after")
     def _image_size_suits_the_architecture(self) -> "LearningConfig":
