@@ -90,9 +90,9 @@ def value_scale(values: Sequence[float], start: float, end: float, is_share: boo
 
 
 def epoch_ticks(scale: Scale) -> tuple[Tick, ...]:
-    """Marks of an axis of epochs, which begins with 1: whole numbers."""
-    whole = [epoch for epoch in round_ticks(scale.low, scale.high, 8) if epoch.is_integer() and epoch > 1]
-    return tuple(Tick(round(scale.at(epoch), 1), f"{epoch:g}") for epoch in (1.0, *whole))
+    """Marks of an axis of epochs, which begins with a whole number: whole numbers."""
+    whole = [epoch for epoch in round_ticks(scale.low, scale.high, 8) if epoch.is_integer() and epoch > scale.low]
+    return tuple(Tick(round(scale.at(epoch), 1), f"{epoch:g}") for epoch in (scale.low, *whole))
 
 
 def tick_label(unit: str, spread: float) -> Callable[[float], str]:

@@ -34,7 +34,7 @@ def compare(
     """
     page = result_file("--report", report)
     use_store_environment()
-    found = [read_overview(url) for url in _addresses(runs, address)]
+    found = [read_overview(url, with_steps=page is not None) for url in _addresses(runs, address)]
     keys = differing(found)
     if page:
         write_result(page, render(found))

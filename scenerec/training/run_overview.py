@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from scenerec.config.run import RunConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
+from scenerec.step_metrics import StepMetrics
 from scenerec.storage import IMPATIENT, Patience
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.task import Task, task_of
 
-_NO_SETTINGS = ("kind", "name", "output", "job", "cost")  # of them each run has its own, or none changes a result
+_NO_SETTINGS = (
+    "kind",
+    "name",
+    "output",
+    "job",
+    "cost",
+    "track",
+)  # of them each run has its own, or none changes a result
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class RunOverview:
     """The finished epochs."""
     starts: int
     """How often its workers began: 1 of a run that was never interrupted, 0 where that is not known."""
+    steps: Sequence[StepMetrics] = ()
+    """Its metrics by step, where they were asked for; none of an older version's run."""
 
     @property
     def name(self) -> str:
@@ -44,8 +54,8 @@ class RunOverview:
         return self.task.best_epoch(self.history)
 
 
-def read_overview(run_url: str, patience: Patience = IMPATIENT) -> RunOverview:
-    """Reads what the folder of a training run holds.
+def read_overview(run_url: str, patience: Patience = IMPATIENT, with_steps: bool = False) -> RunOverview:
+    """Reads what the folder of a training run holds; the metrics by step only where they are asked for.
 
     Raises CheckpointError where it is none, a search's, or damaged, ConfigError where another version's config is not
     understood, StorageError.
@@ -62,6 +72,7 @@ def read_overview(run_url: str, patience: Patience = IMPATIENT) -> RunOverview:
         settings=_settings(config),
         history=folder.read_history(),
         starts=len(folder.read_starts()),
+        steps=folder.read_steps() if with_steps else (),
     )
 
 

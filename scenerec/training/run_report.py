@@ -18,7 +18,7 @@ _TEMPLATE = "run_report.html.j2"
 def write_report(run_url: str, patience: Patience) -> str:
     """Writes the report of a run into its folder, and returns its address. Raises as `read_overview` does."""
     folder = RunFolder(run_url, patience)
-    folder.storage.put(REPORT_FILE, render([read_overview(run_url, patience)]).encode())
+    folder.storage.put(REPORT_FILE, render([read_overview(run_url, patience, with_steps=True)]).encode())
     return f"{folder.url}/{REPORT_FILE}"
 
 
@@ -33,7 +33,7 @@ def render(runs: Sequence[RunOverview]) -> str:
         one=runs[0] if len(runs) == 1 else None,
         figures=figures,
         columns=list(dict.fromkeys(column for row in figures for column in row)),
-        charts=run_charts([run.history for run in runs]),
+        charts=run_charts([(run.history, run.steps) for run in runs]),
         colours=[min(number, COLOURS) for number in range(len(runs))],
         keys=list(zip(keys, short_keys(keys), strict=True)),
         written_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
