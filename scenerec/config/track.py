@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from scenerec.config.block import Block
 
-_ADDRESS = re.compile(r"(https?|file|sqlite)://[^\s/]*\S*|databricks")
+_ADDRESS = re.compile(r"(https?|file)://[^\s/]*\S*|databricks")
 
 
 def _mlflow_address(text: str) -> str:

@@ -96,11 +96,12 @@ def setting_words(value: object) -> str:
 
 def _settings(config: RunConfig) -> dict[str, object]:
     document = config.model_dump(mode="json")
-    return _flat({key: value for key, value in document.items() if key not in _NO_SETTINGS})
+    return flat({key: value for key, value in document.items() if key not in _NO_SETTINGS})
 
 
-def _flat(block: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flat(block: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """The values of nested blocks by their dotted keys, such as optimize.lr; an empty block is a value."""
     found: dict[str, object] = {}
     for key, value in block.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return found
