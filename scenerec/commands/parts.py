@@ -10,6 +10,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "tflite": ("ai_edge_litert",),
     "watch": ("cv2",),
     "cluster": ("ray",),
+    "mlflow": ("mlflow",),
     "train": (
         *("h5py", "keras", "onnx", "onnx_ir", "onnxscript", "onnxslim", "optuna", "pyarrow", "tensorboardX"),
         *("tensorflow", "tf2onnx", "torch", "torchvision"),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from scenerec.config.block import Block
+from scenerec.config.checkpoint import CheckpointConfig
 from scenerec.config.distill import DistillConfig
 from scenerec.config.geo import GeoConfig
 from scenerec.config.job import JobConfig
@@ -373,15 +374,6 @@ class ScaleConfig(Block):
     def min_workers(self) -> int:
         """The smallest number of workers."""
         return self.workers.min if isinstance(self.workers, WorkerRange) else self.workers
-
-
-class CheckpointConfig(Block):
-    """When the run can be resumed from."""
-
-    every_steps: int = Field(1000, ge=1)
-    """Steps between checkpoints; each epoch ends with one as well."""
-    keep: int = Field(3, ge=1)
-    """Newest checkpoints that are kept, beside the best."""
 
 
 class LearningConfig(Block):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from scenerec.checkpoint import best_checkpoint
 from scenerec.config.run import RunConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
@@ -40,6 +41,8 @@ class RunOverview:
     """The finished epochs."""
     starts: int
     """How often its workers began: 1 of a run that was never interrupted, 0 where that is not known."""
+    best_checkpoint: str | None = None
+    """Address of its best checkpoint; None before the first epoch has ended."""
     steps: Sequence[StepMetrics] = ()
     """Its metrics by step, where they were asked for; none of an older version's run."""
 
@@ -54,8 +57,8 @@ class RunOverview:
         return self.task.best_epoch(self.history)
 
 
-def read_overview(run_url: str, patience: Patience = IMPATIENT, with_steps: bool = False) -> RunOverview:
-    """Reads what the folder of a training run holds; the metrics by step only where they are asked for.
+def read_overview(run_url: str, patience: Patience = IMPATIENT, in_full: bool = False) -> RunOverview:
+    """Reads what the folder of a training run holds; the metrics by step and the best checkpoint only `in_full`.
 
     Raises CheckpointError where it is none, a search's, or damaged, ConfigError where another version's config is not
     understood, StorageError.
@@ -72,8 +75,14 @@ def read_overview(run_url: str, patience: Patience = IMPATIENT, with_steps: bool
         settings=_settings(config),
         history=folder.read_history(),
         starts=len(folder.read_starts()),
-        steps=folder.read_steps() if with_steps else (),
+        best_checkpoint=_best(folder) if in_full else None,
+        steps=folder.read_steps() if in_full else (),
     )
+
+
+def _best(folder: RunFolder) -> str | None:
+    name = best_checkpoint(folder.checkpoints)
+    return f"{folder.checkpoints.url}/{name}" if name else None
 
 
 def differing(runs: Iterable[RunOverview]) -> list[str]:
