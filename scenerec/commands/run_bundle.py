@@ -16,7 +16,9 @@ def is_run(url: str) -> bool:
 
 
 def find_run(name: str) -> str | None:
-    """The folder of the newest run of this name that is known here; None where there is none."""
+    """The folder of the newest run of this name that is known here; None where there is none, and for NAME@ALIAS."""
+    if "@" in name or ":" in name:
+        return None
     from scenerec.commands.known_jobs import KnownJobs  # Ray's client, which a light install does without
 
     try:

@@ -183,26 +183,28 @@ def _of_file(what: str, overrides: list[str]) -> ServeConfig | None:
 
 def _of_name(what: str, overrides: list[str], may_export: bool) -> ServeConfig:
     """A model of the registry, or the bundle of a run, as an application of its own."""
-    run_url = options.location("RUN", what) if options.is_location(what) else _run_beside_registry(what)
-    if run_url is None:
-        name, version = parse_reference(what)[0], what
-    elif is_run(run_url):
-        name, version = run_url.rpartition("/")[2], bundle_of_run(run_url, may_export)
-    else:
-        raise ConfigError(f"{run_url}: no run is there: name its folder, such as s3://scenes/runs/photos, or a model")
+    if options.is_location(what):
+        return _of_run(options.location("RUN", what), overrides, may_export)
+    config = _application(parse_reference(what)[0], what, what, overrides)
+    try:
+        Registry(config.registry).resolve(what)
+    except RegistryError:
+        if run_url := find_run(what):
+            return _of_run(run_url, overrides, may_export)
+    return config
+
+
+def _of_run(url: str, overrides: list[str], may_export: bool) -> ServeConfig:
+    if not is_run(url):
+        raise ConfigError(f"{url}: no run is there: name its folder, such as s3://scenes/runs/photos, or a model")
+    return _application(url.rpartition("/")[2], bundle_of_run(url, may_export), url, overrides)
+
+
+def _application(name: str, version: str, where: str, overrides: list[str]) -> ServeConfig:
     document: JsonObject = {"kind": "serve", "name": name, "models": [{"name": name, "version": version}]}
     if registry := os.environ.get(REGISTRY_VARIABLE):
         document["registry"] = registry
-    return parse_as(ServeConfig, json.dumps(document), what, overrides)
-
-
-def _run_beside_registry(name: str) -> str | None:
-    """The folder of the run of a name that the registry does not know; None where it does, and where nobody does."""
-    try:
-        Registry(options.location("--registry", os.environ.get(REGISTRY_VARIABLE, DEFAULT_URL))).resolve(name)
-    except RegistryError:
-        return find_run(name)
-    return None
+    return parse_as(ServeConfig, json.dumps(document), where, overrides)
 
 
 def _check(config: ServeConfig, client: ClusterClient | None) -> None:
