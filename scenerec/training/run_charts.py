@@ -89,7 +89,8 @@ def _chart(metric: Metric, runs: Sequence[tuple[History, Lines]]) -> CurveChart 
     values = sorted(value for line in lines.values() for value in line.values())
     first = 0 if min(min(line) for line in lines.values()) < 1 else 1
     x = Scale(first, max(first + 1, *(max(line) for line in lines.values())), _FRAME[2], _FRAME[3])
-    y = value_scale(values, _FRAME[5], _FRAME[4], is_share=metric.unit == "share")
+    is_loss = metric.key.endswith("loss")
+    y = value_scale(values, _FRAME[5], _FRAME[4], is_share=metric.unit == "share", may_shoot_up=is_loss)
     curves = [_curve(number, metric, line, x, y) for number, line in lines.items()]
     ticks = y.ticks(tick_label(metric.unit, y.high - y.low))
     return CurveChart(metric.name, *_FRAME, epoch_ticks(x), ticks, tuple(reversed(curves)))

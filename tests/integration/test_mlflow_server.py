@@ -48,6 +48,7 @@ def answers(port: int) -> bool:
 def test_a_server_shows_each_step_of_a_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is killed in the middle of the run, the run as well, and both come back."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     port = free_ports(("mlflow",))["mlflow"]
     run = MirroredRun(tmp_path / "runs", f"http://127.0.0.1:{port}")
     run.begin()

@@ -79,3 +79,10 @@ def test_many_steps_are_drawn_as_means_over_some(steps: int) -> None:
     chart = run_charts([([], lines(1, 1, steps))])[0]
     assert chart.curves[0].path.count("L") == MOST_POINTS - 1
     assert chart.curves[0].end[0] == chart.right
+
+
+def test_a_learning_rate_that_stays_low_for_long_is_drawn_whole() -> None:
+    rates = [1.0, *[0.1] * 9]
+    epochs = [EpochMetrics(epoch=number, validation={}, lr=rate) for number, rate in enumerate(rates, start=1)]
+    chart = run_charts([(epochs, [])])[0]
+    assert chart.name == "learning rate" and chart.y_ticks[-1].label == "1"
