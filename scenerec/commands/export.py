@@ -94,6 +94,12 @@ def export(
         _quantization(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
     ] = None,
     calibration_images: Annotated[int, _quantization(min=1, help="How many of its images.")] = 256,
+    thorough: Annotated[
+        bool,
+        _quantization(
+            "--thorough", help="Try every form of int8 and take the best, not the first that passes by a wide margin."
+        ),
+    ] = False,
     route: Annotated[
         Literal["auto", "tf2onnx", "twin"],
         _bundle(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
@@ -148,7 +154,7 @@ def export(
     if onnxruntime answers as the framework does, at batch 1, 3 and 32.
     int8 and TFLite models are written only if they lose no more than
     --max-top1-drop on the validation set, int8 only if it is faster than
-    fp32 on this machine: several forms are tried.
+    fp32 on this machine: forms are tried until one passes by a wide margin.
     A run that averages its weights is exported with the averages, which are
     what it validated.
 
@@ -158,7 +164,7 @@ def export(
 
         scenerec export runs/photos --target cuda -o bundles/photos-cuda
 
-        scenerec export runs/photos --precision int8
+        scenerec export runs/photos --precision int8 --thorough
 
         scenerec export resnet50_places365.pth.tar --labels classes.txt --data packed/val -o bundles/places
 
@@ -208,6 +214,7 @@ def export(
             calibration_data=calibration_data,
             calibration_images=calibration_images,
             max_top1_drop=max_top1_drop,
+            thorough=thorough,
         )
 
         print(f"{opened.name}: {opened.address}{', averaged weights' if opened.averaged else ''}", file=terminal)
@@ -261,7 +268,7 @@ def _print_exported(exported: "Exported") -> None:
     if info.verification:
         typer.echo(f"verified  on {info.verification}")
     if taken := info.quantization.get("taken"):
-        _print_quantization(taken, info.quantization["fp32"])
+        _print_quantization(taken, info.quantization["fp32"], info.quantization.get("not_tried", []))
     if info.takes_coordinates:
         typer.echo("reads     coordinates as well, by inputs that may be left out; verified with and without")
     if info.places:
@@ -272,8 +279,12 @@ def _print_exported(exported: "Exported") -> None:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
 
 
-def _print_quantization(taken: JsonObject, fp32: JsonObject) -> None:
+def _print_quantization(taken: JsonObject, fp32: JsonObject, not_tried: list[str]) -> None:
     typer.echo(f"form      {taken['form']}")
+    if not_tried:
+        typer.echo(
+            f"not tried {len(not_tried)} other forms, as this one passes by a wide margin (--thorough tries all)"
+        )
     typer.echo(
         f"accuracy  top-1 {taken['top1']:.2%} (fp32 {fp32['top1']:.2%}) on {taken['images']} images, agrees with fp32 "
         f"on {taken['agreement']:.1%}, {taken['size_bytes'] / 1e6:.1f} MB (fp32 {fp32['size_bytes'] / 1e6:.1f} MB)"

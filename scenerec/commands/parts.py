@@ -11,6 +11,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "watch": ("cv2",),
     "parquet": ("pyarrow",),
     "cluster": ("ray",),
+    "mlflow": ("mlflow",),
     "train": (
         *("h5py", "keras", "onnx", "onnx_ir", "onnxscript", "onnxslim", "optuna", "tensorboardX"),
         *("tensorflow", "tf2onnx", "torch", "torchvision"),

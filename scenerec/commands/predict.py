@@ -30,7 +30,7 @@ _endpoint, _coordinates, _bulk, _cluster = map(options.panel, ("Endpoint", "Coor
 
 
 @app.command(
-    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32\n\n"
+    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos\n\n"
     "Example: scenerec predict holidays/ --model photos --endpoint http://localhost:8000 --json\n\n"
     "Example: scenerec predict holidays/ --model photos@production --output holidays.csv\n\n"
     "Example: scenerec predict s3://scenes/unsorted --model photos@production --output s3://scenes/answers --workers 16"
@@ -48,7 +48,7 @@ def predict(
         typer.Option(
             "--model",
             "-m",
-            help="A bundle (folder or s3://), or a model of the registry: NAME@production. "
+            help="A run (its folder or name), a bundle (folder or s3://), or a model of the registry: NAME@production. "
             "With --endpoint its name there.",
         ),
     ],
@@ -114,6 +114,7 @@ def predict(
 ) -> None:
     """Name the scene on photographs, with a bundle on this machine or by an endpoint.
 
+    A run that has no bundle yet is exported first, into RUN/bundles/fp32.
     A model that reads coordinates is told those that are given, and answers without as well. An image that cannot be
     read is named on standard error, and the others go on; the exit code is then 4.
 

@@ -37,3 +37,5 @@ class Options:
     """How many images the ranges are measured on."""
     max_top1_drop: float = 0.5
     """Top-1 accuracy that int8 and TFLite may lose on the whole validation set, in points."""
+    thorough: bool = False
+    """Whether int8 tries every form; else it takes the first that passes its gates by a wide margin."""
