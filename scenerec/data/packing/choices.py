@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from scenerec.data.finding_kinds import Kind
 from scenerec.data.packing.nesting import Nested
 from scenerec.data.splits import SPLITS, split_of
 from scenerec.frozen import Frozen
@@ -39,6 +40,10 @@ class SourceRequest(Choices):
     """A table of the images' coordinates; see `scenerec.data.packing.coordinate_list`."""
     exclude: Path | None = None
     """A table whose column `path` names images of the source that are left out, such as one of `data check`."""
+    exclude_kinds: tuple[Kind, ...] = ()
+    """Kinds, by the table's column `kind`, that are left out; empty: all that are nobody's opinion."""
+    relabel: Path | None = None
+    """A table whose columns `path` and `likely_class` give images of the source other classes."""
     layout: str = "auto"
     """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
 
