@@ -61,8 +61,8 @@ def test_a_class_without_images_is_never_believed() -> None:
 
 
 def test_it_is_cleanlabs() -> None:
-    """Where cleanlab is, whose licence (AGPL) the project cannot have: `pip install cleanlab`."""
-    count = pytest.importorskip("cleanlab.count", reason="cleanlab is not installed: it is under the AGPL")
+    """Where cleanlab is: `pip install cleanlab`, which brings scikit-learn and SciPy."""
+    count = pytest.importorskip("cleanlab.count", reason="cleanlab is not installed: it would bring SciPy")
     rank = pytest.importorskip("cleanlab.rank")
     for seed in range(3):
         probabilities, labels, _ = drawn(seed)
