@@ -81,6 +81,8 @@ class RunState:
     """Class names in order of class index; empty in checkpoints that are older than the field."""
     saved_s: float = 0.0
     """When it was made, in seconds since 1970; 0 in checkpoints that are older than the field."""
+    origin: JsonObject | None = None
+    """What the first weights began as (`scenerec.models.weights.origin.Origin`); None in older checkpoints."""
 
 
 _STATE_KEYS = (

@@ -23,8 +23,11 @@ from scenerec.export.options import Options
 from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source, with_plain_input
 from scenerec.export.steps import Step, step
 from scenerec.export.targets import TARGETS, find_target
+from scenerec.inference.bundles.info import CardWords
+from scenerec.inference.bundles.validation import Validation
 from scenerec.inference.predictors.trained_model import read_labels
 from scenerec.json_object import JsonObject
+from scenerec.models.weights.licences import describe_licence
 from scenerec.storage.writable import check_writable
 
 if TYPE_CHECKING:  # they import torch and onnx
@@ -33,8 +36,8 @@ if TYPE_CHECKING:  # they import torch and onnx
 
 app = typer.Typer()
 
-_bundle, _source, _quantization, _verification = map(
-    options.panel, ("Bundle", "Source", "Quantization", "Verification")
+_bundle, _source, _quantization, _verification, _trust = map(
+    options.panel, ("Bundle", "Source", "Quantization", "Verification", "Trust")
 )
 
 _MODULES_SHOWN = 3
@@ -134,6 +137,29 @@ def export(
         str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
     ] = None,
     std: Annotated[str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")] = None,
+    abstain_precision: Annotated[
+        float | None,
+        _trust(
+            min=0.01,
+            max=0.9999,
+            metavar="SHARE",
+            help="Withhold answers that are not sure enough, so that this share of the others is right, such as 0.95.",
+            show_default="answer always",
+        ),
+    ] = None,
+    validation_images: Annotated[
+        int,
+        _trust(
+            min=0,
+            help="How many validation images the finished model answers, for its temperature, --abstain-precision and "
+            "the figures of its card; 0: none of these.",
+        ),
+    ] = 2000,
+    intended_use: Annotated[str, _trust(metavar="TEXT", help="For the card: what the model is for.")] = "",
+    limitations: Annotated[str, _trust(metavar="TEXT", help="For the card: where it fails, what it is not for.")] = "",
+    licence: Annotated[
+        str, _trust(metavar="NAME", help="For the card: under which licence it is handed on, such as Apache-2.0.")
+    ] = "",
     memory_gb: Annotated[float, _bundle(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
     check: Annotated[
         bool, _verification("--check", help="Show for each execution provider which nodes it takes.")
@@ -150,7 +176,8 @@ def export(
     --max-top1-drop on the validation set, int8 only if it is faster than
     fp32 on this machine: several forms are tried.
     A run that averages its weights is exported with the averages, which are
-    what it validated.
+    what it validated. Probabilities are calibrated on the validation set by
+    a temperature, and the bundle's MODEL_CARD.md tells what it is worth.
 
     Examples:
 
@@ -208,6 +235,9 @@ def export(
             calibration_data=calibration_data,
             calibration_images=calibration_images,
             max_top1_drop=max_top1_drop,
+            validation_images=validation_images,
+            abstain_precision=abstain_precision,
+            card=CardWords(intended_use=intended_use, limitations=limitations, licence=licence),
         )
 
         print(f"{opened.name}: {opened.address}{', averaged weights' if opened.averaged else ''}", file=terminal)
@@ -260,6 +290,8 @@ def _print_exported(exported: "Exported") -> None:
     )
     if info.verification:
         typer.echo(f"verified  on {info.verification}")
+    if info.validation:
+        _print_validation(info.validation)
     if taken := info.quantization.get("taken"):
         _print_quantization(taken, info.quantization["fp32"])
     if info.takes_coordinates:
@@ -270,6 +302,22 @@ def _print_exported(exported: "Exported") -> None:
         )
     if "val_top1" in info.metrics:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
+    if info.lineage.licence:
+        typer.echo(f"licence   {describe_licence(info.lineage.licence)} (of {info.lineage.first_weights})")
+
+
+def _print_validation(found: Validation) -> None:
+    before, after = found.unscaled, found.scaled
+    typer.echo(
+        f"measured  top-1 {found.top1:.2%} on {found.samples} images; at temperature {after.temperature:.3f} loss "
+        f"{before.loss:.4f} -> {after.loss:.4f}, calibration error {before.calibration_error:.2%} -> "
+        f"{after.calibration_error:.2%}"
+    )
+    if rule := found.abstention:
+        typer.echo(
+            f"abstains  below {rule.threshold:.4f}: answers {rule.coverage:.1%} of the images, {rule.precision:.2%} of "
+            f"them rightly ({rule.wished_precision:.2%} wished)"
+        )
 
 
 def _print_quantization(taken: JsonObject, fp32: JsonObject) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scenerec.errors import ConfigError, DataError, StorageError
+from scenerec.export.card import model_card
 from scenerec.export.formats.table import find_format
 from scenerec.export.job import ExportJob
 from scenerec.export.options import Options
-from scenerec.export.source import Source, check_labels, with_places
+from scenerec.export.source import Source, check_labels, with_class_samples, with_places
 from scenerec.export.steps import Say
 from scenerec.export.targets import ANY
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, check_place, write_bundle
+from scenerec.export.validation import validate
+from scenerec.inference.bundles.bundle import CARD_FILE, GOLDEN_FILE, check_place, write_bundle
 from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage.writable import check_writable
 
@@ -55,9 +57,13 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
         with job.step("libraries"):
             make = export_format.load()
         product = make(job)
+        with job.step("validation"):
+            product = validate(job, product)
         with job.step("bundle"):
-            files = {file.name: file for file in product.files}
-            info = write_bundle(destination, product.info, {**files, GOLDEN_FILE: product.golden.to_bytes()})
+            files: dict[str, bytes | Path] = {file.name: file for file in product.files}
+            files[GOLDEN_FILE] = product.golden.to_bytes()
+            files[CARD_FILE] = model_card(product.info, product.size_bytes).encode()
+            info = write_bundle(destination, product.info, files)
     return Exported(destination, info, product.model)
 
 
@@ -73,7 +79,7 @@ def default_destination(source: Source, options: Options) -> str:
 
 
 def _with_places(source: Source, options: Options, say: Say) -> Source:
-    """With the places of the training set or, where there is none, of a set that is named.
+    """With the places of the training set or, where there is none, of a set that is named; and with its class counts.
 
     No answer of the model depends on them, so that a set which is gone by now hinders no export.
     """
@@ -81,7 +87,7 @@ def _with_places(source: Source, options: Options, say: Say) -> Source:
     if where is None:
         return source
     try:
-        return with_places(source, where)
+        return with_class_samples(with_places(source, where))
     except (DataError, StorageError) as error:
-        say(f"without indoors or outdoors and categories of the labels: {error}")
+        say(f"without images by class, indoors or outdoors, and categories of the labels: {error}")
         return source

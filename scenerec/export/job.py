@@ -65,6 +65,11 @@ class Product:
     """Graph of the model; None where it is no ONNX model."""
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes of the model's files."""
+        return sum(file.stat().st_size for file in self.files)
+
+    @property
     def verification(self) -> Verification:
         """What the comparison with the network gave."""
         assert self.info.verification is not None

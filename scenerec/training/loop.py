@@ -247,6 +247,7 @@ class _Run(Generic[Batch]):
             framework=self.job.config.framework,
             labels=self.job.classes,
             saved_s=round(time.time(), 3),
+            origin=asdict(self.job.plan.origin) if self.job.plan.origin else None,
         )
         best = self._described(history[-1]) if finished_epoch and self._is_best(history) else None
         after = (lambda: self.folder.write_metrics(history)) if finished_epoch else None

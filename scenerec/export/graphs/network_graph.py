@@ -70,6 +70,23 @@ def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
     return model
 
 
+def with_temperature(model: ModelProto, temperature: float) -> ModelProto:
+    """Copies a complete graph, whatever was made of it since, and divides what its probabilities are made of.
+
+    The logits stay as they are.
+    """
+    scaled = copy_of(model)
+    graph = scaled.graph
+    index = next(index for index, node in enumerate(graph.node) if PROBABILITIES in node.output)
+    softmax = graph.node[index]
+    assert softmax.op_type == "Softmax", softmax.op_type
+    factor, value = f"{OWN_PREFIX}inverse_temperature", f"{OWN_PREFIX}scaled_logits"
+    graph.initializer.append(numpy_helper.from_array(np.float32(1 / temperature), factor))
+    graph.node.insert(index, helper.make_node("Mul", [softmax.input[0], factor], [value], name=value))
+    softmax.input[0] = value
+    return scaled
+
+
 def with_unknown_places(model: ModelProto) -> ModelProto:
     """Copies a graph, and lets the copy take images alone, too: without coordinates, none is known.
 
