@@ -160,6 +160,15 @@ def export(
     licence: Annotated[
         str, _trust(metavar="NAME", help="For the card: under which licence it is handed on, such as Apache-2.0.")
     ] = "",
+    hub_folder: Annotated[
+        Path | None,
+        _bundle(
+            "--hub-folder",
+            metavar="DIR",
+            help="Also write the model in the layout of the Hugging Face hub: card, weights, ONNX, preprocessing.",
+            show_default=False,
+        ),
+    ] = None,
     memory_gb: Annotated[float, _bundle(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
     check: Annotated[
         bool, _verification("--check", help="Show for each execution provider which nodes it takes.")
@@ -186,6 +195,10 @@ def export(
         scenerec export runs/photos --target cuda -o bundles/photos-cuda
 
         scenerec export runs/photos --precision int8
+
+        scenerec export runs/photos --abstain-precision 0.95 --intended-use "Sorting holiday pictures."
+
+        scenerec export runs/photos --precision int8 --hub-folder hub/photos --licence Apache-2.0
 
         scenerec export resnet50_places365.pth.tar --labels classes.txt --data packed/val -o bundles/places
 
@@ -237,6 +250,7 @@ def export(
             max_top1_drop=max_top1_drop,
             validation_images=validation_images,
             abstain_precision=abstain_precision,
+            hub_folder=options.local_path("--hub-folder", hub_folder, "then") if hub_folder else None,
             card=CardWords(intended_use=intended_use, limitations=limitations, licence=licence),
         )
 
@@ -252,7 +266,7 @@ def export(
             json.dumps({"url": exported.url, "info": exported.info.model_dump(mode="json"), "providers": providers})
         )
         return
-    _print_exported(exported)
+    _print_exported(exported, hub_folder)
     if check:
         _print_support(supported)
 
@@ -278,11 +292,13 @@ def _three(option: str, values: str | None) -> tuple[float, float, float] | None
     return red, green, blue
 
 
-def _print_exported(exported: "Exported") -> None:
+def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
     info = exported.info
     size_mb = sum(file.size_bytes for name, file in info.files.items() if name.startswith("model")) / 1e6
     classes, image_size = len(info.labels), info.preprocessing.image_size
     typer.echo(f"bundle    {exported.url}")
+    if hub_folder:
+        typer.echo(f"hub       {hub_folder}")
     route = "torch (through the torch twin)" if info.lineage.route == "twin" else info.lineage.route
     typer.echo(
         f"model     {info.precision}, {size_mb:.1f} MB, {f'opset {info.opset}' if info.opset else 'TFLite'}, {classes} "

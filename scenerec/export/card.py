@@ -25,8 +25,11 @@ _MEANINGS = (
 )
 
 
-def model_card(info: BundleInfo, size_bytes: int) -> str:
-    """Writes the card of a bundle whose model's files have `size_bytes`."""
+def model_card(info: BundleInfo, size_bytes: int, usage: str = "") -> str:
+    """Writes the card of a bundle whose model's files have `size_bytes`.
+
+    `usage` says how the model is used where it is handed on otherwise than as a bundle.
+    """
     sections = {
         "Intended use": info.card.intended_use or "Its maker has not said what it is for.",
         "Limitations": _limitations(info),
@@ -35,7 +38,7 @@ def model_card(info: BundleInfo, size_bytes: int) -> str:
         "Classes": _classes(info),
         "Where it comes from": _lineage(info),
         "Size and speed": _size_and_speed(info, size_bytes),
-        "How to use it": _usage(info),
+        "How to use it": usage or _usage(info),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"# {info.name}\n\n{_summary(info)}\n\n{body}\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scenerec.errors import ConfigError, DataError, StorageError
 from scenerec.export.card import model_card
 from scenerec.export.formats.table import find_format
+from scenerec.export.hub_folder import check_hub_folder, write_hub_folder
 from scenerec.export.job import ExportJob
 from scenerec.export.options import Options
 from scenerec.export.source import Source, check_labels, with_class_samples, with_places
@@ -50,6 +51,8 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
     export_format = find_format(options.precision)
     check_writable(destination)
     check_place(destination)
+    if options.hub_folder is not None:
+        check_hub_folder(options.hub_folder, options, export_format)
     for named in filter(None, (options.data, options.calibration_data)):
         check_labels(source, named)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
@@ -64,6 +67,9 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
             files[GOLDEN_FILE] = product.golden.to_bytes()
             files[CARD_FILE] = model_card(product.info, product.size_bytes).encode()
             info = write_bundle(destination, product.info, files)
+        if options.hub_folder is not None:
+            with job.step("hub folder"):
+                write_hub_folder(options.hub_folder, job.source, product)
     return Exported(destination, info, product.model)
 
 

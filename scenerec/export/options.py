@@ -1,6 +1,7 @@
 """What can be asked of an export beside its source and its destination."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from scenerec.export.conversion.child_process import DEFAULT_LIMITS, ChildLimits
@@ -45,5 +46,7 @@ class Options:
     figures of its card; with 0 it has none of them."""
     abstain_precision: float | None = None
     """Share of its answers that shall be right: so that the model abstains where it is not sure enough."""
+    hub_folder: Path | None = None
+    """Folder of this machine for the model in the layout of the Hugging Face hub; None for none."""
     card: CardWords = field(default_factory=CardWords)
     """What the user says of the model, for its card."""

@@ -38,6 +38,10 @@ PLACE_INPUTS = (
 OWN_PREFIX = "scenerec."
 """Beginning of the names of the nodes and values that `complete` adds."""
 
+INVERSE_TEMPERATURE = f"{OWN_PREFIX}inverse_temperature"
+"""Name of the constant that logits are multiplied by before they become probabilities."""
+SCALED_LOGITS = f"{OWN_PREFIX}scaled_logits"
+"""Name of the node that does so, and of what it gives."""
 ONNX_DATA_FILE = "model.onnx.data"
 """Name of the file with the weights that do not fit into the model's."""
 PROTOBUF_BYTES = 2_000_000_000
@@ -80,10 +84,10 @@ def with_temperature(model: ModelProto, temperature: float) -> ModelProto:
     index = next(index for index, node in enumerate(graph.node) if PROBABILITIES in node.output)
     softmax = graph.node[index]
     assert softmax.op_type == "Softmax", softmax.op_type
-    factor, value = f"{OWN_PREFIX}inverse_temperature", f"{OWN_PREFIX}scaled_logits"
-    graph.initializer.append(numpy_helper.from_array(np.float32(1 / temperature), factor))
-    graph.node.insert(index, helper.make_node("Mul", [softmax.input[0], factor], [value], name=value))
-    softmax.input[0] = value
+    graph.initializer.append(numpy_helper.from_array(np.float32(1 / temperature), INVERSE_TEMPERATURE))
+    scale = helper.make_node("Mul", [softmax.input[0], INVERSE_TEMPERATURE], [SCALED_LOGITS], name=SCALED_LOGITS)
+    graph.node.insert(index, scale)
+    softmax.input[0] = SCALED_LOGITS
     return scaled
 
 

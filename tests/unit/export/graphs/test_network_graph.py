@@ -33,9 +33,7 @@ def test_a_completed_graph_normalises_and_gives_probabilities() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "made", [lambda model: model, optimize.half, optimize.offline], ids=["fp32", "fp16", "offline"]
-)
+@pytest.mark.parametrize("made", [network_graph.copy_of, optimize.half, optimize.offline])
 def test_a_temperature_changes_the_probabilities_alone(made: Callable[[ModelProto], ModelProto]) -> None:
     model, images = made(network_graph.complete(tiny_network(), PREPARED)), random_images(5)
     before = model.SerializeToString()
