@@ -19,9 +19,9 @@ app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models 
 
 _LEGEND = """
 GFLOPS: 1e9 multiply-adds for an image of 224 px. IMAGE: the side that suits it, in pixels.
-TOP-1: of its best published weights on ImageNet, in percent. LICENCE: of these weights.
+TOP-1: of its best published weights on ImageNet, in percent. LICENCE: theirs.
 TWIN, ONNX: how far the logits of the Keras twin and of the ONNX graph are from
-torch's: the largest difference, over their scale.
+torch's: the largest difference, over their scale; - where not checked.
 All about one, with its pretrained weights: scenerec models show resnet50"""
 
 
@@ -46,8 +46,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
             f"{each['gflops_224']:.2f}",
             f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
             "" if each["imagenet_top1"] is None else f"{each['imagenet_top1']:.1f}",
-            _difference(each["twin_difference"]),
-            _difference(each["onnx_difference"]),
+            *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
             each["licence"],
         )
     Console().print(table)

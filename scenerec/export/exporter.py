@@ -14,7 +14,7 @@ from scenerec.export.options import Options
 from scenerec.export.source import Source, check_labels, with_class_samples, with_places
 from scenerec.export.steps import Say
 from scenerec.export.targets import ANY
-from scenerec.export.validation import validate
+from scenerec.export.validation import check_abstention, validate
 from scenerec.inference.bundles.bundle import CARD_FILE, GOLDEN_FILE, check_place, write_bundle
 from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage.writable import check_writable
@@ -55,6 +55,7 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
         check_hub_folder(options.hub_folder, options, export_format)
     for named in filter(None, (options.data, options.calibration_data)):
         check_labels(source, named)
+    check_abstention(source, options)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
         job = ExportJob(_with_places(source, options, say), destination, options, Path(folder), say)
         with job.step("libraries"):

@@ -5,9 +5,11 @@ from dataclasses import replace
 from itertools import chain, pairwise
 
 from scenerec.data.packed_set import PackedSet, open_set
-from scenerec.errors import BundleError
+from scenerec.errors import BundleError, ConfigError
 from scenerec.export.graphs import network_graph
 from scenerec.export.job import ExportJob, Product
+from scenerec.export.options import Options
+from scenerec.export.source import Source
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.bundles.validation import Abstention, ClassCounts, Reliability, Validation
 from scenerec.inference.evaluation.abstention import find_threshold
@@ -36,10 +38,9 @@ def validate(job: ExportJob, product: Product) -> Product:
         BundleError: the model is not good enough on these images for the precision that was asked for.
         DataError, StorageError: the set cannot be read.
     """
-    data = _validation_set(job)
+    data = _validation_set(job.source, job.options)
     if data is None:
-        if job.options.abstain_precision is not None:
-            raise BundleError(f"{job.destination}: --abstain-precision: no validation set of its classes: give --data")
+        job.say("neither temperature nor figures: there is no validation set of the model's classes to measure it on")
         return product
     parts = spread(data.manifest.samples, job.options.validation_images)
     predictions = _answers(job, product, data, parts)
@@ -73,15 +74,27 @@ def spread(samples: int, count: int) -> list[range]:
     return [part for part in parts if part]
 
 
-def _validation_set(job: ExportJob) -> PackedSet | None:
-    where = job.options.data or job.source.validation_set
-    if where is None or not job.options.validation_images:
+def check_abstention(source: Source, options: Options) -> None:
+    """Makes sure that there is what a threshold can be found on, where one is asked for.
+
+    Raises ConfigError where there is not, DataError or StorageError where the set cannot be read.
+    """
+    if options.abstain_precision is not None and _validation_set(source, options) is None:
+        where = options.data or source.validation_set
+        why = f"the classes of {where} are not the model's" if where else "no validation set is known"
+        remedy = "name a packed set with --data" if options.validation_images else "leave out --validation-images 0"
+        raise ConfigError(
+            f"--abstain-precision: {why if options.validation_images else 'nothing is measured'}: {remedy}"
+        )
+
+
+def _validation_set(source: Source, options: Options) -> PackedSet | None:
+    """The set that is measured on; None where none is known, where it has other classes, and where none is wished."""
+    where = options.data or source.validation_set
+    if where is None or not options.validation_images:
         return None
     data = open_set(where)
-    if same_names(data.manifest.classes, job.source.labels):
-        return data
-    job.say(f"neither temperature nor figures: the classes of {where} are not the model's")
-    return None
+    return data if same_names(data.manifest.classes, source.labels) else None
 
 
 def _answers(job: ExportJob, product: Product, data: PackedSet, parts: Iterable[range]) -> Predictions:

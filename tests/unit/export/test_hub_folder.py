@@ -21,29 +21,19 @@ from scenerec.export.source import Source
 from scenerec.export.targets import find_target
 from scenerec.inference.bundles.bundle import Golden
 from scenerec.inference.bundles.info import BundleInfo, CardWords
-from scenerec.inference.bundles.validation import ClassCounts, Reliability, Validation
 from scenerec.inference.predictors.onnx_predictor import open_session
 from scenerec.inference.predictors.predictor import softmax
 from scenerec.inference.predictors.trained_model import ZooNetwork
+from tests.measured import validation
 from tests.tiny_network import info_of, random_images, tiny_graph
 
 TEMPERATURE = 0.02
-VALIDATION = Validation(
-    data="/sets/val",
-    fingerprint="f" * 64,
-    samples=8,
-    correct=6,
-    top5=1.0,
-    unscaled=Reliability(temperature=1.0, loss=2.0, calibration_error=0.3),
-    scaled=Reliability(temperature=TEMPERATURE, loss=1.0, calibration_error=0.1),
-    classes=tuple(ClassCounts(samples=n, correct=n - 1, predicted=n) for n in (3, 3, 2)),
-)
 WEIGHTS = {"fc.weight": np.arange(6, dtype=np.float32).reshape(3, 2)}
 
 
 def product(model: ModelProto, **changes: object) -> tuple[Source, Product]:
     """A finished model at a temperature, and what it was made of."""
-    info = info_of(model).model_copy(update={"validation": VALIDATION, **changes})
+    info = info_of(model).model_copy(update={"validation": validation(TEMPERATURE), **changes})
     images = random_images(5)
     (logits,) = open_session(model.SerializeToString()).run(["logits"], {"images": images})
     network = ZooNetwork("resnet18", 3, WEIGHTS)

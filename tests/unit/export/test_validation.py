@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.data.packed_set import open_set
-from scenerec.errors import BundleError
+from scenerec.errors import BundleError, ConfigError
 from scenerec.export.card import model_card
 from scenerec.export.exporter import export
 from scenerec.export.job import ExportJob, Product
@@ -120,6 +120,21 @@ def test_a_threshold_that_the_images_do_not_bear_out_is_refused(measured: Measur
     product = Product(bundle.info, [bundle.model_file], bundle.golden)
     with pytest.raises(BundleError, match=r"bundles/new: --abstain-precision 0.999: no confidence promises it on 100"):
         validate(job, product)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "--abstain-precision: no validation set is known: name a packed set with --data"),
+        ({"validation_images": 0}, "--abstain-precision: nothing is measured: leave out --validation-images 0"),
+    ],
+)
+def test_a_threshold_that_cannot_be_found_is_refused_before_anything_is_made(
+    measured: Measured, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    options = Options(abstain_precision=0.9, **changes)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=said):
+        export(measured.source, str(tmp_path / "bundle"), options)
 
 
 def test_a_bundle_that_is_older_answers_at_temperature_1(measured: Measured, tmp_path: Path) -> None:
