@@ -81,7 +81,7 @@ def test_prepared_images_get_the_golden_logits(triton, served):
     images, logits = served.golden()
     answer = triton.client.infer("tiny", triton.images(images))
     same(answer.as_numpy("logits"), logits)
-    same(answer.as_numpy("probabilities"), softmax(logits))
+    same(answer.as_numpy("probabilities"), softmax(logits, 1.0))
 
 
 def test_photographs_get_the_golden_logits(triton, served):
@@ -139,7 +139,7 @@ def test_one_output_in_binary_and_one_as_json(http, served):
     ]
     answer = http.client.infer("tiny", http.images(images), outputs=outputs)
     same(answer.as_numpy("logits"), logits)
-    same(answer.as_numpy("probabilities"), softmax(logits))
+    same(answer.as_numpy("probabilities"), softmax(logits, 1.0))
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])

@@ -58,6 +58,12 @@ def test_what_the_data_set_does_not_tell_is_absent(web: WebServer, ask: Ask) -> 
     web.serve(PATH, predicted(one("beach")))
     found = ask(web.url, "predict", "photos", b"content")
     assert (found.indoor_outdoor, found.category, found.heat_map) == (None, (), None)
+    assert found.abstained is None
+
+
+def test_a_model_that_is_not_sure_enough(web: WebServer, ask: Ask) -> None:
+    web.serve(PATH, predicted(one("beach", abstained=True)))
+    assert ask(web.url, "predict", "photos", b"content").abstained is True
 
 
 def test_a_heat_map(web: WebServer, ask: Ask) -> None:
