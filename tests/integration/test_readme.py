@@ -14,6 +14,7 @@ import pytest
 
 from cluster import local, loopback
 from scenerec.data.synthetic import draw_scenes
+from tests.patience import PATIENCE_S
 from tests.unit.test_docs import ROOT, blocks, shell_commands
 
 PORTS = loopback.free_ports(("http", "grpc"))
@@ -63,7 +64,7 @@ def test_the_sequence_runs_as_it_is_written(folder: Path) -> None:
         typed = [word.replace("localhost:8000", f"localhost:{PORTS['http']}") for word in words[1:]]
         done = subprocess.run(
             [sys.executable, "-m", "scenerec", *typed, *ADDED.get(words[1], [])],
-            capture_output=True, text=True, timeout=280, cwd=folder, env=environment, check=False,
+            capture_output=True, text=True, timeout=2 * PATIENCE_S, cwd=folder, env=environment, check=False,
         )  # fmt: skip
         shown = done.stdout + done.stderr
         assert done.returncode == 0, f"{' '.join(words)}\n{shown}"

@@ -70,7 +70,7 @@ def submit(file: Callable[..., Path]) -> Submit:
     """`scenerec submit` of the document, as a user would."""
 
     def submit(*arguments: str, **keys: Any) -> "subprocess.CompletedProcess[str]":
-        return submit_file(file(**keys), *arguments, timeout_s=400)
+        return submit_file(file(**keys), *arguments, timeout_s=3 * PATIENCE_S)
 
     return submit
 

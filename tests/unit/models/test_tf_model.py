@@ -54,6 +54,7 @@ def test_a_size_that_the_architecture_cannot_take_is_refused():
         tf_model.build("alexnet", 5, 62, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", keep({"mixed_bfloat16"}, ["mixed_bfloat16", "mixed_float16"]))
 def test_mixed_precision_trains_with_float32_weights_and_logits(
     policy: str, mobilenet: keras.Model, set_policy: Callable, rng: np.random.Generator
