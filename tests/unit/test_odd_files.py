@@ -8,9 +8,9 @@ from tests.yaml_fuzz import fuzz_yaml
 
 @pytest.mark.slow
 def test_odd_weight_files_are_read_or_refused_in_a_line() -> None:
-    found = fuzz_weights(50, seed=2, formats=("torch", "safetensors"))
+    found = fuzz_weights(100, seed=2, formats=("torch", "safetensors"))
     assert found.wrong == []
-    assert found.inputs == 100
+    assert found.inputs == 200
     assert found.outcomes.keys() == {"weights", "ModelError", "StateError"}
 
 
