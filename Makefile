@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 SEED ?= 1
 MINUTES ?= 60
 # Files with unit tests that are too slow for `make test-unit`.
-SLOW := $(shell grep --recursive --files-with-matches --include='*.py' 'mark\.slow' tests/unit)
+SLOW := $(shell grep --recursive --files-with-matches --include='*.py' 'mark\.slow' tests/unit | sort)
 # Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
 # All unit tests that need TensorFlow, and as many others as make half of the time.
@@ -35,7 +35,7 @@ test-all:  ## All tests, with the matrix of frameworks, architectures and option
 	$(MAKE) test CASES=
 
 # Two processes of one thread each: what hands tests out one by one (pytest-xdist) costs a core for half a minute.
-test-unit: $(READY)  ## Without cluster or store (three to four minutes)
+test-unit: $(READY)  ## Without cluster or store (two minutes; without the slow ones)
 	OMP_NUM_THREADS=1 $(MAKE) -j 2 test-with-tensorflow test-without-tensorflow
 
 test-with-tensorflow: $(READY)

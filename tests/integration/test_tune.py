@@ -219,7 +219,7 @@ def test_when_its_time_is_up_a_search_ends_with_what_it_has(submit: Submit) -> N
     """More than it takes to an epoch, on a busy machine as well, and less than to the end."""
     base = {"optimize": {"epochs": 9000}}
     keys = {"search": {"optimize.lr": [1e-3, 1e-4]}, "trials": 2, "scheduler": "none", "concurrent_trials": 1}
-    for seconds in (45, 120, 300):
+    for seconds in (30, 100, 300):
         done = submit("--json", name=f"hurried-{seconds}", base=base, max_hours=seconds / 3600, **keys)
         trials = trials_of(f"hurried-{seconds}")
         if trials and trials[0].epochs_done:

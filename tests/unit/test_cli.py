@@ -71,6 +71,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     assert user_s < 0.5, "CPU time, which a busy machine does not lengthen"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["list", "status", "logs", "stop"])
 def test_who_only_asks_the_cluster_does_not_wait_for_ray(command: str) -> None:
     arguments = [command, *(["job"] if command in ("logs", "stop") else []), "--address", "http://127.0.0.1:1"]

@@ -16,6 +16,7 @@ def mobilenet() -> keras.Model:
     return tf_model.build("mobilenet_v3_small", 5, 64, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", keep({"mobilenet_v3_small"}, ["resnet18", "mobilenet_v3_small"]))
 def test_weights_go_round_bit_exactly(arch: str, rng: np.random.Generator):
     model = tf_model.build(arch, 5, 64, seed=2)
