@@ -8,6 +8,8 @@ READY := $(VENV)/.ready
 # Of `make chaos`.
 SEED ?= 1
 MINUTES ?= 60
+# Files with unit tests that are too slow for `make test-unit`.
+SLOW := $(shell grep --recursive --files-with-matches --include='*.py' 'mark\.slow' tests/unit | sort)
 # Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
 # All unit tests that need TensorFlow, and as many others as make half of the time.
@@ -35,23 +37,23 @@ test-all:  ## All tests, with the matrix of frameworks, architectures and option
 	$(MAKE) test CASES=
 
 # Two processes of one thread each: what hands tests out one by one (pytest-xdist) costs a core for half a minute.
-test-unit: $(READY)  ## Without cluster or store (three to four minutes)
+test-unit: $(READY)  ## Without cluster or store (two minutes; without the slow ones)
 	OMP_NUM_THREADS=1 $(MAKE) -j 2 test-with-tensorflow test-without-tensorflow
 
 test-with-tensorflow: $(READY)
-	$(BIN)/pytest $(WITH_TENSORFLOW) -m "not cluster $(CASES)"
+	$(BIN)/pytest $(WITH_TENSORFLOW) -m "not slow $(CASES)"
 
 test-without-tensorflow: $(READY)
-	$(BIN)/pytest tests/unit $(addprefix --ignore=,$(WITH_TENSORFLOW)) -m "not cluster $(CASES)"
+	$(BIN)/pytest tests/unit $(addprefix --ignore=,$(WITH_TENSORFLOW)) -m "not slow $(CASES)"
 
-test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
+test-integration: $(READY)  ## On a real Ray cluster and a real S3 store, and the slow units
 	$(MAKE) -j 2 test-cluster test-without-cluster
 
 test-cluster: $(READY)
 	$(BIN)/pytest tests/integration -m "cluster $(CASES)"
 
 test-without-cluster: $(READY)
-	$(BIN)/pytest tests/integration tests/nodes -m "not cluster and not nodes $(CASES)"
+	$(BIN)/pytest tests/integration tests/nodes $(SLOW) -m "slow and not cluster and not nodes $(CASES)"
 
 # KEEP_FAULTS: docs/faults.md has its table from here.
 test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; about an hour)
