@@ -11,9 +11,10 @@ pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 
 
 def test_jobs_that_were_left_are_stopped(dc: Datacenter) -> None:
-    left = [dc.submit(document(name, "torch", 1000)) for name in ("left", "left-waiting")]
-    await_epoch(left[0], 1)
-    assert left[1].job_id
+    left = dc.submit(document("left", "torch", 1000))
+    await_epoch(left, 1)
+    waits = dc.submit(document("waits", "torch", 1))
+    assert waits.job_id
     dc.stop_jobs()
-    assert [job.wait() != 0 for job in left] == [True, True]
+    assert [job.wait() != 0 for job in (left, waits)] == [True, True]
     assert {job["status"] for job in json.loads(dc.scenerec("list", "--json").stdout)} <= {"STOPPED", "SUCCEEDED"}
