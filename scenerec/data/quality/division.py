@@ -65,8 +65,8 @@ def divide(pictures: Sequence[PictureFacts], known: Mapping[str, str] = NOTHING_
         if len(members) == 1:
             members = [[each] for each in members[0]]
             cut.append(class_name)
-        for group in _validated(members, quota, known):
-            splits.update((each.path, "val") for each in group)
+        for chosen in _validated(members, quota, known):
+            splits.update((each.path, "val") for each in chosen)
     for class_name in sizes.keys() - by_class.keys():
         raise DataError(
             f"class `{printable(class_name)}`: each of its images stands under another class, too: remove them there "
