@@ -12,7 +12,7 @@ from jobs.log import ImageNotes, say
 from jobs.main import main
 from jobs.ray_tasks import run_tasks
 from scenerec.inference.bulk.plan import PlannedOutput
-from scenerec.inference.bulk.predict import ImageCount, finish, open_asked, prepare
+from scenerec.inference.bulk.prediction import ImageCount, finish, open_asked, prepare
 from scenerec.inference.bulk.predictor import BulkPredictor
 from scenerec.inference.bulk.request import PredictRequest
 from scenerec.inference.bundles.bundle import Bundle

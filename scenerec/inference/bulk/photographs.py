@@ -1,5 +1,6 @@
 """The encoded images of a listed part, read ahead of whoever decodes them."""
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -15,6 +16,8 @@ from scenerec.inference.bulk.listing import ListedImage, ListedShard, Part
 from scenerec.storage import Patience, S3Storage, Storage
 from scenerec.storage.address import split_s3
 
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
+"""Errors of the machine, not of a file."""
 _GONE = "is gone since it was listed"
 _LARGEST_BYTES = 256 << 20  # uncompressed 50 million pixels, and more
 
@@ -67,8 +70,8 @@ class OpenPart:
 def read_listed(listed: ListedImage, patience: Patience) -> bytes:
     """Reads an image.
 
-    Raises UnreadableError where it alone cannot be read, StorageError where its store is away, or its folder or bucket
-    is not there: then this may be a machine that does not see them.
+    Raises UnreadableError where it alone cannot be read. Raises StorageError where its store is away, where the machine
+    is out of something, and where its folder or bucket is not there: this machine may not see them.
     """
     if listed.size_bytes > _LARGEST_BYTES:
         raise UnreadableError(f"is larger than {_LARGEST_BYTES >> 20} MB")
@@ -88,6 +91,8 @@ def read_listed(listed: ListedImage, patience: Patience) -> bytes:
             ) from None
         raise UnreadableError(_GONE) from None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise StorageError(f"{listed.image}: {error.strerror}") from None
         raise UnreadableError(f"cannot be read: {system_reason(error)}") from None
 
 

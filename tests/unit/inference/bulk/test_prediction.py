@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from scenerec.errors import BundleError, ConfigError, DataError, StorageError
-from scenerec.inference.bulk.predict import PredictResult, bundle_sha256, open_asked, output_form, predict_here
+from scenerec.inference.bulk.prediction import PredictResult, bundle_sha256, open_asked, output_form, predict_here
 from scenerec.inference.bulk.request import PredictRequest, Question
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
 from scenerec.inference.predictors.classifier import Classifier
