@@ -11,6 +11,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "watch": ("cv2",),
     "parquet": ("pyarrow",),
     "cluster": ("ray",),
+    "mlflow": ("mlflow",),
     "train": (
         *("h5py", "keras", "onnx", "onnx_ir", "onnxscript", "onnxslim", "optuna", "tensorboardX"),
         *("tensorflow", "tf2onnx", "torch", "torchvision"),
@@ -19,7 +20,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 }
 """Modules by the part that brings them."""
 
-_WHOLE = {"demo": "all", "serve": "serve", "submit": "train"}
+_WHOLE = {"demo": "all", "serve": "serve", "submit": "train", "train": "all"}
 """Parts of commands that go on to need more than what they miss first, by their first word."""
 
 

@@ -30,7 +30,7 @@ _endpoint, _coordinates, _bulk, _cluster = map(options.panel, ("Endpoint", "Coor
 
 
 @app.command(
-    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32\n\n"
+    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos\n\n"
     "Example: scenerec predict holidays/ --model photos --endpoint http://localhost:8000 --json\n\n"
     "Example: scenerec predict holidays/ --model photos@production --output holidays.csv\n\n"
     "Example: scenerec predict s3://scenes/unsorted --model photos@production --output s3://scenes/answers --workers 16"
@@ -48,7 +48,7 @@ def predict(
         typer.Option(
             "--model",
             "-m",
-            help="A bundle (folder or s3://), or a model of the registry: NAME@production. "
+            help="A run (its folder or name), a bundle (folder or s3://), or a model of the registry: NAME@production. "
             "With --endpoint its name there.",
         ),
     ],
@@ -114,7 +114,9 @@ def predict(
 ) -> None:
     """Name the scene on photographs, with a bundle on this machine or by an endpoint.
 
-    A model that reads coordinates is told those that are given, and answers without as well. An image that cannot be
+    A run that has no bundle yet is exported first, into RUN/bundles/fp32.
+    A model that reads coordinates is told those that are given, and answers without as well. One that was exported with
+    --abstain-precision says of which images it is not sure enough. An image that cannot be
     read is named on standard error, and the others go on; the exit code is then 4.
 
     With --output, images are answered in batches on all cores, or by a job of the cluster, into a table: image, label,
@@ -175,7 +177,10 @@ def _predict_here(
             _complain(image, error)
             continue
         place = bundle.info.places.get(guesses[0].label)
-        _print(image, guesses, as_json, place.model_dump(mode="json", exclude_defaults=True) if place else {})
+        further = place.model_dump(mode="json", exclude_defaults=True) if place else {}
+        if bundle.info.abstain_below is not None:
+            further["abstained"] = classifier.abstains(guesses)
+        _print(image, guesses, as_json, further)
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -203,6 +208,7 @@ def _predict_by(
             "request_id": outcome.request_id,
             **({"indoor_outdoor": outcome.indoor_outdoor} if outcome.indoor_outdoor else {}),
             **({"category": list(outcome.category)} if outcome.category else {}),
+            **({"abstained": outcome.abstained} if outcome.abstained is not None else {}),
         }
         _print(image, outcome.classes, as_json, further)
 
@@ -217,11 +223,15 @@ def _complain(image: str, error: Exception) -> None:
 
 
 def _print(image: str, guesses: "Sequence[Guess | client.Guess]", as_json: bool, further: JsonObject) -> None:
-    """`further`: keys beside the classes, among them the first class's `indoor_outdoor` and `category` if known."""
+    """`further`: keys beside the classes, among them the first class's `indoor_outdoor` and `category` if known.
+
+    And `abstained`, where the model is not sure enough of the first class.
+    """
     if as_json:
         found = [{"label": guess.label, "probability": guess.probability} for guess in guesses]
         print(json.dumps({"image": image, "predictions": found, **further}), flush=True)
         return
     named = ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in guesses)
     place = "; ".join(filter(None, (further.get("indoor_outdoor"), *further.get("category", ()))))
-    print(f"{image}: {named}{f' ({place})' if place else ''}", flush=True)
+    unsure = "not sure enough: " if further.get("abstained") else ""
+    print(f"{image}: {unsure}{named}{f' ({place})' if place else ''}", flush=True)
