@@ -97,9 +97,9 @@ def predict_here(request: PredictRequest, bundle: Bundle, on_progress: OnProgres
 
     Raises ConfigError where other answers are at the output, DataError, StorageError, BundleError, ModelError.
     """
+    predictor = BulkPredictor(bundle, request.question, request.threads)
     planned = prepare(request)
     missing = planned.missing()
-    predictor = BulkPredictor(bundle, planned.plan.question, request.threads)
     count = ImageCount(planned, missing, on_progress)
     answers = predictor.answer(map(planned.part, missing), count.add)
     for number, answered in zip(missing, answers, strict=True):
