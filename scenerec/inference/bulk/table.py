@@ -32,16 +32,6 @@ def encode_answers(answers: Answers, info: BundleInfo, form: Form, embeddings: b
             return _jsonl(answers, info)
 
 
-def _answer_object(image: str, guesses: Sequence[tuple[str, float]], info: BundleInfo) -> JsonObject:
-    """An image's answer in JSON; `guesses` are labels with their probabilities, the most probable first."""
-    found = [{"label": label, "probability": probability} for label, probability in guesses]
-    place = info.places.get(guesses[0][0])
-    further = place.model_dump(mode="json", exclude_defaults=True) if place else {}
-    if info.abstain_below is not None:
-        further["abstained"] = guesses[0][1] < info.abstain_below
-    return {"image": image, "predictions": found, **further}
-
-
 def join_tables(tables: Iterable[bytes], form: Form, target: Path) -> None:
     """Writes tables of one format, one after another, to one file. Memory holds one at a time."""
     if form == "parquet":
@@ -100,6 +90,16 @@ def _jsonl(answers: Answers, info: BundleInfo) -> bytes:
         for each, embedding in zip(found, answers.embeddings.tolist(), strict=True):
             each["embedding"] = embedding
     return "".join(f"{json.dumps(each)}\n" for each in found).encode()
+
+
+def _answer_object(image: str, guesses: Sequence[tuple[str, float]], info: BundleInfo) -> JsonObject:
+    """An image's answer in JSON; `guesses` are labels with their probabilities, the most probable first."""
+    found = [{"label": label, "probability": probability} for label, probability in guesses]
+    place = info.places.get(guesses[0][0])
+    further = place.model_dump(mode="json", exclude_defaults=True) if place else {}
+    if info.abstain_below is not None:
+        further["abstained"] = guesses[0][1] < info.abstain_below
+    return {"image": image, "predictions": found, **further}
 
 
 def _rows(answers: Answers, labels: tuple[str, ...]) -> Iterable[tuple[str, list[tuple[str, float]]]]:
