@@ -15,6 +15,7 @@ import pytest
 
 from cluster import local, loopback
 from scenerec.data.synthetic import draw_scenes
+from tests.patience import PATIENCE_S
 from tests.unit.test_docs import ROOT, blocks, shell_commands
 
 PORTS = loopback.free_ports(("http", "grpc"))
@@ -76,7 +77,7 @@ def typed(words: list[str], folder: Path) -> str:
     here = [word.replace("localhost:8000", f"localhost:{PORTS['http']}") for word in words[1:]]
     done = subprocess.run(
         [sys.executable, "-m", "scenerec", *here, *ADDED.get(words[1], [])],
-        capture_output=True, text=True, timeout=280, cwd=folder, env=environment, check=False,
+        capture_output=True, text=True, timeout=2 * PATIENCE_S, cwd=folder, env=environment, check=False,
     )  # fmt: skip
     shown = done.stdout + done.stderr
     assert done.returncode == 0, f"{' '.join(words)}\n{shown}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scenerec.data.packing.choices import Choices, SourceRequest
 from scenerec.data.packing.coordinate_list import locate
+from scenerec.data.packing.corrections import leave_out, relabel
 from scenerec.data.packing.image_lists import csv_lists, places_lists, read_csv, read_places, read_sun, sun_lists
 from scenerec.data.packing.imagefolder import read_imagefolder, wrappings
 from scenerec.data.packing.lists import csv_rows
@@ -34,8 +35,10 @@ _DIVIDED = ("train", "val")
 def read_source(request: SourceRequest) -> RawSet:
     """Lists what is to be packed. Raises DataError as `read_raw_set` does, and for a destination in the source."""
     raw = read_raw_set(request.source, request.layout, request)
+    if request.relabel:
+        raw = relabel(raw, request.relabel)
     if request.exclude:
-        raw = leave_out(raw, request.exclude)
+        raw = leave_out(raw, request.exclude, request.exclude_kinds)
     if request.division:
         raw = divided(raw, read_division(request.division), request.division)
     if request.coordinates:
@@ -73,22 +76,6 @@ def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOI
             problem = f"class `{printable(empty[0])}` has no image in {split_name}{more}"
             raise DataError(f"{source}: {problem}: add some, remove it, or choose --split")
     return found
-
-
-def leave_out(raw: RawSet, table: Path) -> RawSet:
-    """The set without the images that a table names in its column `path`, relative to the set's root.
-
-    Raises DataError for a row that names none of its images: the table may be of another folder.
-    """
-    listed = {row["path"]: where for where, row in csv_rows(table, {"path": ()})}
-    known = {image.path for images in raw.splits.values() for image in images}
-    if unknown := next((path for path in listed if path not in known), None):
-        raise DataError(f"{listed[unknown]}: {printable(unknown)}: is no image of {raw.root}: is the table of it?")
-    splits = {
-        split: tuple(image for image in images if image.path not in listed) for split, images in raw.splits.items()
-    }
-    remark = f"{len(listed)} images are left out, as {table} says"
-    return replace(raw, splits=splits, remarks=(*raw.remarks, remark))
 
 
 def read_division(table: Path) -> dict[str, str]:
