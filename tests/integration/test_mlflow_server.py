@@ -7,7 +7,7 @@ scenerec needs nowhere.
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,15 +52,17 @@ def test_a_server_shows_each_step_of_a_run_once(tmp_path: Path, monkeypatch: pyt
     port = free_ports(("mlflow",))["mlflow"]
     run = MirroredRun(tmp_path / "runs", f"http://127.0.0.1:{port}")
     run.begin()
-    with pytest.raises(KeyboardInterrupt), run.mirror():
-        with server(tmp_path, port):
+    with pytest.raises(KeyboardInterrupt), ExitStack() as first:
+        first.enter_context(server(tmp_path, port))
+        with run.mirror():
             run.reach(4)
             wait_until(lambda: run.found() and run.steps() == [1, 2, 3, 4])
-        run.reach(8)
-        wait_until(lambda: len(run.notes) > 1)
-        with server(tmp_path, port):
-            wait_until(lambda: run.steps() == list(range(1, 9)))
-            raise KeyboardInterrupt
+            first.close()
+            run.reach(8)
+            wait_until(lambda: len(run.notes) > 1)
+            with server(tmp_path, port):
+                wait_until(lambda: run.steps() == list(range(1, 9)))
+                raise KeyboardInterrupt
     assert run.notes[0].startswith(f"MLflow at http://127.0.0.1:{port} shows this run: http://127.0.0.1:{port}/#/exp")
     assert "lacks this run for now, and is asked again: " in run.notes[1]
     with server(tmp_path, port):
