@@ -83,6 +83,8 @@ class RunState:
     """When it was made, in seconds since 1970; 0 in checkpoints that are older than the field."""
     since_line: JsonObject = field(default_factory=dict)
     """The same sums since the newest line of steps.jsonl; empty in checkpoints that are older than the field."""
+    origin: JsonObject | None = None
+    """What the first weights began as (`scenerec.models.weights.origin.Origin`); None in older checkpoints."""
 
 
 _STATE_KEYS = (

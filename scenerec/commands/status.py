@@ -23,6 +23,7 @@ from scenerec.job_log import (
     EpochSummary,
     Event,
     Failure,
+    ImageProgress,
     Progress,
     Restart,
     RunResult,
@@ -152,7 +153,7 @@ def _words(event: Event) -> str | None:
             return epoch_words(event)
         case SearchNews():
             return summary(event)
-        case Restart():
+        case Restart() | ImageProgress():
             return event.words
         case Failure(message):
             return message

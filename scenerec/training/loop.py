@@ -243,6 +243,7 @@ class _Run(Generic[Batch]):
             labels=self.job.classes,
             saved_s=round(time.time(), 3),
             since_line=asdict(place.since_line),
+            origin=asdict(self.job.plan.origin) if self.job.plan.origin else None,
         )
         best = self._described(history[-1]) if finished_epoch and self._is_best(history) else None
         after = (lambda: self.folder.write_metrics(history)) if finished_epoch else None
