@@ -16,7 +16,7 @@ import requests
 from cluster.loopback import free_ports
 from scenerec.training.mlflow_run import tell_bundle
 from tests.mirrored_run import MirroredRun
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 
 pytest.importorskip("mlflow", reason="needs MLflow's client: pip install 'scenerec[mlflow]'")
 pytestmark = pytest.mark.skipif("MLFLOW_SERVER" not in os.environ, reason="MLFLOW_SERVER names no `mlflow` program")
@@ -28,10 +28,11 @@ def server(folder: Path, port: int) -> Iterator[None]:
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
     command = [os.environ["MLFLOW_SERVER"], "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # a process more, for what is not asked here
     with (folder / "server.log").open("a") as log:
         process = subprocess.Popen([*command, *store], stdout=log, stderr=log, env=environment, start_new_session=True)
         try:
-            wait_until(lambda: answers(port))
+            wait_until(lambda: answers(port), patience_s=4 * PATIENCE_S)  # it makes a database first
             yield
         finally:
             os.killpg(process.pid, 15)
