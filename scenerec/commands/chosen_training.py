@@ -78,7 +78,7 @@ class ChosenTraining:
         self.request: PackRequest | None = None
         if isinstance(self.data, ImageFolder):
             self.request = self.data.request(self._sets, self.choice.settings[SIZE])
-        self.text = train_yaml(self._heading(file), self._fixed(), self.choice, self.stated)
+        self.text = train_yaml(tuple(self._heading(file)), self._fixed(), self.choice, self.stated)
         self.config = parse_as(TrainConfig, self.text, str(file))
 
     def has_changed_since(self, config: TrainConfig) -> bool:
