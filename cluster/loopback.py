@@ -17,7 +17,7 @@ import psutil
 # begin to look for ports of their own.
 _FIRST, _LAST = 20000, 29_999
 _CLAIM_S = 3600.0
-_CLAIMS = Path(f"/tmp/scenerec-{os.getuid()}-ports")  # of whatever environment, so that all starts of a user see it
+_CLAIMS = Path(f"/tmp/scenerec-{os.getuid()}-ports")  # whatever TMPDIR says, for all starts of a user
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
