@@ -195,6 +195,13 @@ def test_a_model_that_has_trained_on_all_pictures_is_refused(colours: Path, tmp_
     assert "labels were judged by" in scenerec(*check, tmp_path / "of_another").stdout
 
 
+def test_what_a_bundle_hardly_tells_apart_is_found(colours: Path, tmp_path: Path) -> None:
+    """The tiny bundle has no layer of classes, and gives no embeddings; a network of the zoo does."""
+    make_tiny_bundle(tmp_path / "bundle")
+    told = scenerec("data", "check", colours, "--processes", 1, "--model", tmp_path / "bundle")
+    assert "similar" not in told.stdout
+
+
 def test_one_class_alone_has_no_labels_to_doubt(tmp_path: Path) -> None:
     for number in range(3):
         save(texture(number), tmp_path / "photos" / "sea" / f"{number}.jpg")
