@@ -123,6 +123,7 @@ def _prediction(one: Any, document: Any) -> Prediction:
         request_id=str(document["request_id"]),
         indoor_outdoor=one.get("indoor_outdoor"),
         category=tuple(one.get("category") or ()),
+        abstained=bool(one["abstained"]) if "abstained" in one else None,
         heat_map=_heat_map(one["heat_map"]) if one.get("heat_map") else None,
         timings_ms={str(name): float(ms) for name, ms in document.get("timings_ms", {}).items()},
     )

@@ -38,6 +38,9 @@ class Prediction:
     """`indoor` or `outdoor`, where the model's data set tells."""
     category: tuple[str, ...] = ()
     """Categories of the most probable class, the widest first, where the model's data set tells."""
+    abstained: bool | None = None
+    """Whether the model is not sure enough of the most probable class for the precision that it was exported with; None
+    where it was exported with none."""
     heat_map: HeatMap | None = None
     """Where the model saw the most probable class, if that was asked for."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)

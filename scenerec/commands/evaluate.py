@@ -107,7 +107,7 @@ def evaluate(
     if client:
         outcome, result = None, _on_cluster(client, request)
     else:
-        outcome = _here(request, verbose)
+        outcome = evaluate_here(request, verbose)
         result = outcome.as_dict()
     if as_json:
         typer.echo(json.dumps(result))
@@ -134,7 +134,8 @@ def _request(subject: JsonObject, data: str | None, **fields: Any) -> Evaluation
     return request
 
 
-def _here(request: EvaluationRequest, verbose: bool) -> Outcome:
+def evaluate_here(request: EvaluationRequest, verbose: bool = False) -> Outcome:
+    """Evaluates in this process, with a bar. Raises ScenerecError, for an output that cannot be written at once."""
     if request.output:
         check_writable(request.output)
     with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
@@ -169,6 +170,7 @@ def _print(result: JsonObject) -> None:
     for name, cells in _rows(models):
         typer.echo(f"{name:<21}" + "".join(f"{cell:>12}" for cell in cells))
     if len(models) == 1:
+        _print_coverage(models[0])
         _print_weak_points(models[0])
     else:
         _print_comparison(result["comparison"])
@@ -188,10 +190,27 @@ def _rows(models: list[JsonObject]) -> list[tuple[str, list[str]]]:
         told = [model.get("top1_without_coordinates") for model in models]
         rows.insert(2, ("  without coordinates", ["-" if each is None else _percent(each) for each in told]))
     rows.append(("loss", [f"{model['loss']:.4f}" for model in models]))
+    if any(model["loss_unscaled"] is not None for model in models):
+        before = [(model["calibration_error_unscaled"], model["loss_unscaled"]) for model in models]
+        rows.insert(-1, ("  at temperature 1", ["-" if error is None else _percent(error) for error, _ in before]))
+        rows.append(("  at temperature 1", ["-" if loss is None else f"{loss:.4f}" for _, loss in before]))
     rows.append(("images/s", [f"{model['images_per_s']:.1f}" for model in models]))
     if all(model["model_images_per_s"] for model in models):
         rows.append(("  the model alone", [f"{model['model_images_per_s']:.1f}" for model in models]))
     return [("", list("AB")), *rows] if len(models) > 1 else rows
+
+
+def _print_coverage(model: JsonObject) -> None:
+    """What is right of the answers, if those alone are given of which the model is surest."""
+    typer.echo("\nanswers from    of images    right    95 % interval")
+    rows = [*model["risk_coverage"], *([{**model["answered"], "own": True}] if model["answered"] else [])]
+    for row in sorted(rows, key=lambda row: -row["answered"]):
+        low, high = (100 * bound for bound in row["precision_interval"])
+        own = "  <- below, it abstains" if row.get("own") else ""
+        typer.echo(
+            f"{row['threshold']:>12.4f}  {_percent(row['coverage']):>10}  {_percent(row['precision']):>8}    "
+            f"{low:.1f} - {high:.1f}{own}"
+        )
 
 
 def _print_weak_points(model: JsonObject) -> None:

@@ -23,8 +23,11 @@ from scenerec.export.options import Options
 from scenerec.export.source import Source, Stated, keras_source, open_source, torch_source, with_plain_input
 from scenerec.export.steps import Step, step
 from scenerec.export.targets import TARGETS, find_target
+from scenerec.inference.bundles.info import CardWords
+from scenerec.inference.bundles.validation import Validation
 from scenerec.inference.predictors.trained_model import read_labels
 from scenerec.json_object import JsonObject
+from scenerec.models.weights.licences import describe_licence
 from scenerec.storage.writable import check_writable
 
 if TYPE_CHECKING:  # they import torch and onnx
@@ -33,8 +36,8 @@ if TYPE_CHECKING:  # they import torch and onnx
 
 app = typer.Typer()
 
-_bundle, _source, _quantization, _verification = map(
-    options.panel, ("Bundle", "Source", "Quantization", "Verification")
+_bundle, _source, _quantization, _verification, _trust = map(
+    options.panel, ("Bundle", "Source", "Quantization", "Verification", "Trust")
 )
 
 _MODULES_SHOWN = 3
@@ -94,6 +97,12 @@ def export(
         _quantization(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
     ] = None,
     calibration_images: Annotated[int, _quantization(min=1, help="How many of its images.")] = 256,
+    thorough: Annotated[
+        bool,
+        _quantization(
+            "--thorough", help="Try every form of int8 and take the best, not the first that passes by a wide margin."
+        ),
+    ] = False,
     route: Annotated[
         Literal["auto", "tf2onnx", "twin"],
         _bundle(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
@@ -134,6 +143,38 @@ def export(
         str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
     ] = None,
     std: Annotated[str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")] = None,
+    abstain_precision: Annotated[
+        float | None,
+        _trust(
+            min=0.01,
+            max=0.9999,
+            metavar="SHARE",
+            help="Withhold answers that are not sure enough, so that this share of the others is right, such as 0.95.",
+            show_default="answer always",
+        ),
+    ] = None,
+    validation_images: Annotated[
+        int,
+        _trust(
+            min=0,
+            help="How many validation images the finished model answers, for its temperature, --abstain-precision and "
+            "the figures of its card; 0: none of these.",
+        ),
+    ] = 2000,
+    intended_use: Annotated[str, _trust(metavar="TEXT", help="For the card: what the model is for.")] = "",
+    limitations: Annotated[str, _trust(metavar="TEXT", help="For the card: where it fails, what it is not for.")] = "",
+    licence: Annotated[
+        str, _trust(metavar="NAME", help="For the card: under which licence it is handed on, such as Apache-2.0.")
+    ] = "",
+    hub_folder: Annotated[
+        Path | None,
+        _bundle(
+            "--hub-folder",
+            metavar="DIR",
+            help="Also write the model in the layout of the Hugging Face hub: card, weights, ONNX, preprocessing.",
+            show_default=False,
+        ),
+    ] = None,
     memory_gb: Annotated[float, _bundle(min=1, help="That tf2onnx may take, in GiB.")] = 4.0,
     check: Annotated[
         bool, _verification("--check", help="Show for each execution provider which nodes it takes.")
@@ -148,9 +189,10 @@ def export(
     if onnxruntime answers as the framework does, at batch 1, 3 and 32.
     int8 and TFLite models are written only if they lose no more than
     --max-top1-drop on the validation set, int8 only if it is faster than
-    fp32 on this machine: several forms are tried.
+    fp32 on this machine: forms are tried until one passes by a wide margin.
     A run that averages its weights is exported with the averages, which are
-    what it validated.
+    what it validated. Probabilities are calibrated on the validation set by
+    a temperature, and the bundle's MODEL_CARD.md tells what it is worth.
 
     Examples:
 
@@ -158,7 +200,11 @@ def export(
 
         scenerec export runs/photos --target cuda -o bundles/photos-cuda
 
-        scenerec export runs/photos --precision int8
+        scenerec export runs/photos --precision int8 --thorough
+
+        scenerec export runs/photos --abstain-precision 0.95 --intended-use "Sorting holiday pictures."
+
+        scenerec export runs/photos --precision int8 --hub-folder hub/photos --licence Apache-2.0
 
         scenerec export resnet50_places365.pth.tar --labels classes.txt --data packed/val -o bundles/places
 
@@ -208,6 +254,11 @@ def export(
             calibration_data=calibration_data,
             calibration_images=calibration_images,
             max_top1_drop=max_top1_drop,
+            thorough=thorough,
+            validation_images=validation_images,
+            abstain_precision=abstain_precision,
+            hub_folder=options.local_path("--hub-folder", hub_folder, "then") if hub_folder else None,
+            card=CardWords(intended_use=intended_use, limitations=limitations, licence=licence),
         )
 
         print(f"{opened.name}: {opened.address}{', averaged weights' if opened.averaged else ''}", file=terminal)
@@ -222,7 +273,7 @@ def export(
             json.dumps({"url": exported.url, "info": exported.info.model_dump(mode="json"), "providers": providers})
         )
         return
-    _print_exported(exported)
+    _print_exported(exported, hub_folder)
     if check:
         _print_support(supported)
 
@@ -248,11 +299,13 @@ def _three(option: str, values: str | None) -> tuple[float, float, float] | None
     return red, green, blue
 
 
-def _print_exported(exported: "Exported") -> None:
+def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
     info = exported.info
     size_mb = sum(file.size_bytes for name, file in info.files.items() if name.startswith("model")) / 1e6
     classes, image_size = len(info.labels), info.preprocessing.image_size
     typer.echo(f"bundle    {exported.url}")
+    if hub_folder:
+        typer.echo(f"hub       {hub_folder}")
     route = "torch (through the torch twin)" if info.lineage.route == "twin" else info.lineage.route
     typer.echo(
         f"model     {info.precision}, {size_mb:.1f} MB, {f'opset {info.opset}' if info.opset else 'TFLite'}, {classes} "
@@ -260,8 +313,10 @@ def _print_exported(exported: "Exported") -> None:
     )
     if info.verification:
         typer.echo(f"verified  on {info.verification}")
+    if info.validation:
+        _print_validation(info.validation)
     if taken := info.quantization.get("taken"):
-        _print_quantization(taken, info.quantization["fp32"])
+        _print_quantization(taken, info.quantization["fp32"], info.quantization.get("not_tried", []))
     if info.takes_coordinates:
         typer.echo("reads     coordinates as well, by inputs that may be left out; verified with and without")
     if info.places:
@@ -270,10 +325,30 @@ def _print_exported(exported: "Exported") -> None:
         )
     if "val_top1" in info.metrics:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
+    if info.lineage.licence:
+        typer.echo(f"licence   {describe_licence(info.lineage.licence)} (of {info.lineage.first_weights})")
 
 
-def _print_quantization(taken: JsonObject, fp32: JsonObject) -> None:
+def _print_validation(found: Validation) -> None:
+    before, after = found.unscaled, found.scaled
+    typer.echo(
+        f"measured  top-1 {found.top1:.2%} on {found.samples} images; at temperature {after.temperature:.3f} loss "
+        f"{before.loss:.4f} -> {after.loss:.4f}, calibration error {before.calibration_error:.2%} -> "
+        f"{after.calibration_error:.2%}"
+    )
+    if rule := found.abstention:
+        typer.echo(
+            f"abstains  below {rule.threshold:.4f}: answers {rule.coverage:.1%} of the images, {rule.precision:.2%} of "
+            f"them rightly ({rule.wished_precision:.2%} wished)"
+        )
+
+
+def _print_quantization(taken: JsonObject, fp32: JsonObject, not_tried: list[str]) -> None:
     typer.echo(f"form      {taken['form']}")
+    if not_tried:
+        typer.echo(
+            f"not tried {len(not_tried)} other forms, as this one passes by a wide margin (--thorough tries all)"
+        )
     typer.echo(
         f"accuracy  top-1 {taken['top1']:.2%} (fp32 {fp32['top1']:.2%}) on {taken['images']} images, agrees with fp32 "
         f"on {taken['agreement']:.1%}, {taken['size_bytes'] / 1e6:.1f} MB (fp32 {fp32['size_bytes'] / 1e6:.1f} MB)"

@@ -11,6 +11,7 @@ from rich.table import Table
 from scenerec.commands import options
 from scenerec.json_object import JsonObject
 from scenerec.models.status import Status, read_status
+from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
 from scenerec.models.weights.published import best_weights, published_weights
 from scenerec.models.zoo import Architecture, architecture
 
@@ -18,9 +19,9 @@ app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models 
 
 _LEGEND = """
 GFLOPS: 1e9 multiply-adds for an image of 224 px. IMAGE: the side that suits it, in pixels.
-TOP-1: of its best published weights on ImageNet, in percent.
+TOP-1: of its best published weights on ImageNet, in percent. LICENCE: theirs.
 TWIN, ONNX: how far the logits of the Keras twin and of the ONNX graph are from
-torch's: the largest difference, over their scale.
+torch's: the largest difference, over their scale; - where not checked.
 All about one, with its pretrained weights: scenerec models show resnet50"""
 
 
@@ -37,6 +38,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     table.add_column("ARCHITECTURE", no_wrap=True)
     for heading in ("PARAMS", "GFLOPS", "IMAGE", "TOP-1", "TWIN", "ONNX"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("LICENCE", no_wrap=True)
     for each in found:
         table.add_row(
             each["name"],
@@ -44,8 +46,8 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
             f"{each['gflops_224']:.2f}",
             f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
             "" if each["imagenet_top1"] is None else f"{each['imagenet_top1']:.1f}",
-            _difference(each["twin_difference"]),
-            _difference(each["onnx_difference"]),
+            *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
+            each["licence"],
         )
     Console().print(table)
     typer.echo(_LEGEND)
@@ -61,19 +63,27 @@ def show(
     description = _description(entry, read_status()[arch])
     weights = published_weights(arch)
     if as_json:
-        typer.echo(json.dumps({**description, "weights": [{**asdict(each), "fits": each.fits} for each in weights]}))
+        listed = [
+            {**asdict(each), "fits": each.fits, "commercial_use": not forbids_commercial_use(each.licence)}
+            for each in weights
+        ]
+        typer.echo(json.dumps({**description, "weights": listed}))
         return
     for what, value in _rows(entry, description):
         typer.echo(f"{what:<12} {value}")
-    typer.echo(f"\n{'WEIGHTS':<25} {'CLASSES':>7}  {'IMAGE':>5}  {'TOP-1':>6}  {'TOP-5':>6}  URL")
+    typer.echo(f"\n{'WEIGHTS':<25} {'CLASSES':>7}  {'IMAGE':>5}  {'TOP-1':>6}  {'TOP-5':>6}  {'LICENCE':<12}  URL")
     for each in weights:
         top1, top5 = ("" if figure is None else f"{figure:.2f}" for figure in (each.top1, each.top5))
-        typer.echo(f"{each.name:<25} {each.classes:>7}  {each.image_size:>5}  {top1:>6}  {top5:>6}  {each.url}")
+        row = f"{each.name:<25} {each.classes:>7}  {each.image_size:>5}  {top1:>6}  {top5:>6}  {each.licence:<12}"
+        typer.echo(f"{row}  {each.url}")
         if not each.fits:
             typer.echo(f"  (for images of {each.image_size} px, which {arch} does not take here)")
+    for licence in sorted({each.licence for each in weights}):
+        typer.echo(f"\n{describe_licence(licence)}. {LICENCES[licence].note}\n  {LICENCES[licence].url}")
     best = best_weights(arch)
     name, size = (best.name, best.image_size) if best else ("none", entry.image_size)
-    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}\ndata:\n  image_size: {size}")
+    warning = f"  # {describe_licence(best.licence)}" if best and forbids_commercial_use(best.licence) else ""
+    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}{warning}\ndata:\n  image_size: {size}")
 
 
 def _description(entry: Architecture, status: Status) -> JsonObject:
@@ -83,6 +93,7 @@ def _description(entry: Architecture, status: Status) -> JsonObject:
         **asdict(entry),
         "gflops_224": entry.gflops_224 or entry.gflops,
         "imagenet_top1": best.top1 if best else None,
+        "licence": best.licence if best else "",
         **asdict(status),
     }
 

@@ -11,7 +11,8 @@ from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.data.packed_set import open_set
 from scenerec.errors import RegistryError
-from scenerec.inference.bundles.bundle import Bundle, open_bundle
+from scenerec.inference.bundles.bundle import Bundle, open_bundle, read_card
+from scenerec.inference.bundles.info import BundleInfo
 from scenerec.inference.bundles.registry import Alias as MovingAlias
 from scenerec.inference.bundles.registry import Registry, Version, check_name, parse_reference
 from scenerec.inference.evaluation.predictions import ImageBatch
@@ -19,6 +20,7 @@ from scenerec.inference.evaluation.promotion import Evidence, check_promotion
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.json_object import JsonObject
+from scenerec.models.weights.licences import describe_licence
 from scenerec.names import same_names
 from scenerec.storage.writable import check_writable
 
@@ -56,11 +58,22 @@ def list_models(registry: RegistryUrl = DEFAULT_URL, as_json: options.Json = Fal
         typer.echo(f"{row['model']:<{width}}  {_ranges(row['versions']):<8}  {aliases}")
 
 
-@app.command(epilog="Example: scenerec registry show places365-resnet50@production")
-def show(model: Reference, registry: RegistryUrl = DEFAULT_URL, as_json: options.Json = False) -> None:
-    """Show one version: where it comes from, what the gates measured, and where its model's aliases stood."""
+@app.command(
+    epilog="Example: scenerec registry show places365-resnet50@production\n\n"
+    "Example: scenerec registry show photos --card > MODEL_CARD.md"
+)
+def show(
+    model: Reference,
+    registry: RegistryUrl = DEFAULT_URL,
+    card: Annotated[bool, typer.Option("--card", help="Show its model card, which is Markdown.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show one version: where it comes from, what was measured, and where its model's aliases stood."""
     opened = _open(registry)
     version = opened.resolve(model)
+    if card:
+        typer.echo(read_card(version.url))
+        return
     aliases = opened.aliases(version.model)
     if as_json:
         document = {**_version(version), "bundle": version.info.model_dump(mode="json")}
@@ -76,6 +89,7 @@ def show(model: Reference, registry: RegistryUrl = DEFAULT_URL, as_json: options
         ("labels", f"{len(info.labels)}: {', '.join(info.labels[:4])}{', ...' if len(info.labels) > 4 else ''}"),
         ("input", f"{info.preprocessing.image_size} px, target {info.target}"),
         ("metrics", ", ".join(f"{name} {value:.4g}" for name, value in info.metrics.items()) or "-"),
+        *_measured(info),
         ("source", f"{lineage.source}, by {lineage.route}, {lineage.exported_at}"),
     ):
         typer.echo(f"{what:<8} {value}")
@@ -223,6 +237,25 @@ def _summary(registry: Registry, model: str) -> JsonObject:
 
 def _version(version: Version) -> JsonObject:
     return {"model": version.model, "version": version.number, "url": version.url}
+
+
+def _measured(info: BundleInfo) -> list[tuple[str, str]]:
+    """What was measured of the exported model itself, and the licence of its first weights."""
+    rows, lineage = [], info.lineage
+    if found := info.validation:
+        rows = [
+            (
+                "measured",
+                f"top-1 {found.top1:.2%} on {found.samples} images, temperature {found.scaled.temperature:.3f}: "
+                f"calibration error {found.unscaled.calibration_error:.2%} -> {found.scaled.calibration_error:.2%}",
+            )
+        ]
+        if rule := found.abstention:
+            answers = f"answers {rule.coverage:.1%}, {rule.precision:.2%} of them rightly"
+            rows.append(("abstains", f"below {rule.threshold:.4f}: {answers}"))
+    if lineage.licence:
+        rows.append(("licence", f"{describe_licence(lineage.licence)} (of {lineage.first_weights})"))
+    return rows
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -1,6 +1,9 @@
 """What bundle.json says of an exported model."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import Any
 
 from scenerec import __version__
@@ -11,6 +14,14 @@ from scenerec.inference.bundles.precision import Precision
 
 Contracts = tuple[TensorContract, ...]
 """Inputs or outputs of a model."""
+
+
+_LIBRARIES = {
+    "torch": ("torch", "torchvision"),
+    "tensorflow": ("tensorflow", "keras"),
+    "onnx": ("onnx", "onnxruntime"),
+    "tflite": ("ai-edge-litert",),
+}
 
 
 def describe(
@@ -49,6 +60,7 @@ def describe(
         opset=opset,
         metrics=source.metrics or {},
         quantization=quantization or {},
+        card=job.options.card,
         lineage=Lineage(
             framework=source.framework,
             arch=None if isinstance(source.network, KerasNetwork | TorchNetwork) else source.network.arch,
@@ -56,7 +68,20 @@ def describe(
             route=route,
             config=source.config or {},
             dataset_fingerprint=source.dataset_fingerprint,
+            class_samples=source.class_samples,
+            first_weights=source.origin.weights if source.origin else "",
+            licence=source.origin.licence if source.origin else "",
+            versions=_versions(source.framework, model_format),
             scenerec=__version__,
             exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
     )
+
+
+def _versions(*parts: str | None) -> dict[str, str]:
+    """Of the libraries of a framework and of a kind of model file, as they are installed."""
+    found = {}
+    for name in chain.from_iterable(_LIBRARIES.get(part or "", ()) for part in parts):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenerec.errors import ConfigError, DataError, StorageError
+from scenerec.errors import ConfigError, DataError, StorageError, first_line
+from scenerec.export.card import model_card
 from scenerec.export.formats.table import find_format
+from scenerec.export.hub_folder import check_hub_folder, write_hub_folder
 from scenerec.export.job import ExportJob
 from scenerec.export.options import Options
-from scenerec.export.source import Source, check_labels, with_places
+from scenerec.export.source import Source, check_labels, with_class_samples, with_places
 from scenerec.export.steps import Say
 from scenerec.export.targets import ANY
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, check_place, write_bundle
+from scenerec.export.validation import check_abstention, validate
+from scenerec.inference.bundles.bundle import CARD_FILE, GOLDEN_FILE, check_place, write_bundle
 from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage.writable import check_writable
+from scenerec.training.mlflow_run import tell_bundle
+from scenerec.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -48,16 +53,28 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
     export_format = find_format(options.precision)
     check_writable(destination)
     check_place(destination)
+    if options.hub_folder is not None:
+        check_hub_folder(options.hub_folder, options, export_format)
     for named in filter(None, (options.data, options.calibration_data)):
         check_labels(source, named)
+    check_abstention(source, options)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
         job = ExportJob(_with_places(source, options, say), destination, options, Path(folder), say)
         with job.step("libraries"):
             make = export_format.load()
         product = make(job)
+        with job.step("validation"):
+            product = validate(job, product)
         with job.step("bundle"):
-            files = {file.name: file for file in product.files}
-            info = write_bundle(destination, product.info, {**files, GOLDEN_FILE: product.golden.to_bytes()})
+            files: dict[str, bytes | Path] = {file.name: file for file in product.files}
+            files[GOLDEN_FILE] = product.golden.to_bytes()
+            files[CARD_FILE] = model_card(product.info, product.size_bytes).encode()
+            info = write_bundle(destination, product.info, files)
+        if options.hub_folder is not None:
+            with job.step("hub folder"):
+                write_hub_folder(options.hub_folder, job.source, product)
+    if source.run_url and (source.config or {}).get("track", {}).get("mlflow"):
+        _tell_mlflow(source.run_url, destination, options.precision, say)
     return Exported(destination, info, product.model)
 
 
@@ -72,8 +89,16 @@ def default_destination(source: Source, options: Options) -> str:
     return f"{source.run_url}/bundles/{prefix}{options.precision}"
 
 
+def _tell_mlflow(run_url: str, bundle_url: str, precision: str, say: Say) -> None:
+    """Notes the bundle at the run that MLflow shows. The bundle is there, whatever MLflow says."""
+    try:
+        tell_bundle(RunFolder(run_url), precision, bundle_url)
+    except Exception as error:
+        say(f"MLflow does not have the bundle's address: {first_line(error)}")
+
+
 def _with_places(source: Source, options: Options, say: Say) -> Source:
-    """With the places of the training set or, where there is none, of a set that is named.
+    """With the places of the training set or, where there is none, of a set that is named; and with its class counts.
 
     No answer of the model depends on them, so that a set which is gone by now hinders no export.
     """
@@ -81,7 +106,7 @@ def _with_places(source: Source, options: Options, say: Say) -> Source:
     if where is None:
         return source
     try:
-        return with_places(source, where)
+        return with_class_samples(with_places(source, where))
     except (DataError, StorageError) as error:
-        say(f"without indoors or outdoors and categories of the labels: {error}")
+        say(f"without images by class, indoors or outdoors, and categories of the labels: {error}")
         return source

@@ -63,6 +63,13 @@ class Product:
     """Images of the verification, and the model's answers to them."""
     model: "ModelProto | None" = None
     """Graph of the model; None where it is no ONNX model."""
+    float_model: "ModelProto | None" = None
+    """The same in float32, whatever the model computes in."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the model's files."""
+        return sum(file.stat().st_size for file in self.files)
 
     @property
     def verification(self) -> Verification:

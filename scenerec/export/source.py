@@ -1,5 +1,6 @@
 """What is exported: a run's network, weights in a file, a Keras model, or any torch module."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 from scenerec.config.location import expand_location
 from scenerec.data.class_names import check_order
 from scenerec.data.manifest import Place, read_manifest
-from scenerec.errors import ConfigError, ModelError
+from scenerec.errors import ConfigError, ModelError, ScenerecError
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
 from scenerec.models import zoo
 from scenerec.models.weights.files import head_classes, read_weights
 from scenerec.models.weights.formats import file_format
+from scenerec.models.weights.origin import Origin, find_origin
 from scenerec.names import clean
 from scenerec.storage import open_storage, split_url
 
@@ -83,6 +85,10 @@ class Source:
     """Folder or s3:// prefix of the run; None where the network is of no run."""
     validation_set: str | None = None
     """Address of the run's packed validation set."""
+    origin: Origin | None = None
+    """What the training began with, and the licence of that; None where that is not known."""
+    class_samples: tuple[int, ...] = ()
+    """Images of each class in the training set, in order of class index; empty where that is not known."""
 
     @property
     def takes_coordinates(self) -> bool:
@@ -90,10 +96,15 @@ class Source:
         return isinstance(self.network, ZooNetwork) and self.network.geo is not None
 
     @property
+    def training_sets(self) -> tuple[str, ...]:
+        """Addresses of the run's packed training sets."""
+        train = (self.config or {}).get("data", {}).get("train")
+        return tuple(each["set"] for each in train) if isinstance(train, list) else (train,) if train else ()
+
+    @property
     def training_set(self) -> str | None:
         """Address of the run's packed training set; of several, the first."""
-        train = (self.config or {}).get("data", {}).get("train")
-        return train[0]["set"] if isinstance(train, list) else train
+        return next(iter(self.training_sets), None)
 
 
 def open_source(target: str, checkpoint: str = "best", stated: Stated = Stated()) -> Source:
@@ -132,6 +143,7 @@ def from_trained(model: TrainedModel, stated: Stated = Stated()) -> Source:
         dataset_fingerprint=model.dataset_fingerprint,
         run_url=model.url.rpartition("/checkpoints/")[0] or None,
         validation_set=model.validation_set,
+        origin=model.origin or _older_origin(model.config),
     )
 
 
@@ -174,7 +186,18 @@ def _from_weight_file(url: str, stated: Stated) -> Source:
         framework=None,
         labels=_checked_labels(stated.labels, classes, url),
         preprocessing=_stated_preprocessing(Preprocessing(image_size=size, eval_crop_ratio=0.875), stated),
+        origin=find_origin(url, arch),
     )
+
+
+def _older_origin(config: dict[str, Any]) -> Origin:
+    """Of a checkpoint that does not tell it: as its config says it, as far as that can still be followed."""
+    model = config["model"]
+    weights = model.get("weights", "none")
+    try:
+        return find_origin(weights, model["arch"])
+    except ScenerecError:
+        return Origin(weights)
 
 
 def _foreign(network: KerasNetwork | TorchNetwork, address: str, name: str, stated: Stated) -> Source:
@@ -218,6 +241,19 @@ def with_places(source: Source, data: str) -> Source:
     """
     known = {clean(name): place for name, place in read_manifest(open_storage(data)).places.items()}
     return replace(source, places={label: known[clean(label)] for label in source.labels if clean(label) in known})
+
+
+def with_class_samples(source: Source) -> Source:
+    """Returns the same source with the number of its training images of each class, over all of its sets.
+
+    Raises DataError or StorageError where a manifest cannot be read.
+    """
+    counts: Counter[str] = Counter()
+    for data in source.training_sets:
+        manifest = read_manifest(open_storage(data))
+        counts.update(dict(zip(map(clean, manifest.classes), manifest.class_counts, strict=True)))
+    samples = tuple(counts[clean(label)] for label in source.labels)
+    return replace(source, class_samples=samples if any(samples) else ())
 
 
 def check_labels(source: Source, data: str) -> None:

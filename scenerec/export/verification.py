@@ -44,7 +44,7 @@ def compare(
         expected = reference.logits(images, places)
         for size in batch_sizes:
             answer = _in_batches(model, images, places, size)
-            pairs.append((expected, softmax(answer) if probabilities else answer))
+            pairs.append((expected, softmax(answer, 1.0) if probabilities else answer))
     return Verification(
         images=len(images),
         batch_sizes=tuple(batch_sizes),

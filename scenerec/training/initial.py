@@ -10,8 +10,10 @@ from scenerec.models.blocks import is_under
 from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State, StateError, check_fits
 from scenerec.models.weights.files import WeightFile, head_classes
+from scenerec.models.weights.origin import Origin, find_origin
 from scenerec.models.weights.published import is_name
 from scenerec.models.zoo import architecture
+from scenerec.storage import IMPATIENT, Patience
 from scenerec.training.weight_source import WeightSource
 
 Shapes = Mapping[str, Sequence[int]]
@@ -72,6 +74,11 @@ def describe_weights(config: RunConfig, classes: int) -> str:
             shapes = state_shapes(config.model.arch, max(classes, 1), config.model.geo)
             weights = weights.for_network(shapes, str(source))
         return _describe(config, weights, classes)
+
+
+def weights_origin(config: RunConfig, patience: Patience = IMPATIENT) -> Origin:
+    """Finds what `model.weights` began as, and its licence. Raises ModelError, StorageError."""
+    return find_origin(config.model.weights, config.model.arch, patience)
 
 
 def _describe(config: RunConfig, weights: WeightFile, classes: int) -> str:

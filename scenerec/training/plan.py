@@ -10,6 +10,7 @@ from scenerec.data.lanes import Reading, choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import steps_per_epoch
 from scenerec.errors import PlanError
+from scenerec.models.weights.origin import RANDOM, Origin
 from scenerec.names import clean, same_names
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
 from scenerec.training.teacher import TeacherPlan
@@ -66,6 +67,8 @@ class Plan:
     """By what a backbone is pretrained; empty where labels are learned."""
     teacher: TeacherPlan | None = None
     """From whom the network learns beside the labels, or instead of them; None where it learns from labels alone."""
+    origin: Origin | None = None
+    """What the first weights began as, and their licence; None until `preflight` has found it."""
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
@@ -84,6 +87,7 @@ class Plan:
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.method or f'{self.classes} classes'}, in {self.framework}"),
             ("weights", self.weights),
+            *([("licence", str(self.origin))] if self.origin and self.origin.weights != RANDOM else []),
             *([("teacher", str(self.teacher))] if self.teacher else []),
             (
                 "data",

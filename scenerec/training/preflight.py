@@ -14,7 +14,7 @@ from scenerec.errors import CheckpointError, DataError
 from scenerec.models.freezing import TrainedPart, frozen_names
 from scenerec.storage.writable import check_writable
 from scenerec.training.class_weights import loss_weights
-from scenerec.training.initial import describe_weights, prepare_weights
+from scenerec.training.initial import describe_weights, prepare_weights, weights_origin
 from scenerec.training.node_time import CostPlan, plan_cost
 from scenerec.training.plan import NodeResources, Plan, learned_classes, resolve
 from scenerec.training.run_folder import RunFolder, check_identity, resumed_lanes, run_identity
@@ -75,7 +75,7 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     for data in (*(part for part, _ in train.parts), val):
         check_shards(data)
     check_writable(folder.url)
-    plan = replace(plan, weights=prepare_weights(config, plan.classes))
+    plan = replace(plan, weights=prepare_weights(config, plan.classes), origin=weights_origin(config))
     classes = learned_classes(config, train.manifest, val.manifest)
     plan = replace(plan, teacher=plan_teacher(config, classes, download=True))
     trained = trained_part(config, plan.classes)
@@ -96,6 +96,7 @@ def plan_job(config: TrainConfig) -> Plan:
     return replace(
         plan,
         weights=describe_weights(config, plan.classes),
+        origin=weights_origin(config, data.patience),
         class_weights=loss_weights(config, train.parts),
         teacher=plan_teacher(config, learned_classes(config, train.manifest, val.manifest)),
     )

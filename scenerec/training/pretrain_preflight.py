@@ -9,7 +9,7 @@ from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import PlanError
 from scenerec.names import clean, same_names
 from scenerec.storage.writable import check_writable
-from scenerec.training.initial import describe_weights, prepare_weights
+from scenerec.training.initial import describe_weights, prepare_weights, weights_origin
 from scenerec.training.node_time import plan_cost
 from scenerec.training.plan import NodeResources, Plan, resolve
 from scenerec.training.preflight import Preflight, check_shards, resume_point, trained_part
@@ -33,7 +33,7 @@ def check_pretraining(
     for data in (*(part for part, _ in train.parts), *judged):
         check_shards(data)
     check_writable(folder.url)
-    plan = replace(plan, weights=prepare_weights(config, _NO_CLASSES))
+    plan = replace(plan, weights=prepare_weights(config, _NO_CLASSES), origin=weights_origin(config))
     trained = trained_part(config, classes=1)
     resumes_at = None if restart else resume_point(folder, config, plan, train.manifest)
     history = folder.read_history() if config.cost and resumes_at is not None else []
@@ -45,7 +45,8 @@ def plan_pretraining(config: PretrainConfig) -> Plan:
     """The plan alone, from the manifest and the run's checkpoints, in a job. Raises as `check_pretraining`."""
     train = open_training_set(config.data, config.data.patience)
     lanes = resumed_lanes(RunFolder(config.run_url, config.data.patience), config.data.lanes)
-    return replace(_resolve(config, train, None, lanes), weights=describe_weights(config, _NO_CLASSES))
+    plan, origin = _resolve(config, train, None, lanes), weights_origin(config, config.data.patience)
+    return replace(plan, weights=describe_weights(config, _NO_CLASSES), origin=origin)
 
 
 def _resolve(

@@ -20,12 +20,14 @@ from scenerec.errors import (
     PlanError,
     RegistryError,
 )
-from scenerec.inference.bundles.bundle import GOLDEN_FILE, INFO_FILE, Bundle, open_bundle
+from scenerec.inference.bundles.bundle import INFO_FILE, NOT_OF_THE_MODEL, Bundle, open_bundle
 from scenerec.inference.bundles.registry import Registry, parse_reference
 from scenerec.inference.predictors.trained_model import ZooNetwork, load_trained
 from scenerec.models.neutral import State, StateError, check_fits
 from scenerec.models.weights.files import head_classes, is_there
 from scenerec.models.weights.formats import file_format
+from scenerec.models.weights.licences import describe_licence, forbids_commercial_use
+from scenerec.models.weights.origin import find_origin
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 from scenerec.names import clean, few
@@ -71,7 +73,7 @@ class Teacher:
         """SHA-256 of the network, wherever it lies: 16 hexadecimal digits of it."""
         if isinstance(self.network, Bundle):
             files = self.network.info.files.items()
-            words = [f"{name} {file.sha256}" for name, file in sorted(files) if name != GOLDEN_FILE]
+            words = [f"{name} {file.sha256}" for name, file in sorted(files) if name not in NOT_OF_THE_MODEL]
             return hashlib.sha256(" ".join(words).encode()).hexdigest()[:_DIGITS]
         return _digest(self.network.arch, self.network.state)
 
@@ -94,6 +96,8 @@ class TeacherPlan:
     """What the logits are divided by."""
     weight: float
     """Its share of the loss."""
+    licence: str = ""
+    """Name of the licence of what it began as; "" where that is not known, or where there is none."""
 
     def __str__(self) -> str:
         share = "all of the loss (no label is read)" if self.weight == 1 else f"{self.weight:.3g} of the loss"
@@ -103,7 +107,8 @@ class TeacherPlan:
             "unknown": "; it does not tell its classes' names, which are taken to be in the order of the data",
         }[self.order]
         where = f"{self.network} at {self.image_size} px, {self.address}"
-        return f"{where}: {share}, temperature {self.temperature:g}{order}"
+        licence = f"; {describe_licence(self.licence)}" if forbids_commercial_use(self.licence) else ""
+        return f"{where}: {share}, temperature {self.temperature:g}{order}{licence}"
 
 
 def plan_teacher(config: TrainConfig, classes: Sequence[str], download: bool = False) -> TeacherPlan | None:
@@ -131,7 +136,14 @@ def plan_teacher(config: TrainConfig, classes: Sequence[str], download: bool = F
         order=order,
         temperature=distill.temperature,
         weight=distill.weight,
+        licence=_licence(teacher, distill.arch),
     )
+
+
+def _licence(teacher: Teacher, arch: str | None) -> str:
+    if isinstance(teacher.network, Bundle):
+        return teacher.network.info.lineage.licence
+    return find_origin(teacher.address, arch).licence
 
 
 def planned_teacher(config: RunConfig, plan: TeacherPlan) -> Teacher:

@@ -57,6 +57,9 @@ class PredictionBody(JsonBody):
     """Whether the first class is found indoors or outdoors, where that is known."""
     category: tuple[str, ...] = ()
     """Categories of the first class, where they are known; the widest first."""
+    abstained: bool | Absent = None
+    """Whether the model is not sure enough of the first class for the precision that it was exported with; absent where
+    it was exported with none."""
     heat_map: HeatMapBody | Absent = None
     """Where the network sees the first class, if it was asked for."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from scenerec.data.manifest import Place
 from scenerec.inference.explain.cam import NoHeatMapError, render
 from scenerec.inference.predictors.engine import Answer
+from scenerec.inference.predictors.predictor import abstains
 from serve.errors import ErrorKind, RequestError
 from serve.loaded_version import LoadedVersion
 from serve.v1.documents import ClassBody, HeatMapBody, PredictionBody
@@ -18,13 +19,14 @@ _UNKNOWN = Place()
 def rank_classes(version: LoadedVersion, answers: Sequence[Answer], top_k: int) -> list[PredictionBody]:
     """For each photograph its `top_k` most probable classes."""
     rank = version.engine.classifier.rank
-    places = version.bundle.info.places
+    info = version.bundle.info
     predictions = []
     for answer in answers:
         ranked = rank(answer.probabilities, top_k)
         classes = [ClassBody(each.label, round(each.probability, _DIGITS)) for each in ranked]
-        place = places.get(classes[0].label, _UNKNOWN)
-        predictions.append(PredictionBody(classes, place.indoor_outdoor, place.category))
+        place = info.places.get(classes[0].label, _UNKNOWN)
+        abstained = None if info.abstain_below is None else abstains(answer.probabilities, info.abstain_below)
+        predictions.append(PredictionBody(classes, place.indoor_outdoor, place.category, abstained))
     return predictions
 
 

@@ -113,7 +113,7 @@ def _plain(bundle: Bundle, network: OnnxPredictor, video: Path, frame_s: float, 
         top, left = (frame.shape[0] - size) // 2, (frame.shape[1] - size) // 2
         image = cv2.cvtColor(frame[top : top + size, left : left + size], cv2.COLOR_BGR2RGB)
         (logits,) = network.session.run(["logits"], {network.input_name: image[np.newaxis]})
-        softmax(logits)
+        softmax(logits, 1.0)
         yield perf_counter() - began
 
 

@@ -1,5 +1,6 @@
 """`scenerec data pack`: images become shards."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -77,6 +78,15 @@ def pack(
         _source(
             metavar="FILE.csv",
             help="Leave out the images of a table, by its column path, such as one of `data check`.",
+            show_default=False,
+        ),
+    ] = None,
+    division: Annotated[
+        Path | None,
+        _source(
+            metavar="FILE.csv",
+            help="Which images of a SOURCE without val are validated on: a table path,split, as `scenerec train` "
+            "writes it.",
             show_default=False,
         ),
     ] = None,
@@ -160,6 +170,7 @@ def pack(
         classes=read_labels(options.location("--classes", classes)) if classes else (),
         strict=strict,
         exclude=exclude and options.local_path("--exclude", exclude),
+        division=division and options.local_path("--division", division),
         exclude_kinds=_parsed_kinds(exclude_kinds, exclude),
         relabel=relabel and options.local_path("--relabel", relabel),
         coordinates=coordinates and options.local_path("--coordinates", coordinates),
@@ -169,7 +180,7 @@ def pack(
     if address:
         result = TypeAdapter(PackResult).validate_python(run_on_cluster(PACK, request, address))
     else:
-        result = _pack_here(request, processes)
+        result = pack_here(request, processes, lambda line: typer.echo(line, err=True))
     for split_result in result.splits:
         _print_packed(split_result)
     if result.images_per_s:
@@ -178,11 +189,12 @@ def pack(
         print_json(result)
 
 
-def _pack_here(request: PackRequest, processes: int | None) -> PackResult:
+def pack_here(request: PackRequest, processes: int | None, say: Callable[[str], None]) -> PackResult:
+    """Packs on this machine, with a bar. Leaves at Ctrl-C with what goes on."""
     with ProgressBar("packing") as progress:
         try:
             run = process_runner(processes or default_processes())
-            return pack_source(request, run, progress.show, lambda line: typer.echo(line, err=True))
+            return pack_source(request, run, progress.show, say)
         except KeyboardInterrupt:
             where = f"at {progress.done} of {progress.total} images" if progress.total else "before the first image"
             typer.echo(f"stopped {where}: the same command goes on from there", err=True)

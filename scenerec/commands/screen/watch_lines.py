@@ -71,7 +71,8 @@ class JsonLines:
             ]
             scene = _name(self._labels, answer.scene)
             latency_ms = round(answer.latency_s * 1e3, 3)
-            self._write("answer", frame, predictions=predictions, scene=scene, latency_ms=latency_ms)
+            further = {} if answer.abstained is None else {"abstained": answer.abstained}
+            self._write("answer", frame, further, predictions=predictions, scene=scene, latency_ms=latency_ms)
         if change := answer.change:
             scene, previous = (_name(self._labels, index) for index in (change.scene, change.previous))
             self._write("scene", frame, scene=scene, previous=previous, probability=change.probability)
@@ -93,10 +94,14 @@ def label(labels: Sequence[str], index: int) -> str:
 
 
 def scene_text(answer: Answer, labels: Sequence[str]) -> str:
-    """Says which scene holds: `beach 93.1%`; where none does, in brackets the most probable class."""
+    """Says which scene holds: `beach 93.1%`; where none does, in brackets the most probable class.
+
+    A network that is not sure enough of the frame itself says so.
+    """
     index = int(np.argmax(answer.smoothed)) if answer.scene is None else answer.scene
     text = f"{label(labels, index)} {answer.smoothed[index]:.1%}"
-    return f"({text})" if answer.scene is None else text
+    text = f"({text})" if answer.scene is None else text
+    return f"{text}, not sure enough" if answer.abstained else text
 
 
 def speed(summary: Summary) -> str:

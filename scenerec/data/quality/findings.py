@@ -94,10 +94,18 @@ def shows_something(picture: PictureFacts) -> bool:
     return not picture.unreadable and picture.contrast >= _BLANK_BELOW
 
 
+def alike_groups(pictures: Sequence[PictureFacts]) -> list[list[int]]:
+    """The places of pictures that can be decoded and show the same, in groups of two and more; none of one colour."""
+    places = [place for place, each in enumerate(pictures) if each.contrast >= _BLANK_BELOW]
+    plain = [pictures[place] for place in places]
+    groups = groups_of([*_same_bytes(plain), *near_pairs(plain)], len(plain))
+    return [[places[place] for place in group] for group in groups]
+
+
 def _doubled(pictures: Sequence[PictureFacts]) -> list[Finding]:
     """What shows the same as another picture: of each group all that could be left out."""
     found: list[Finding] = []
-    for group in groups_of([*_same_bytes(pictures), *near_pairs(pictures)], len(pictures)):
+    for group in alike_groups(pictures):
         found += _of_group([pictures[place] for place in group])
     return found
 

@@ -1,7 +1,7 @@
 """The pictures of a data set, packed or not, in parts that processes deal with, and some of them again by name."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import NamedTuple
 from scenerec.data.contents import image_digest
 from scenerec.data.packed_set import PackedSet, open_splits
 from scenerec.data.packing.choices import Choices
+from scenerec.data.packing.formats import open_source
 from scenerec.data.packing.layouts import read_raw_set
-from scenerec.data.picture import Picture, PictureError
+from scenerec.data.packing.raw_set import RawImage
+from scenerec.data.picture import PictureError
 from scenerec.data.pool import Runner, process_runner
 from scenerec.data.quality.facts import PictureFacts, measure
 from scenerec.errors import first_line, system_reason
@@ -106,13 +108,14 @@ def folder_parts(source: Path, choices: Choices) -> list[FolderPart]:
     """The images of a folder that could be packed. Raises DataError for one that cannot."""
     raw = read_raw_set(source, choices=choices)
     alone = len(raw.splits) == 1
-    files = [
-        (image.path, "" if alone else split, image.class_name)
-        for split, images in raw.splits.items()
-        for image in images
-    ]
+    return parts_of(raw.root, {"" if alone else split: images for split, images in raw.splits.items()})
+
+
+def parts_of(root: Path, splits: Mapping[str, Sequence[RawImage]]) -> list[FolderPart]:
+    """The images of a data set by their splits; paths are relative to `root`."""
+    files = [(image.path, split, image.class_name) for split, images in splits.items() for image in images]
     ends = range(0, len(files), _FILES_AT_ONCE)
-    return [FolderPart(raw.root, tuple(files[begin : begin + _FILES_AT_ONCE])) for begin in ends]
+    return [FolderPart(root, tuple(files[begin : begin + _FILES_AT_ONCE])) for begin in ends]
 
 
 def read_facts(
@@ -169,6 +172,6 @@ def _facts(picture: Encoded, with_features: bool) -> PictureFacts:
         return PictureFacts(*where, b"", unreadable=system_reason(picture.content))
     digest = image_digest(picture.content)
     try:
-        return measure(*where, digest, Picture(picture.content).upright(), with_features)
+        return measure(*where, digest, open_source(picture.content).upright(), with_features)
     except PictureError as error:
         return PictureFacts(*where, digest, unreadable=first_line(error))

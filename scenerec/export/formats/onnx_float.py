@@ -95,7 +95,7 @@ def verified(job: ExportJob, completed: Completed, model: ModelProto, info: Bund
         completed.reference, predictor, completed.images, probabilities=completed.gives_probabilities
     )
     info = info.model_copy(update={"verification": verification})
-    return Product(info, files, golden_of(predictor, completed.images), model)
+    return Product(info, files, golden_of(predictor, completed.images), model, completed.model)
 
 
 def _check_classes(job: ExportJob, network: NetworkGraph) -> None:

@@ -38,6 +38,10 @@ PLACE_INPUTS = (
 OWN_PREFIX = "scenerec."
 """Beginning of the names of the nodes and values that `complete` adds."""
 
+INVERSE_TEMPERATURE = f"{OWN_PREFIX}inverse_temperature"
+"""Name of the constant that logits are multiplied by before they become probabilities."""
+SCALED_LOGITS = f"{OWN_PREFIX}scaled_logits"
+"""Name of the node that does so, and of what it gives."""
 ONNX_DATA_FILE = "model.onnx.data"
 """Name of the file with the weights that do not fit into the model's."""
 PROTOBUF_BYTES = 2_000_000_000
@@ -68,6 +72,23 @@ def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
     )
     graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [BATCH, classes]))
     return model
+
+
+def with_temperature(model: ModelProto, temperature: float) -> ModelProto:
+    """Copies a complete graph, whatever was made of it since, and divides what its probabilities are made of.
+
+    The logits stay as they are.
+    """
+    scaled = copy_of(model)
+    graph = scaled.graph
+    index = next(index for index, node in enumerate(graph.node) if PROBABILITIES in node.output)
+    softmax = graph.node[index]
+    assert softmax.op_type == "Softmax", softmax.op_type
+    graph.initializer.append(numpy_helper.from_array(np.float32(1 / temperature), INVERSE_TEMPERATURE))
+    scale = helper.make_node("Mul", [softmax.input[0], INVERSE_TEMPERATURE], [SCALED_LOGITS], name=SCALED_LOGITS)
+    graph.node.insert(index, scale)
+    softmax.input[0] = SCALED_LOGITS
+    return scaled
 
 
 def with_unknown_places(model: ModelProto) -> ModelProto:

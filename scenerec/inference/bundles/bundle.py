@@ -1,6 +1,7 @@
 """A bundle: a folder with a model and all that one needs to use it; `bundle.json` says what and lists checksums.
 
     model.onnx           the network (or model.tflite); beyond 2 GB beside it model.onnx.data
+    MODEL_CARD.md        what it is for, what it began as, how good it is, and how it is run, for people
     golden.safetensors   a few prepared images and the logits they must give: a new version proves itself by them
     bundle.json          goes last; a folder without it is no bundle
 
@@ -28,6 +29,12 @@ INFO_FILE = "bundle.json"
 """Name of the file that makes a folder a bundle."""
 GOLDEN_FILE = "golden.safetensors"
 """Name of the file with the golden images and logits."""
+
+
+CARD_FILE = "MODEL_CARD.md"
+"""Name of the file that describes the model to people; bundles that are older than it have none."""
+NOT_OF_THE_MODEL = frozenset({GOLDEN_FILE, CARD_FILE})
+"""Files of a bundle that are not the model itself."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Bundle:
     @property
     def model_bytes(self) -> int:
         """Bytes of the model on disk."""
-        return sum(info.size_bytes for name, info in self.info.files.items() if name != GOLDEN_FILE)
+        return sum(info.size_bytes for name, info in self.info.files.items() if name not in NOT_OF_THE_MODEL)
 
     @cached_property
     def golden(self) -> Golden:
@@ -118,6 +125,14 @@ def read_info(url: str, patience: Patience = IMPATIENT) -> BundleInfo:
     except NotFoundError:
         raise BundleError(f"{url}: not a bundle ({INFO_FILE} is missing): make one with `scenerec export`") from None
     return parse_json(BundleInfo, content, f"{url}/{INFO_FILE}: not a bundle of this version of scenerec", BundleError)
+
+
+def read_card(url: str) -> str:
+    """Reads a bundle's model card. Raises BundleError where it has none, StorageError."""
+    try:
+        return open_storage(url).get(CARD_FILE).decode()
+    except NotFoundError:
+        raise BundleError(f"{url}: has no {CARD_FILE}, as it is older than them: export it again") from None
 
 
 def open_bundle(url: str, patience: Patience = IMPATIENT) -> Bundle:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from scenerec.data.manifest import Place
 from scenerec.frozen import Frozen, Sha256
 from scenerec.inference.bundles.precision import Precision
+from scenerec.inference.bundles.validation import Validation
 from scenerec.models.geo import COORDINATES
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
 
@@ -92,6 +93,15 @@ class Lineage(Frozen):
     """Config of the training job."""
     dataset_fingerprint: str | None = None
     """Fingerprint of the training set."""
+    class_samples: tuple[int, ...] = ()
+    """Images of each class in the training set, in order of class index; empty where that is not known."""
+    first_weights: str = ""
+    """What the training began with: `random`, NAME of ARCH for published weights, or an address; "" where that is not
+    known."""
+    licence: str = ""
+    """Name of the licence of these weights; "" where it is not known, and for random ones."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Versions of the libraries that the export used, by name."""
     scenerec: str
     """Version of scenerec that exported the model."""
     exported_at: str
@@ -105,6 +115,17 @@ class FileInfo(Frozen):
     """Size of the file."""
     sha256: Sha256
     """SHA-256 of the file, in hexadecimal."""
+
+
+class CardWords(Frozen):
+    """What nobody but the user can say of a model, for its card."""
+
+    intended_use: str = ""
+    """What the model is for."""
+    limitations: str = ""
+    """What it is not for, and where it fails."""
+    licence: str = ""
+    """Under which licence it is handed on, by its SPDX identifier or in words."""
 
 
 class BundleInfo(Frozen):
@@ -129,7 +150,8 @@ class BundleInfo(Frozen):
     inputs: tuple[TensorContract, ...]
     """Inputs of the model: the images; where it reads coordinates, also `coordinates` and `known`."""
     outputs: tuple[TensorContract, ...]
-    """Outputs of the model: `probabilities` and `logits` (TFLite: logits alone), each [batch, classes]."""
+    """Outputs of the model, each [batch, classes]: `probabilities`, at the temperature, and `logits`, as the network
+    gives them; of TFLite logits alone."""
     opset: int | None = None
     """Version of ONNX's operator set; none for another format."""
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -138,6 +160,10 @@ class BundleInfo(Frozen):
     """Comparison with the framework, before the bundle was written."""
     quantization: dict[str, Any] = Field(default_factory=dict)
     """How an int8 model was made, and what the gates measured."""
+    validation: Validation | None = None
+    """How good the exported model is, its temperature and its threshold; none where it was not measured."""
+    card: CardWords = CardWords()
+    """What the user says of the model."""
     lineage: Lineage
     """Where the model comes from."""
     files: dict[str, FileInfo] = Field(default_factory=dict)
@@ -147,6 +173,17 @@ class BundleInfo(Frozen):
     def takes_coordinates(self) -> bool:
         """Whether the model reads where an image was taken."""
         return any(each.name == COORDINATES for each in self.inputs)
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before they become probabilities."""
+        return self.validation.scaled.temperature if self.validation else 1.0
+
+    @property
+    def abstain_below(self) -> float | None:
+        """Confidence below which the first class is no answer; None where the model always answers."""
+        abstention = self.validation.abstention if self.validation else None
+        return abstention.threshold if abstention else None
 
     @property
     def can_be_served(self) -> bool:

@@ -25,19 +25,20 @@ def with_mirrors(images: np.ndarray) -> np.ndarray:
     return np.concatenate([images, images[:, :, ::-1]])
 
 
-def average_crops(logits: np.ndarray, crops: int) -> np.ndarray:
+def average_crops(logits: np.ndarray, crops: int, temperature: float = 1.0) -> np.ndarray:
     """Averages the probabilities of an image's crops, and returns the logarithms of the means.
 
     Args:
         logits: float32 [n * crops, classes], the crops of an image in a row.
         crops: of each image; one leaves the logits as they are.
+        temperature: what logits are divided by, before they become the probabilities of crops.
 
     Returns:
         float32 [n, classes]
     """
     if crops == 1:
         return logits
-    of_crops = log_softmax(logits).reshape(-1, crops, logits.shape[1])
+    of_crops = log_softmax(logits, temperature).reshape(-1, crops, logits.shape[1])
     largest = of_crops.max(axis=1, keepdims=True)
     mean = np.exp(of_crops - largest).mean(axis=1)
     with np.errstate(divide="ignore"):
@@ -45,7 +46,7 @@ def average_crops(logits: np.ndarray, crops: int) -> np.ndarray:
     return averaged.astype(np.float32)
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Turns logits [n, classes] into the logarithms of their probabilities, float64 [n, classes]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+def log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Turns logits [n, classes], over a temperature, into logarithms of probabilities, float64 [n, classes]."""
+    shifted = (logits.astype(np.float64) - logits.max(axis=1, keepdims=True)) / temperature
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

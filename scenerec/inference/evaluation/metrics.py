@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scenerec.inference.evaluation.abstention import CoverageRow, answered_from, risk_coverage
 from scenerec.inference.evaluation.predictions import Predictions
 from scenerec.inference.evaluation.significance import Interval, wilson_interval
 
@@ -81,6 +82,10 @@ class Evaluation:
     """Mean negative log-likelihood of the labels, in nats."""
     calibration_error: float
     """Expected calibration error (see the function of this name)."""
+    loss_unscaled: float | None
+    """What the loss would be at temperature 1; None of a model without a temperature."""
+    calibration_error_unscaled: float | None
+    """What the calibration error would be at temperature 1; None of a model without a temperature."""
     mean_confidence: float
     """Mean probability of the class that ranks first; above top1, the model is too sure of itself."""
     images_per_s: float
@@ -93,6 +98,12 @@ class Evaluation:
     """Pairs of classes that were confused, the most frequent first, at most LISTED_CONFUSIONS."""
     reliability: tuple[ReliabilityBin, ...]
     """Samples by confidence."""
+    risk_coverage: tuple[CoverageRow, ...]
+    """What is right of the answers if the model gives those alone of which it is surest, the most answers first."""
+    abstains_below: float | None
+    """Confidence below which the model gives no answer; None where it always answers."""
+    answered: CoverageRow | None
+    """What it answers by this threshold; None where that is nothing, and where there is no threshold."""
 
 
 def assess(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
@@ -101,6 +112,7 @@ def assess(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
     correct, clock, without = int(predictions.correct.sum()), predictions.clock, predictions.predicted_without
     counts = confusion_counts(labels, predictions.predicted, len(classes))
     bins = reliability_bins(predictions.confidence, predictions.correct)
+    unscaled, threshold = predictions.unscaled_log_probabilities, predictions.abstain_below
     return Evaluation(
         predictor=predictions.predictor,
         samples=len(labels),
@@ -111,12 +123,19 @@ def assess(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
         mean_class_accuracy=mean_class_accuracy(counts),
         loss=-float(predictions.label_log_probabilities.mean(dtype=np.float64)),
         calibration_error=calibration_error(bins),
+        loss_unscaled=None if unscaled is None else -float(unscaled[:, 1].mean(dtype=np.float64)),
+        calibration_error_unscaled=None
+        if unscaled is None
+        else calibration_error(reliability_bins(np.exp(unscaled[:, 0]), predictions.correct)),
         mean_confidence=float(predictions.confidence.mean(dtype=np.float64)),
         images_per_s=len(labels) / max(clock.ended_s - clock.began_s, 1e-9),
         model_images_per_s=clock.model_images / clock.model_s if clock.model_images else None,
         classes=class_accuracies(counts, classes),
         confusions=confusions(counts, classes)[:LISTED_CONFUSIONS],
         reliability=bins,
+        risk_coverage=risk_coverage(predictions.confidence, predictions.correct),
+        abstains_below=threshold,
+        answered=None if threshold is None else answered_from(predictions.confidence, predictions.correct, threshold),
     )
 
 

@@ -20,7 +20,7 @@ KEPT_LOGITS_BYTES = 256 << 20
 """Most bytes of logits that are kept: those of Places365's validation set fit, of its training set not."""
 
 _ARRAYS = ("labels", "ranked", "log_probabilities", "label_log_probabilities")  # of all predictions, [n, ...]
-_OPTIONAL_ARRAYS = ("logits", "predicted_without")
+_OPTIONAL_ARRAYS = ("logits", "predicted_without", "unscaled_log_probabilities")
 
 
 class ImageBatch(NamedTuple):
@@ -69,7 +69,7 @@ class Predictions:
     ranked: np.ndarray
     """Classes by falling logit, the lower index first among equals: int32 [n, k], k = min(5, classes)."""
     log_probabilities: np.ndarray
-    """Logarithms of the ranked classes' probabilities, float32 [n, k]."""
+    """Logarithms of the ranked classes' probabilities (at the model's temperature), float32 [n, k]."""
     label_log_probabilities: np.ndarray
     """Logarithms of the labels' probabilities, float32 [n]."""
     logits: np.ndarray | None
@@ -78,6 +78,11 @@ class Predictions:
     """How long the answers took."""
     predicted_without: np.ndarray | None = None
     """Class that ranks first where the model is told no coordinates, int32 [n]; None where it was told none anyway."""
+    unscaled_log_probabilities: np.ndarray | None = None
+    """Logarithms of what the probabilities of the class that ranks first and of the label would be at temperature 1,
+    float32 [n, 2]; None of a model without a temperature."""
+    abstain_below: float | None = None
+    """Confidence below which the model gives no answer; None where it always answers."""
 
     @property
     def samples(self) -> range:
@@ -135,15 +140,22 @@ def predict(
     parts: list[Predictions] = []
     for batch in batches:
         started = time.perf_counter()
-        logits = average_crops(predictor.logits(batch.images, batch.coordinates), crops)
+        answer = predictor.logits(batch.images, batch.coordinates)
         model_s = time.perf_counter() - started
+        logits = average_crops(answer, crops, predictor.temperature)
         if logits.shape[1] != (classes or logits.shape[1]):
             raise ModelError(f"{predictor.name}: gives {logits.shape[1]} logits, and the set has {classes} classes")
         if not np.isfinite(logits).all():
             raise ModelError(f"{predictor.name}: gives logits that are not numbers: the model is damaged or diverged")
         timed = len(batch.labels) if parts else 0  # the first batch sets things up
         clock = Clock(began_s, time.time(), timed, model_s if parts else 0.0)
-        answers = from_logits(predictor.name, first, batch.labels, logits, keep_logits, clock)
+        temperature = predictor.temperature if crops == 1 else 1.0  # of several, their average has gone through it
+        answers = from_logits(predictor.name, first, batch.labels, logits, keep_logits, clock, temperature)
+        if predictor.temperature != 1:
+            unscaled = _log_probabilities_of(average_crops(answer, crops), answers.predicted, batch.labels)
+            answers = replace(answers, unscaled_log_probabilities=unscaled)
+        if predictor.abstain_below is not None:
+            answers = replace(answers, abstain_below=predictor.abstain_below)
         if without_coordinates and predictor.takes_coordinates and batch.coordinates is not None:
             blind = average_crops(predictor.logits(batch.images), crops)
             answers = replace(answers, predicted_without=blind.argmax(axis=1).astype(np.int32))
@@ -154,11 +166,17 @@ def predict(
 
 
 def from_logits(
-    predictor: str, first: int, labels: np.ndarray, logits: np.ndarray, keep_logits: bool, clock: Clock
+    predictor: str,
+    first: int,
+    labels: np.ndarray,
+    logits: np.ndarray,
+    keep_logits: bool,
+    clock: Clock,
+    temperature: float = 1.0,
 ) -> Predictions:
-    """Ranks the classes of float32 logits [n, classes]."""
+    """Ranks the classes of float32 logits [n, classes], whose probabilities are at `temperature`."""
     ranked = np.argsort(-logits, axis=1, kind="stable")[:, :RANKED]
-    log_probabilities = log_softmax(logits)
+    log_probabilities = log_softmax(logits, temperature)
     return Predictions(
         predictor,
         first,
@@ -169,6 +187,11 @@ def from_logits(
         logits if keep_logits else None,
         clock,
     )
+
+
+def _log_probabilities_of(logits: np.ndarray, *classes: np.ndarray) -> np.ndarray:
+    """Logarithms of the probabilities of some classes of each image, float32 [n, number of `classes`]."""
+    return np.take_along_axis(log_softmax(logits), np.stack(classes, axis=1), axis=1).astype(np.float32)
 
 
 def shares(samples: int, batch_size: int, count: int) -> list[range]:
@@ -204,6 +227,8 @@ def merge(parts: Iterable[Predictions]) -> Predictions:
         logits=_joined([part.logits for part in ordered]),
         clock=clock,
         predicted_without=_joined([part.predicted_without for part in ordered]),
+        unscaled_log_probabilities=_joined([part.unscaled_log_probabilities for part in ordered]),
+        abstain_below=ordered[0].abstain_below,
     )
 
 

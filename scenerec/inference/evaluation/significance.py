@@ -47,13 +47,17 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The outcome in plain words."""
+        return self.words("A", "B")
+
+    def words(self, a: str, b: str) -> str:
+        """The outcome in plain words, with names for A and B."""
         if not self.only_a + self.only_b:
-            return "A and B are right on the same images."
+            return f"{a} and {b} are right on the same images."
         low, high = (100 * bound for bound in self.difference_interval)
-        points = f"{abs(100 * self.difference):.2f} points (95 % interval of A - B: {low:+.2f} to {high:+.2f})"
+        points = f"{abs(100 * self.difference):.2f} points (95 % interval of {a} - {b}: {low:+.2f} to {high:+.2f})"
         if self.may_be_chance:
-            return f"A and B differ by {points}, {self.chance}."
-        better, worse = ("A", "B") if self.difference > 0 else ("B", "A")
+            return f"{a} and {b} differ by {points}, {self.chance}."
+        better, worse = (a, b) if self.difference > 0 else (b, a)
         return f"{better} is better than {worse} by {points}, {self.chance}."
 
     @property
@@ -92,17 +96,28 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
     binomial form: Dietterich 1998).
     """
     trials, fewer = only_a + only_b, min(only_a, only_b)
-    if 2 * fewer == trials:
+    return 1.0 if 2 * fewer == trials else min(1.0, 2 * binomial_tail(fewer, trials, 0.5))
+
+
+def binomial_tail(successes: int, trials: int, share: float) -> float:
+    """Returns the probability of at most so many successes, each of the trials one with probability `share` in (0, 1).
+
+    An exact test rejects a true share of `share` or more where this is small (Clopper and Pearson 1934).
+    """
+    if successes >= trials:
         return 1.0
-    # The tail, from its largest term downwards: P(k - 1) = P(k) k / (n - k + 1).
+    if successes > share * trials:  # beyond the largest term: the other tail is the shorter way
+        return 1 - binomial_tail(trials - successes - 1, trials, 1 - share)
+    # From its largest term downwards: P(k - 1) = P(k) k / (n - k + 1) (1 - share) / share.
     term = total = 1.0
-    for k in range(fewer, 0, -1):
-        term *= k / (trials - k + 1)
+    for k in range(successes, 0, -1):
+        term *= k / (trials - k + 1) * (1 - share) / share
         total += term
         if term < 1e-17 * total:
             break
-    log_largest = math.lgamma(trials + 1) - math.lgamma(fewer + 1) - math.lgamma(trials - fewer + 1)
-    return min(1.0, 2 * math.exp(log_largest + math.log(total) - trials * math.log(2)))
+    log_largest = math.lgamma(trials + 1) - math.lgamma(successes + 1) - math.lgamma(trials - successes + 1)
+    log_largest += successes * math.log(share) + (trials - successes) * math.log1p(-share)
+    return min(1.0, math.exp(log_largest + math.log(total)))
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:

@@ -8,7 +8,6 @@ import numpy as np
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.predictors.open_predictor import CPU, predictor_of
 from scenerec.inference.predictors.photograph import Preparer
-from scenerec.inference.predictors.predictor import softmax
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,12 @@ class Classifier:
         large.
         """
         images = np.stack([self.prepare(content) for content in photographs])
-        return [self.rank(probabilities, top_k) for probabilities in softmax(self.model.logits(images, coordinates))]
+        return [self.rank(probabilities, top_k) for probabilities in self.model.probabilities(images, coordinates)]
+
+    def abstains(self, guesses: Sequence[Guess]) -> bool:
+        """Whether the first of an image's guesses is no answer, as the bundle's model is not sure enough of it."""
+        threshold = self.model.abstain_below
+        return threshold is not None and guesses[0].probability < threshold
 
     def rank(self, probabilities: np.ndarray, top_k: int) -> list[Guess]:
         """Ranks the `top_k` most probable of float32 probabilities [classes], the lower index first among equals."""

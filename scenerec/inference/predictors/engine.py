@@ -191,7 +191,7 @@ class Engine:
         images = [request.image for request in requests if request.image is not None]
         stacked = np.stack(images) if len(images) > 1 else images[0][np.newaxis]
         logits = self.classifier.model.logits(stacked, _coordinates(requests))
-        probabilities = softmax(logits)
+        probabilities = softmax(logits, self.classifier.model.temperature)
         inferred_s = time.perf_counter() - started
         for row, request in enumerate(requests):
             request.outcome = Answer(

@@ -35,6 +35,10 @@ class Predictor(Protocol):
     """Share of the resized image that evaluation crops."""
     takes_coordinates: bool = False
     """Whether it reads where an image was taken; one that does not passes over coordinates."""
+    temperature: float = 1.0
+    """What its logits are divided by before they become probabilities (see `softmax`)."""
+    abstain_below: float | None = None
+    """Confidence below which its first class is no answer; None where it always answers."""
 
     def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         """Computes the logits of any number of images.
@@ -47,6 +51,15 @@ class Predictor(Protocol):
         Returns:
             float32 [n, classes]
         """
+
+    def probabilities(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
+        """Computes the probabilities of any number of images, float32 [n, classes]; the arguments are `logits`'s."""
+        return softmax(self.logits(images, coordinates), self.temperature)
+
+
+def abstains(probabilities: np.ndarray, abstain_below: float) -> bool:
+    """Whether a model with this threshold gives no answer to one image, by its probabilities, float32 [classes]."""
+    return float(probabilities.max()) < abstain_below
 
 
 def in_batches_of(size: int | None, answer: Callable[..., np.ndarray], *inputs: np.ndarray) -> np.ndarray:
@@ -73,9 +86,12 @@ def place_inputs(coordinates: np.ndarray | None, count: int) -> NetworkCoordinat
     return network_coordinates(np.full((count, 3), np.nan, np.float32) if coordinates is None else coordinates)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Turns logits, float32 [n, classes], into probabilities of the same shape and type."""
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Turns logits, float32 [n, classes], over a temperature, into probabilities of the same shape and type.
+
+    Where the largest logit comes off first, logits that differ by little still do so after the division.
+    """
+    exponents = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(temperature))
     return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

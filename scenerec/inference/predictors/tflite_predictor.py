@@ -54,6 +54,7 @@ class TflitePredictor(Predictor):
                 mean, std = IMAGENET_MEAN, IMAGENET_STD
         else:
             self.labels = source.info.labels
+            self.temperature, self.abstain_below = source.info.temperature, source.info.abstain_below
             self.eval_crop_ratio = source.info.preprocessing.eval_crop_ratio
         self._mean, self._std = (np.array(values, np.float32) * 255 for values in (mean, std))
 

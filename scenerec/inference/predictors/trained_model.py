@@ -13,6 +13,7 @@ from scenerec.models.blocks import is_under
 from scenerec.models.geo import PATH, GeoSpec
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import read_weights
+from scenerec.models.weights.origin import Origin
 from scenerec.storage import IMPATIENT, Patience, open_storage, split_url
 
 Framework = Literal["torch", "tensorflow"]
@@ -63,6 +64,8 @@ class TrainedModel:
     """Config of the training job."""
     dataset_fingerprint: str | None
     """Fingerprint of the training set."""
+    origin: Origin | None = None
+    """What the run's first weights began as; None in checkpoints that are older than the field."""
 
     @property
     def validation_set(self) -> str | None:
@@ -108,6 +111,7 @@ def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMP
         metrics=_metrics(run.history[-1]) if at_an_epochs_end else {},
         config=run.config,
         dataset_fingerprint=run.identity.get("training set"),
+        origin=Origin(**run.origin) if run.origin else None,
     )
 
 

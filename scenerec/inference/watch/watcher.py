@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from scenerec.inference.predictors.photograph import Preparer
-from scenerec.inference.predictors.predictor import Predictor, softmax
+from scenerec.inference.predictors.predictor import Predictor, abstains
 from scenerec.inference.watch.changes import Change, SceneChanges, Thresholds
 from scenerec.inference.watch.frames import Frame
 from scenerec.inference.watch.smoothing import Smoothing
@@ -32,6 +32,8 @@ class Answer:
     """Frames that came since the one before, and were not answered."""
     latency_s: float
     """Seconds from the frame to the answer."""
+    abstained: bool | None = None
+    """Whether the network is not sure enough of this frame; None where it has no threshold for that."""
 
 
 class Watcher:
@@ -77,11 +79,13 @@ class Watcher:
         image = self._prepare.pixels(frame.pixels)
         if frame.channels == "BGR":  # no colour is mixed with another before: quicker on what is left
             image = np.ascontiguousarray(image[..., ::-1])
-        (probabilities,) = softmax(self.predictor.logits(image[np.newaxis], self.coordinates))
+        (probabilities,) = self.predictor.probabilities(image[np.newaxis], self.coordinates)
         smoothed = self._smoothing.update(frame.time_s, probabilities)
         change = self._changes.update(frame.time_s, smoothed)
         answered_at = perf_counter()
         skipped, self._next_number = frame.number - self._next_number, frame.number + 1
         self.timing.add(frame.captured_at, began_at, answered_at, skipped)
         latency_s = answered_at - frame.captured_at
-        return Answer(frame, probabilities, smoothed, self._changes.scene, change, skipped, latency_s)
+        threshold = self.predictor.abstain_below
+        abstained = None if threshold is None else abstains(probabilities, threshold)
+        return Answer(frame, probabilities, smoothed, self._changes.scene, change, skipped, latency_s, abstained)

@@ -27,6 +27,7 @@ class PublishedWeights:
         sha256: first hexadecimal digits of the file's checksum; "" where none is published.
         top1: published top-1 accuracy in percent, of the data set they were trained on; None where it is not known.
         top5: the same for top-5.
+        licence: name of their licence, in `scenerec.models.weights.licences`.
     """
 
     arch: str
@@ -38,12 +39,23 @@ class PublishedWeights:
     sha256: str = ""
     top1: float | None = None
     top5: float | None = None
+    licence: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of the file; no two have the same."""
+        return self.url.rpartition("/")[2]
 
     @property
     def fits(self) -> bool:
         """Whether the architecture takes images of `image_size`; else the weights embed positions of another size."""
         entry = architecture(self.arch)
         return not entry.fixed_image_size or entry.image_size == self.image_size
+
+
+def all_published() -> tuple[PublishedWeights, ...]:
+    """Everything that was published for any architecture."""
+    return _table()
 
 
 def published_weights(arch: str) -> tuple[PublishedWeights, ...]:

@@ -38,10 +38,10 @@ def test_the_list_has_a_line_for_each() -> None:
     lines = run().stdout.splitlines()
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line}
     assert rows.keys() >= set(ARCHITECTURES)
-    assert rows["ARCHITECTURE"] == "PARAMS GFLOPS IMAGE TOP-1 TWIN ONNX"
-    assert rows["resnet50"] == "25.6 M 4.09 224 80.9 2e-06 not checked"
-    assert rows["vit_b_16"] == "86.6 M 17.56 224 only 81.9 not checked not checked"
-    assert rows["efficientnet_b7"] == "66.3 M 5.17 600 84.1 not checked not checked"
+    assert rows["ARCHITECTURE"] == "PARAMS GFLOPS IMAGE TOP-1 TWIN ONNX LICENCE"
+    assert rows["resnet50"] == "25.6 M 4.09 224 80.9 2e-06 - BSD-3-Clause"
+    assert rows["vit_b_16"] == "86.6 M 17.56 224 only 81.9 - - CC-BY-NC-4.0"
+    assert rows["efficientnet_b7"] == "66.3 M 5.17 600 84.1 - - BSD-3-Clause"
     assert max(map(len, lines[: len(ARCHITECTURES)])) <= 80
 
 
@@ -72,6 +72,14 @@ def test_show_ends_with_what_to_write_into_a_job() -> None:
         assert document["model"]["arch"] == arch
         assert ModelConfig.model_validate(document["model"]).weights == document["model"]["weights"]
         assert document["data"] == {"image_size": 224}
+
+
+def test_show_says_what_weights_may_be_used_for() -> None:
+    shown = run("show", "vit_h_14").stdout
+    assert "CC-BY-NC-4.0: NOT FOR COMMERCIAL USE. These are SWAG's weights" in shown
+    assert "weights: IMAGENET1K_SWAG_LINEAR_V1  # CC-BY-NC-4.0: NOT FOR COMMERCIAL USE" in shown
+    weights = json.loads(run("show", "vit_h_14", "--json").stdout)["weights"]
+    assert {(each["licence"], each["commercial_use"]) for each in weights} == {("CC-BY-NC-4.0", False)}
 
 
 def test_show_marks_weights_for_images_of_another_size() -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
 from scenerec.data.manifest import Place
+from tests.measured import validation
 from tests.tiny_bundle import make_tiny_bundle
 from tests.unit.data.conftest import photograph
 from tests.unprivileged import unprivileged
@@ -46,7 +47,7 @@ def bundle(tmp_path: Path) -> Path:
 def server(photographs: Path) -> Iterator[str]:
     handler = partial(_Quiet, directory=str(photographs))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
@@ -90,6 +91,16 @@ def test_the_place_of_the_first_class_is_told(photographs: Path, tmp_path: Path)
         {"category": ["nature"]},
         {},
     ]
+
+
+def test_a_model_that_is_not_sure_enough_says_so(photographs: Path, tmp_path: Path) -> None:
+    make_tiny_bundle(tmp_path / "unsure", validation=validation(abstain_below=1.01))
+    make_tiny_bundle(tmp_path / "sure", validation=validation(abstain_below=0.5))
+    image = photographs / "a.jpg"
+    assert run(image, "-m", tmp_path / "unsure").output.startswith(f"{image}: not sure enough: red 100.0%")
+    assert run(image, "-m", tmp_path / "sure").output.startswith(f"{image}: red 100.0%")
+    told = [json.loads(run(image, "-m", tmp_path / each, "--json").output)["abstained"] for each in ("unsure", "sure")]
+    assert told == [True, False]
 
 
 def test_an_address_is_fetched(server: str, bundle: Path) -> None:

@@ -8,7 +8,9 @@ from typer.testing import CliRunner, Result
 from scenerec.cli import app
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
+from scenerec.inference.bundles.bundle import CARD_FILE, Bundle, write_bundle
 from scenerec.inference.bundles.info import Verification
+from tests.measured import validation
 from tests.tiny_bundle import make_tiny_bundle
 
 CLASSES = ("a red", "b green", "c blue")
@@ -45,6 +47,26 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["registry", *map(str, arguments)])
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_version_shows_what_was_measured_and_its_card(tmp_path: Path) -> None:
+    measured = validation(temperature=1.5, abstain_below=0.7)
+    bundle = make_tiny_bundle(tmp_path / "bundle", validation=measured)
+    run("push", bundle.url)
+    assert "has no MODEL_CARD.md, as it is older than them: export it again" in str(
+        run("show", "tiny", "--card").output
+    )
+    write_bundle(bundle.url, bundle.info, {**files_of(bundle), CARD_FILE: b"# tiny"})
+    run("push", bundle.url)
+    assert run("show", "tiny", "--card").output == "# tiny\n"
+    shown = run("show", "tiny").output
+    assert "top-1 75.00% on 8 images, temperature 1.500: calibration error 30.00% -> 10.00%" in shown
+    assert "below 0.7000: answers 50.0%, 95.00% of them rightly" in shown
+
+
+def files_of(bundle: Bundle) -> dict[str, bytes]:
+    return {name: (bundle.folder / name).read_bytes() for name in bundle.info.files}
 
 
 @pytest.mark.usefixtures("registry")

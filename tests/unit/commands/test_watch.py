@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from scenerec.cli import app
 from scenerec.inference.watch.video import video_frames
 from tests.drawn_video import BGR, draw_video
+from tests.measured import validation
 from tests.patience import PATIENCE_S
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -64,6 +65,13 @@ def test_a_line_for_each_answer(bundle: Path, pictures: Path) -> None:
     assert answers[0]["predictions"][0]["label"] == "red"
     assert {len(answer["predictions"]) for answer in answers} == {2}
     assert all(answer["latency_ms"] > 0 for answer in answers)
+
+
+def test_an_answer_says_whether_the_model_is_sure_enough(bundle: Path, pictures: Path, tmp_path: Path) -> None:
+    unsure = make_tiny_bundle(tmp_path / "unsure", validation=validation(abstain_below=1.01)).folder
+    for folder, told in ((bundle, {None}), (unsure, {True})):
+        found = events(run(folder, "--frames", pictures, "--json", "--answers"))
+        assert {each.get("abstained") for each in found if each["event"] == "answer"} == told
 
 
 def test_an_image_that_cannot_be_decoded_is_named_and_the_others_go_on(bundle: Path, pictures: Path) -> None:

@@ -81,10 +81,13 @@ def test_a_module_becomes_a_verified_bundle(tmp_path: Path, scenes: Path) -> Non
     golden = bundle.golden
     assert golden.images.shape == (8, 32, 32, 3)
     np.testing.assert_allclose(OnnxPredictor(bundle).logits(golden.images), golden.logits, atol=1e-6)
-    steps = ("libraries", "images to verify on", "network", "ONNX graph", "clean-up", "verification", "bundle")
-    begun = [Step(name) for name in steps]
-    assert said[::2] == begun
-    assert [replace(step, seconds=None) for step in said[1::2]] == begun
+    steps = ("libraries", "images to verify on", "network", "ONNX graph", "clean-up", "verification")
+    begun = [Step(name) for name in (*steps, "validation", "bundle")]
+    told = [each for each in said if isinstance(each, Step)]
+    assert told[::2] == begun
+    assert [replace(step, seconds=None) for step in told[1::2]] == begun
+    (why,) = [each for each in said if isinstance(each, str)]
+    assert why == "neither temperature nor figures: there is no validation set of the model's classes to measure it on"
 
 
 def test_the_training_set_tells_the_places_of_the_labels(tmp_path: Path, scenes: Path) -> None:
@@ -106,8 +109,8 @@ def test_a_training_set_that_is_gone_hinders_no_export(tmp_path: Path, scenes: P
     trained = replace(source, config={"data": {"train": str(tmp_path / "gone")}})
     exported = export(trained, str(tmp_path / "bundle"), Options(data=f"{scenes}/val", images=10), said.append)
     assert exported.info.places == {}
-    (told,) = [line for line in said if isinstance(line, str)]
-    assert told.startswith("without indoors or outdoors and categories of the labels: ")
+    told, _ = [line for line in said if isinstance(line, str)]
+    assert told.startswith("without images by class, indoors or outdoors, and categories of the labels: ")
     assert str(tmp_path / "gone") in told
     assert "\n" not in told
 

@@ -54,6 +54,6 @@ def test_a_format_is_an_entry_and_a_module(tmp_path: Path, monkeypatch: pytest.M
     source = torch_source("nowhere:build", Stated(labels=("beach", "city"), image_size=8))
     export(source, str(tmp_path / "bundle"), Options(precision="toy"), said.append)
     assert (tmp_path / "bundle" / "model.onnx").read_text() == "beach\ncity"
-    assert list(read_info(str(tmp_path / "bundle")).files) == ["model.onnx", "golden.safetensors"]
+    assert list(read_info(str(tmp_path / "bundle")).files) == ["model.onnx", "golden.safetensors", "MODEL_CARD.md"]
     assert json.loads((tmp_path / "bundle" / "bundle.json").read_text())["labels"] == ["beach", "city"]
     assert "labels alone" in str(said)

@@ -63,7 +63,7 @@ def test_a_model_that_is_wrong_at_one_batch_size_is_found(broken_batch: int) -> 
 
 
 def test_probabilities_are_compared_where_the_reference_gives_those() -> None:
-    probable = Computed(lambda images: softmax(expected_logits(images)))
+    probable = Computed(lambda images: softmax(expected_logits(images), 1.0))
     shifted = Computed(lambda images: expected_logits(images) + 7)  # which softmax does not see
     assert compare(probable, shifted, random_images(9), probabilities=True).max_difference < 1e-6
     assert compare(probable, shifted, random_images(9)).max_difference > 1

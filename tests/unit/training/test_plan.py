@@ -1,6 +1,6 @@
 """The plan: what a config, its data and a cluster come to, and what is refused."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scenerec.config.train import TrainConfig
 from scenerec.data.manifest import Manifest, Shard
 from scenerec.errors import PlanError
+from scenerec.models.weights.origin import RANDOM, Origin
 from scenerec.training.plan import NodeResources, Plan, resolve
 
 
@@ -61,6 +62,21 @@ def test_it_says_what_will_happen() -> None:
     ]
     assert found.as_dict() | {"workers": (8,)} == asdict(found)
     assert found.as_dict()["workers"] == [8]
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        (Origin("IMAGENET1K_V2 of resnet50", "BSD-3-Clause"), "BSD-3-Clause (of IMAGENET1K_V2 of resnet50)"),
+        (Origin("SWAG of vit_b_16", "CC-BY-NC-4.0"), "CC-BY-NC-4.0: NOT FOR COMMERCIAL USE (of SWAG of vit_b_16)"),
+        (Origin("/own.pth"), "not known (of /own.pth)"),
+        (Origin(RANDOM), None),
+    ],
+)
+def test_it_says_under_which_licence_the_first_weights_are(origin: Origin, said: str | None) -> None:
+    found = replace(plan(scale={"workers": 8}), origin=origin)
+    assert dict(found.rows()).get("licence") == said
+    assert found.as_dict()["origin"] == {"weights": origin.weights, "licence": origin.licence}
 
 
 def test_it_says_what_an_elastic_job_on_gpus_takes() -> None:

@@ -1,5 +1,6 @@
 """Graphs by hand: completed, checked, fixed and saved."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from scenerec.errors import ModelError
-from scenerec.export.graphs import network_graph
+from scenerec.export.graphs import network_graph, optimize
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.onnx_predictor import open_session
 from scenerec.inference.predictors.predictor import softmax
@@ -23,13 +24,27 @@ def test_a_completed_graph_normalises_and_gives_probabilities() -> None:
     images = random_images(5)
     probabilities, logits = open_session(model.SerializeToString()).run(None, {"images": images})
     np.testing.assert_allclose(logits, expected_logits(images), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(probabilities, softmax(logits), atol=1e-6)
+    np.testing.assert_allclose(probabilities, softmax(logits, 1.0), atol=1e-6)
     inputs, outputs = network_graph.contracts(model)
     assert [(value.name, value.dtype, value.shape) for value in (*inputs, *outputs)] == [
         ("images", "uint8", ("batch", SIZE, SIZE, 3)),
         ("probabilities", "float32", ("batch", 3)),
         ("logits", "float32", ("batch", 3)),
     ]
+
+
+@pytest.mark.parametrize("made", [network_graph.copy_of, optimize.half, optimize.offline])
+def test_a_temperature_changes_the_probabilities_alone(made: Callable[[ModelProto], ModelProto]) -> None:
+    model, images = made(network_graph.complete(tiny_network(), PREPARED)), random_images(5)
+    before = model.SerializeToString()
+    scaled = network_graph.with_temperature(model, 0.02)
+    assert model.SerializeToString() == before
+    onnx.checker.check_model(scaled)
+    (logits,) = open_session(before).run(["logits"], {"images": images})
+    probabilities, same = open_session(scaled.SerializeToString()).run(None, {"images": images})
+    np.testing.assert_array_equal(same, logits)
+    np.testing.assert_allclose(probabilities, softmax(logits, 0.02), atol=1e-5)
+    assert np.abs(probabilities - softmax(logits, 1.0)).max() > 0.05
 
 
 def test_other_mean_and_deviation_are_heeded() -> None:

@@ -1,6 +1,7 @@
 """TFLite files of every kind of input answer as the network that they were made from."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from scenerec.cli import app
 from scenerec.errors import BundleError
 from scenerec.inference.bundles.bundle import GOLDEN_FILE, Bundle, Golden, open_bundle, write_bundle
 from scenerec.inference.bundles.info import TFLITE_FILE
+from scenerec.inference.predictors.predictor import softmax
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
 from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from tests.measured import validation
 from tests.tiny_bundle import IMAGE_SIZE, LABELS, make_tiny_bundle
 
 import keras  # isort: skip  (after torchvision)
@@ -68,6 +71,10 @@ def test_a_bundles_float_input_takes_pixel_values(tmp_path: Path) -> None:
     model = TflitePredictor(bundle)
     assert model.labels == LABELS and model.eval_crop_ratio == bundle.info.preprocessing.eval_crop_ratio
     np.testing.assert_allclose(model.logits(IMAGES), IMAGES.mean(axis=(1, 2)) @ WEIGHTS, rtol=1e-4, atol=1e-3)
+    warm = replace(bundle, info=bundle.info.model_copy(update={"validation": validation(100.0, abstain_below=0.7)}))
+    model = TflitePredictor(warm)
+    np.testing.assert_allclose(model.probabilities(IMAGES), softmax(model.logits(IMAGES), 100.0), atol=1e-6)
+    assert model.abstain_below == 0.7
 
 
 @pytest.mark.parametrize("integers", [None, np.uint8])

@@ -10,6 +10,11 @@ from scenerec.models import zoo
 from scenerec.models.weights import published
 from scenerec.models.weights.published import PublishedWeights, find_weights, published_weights
 
+LICENCES_OF = {
+    "torchvision's own": "BSD-3-Clause",
+    "https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "CC-BY-NC-4.0",
+}
+
 
 def torchvisions(arch: str) -> list[PublishedWeights]:
     """The rows of an architecture, from torchvision's enums, without those of a backbone alone."""
@@ -25,6 +30,7 @@ def torchvisions(arch: str) -> list[PublishedWeights]:
             image_size=weights.transforms.keywords["crop_size"],
             top1=weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
             top5=weights.meta["_metrics"]["ImageNet-1K"]["acc@5"],
+            licence=LICENCES_OF[weights.meta.get("license", "torchvision's own")],
         )
         for weights in enum
         if weights.meta["categories"] is not None
@@ -39,7 +45,9 @@ def test_the_table_is_what_torchvision_publishes(arch: str):
 def test_the_places365_projects_networks():
     entries = [entry for arch in zoo.ARCHITECTURES for entry in published_weights(arch) if entry.name == "places365"]
     assert [entry.arch for entry in entries] == ["alexnet", "densenet161", "resnet18", "resnet50"]
-    assert {(entry.classes, entry.sha256, entry.default) for entry in entries} == {(365, "", False)}
+    assert {(entry.classes, entry.sha256, entry.default, entry.licence) for entry in entries} == {
+        (365, "", False, "CC-BY")
+    }
     assert entries[2].url == "http://places2.csail.mit.edu/models_places365/resnet18_places365.pth.tar"
 
 

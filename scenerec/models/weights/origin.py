@@ -1,0 +1,93 @@
+"""What weights began as, and the licence of that: it goes along from run to run, and into the bundle."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urldefrag
+
+from scenerec.checkpoint import STATE_FILE, list_checkpoints
+from scenerec.models.weights.formats import file_format
+from scenerec.models.weights.licences import describe_licence
+from scenerec.models.weights.published import PublishedWeights, all_published, find_weights, is_name
+from scenerec.storage import IMPATIENT, Patience, open_storage, read_json, split_url
+
+RANDOM = "random"
+"""What weights began as that were drawn."""
+
+_MOST_RUNS = 20  # of which each began with the one before
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The first weights of a network, however often it was trained since."""
+
+    weights: str
+    """`random`; NAME of ARCH for published ones; else the address of what is not known to come from elsewhere."""
+    licence: str = ""
+    """Name of their licence; "" where it is not known, and for random weights, which have none."""
+
+    def __str__(self) -> str:
+        if self.weights == RANDOM:
+            return "no licence: the first weights are random"
+        return f"{describe_licence(self.licence) or 'not known'} (of {self.weights})"
+
+
+def find_origin(weights: str, arch: str | None, patience: Patience = IMPATIENT) -> Origin:
+    """Finds what `weights`, as `model.weights` names them, began as. Nothing but small files is read.
+
+    A run and a checkpoint tell it; a file of published weights is known by its name.
+
+    Args:
+        weights: `none`, a published name, a URL, a file, a checkpoint or a run.
+        arch: architecture; published names need it.
+        patience: how long a store is waited for.
+
+    Raises:
+        ModelError: nothing was published by this name.
+        StorageError: the store does not answer, or what a checkpoint says of its run is damaged.
+    """
+    for _ in range(_MOST_RUNS):
+        if weights == "none":
+            return Origin(RANDOM)
+        if is_name(weights):
+            assert arch is not None
+            return _of_published(find_weights(arch, weights))
+        state = None if file_format(weights) or "://" in weights.removeprefix("s3://") else _state(weights, patience)
+        if state is None:
+            return _of_file(weights)
+        if known := state.get("origin"):
+            return Origin(**known)
+        model = state.get("config", {}).get("model", {})  # a checkpoint that is older than the field
+        following = model.get("weights")
+        if following is None or following == weights:
+            return Origin(weights)
+        weights, arch = following, model.get("arch")
+    return Origin(weights)
+
+
+def origin_of(state: Mapping[str, Any], patience: Patience = IMPATIENT) -> Origin:
+    """The origin of a run by the content of a checkpoint's state.json. Raises as `find_origin` does."""
+    if known := state.get("origin"):
+        return Origin(**known)
+    model = state["config"]["model"]
+    return find_origin(model.get("weights", "none"), model["arch"], patience)
+
+
+def _state(url: str, patience: Patience) -> dict[str, Any] | None:
+    """What the checkpoint at `url`, or one of the run there, says of its run; None where there is neither."""
+    state = read_json(open_storage(url, patience), STATE_FILE)
+    if state is None:
+        checkpoints = open_storage(f"{url}/checkpoints", patience)
+        names = list_checkpoints(checkpoints)
+        state = read_json(checkpoints, f"{names[-1]}/{STATE_FILE}") if names else None
+    return state
+
+
+def _of_published(weights: PublishedWeights) -> Origin:
+    return Origin(f"{weights.name} of {weights.arch}", weights.licence)
+
+
+def _of_file(address: str) -> Origin:
+    """Published files have names of their own, most with digits of their checksums."""
+    file = split_url(urldefrag(address)[0])[1]
+    return next((_of_published(each) for each in all_published() if each.file == file), Origin(address))

@@ -1,0 +1,21 @@
+"""What bundle.json says of a model of three classes that was measured, for tests that need it to say so."""
+
+from scenerec.inference.bundles.validation import Abstention, ClassCounts, Reliability, Validation
+
+
+def validation(temperature: float = 1.0, abstain_below: float | None = None) -> Validation:
+    """Six of eight images were right; below `abstain_below` the model abstains."""
+    rule = None
+    if abstain_below is not None:
+        rule = Abstention(wished_precision=0.9, threshold=abstain_below, coverage=0.5, precision=0.95)
+    return Validation(
+        data="/sets/val",
+        fingerprint="f" * 64,
+        samples=8,
+        correct=6,
+        top5=1.0,
+        unscaled=Reliability(temperature=1.0, loss=2.0, calibration_error=0.3),
+        scaled=Reliability(temperature=temperature, loss=1.0, calibration_error=0.1),
+        abstention=rule,
+        classes=tuple(ClassCounts(samples=n, correct=n - 1 + (n == 2), predicted=n) for n in (3, 3, 2)),
+    )

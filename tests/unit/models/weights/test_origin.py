@@ -1,0 +1,64 @@
+"""What weights began as: it is followed from run to run, and a licence goes along."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
+from scenerec.models.weights.origin import RANDOM, Origin, find_origin, origin_of
+from scenerec.models.weights.published import all_published
+
+SWAG = Origin("IMAGENET1K_SWAG_LINEAR_V1 of vit_b_16", "CC-BY-NC-4.0")
+
+
+def write_run(folder: Path, **state: object) -> str:
+    checkpoint = folder / "checkpoints" / "step-000000007"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    return str(folder)
+
+
+def test_every_published_licence_is_known_and_swags_forbids_commercial_use() -> None:
+    assert {each.licence for each in all_published()} == set(LICENCES)
+    for each in all_published():
+        assert forbids_commercial_use(each.licence) == ("SWAG" in each.name)
+    assert describe_licence("CC-BY-NC-4.0") == "CC-BY-NC-4.0: NOT FOR COMMERCIAL USE"
+
+
+@pytest.mark.parametrize(
+    ("weights", "origin"),
+    [
+        ("none", Origin(RANDOM)),
+        ("IMAGENET1K_SWAG_LINEAR_V1", SWAG),
+        ("https://download.pytorch.org/models/vit_b_16_lc_swag-4e70ced5.pth#sha256=4e70ced5", SWAG),
+        ("/copies/vit_b_16_lc_swag-4e70ced5.pth", SWAG),
+        ("https://example.org/own.pth", Origin("https://example.org/own.pth")),
+    ],
+)
+def test_names_and_files_of_published_weights_are_known(weights: str, origin: Origin) -> None:
+    assert find_origin(weights, "vit_b_16") == origin
+
+
+def test_a_run_tells_what_it_began_with_and_an_older_one_by_its_config(tmp_path: Path) -> None:
+    """The third run began with the second, which is older than the field, and that with published weights."""
+    first = write_run(tmp_path / "first", origin={"weights": SWAG.weights, "licence": SWAG.licence})
+    second = write_run(tmp_path / "second", config={"model": {"arch": "vit_b_16", "weights": SWAG.weights.split()[0]}})
+    third = write_run(tmp_path / "third", config={"model": {"arch": "vit_b_16", "weights": second}})
+    for run in (first, second, third, f"{third}/checkpoints/step-000000007"):
+        assert find_origin(run, "vit_b_16") == SWAG
+    assert origin_of({"config": {"model": {"arch": "vit_b_16", "weights": third}}}) == SWAG
+
+
+def test_a_run_that_is_gone_is_all_that_is_known(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    run = write_run(tmp_path / "run", config={"model": {"arch": "resnet18", "weights": gone}})
+    assert find_origin(run, "resnet18") == Origin(gone)
+    assert str(Origin(gone)) == f"not known (of {gone})"
+
+
+def test_runs_that_name_each_other_end(tmp_path: Path) -> None:
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    for run, other in ((a, b), (b, a)):
+        write_run(Path(run), config={"model": {"arch": "resnet18", "weights": other}})
+    assert find_origin(a, "resnet18").licence == ""
