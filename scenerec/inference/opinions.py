@@ -43,4 +43,4 @@ def _of_model(pictures: Sequence[PictureFacts], onlooker: Onlooker, sight: Sight
     columns = {clean(label): number for number, label in enumerate(model.labels)}
     classes = tuple(sorted({picture.class_name for picture in pictures}))
     logits = sight.logits[np.ix_(rows, [columns[clean(name)] for name in classes])]
-    return Opinion(model.name, tuple(pictures), classes, softmax(logits))
+    return Opinion(model.name, tuple(pictures), classes, softmax(logits, model.temperature))
