@@ -51,6 +51,22 @@ class Onlooker:
     """The splits that it has trained on: it repeats their labels, whatever they show."""
     knows_classes: bool
     """Whether it names the set's classes."""
+    is_trusted: bool = False
+    """Whether nothing tells that it has not trained on what it judges: a folder without splits, of its classes."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What one should know of what it says, in words."""
+        found = []
+        if self.is_trusted:
+            found.append(
+                f"{self.model.name} is taken not to have trained on these pictures: it would repeat their labels"
+            )
+        if not self.gives_embeddings:
+            found.append(
+                f"{self.model.name} gives no embeddings: an exported bundle finds pictures that look nearly the same"
+            )
+        return found
 
     def sight(
         self,
@@ -102,7 +118,8 @@ def open_onlooker(target: str, classes: Collection[str], fingerprints: Mapping[s
     if seen == fingerprints.keys():
         problem = "has trained on these pictures, and repeats their labels"
         raise ConfigError(f"{model.name}: {problem}: check a split that it has not seen, or leave --model out")
-    return Onlooker(model, look, gives_embeddings, frozenset(seen), knows_classes=True)
+    is_trusted = fingerprints.get("", training_set) is None
+    return Onlooker(model, look, gives_embeddings, frozenset(seen), knows_classes=True, is_trusted=is_trusted)
 
 
 def _open(target: str) -> tuple[Predictor, Look, bool]:

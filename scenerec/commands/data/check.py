@@ -67,7 +67,8 @@ def check(
         _labels(
             metavar="MODEL",
             help="Have them judged by this model, where it has not trained on the pictures: a run, a checkpoint, a "
-            "bundle, a .tflite file, or a model of the registry, such as photos@production.",
+            "bundle, a .tflite file, or a model of the registry, such as photos@production. A bundle also finds "
+            "pictures that look nearly the same.",
             show_default="by colours and textures",
         ),
     ] = None,
@@ -148,6 +149,7 @@ def _doubted(
             sight = onlooker.sight(parts, shown, progress.show) if shown else None
     found, remarks = opinions(plain, onlooker, sight)
     near = similar(sight.pictures, sight.embeddings) if sight and sight.embeddings is not None else []
+    remarks += onlooker.remarks if onlooker else []
     return [*(each for opinion in found for each in mislabelled(opinion)), *near], [*map(str, found), *remarks]
 
 
