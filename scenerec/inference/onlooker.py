@@ -52,21 +52,15 @@ class Onlooker:
     knows_classes: bool
     """Whether it names the set's classes."""
     is_trusted: bool = False
-    """Whether nothing tells that it has not trained on what it judges: a folder without splits, of its classes."""
+    """Whether nothing tells if it has trained on what it judges: pictures of its classes, without splits."""
 
     @property
     def remarks(self) -> list[str]:
         """What one should know of what it says, in words."""
-        found = []
-        if self.is_trusted:
-            found.append(
-                f"{self.model.name} is taken not to have trained on these pictures: it would repeat their labels"
-            )
-        if not self.gives_embeddings:
-            found.append(
-                f"{self.model.name} gives no embeddings: an exported bundle finds pictures that look nearly the same"
-            )
-        return found
+        trusted = "it is taken not to have trained on these pictures, whose labels it would repeat"
+        blind = "it gives no embeddings, by which an exported bundle finds pictures that it hardly tells apart"
+        told = {trusted: self.is_trusted, blind: not self.gives_embeddings}
+        return [f"{self.model.name}: {remark}" for remark, holds in told.items() if holds]
 
     def sight(
         self,
@@ -118,7 +112,7 @@ def open_onlooker(target: str, classes: Collection[str], fingerprints: Mapping[s
     if seen == fingerprints.keys():
         problem = "has trained on these pictures, and repeats their labels"
         raise ConfigError(f"{model.name}: {problem}: check a split that it has not seen, or leave --model out")
-    is_trusted = fingerprints.get("", training_set) is None
+    is_trusted = "" in fingerprints and None in (fingerprints[""], training_set)
     return Onlooker(model, look, gives_embeddings, frozenset(seen), knows_classes=True, is_trusted=is_trusted)
 
 

@@ -193,7 +193,8 @@ def test_a_model_that_has_trained_on_all_pictures_is_refused(colours: Path, tmp_
     check = ("data", "check", tmp_path / "packed/train", "--processes", 1, "--model")
     refused = scenerec(*check, tmp_path / "bundle")
     assert refused.exit_code == 2 and "has trained on these pictures, and repeats their labels" in refused.stderr
-    assert "labels were judged by" in scenerec(*check, tmp_path / "of_another").stdout
+    told = scenerec(*check, tmp_path / "of_another").stdout
+    assert "36 labels were judged by" in told and "it is taken not to have trained on these pictures" in told
 
 
 def test_what_a_bundle_hardly_tells_apart_is_found(tmp_path: Path) -> None:
