@@ -8,6 +8,8 @@ READY := $(VENV)/.ready
 # Of `make chaos`.
 SEED ?= 1
 MINUTES ?= 60
+# Files with unit tests that are too slow for `make test-unit`.
+SLOW := $(shell grep --recursive --files-with-matches --include='*.py' 'mark\.slow' tests/unit | sort)
 # Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
 # All unit tests that need TensorFlow, and as many others as make half of the time.
@@ -17,10 +19,12 @@ WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py data/adoptio
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-data bench-scale bench-serve bench-watch fuzz proto wheel clean
+.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-costs bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(READY)  ## The environment that all others need (some minutes)
 
 demo: $(READY)  ## Cluster, store, scenes, the same model trained in both frameworks
 	$(BIN)/scenerec demo
@@ -33,23 +37,23 @@ test-all:  ## All tests, with the matrix of frameworks, architectures and option
 	$(MAKE) test CASES=
 
 # Two processes of one thread each: what hands tests out one by one (pytest-xdist) costs a core for half a minute.
-test-unit: $(READY)  ## Without cluster or store (three to four minutes)
+test-unit: $(READY)  ## Without cluster or store (two minutes; without the slow ones)
 	OMP_NUM_THREADS=1 $(MAKE) -j 2 test-with-tensorflow test-without-tensorflow
 
 test-with-tensorflow: $(READY)
-	$(BIN)/pytest $(WITH_TENSORFLOW) -m "not cluster $(CASES)"
+	$(BIN)/pytest $(WITH_TENSORFLOW) -m "not slow $(CASES)"
 
 test-without-tensorflow: $(READY)
-	$(BIN)/pytest tests/unit $(addprefix --ignore=,$(WITH_TENSORFLOW)) -m "not cluster $(CASES)"
+	$(BIN)/pytest tests/unit $(addprefix --ignore=,$(WITH_TENSORFLOW)) -m "not slow $(CASES)"
 
-test-integration: $(READY)  ## On a real Ray cluster and a real S3 store
+test-integration: $(READY)  ## On a real Ray cluster and a real S3 store, and the slow units
 	$(MAKE) -j 2 test-cluster test-without-cluster
 
 test-cluster: $(READY)
 	$(BIN)/pytest tests/integration -m "cluster $(CASES)"
 
 test-without-cluster: $(READY)
-	$(BIN)/pytest tests/integration tests/nodes -m "not cluster and not nodes $(CASES)"
+	$(BIN)/pytest tests/integration tests/nodes $(SLOW) -m "slow and not cluster and not nodes $(CASES)"
 
 # KEEP_FAULTS: docs/faults.md has its table from here.
 test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; about an hour)
@@ -113,6 +117,9 @@ bench-distill: $(READY)  ## A student with a teacher and without, three seeds (P
 bench-pretrain: $(READY)  ## Features learned without labels, beside random ones and lightly's (PHOTOS=folder; an hour)
 	$(BIN)/python -m tests.bench.pretrain $(PHOTOS)
 
+bench-costs: $(READY)  ## What a core takes to learn from an image: the table by which `scenerec train` chooses (three minutes)
+	$(BIN)/python -m tests.bench.training_costs
+
 bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset, tf.data, DALI, litData and Streaming (PHOTOS=folder; 15 minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)
 
@@ -124,6 +131,9 @@ bench-serve: $(READY)  ## What serving costs, beside FastAPI, LitServe, BentoML 
 
 bench-watch: $(READY)  ## From frame to answer on one core, beside a plain loop of OpenCV and onnxruntime (three minutes)
 	$(BIN)/python -m tests.bench.watch
+
+bench-predict: $(READY)  ## `scenerec predict --output` beside a raw loop of onnxruntime (PHOTOS=folder; two minutes)
+	$(BIN)/python -m tests.bench.predict $(PHOTOS)
 
 proto: $(READY)  ## The messages of the Open Inference Protocol, after a change of serve/oip/proto/inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serve/oip/proto/inference.proto

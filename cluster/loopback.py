@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 
 # Below the ranges from which Linux (32768 up) and macOS (49152 up) take the ports of outgoing connections:
-# a port found free stays free until the server that it is for has started.
-_FIRST, _LAST = 20000, 32000
+# a port found free stays free until the server that it is for has started. And below 30000, where replicas of Ray Serve
+# begin to look for ports of their own.
+_FIRST, _LAST = 20000, 29_999
 _CLAIM_S = 3600.0
 
 

@@ -1,10 +1,15 @@
 """The folder that a job brings along: its config, and the code of whoever submits it."""
 
 import shutil
+import subprocess
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import scenerec
+
+COMMIT_VARIABLE = "SCENEREC_COMMIT"
+"""The environment variable by which a job knows the commit of the code that it runs."""
 
 _PACKAGES = ("scenerec", "jobs", "cluster", "serve")
 
@@ -21,3 +26,15 @@ def fill_working_dir(folder: Path, config_yaml: str, module: str = "jobs") -> No
         packages[package] = Path(str(import_module(package).__file__)).parent
     for package, source in packages.items():
         shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def commit_environment() -> dict[str, str]:
+    """The variable with the commit of the code that is sent; none where it is no checkout of git's."""
+    root = Path(scenerec.__file__).parent.parent
+    if not (root / ".git").exists():
+        return {}
+    with suppress(OSError, subprocess.SubprocessError):
+        asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+        return {COMMIT_VARIABLE: told.stdout.strip()}
+    return {}

@@ -2,9 +2,9 @@
 
 import time
 
-from scenerec.job_log import Event, Note, format_line
+from scenerec.job_log import Event, ImageProgress, format_line
 
-NOTE_EVERY_S = 10.0
+NOTE_EVERY_S = 5.0
 
 
 def say(event: Event) -> None:
@@ -26,5 +26,5 @@ class ImageNotes:
         now_s = time.monotonic()
         if now_s - self.said_s >= NOTE_EVERY_S or done == total:
             rate = (done - self.done_before) / (now_s - self.began_s)
-            say(Note(f"{done} of {total} images, {rate:.0f} images/s"))
+            say(ImageProgress(done, total, rate, (total - done) / rate if rate else None))
             self.said_s = now_s

@@ -13,6 +13,7 @@ from cluster.ray_node import TRAIN_ENVIRONMENT
 from jobs.full_disk import full_disk_named
 from jobs.log import say
 from jobs.main import job_id, main
+from jobs.tracking import shown_elsewhere
 from scenerec.config.file import KINDS, load_config
 from scenerec.config.run import RunConfig
 from scenerec.config.train import TrainConfig, WorkerRange
@@ -77,11 +78,12 @@ def run_plan(config: RunConfig, plan: Plan) -> JsonObject:
     """Trains by a plan, as `run` does, and adds to the result what it took of the cluster."""
     folder = RunFolder(config.run_url, config.data.patience)
     begun_s, earlier = time.time(), len(folder.read_starts())
-    result = fit(config, plan, job_id(), Reporter())
-    time_taken = node_time(begun_s, folder.read_starts()[earlier:], time.time(), partial(_nodes_of, config))
-    result["usage"] = time_taken.as_dict(config.cost)
-    result["report"] = write_report(config.run_url, config.data.patience)
-    folder.write_result(result)
+    with shown_elsewhere(config):
+        result = fit(config, plan, job_id(), Reporter())
+        time_taken = node_time(begun_s, folder.read_starts()[earlier:], time.time(), partial(_nodes_of, config))
+        result["usage"] = time_taken.as_dict(config.cost)
+        result["report"] = write_report(config.run_url, config.data.patience)
+        folder.write_result(result)
     return result
 
 

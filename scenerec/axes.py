@@ -76,10 +76,17 @@ def path(points: Iterable[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}".replace(".0", "") for x, y in points)
 
 
-def value_scale(values: Sequence[float], start: float, end: float, is_share: bool, may_be_log: bool = False) -> Scale:
+def value_scale(
+    values: Sequence[float],
+    start: float,
+    end: float,
+    is_share: bool,
+    may_be_log: bool = False,
+    may_shoot_up: bool = True,
+) -> Scale:
     """An axis over sorted values, with a little room; a loss that has shot up does not press down the others."""
     low, high = values[0], values[-1]
-    if not is_share and not may_be_log:
+    if may_shoot_up and not is_share and not may_be_log:
         high = min(high, 4 * values[len(values) // 2])
     if may_be_log and low > 0 and high / low > _WIDE_RATIO:
         return Scale(low * 0.9, high * 1.1, start, end, is_log=True)
@@ -90,9 +97,9 @@ def value_scale(values: Sequence[float], start: float, end: float, is_share: boo
 
 
 def epoch_ticks(scale: Scale) -> tuple[Tick, ...]:
-    """Marks of an axis of epochs, which begins with 1: whole numbers."""
-    whole = [epoch for epoch in round_ticks(scale.low, scale.high, 8) if epoch.is_integer() and epoch > 1]
-    return tuple(Tick(round(scale.at(epoch), 1), f"{epoch:g}") for epoch in (1.0, *whole))
+    """Marks of an axis of epochs, which begins with a whole number: whole numbers."""
+    whole = [epoch for epoch in round_ticks(scale.low, scale.high, 8) if epoch.is_integer() and epoch > scale.low]
+    return tuple(Tick(round(scale.at(epoch), 1), f"{epoch:g}") for epoch in (scale.low, *whole))
 
 
 def tick_label(unit: str, spread: float) -> Callable[[float], str]:

@@ -81,12 +81,14 @@ class RunState:
     """Class names in order of class index; empty in checkpoints that are older than the field."""
     saved_s: float = 0.0
     """When it was made, in seconds since 1970; 0 in checkpoints that are older than the field."""
+    since_line: JsonObject = field(default_factory=dict)
+    """The same sums since the newest line of steps.jsonl; empty in checkpoints that are older than the field."""
     origin: JsonObject | None = None
     """What the first weights began as (`scenerec.models.weights.origin.Origin`); None in older checkpoints."""
 
 
 _STATE_KEYS = (
-    *(each.name for each in fields(RunState) if each.default is MISSING),
+    *(each.name for each in fields(RunState) if each.default is MISSING and each.default_factory is MISSING),
     *("updates", "loss_scale", "good_steps", "files"),
 )
 
@@ -211,14 +213,18 @@ class CheckpointWriter:
         self._pending: Future[None] | None = None
 
     def save(
-        self, checkpoint: Checkpoint, best: Mapping[str, float] | None = None, after: Callable[[], None] | None = None
+        self,
+        checkpoint: Checkpoint,
+        best: Mapping[str, float] | None = None,
+        before: Callable[[], None] | None = None,
+        after: Callable[[], None] | None = None,
     ) -> None:
-        """Writes `checkpoint`, with `best` (what best.json says beside its name) as the best one; then calls `after`.
+        """Writes `checkpoint`, with `best` (what best.json says beside its name) as the best one.
 
-        Raises what the save before it raised.
+        Calls `before` and `after` beside it, in the background as well. Raises what the save before it raised.
         """
         self.wait()
-        self._pending = self._thread.submit(self._save, checkpoint, best, after)
+        self._pending = self._thread.submit(self._save, checkpoint, best, before, after)
 
     def wait(self) -> None:
         """Returns when nothing is under way. Raises StorageError where the last save failed."""
@@ -239,8 +245,16 @@ class CheckpointWriter:
         finally:
             self._thread.shutdown()
 
-    def _save(self, checkpoint: Checkpoint, best: Mapping[str, float] | None, after: Callable[[], None] | None) -> None:
+    def _save(
+        self,
+        checkpoint: Checkpoint,
+        best: Mapping[str, float] | None,
+        before: Callable[[], None] | None,
+        after: Callable[[], None] | None,
+    ) -> None:
         began_s = time.monotonic()
+        if before:
+            before()
         name = save_checkpoint(self.storage, checkpoint)
         if best is not None:
             self.storage.put(BEST_FILE, json.dumps({"checkpoint": name, **best}).encode())

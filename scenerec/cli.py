@@ -14,6 +14,10 @@ from scenerec.commands.standard_streams import close_streams, complain, open_str
 from scenerec.errors import ScenerecError
 
 COMMANDS: dict[str, Entry | Group] = {
+    "train": Entry("train", "Train on a folder of photographs: from the images to a model that answers."),
+    "init": Entry(
+        "init", "Write a train.yaml for a folder of photographs or a packed set, with a reason above each value."
+    ),
     "submit": Entry(
         "submit", "Run a training job, or a search for a better one, on a cluster and follow it to its end."
     ),

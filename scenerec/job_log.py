@@ -1,7 +1,8 @@
 """The lines in which a job tells its log how it stands: its process prints them, `scenerec logs` reads them.
 
-Each line is a tag and what the event says: `[progress]` and `[epoch]` of a training in logfmt, `[trial]` and `[search]`
-of a search, `[restart]` and the `[result]` of any job in JSON, `[note]`, `[waiting]` and `[error]` in words.
+Each line is a tag and what the event says: `[progress]` and `[epoch]` of a training and `[images]` of work over images
+in logfmt, `[trial]` and `[search]` of a search, `[restart]` and the `[result]` of any job in JSON, `[note]`,
+`[waiting]` and `[error]` in words.
 """
 
 import json
@@ -92,6 +93,26 @@ class EpochSummary:
             "data_wait": self.data_wait,
             "fetched_bytes_per_s": self.fetched_bytes_per_s,
         }
+
+
+@dataclass(frozen=True)
+class ImageProgress:
+    """How far work is that is done image by image: packing, evaluating, predicting."""
+
+    done: int
+    """Images that are done, by earlier work as well."""
+    total: int
+    """Images that there are."""
+    images_per_s: float
+    """Images per second since the work began."""
+    eta_s: float | None = None
+    """Seconds to the end; None where it is not known."""
+
+    @property
+    def words(self) -> str:
+        """The same, for people."""
+        left = f", {format_duration(self.eta_s)} left" if self.eta_s and self.done < self.total else ""
+        return f"{self.done} of {self.total} images, {self.images_per_s:.0f} images/s{left}"
 
 
 @dataclass(frozen=True)
@@ -191,7 +212,9 @@ class SearchNews:
     """Seconds to the end of the search, infinite where it is not known."""
 
 
-Event = Progress | EpochSummary | Note | Waiting | Restart | Failure | RunResult | TrialNews | SearchNews
+Event = (
+    Progress | EpochSummary | ImageProgress | Note | Waiting | Restart | Failure | RunResult | TrialNews | SearchNews
+)
 
 
 def format_line(event: Event) -> str:
@@ -249,6 +272,15 @@ def _read_epoch(text: str) -> EpochSummary:
     return EpochSummary(validation=validation, **others)  # type: ignore[arg-type]
 
 
+def _write_images(event: ImageProgress) -> str:
+    return f"done={event.done} total={event.total} {_numbers(images_per_s=event.images_per_s, eta_s=event.eta_s)}"
+
+
+def _read_images(text: str) -> ImageProgress:
+    fields = _fields(text)
+    return ImageProgress(int(fields.pop("done")), int(fields.pop("total")), **fields)
+
+
 def _write_failure(event: Failure) -> str:
     return "\n".join(line for line in event.message.splitlines() if line.strip())
 
@@ -304,6 +336,7 @@ class _Form(Generic[Told]):
 _FORMS: dict[type, _Form[Any]] = {
     Progress: _Form("progress", _write_progress, lambda text: Progress(**_fields(text))),  # type: ignore[arg-type]
     EpochSummary: _Form("epoch", _write_epoch, _read_epoch),
+    ImageProgress: _Form("images", _write_images, _read_images),
     Note: _Form("note", lambda event: " ".join(event.text.split()), Note),
     Waiting: _Form("waiting", lambda event: " ".join(event.text.split()), Waiting),
     Restart: _Form("restart", _write_object, lambda text: Restart(**_read_object(text))),

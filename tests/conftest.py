@@ -19,6 +19,7 @@ from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
 from tests.web import WebServer
 
+UNIT = Path(__file__).parent / "unit"
 MakeConfig = Callable[..., TrainConfig]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -40,9 +41,18 @@ sys.meta_path.insert(0, _TorchvisionFirst())
 gc.disable()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever is no unit test is slow."""
+    for item in items:
+        if UNIT not in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish() -> None:
-    """What is imported by now stays, and is looked at no more."""
+    """What is imported by now stays, and is looked at no more; the rest less often than by itself."""
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
     gc.enable()
     atexit.register(gc.unfreeze)  # else nanobind reports what Python leaves at its end as leaked
 

@@ -14,6 +14,7 @@ from serve.errors import ErrorKind
 from tests.image_fuzz import Outcome, draw_mutated
 from tests.mutated_bodies import PREDICT, Damaged, damage
 from tests.mutated_images import seeds
+from tests.patience import PATIENCE_S
 
 _OUR_FAILURES = (500, 503, 504)
 _DOCUMENTED = {(kind.status, kind.code) for kind in ErrorKind}
@@ -41,7 +42,7 @@ def first_class(address: str, colour: str) -> str:
     """What the server says of a picture of this colour. Raises RuntimeError where it says nothing."""
     buffer = io.BytesIO()
     Image.new("RGB", (20, 20), colour).save(buffer, "PNG")
-    connection = http.client.HTTPConnection(address, timeout=60)
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
     status, body = _answer(connection, Damaged("sound", PREDICT, {}, buffer.getvalue()))
     connection.close()
     if status != 200:
@@ -52,7 +53,7 @@ def first_class(address: str, colour: str) -> str:
 def _fuzz(address: str, requests: Iterable[Damaged]) -> Outcome:
     """One after the other, by one connection as long as the server keeps it."""
     found, outcomes = Outcome(), Counter[str]()
-    connection = http.client.HTTPConnection(address, timeout=60)
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
     for index, request in enumerate(requests):
         started = time.perf_counter()
         status, body = _answer(connection, request)

@@ -67,6 +67,12 @@ def check_logged_samples(run_url: str, finished: bool = True) -> None:
     assert [batch[:2] for batch in logged] == [(at.epoch, at.step) for at in cursors]
 
 
+def learned_by_step(run_url: str) -> list[tuple[int, int, int, float, float]]:
+    """What steps.jsonl says that no clock has measured: epoch, step, step of the run, loss, learning rate."""
+    lines = RunFolder(run_url).read_steps()
+    return [(line.epoch, line.step, line.global_step, line.loss, line.lr) for line in lines]
+
+
 class FinishedRun(NamedTuple):
     """A run that nothing has interrupted: its config, its result.json and what it said."""
 
@@ -80,5 +86,6 @@ FINISHED_RUN: dict[str, Any] = {
     "model": {"arch": "mobilenet_v3_small"},  # with BatchNorm and dropout
     "optimize": {"optimizer": "adamw", "lr": 0.002, "ema_decay": 0.9, "warmup_epochs": 1},
     "checkpoint": {"every_steps": 2, "keep": 2},
+    "track": {"every_steps": 4},  # so that a checkpoint lies between two lines
 }
 """Blocks of the finished run's config, which has two epochs of six steps."""

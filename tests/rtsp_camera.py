@@ -42,7 +42,7 @@ def rtsp_camera(pixels: np.ndarray, frames: int) -> Iterator[str]:
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield f"rtsp://127.0.0.1:{server.server_address[1]}/live"
         server.shutdown()
 

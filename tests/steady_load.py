@@ -13,9 +13,8 @@ import numpy as np
 import tritonclient.grpc.aio as by_grpc
 from tritonclient.utils import InferenceServerException
 
+from tests.patience import PATIENCE_S
 from tests.tiny_bundle import LABELS
-
-_PATIENCE_S = 60.0
 
 
 @dataclass
@@ -81,7 +80,7 @@ class SteadyLoad(_Load):
 
     async def _run(self) -> None:
         limits = httpx.Limits(max_connections=self._connections)
-        async with httpx.AsyncClient(timeout=_PATIENCE_S, limits=limits, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S, limits=limits, trust_env=False) as client:
             await asyncio.gather(*(self._ask(client) for _ in range(self._connections)))
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
@@ -133,7 +132,7 @@ class SteadyRpcLoad(_Load):
                     photographs = by_grpc.InferInput("photographs", [1], "BYTES")
                     photographs.set_data_from_numpy(np.array([picture], dtype=np.object_))
                     try:
-                        found = await client.infer(self._model, [photographs], client_timeout=_PATIENCE_S)
+                        found = await client.infer(self._model, [photographs], client_timeout=PATIENCE_S)
                     except InferenceServerException as error:
                         self.tally.lost.append(str(error))
                         continue

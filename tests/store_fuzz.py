@@ -93,7 +93,7 @@ def fuzz_downloads(count: int, seed: int) -> Outcome:
     ):
         patch.setattr(download, "ATTEMPTS", 1)
         for module in (download, image_source):
-            patch.setattr(module, "_TIMEOUT_S", 1)
+            patch.setattr(module, "_TIMEOUT_S", 0.3)
         for _ in range(count):
             with redirect_stderr(io.StringIO()):
                 _note(found, outcomes, "weights", lambda: download.download(f"http://{address}/a", Path(folder) / "a"))

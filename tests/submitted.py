@@ -7,15 +7,17 @@ from typing import Any
 
 import yaml
 
+from tests.patience import PATIENCE_S
 
-def submit_file(file: Path, *arguments: str, timeout_s: float = 280) -> "subprocess.CompletedProcess[str]":
+
+def submit_file(file: Path, *arguments: str, timeout_s: float = 2 * PATIENCE_S) -> "subprocess.CompletedProcess[str]":
     """Submits the job of a YAML file."""
     command = [sys.executable, "-m", "scenerec", "submit", str(file), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
 
 
 def submit_document(
-    file: Path, document: dict[str, Any], *arguments: str, timeout_s: float = 280
+    file: Path, document: dict[str, Any], *arguments: str, timeout_s: float = 2 * PATIENCE_S
 ) -> "subprocess.CompletedProcess[str]":
     """Writes the document to `file` and submits it."""
     file.write_text(yaml.safe_dump(document))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.named_bundle import open_named
+from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
 from scenerec.commands.results import result_file, write_result
 from scenerec.errors import BundleError
-from scenerec.inference.bundles.bundle import open_bundle
 
 if TYPE_CHECKING:  # it imports onnxruntime
     from scenerec.inference.predictors.latency import Timing
@@ -24,9 +24,17 @@ app = typer.Typer()
 _BATCH_SIZES = [1, 2, 4, 8, 16, 32]
 
 
-@app.command(epilog="Example: scenerec bench s3://scenes/runs/photos/bundles/fp32 --batch 1 --batch 8")
+@app.command(
+    epilog="Example: scenerec bench s3://scenes/runs/photos --batch 1 --batch 8\n\n"
+    "Example: scenerec bench photos@production --threads 4 --output speed.csv"
+)
 def bench(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A folder or s3:// prefix of `scenerec export`.")],
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle (folder or s3://), a run (its folder or name), or a model of the registry."
+        ),
+    ],
     batch_sizes: Annotated[
         list[int], typer.Option("--batch", "-b", min=1, help="Batch size; may be repeated.", show_default="1 to 32")
     ] = [],  # noqa: B006 - typer copies it
@@ -38,17 +46,18 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the table to this CSV file.")
     ] = None,
+    registry: RegistryUrl = DEFAULT_URL,
     as_json: options.Json = False,
 ) -> None:
     """Time a bundle on this machine, in turn with a bare onnxruntime session on the same file.
 
+    A run that has no bundle yet is exported first, into RUN/bundles/fp32.
     RATIO is bare time / our time of a call, pair by pair: 1 is all that the machine gives.
     """
     from scenerec.inference.predictors.latency import measure  # onnxruntime, which the help does not need
 
     output = result_file("--output", output)
-    use_store_environment()
-    opened = open_bundle(options.location("BUNDLE", bundle))
+    opened = open_named("BUNDLE", bundle, registry)
     if opened.info.format != "onnx":
         raise BundleError(f"{bundle}: is a {opened.info.format} bundle: `scenerec bench` times ONNX bundles")
     counts = threads or [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= (os.cpu_count() or 1)]

@@ -107,7 +107,7 @@ def evaluate(
     if client:
         outcome, result = None, _on_cluster(client, request)
     else:
-        outcome = _here(request, verbose)
+        outcome = evaluate_here(request, verbose)
         result = outcome.as_dict()
     if as_json:
         typer.echo(json.dumps(result))
@@ -134,7 +134,8 @@ def _request(subject: JsonObject, data: str | None, **fields: Any) -> Evaluation
     return request
 
 
-def _here(request: EvaluationRequest, verbose: bool) -> Outcome:
+def evaluate_here(request: EvaluationRequest, verbose: bool = False) -> Outcome:
+    """Evaluates in this process, with a bar. Raises ScenerecError, for an output that cannot be written at once."""
     if request.output:
         check_writable(request.output)
     with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:

@@ -97,6 +97,12 @@ def export(
         _quantization(metavar="SET", help="Packed set to calibrate int8 on.", show_default="the run's training set"),
     ] = None,
     calibration_images: Annotated[int, _quantization(min=1, help="How many of its images.")] = 256,
+    thorough: Annotated[
+        bool,
+        _quantization(
+            "--thorough", help="Try every form of int8 and take the best, not the first that passes by a wide margin."
+        ),
+    ] = False,
     route: Annotated[
         Literal["auto", "tf2onnx", "twin"],
         _bundle(help="How a TensorFlow network becomes ONNX; auto: by tf2onnx, else through its torch twin."),
@@ -183,7 +189,7 @@ def export(
     if onnxruntime answers as the framework does, at batch 1, 3 and 32.
     int8 and TFLite models are written only if they lose no more than
     --max-top1-drop on the validation set, int8 only if it is faster than
-    fp32 on this machine: several forms are tried.
+    fp32 on this machine: forms are tried until one passes by a wide margin.
     A run that averages its weights is exported with the averages, which are
     what it validated. Probabilities are calibrated on the validation set by
     a temperature, and the bundle's MODEL_CARD.md tells what it is worth.
@@ -194,7 +200,7 @@ def export(
 
         scenerec export runs/photos --target cuda -o bundles/photos-cuda
 
-        scenerec export runs/photos --precision int8
+        scenerec export runs/photos --precision int8 --thorough
 
         scenerec export runs/photos --abstain-precision 0.95 --intended-use "Sorting holiday pictures."
 
@@ -248,6 +254,7 @@ def export(
             calibration_data=calibration_data,
             calibration_images=calibration_images,
             max_top1_drop=max_top1_drop,
+            thorough=thorough,
             validation_images=validation_images,
             abstain_precision=abstain_precision,
             hub_folder=options.local_path("--hub-folder", hub_folder, "then") if hub_folder else None,
@@ -309,7 +316,7 @@ def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
     if info.validation:
         _print_validation(info.validation)
     if taken := info.quantization.get("taken"):
-        _print_quantization(taken, info.quantization["fp32"])
+        _print_quantization(taken, info.quantization["fp32"], info.quantization.get("not_tried", []))
     if info.takes_coordinates:
         typer.echo("reads     coordinates as well, by inputs that may be left out; verified with and without")
     if info.places:
@@ -336,8 +343,12 @@ def _print_validation(found: Validation) -> None:
         )
 
 
-def _print_quantization(taken: JsonObject, fp32: JsonObject) -> None:
+def _print_quantization(taken: JsonObject, fp32: JsonObject, not_tried: list[str]) -> None:
     typer.echo(f"form      {taken['form']}")
+    if not_tried:
+        typer.echo(
+            f"not tried {len(not_tried)} other forms, as this one passes by a wide margin (--thorough tries all)"
+        )
     typer.echo(
         f"accuracy  top-1 {taken['top1']:.2%} (fp32 {fp32['top1']:.2%}) on {taken['images']} images, agrees with fp32 "
         f"on {taken['agreement']:.1%}, {taken['size_bytes'] / 1e6:.1f} MB (fp32 {fp32['size_bytes'] / 1e6:.1f} MB)"

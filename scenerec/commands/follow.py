@@ -28,15 +28,23 @@ def follow(
     Ctrl-C leaves the job running. The first `skip` lines of its log are not shown.
     """
     console = Console(stderr=as_json)
+    result = await_result(client, job_id, console, verbose, others, skip)
+    job_kind(client.job(job_id).kind).show_result(result, console)
+    if as_json:
+        typer.echo(json.dumps(result))
+    raise typer.Exit(0)
+
+
+def await_result(
+    client: ClusterClient, job_id: str, console: Console, verbose: bool = False, others: bool = False, skip: int = 0
+) -> JsonObject:
+    """Shows the job until it has ended, and returns its result; leaves as `follow` does where there is none."""
     with farewell(client, job_id):
         kind = job_kind(client.job(job_id).kind)
         story = tell(client.follow(job_id, skip), console, kind.view, verbose, others)
     job = client.job(job_id)
     if job.status == "SUCCEEDED" and (result := story.result or stored_result(job)):
-        kind.show_result(result, console)
-        if as_json:
-            typer.echo(json.dumps(result))
-        raise typer.Exit(0)
+        return result
     explain(job, story, client.address.option)
     raise typer.Exit(exit_code(job) or 1)
 

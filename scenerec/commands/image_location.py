@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scenerec import client
-from scenerec.errors import ConfigError, DataError
+from scenerec.errors import ConfigError
 
 if TYPE_CHECKING:  # they import numpy and Pillow, which an endpoint's callers need not wait for
     import numpy as np
@@ -61,13 +61,10 @@ class ImageLocation:
     def _of(self, image: str, content: bytes) -> "Coordinates | None":
         if not self.from_exif:
             return self.given
-        from scenerec.data.exif import exif_coordinates
-        from scenerec.data.picture import Picture
+        from scenerec.data.exif import photograph_coordinates
 
-        try:
-            return exif_coordinates(Picture(content)) or self.given
-        except DataError:  # no picture: whoever decodes it says so
-            return None
+        try:  # of what is no picture, whoever decodes it says so
+            return photograph_coordinates(content) or self.given
         except ValueError as error:
             print(f"warning: {image}: EXIF: {error}", file=sys.stderr, flush=True)
             return self.given

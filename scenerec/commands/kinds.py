@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
+from scenerec.commands.screen.answers import show_answers
 from scenerec.commands.screen.live import RunBar, show_run_result
 from scenerec.commands.screen.live_lines import Lines
 from scenerec.commands.screen.live_search import SearchTable, show_search_result
@@ -16,7 +17,7 @@ from scenerec.config.job import JobConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import RetrainConfig, TuneConfig
-from scenerec.job_log import EpochSummary, Progress, Restart, SearchNews
+from scenerec.job_log import EpochSummary, ImageProgress, Progress, Restart, SearchNews
 from scenerec.json_object import JsonObject
 
 if TYPE_CHECKING:  # see the checks below
@@ -49,7 +50,12 @@ class JobKind:
     show_result: Callable[[JsonObject, Console], None] = show_run_result
     """Shows the result that the job has printed."""
     reports: Mapping[type, str] = field(
-        default_factory=lambda: {Progress: "progress", EpochSummary: "epoch", Restart: "restart"}
+        default_factory=lambda: {
+            Progress: "progress",
+            ImageProgress: "images",
+            EpochSummary: "epoch",
+            Restart: "restart",
+        }
     )
     """What `scenerec status` shows beside result and error: the newest of these events, each by its name."""
     has_epochs: bool = False
@@ -150,8 +156,11 @@ TUNE = FileKind[TuneConfig](
 PACK = JobKind("pack", "jobs.pack")
 ADD = JobKind("add", "jobs.add")
 EVALUATE = JobKind("evaluate", "jobs.evaluate")
+PREDICT = JobKind("predict", "jobs.predict", show_result=show_answers)
 SERVE = JobKind("serve", "serve.control")
 DOCTOR = JobKind("doctor", "jobs.doctor")
 
-KINDS: dict[str, JobKind] = {kind.name: kind for kind in (TRAIN, PRETRAIN, TUNE, PACK, ADD, EVALUATE, SERVE, DOCTOR)}
+KINDS: dict[str, JobKind] = {
+    kind.name: kind for kind in (TRAIN, PRETRAIN, TUNE, PACK, ADD, EVALUATE, PREDICT, SERVE, DOCTOR)
+}
 """All kinds by name."""

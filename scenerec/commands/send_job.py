@@ -11,7 +11,7 @@ from cluster.client import ClusterClient
 from cluster.queueing import QueueRequest
 from cluster.run_record import run_environment
 from cluster.runs import remember_output
-from cluster.working_dir import fill_working_dir
+from cluster.working_dir import commit_environment, fill_working_dir
 from scenerec import __version__
 from scenerec.commands.follow import exit_code, explain, farewell
 from scenerec.commands.kinds import JobKind, is_run
@@ -49,7 +49,7 @@ def send_job(
     if request:
         metadata |= request.metadata()
     if is_run(kind.name):
-        variables = run_environment(name, run_url, kind.name, framework, request)
+        variables = run_environment(name, run_url, kind.name, framework, request) | commit_environment()
         remember_output(run_url.rpartition("/")[0])
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
         fill_working_dir(Path(folder), config, kind.module)

@@ -17,10 +17,11 @@ from scenerec.commands import options
 from scenerec.commands.connect import connect, connect_or_start
 from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE, RegistryUrl
 from scenerec.commands.registry import rollback as roll_back_alias
+from scenerec.commands.run_bundle import bundle_of_run, find_run, is_run
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.serve import ServeConfig
 from scenerec.config.yaml_text import read_text
-from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError
+from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError, RegistryError
 from scenerec.inference.bundles.bundle import read_info
 from scenerec.inference.bundles.registry import Registry, parse_reference
 from scenerec.json_object import JsonObject
@@ -35,11 +36,16 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The application.")]
 
 @app.command(
     epilog="Example: scenerec serve deploy serve.yaml --set scale.max_replicas=4\n\n"
-    "Example: scenerec serve deploy photos@production"
+    "Example: scenerec serve deploy photos@production\n\n"
+    "Example: scenerec serve deploy s3://scenes/runs/photos"
 )
 def deploy(
     what: Annotated[
-        str, typer.Argument(metavar="FILE|MODEL", help="The application, such as serve.yaml; or a model: NAME@ALIAS.")
+        str,
+        typer.Argument(
+            metavar="FILE|MODEL|RUN",
+            help="The application, such as serve.yaml; a model: NAME@ALIAS; or a run: its folder or name.",
+        ),
     ],
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     address: options.Address = None,
@@ -50,11 +56,13 @@ def deploy(
 
     Every model is checked first. An application that is up keeps answering: what
     has changed comes into service once it has proven itself.
+
+    A run that has no bundle yet is exported first, into RUN/bundles/fp32.
     """
-    config = _load(what, overrides)
+    described = _of_file(what, overrides)  # before a cluster starts for it
     client = None if dry_run else connect_or_start(address)
-    if dry_run:
-        use_store_environment()
+    use_store_environment()
+    config = described or _of_name(what, overrides, may_export=not dry_run)
     _check(config, client)
     if client is None:
         typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)
@@ -164,15 +172,39 @@ def key(
     typer.echo(made)
 
 
-def _load(what: str, overrides: list[str]) -> ServeConfig:
-    """A file, or a model of the registry as an application of its own."""
+def _of_file(what: str, overrides: list[str]) -> ServeConfig | None:
+    """The application of a file; None for what is no file's name."""
     if what.endswith((".yaml", ".yml")) or Path(what).is_file():
         return parse_as(ServeConfig, read_text(what), what, overrides)
-    name = parse_reference(what)[0]
-    document = f"kind: serve\nname: {name}\nmodels: [{{name: {name}, version: {json.dumps(what)}}}]\n"
+    if not options.is_location(what):
+        parse_reference(what)
+    return None
+
+
+def _of_name(what: str, overrides: list[str], may_export: bool) -> ServeConfig:
+    """A model of the registry, or the bundle of a run, as an application of its own."""
+    if options.is_location(what):
+        return _of_run(options.location("RUN", what), overrides, may_export)
+    config = _application(parse_reference(what)[0], what, what, overrides)
+    try:
+        Registry(config.registry).resolve(what)
+    except RegistryError:
+        if run_url := find_run(what):
+            return _of_run(run_url, overrides, may_export)
+    return config
+
+
+def _of_run(url: str, overrides: list[str], may_export: bool) -> ServeConfig:
+    if not is_run(url):
+        raise ConfigError(f"{url}: no run is there: name its folder, such as s3://scenes/runs/photos, or a model")
+    return _application(url.rpartition("/")[2], bundle_of_run(url, may_export), url, overrides)
+
+
+def _application(name: str, version: str, where: str, overrides: list[str]) -> ServeConfig:
+    document: JsonObject = {"kind": "serve", "name": name, "models": [{"name": name, "version": version}]}
     if registry := os.environ.get(REGISTRY_VARIABLE):
-        document += f"registry: {json.dumps(registry)}\n"
-    return parse_as(ServeConfig, document, what, overrides)
+        document["registry"] = registry
+    return parse_as(ServeConfig, json.dumps(document), where, overrides)
 
 
 def _check(config: ServeConfig, client: ClusterClient | None) -> None:

@@ -23,6 +23,7 @@ from scenerec.job_log import (
     EpochSummary,
     Event,
     Failure,
+    ImageProgress,
     Progress,
     Restart,
     RunResult,
@@ -31,6 +32,7 @@ from scenerec.job_log import (
     parse_line,
 )
 from scenerec.json_object import JsonObject
+from scenerec.step_metrics import StepMetrics
 
 app = typer.Typer()
 
@@ -46,7 +48,7 @@ def status(
 ) -> None:
     """Show how a job is doing: its state, its newest epoch, what came of it. Without a name: the newest run.
 
-    Of a training also the curves, an epoch beside the other: losses, top-1, images/s.
+    Of a training also the curves, by step and by epoch: losses, top-1, images/s.
 
     A run that the cluster knows no more is read from its folder.
     """
@@ -57,7 +59,7 @@ def status(
         return
     kind = job_kind(found.kind)
     news = newest(known.log(found), kind.reports)
-    history = _history(found.run_url) if kind.has_epochs else []
+    history, steps = _measured(found.run_url) if kind.has_epochs else ([], [])
     if as_json:
         events = {name: _plain(event) for name, event in news.items()}
         series = {"history": [json.loads(epoch.model_dump_json()) for epoch in history]} if kind.has_epochs else {}
@@ -69,7 +71,7 @@ def status(
     for name, event in news.items():
         if words := _words(event):
             typer.echo(f"{name:<9} {words}")
-    for line in curves(history, Console().width, sys.stdout.encoding):
+    for line in curves(history, steps, Console().width, sys.stdout.encoding):
         typer.echo(line)
     if isinstance(result := news.get("result"), RunResult):
         kind.show_result(result.content, Console())
@@ -116,15 +118,16 @@ def _place(event: Event) -> tuple[int, ...]:
             return ()
 
 
-def _history(run_url: str) -> list[EpochMetrics]:
-    """The finished epochs of a run; none where its store does not answer, which is said."""
+def _measured(run_url: str) -> tuple[list[EpochMetrics], list[StepMetrics]]:
+    """The finished epochs of a run, and its lines by step; none where its store does not answer, which is said."""
     from scenerec.training.run_folder import RunFolder  # takes a tenth of a second, and other kinds need none
 
     try:
-        return RunFolder(run_url).read_history()
+        folder = RunFolder(run_url)
+        return folder.read_history(), folder.read_steps()
     except (StorageError, CheckpointError) as error:
         typer.echo(f"no curves: {error}", err=True)
-        return []
+        return [], []
 
 
 def _plain(event: Event) -> JsonObject | str:
@@ -150,7 +153,7 @@ def _words(event: Event) -> str | None:
             return epoch_words(event)
         case SearchNews():
             return summary(event)
-        case Restart():
+        case Restart() | ImageProgress():
             return event.words
         case Failure(message):
             return message

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 import typer
 
 from cluster.client import ClusterClient
+from cluster.queueing import QueueRequest
 from scenerec.commands import options
 from scenerec.commands.connect import connect_if_up, connect_or_start
 from scenerec.commands.follow import follow
@@ -107,13 +108,18 @@ def submit(
     if restart:
         RunFolder(config.run_url).clear()
     _show_plan(plan, as_json=False, to_stderr=as_json)
-    request = queue_request(config, before)
-    job_id = send_job(client, kind, config.name, dump_config(config), config.run_url, kind.framework(config), request)
+    job_id = start_job(client, config, queue_request(config, before))
     if detach:
         _show_job(client, job_id, config, as_json)
         return
     typer.echo(f"job {job_id}, dashboard {client.address.url}", err=as_json)
     follow(client, job_id, as_json, verbose)
+
+
+def start_job(client: ClusterClient, config: JobConfig, request: QueueRequest) -> str:
+    """Starts the job of a config that has been checked, at a run that is free, and returns its id."""
+    kind = file_kind(config)
+    return send_job(client, kind, config.name, dump_config(config), config.run_url, kind.framework(config), request)
 
 
 def _refuse_contradictions(file: Path | None, resume: str | None, restart: bool) -> None:

@@ -40,7 +40,7 @@ def watch(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A bundle (folder or s3://), a model of the registry (NAME@production), or a .tflite file.",
+            help="A bundle (folder or s3://), a run, a model of the registry (NAME@production), or a .tflite file.",
         ),
     ],
     camera: Annotated[

@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from scenerec.config.block import Block
+from scenerec.config.checkpoint import CheckpointConfig
 from scenerec.config.distill import DistillConfig
 from scenerec.config.geo import GeoConfig
 from scenerec.config.job import JobConfig
 from scenerec.config.location import Location
 from scenerec.config.network import Architecture, expand_weights
+from scenerec.config.track import TrackConfig
 from scenerec.errors import ModelError
 from scenerec.frozen import Pattern
 from scenerec.models.blocks import check_blocks
@@ -374,15 +376,6 @@ class ScaleConfig(Block):
         return self.workers.min if isinstance(self.workers, WorkerRange) else self.workers
 
 
-class CheckpointConfig(Block):
-    """When the run can be resumed from."""
-
-    every_steps: int = Field(1000, ge=1)
-    """Steps between checkpoints; each epoch ends with one as well."""
-    keep: int = Field(3, ge=1)
-    """Newest checkpoints that are kept, beside the best."""
-
-
 class LearningConfig(Block):
     """How a network learns, with labels or without."""
 
@@ -398,6 +391,8 @@ class LearningConfig(Block):
     """On how many machines."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """How often it is saved."""
+    track: TrackConfig = TrackConfig()
+    """How it is followed."""
 
     @model_validator(mode="after")
     def _image_size_suits_the_architecture(self) -> "LearningConfig":

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import ExifTags
 
 from scenerec.data.coordinates import Coordinates, check_coordinates, share_of_year
-from scenerec.data.picture import Picture
+from scenerec.data.picture import Picture, PictureError
 
 _SIGNS = {"N": 1, "S": -1, "E": 1, "W": -1}
 _DATE_FORMAT = "%Y:%m:%d %H:%M:%S"
@@ -28,6 +28,14 @@ def exif_coordinates(picture: Picture) -> Coordinates | None:
     if latitude == longitude == 0:
         raise ValueError("latitude and longitude are 0, which cameras write that do not know where they are")
     return check_coordinates(Coordinates(latitude, longitude, _time(details)))
+
+
+def photograph_coordinates(content: bytes) -> Coordinates | None:
+    """The coordinates in the EXIF of an encoded photograph, as `exif_coordinates`; None for what is no picture."""
+    try:
+        return exif_coordinates(Picture(content))
+    except PictureError:
+        return None
 
 
 def _ifd(picture: Picture, ifd: ExifTags.IFD) -> Mapping[int, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenerec.errors import ConfigError, DataError, StorageError
+from scenerec.errors import ConfigError, DataError, StorageError, first_line
 from scenerec.export.card import model_card
 from scenerec.export.formats.table import find_format
 from scenerec.export.hub_folder import check_hub_folder, write_hub_folder
@@ -18,6 +18,8 @@ from scenerec.export.validation import check_abstention, validate
 from scenerec.inference.bundles.bundle import CARD_FILE, GOLDEN_FILE, check_place, write_bundle
 from scenerec.inference.bundles.info import BundleInfo
 from scenerec.storage.writable import check_writable
+from scenerec.training.mlflow_run import tell_bundle
+from scenerec.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -71,6 +73,8 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
         if options.hub_folder is not None:
             with job.step("hub folder"):
                 write_hub_folder(options.hub_folder, job.source, product)
+    if source.run_url and (source.config or {}).get("track", {}).get("mlflow"):
+        _tell_mlflow(source.run_url, destination, options.precision, say)
     return Exported(destination, info, product.model)
 
 
@@ -83,6 +87,14 @@ def default_destination(source: Source, options: Options) -> str:
         raise ConfigError(f"{source.address}: is of no run: name the bundle's folder with -o DEST")
     prefix = "" if options.target is ANY else f"{options.target.name}-"
     return f"{source.run_url}/bundles/{prefix}{options.precision}"
+
+
+def _tell_mlflow(run_url: str, bundle_url: str, precision: str, say: Say) -> None:
+    """Notes the bundle at the run that MLflow shows. The bundle is there, whatever MLflow says."""
+    try:
+        tell_bundle(RunFolder(run_url), precision, bundle_url)
+    except Exception as error:
+        say(f"MLflow does not have the bundle's address: {first_line(error)}")
 
 
 def _with_places(source: Source, options: Options, say: Say) -> Source:

@@ -41,6 +41,8 @@ class Options:
     """How many images the ranges are measured on."""
     max_top1_drop: float = 0.5
     """Top-1 accuracy that int8 and TFLite may lose on the whole validation set, in points."""
+    thorough: bool = False
+    """Whether int8 tries every form; else it takes the first that passes its gates by a wide margin."""
     validation_images: int = VALIDATION_IMAGES
     """How many images of the validation set the finished model answers, for its temperature, its threshold and the
     figures of its card; with 0 it has none of them."""

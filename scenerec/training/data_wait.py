@@ -21,11 +21,6 @@ class DataUse:
     fetched_bytes: float = 0.0
     """Bytes of training shards that were fetched meanwhile, for these batches or later ones."""
 
-    def add(self, other: "DataUse") -> None:
-        """Adds another stretch."""
-        self.wait_s += other.wait_s
-        self.fetched_bytes += other.fetched_bytes
-
     def over_ranks(self, world: World, sum_over_ranks: Callable[[np.ndarray], np.ndarray]) -> "DataUse":
         """The wait of the rank that waits longest, for whom the others then wait, and the bytes of all (collective)."""
         of_ranks = np.zeros((2, world.size))

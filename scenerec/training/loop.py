@@ -3,51 +3,33 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, suppress
+from dataclasses import asdict
 from typing import Generic
 
 from scenerec.checkpoint import Checkpoint, CheckpointWriter, RunState, checkpoint_name, load_checkpoint
 from scenerec.data.stream import Cursor
 from scenerec.epoch_metrics import EpochMetrics
-from scenerec.errors import ScenerecError
+from scenerec.errors import CheckpointError, ScenerecError, StorageError
 from scenerec.job_log import EpochSummary, Event, Note, Progress
 from scenerec.json_object import JsonObject
-from scenerec.training.data_wait import DataUse, MeasuredBatches
+from scenerec.step_metrics import StepMetrics
+from scenerec.training.data_wait import MeasuredBatches
 from scenerec.training.learner import Batch, Learner, TrainingJob
+from scenerec.training.metrics_log import MetricsLog, line_interval
 from scenerec.training.node_time import Start
+from scenerec.training.place import Place
 from scenerec.training.preemption import PreemptionWatch, never
 from scenerec.training.run_folder import RunFolder, check_identity, run_identity
 from scenerec.training.sample_log import GlobalBatch, SampleLog, discard_samples
-from scenerec.training.schedules import PlateauState, learning_rate
+from scenerec.training.schedules import learning_rate
+from scenerec.training.sums import Sums
 from scenerec.training.task import VAL_LOSS, Counts
 from scenerec.world import World
-
-_PROGRESS_LINES_PER_EPOCH = 20
-_MOST_STEPS_BETWEEN_LINES = 50
 
 
 class DivergedError(ScenerecError):
     """The loss is no longer a number."""
-
-
-@dataclass
-class EpochSums(DataUse):
-    """Sums over the epoch under way; they survive a resume in its middle."""
-
-    loss: float = 0.0
-    steps: int = 0
-    seconds: float = 0.0
-
-
-@dataclass
-class Place:
-    """Where the run is."""
-
-    cursor: Cursor = field(default_factory=Cursor)
-    plateau: PlateauState = field(default_factory=PlateauState)
-    sums: EpochSums = field(default_factory=EpochSums)
-    history: list[EpochMetrics] = field(default_factory=list)
 
 
 def train(
@@ -100,7 +82,9 @@ class _Run(Generic[Batch]):
         self.identity = run_identity(job.config, plan.lanes, plan.classes, fingerprint, plan.teacher)
         self.sample_log = SampleLog(self.folder.samples, world) if job.config.data.log_samples else None
         self.steps_per_epoch = job.plan.steps_per_epoch
-        self.line_every = max(1, min(_MOST_STEPS_BETWEEN_LINES, self.steps_per_epoch // _PROGRESS_LINES_PER_EPOCH))
+        self.said_every = line_interval("auto", self.steps_per_epoch)
+        self.logged_every = line_interval(job.config.track.every_steps, self.steps_per_epoch)
+        self.metrics_log: MetricsLog | None = None  # of rank 0, from the first step on
         self.last_lr = 0.0
 
     def resume(self) -> Place:
@@ -109,21 +93,15 @@ class _Run(Generic[Batch]):
         # Rank 0's answer counts: a listing on another rank may differ while an upload ends.
         found = self.learner.agree(int(newest.removeprefix("step-")) + 1 if newest else 0)
         if not found:
-            self._begin(0, 0.0)
+            self._begin(0, 0.0, [])
             weights = self.job.plan.weights
             self.say(Note(f"training from the beginning on {self.world.size} worker(s); weights: {weights}"))
             return Place()
         checkpoint = load_checkpoint(self.folder.checkpoints, checkpoint_name(found - 1))
         run = checkpoint.run
         check_identity(self.job.config.run_url, run.identity, self.identity)
-        self._begin(run.global_step, run.saved_s)
+        self._begin(run.global_step, run.saved_s, run.history)
         self.learner.load_state(checkpoint.learner)
-        place = Place(
-            Cursor(run.epoch, run.step),
-            PlateauState(**run.plateau),
-            EpochSums(**run.partial),
-            list(run.history),
-        )
         switched = f", written by {run.framework}" if run.framework != self.job.config.framework else ""
         self.say(
             Note(
@@ -131,9 +109,9 @@ class _Run(Generic[Batch]):
                 f"on {self.world.size} worker(s){switched}"
             )
         )
-        return place
+        return Place.of(run)
 
-    def _begin(self, global_step: int, saved_s: float) -> None:
+    def _begin(self, global_step: int, saved_s: float, history: list[EpochMetrics]) -> None:
         """Readies the folder for the steps from `global_step` on, whose checkpoint was made at `saved_s`.
 
         Its config is that of the last submission: `scenerec submit --resume` goes on with it. What an earlier attempt
@@ -146,11 +124,19 @@ class _Run(Generic[Batch]):
                 Start(time_s=now_s, workers=self.world.size, global_step=global_step, saved_s=saved_s)
             )
             discard_samples(self.folder.samples, global_step)
+            self.metrics_log = MetricsLog(self._earlier_lines(), history, global_step)
+
+    def _earlier_lines(self) -> list[StepMetrics]:
+        try:
+            return self.folder.read_steps()
+        except CheckpointError as error:  # it is no reason not to go on
+            self.say(Note(f"{error}: it begins anew"))
+            return []
 
     def train_epoch(self, place: Place, epoch: int, batches: MeasuredBatches[Batch]) -> None:
         """The steps of an epoch that are still to do, with progress lines and checkpoints."""
         first = place.cursor.step if epoch == place.cursor.epoch else 0
-        pending, started = 0, time.perf_counter()
+        since_said, pending, started = Sums(), 0, time.perf_counter()
         for step in range(first, self.steps_per_epoch):
             global_step = epoch * self.steps_per_epoch + step
             self.last_lr = learning_rate(global_step, self.steps_per_epoch, self.job.config.optimize, place.plateau)
@@ -162,15 +148,22 @@ class _Run(Generic[Batch]):
             done = step + 1
             save = (global_step + 1) % self.job.config.checkpoint.every_steps == 0 and done < self.steps_per_epoch
             leaves = done < self.steps_per_epoch and self.watch.is_new()
-            if done % self.line_every == 0 or done == self.steps_per_epoch or save or leaves:
+            is_last = done == self.steps_per_epoch
+            is_logged = is_last or done % self.logged_every == 0
+            is_said = is_last or save or leaves or done % self.said_every == 0
+            if is_logged or is_said:
                 loss = self._finite(self.learner.take_loss(), epoch, step)
                 seconds, use = time.perf_counter() - started, batches.take()
-                place.sums.loss += loss
-                place.sums.steps += pending
-                place.sums.seconds += seconds
-                place.sums.add(use)
-                self._say_progress(place, epoch, done, loss / pending, pending / seconds, use.wait_s / seconds)
+                newest = Sums(use.wait_s, use.fetched_bytes, loss, pending, seconds)
+                place.sums, place.since_line, since_said = (
+                    sums + newest for sums in (place.sums, place.since_line, since_said)
+                )
                 pending, started = 0, time.perf_counter()
+            if is_logged:
+                self._log_steps(place, epoch, done)
+            if is_said:
+                self._say_progress(place, epoch, done, since_said)
+                since_said = Sums()
             if save:
                 self.estimate_statistics(epoch, done)
             if save or leaves:
@@ -192,9 +185,9 @@ class _Run(Generic[Batch]):
         metrics = EpochMetrics(
             epoch=epoch + 1,
             global_step=(epoch + 1) * self.steps_per_epoch,
-            train_loss=place.sums.loss / place.sums.steps,
+            train_loss=place.sums.mean_loss,
             validation=counts.metrics(),
-            images_per_s=place.sums.steps * optimize.global_batch_size / place.sums.seconds,
+            images_per_s=place.sums.steps_per_s * optimize.global_batch_size,
             lr=self.last_lr,
             data_wait=use.wait_s / place.sums.seconds,
             fetched_bytes_per_s=use.fetched_bytes / place.sums.seconds,
@@ -204,7 +197,9 @@ class _Run(Generic[Batch]):
         )
         place.history.append(metrics)
         place.plateau = place.plateau.after_epoch(metrics.validation[VAL_LOSS.key], optimize)
-        place.sums = EpochSums()
+        place.sums = Sums()
+        if self.metrics_log:
+            self.metrics_log.add(metrics)
         self.say(EpochSummary.of(metrics, optimize.epochs))
         self._save(place, Cursor(epoch + 1, 0), finished_epoch=True)
         return metrics
@@ -232,7 +227,7 @@ class _Run(Generic[Batch]):
             self.sample_log.write()
             self.learner.agree(0)  # waits for all ranks: no checkpoint is without the log of its steps
         state = self.learner.state()  # on all ranks: gathering it is collective
-        if not self.world.is_chief:
+        if not self.metrics_log:
             return
         history = list(place.history)
         run = RunState(
@@ -247,11 +242,12 @@ class _Run(Generic[Batch]):
             framework=self.job.config.framework,
             labels=self.job.classes,
             saved_s=round(time.time(), 3),
+            since_line=asdict(place.since_line),
             origin=asdict(self.job.plan.origin) if self.job.plan.origin else None,
         )
         best = self._described(history[-1]) if finished_epoch and self._is_best(history) else None
         after = (lambda: self.folder.write_metrics(history)) if finished_epoch else None
-        self.writer.save(Checkpoint(run, state), best, after)
+        self.writer.save(Checkpoint(run, state), best, self.metrics_log.writer(self.folder), after)
 
     def _is_best(self, history: list[EpochMetrics]) -> bool:
         """Whether the newest epoch is the best so far."""
@@ -262,11 +258,26 @@ class _Run(Generic[Batch]):
         key = self.job.task.best.key
         return {key: epoch.validation[key], "epoch": epoch.epoch}
 
-    def _say_progress(
-        self, place: Place, epoch: int, done: int, loss: float, steps_per_s: float, data_wait: float
-    ) -> None:
+    def _log_steps(self, place: Place, epoch: int, done: int) -> None:
+        """A line of steps.jsonl, of the steps since the one before."""
+        newest, place.since_line = place.since_line, Sums()
+        line = StepMetrics(
+            epoch=epoch + 1,
+            step=done,
+            steps=self.steps_per_epoch,
+            global_step=epoch * self.steps_per_epoch + done,
+            loss=newest.mean_loss,
+            lr=self.last_lr,
+            images_per_s=newest.steps_per_s * self.job.config.optimize.global_batch_size,
+            data_wait=newest.wait_share,
+            time_s=round(time.time(), 3),
+        )
+        if self.metrics_log:
+            self.metrics_log.add(line)
+
+    def _say_progress(self, place: Place, epoch: int, done: int, newest: Sums) -> None:
         optimize = self.job.config.optimize
-        mean_s = place.sums.seconds / place.sums.steps
+        mean_s = 1 / place.sums.steps_per_s
         left = (optimize.epochs - epoch) * self.steps_per_epoch - done
         self.say(
             Progress(
@@ -274,11 +285,11 @@ class _Run(Generic[Batch]):
                 epochs=optimize.epochs,
                 step=done,
                 steps=self.steps_per_epoch,
-                images_per_s=steps_per_s * optimize.global_batch_size,
-                loss=loss,
+                images_per_s=newest.steps_per_s * optimize.global_batch_size,
+                loss=newest.mean_loss,
                 lr=self.last_lr,
                 eta_s=left * mean_s,
-                data_wait=data_wait,
+                data_wait=newest.wait_share,
                 checkpoint_s=self.writer.took_s,
             )
         )
@@ -286,6 +297,10 @@ class _Run(Generic[Batch]):
     def _finite(self, loss: float, epoch: int, step: int) -> float:
         if math.isfinite(loss):
             return loss
+        if self.metrics_log:
+            with suppress(StorageError):  # the curve up to here
+                self.writer.wait()
+                self.metrics_log.writer(self.folder)()
         raise DivergedError(
             f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}: lower optimize.lr, lengthen "
             "optimize.warmup_epochs, set optimize.clip_grad_norm, or use precision fp32"

@@ -1,12 +1,10 @@
-"""A run's folder, output/name: config.yaml, metrics.jsonl, checkpoints/, tensorboard/, and at the end result.json.
+"""A run's folder, output/name: config.yaml, metrics.jsonl, steps.jsonl, checkpoints/, tensorboard/, result.json.
 
 starts.jsonl says when its workers began, and began again. Where data.log_samples is set, samples/ as well.
 """
 
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from scenerec.checkpoint import list_checkpoints, read_run_state
@@ -21,6 +19,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import Frozen, parse_json
 from scenerec.json_object import JsonObject
+from scenerec.step_metrics import StepMetrics
 from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 from scenerec.training.node_time import Start
 from scenerec.training.task import CLASSIFICATION, task_of
@@ -102,13 +101,21 @@ class RunFolder(JobFolder):
         return parse_job(self.config_text(), f"{self.url}/{CONFIG_FILE}", overrides)
 
     def write_metrics(self, history: Sequence[EpochMetrics]) -> None:
-        """Writes metrics.jsonl, one object a finished epoch, and the same as TensorBoard events, both anew."""
+        """Writes metrics.jsonl, one object a finished epoch."""
         self.storage.put("metrics.jsonl", "".join(json.dumps(epoch.as_dict()) + "\n" for epoch in history).encode())
-        self.storage.put("tensorboard/events.out.tfevents.scenerec", _events(history))
 
     def read_history(self) -> list[EpochMetrics]:
         """Reads metrics.jsonl: the finished epochs, in order. Raises CheckpointError where it is damaged."""
         return self._lines("metrics.jsonl", EpochMetrics)
+
+    def write_steps(self, lines: bytes, events: bytes) -> None:
+        """Writes steps.jsonl, of which `lines` is the content, and all metrics as TensorBoard's `events`."""
+        self.storage.put("steps.jsonl", lines)
+        self.storage.put("tensorboard/events.out.tfevents.scenerec", events)
+
+    def read_steps(self) -> list[StepMetrics]:
+        """Reads steps.jsonl, in order; empty of an older version's run. Raises CheckpointError where it is damaged."""
+        return self._lines("steps.jsonl", StepMetrics)
 
     def add_start(self, start: Start) -> None:
         """Adds a line to starts.jsonl: the workers begin, or begin again."""
@@ -179,15 +186,3 @@ def resumed_lanes(folder: RunFolder, lanes: int | str) -> int | None:
     if name is None or lanes != "auto":
         return None
     return int(read_run_state(folder.checkpoints, name).identity["data.lanes"])
-
-
-def _events(history: Sequence[EpochMetrics]) -> bytes:
-    from tensorboardX import SummaryWriter
-
-    with tempfile.TemporaryDirectory() as folder:
-        writer = SummaryWriter(folder)
-        for epoch in history:
-            for name, value in epoch.scalars().items():
-                writer.add_scalar(name, value, epoch.global_step, walltime=epoch.time_s)
-        writer.close()
-        return next(Path(folder).iterdir()).read_bytes()

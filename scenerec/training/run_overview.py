@@ -4,14 +4,23 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from scenerec.checkpoint import best_checkpoint
 from scenerec.config.run import RunConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
+from scenerec.step_metrics import StepMetrics
 from scenerec.storage import IMPATIENT, Patience
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.task import Task, task_of
 
-_NO_SETTINGS = ("kind", "name", "output", "job", "cost")  # of them each run has its own, or none changes a result
+_NO_SETTINGS = (
+    "kind",
+    "name",
+    "output",
+    "job",
+    "cost",
+    "track",
+)  # of them each run has its own, or none changes a result
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,10 @@ class RunOverview:
     """The finished epochs."""
     starts: int
     """How often its workers began: 1 of a run that was never interrupted, 0 where that is not known."""
+    best_checkpoint: str | None = None
+    """Address of its best checkpoint; None before the first epoch has ended."""
+    steps: Sequence[StepMetrics] = ()
+    """Its metrics by step, where they were asked for; none of an older version's run."""
 
     @property
     def name(self) -> str:
@@ -44,8 +57,8 @@ class RunOverview:
         return self.task.best_epoch(self.history)
 
 
-def read_overview(run_url: str, patience: Patience = IMPATIENT) -> RunOverview:
-    """Reads what the folder of a training run holds.
+def read_overview(run_url: str, patience: Patience = IMPATIENT, in_full: bool = False) -> RunOverview:
+    """Reads what the folder of a training run holds; the metrics by step and the best checkpoint only `in_full`.
 
     Raises CheckpointError where it is none, a search's, or damaged, ConfigError where another version's config is not
     understood, StorageError.
@@ -62,7 +75,14 @@ def read_overview(run_url: str, patience: Patience = IMPATIENT) -> RunOverview:
         settings=_settings(config),
         history=folder.read_history(),
         starts=len(folder.read_starts()),
+        best_checkpoint=_best(folder) if in_full else None,
+        steps=folder.read_steps() if in_full else (),
     )
+
+
+def _best(folder: RunFolder) -> str | None:
+    name = best_checkpoint(folder.checkpoints)
+    return f"{folder.checkpoints.url}/{name}" if name else None
 
 
 def differing(runs: Iterable[RunOverview]) -> list[str]:
@@ -85,11 +105,12 @@ def setting_words(value: object) -> str:
 
 def _settings(config: RunConfig) -> dict[str, object]:
     document = config.model_dump(mode="json")
-    return _flat({key: value for key, value in document.items() if key not in _NO_SETTINGS})
+    return flat({key: value for key, value in document.items() if key not in _NO_SETTINGS})
 
 
-def _flat(block: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flat(block: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """The values of nested blocks by their dotted keys, such as optimize.lr; an empty block is a value."""
     found: dict[str, object] = {}
     for key, value in block.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return found

@@ -10,6 +10,7 @@ from scenerec.storage import Patience
 from scenerec.training.run_charts import COLOURS, run_charts
 from scenerec.training.run_folder import REPORT_FILE, RunFolder
 from scenerec.training.run_overview import RunOverview, differing, read_overview, setting_words, short_keys
+from scenerec.training.run_significance import Ranking
 from scenerec.training.task import VAL_LOSS, scores
 
 _TEMPLATE = "run_report.html.j2"
@@ -18,12 +19,12 @@ _TEMPLATE = "run_report.html.j2"
 def write_report(run_url: str, patience: Patience) -> str:
     """Writes the report of a run into its folder, and returns its address. Raises as `read_overview` does."""
     folder = RunFolder(run_url, patience)
-    folder.storage.put(REPORT_FILE, render([read_overview(run_url, patience)]).encode())
+    folder.storage.put(REPORT_FILE, render([read_overview(run_url, patience, in_full=True)]).encode())
     return f"{folder.url}/{REPORT_FILE}"
 
 
-def render(runs: Sequence[RunOverview]) -> str:
-    """The report as HTML, of one run or of several."""
+def render(runs: Sequence[RunOverview], ranking: Ranking | None = None) -> str:
+    """The report as HTML, of one run or of several, with what is known of the chance in their differences."""
     figures = [run_figures(run) for run in runs]
     keys = differing(runs)
     environment = html_environment("training")
@@ -33,8 +34,9 @@ def render(runs: Sequence[RunOverview]) -> str:
         one=runs[0] if len(runs) == 1 else None,
         figures=figures,
         columns=list(dict.fromkeys(column for row in figures for column in row)),
-        charts=run_charts([run.history for run in runs]),
+        charts=run_charts([(run.history, run.steps) for run in runs]),
         colours=[min(number, COLOURS) for number in range(len(runs))],
+        ranking=ranking,
         keys=list(zip(keys, short_keys(keys), strict=True)),
         written_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=__version__,

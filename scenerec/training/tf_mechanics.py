@@ -32,6 +32,7 @@ from scenerec.training.learner import (
     TrainingJob,
 )
 from scenerec.training.tf_optimizers import Optimizer, clip_by_global_norm
+from scenerec.training.tf_ranks import strategy_of_ranks
 from scenerec.world import World
 
 # In packs, which overlap, rather than in one piece: a tenth more images/s with two CPU workers and ResNet-18.
@@ -53,7 +54,7 @@ class TfMechanics(Learner[Batch]):
         config = job.config
         self.job, self.world, self.optimize = job, world, config.optimize
         self.reads_coordinates = config.model.geo is not None
-        self.strategy = tf.distribute.MultiWorkerMirroredStrategy() if world.size > 1 else tf.distribute.get_strategy()
+        self.strategy = strategy_of_ranks(world.size) if world.size > 1 else tf.distribute.get_strategy()
         keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
         self.dtype = tf.float64 if self.optimize.precision == "fp64" else tf.float32
         with self.strategy.scope():

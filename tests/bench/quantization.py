@@ -113,6 +113,7 @@ def _onnx_rows(source: Source, trained: bool, sets: Sets, kind: str, seconds: fl
         evaluation_images=10_000 if trained else 8,
         calibration_images=256 if trained else 8,
         seconds=seconds,
+        thorough=True,
     )
     with tempfile.TemporaryDirectory() as folder:
         network = torch_onnx.convert(torch_predictor.build(source.network), source.preprocessing.image_size)

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 STEPS_PER_EPOCH = 30
-SECONDS_A_STRIKE = 45
+SECONDS_A_STRIKE = 60
 """How long a strike takes together with the steps up to the next one, about, where two cores are all there is."""
-STEPS_A_STRIKE = 120
+STEPS_A_STRIKE = 150
+TELLS_WITHIN_S = 10.0
+"""A strike that holds the run up does so within this time, the log's delay included."""
+STANDS_AFTER_S = 3.0
+"""A run that has made no new step for so long stands still."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,17 @@ def may_strike(kind: FaultKind, away: int, nodes: int, fewest: int) -> bool:
         fewest: that must be left, so that the run and the deployment find room.
     """
     return not kind.takes_node or nodes - away > fewest
+
+
+def is_overcome(now_s: float, befell_s: float, stepped_s: float) -> bool:
+    """Whether a strike has told, and the run goes on, so that the next one's cost is its own.
+
+    Args:
+        now_s: the time.
+        befell_s: when the strike came.
+        stepped_s: when the run made its newest step.
+    """
+    return now_s - befell_s > TELLS_WITHIN_S and now_s - stepped_s < STANDS_AFTER_S
 
 
 def _dealt(kinds: Collection[FaultKind], rng: random.Random) -> Iterator[FaultKind]:

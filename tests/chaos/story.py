@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import inf
 
 from scenerec.job_log import format_duration
-from tests.chaos.plan import Plan, Strike, may_strike
+from tests.chaos.plan import Plan, Strike, is_overcome, may_strike
 from tests.chaos.report import Requests, Struck
 from tests.chaos.run import Run
 from tests.chaos.scene import FEWEST_NODES, NODES, Scene
@@ -72,13 +73,14 @@ def complete(run: Run, plan: Plan, say: Say) -> None:
 def disturb(scene: Scene, run: Run, plan: Plan, load: SteadyLoad, say: Say) -> list[Struck]:
     """Lets a run come to its end under the strikes of a plan; returns those that came.
 
-    A strike comes at its step, when what the one before it took is given back; a node that is away may stay so, if
-    enough are left.
+    A strike comes at its step, when the run has overcome the one before it and what that took is given back; a node
+    that is away may stay so, if enough are left.
     """
     watch = _Watch(run, plan.steps, say)
     struck: list[Struck] = []
     taken: list[_Taken] = []
     to_come = list(plan.strikes)
+    befell_s = -inf
     run.start()
     with ThreadPoolExecutor() as threads:
         while run.is_under_way or taken:
@@ -90,11 +92,13 @@ def disturb(scene: Scene, run: Run, plan: Plan, load: SteadyLoad, say: Say) -> l
                     each.returning.result()
                     taken.remove(each)
                     say(f"strike {each.strike.number} is over: {each.strike.kind.words}")
-            if to_come and step >= to_come[0].at_step and run.is_under_way and _has_room(to_come[0], taken):
+            is_due = to_come and step >= to_come[0].at_step and run.is_under_way
+            if is_due and is_overcome(time.monotonic(), befell_s, watch.moved_s) and _has_room(to_come[0], taken):
                 strike = to_come.pop(0)
                 say(f"strike {strike.number} of {len(plan.strikes)} at step {step}: {_words(strike)}")
                 struck.append(Struck(strike, time.monotonic(), Requests.of(load.tally)))
                 give_back = befall(scene, strike, run.ranks.get(strike.rank))
+                befell_s = time.monotonic()
                 taken.append(_Taken(strike, give_back, struck[-1].at_s + strike.lasts_s))
             time.sleep(_LOOK_EVERY_S)
     return struck

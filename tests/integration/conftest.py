@@ -1,8 +1,9 @@
 """One embedded cluster or one store for all integration tests: real Ray, real S3."""
 
+import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.job_log import Event
 from scenerec.training import tf_learner, torch_learner
 from tests.local_run import FINISHED_RUN, FinishedRun, train_here
-from tests.logs import explained_by_logs
+from tests.logs import explained_by_logs, logs_since
+from tests.patience import PATIENCE_S
 from tests.programs import installed
 from tests.running_store import running_store
 from tests.variables import lead_to
@@ -26,7 +28,7 @@ BROWSER_FLAGS = (
     *("--disable-component-update", "--disable-sync"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a camera that shows a test card
 )
-BROWSER_PATIENCE_MS = 60_000
+BROWSER_PATIENCE_MS = 1000 * PATIENCE_S
 
 
 def pytest_configure() -> None:
@@ -42,6 +44,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in ours:
         if item.path in on_cluster:
             item.add_marker(pytest.mark.cluster)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What fails, brings what the cluster that it has used wrote meanwhile: its jobs, workers, replicas and servers."""
+    report = yield
+    home = os.environ.get("SCENEREC_HOME")
+    if report.failed and home:
+        report.sections.append(("Logs of the cluster", logs_since(Path(home), call.start)))
+    return report
 
 
 @pytest.fixture(autouse=True, scope="session")

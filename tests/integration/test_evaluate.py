@@ -20,6 +20,7 @@ from scenerec.inference.evaluation.request import EvaluationRequest
 from scenerec.storage import open_storage
 from tests.colour_set import CLASSES, PER_CLASS, pack_colours
 from tests.held_file import HeldFile
+from tests.patience import PATIENCE_S
 from tests.tiny_bundle import make_tiny_bundle
 
 import keras  # isort: skip  (after torchvision)
@@ -66,7 +67,7 @@ def test_workers_answer_as_one_process_does_also_when_one_dies(cluster: LocalClu
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         first_shard.kill_reader(running)
-        stdout, stderr = running.communicate(timeout=200)
+        stdout, stderr = running.communicate(timeout=2 * PATIENCE_S)
     finally:
         running.kill()
     assert running.returncode == 0, stderr

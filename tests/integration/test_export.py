@@ -1,6 +1,8 @@
 """From runs in both frameworks to bundles, and back to the command line that checks them."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,21 @@ def command(*arguments: object) -> Result:
 
 def some_images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+
+
+def test_predict_takes_a_run_and_exports_it_once(run: Callable[[str], str], scenes_folder: Path) -> None:
+    """As a user's processes: what the export says goes past Python's standard error."""
+    url = run("torch")
+    image = next(scenes_folder.glob("val/*/*.*"))
+    said = []
+    for _ in range(2):
+        command = [sys.executable, "-m", "scenerec", "predict", str(image), "--model", url, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads(done.stdout)["predictions"]) == 4
+        said.append(done.stderr)
+    assert f"{url}: it has no bundle yet: exporting step-" in said[0] and said[1] == ""
+    assert read_info(f"{url}/bundles/fp32").name == "torch"
 
 
 def test_a_torch_run_by_the_command_line(run: Callable[[str], str], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.grpc_fuzz import fuzz_messages
 from tests.http_fuzz import first_class, fuzz_bodies, fuzz_pictures
 from tests.image_fuzz import fuzz_images
 from tests.mutated_bodies import PREDICT
+from tests.patience import PATIENCE_S
 from tests.schema_fuzz import fuzz_schema
 from tests.tiny_server import Addresses, tiny_server
 
@@ -41,7 +42,7 @@ def server(addresses: Addresses) -> str:
 
 def connected(server: str) -> socket.socket:
     host, port = server.split(":")
-    return socket.create_connection((host, int(port)), timeout=60)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
 
 
 def answer_to(server: str, sent: bytes) -> tuple[int, bytes]:

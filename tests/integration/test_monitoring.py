@@ -15,7 +15,7 @@ from cluster.local import LocalCluster
 from cluster.monitoring.dashboards import DASHBOARDS, Panel
 from scenerec.inference.bundles.registry import Registry
 from tests.monitoring import documented, metrics_in
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 from tests.programs import installed
 from tests.served import PICTURES, command, scenerec
 from tests.tiny_bundle import make_tiny_bundle
@@ -75,7 +75,7 @@ def prometheus(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) 
 def query(expression: str) -> list[dict[str, Any]]:
     """What Prometheus answers now."""
     with suppress(requests.ConnectionError):
-        answer = requests.get(f"{PROMETHEUS}/query", params={"query": expression}, timeout=20).json()
+        answer = requests.get(f"{PROMETHEUS}/query", params={"query": expression}, timeout=PATIENCE_S).json()
         assert answer["status"] == "success", answer
         return answer["data"]["result"]
     return []
@@ -106,7 +106,7 @@ def watched(
         command("submit", str(folder / "run.yaml"), "--detach")
         wait_until(lambda: predict() and all(map(seen, (OF_AN_EPOCH, TRIALS))), "an epoch of the run")
         command("stop", "watched")
-        search.communicate("\n", timeout=60)
+        search.communicate("\n", timeout=PATIENCE_S)
     assert search.returncode == 0
     yield
     command("serve", "stop", "watched")
@@ -115,7 +115,7 @@ def watched(
 def predict() -> bool:
     """Asks the application for an answer and for a refusal."""
     for body in (PICTURES["red"], b"no picture"):
-        requests.post(f"http://127.0.0.1:{PORTS['http']}/v1/models/tiny:predict", data=body, timeout=20)
+        requests.post(f"http://127.0.0.1:{PORTS['http']}/v1/models/tiny:predict", data=body, timeout=PATIENCE_S)
     return True
 
 
@@ -147,6 +147,6 @@ def test_a_run_that_has_ended_leaves_no_gauges(watched: None) -> None:
 
 
 def test_every_alert_can_be_evaluated(watched: None) -> None:
-    groups = requests.get(f"{PROMETHEUS}/rules", timeout=20).json()["data"]["groups"]
+    groups = requests.get(f"{PROMETHEUS}/rules", timeout=PATIENCE_S).json()["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert {rule["name"]: rule["health"] for rule in rules} == {rule["name"]: "ok" for rule in rules}

@@ -111,14 +111,14 @@ def test_a_training_that_loses_a_worker_while_it_starts_has_its_places_again(
     cluster: local.LocalCluster, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", LOST_AT_START, cluster.ray_address, str(tmp_path), str(ROOT)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     assert ran.returncode == 0, ran.stderr
     assert {path.name for path in tmp_path.iterdir()} >= {"lost", "trained"}
 
 
 def test_what_a_stopped_training_had_reserved_is_the_next_ones(cluster: local.LocalCluster) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", RESERVED, cluster.ray_address], capture_output=True, text=True, timeout=PATIENCE_S
+        [sys.executable, "-c", RESERVED, cluster.ray_address], capture_output=True, text=True, timeout=2 * PATIENCE_S
     )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout.splitlines()[-1]) == [[2, 0], [0, 2]]

@@ -23,9 +23,10 @@ from tests.variables import lead_to
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Folder of a cluster that this test alone has."""
-    lead_to({}, monkeypatch)
-    yield tmp_path / "a folder with spaces"
-    local.stop(tmp_path / "a folder with spaces", purge=True)
+    home = tmp_path / "a folder with spaces"
+    lead_to({"SCENEREC_HOME": str(home)}, monkeypatch)
+    yield home
+    local.stop(home, purge=True)
 
 
 def test_the_store_survives_what_may_happen(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

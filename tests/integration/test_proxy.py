@@ -112,10 +112,10 @@ def test_with_a_certificate_the_endpoint_speaks_tls_alone(tmp_path: Path) -> Non
         variables = {serve_proxy.CERTIFICATE: str(certificate), serve_proxy.KEY: str(key)}
         with proxy(tmp_path, port, behind, **variables):
             trusted = ssl.create_default_context(cafile=certificate)
-            answer = httpx.get(f"https://127.0.0.1:{port}/readyz", verify=trusted, trust_env=False)
+            answer = httpx.get(f"https://127.0.0.1:{port}/readyz", verify=trusted, timeout=PATIENCE_S, trust_env=False)
             assert answer.json()["status"] == "ready"
             try:
-                refused = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code
+                refused = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE_S, trust_env=False).status_code
             except httpx.HTTPError:
                 refused = 400
             assert refused == 400

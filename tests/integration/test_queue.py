@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,12 +71,16 @@ def test_jobs_wait_are_stopped_and_go_in_their_order(
     waiting = (high, low, urgent, doomed)
     wait_until(lambda: all(client.job(each).status == WAITING for each in waiting))
 
-    listed = {job["id"]: job for job in json.loads(command("list", "--label", "test=queue", "--json"))}
-    assert [listed[each]["status"] for each in (first, *waiting)] == ["RUNNING", *[WAITING] * 4]
-    assert listed[low]["waits_for"] == f"its turn: place 2 of 2; 1 of at most 1 run ({first})"
-    assert (listed[urgent]["waits_for"], listed[high]["owner"]) == (f"{first} to succeed", "anna")
-    assert f"waiting for {first} to succeed" in command("logs", "urgent")
-    assert "its turn: place 1 of 2" in command("status", "high")
+    def listed() -> dict[str, dict[str, Any]]:
+        return {job["id"]: job for job in json.loads(command("list", "--label", "test=queue", "--json"))}
+
+    # Each looks for itself, now and then: one that looked before the others had come was alone.
+    wait_until(lambda: listed()[low]["waits_for"] == f"its turn: place 2 of 2; 1 of at most 1 run ({first})")
+    wait_until(lambda: "its turn: place 1 of 2" in command("status", "high"))
+    wait_until(lambda: listed()[urgent]["waits_for"] == f"{first} to succeed")
+    wait_until(lambda: f"waiting for {first} to succeed" in command("logs", "urgent"))
+    assert listed()[high]["owner"] == "anna"
+    assert [listed()[each]["status"] for each in (first, *waiting)] == ["RUNNING", *[WAITING] * 4]
 
     command("stop", low)
     wait_until(lambda: client.job(doomed).ended)

@@ -10,6 +10,7 @@ import torch
 from scenerec.models import tf_model, torch_model
 from scenerec.models.weights import tf_weights
 from scenerec.models.weights.files import read_weights
+from tests.patience import PATIENCE_S
 
 ARCH, CLASSES, SIZE = "mobilenet_v3_small", 5, 64
 FORMATS = [("keras", "twin.keras"), ("savedmodel", "twin")]
@@ -32,7 +33,7 @@ def test_twins_go_round_bit_exactly_and_need_no_torch(tmp_path: Path) -> None:
 
     images = rng.normal(size=(2, SIZE, SIZE, 3)).astype("float32")
     np.save(tmp_path / "images.npy", images)
-    subprocess.run([sys.executable, "-c", LOAD_WITHOUT_TORCH, str(tmp_path)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", LOAD_WITHOUT_TORCH, str(tmp_path)], check=True, timeout=2 * PATIENCE_S)
     with torch.no_grad():
         expected = network.eval()(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
     for _, name in FORMATS:

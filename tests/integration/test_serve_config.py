@@ -13,7 +13,7 @@ from cluster import loopback
 from cluster.local import LocalCluster
 from scenerec.client import Client
 from scenerec.inference.bundles.registry import Registry
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 from tests.served import PICTURES, command, status_when
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -29,7 +29,7 @@ class Dashboard:
         self._headers = {"Authorization": f"Bearer {cluster.environment['RAY_AUTH_TOKEN']}"}
 
     def put(self, config: dict[str, Any]) -> None:
-        answer = requests.put(self._url, json=config, headers=self._headers, timeout=60)
+        answer = requests.put(self._url, json=config, headers=self._headers, timeout=PATIENCE_S)
         assert answer.ok, answer.text
 
     def runs(self, application: str) -> bool:
@@ -41,7 +41,7 @@ class Dashboard:
         return self._details()["applications"][application]["message"]
 
     def _details(self) -> dict[str, Any]:
-        return requests.get(self._url, headers=self._headers, timeout=60).json()
+        return requests.get(self._url, headers=self._headers, timeout=PATIENCE_S).json()
 
 
 @pytest.fixture
@@ -70,7 +70,9 @@ def test_the_config_of_the_manifest_serves_and_follows_the_registry(
     dashboard.put(config)
     wait_until(lambda: dashboard.runs(name))
     url = f"http://127.0.0.1:{config['http_options']['port']}"
-    assert requests.get(f"{url}/-/healthz", timeout=20).status_code == 200  # the readiness probe of the manifest
+    assert (
+        requests.get(f"{url}/-/healthz", timeout=PATIENCE_S).status_code == 200
+    )  # the readiness probe of the manifest
     with Client(url) as client:
         answer = client.predict("tiny", PICTURES["green"])
         assert (answer.classes[0].label, answer.version) == ("green", "1")

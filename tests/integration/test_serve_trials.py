@@ -29,7 +29,7 @@ registry: {REGISTRY}
 models:
   - name: tiny
     version: tiny@production
-http: {{port: {PORT}, grpc_port: null}}
+http: {{port: {PORT}, grpc_port: null, timeout_s: 100}}
 scale: {{min_replicas: 2, max_replicas: 2, pin_cpus: true}}
 rollout: {{poll_s: 0.5, max_failures: 3}}
 """
@@ -102,6 +102,7 @@ def test_a_canary_gets_its_share(config: Path) -> None:
 def test_a_replica_of_two_cores_decodes_in_one_of_them(config: Path, cluster: LocalCluster) -> None:
     settings = ("scale.min_replicas=1", "scale.max_replicas=1", "scale.cpus_per_replica=2")
     command("serve", "deploy", str(config), *(part for setting in settings for part in ("--set", setting)))
+    wait_until(lambda: len(replica_pids(cluster, "trial")) == 1)
     (pid,) = replica_pids(cluster, "trial")
     assert len(os.sched_getaffinity(pid)) == min(2, os.cpu_count() or 1)
     with SteadyLoad(URL, "tiny", PICTURES, connections=8) as load:

@@ -197,7 +197,7 @@ def test_an_interrupted_run_goes_on_in_the_other_framework(
     steps = checkpointed_steps(run)
     assert 10 <= steps < 30
     command = [sys.executable, "-m", "scenerec", "submit", "--resume", run, "--set", "framework=tensorflow", "--json"]
-    resumed = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    resumed = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     assert resumed.returncode == 0, resumed.stderr
     assert f"resumed from step {steps} " in resumed.stderr and "written by torch" in resumed.stderr
 

@@ -18,6 +18,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from scenerec.inference.predictors.predictor import softmax
+from tests.patience import PATIENCE_S
 from tests.tiny_bundle import IMAGE_SIZE, LABELS
 from tests.triton import NEWEST, OLDER, Served, Transport, connect, same, serve_both
 
@@ -161,7 +162,7 @@ def test_many_requests_at_once_get_each_its_own_answer(triton, served):
             triton.client.async_infer(
                 "tiny", inputs, callback=lambda result, error, index=index: arrived.put((index, result, error))
             )
-        received = sorted((arrived.get(timeout=60) for _ in sent), key=lambda each: each[0])
+        received = sorted((arrived.get(timeout=PATIENCE_S) for _ in sent), key=lambda each: each[0])
         assert [error for _, _, error in received] == [None] * len(sent)
         answers = [result for _, result, _ in received]
     for index, answer in enumerate(answers):

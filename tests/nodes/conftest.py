@@ -28,8 +28,9 @@ def _datacenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datacenter
 
 @pytest.fixture
 def dc(_datacenter: Datacenter) -> Datacenter:
-    """Head, store, client and three nodes of one CPU, all of them well, whatever the test before has done to them."""
+    """Head, store, client and three nodes of one CPU, all of them well and idle, whatever the test before has done."""
     _datacenter.restore(nodes=3)
+    _datacenter.stop_jobs()
     return _datacenter
 
 

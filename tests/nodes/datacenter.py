@@ -9,6 +9,7 @@
         dc.stop_store(); dc.start_store()                   # its process ends; it comes back with what it held
         dc.freeze_store(); dc.thaw_store()                  # it hangs; it goes on
         dc.restore(nodes=3)                                 # all is well again, whatever was done
+        dc.stop_jobs()                                      # nothing runs any more, whoever has submitted it
         job.wait()                                          # its exit code
 
 `machines.py` says what else can be done to a machine. Ray asks for a token on all of them (`token=False`: none).
@@ -20,9 +21,8 @@ import re
 import shlex
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +32,7 @@ from typing import Any
 import yaml
 
 from tests.nodes.machines import ROOT, Machine, MachineError, Switch
+from tests.nodes.watched_job import WatchedJob
 
 ADDRESSES = {"store": "10.77.0.5", "client": "10.77.0.6", "head": "10.77.0.10"} | {
     f"node{number}": f"10.77.0.{10 + number}" for number in range(1, 9)
@@ -49,9 +50,14 @@ from cluster.client import ClusterClient
 print(*[node.address for node in ClusterClient(find_address()).nodes()])
 """
 
-
-class JobError(AssertionError):
-    """A job did not come to where it was awaited."""
+_STOP = """
+from cluster.address import find_address
+from cluster.client import ClusterClient
+client = ClusterClient(find_address())
+for job in client.jobs():
+    if not job.ended:
+        print(client.stop(job.id).id)
+"""
 
 
 class Datacenter:
@@ -161,6 +167,11 @@ class Datacenter:
         with ThreadPoolExecutor(nodes) as threads:
             list(threads.map(partial(self.join, cpus=cpus), missing))
 
+    def stop_jobs(self) -> None:
+        """Ends all jobs, as `scenerec stop` does, and the submissions that follow them."""
+        self.client.signal("-m scenerec submit", signal.SIGKILL)
+        self.python(_STOP)
+
     def start_store(self, *options: str) -> None:
         """Starts SeaweedFS on its machine, over what it holds, and waits until it answers."""
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -210,9 +221,7 @@ class Datacenter:
         line = shlex.join(["python", "-m", "scenerec", *arguments])
         return self.client.run(line, {**self.client_environment, **(env or {})}, timeout_s, check=False)
 
-    def submit(
-        self, document: Mapping[str, Any], *arguments: str, env: Mapping[str, str] | None = None
-    ) -> "WatchedJob":
+    def submit(self, document: Mapping[str, Any], *arguments: str, env: Mapping[str, str] | None = None) -> WatchedJob:
         """`scenerec submit --verbose` of a job's document."""
         file = f"{document['name']}.yaml"
         self.client.path(f"/tmp/home/{file}").write_text(yaml.safe_dump(dict(document)))
@@ -220,7 +229,7 @@ class Datacenter:
         command = self.client.command(f"exec {line}", {**self.client_environment, **(env or {})})
         return WatchedJob(str(document["name"]), command, self.folder / f"{document['name']}.log")
 
-    def nodes_of_ranks(self, job: "WatchedJob") -> dict[int, Machine]:
+    def nodes_of_ranks(self, job: WatchedJob) -> dict[int, Machine]:
         """On which machine each rank of the newest worker group runs, as Ray says in the job's log."""
         by_address = {machine.address: machine for machine in self.machines.values()}
         found = {}
@@ -242,76 +251,3 @@ class Datacenter:
         """What the client's commands find in their environment."""
         address = {"RAY_ADDRESS": self.dashboard, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "PYTHONUNBUFFERED": "1"}
         return {**self.store_environment, **self.token_environment, **address}
-
-
-class Line:
-    """A line that a job has said, and when: seconds since its submission."""
-
-    def __init__(self, at_s: float, text: str) -> None:
-        self.at_s, self.text = at_s, text
-
-
-class WatchedJob:
-    """A submission whose lines are read while it runs, and kept in a file."""
-
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
-        self.name, self.log, self.lines, self._ended = name, log, list[Line](), False
-        self.began_s = time.monotonic()
-        self._changed = threading.Condition()
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True, name=f"lines-of-{name}")
-        self._reader.start()
-
-    @property
-    def now_s(self) -> float:
-        """Seconds since the submission."""
-        return time.monotonic() - self.began_s
-
-    @property
-    def job_id(self) -> str:
-        """Id of the job, once it has been said."""
-        return self.until(r"^job \S+, dashboard").text.split()[1].rstrip(",")
-
-    def until(self, pattern: str, timeout_s: float = 240, after_s: float = 0.0) -> Line:
-        """Waits for a line in which the pattern is found, said after that time; JobError where none comes."""
-        deadline_s = time.monotonic() + timeout_s
-        seen = 0
-        with self._changed:
-            while True:
-                for line in self.lines[seen:]:
-                    if line.at_s >= after_s and re.search(pattern, line.text):
-                        return line
-                seen = len(self.lines)
-                left_s = deadline_s - time.monotonic()
-                if self._ended or left_s <= 0:
-                    what = "ended" if self._ended else f"went on for {timeout_s:.0f} s"
-                    raise JobError(f"{self.name} {what} without `{pattern}`:\n{self.tail()}")
-                self._changed.wait(left_s)
-
-    def wait(self, timeout_s: float = 300) -> int:
-        """Waits for the command's end; returns its exit code."""
-        try:
-            code = self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise JobError(f"{self.name} goes on after {timeout_s:.0f} s:\n{self.tail()}") from None
-        self._reader.join()
-        return code
-
-    def tail(self, lines: int = 40) -> str:
-        return "\n".join(f"{line.at_s:6.1f} {line.text}" for line in self.lines[-lines:])
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        with self.log.open("w") as log:
-            for text in self.process.stdout:
-                line = Line(self.now_s, text.rstrip())
-                log.write(f"{line.at_s:6.1f} {line.text}\n")
-                log.flush()
-                with self._changed:
-                    self.lines.append(line)
-                    self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.nodes.datacenter import BUCKET, Datacenter, WatchedJob
+from tests.nodes.datacenter import BUCKET, Datacenter
+from tests.nodes.watched_job import WatchedJob
 
 _PLACE = re.compile(r"epoch (\d+)/\d+ step +(\d+)/")
 _RESTART = re.compile(r"; restart \d+ of \d+")

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.datacenter import TOKEN, Datacenter, WatchedJob
+from tests.nodes.datacenter import TOKEN, Datacenter
 from tests.nodes.machines import Machine
 from tests.nodes.runs import await_epoch, document, learned, newest_place, standstill
 from tests.nodes.table import Row, keep
+from tests.nodes.watched_job import WatchedJob
 
 Undisturbed = Callable[[str, int], list[Any]]
 Strike = Callable[[Datacenter, WatchedJob], None]
@@ -118,8 +119,8 @@ GROUPS = {
     "ended": (
         Fault("driver killed", kill_driver, ends_job=True),
         Fault("head killed", kill_head, ends_job=True),
-        Fault("store full", fill_store, ends_job=True),
     ),
+    "full": (Fault("store full", fill_store, ends_job=True),),
 }
 """By a word for each group: a run of each meets them one after the other."""
 

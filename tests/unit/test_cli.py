@@ -16,6 +16,7 @@ from scenerec import __version__, errors
 from scenerec.cli import app
 from scenerec.client.errors import EndpointError
 from scenerec.commands.lazy import LazyCommand
+from tests.patience import PATIENCE_S
 
 JOB = """\
 kind: train
@@ -53,7 +54,9 @@ def imported_by(*arguments: str, among: list[str]) -> tuple[int, str, list[str]]
         "try: main()\n"
         f"finally: print('imported', *(name for name in {among} if name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     shown, _, names = done.stdout.rpartition("imported")
     return done.returncode, shown, names.split()
 
@@ -68,6 +71,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     assert user_s < 0.5, "CPU time, which a busy machine does not lengthen"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["list", "status", "logs", "stop"])
 def test_who_only_asks_the_cluster_does_not_wait_for_ray(command: str) -> None:
     arguments = [command, *(["job"] if command in ("logs", "stop") else []), "--address", "http://127.0.0.1:1"]
@@ -105,6 +109,7 @@ def test_a_listing_has_the_first_line_of_each_command() -> None:
         assert command.help == str(loaded.help).partition("\n")[0], path
 
 
+@pytest.mark.slow
 def test_no_help_imports_anything_that_takes_seconds() -> None:
     heavy = ["torch", "torchvision", "tensorflow", "keras", "ray", "onnx", "onnxruntime", "boto3", "pyarrow", "optuna"]
     program = (
@@ -112,7 +117,9 @@ def test_no_help_imports_anything_that_takes_seconds() -> None:
         "from tests.unit.test_cli import EVERY_COMMAND\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 

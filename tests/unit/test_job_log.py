@@ -10,6 +10,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.job_log import (
     EpochSummary,
     Failure,
+    ImageProgress,
     Note,
     Progress,
     Restart,
@@ -24,6 +25,7 @@ from scenerec.job_log import (
 counts = st.integers(1, 10**9)
 numbers = st.floats(allow_nan=False)
 shares = st.none() | numbers
+images = st.builds(ImageProgress, counts, counts, numbers, shares)
 progresses = st.builds(Progress, counts, counts, counts, counts, numbers, numbers, numbers, numbers, shares)
 metrics = st.fixed_dictionaries({"val_loss": numbers, "val_top1": numbers, "val_top5": numbers})
 epochs = st.builds(EpochSummary, counts, counts, numbers, metrics, numbers, numbers, shares, shares)
@@ -46,16 +48,16 @@ TRIAL = TrialNews(3, "failed", 1, 9, "val_top1", 0.25, 0.5, "resnet18, lr 0.1", 
 SEARCH = SearchNews(2, 12, 1, 0, 0.5, "val_top1", 3.0, 27.0, math.inf)
 
 
-def values(event: Progress | EpochSummary) -> dict[str, int | float | None]:
+def values(event: Progress | EpochSummary | ImageProgress) -> dict[str, int | float | None]:
     return event.as_dict() if isinstance(event, EpochSummary) else asdict(event)
 
 
-def rounded(event: Progress | EpochSummary) -> dict[str, float | None]:
+def rounded(event: Progress | EpochSummary | ImageProgress) -> dict[str, float | None]:
     return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values(event).items()}
 
 
-@given(progresses | epochs, prefixes)
-def test_numbers_come_back_with_six_digits(event: Progress | EpochSummary, prefix: str) -> None:
+@given(progresses | epochs | images, prefixes)
+def test_numbers_come_back_with_six_digits(event: Progress | EpochSummary | ImageProgress, prefix: str) -> None:
     parsed = parse_line(prefix + format_line(event) + "\n")
     assert type(parsed) is type(event)
     assert values(parsed) == rounded(event)  # type: ignore[arg-type]

@@ -1,9 +1,12 @@
 """A little of `make fuzz` in every run of the tests: odd weight files and odd YAML."""
 
+import pytest
+
 from tests.weight_fuzz import fuzz_weights
 from tests.yaml_fuzz import fuzz_yaml
 
 
+@pytest.mark.slow
 def test_odd_weight_files_are_read_or_refused_in_a_line() -> None:
     found = fuzz_weights(100, seed=2, formats=("torch", "safetensors"))
     assert found.wrong == []
@@ -12,6 +15,6 @@ def test_odd_weight_files_are_read_or_refused_in_a_line() -> None:
 
 
 def test_odd_configs_are_taken_or_refused_in_lines() -> None:
-    found = fuzz_yaml(150, seed=1)
+    found = fuzz_yaml(80, seed=1)
     assert found.wrong == []
     assert found.outcomes.keys() == {"config", "refused"}

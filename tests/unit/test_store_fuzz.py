@@ -4,14 +4,12 @@ from tests.store_fuzz import fuzz_downloads, fuzz_store
 
 
 def test_damaged_answers_of_a_store() -> None:
-    found = fuzz_store(300, seed=7)
+    found = fuzz_store(120, seed=7)
     assert not found.wrong, "\n".join(found.wrong)
-    assert found.outcomes["ok"] > 50
-    assert found.outcomes["StorageError"] > 50
+    assert min(found.outcomes["ok"], found.outcomes["StorageError"]) > 20
 
 
 def test_damaged_downloads() -> None:
-    found = fuzz_downloads(100, seed=7)
+    found = fuzz_downloads(40, seed=7)
     assert not found.wrong, "\n".join(found.wrong)
-    assert found.outcomes["ok"] > 20
-    assert found.outcomes["DownloadError"] > 20
+    assert min(found.outcomes["ok"], found.outcomes["DownloadError"]) > 8

@@ -22,6 +22,8 @@ from tests.borrowed_site import brought_by, link
 from tests.drawn_video import draw_video
 from tests.tiny_bundle import make_tiny_bundle
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(scenerec.__file__).parents[1]
 ROOMS = ("scenerec", "cluster", "jobs", "serve")
 LEFT_OUT = [Path("cluster") / folder for folder in ("images", "kuberay", "launcher", "systemd")]
@@ -59,6 +61,7 @@ MISSING = {
     "watch a.tflite --frames .": "tflite",
     "predict a.jpg --model s3://scenes/bundle": "s3",
     "predict a.jpg --model ./bundle --explain heat": "train",
+    "predict . --model ./bundle --output answers": "parquet",
     "cluster up": "cluster",
     "submit train.yaml": "train",
     "serve deploy photos@production": "serve",

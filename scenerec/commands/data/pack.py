@@ -1,5 +1,6 @@
 """`scenerec data pack`: images become shards."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from scenerec.commands.data.packed import CoordinatesFromExif, CoordinateTable, 
 from scenerec.commands.kinds import PACK, JobKind
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.send_job import job_name, run_job
+from scenerec.data.finding_kinds import Kind
 from scenerec.data.packing.choices import SourceRequest, parse_splits
 from scenerec.data.packing.nesting import Nested
 from scenerec.data.packing.pack import PackOptions, PackRequest, PackResult, SplitResult
@@ -79,6 +81,31 @@ def pack(
             show_default=False,
         ),
     ] = None,
+    division: Annotated[
+        Path | None,
+        _source(
+            metavar="FILE.csv",
+            help="Which images of a SOURCE without val are validated on: a table path,split, as `scenerec train` "
+            "writes it.",
+            show_default=False,
+        ),
+    ] = None,
+    exclude_kinds: Annotated[
+        str | None,
+        _source(
+            metavar="KIND,...",
+            help="Of that table only these kinds, such as leaked,mislabelled.",
+            show_default="all but mislabelled and similar",
+        ),
+    ] = None,
+    relabel: Annotated[
+        Path | None,
+        _source(
+            metavar="FILE.csv",
+            help="Give the images of a table the class in its column likely_class, such as one of `data check`.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         _source("--strict", help="Refuse a picture that stands under two labels, or in train and in another split."),
@@ -125,6 +152,8 @@ def pack(
 
         scenerec data pack intel/ packed/ --splits train=seg_train,val=seg_test
 
+        scenerec data pack photos/ packed/ --exclude check.csv --relabel check.csv
+
         scenerec data pack places365/ s3://scenes/places365 --short-side 256 --processes 16
 
         scenerec data pack /shared/places365 s3://scenes/places365 --address http://HOST:8265
@@ -141,6 +170,9 @@ def pack(
         classes=read_labels(options.location("--classes", classes)) if classes else (),
         strict=strict,
         exclude=exclude and options.local_path("--exclude", exclude),
+        division=division and options.local_path("--division", division),
+        exclude_kinds=_parsed_kinds(exclude_kinds, exclude),
+        relabel=relabel and options.local_path("--relabel", relabel),
         coordinates=coordinates and options.local_path("--coordinates", coordinates),
         options=PackOptions(shard_mb, short_side, quality, seed, keep_metadata, coordinates_from_exif),
         overwrite=overwrite,
@@ -148,7 +180,7 @@ def pack(
     if address:
         result = TypeAdapter(PackResult).validate_python(run_on_cluster(PACK, request, address))
     else:
-        result = _pack_here(request, processes)
+        result = pack_here(request, processes, lambda line: typer.echo(line, err=True))
     for split_result in result.splits:
         _print_packed(split_result)
     if result.images_per_s:
@@ -157,11 +189,12 @@ def pack(
         print_json(result)
 
 
-def _pack_here(request: PackRequest, processes: int | None) -> PackResult:
+def pack_here(request: PackRequest, processes: int | None, say: Callable[[str], None]) -> PackResult:
+    """Packs on this machine, with a bar. Leaves at Ctrl-C with what goes on."""
     with ProgressBar("packing") as progress:
         try:
             run = process_runner(processes or default_processes())
-            return pack_source(request, run, progress.show, lambda line: typer.echo(line, err=True))
+            return pack_source(request, run, progress.show, say)
         except KeyboardInterrupt:
             where = f"at {progress.done} of {progress.total} images" if progress.total else "before the first image"
             typer.echo(f"stopped {where}: the same command goes on from there", err=True)
@@ -174,6 +207,18 @@ def parsed_splits(text: str | None) -> dict[str, str] | None:
         return None if text is None else parse_splits(text)
     except ValueError as error:
         raise ConfigError(f"--splits: {error}") from None
+
+
+def _parsed_kinds(text: str | None, table: Path | None) -> tuple[Kind, ...]:
+    """The option --exclude-kinds as it was typed. Raises ConfigError."""
+    if text is None:
+        return ()
+    if table is None:
+        raise ConfigError("--exclude-kinds: says which rows of a table count: name it by --exclude")
+    try:
+        return tuple(Kind(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--exclude-kinds {text}: give some of {', '.join(Kind)}, with commas between") from None
 
 
 def run_on_cluster(kind: JobKind, request: SourceRequest, address: str) -> JsonObject:

@@ -14,6 +14,7 @@ from scenerec.commands.screen.live_lines import Lines, data_wait_words, place
 from scenerec.job_log import (
     EpochSummary,
     Failure,
+    ImageProgress,
     Note,
     Progress,
     Restart,
@@ -104,6 +105,8 @@ def _tell(lines: Iterable[str], screen: Lines, verbose: bool, others: bool) -> S
                 screen.progress(progress)
             case EpochSummary() as summary:
                 screen.epoch(summary)
+            case ImageProgress() as images:
+                screen.images(images)
             case TrialNews() as trial:
                 screen.trial(trial)
             case SearchNews() as search:
@@ -134,7 +137,7 @@ def _other(line: str, story: Story, screen: Lines, verbose: bool, others: bool) 
 
 
 class RunBar(Lines):
-    """The view of a training on a terminal: a bar over the whole run below the lines."""
+    """The view of a training, or of work over images, on a terminal: a bar over all of it below the lines."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -181,6 +184,13 @@ class RunBar(Lines):
             total=progress.epochs * progress.steps,
             description=fitting(parts, self.console.width - _BESIDE),
         )
+
+    @override
+    def images(self, progress: ImageProgress) -> None:
+        assert self.task is not None
+        parts = {part: number for number, part in enumerate(progress.words.split(", "))}
+        words = fitting(parts, self.console.width - _BESIDE)
+        self.bar.update(self.task, completed=progress.done, total=progress.total, description=words)
 
     @override
     def epoch(self, summary: EpochSummary) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from scenerec.job_log import EpochSummary, Progress, SearchNews, TrialNews, format_duration
+from scenerec.job_log import EpochSummary, ImageProgress, Progress, SearchNews, TrialNews, format_duration
 from scenerec.search.objectives import format_value
 from scenerec.training.task import VAL_LOSS, scores
 
@@ -34,6 +34,10 @@ class Lines:
     def progress(self, progress: Progress) -> None:
         """Shows where a training is."""
         self.line(progress_words(progress))
+
+    def images(self, progress: ImageProgress) -> None:
+        """Shows how far work over images is."""
+        self.line(progress.words)
 
     def epoch(self, summary: EpochSummary) -> None:
         """Shows a finished epoch."""

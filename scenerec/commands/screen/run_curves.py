@@ -1,29 +1,34 @@
-"""The curves of a run over its epochs, in a few lines of text."""
+"""The curves of a run over its steps and epochs, in a few lines of text."""
 
 from collections.abc import Iterator, Sequence
 from math import nan
 
 from scenerec.commands.screen.sparkline import sparkline
 from scenerec.epoch_metrics import EpochMetrics
+from scenerec.step_metrics import StepMetrics
 from scenerec.training.task import VAL_LOSS, scores
 
 _NAMES = 10  # columns of the curves' names
 _FEWEST_MARKS = 8  # of a curve, for which the words beside it make room
 
 
-def curves(history: Sequence[EpochMetrics], width: int, encoding: str | None = "utf-8") -> list[str]:
+def curves(
+    history: Sequence[EpochMetrics], steps: Sequence[StepMetrics], width: int, encoding: str | None = "utf-8"
+) -> list[str]:
     """A line each for training loss, validation loss, the first score (such as top-1) and images/s.
 
-    Each has its name, the curve, and its first and last value where they fit; no lines before the second epoch.
+    Each has its name, the curve, and its first and last value where they fit. Loss and images/s are drawn by step where
+    that is known; what has a single value yet has no line.
 
     Args:
         history: the finished epochs, in order.
+        steps: the run's lines of steps.jsonl, in order.
         width: columns of the terminal.
         encoding: of the terminal.
     """
-    if len(history) < 2:
+    rows = list(_rows(history, steps))
+    if not rows:
         return []
-    rows = list(_rows(history))
     beside = [words for _, _, words in rows]
     if _room(beside, width) < _FEWEST_MARKS:
         beside = [words.rpartition(" ")[2] for words in beside]  # the last value alone
@@ -44,14 +49,18 @@ def _room(beside: Sequence[str], width: int) -> int:
     return width - _NAMES - (longest + 2 if longest else 0)
 
 
-def _rows(history: Sequence[EpochMetrics]) -> Iterator[tuple[str, list[float], str]]:
-    """(name, a value an epoch, its first and last in words) of each curve."""
-    first, last = history[0], history[-1]
-    yield "loss", [each.train_loss for each in history], f"{first.train_loss:.4f} to {last.train_loss:.4f}"
-    losses = [each.validation.get(VAL_LOSS.key, nan) for each in history]
-    yield "val loss", losses, f"{losses[0]:.4f} to {losses[-1]:.4f}"
-    for metric, _ in scores(last.validation)[:1]:
-        values = [each.validation.get(metric.key, nan) for each in history]
-        yield metric.name, values, f"{metric.show(values[0])} to {metric.show(values[-1])}"
-    speeds = [each.images_per_s for each in history]
-    yield "images/s", speeds, f"{speeds[0]:.1f} to {speeds[-1]:.1f}"
+def _rows(history: Sequence[EpochMetrics], steps: Sequence[StepMetrics]) -> Iterator[tuple[str, list[float], str]]:
+    """(name, values in order, the first and the last in words) of each curve."""
+    by_step = len(steps) > 1
+    losses = [each.loss for each in steps] if by_step else [each.train_loss for each in history]
+    speeds = [each.images_per_s for each in (steps if by_step else history)]
+    if len(losses) > 1:
+        yield "loss", losses, f"{losses[0]:.4f} to {losses[-1]:.4f}"
+    if len(history) > 1:
+        losses = [each.validation.get(VAL_LOSS.key, nan) for each in history]
+        yield "val loss", losses, f"{losses[0]:.4f} to {losses[-1]:.4f}"
+        for metric, _ in scores(history[-1].validation)[:1]:
+            values = [each.validation.get(metric.key, nan) for each in history]
+            yield metric.name, values, f"{metric.show(values[0])} to {metric.show(values[-1])}"
+    if len(speeds) > 1:
+        yield "images/s", speeds, f"{speeds[0]:.1f} to {speeds[-1]:.1f}"

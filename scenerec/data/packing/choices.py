@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from scenerec.data.finding_kinds import Kind
 from scenerec.data.packing.nesting import Nested
 from scenerec.data.splits import SPLITS, split_of
 from scenerec.frozen import Frozen
@@ -39,6 +40,13 @@ class SourceRequest(Choices):
     """A table of the images' coordinates; see `scenerec.data.packing.coordinate_list`."""
     exclude: Path | None = None
     """A table whose column `path` names images of the source that are left out, such as one of `data check`."""
+    division: Path | None = None
+    """A table with the columns `path` and `split` that says which images of a source without splits, or without
+    validation, are validated on, such as one of `scenerec train`."""
+    exclude_kinds: tuple[Kind, ...] = ()
+    """Kinds, by the table's column `kind`, that are left out; empty: all that are nobody's opinion."""
+    relabel: Path | None = None
+    """A table whose columns `path` and `likely_class` give images of the source other classes."""
     layout: str = "auto"
     """`auto`, or a name of `scenerec.data.packing.layouts.READERS`."""
 

@@ -1,16 +1,18 @@
 """How raw data sets lie on disk: finds the layout of one, and lists its images without opening any."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from scenerec.data.packing.choices import Choices, SourceRequest
 from scenerec.data.packing.coordinate_list import locate
+from scenerec.data.packing.corrections import leave_out, relabel
 from scenerec.data.packing.image_lists import csv_lists, places_lists, read_csv, read_places, read_sun, sun_lists
 from scenerec.data.packing.imagefolder import read_imagefolder, wrappings
 from scenerec.data.packing.lists import csv_rows
 from scenerec.data.packing.raw_set import RawSet
 from scenerec.data.packing.tree import Folder
+from scenerec.data.splits import split_of
 from scenerec.errors import DataError
 from scenerec.names import printable
 
@@ -27,13 +29,18 @@ _SIGNS: dict[str, Callable[[Folder], object]] = {
 }
 """What tells a layout of lists: something that is not empty."""
 _NO_CHOICES = Choices()
+_DIVIDED = ("train", "val")
 
 
 def read_source(request: SourceRequest) -> RawSet:
     """Lists what is to be packed. Raises DataError as `read_raw_set` does, and for a destination in the source."""
     raw = read_raw_set(request.source, request.layout, request)
+    if request.relabel:
+        raw = relabel(raw, request.relabel)
     if request.exclude:
-        raw = leave_out(raw, request.exclude)
+        raw = leave_out(raw, request.exclude, request.exclude_kinds)
+    if request.division:
+        raw = divided(raw, read_division(request.division), request.division)
     if request.coordinates:
         raw = locate(raw, request.coordinates, strict=request.split == "all")
     folder = request.source if request.source.is_dir() else raw.root
@@ -71,20 +78,43 @@ def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOI
     return found
 
 
-def leave_out(raw: RawSet, table: Path) -> RawSet:
-    """The set without the images that a table names in its column `path`, relative to the set's root.
+def read_division(table: Path) -> dict[str, str]:
+    """The split of each image by its path, from a table with the columns path and split.
 
-    Raises DataError for a row that names none of its images: the table may be of another folder.
+    Raises DataError for a split that is neither train nor val, and for an image that stands in it twice.
     """
-    listed = {row["path"]: where for where, row in csv_rows(table, {"path": ()})}
-    known = {image.path for images in raw.splits.values() for image in images}
-    if unknown := next((path for path in listed if path not in known), None):
-        raise DataError(f"{listed[unknown]}: {printable(unknown)}: is no image of {raw.root}: is the table of it?")
-    splits = {
-        split: tuple(image for image in images if image.path not in listed) for split, images in raw.splits.items()
-    }
-    remark = f"{len(listed)} images are left out, as {table} says"
-    return replace(raw, splits=splits, remarks=(*raw.remarks, remark))
+    splits: dict[str, str] = {}
+    for where, row in csv_rows(table, {"path": (), "split": ()}):
+        path, split = row["path"], split_of(row["split"])
+        if split not in _DIVIDED:
+            raise DataError(f"{where}: split `{printable(row['split'])}`: write {' or '.join(_DIVIDED)}")
+        if splits.setdefault(path, split) != split:
+            raise DataError(f"{where}: {printable(path)} stands in both splits: remove one of its lines")
+    return splits
+
+
+def divided(raw: RawSet, division: Mapping[str, str], told_by: Path) -> RawSet:
+    """The set, whose training images a division has put into train and val.
+
+    Raises DataError for a set that has images for validation already, where an image stands in no split, and where a
+    class has none in one.
+    """
+    if "val" in raw.splits:
+        raise DataError(f"{raw.root}: has images for validation already: leave the division {told_by} out")
+    images = raw.splits.get("train", ())
+    if missing := next((image.path for image in images if image.path not in division), None):
+        raise DataError(f"{told_by}: {printable(missing)} is in neither split: add a line for it")
+    parts = {split: tuple(each for each in images if division[each.path] == split) for split in _DIVIDED}
+    for split, part in parts.items():
+        if empty := {image.class_name for image in images} - {image.class_name for image in part}:
+            raise DataError(f"{told_by}: class `{printable(min(empty))}` has no image in {split}: move one there")
+    others = {split: found for split, found in raw.splits.items() if split != "train"}
+    origin = raw.origins.get("train", "")
+    return replace(
+        raw,
+        splits={**parts, **others},
+        origins={**raw.origins, **dict.fromkeys(_DIVIDED, f"{origin}, divided by {told_by.name}")},
+    )
 
 
 def detect(source: Folder, choices: Choices = _NO_CHOICES) -> tuple[str, Folder]:

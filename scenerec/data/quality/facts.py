@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
+from scenerec.data.quality.features import picture_features
+
 GREY_SIDE = 16
 COLOUR_SIDE = 4
 _HASH_SIDE, _FREQUENCIES = 32, 8
@@ -42,12 +44,16 @@ class PictureFacts:
     """Deviation of the grey levels."""
     sharpness: float = 0.0
     """How much of its texture is of the finest kind; near 0 of a blurred one."""
+    features: bytes = b""
+    """What `scenerec.data.quality.features` makes of it, float16; empty where that was not asked for."""
     unreadable: str = ""
     """Why it cannot be decoded; nothing else is known then."""
 
 
-def measure(path: str, split: str, class_name: str, digest: bytes, pixels: np.ndarray) -> PictureFacts:
-    """The facts of a decoded picture, uint8 RGB [height, width, 3], upright."""
+def measure(
+    path: str, split: str, class_name: str, digest: bytes, pixels: np.ndarray, with_features: bool = False
+) -> PictureFacts:
+    """The facts of a decoded picture, uint8 RGB [height, width, 3], upright; its features only where it is said."""
     height, width = pixels.shape[:2]
     image = Image.fromarray(pixels)
     grey = image.convert("L")
@@ -68,6 +74,7 @@ def measure(path: str, split: str, class_name: str, digest: bytes, pixels: np.nd
         brightness=float(levels.mean()),
         contrast=float(levels.std()),
         sharpness=sharpness(grey),
+        features=picture_features(pixels).tobytes() if with_features else b"",
     )
 
 

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from statistics import median
 
+from scenerec.data.finding_kinds import Kind
 from scenerec.data.quality.facts import PictureFacts
 from scenerec.data.quality.near import groups_of, near_pairs
 
@@ -16,43 +16,6 @@ _LEAST_SIDE = 48
 _MOST_RATIO = 4.0
 _FEW_IMAGES = 20
 _FEW_SHARE = 0.1  # of the median class
-
-
-class Kind(StrEnum):
-    """What is suspected, the worst first."""
-
-    LEAKED = "leaked"
-    """It stands in a split for evaluation, too."""
-    CONFLICT = "conflict"
-    """It stands under another class, too."""
-    UNREADABLE = "unreadable"
-    """It cannot be decoded."""
-    BLANK = "blank"
-    """It shows nothing: one colour."""
-    BLURRED = "blurred"
-    """It has no sharp edge."""
-    DARK = "dark"
-    """It is nearly black."""
-    DUPLICATE = "duplicate"
-    """It stands in its class several times."""
-    TINY = "tiny"
-    """It has few pixels."""
-    ODD_RATIO = "odd-ratio"
-    """It is very wide, or very high."""
-
-
-KIND_WORDS = {
-    Kind.LEAKED: "In training and in evaluation: accuracy is flattered",
-    Kind.CONFLICT: "The same picture under two classes: one label is wrong",
-    Kind.UNREADABLE: "Cannot be decoded: packing leaves them out",
-    Kind.BLANK: "One colour: nothing can be learned from them",
-    Kind.DARK: "Nearly black",
-    Kind.BLURRED: "Blurred",
-    Kind.DUPLICATE: "Several times in one class and split: they count more than others",
-    Kind.TINY: "Smaller than what networks look at",
-    Kind.ODD_RATIO: "Very wide or very high: a crop of them shows little",
-}
-"""Each kind in words, as a heading."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +33,27 @@ class Finding:
     """The picture that shows the same."""
     rank: float = 0.0
     """Among others of its kind: the lower, the worse."""
+    likely: "LikelyLabel | None" = None
+    """What it shows, where its label is likely wrong."""
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The pictures that one looks at to decide: itself, its twin, some of the class that it may be of."""
+        twin = (self.twin,) if self.twin else ()
+        return (self.path, *twin, *(self.likely.examples if self.likely else ()))
+
+
+@dataclass(frozen=True)
+class LikelyLabel:
+    """The class that a picture likely shows, in the place of its label."""
+
+    class_name: str
+    probability: float
+    """How probable this class is."""
+    label_probability: float
+    """How probable the picture's label is."""
+    examples: tuple[str, ...]
+    """Some pictures of this class."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +66,8 @@ class Findings:
     """The worst first."""
     few: dict[str, int]
     """Images of classes that have few."""
+    remarks: tuple[str, ...] = ()
+    """Who judged the labels, and how well, in words."""
 
     @property
     def counts(self) -> dict[Kind, int]:
@@ -90,21 +76,33 @@ class Findings:
         return {kind: counted[kind] for kind in Kind if counted[kind]}
 
 
-def judge(pictures: Iterable[PictureFacts]) -> Findings:
-    """What the pictures of a data set, whichever order they come in, are suspected of."""
+def judge(pictures: Iterable[PictureFacts], others: Iterable[Finding] = (), remarks: Iterable[str] = ()) -> Findings:
+    """What the pictures of a data set, whichever order they come in, are suspected of; `others` has found others."""
     everything = sorted(pictures, key=lambda each: (each.split != "train", each.split, each.path))
-    readable = [picture for picture in everything if not picture.unreadable]
-    plain = [picture for picture in readable if picture.contrast >= _BLANK_BELOW]
-    found = [*_doubled(plain), *(finding for each in everything if (finding := _alone(each)))]
+    plain = [picture for picture in everything if shows_something(picture)]
+    found = [*_doubled(plain), *(finding for each in everything if (finding := _alone(each))), *others]
     order = list(Kind)
     found.sort(key=lambda each: (order.index(each.kind), each.rank, each.split, each.path))
-    return Findings(len(everything), tuple(found), _few(everything))
+    return Findings(len(everything), tuple(found), _few(everything), tuple(remarks))
+
+
+def shows_something(picture: PictureFacts) -> bool:
+    """Whether it can be decoded, and is not of one colour."""
+    return not picture.unreadable and picture.contrast >= _BLANK_BELOW
+
+
+def alike_groups(pictures: Sequence[PictureFacts]) -> list[list[int]]:
+    """The places of pictures that can be decoded and show the same, in groups of two and more; none of one colour."""
+    places = [place for place, each in enumerate(pictures) if each.contrast >= _BLANK_BELOW]
+    plain = [pictures[place] for place in places]
+    groups = groups_of([*_same_bytes(plain), *near_pairs(plain)], len(plain))
+    return [[places[place] for place in group] for group in groups]
 
 
 def _doubled(pictures: Sequence[PictureFacts]) -> list[Finding]:
     """What shows the same as another picture: of each group all that could be left out."""
     found: list[Finding] = []
-    for group in groups_of([*_same_bytes(pictures), *near_pairs(pictures)], len(pictures)):
+    for group in alike_groups(pictures):
         found += _of_group([pictures[place] for place in group])
     return found
 
@@ -143,7 +141,7 @@ def _alone(picture: PictureFacts) -> Finding | None:
     sides = sorted((picture.height, picture.width))
     if picture.unreadable:
         return finding(Kind.UNREADABLE, picture.unreadable)
-    if picture.contrast < _BLANK_BELOW:
+    if not shows_something(picture):
         return finding(Kind.BLANK, f"levels differ by {picture.contrast:.1f} of 255")
     if picture.brightness < _DARK_BELOW:
         return finding(Kind.DARK, f"mean level {picture.brightness:.1f} of 255", picture.brightness)

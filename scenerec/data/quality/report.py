@@ -1,4 +1,4 @@
-"""What was found in a data set, for people and for `data pack --exclude`: a page with the pictures, and a table."""
+"""What was found in a data set, for people and for packing: a page with the pictures, and a table."""
 
 import base64
 import csv
@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from PIL import Image, ImageOps
 
 from scenerec import __version__
+from scenerec.data.finding_kinds import KIND_WORDS
 from scenerec.data.picture import Picture, PictureError
-from scenerec.data.quality.findings import KIND_WORDS, Finding, Findings
+from scenerec.data.quality.findings import Finding, Findings
 from scenerec.html import html_environment
 
 SHOWN = 48
 """So many pictures of a kind are on the page; the table has all."""
 
-_COLUMNS = ("path", "kind", "split", "class", "detail")
+_COLUMNS = ("path", "kind", "split", "class", "detail", "likely_class")
 _THUMBNAIL_PX = 224
 _TEMPLATE = "quality_report.html.j2"
 
@@ -27,7 +28,8 @@ def table(findings: Findings) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for each in findings.found:
-        writer.writerow((each.path, each.kind, each.split, each.class_name, each.detail))
+        likely = each.likely.class_name if each.likely else ""
+        writer.writerow((each.path, each.kind, each.split, each.class_name, each.detail, likely))
     return text.getvalue()
 
 
@@ -41,7 +43,7 @@ def shown(findings: Findings) -> dict[str, list[Finding]]:
 def page(name: str, findings: Findings, pictures: Mapping[str, bytes]) -> str:
     """The findings in a data set called `name` as HTML that loads nothing else; `pictures` are encoded, by path."""
     sections = shown(findings)
-    paths = {path for some in sections.values() for each in some for path in (each.path, each.twin) if path}
+    paths = {path for some in sections.values() for each in some for path in each.pictures}
     return (
         html_environment("data/quality")
         .get_template(_TEMPLATE)

@@ -1,16 +1,19 @@
 """The pictures of a data set, packed or not, in parts that processes deal with, and some of them again by name."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from scenerec.data.contents import image_digest
 from scenerec.data.packed_set import PackedSet, open_splits
 from scenerec.data.packing.choices import Choices
+from scenerec.data.packing.formats import open_source
 from scenerec.data.packing.layouts import read_raw_set
-from scenerec.data.picture import Picture, PictureError
+from scenerec.data.packing.raw_set import RawImage
+from scenerec.data.picture import PictureError
 from scenerec.data.pool import Runner, process_runner
 from scenerec.data.quality.facts import PictureFacts, measure
 from scenerec.errors import first_line, system_reason
@@ -38,6 +41,16 @@ class FolderPart:
     def __len__(self) -> int:
         return len(self.files)
 
+    @property
+    def classes(self) -> frozenset[str]:
+        """The classes of the files."""
+        return frozenset(class_name for _, _, class_name in self.files)
+
+    @property
+    def fingerprints(self) -> dict[str, str | None]:
+        """Of the packed sets by split: there are none."""
+        return dict.fromkeys(split for _, split, _ in self.files)
+
     def pictures(self) -> Iterator[Encoded]:
         """Reads the files."""
         for path, split, class_name in self.files:
@@ -56,6 +69,13 @@ class ShardPart:
     split: str
     data: PackedSet
     """The set as if it had this shard only."""
+    fingerprints: dict[str, str | None]
+    """That of the whole set, by its split."""
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """All classes of the set."""
+        return frozenset(self.data.manifest.classes)
 
     def __len__(self) -> int:
         return self.data.manifest.samples
@@ -74,7 +94,11 @@ Part = FolderPart | ShardPart
 def packed_parts(url: str) -> list[ShardPart]:
     """The shards of a packed set, or of the sets of its splits. Raises DataError where there is none, StorageError."""
     return [
-        ShardPart(split, replace(data, manifest=data.manifest.model_copy(update={"shards": (shard,)})))
+        ShardPart(
+            split,
+            replace(data, manifest=data.manifest.model_copy(update={"shards": (shard,)})),
+            {split: data.manifest.fingerprint},
+        )
         for split, data in open_splits(url).items()
         for shard in data.manifest.shards
     ]
@@ -84,25 +108,30 @@ def folder_parts(source: Path, choices: Choices) -> list[FolderPart]:
     """The images of a folder that could be packed. Raises DataError for one that cannot."""
     raw = read_raw_set(source, choices=choices)
     alone = len(raw.splits) == 1
-    files = [
-        (image.path, "" if alone else split, image.class_name)
-        for split, images in raw.splits.items()
-        for image in images
-    ]
+    return parts_of(raw.root, {"" if alone else split: images for split, images in raw.splits.items()})
+
+
+def parts_of(root: Path, splits: Mapping[str, Sequence[RawImage]]) -> list[FolderPart]:
+    """The images of a data set by their splits; paths are relative to `root`."""
+    files = [(image.path, split, image.class_name) for split, images in splits.items() for image in images]
     ends = range(0, len(files), _FILES_AT_ONCE)
-    return [FolderPart(raw.root, tuple(files[begin : begin + _FILES_AT_ONCE])) for begin in ends]
+    return [FolderPart(root, tuple(files[begin : begin + _FILES_AT_ONCE])) for begin in ends]
 
 
 def read_facts(
     parts: Sequence[Part],
     run: Runner | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    with_features: bool = False,
 ) -> list[PictureFacts]:
-    """Decodes and measures all pictures, in any order; `on_progress` is called with those done and all."""
+    """Decodes and measures all pictures, in any order; `on_progress` is called with those done and all.
+
+    With their features, where it is said, by which their labels can be judged.
+    """
     facts: list[PictureFacts] = []
     total = sum(map(len, parts))
     on_progress(0, total)
-    for some in (run or process_runner(1))(_measure, parts):
+    for some in (run or process_runner(1))(partial(_measure, with_features=with_features), parts):
         facts += some
         on_progress(len(facts), total)
     return facts
@@ -133,16 +162,16 @@ def read_pictures(parts: Sequence[Part], paths: Iterable[str]) -> dict[str, byte
     return found
 
 
-def _measure(part: Part) -> list[PictureFacts]:
-    return [_facts(picture) for picture in part.pictures()]
+def _measure(part: Part, with_features: bool) -> list[PictureFacts]:
+    return [_facts(picture, with_features) for picture in part.pictures()]
 
 
-def _facts(picture: Encoded) -> PictureFacts:
+def _facts(picture: Encoded, with_features: bool) -> PictureFacts:
     where = picture.path, picture.split, picture.class_name
     if isinstance(picture.content, OSError):
         return PictureFacts(*where, b"", unreadable=system_reason(picture.content))
     digest = image_digest(picture.content)
     try:
-        return measure(*where, digest, Picture(picture.content).upright())
+        return measure(*where, digest, open_source(picture.content).upright(), with_features)
     except PictureError as error:
         return PictureFacts(*where, digest, unreadable=first_line(error))

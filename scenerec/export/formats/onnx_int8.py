@@ -50,5 +50,6 @@ def _settings(options: Options) -> int8_search.Settings:
         per_channel=(True, False) if target.per_channel else (False,),
         calibration_images=options.calibration_images,
         max_top1_drop=options.max_top1_drop,
+        thorough=options.thorough,
         min_speedup=int8_search.Settings.min_speedup if platform.machine() in target.machines else None,
     )

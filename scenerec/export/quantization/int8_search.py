@@ -34,6 +34,7 @@ _METHODS: tuple[Method, ...] = ("minmax", "99.999", "99.99", "99.9")
 _SENSITIVITY_IMAGES = 16
 _BATCH_SIZE = 32
 _ALIKE = 1.1  # speed-ups within this factor count as equal: then accuracy decides
+_WIDE_DROP, _WIDE_SPEED = 0.5, 1.25  # a wide margin: at most half of the loss that is allowed, a quarter faster
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Settings:
     """How long a speed is measured at each batch size, in seconds."""
     threads: int = 0
     """Threads that evaluate; 0 takes all cores. Speeds are measured on one."""
+    thorough: bool = False
+    """Whether all forms are tried, and the best is taken; else the first that passes by a wide margin is."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def quantize_bundle(
     """Searches recipes for an int8 form of `bundle`, an ONNX bundle in float32 with a symbolic batch.
 
     First the scopes are compared; on the fastest, the formats; where none passes the accuracy gate, more and more of
-    the most sensitive layers stay in float32. `say` hears of each recipe.
+    the most sensitive layers stay in float32. The first that passes both gates by a wide margin ends the search, unless
+    `settings.thorough`. `say` hears of each recipe, and of those that were not tried.
 
     Raises:
         GateError: no recipe passes both gates; it carries the report.
@@ -108,36 +112,67 @@ class _Search:
         self.reference = self._logits(self.base)
         self.base_score = score(self.reference, self.reference, self.labels)
         self.trials: list[_Trial] = []
+        self.not_tried: list[Recipe] = []  # so far, of those that have no layer in float32
+        self.whole: dict[Recipe, tuple[Score, Score]] = {}  # of float32 and of the recipe, on the whole set
 
     def run(self) -> Quantized:
         self.say(f"fp32: top-1 {self.base_score.top1:.1%} on {len(self.labels)} images")
-        best = self._best_format(self._fastest_scope())
-        if not any(map(self._passes, self.trials)):
-            self._keep_sensitive_layers(best)
+        for trial in self._forms():
+            if not self.settings.thorough and self._passes_widely(trial) and (quantized := self._on_whole_set(trial)):
+                if left := "; ".join(map(str, self.not_tried)):
+                    self.say(f"passes by a wide margin; not tried, as --thorough would: {left}")
+                return quantized
         passing = sorted(filter(self._passes, self.trials), key=_preference, reverse=True)
         if not passing:
             raise self._inaccurate(max(filter(self._is_fast, self.trials), key=_accuracy))
         for trial in passing:
-            model = quantize(self.calibration, trial.recipe)
-            base, whole = self._whole_set(model, trial)
-            if top1_drop(base, whole) <= self.settings.max_top1_drop:
-                return Quantized(model, self._report(trial, base, whole))
-            self.say(f"{trial.recipe}: on the whole set top-1 {whole.top1:.1%} (fp32 {base.top1:.1%}): not taken")
-        raise self._inaccurate(passing[0], base, whole)
+            if quantized := self._on_whole_set(trial):
+                return quantized
+        raise self._inaccurate(passing[0], *self.whole[passing[0].recipe])
 
-    def _fastest_scope(self) -> _Trial:
-        """Raises GateError where no scope is faster than float32."""
+    def _on_whole_set(self, trial: _Trial) -> Quantized | None:
+        """The form as a model, if it passes the accuracy gate on the whole validation set, too."""
+        if trial.recipe in self.whole:
+            return None  # it did not
+        model = quantize(self.calibration, trial.recipe)
+        base, whole = self.whole[trial.recipe] = self._whole_set(model, trial)
+        if top1_drop(base, whole) <= self.settings.max_top1_drop:
+            return Quantized(model, self._report(trial, base, whole))
+        self.say(f"{trial.recipe}: on the whole set top-1 {whole.top1:.1%} (fp32 {base.top1:.1%}): not taken")
+        return None
+
+    def _forms(self) -> Iterator[_Trial]:
+        """Tries one form after the other. Raises GateError where no scope is faster than float32."""
+        scopes, changes = self._scopes(), self._format_changes()
+        for number, recipe in enumerate(scopes, 1):
+            trial = self._try(recipe)
+            self.not_tried = [*scopes[number:], *(replace(recipe, **change) for change in changes)]
+            yield trial
+        best = self._fastest()
+        for number, change in enumerate(changes, 1):  # each on the best so far
+            trial = self._try(replace(best.recipe, **change))
+            self.not_tried = [replace(trial.recipe, **later) for later in changes[number:]]
+            yield trial
+            if _accuracy(trial) > _accuracy(best) and self._is_fast(trial):
+                best = trial
+        if not any(map(self._passes, self.trials)):
+            yield from self._keeping_sensitive_layers(best)
+
+    def _scopes(self) -> list[Recipe]:
+        """Recipes that differ in what they quantise."""
         first = Recipe(
             kind=self.settings.kind, per_channel=self.settings.per_channel[0], activations=self.settings.activations
         )
         alternatives = _SCOPES if self.settings.kind == "static" and self.settings.min_speedup is not None else ("all",)
-        tried: list[list[str]] = []
+        found: dict[tuple[str, ...], Recipe] = {}
         for scope in alternatives:
             recipe = replace(first, scope=scope)
-            nodes = chosen(self.calibration.model, recipe)
-            if nodes and nodes not in tried:
-                tried.append(nodes)
-                self._try(recipe)
+            if nodes := chosen(self.calibration.model, recipe):
+                found.setdefault(tuple(nodes), recipe)
+        return list(found.values())
+
+    def _fastest(self) -> _Trial:
+        """The scope to go on with. Raises GateError where none is faster than float32."""
         if not self.trials:
             raise GateError(f"{self.bundle.url}: there is nothing to quantise in it", self._report())
         fast = [trial for trial in self.trials if self._is_fast(trial)]
@@ -151,20 +186,16 @@ class _Search:
             )
         return max(fast, key=_preference)
 
-    def _best_format(self, best: _Trial) -> _Trial:
-        """One property after the other, each on the best so far."""
+    def _format_changes(self) -> list[dict[str, Any]]:
+        """Properties of a recipe that are tried one after the other."""
         settings = self.settings
         changes: list[dict[str, Any]] = [{"per_channel": other} for other in settings.per_channel[1:]]
         if settings.kind == "static":
             changes += [{"symmetric": True}] if settings.activations == "uint8" else []
             changes += [{"method": method} for method in _METHODS[1:]]
-        for change in changes:
-            trial = self._try(replace(best.recipe, **change))
-            if _accuracy(trial) > _accuracy(best) and self._is_fast(trial):
-                best = trial
-        return best
+        return changes
 
-    def _keep_sensitive_layers(self, best: _Trial) -> None:
+    def _keeping_sensitive_layers(self, best: _Trial) -> Iterator[_Trial]:
         """Twice as many from trial to trial, until one passes; at most half of the layers."""
 
         def logits(model: ModelProto) -> np.ndarray:
@@ -177,7 +208,9 @@ class _Search:
         count = 1
         while count <= len(ranking) // 2:
             worst = tuple(entry.layer for entry in ranking[:count])
-            if self._passes(self._try(replace(best.recipe, float_layers=worst))):
+            trial = self._try(replace(best.recipe, float_layers=worst))
+            yield trial
+            if self._passes(trial):
                 return
             count *= 2
 
@@ -228,6 +261,12 @@ class _Search:
     def _passes(self, trial: _Trial) -> bool:
         return self._is_fast(trial) and top1_drop(self.base_score, trial.score) <= self.settings.max_top1_drop
 
+    def _passes_widely(self, trial: _Trial) -> bool:
+        """Whether a better form is not worth the time that finding it takes."""
+        settings = self.settings
+        is_fast = settings.min_speedup is None or trial.speedup > _WIDE_SPEED * settings.min_speedup
+        return is_fast and top1_drop(self.base_score, trial.score) <= _WIDE_DROP * settings.max_top1_drop
+
     def _inaccurate(self, best: _Trial, base: Score | None = None, found: Score | None = None) -> GateError:
         base, found = base or self.base_score, found or best.score
         return GateError(
@@ -253,7 +292,10 @@ class _Search:
         if taken and whole:
             nodes = set(chosen(self.calibration.model, taken.recipe))
             kept = [name for name in layers(self.calibration.model) if name not in nodes]
-            report |= {"taken": {**taken.as_dict(), **asdict(whole), **asdict(taken.recipe), "float_layers": kept}}
+            report |= {
+                "taken": {**taken.as_dict(), **asdict(whole), **asdict(taken.recipe), "float_layers": kept},
+                "not_tried": [str(recipe) for recipe in self.not_tried],
+            }
         return report
 
 

@@ -47,13 +47,17 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The outcome in plain words."""
+        return self.words("A", "B")
+
+    def words(self, a: str, b: str) -> str:
+        """The outcome in plain words, with names for A and B."""
         if not self.only_a + self.only_b:
-            return "A and B are right on the same images."
+            return f"{a} and {b} are right on the same images."
         low, high = (100 * bound for bound in self.difference_interval)
-        points = f"{abs(100 * self.difference):.2f} points (95 % interval of A - B: {low:+.2f} to {high:+.2f})"
+        points = f"{abs(100 * self.difference):.2f} points (95 % interval of {a} - {b}: {low:+.2f} to {high:+.2f})"
         if self.may_be_chance:
-            return f"A and B differ by {points}, {self.chance}."
-        better, worse = ("A", "B") if self.difference > 0 else ("B", "A")
+            return f"{a} and {b} differ by {points}, {self.chance}."
+        better, worse = (a, b) if self.difference > 0 else (b, a)
         return f"{better} is better than {worse} by {points}, {self.chance}."
 
     @property

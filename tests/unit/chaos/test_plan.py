@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.plan import KINDS, STEPS_A_STRIKE, FaultKind, Strike, make_plan, may_strike
+from tests.chaos.plan import KINDS, STEPS_A_STRIKE, FaultKind, Strike, is_overcome, make_plan, may_strike
 
 seeds = st.integers(0, 2**32)
 minutes = st.floats(1, 120)
@@ -55,6 +55,14 @@ def test_never_too_few_nodes_are_left(seed: int, nodes: int, data: st.DataObject
             away -= 1
         away += strike.kind.takes_node
         assert fewest <= nodes - away <= nodes
+
+
+def test_a_strike_is_overcome_when_the_run_goes_on_after_it_has_told() -> None:
+    cut_s = 100.0
+    assert not is_overcome(now_s=105.0, befell_s=cut_s, stepped_s=104.9)  # lines of steps before it still come
+    assert not is_overcome(now_s=115.0, befell_s=cut_s, stepped_s=105.0)
+    assert is_overcome(now_s=170.0, befell_s=cut_s, stepped_s=169.0)
+    assert is_overcome(now_s=115.0, befell_s=cut_s, stepped_s=114.0)  # it held nothing up
 
 
 def _is_possible(strike: Strike, workers: int) -> bool:

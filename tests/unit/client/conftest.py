@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from scenerec.client import AsyncClient, Client
+from scenerec.client import AsyncClient, Client, backoff
 
 Ask = Callable[..., Any]
 """ask(url, method, *arguments, **options of the client)."""
 
 
 @pytest.fixture(params=["sync", "async"])
-def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
+def ask(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+    monkeypatch.setattr(backoff, "FIRST_PAUSE_S", 0.005)
     with ExitStack() as stack:
         clients: dict[Any, Client | AsyncClient] = {}  # kept from call to call, with their connections
         kind = Client if request.param == "sync" else AsyncClient

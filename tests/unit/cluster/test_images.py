@@ -33,6 +33,7 @@ def listed() -> dict[str, Requirement]:
     return {normal(each.name): each for each in found}
 
 
+@pytest.mark.slow
 def test_the_serving_image_has_what_answering_imports_and_no_framework(tmp_path: Path) -> None:
     """With nothing on the path but what its list brings, a bundle is loaded, and answers its golden images."""
     brought = brought_by(listed().values())

@@ -59,7 +59,7 @@ def test_requests_go_past_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with http.server.HTTPServer(("127.0.0.1", 0), Hello) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         assert loopback.get(url, {"X-Name": "me"}) == b"me"
         assert loopback.get(f"{url}/missing", {"X-Name": "me"}) is None

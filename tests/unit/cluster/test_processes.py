@@ -53,6 +53,7 @@ def test_its_output_goes_to_the_log(start: Callable[[list[str]], int], tmp_path:
     assert sorted((tmp_path / "log").read_text().split()) == ["err", "out"]
 
 
+@pytest.mark.slow
 def test_a_whole_family_is_ended(start: Callable[[list[str]], int], tmp_path: Path) -> None:
     leader = start([sys.executable, "-c", FAMILY])
     assert wait_until(lambda: "ready" in (tmp_path / "log").read_text(), lambda: True, PATIENCE_S)
@@ -63,6 +64,7 @@ def test_a_whole_family_is_ended(start: Callable[[list[str]], int], tmp_path: Pa
     assert not any(is_alive(process) for process in family)
 
 
+@pytest.mark.slow
 def test_those_whose_leader_was_killed_are_found(start: Callable[[list[str]], int], tmp_path: Path) -> None:
     leader = start([sys.executable, "-c", FAMILY])
     assert wait_until(lambda: "ready" in (tmp_path / "log").read_text(), lambda: True, PATIENCE_S)

@@ -10,6 +10,10 @@ from PIL import Image, ImageFilter
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
+from scenerec.data.packed_set import open_set
+from scenerec.inference.bundles.bundle import open_bundle
+from scenerec.inference.predictors.classifier import Classifier
+from tests.tiny_bundle import make_tiny_bundle
 from tests.unit.data.quality.textures import texture
 
 
@@ -93,6 +97,110 @@ def test_a_packed_set_is_checked_by_its_shards(folder: Path, tmp_path: Path) -> 
     assert told["findings"][0]["path"].startswith("train/000000.tar:")
     scenerec("data", "check", f"{tmp_path}/packed/train", "--processes", 1, "--report", tmp_path / "p.html")
     assert "<img src=" in (tmp_path / "p.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of three colours in two splits, in each of which one stands under another colour."""
+    root = tmp_path_factory.mktemp("colours")
+    for split, count in (("train", 12), ("val", 8)):
+        for label, name in enumerate(("red", "green", "blue")):
+            for number in range(count):
+                pixels = texture(1000 * label + 100 * (split == "val") + number, 60, 60) // 2
+                pixels[..., label] += 90
+                shown_as = "green" if (name, number) == ("red", 3) else name
+                save(pixels, root / split / shown_as / f"{name}{number}.jpg")
+    return root
+
+
+@pytest.fixture(scope="module")
+def swapped_table(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    table = tmp_path_factory.mktemp("table") / "t.csv"
+    assert scenerec("data", "check", colours, "--processes", 1, "--csv", table).exit_code == 0
+    return table
+
+
+SWAPPED = {"train/green/red3.jpg", "val/green/red3.jpg"}
+
+
+def test_a_label_that_is_likely_wrong_is_found_and_mended(colours: Path, swapped_table: Path, tmp_path: Path) -> None:
+    rows = [row for row in csv.DictReader(swapped_table.open()) if row["kind"] == "mislabelled"]
+    assert {row["path"] for row in rows} == SWAPPED and {row["likely_class"] for row in rows} == {"red"}
+    assert all(row["detail"].startswith("likely red (") for row in rows)
+    pack = ("data", "pack", colours, tmp_path / "packed", "--processes", 1)
+    packed = scenerec(*pack, "--exclude", swapped_table, "--relabel", swapped_table)
+    assert packed.exit_code == 0, packed.output
+    assert "2 images change their class" in packed.output and "0 images are left out" in packed.output
+    told = scenerec("data", "check", tmp_path / "packed", "--processes", 1, "--report", tmp_path / "p.html")
+    assert "mislabelled" not in told.stdout and "60 labels were judged by colours and textures" in told.stdout
+
+
+def test_a_label_that_is_likely_wrong_is_left_out_only_where_it_is_said(
+    colours: Path, swapped_table: Path, tmp_path: Path
+) -> None:
+    pack = ("data", "pack", colours, tmp_path / "packed", "--processes", 1, "--exclude", swapped_table)
+    refused = scenerec(*pack, "--exclude-kinds", "wrong")
+    assert refused.exit_code == 2 and "--exclude-kinds wrong: give some of leaked, conflict" in refused.stderr
+    assert scenerec(*pack[:-2], "--exclude-kinds", "dark").exit_code == 2
+    packed = scenerec(*pack, "--exclude-kinds", "dark,mislabelled")
+    assert "2 images are left out" in packed.output and "train: 35 images" in packed.stdout
+
+
+def test_a_table_of_other_classes_is_refused(colours: Path, tmp_path: Path) -> None:
+    pack = ("data", "pack", colours, tmp_path / "packed", "--relabel", tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("path,likely_class\ntrain/red/red1.jpg,violet\n")
+    refused = scenerec(*pack)
+    assert refused.exit_code == 4 and "line 2: `violet`: is no class of" in refused.stderr
+    rows = "".join(f"val/blue/blue{number}.jpg,red\n" for number in range(8))
+    (tmp_path / "t.csv").write_text(f"path,likely_class\n{rows}")
+    refused = scenerec(*pack)
+    assert refused.exit_code == 4 and "leaves no image of `blue` in val" in refused.stderr
+
+
+def test_a_model_judges_the_split_that_it_has_not_seen(colours: Path, tmp_path: Path) -> None:
+    make_tiny_bundle(tmp_path / "bundle")
+    check = ("data", "check", colours, "--processes", 1, "--model", tmp_path / "bundle", "--json")
+    told = json.loads(scenerec(*check).stdout)
+    assert told["labels"][0] == f"24 labels were judged by {tmp_path / 'bundle'}, which guess 96% of them"
+    assert told["labels"][1].startswith("36 labels were judged by colours and textures")
+    found = {each["path"]: each for each in told["findings"] if each["kind"] == "mislabelled"}
+    assert found.keys() == SWAPPED
+    of_model = found["val/green/red3.jpg"]
+    content = (colours / of_model["path"]).read_bytes()
+    [guesses] = Classifier(open_bundle(str(tmp_path / "bundle"))).classify([content])
+    expected = {guess.label: guess.probability for guess in guesses}
+    assert of_model["likely_class"] == guesses[0].label == "red"
+    assert of_model["likely_probability"] == pytest.approx(expected["red"], rel=1e-5)
+    assert of_model["label_probability"] == pytest.approx(expected["green"], rel=1e-5)
+
+
+def test_what_a_model_of_other_classes_sees_is_judged_by(colours: Path, tmp_path: Path) -> None:
+    make_tiny_bundle(tmp_path / "bundle", labels=("lava", "moss", "ice"))
+    told = json.loads(
+        scenerec("data", "check", colours, "--processes", 1, "--model", tmp_path / "bundle", "--json").stdout
+    )
+    assert told["labels"][0].startswith(f"60 labels were judged by what {tmp_path / 'bundle'} sees in them")
+    assert {each["path"] for each in told["findings"] if each["kind"] == "mislabelled"} == SWAPPED
+
+
+def test_a_model_that_has_trained_on_all_pictures_is_refused(colours: Path, tmp_path: Path) -> None:
+    assert scenerec("data", "pack", colours, tmp_path / "packed", "--processes", 1).exit_code == 0
+    fingerprint = open_set(str(tmp_path / "packed/train")).manifest.fingerprint
+    bundle = make_tiny_bundle(tmp_path / "of_another")
+    lineage = bundle.info.lineage.model_copy(update={"dataset_fingerprint": fingerprint})
+    make_tiny_bundle(tmp_path / "bundle", lineage=lineage)
+    check = ("data", "check", tmp_path / "packed/train", "--processes", 1, "--model")
+    refused = scenerec(*check, tmp_path / "bundle")
+    assert refused.exit_code == 2 and "has trained on these pictures, and repeats their labels" in refused.stderr
+    assert "labels were judged by" in scenerec(*check, tmp_path / "of_another").stdout
+
+
+def test_one_class_alone_has_no_labels_to_doubt(tmp_path: Path) -> None:
+    for number in range(3):
+        save(texture(number), tmp_path / "photos" / "sea" / f"{number}.jpg")
+    check = ("data", "check", tmp_path / "photos", "--processes", 1)
+    assert "no label was judged: there is one class only" in scenerec(*check).stdout
+    assert "label" not in scenerec(*check, "--no-labels").stdout
 
 
 def test_a_table_of_another_folder_is_refused(folder: Path, tmp_path: Path) -> None:

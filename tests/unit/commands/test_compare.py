@@ -1,10 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from scenerec.checkpoint import BEST_FILE
 from scenerec.cli import app
+from scenerec.inference.evaluation.predictions import Clock, from_logits
+from scenerec.training.run_folder import RunFolder
 from tests.unit.commands.test_runs import make_run
 
 
@@ -26,7 +30,7 @@ def test_figures_and_differences_stand_beside_each_other(output: Path) -> None:
     rows = {line[:12].strip(): line[12:].split() for line in shown.splitlines()}
     assert rows["top-1"] == ["75.00%", "87.50%"] and rows["best epoch"] == ["2", "2"]
     assert rows["optimize.lr"] == ["0.01", "0.1"]
-    assert f"scenerec evaluate {output}/slow --compare {output}/fast" in shown
+    assert shown.endswith("whether the difference is more than chance: the same with --evaluate\n")
 
 
 def test_scripts_get_histories(output: Path) -> None:
@@ -49,3 +53,45 @@ def test_bad_names_are_told_before_anything_is_written(output: Path, tmp_path: P
     missing = compare(output / "slow", output / "none", "--report", tmp_path / "page.html")
     assert missing.exit_code == 5 and "has no config.yaml" in missing.stderr
     assert not (tmp_path / "page.html").exists()
+
+
+def answer(run: Path, right: int, checkpoint: str = "step-000000002", limit: int = 40) -> None:
+    """The run's best checkpoint is step-000000002; one of its checkpoints has so many of 40 images right, the first."""
+    folder = RunFolder(str(run))
+    folder.checkpoints.put(BEST_FILE, b'{"checkpoint": "step-000000002"}')
+    labels = np.arange(40) % 3
+    logits = np.eye(3, dtype=np.float32)[np.where(np.arange(40) < right, labels, (labels + 1) % 3)]
+    name = f"{folder.checkpoints.url}/{checkpoint}"
+    found = from_logits(name, 0, labels[:limit], logits[:limit], False, Clock(0, 0, 0, 0))
+    about = {"predictor": name, "data": "/data/val", "fingerprint": "f", "crops": "1", "classes": "[]"}
+    folder.storage.put("evaluations/val-f/predictions.safetensors", found.to_bytes(about))
+
+
+def test_runs_that_answered_to_the_same_images_are_compared_in_pairs(output: Path, tmp_path: Path) -> None:
+    answer(output / "slow", right=20)
+    answer(output / "fast", right=36)
+    arguments = (output / "slow", output / "fast")
+    shown = compare(*arguments, "--report", tmp_path / "page.html").stdout
+    words = "fast is better than slow by 40.00 points (95 % interval of fast - slow: "
+    assert "40 images of /data/val:" in shown and "   90.00%  fast\n" in shown and f"   50.00%  slow  {words}" in shown
+    assert words in (tmp_path / "page.html").read_text()
+    slow, fast = (run["significance"] for run in json.loads(compare(*arguments, "--json").stdout))
+    assert slow["against_best"]["p_value"] < 0.0001 and fast["against_best"] is None
+    assert (slow["top1"], fast["top1"], slow["samples"]) == (0.5, 0.9, 40)
+
+
+@pytest.mark.parametrize("other", [{"checkpoint": "step-000000001"}, {"limit": 30}])
+def test_answers_of_another_checkpoint_or_to_other_images_are_not_compared(output: Path, other: dict[str, int]) -> None:
+    answer(output / "slow", right=20)
+    answer(output / "fast", right=36, **other)  # type: ignore[arg-type]
+    assert "the same with --evaluate" in compare(output / "slow", output / "fast").stdout
+
+
+def test_damaged_answers_are_named(output: Path) -> None:
+    answer(output / "slow", right=20)
+    (output / "slow/evaluations/val-f/predictions.safetensors").write_bytes(b"no tensors")
+    refused = compare(output / "slow", output / "fast")
+    assert (
+        refused.exit_code == 4
+        and "evaluations/val-f/predictions.safetensors: is damaged: evaluate again" in refused.stderr
+    )

@@ -52,6 +52,7 @@ def refused(*arguments: object, code: int) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_weights_go_through_all_formats_unchanged(tmp_path: Path) -> None:
     arch = "resnet18"  # few layers, for Keras takes its time over each; BatchNorm's counters too
     source = save_weights(tmp_path / "source.pth", arch)

@@ -47,7 +47,7 @@ def bundle(tmp_path: Path) -> Path:
 def server(photographs: Path) -> Iterator[str]:
     handler = partial(_Quiet, directory=str(photographs))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

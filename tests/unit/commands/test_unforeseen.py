@@ -100,6 +100,7 @@ def shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
@@ -132,6 +133,7 @@ def test_a_closed_stream_is_not_taken_by_a_file(tmp_path: Path) -> None:
     assert len(pictures) == 4 and all(picture.read_bytes()[:2] == b"\xff\xd8" for picture in pictures)
 
 
+@pytest.mark.slow
 def test_an_old_encoding_of_the_terminal_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "größe").mkdir()
     done = shell(f"cd {tmp_path}; scenerec data show größe; printf '\\xff' > bad; scenerec data show $'caf\\xe9'",

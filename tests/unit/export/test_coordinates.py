@@ -111,6 +111,7 @@ def exported(fusion: Any) -> Exported:
     return network, network_graph.complete(optimize.clean(graph), PREPARED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", keep({"concat"}, ["logits", "concat", "modulate"]))
 def test_a_graph_answers_as_the_network_with_coordinates_and_without(fusion: str, tmp_path: Path) -> None:
     network, model = exported(fusion)

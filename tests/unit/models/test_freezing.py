@@ -54,6 +54,7 @@ def test_a_frozen_backbone_leaves_the_head(arch: str) -> None:
     assert {name.rpartition(".")[0] for name in left} == {zoo.architecture(arch).head}
 
 
+@pytest.mark.slow
 def test_freezing_does_the_same_to_both(rng: np.random.Generator) -> None:
     """Same parameters left, same modules in evaluation mode, same logits and same statistics after a training pass."""
     network = torch_model.build("resnet18", 5, seed=0)

@@ -31,6 +31,7 @@ def assert_close_in_scale(actual: np.ndarray, expected: np.ndarray, tolerance: f
     assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", keep({"mobilenet_v3_small"}, ARCHITECTURES))
 def test_logits_are_torchs(arch: str, make_pair: Callable, rng: np.random.Generator):
     network, twin = make_pair(arch)
@@ -57,6 +58,7 @@ def test_an_input_is_converted_channel_by_channel_without_moving_data(rng: np.ra
     assert not any(isinstance(layer, keras.layers.Permute) for layer in twin.layers)
 
 
+@pytest.mark.slow
 def test_gradients_and_running_statistics_are_torchs(
     make_pair: Callable, set_policy: Callable, rng: np.random.Generator
 ):
@@ -66,6 +68,7 @@ def test_gradients_and_running_statistics_are_torchs(
     assert_same_training_step(network.double(), twin, rng.normal(size=(8, 32, 32, 3)), tolerance=1e-9)
 
 
+@pytest.mark.slow
 def test_attention_is_torchs(attention_network: nn.Module, twin_of: Callable, rng: np.random.Generator):
     twin = twin_of(attention_network, 32)
     assert len({id(weight) for weight in twin.weights}) == len(twin.weights)

@@ -16,6 +16,7 @@ def mobilenet() -> keras.Model:
     return tf_model.build("mobilenet_v3_small", 5, 64, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", keep({"mobilenet_v3_small"}, ["resnet18", "mobilenet_v3_small"]))
 def test_weights_go_round_bit_exactly(arch: str, rng: np.random.Generator):
     model = tf_model.build(arch, 5, 64, seed=2)
@@ -54,6 +55,7 @@ def test_a_size_that_the_architecture_cannot_take_is_refused():
         tf_model.build("alexnet", 5, 62, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", keep({"mixed_bfloat16"}, ["mixed_bfloat16", "mixed_float16"]))
 def test_mixed_precision_trains_with_float32_weights_and_logits(
     policy: str, mobilenet: keras.Model, set_policy: Callable, rng: np.random.Generator

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from scenerec.config.serve import ServeConfig
@@ -13,6 +14,11 @@ from serve.admin import Admin
 from tests.patience import PATIENCE_S, wait_until
 
 CONFIG = {"kind": "serve", "name": "tiny", "models": [{"name": "tiny", "version": "tiny@production"}]}
+
+
+@pytest.fixture(autouse=True)
+def writes_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.admin._WRITE_EVERY_S", 0.02)
 
 
 class Application:

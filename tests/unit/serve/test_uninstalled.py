@@ -7,6 +7,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import pytest
+
 import scenerec
 
 ASK = """
@@ -37,6 +39,7 @@ print(json.dumps(["scenerec" in installed, "numpy" in installed, *asyncio.run(as
 """
 
 
+@pytest.mark.slow
 def test_the_server_knows_its_version_where_no_scenerec_is_installed(tmp_path: Path) -> None:
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         if "scenerec" not in entry.name:

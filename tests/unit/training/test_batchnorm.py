@@ -101,6 +101,7 @@ def fp64() -> Iterator[str]:
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 def test_both_frameworks_estimate_the_same(make_config: MakeConfig, fp64: str) -> None:
     """In float64, of the same weights; the first trained layer's are those of all pixels; nothing else moves."""
     blocks = {

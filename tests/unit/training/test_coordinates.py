@@ -35,6 +35,7 @@ def make_located(located_scenes: Path, tmp_path: Path) -> Callable[..., TrainCon
     return partial(small_config, located_scenes, tmp_path / "runs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", keep({"concat"}, ["logits", "concat", "modulate"]))
 def test_both_frameworks_make_the_same_steps(make_located: Callable[..., TrainConfig], fusion: str) -> None:
     """Of all that reads coordinates and the head; accumulated, clipped, averaged."""
@@ -78,6 +79,7 @@ def last_state(config: TrainConfig) -> LearnerState:
     return load_checkpoint(folder, list_checkpoints(folder)[-1]).learner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", keep({"torch"}, FRAMEWORKS))
 def test_a_killed_run_resumes_bit_equal(make_located: Callable[..., TrainConfig], framework: str) -> None:
     """With dropout in what reads coordinates, and hidden coordinates; as another network it does not go on."""

@@ -32,6 +32,7 @@ def make(scenes: Path, tmp_path: Path) -> Make:
     return partial(pretrain_config, scenes, tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(make: Make) -> None:
     """With the momentum encoder, and with the queue, which has come round by then."""
     events: list[Event] = []
@@ -54,6 +55,7 @@ def test_a_killed_run_resumes_to_the_same_bits(make: Make) -> None:
     assert result["best"]["val_knn_top1"] == max(each.validation["val_knn_top1"] for each in histories[0])
 
 
+@pytest.mark.slow
 def test_a_collapse_shows(make: Make) -> None:
     """At a learning rate that is far too high the network soon says the same of all images."""
     configs = [

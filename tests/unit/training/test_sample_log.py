@@ -1,6 +1,5 @@
 """The log of samples: whatever kills a run, and however many workers go on, it is that of the steps that count."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,11 +64,12 @@ def attempt(
     return saved
 
 
-def expected(train: PackedSet) -> Iterator[GlobalBatch]:
+@pytest.fixture(scope="module")
+def expected(train: PackedSet) -> list[GlobalBatch]:
     """What one process that nothing has interrupted is trained on."""
     cursors = training_cursors(train.manifest.samples, ORDER)
-    for cursor, batch in zip(cursors, training_batches(train, ORDER, AugmentConfig()), strict=True):
-        yield GlobalBatch(cursor.epoch, cursor.step, batch.names)
+    together = zip(cursors, training_batches(train, ORDER, AugmentConfig()), strict=True)
+    return [GlobalBatch(cursor.epoch, cursor.step, batch.names) for cursor, batch in together]
 
 
 ATTEMPTS = st.lists(
@@ -80,7 +80,7 @@ ATTEMPTS = st.lists(
 @settings(max_examples=40)
 @given(attempts=ATTEMPTS, last=st.sampled_from([1, 2, 3, 5]))
 def test_a_run_that_was_killed_has_the_log_of_one_that_was_not(
-    train: PackedSet,
+    expected: list[GlobalBatch],
     batches: dict[tuple[int, int], list[EncodedBatch]],
     tmp_path_factory: pytest.TempPathFactory,
     attempts: list[tuple[int, int, frozenset[int]]],
@@ -91,16 +91,16 @@ def test_a_run_that_was_killed_has_the_log_of_one_that_was_not(
     for steps, size, unwritten in attempts:
         at = attempt(storage, batches, at, min(at + steps, STEPS), size, unwritten)
     attempt(storage, batches, at, STEPS, last)
-    assert list(logged_batches(storage, STEPS)) == list(expected(train))
+    assert list(logged_batches(storage, STEPS)) == expected
 
 
 def test_the_log_up_to_a_checkpoint_is_a_part_of_it(
-    train: PackedSet, batches: dict[tuple[int, int], list[EncodedBatch]], tmp_path: Path
+    expected: list[GlobalBatch], batches: dict[tuple[int, int], list[EncodedBatch]], tmp_path: Path
 ) -> None:
     storage = open_storage(str(tmp_path))
     attempt(storage, batches, 0, STEPS, 2)
     for steps in range(STEPS + 1):
-        assert list(logged_batches(storage, steps)) == list(expected(train))[:steps]
+        assert list(logged_batches(storage, steps)) == expected[:steps]
 
 
 def test_what_the_log_lacks_is_told(batches: dict[tuple[int, int], list[EncodedBatch]], tmp_path: Path) -> None:

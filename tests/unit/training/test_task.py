@@ -89,6 +89,7 @@ def toy_job(make_config: Any, framework: str) -> TrainingJob:
     return TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val), TOY)
 
 
+@pytest.mark.slow
 def test_a_task_of_its_own_is_trained_by_both_learners(make_config: Any) -> None:
     """From the same weights to the same first counts; each run's files, log and best epoch go by the task."""
     jobs = {framework: toy_job(make_config, framework) for framework in LEARNERS}

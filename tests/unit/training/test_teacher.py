@@ -122,6 +122,7 @@ def test_the_loss_and_its_gradient_are_the_papers(temperature: float) -> None:
     np.testing.assert_allclose(tape.gradient(losses, theirs).numpy(), slope, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_both_frameworks_learn_the_same_from_a_teacher_of_another_size_and_order(
     make_config: Any, make_teacher: MakeTeacher, scenes: Path
 ) -> None:

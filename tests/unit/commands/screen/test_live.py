@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from scenerec.commands.screen.live import RunBar, Story, fitting, is_noise, show_run_result, tell
-from scenerec.job_log import EpochSummary, Failure, Note, Progress, RunResult, Waiting, format_line
+from scenerec.job_log import EpochSummary, Failure, ImageProgress, Note, Progress, RunResult, Waiting, format_line
 from scenerec.json_object import JsonObject
 
 RAY = [
@@ -50,6 +50,13 @@ def test_what_ray_and_the_frameworks_write_is_noise(line: str) -> None:
 @pytest.mark.parametrize("line", ["Traceback (most recent call last):", "ValueError: x", "hello", '  File "x", line 1'])
 def test_the_jobs_own_lines_are_not(line: str) -> None:
     assert not is_noise(line)
+
+
+def test_work_over_images_is_a_line_or_a_bar() -> None:
+    log = [format_line(event) for event in (ImageProgress(3, 9, 1.5), ImageProgress(6, 9, 1.5, 2), RunResult({}))]
+    assert shown(log)[0].splitlines() == ["3 of 9 images, 2 images/s", "6 of 9 images, 2 images/s, 2s left"]
+    bar = shown(log, terminal=True)[0]
+    assert "6 of 9 images  2 images/s  2s left" in bar and "━" in bar
 
 
 def test_plain_lines() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scenerec.commands.screen.run_curves import curves
 from scenerec.commands.screen.sparkline import ASCII, BLOCKS, sparkline
 from scenerec.epoch_metrics import EpochMetrics
+from scenerec.step_metrics import StepMetrics
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def history(epochs: int) -> list[EpochMetrics]:
 
 
 def test_a_run_has_its_curves() -> None:
-    assert curves(history(8), 80) == [
+    assert curves(history(8), [], 80) == [
         "loss      █▄▂▂▁▁▁▁  2.0000 to 0.2500",
         "val loss  █▄▂▂▁▁▁▁  3.0000 to 0.3750",
         "top-1     ▁▅▇▇████  10.00% to 88.75%",
@@ -65,18 +66,33 @@ def test_a_run_has_its_curves() -> None:
     ]
 
 
+def lines(steps: int) -> list[StepMetrics]:
+    return [
+        StepMetrics(
+            epoch=1, step=step, steps=9, global_step=step, loss=1 / step, lr=0.1, images_per_s=9, data_wait=0, time_s=0
+        )
+        for step in range(1, steps + 1)
+    ]
+
+
+def test_a_run_in_its_first_epoch_has_a_curve_by_step() -> None:
+    assert curves([], lines(4), 80) == ["loss      █▃▁▁  1.0000 to 0.2500", "images/s  ▅▅▅▅  9.0 to 9.0"]
+    assert curves(history(2), lines(4), 80)[0] == "loss      █▃▁▁  1.0000 to 0.2500"
+    assert curves(history(2), lines(4), 80)[1].startswith("val loss  █▁")
+
+
 def test_a_run_of_one_epoch_has_none() -> None:
-    assert curves(history(1), 80) == curves([], 80) == []
+    assert curves(history(1), [], 80) == curves([], lines(1), 80) == []
 
 
 @given(st.integers(2, 300), st.integers(14, 200))
 def test_curves_fit_the_terminal(epochs: int, width: int) -> None:
-    lines = curves(history(epochs), width)
-    assert [line.split()[0] for line in lines] == ["loss", "val", "top-1", "images/s"]
-    assert max(map(len, lines)) <= width
+    drawn = curves(history(epochs), [], width)
+    assert [line.split()[0] for line in drawn] == ["loss", "val", "top-1", "images/s"]
+    assert max(map(len, drawn)) <= width
 
 
 def test_words_make_room_before_a_curve_gets_short() -> None:
-    of_width = {width: curves(history(100), width)[0] for width in (40, 30, 20)}
+    of_width = {width: curves(history(100), [], width)[0] for width in (40, 30, 20)}
     assert of_width[40].endswith("  2.0000 to 0.0200") and of_width[30].endswith("  0.0200")
     assert set(of_width[20].removeprefix("loss").strip()) <= set(BLOCKS)

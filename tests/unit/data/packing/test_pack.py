@@ -403,6 +403,7 @@ class TestInterruption:
         result: PackResult = pack(request(photos, tmp_path / "packed", quality=50, overwrite=True))
         assert result.splits[0].resumed_shards == 0
 
+    @pytest.mark.slow
     def test_a_killed_pack_leaves_no_workers_and_goes_on(self, photos: Path, tmp_path: Path) -> None:
         script = tmp_path / "endless.py"
         script.write_text(

@@ -18,7 +18,13 @@ from tests.unit.export.colour_network import colour_model, random_images, write_
 
 IMAGES = 3 * PER_CLASS
 OPEN = Settings(
-    calibration_images=12, evaluation_images=IMAGES, max_top1_drop=0.0, min_speedup=0.0, seconds=0.0, threads=1
+    calibration_images=12,
+    evaluation_images=IMAGES,
+    max_top1_drop=0.0,
+    min_speedup=0.0,
+    seconds=0.0,
+    threads=1,
+    thorough=True,
 )
 
 
@@ -48,6 +54,28 @@ def test_what_passes_both_gates_is_taken(bundle: Bundle, colours: PackedSet, tmp
     fp32_model: Predictor = OnnxPredictor(bundle)
     images = random_images(9)  # some beyond the range that was calibrated, so that they are clipped
     assert score(int8.logits(images), fp32_model.logits(images), np.zeros(9)).snr_db > 10
+
+
+def test_the_first_form_that_passes_by_a_wide_margin_ends_the_search(bundle: Bundle, colours: PackedSet) -> None:
+    said: list[str] = []
+    whole = quantize_bundle(bundle, colours, colours, OPEN).report
+    report = quantize_bundle(bundle, colours, colours, replace(OPEN, thorough=False), said.append).report
+    (tried,) = report["trials"]  # no form loses anything here
+    assert report["taken"]["form"] == tried["form"] == whole["trials"][0]["form"]
+    assert len(report["not_tried"]) == len(whole["trials"]) - 1 and whole["not_tried"] == []
+    assert said[-1] == f"passes by a wide margin; not tried, as --thorough would: {'; '.join(report['not_tried'])}"
+
+
+def test_a_form_that_fails_on_the_whole_set_does_not_end_the_search(tmp_path: Path, colours: PackedSet) -> None:
+    """By the first image alone it passes. The others are tried then, and fail on the whole set as well."""
+    spoilt = write_bundle(colour_model(outlier=1e5), tmp_path / "spoilt")
+    said: list[str] = []
+    settings = replace(OPEN, thorough=False, evaluation_images=1, min_speedup=None, per_channel=(False,))
+    with pytest.raises(GateError) as raised:
+        quantize_bundle(spoilt, colours, colours, settings, said.append)
+    report = raised.value.report
+    assert len(report["trials"]) > 1
+    assert any(line.endswith(": not taken") for line in said)
 
 
 def test_a_model_that_is_not_faster_is_refused(bundle: Bundle, colours: PackedSet) -> None:

@@ -201,6 +201,7 @@ def test_heads_of_several_layers_are_applied_to_each_position(tmp_path: Path) ->
         np.testing.assert_allclose(ActivationMapper(bundle).evidence(image), expected, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_a_small_mobilenet_of_torchvision(tmp_path: Path) -> None:
     torch.manual_seed(0)
     blocks = [
@@ -218,6 +219,7 @@ def test_a_small_mobilenet_of_torchvision(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_a_transformer_of_tokens_is_refused(tmp_path: Path) -> None:
     network = torchvision.models.VisionTransformer(32, 8, 1, 2, 16, 16, num_classes=3).eval()
     refused(bundle_of(exported(network, 32), tmp_path), "ViT reads them off a token")

@@ -37,7 +37,7 @@ class Camera(BaseHTTPRequestHandler):
 def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """The address of a camera, while it is on."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/live.mjpg"
         server.shutdown()
 

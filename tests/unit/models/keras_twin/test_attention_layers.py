@@ -41,6 +41,7 @@ def gradients(layer: keras.layers.Layer, x: tf.Tensor) -> list[tf.Tensor]:
     return tape.gradient(loss, [weight.value for weight in layer.trainable_weights])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", keep({"relative positional", "shifted window v2"}, LAYERS))
 def test_attention_compiles_to_xla(name: str, rng: np.random.Generator):
     layer, shape = build(name)

@@ -47,6 +47,7 @@ def test_a_twin_is_read_from_hdf5_too_and_a_network_of_the_same_name_alone_is_no
     assert (result.exit_code, "do not fit resnet50: missing conv1.weight" in result.stderr) == (6, True)
 
 
+@pytest.mark.slow
 def test_a_saved_model_comes_back_until_it_loses_its_variables(tmp_path: Path):
     state = torch_model.state(torch_model.build("squeezenet1_1", 5, seed=0))
     tf_weights.write(tmp_path / "twin", "savedmodel", state, "squeezenet1_1", classes=5, image_size=64)

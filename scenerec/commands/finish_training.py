@@ -1,0 +1,98 @@
+"""What makes a model of a finished training: it is evaluated, exported, registered; what is there is left as it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from scenerec.commands.results import write_result
+from scenerec.commands.screen.progress_bar import ProgressBar
+from scenerec.commands.screen.quiet import quiet_frameworks
+from scenerec.commands.screen.step_lines import StepLines
+from scenerec.errors import CheckpointError
+from scenerec.export.options import Options
+from scenerec.export.source import open_source
+from scenerec.inference.bundles.bundle import INFO_FILE, open_bundle, read_info
+from scenerec.inference.bundles.registry import Registry, Version
+from scenerec.inference.evaluation.evaluator import examine_here
+from scenerec.inference.evaluation.report import render
+from scenerec.inference.evaluation.request import EvaluationRequest, Subject
+from scenerec.storage import open_storage
+from scenerec.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A model that can be served."""
+
+    run: str
+    """Its training."""
+    model: str
+    """Its name in the registry."""
+    version: int
+    """Its version there."""
+    registry: str
+    """The registry."""
+    bundle: str
+    """The exported model."""
+    top1: float
+    """Share of the validation images that it names rightly."""
+    val_images: int
+    """Images that it was validated on."""
+    epoch: int
+    """Epoch of the best checkpoint, which was exported."""
+    epochs: int
+    """Epochs of the training."""
+    report: str
+    """File of this machine: accuracy by class, confusions, calibration, pictures."""
+
+
+def finish(run: RunFolder, report: Path, registry_url: str, console: Console, verbose: bool) -> Finished:
+    """Evaluates a finished run's best checkpoint, exports it to ONNX, and stores it as a version of the run's name.
+
+    Raises CheckpointError where the run is not finished, and what evaluation, export and registry raise.
+    """
+    result, config = run.read_result(), run.read_config()
+    if result is None:
+        raise CheckpointError(f"{run.url}: is not finished: the same command again goes on with it")
+    request = EvaluationRequest(subject=Subject(target=run.url), data=config.data.val)
+    with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
+        outcome = examine_here(request, progress.show)
+    write_result(report, render(outcome))
+    bundle = _bundle(run, console, verbose)
+    version = _version(Registry(registry_url), bundle, config.name)
+    evaluation = outcome.evaluations[0]
+    return Finished(
+        run=run.url,
+        model=version.model,
+        version=version.number,
+        registry=registry_url,
+        bundle=bundle,
+        top1=evaluation.top1,
+        val_images=evaluation.samples,
+        epoch=result["best"]["epoch"],
+        epochs=result["last"]["epoch"],
+        report=str(report),
+    )
+
+
+def _bundle(run: RunFolder, console: Console, verbose: bool) -> str:
+    """The address of the run's bundle in float32, exported if it is not there, or is of another checkpoint."""
+    url = f"{run.url}/bundles/fp32"
+    source = open_source(run.url)
+    if open_storage(url).size(INFO_FILE) is not None and read_info(url).lineage.source == source.address:
+        return url
+    with quiet_frameworks(verbose) as terminal, StepLines(terminal) as lines:
+        from scenerec.export import exporter  # torch and onnx, whose greetings are unheard
+
+        return exporter.export(source, url, Options(), lines.say).url
+
+
+def _version(registry: Registry, bundle: str, model: str) -> Version:
+    """The version that holds the bundle, which is pushed if none does."""
+    opened = open_bundle(bundle)
+    for number in reversed(registry.version_numbers(model)):
+        version = registry.version(model, number)
+        if version.info.files == opened.info.files:
+            return version
+    return registry.push(opened, model)
