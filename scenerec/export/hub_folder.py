@@ -130,12 +130,8 @@ def write_hub_folder(folder: Path, source: Source, product: Product) -> None:
         _check_answers(folder / "onnx" / FILES.get(info.precision, "model.onnx"), info, product.golden)
         if isinstance(source.network, ZooNetwork):
             state = {key: np.ascontiguousarray(array) for key, array in source.network.state.items()}
-            metadata = {
-                "format": "pt",
-                "arch": source.network.arch,
-                **(source.origin.metadata if source.origin else {}),
-            }
-            save_file(state, folder / "model.safetensors", metadata)
+            metadata = source.origin.metadata if source.origin and "/" not in source.origin.weights else {}
+            save_file(state, folder / "model.safetensors", {"format": "pt", "arch": source.network.arch, **metadata})
         documents = {"config.json": hub_config(info), "preprocessor_config.json": preprocessor_config(info)}
         for name, document in documents.items():
             (folder / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
