@@ -138,8 +138,8 @@ def _measured(found: Validation) -> str:
     ]
     fitted = ", on which the temperature was fitted" if found.scaled != found.unscaled else ""
     return (
-        f"The exported model itself on {found.samples} images of `{found.data}` (fingerprint `{found.fingerprint}`){fitted}:"
-        f"\n\n{_table(('', '', ''), rows)}"
+        f"The exported model itself on {found.samples} images of `{found.data}` (fingerprint `{found.fingerprint}`)"
+        f"{fitted}:\n\n{_table(('', '', ''), rows)}"
     )
 
 
