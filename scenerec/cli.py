@@ -85,7 +85,7 @@ COMMANDS: dict[str, Entry | Group] = {
             ),
             "check": Entry(
                 "data.check",
-                "Check the pictures of a data set: duplicates, blank, dark, blurred, tiny and odd ones, rare classes.",
+                "Check a data set: duplicates, labels that are likely wrong, blank, dark, blurred and tiny pictures.",
             ),
             "diff": Entry("data.diff", "Show what two packed sets differ in: classes, counts, options and samples."),
             "bench": Entry(

@@ -76,7 +76,7 @@ def check(
     processes: Processes = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check the pictures of a data set: duplicates, labels that are likely wrong, blank, dark, blurred and tiny ones.
+    """Check a data set: duplicates, labels that are likely wrong, blank, dark, blurred and tiny pictures.
 
     Pictures that look alike count as duplicates, whatever their size and encoding: in training and in evaluation
     (leaked), under two classes (conflict), or in one class. A label is doubted where somebody who has not learned from

@@ -27,7 +27,7 @@ def similar(pictures: Sequence[PictureFacts], embeddings: np.ndarray) -> list[Fi
     found: dict[str, Finding] = {}
     for row in np.flatnonzero(ratios < _NEARER):
         stays, goes = sorted(
-            (pictures[row], pictures[nearest[row]]), key=lambda each: (each.split == "train", each.path)
+            (pictures[int(row)], pictures[int(nearest[row])]), key=lambda each: (each.split == "train", each.path)
         )
         where = f"{stays.split}, {stays.class_name}" if stays.split else stays.class_name
         detail = f"{ratios[row]:.0%} as far from {stays.path} ({where}) as from any other"

@@ -39,8 +39,8 @@ def swapped(scenes: list[PictureFacts], count: int) -> tuple[list[PictureFacts],
     names = sorted({each.class_name for each in scenes})
     chosen = set(np.random.default_rng(1).choice(len(scenes), count, replace=False).tolist())
     truth = {scenes[place].path: scenes[place].class_name for place in chosen}
-    names = {place: names[(names.index(scenes[place].class_name) + 1) % len(names)] for place in chosen}
-    return [replace(each, class_name=names.get(place, each.class_name)) for place, each in enumerate(scenes)], truth
+    others = {place: names[(names.index(scenes[place].class_name) + 1) % len(names)] for place in chosen}
+    return [replace(each, class_name=others.get(place, each.class_name)) for place, each in enumerate(scenes)], truth
 
 
 def test_swapped_labels_of_drawn_scenes_are_found(scenes: list[PictureFacts]) -> None:
