@@ -42,10 +42,10 @@ def init(
     Chooses as `scenerec train` does, and starts nothing. Of a folder it says
     the command that packs it; `scenerec submit FILE` then trains.
     """
-    path = result_file("-o", file)
+    path = result_file("--file", file)
     assert path is not None
     if path.exists() and path.is_file() and not overwrite:
-        raise ConfigError(f"-o {file}: is there already: name another file, or --overwrite")
+        raise ConfigError(f"--file {file}: is there already: name another file, or --overwrite")
     client = connect_if_up(address)
     wishes = Wishes(data, minutes, name, output, framework, arch, tuple(overrides), splits, nested, processes)
     chosen = ChosenTraining(wishes, "init")

@@ -31,6 +31,7 @@ from scenerec.data.packing.pack import SplitResult
 from scenerec.data.packing.raw_set import PACKED_ALL_THE_SAME
 from scenerec.errors import CheckpointError, DataError
 from scenerec.json_object import JsonObject
+from scenerec.storage.writable import check_writable
 from scenerec.training.choice.candidates import WEIGHTS
 from scenerec.training.choice.weights_at_hand import bring_weights
 from scenerec.training.plan import NodeResources
@@ -125,7 +126,12 @@ def train(
             typer.echo(json.dumps(_as_json(chosen)))
         return
     report = cast(Path, result_file("the report", Path(f"{chosen.name}.html")))
+    in_store = "://" in chosen.output
+    if not in_store:
+        check_writable(chosen.output)
     client = client or connect_or_start(address)
+    if in_store:  # which may be the cluster's own
+        check_writable(chosen.output)
     run = RunFolder(chosen.run_url)
     config = None if restart else _there(run, chosen)
     if config:

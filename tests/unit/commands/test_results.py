@@ -27,6 +27,7 @@ FILES = {
     ("compare", "--report"): ["compare", "RUN", "--report", "PLACE"],
     ("data check", "--report"): ["data", "check", "PICTURES", "--nested", "path", "--report", "PLACE"],
     ("data check", "--csv"): ["data", "check", "PICTURES", "--nested", "path", "--csv", "PLACE"],
+    ("init", "--file"): ["init", "PICTURES", "--nested", "path", "--file", "PLACE"],
     ("data show", "--sheet"): ["data", "show", "SET", "--sheet", "PLACE"],
 }
 FOLDERS: dict[tuple[str, str], list[str]] = {
@@ -34,6 +35,8 @@ FOLDERS: dict[tuple[str, str], list[str]] = {
     ("export", "--output"): ["export", "no-such-run", "--output", "PLACE"],
     ("convert", "dest"): ["convert", "no-such-run", "PLACE", "--to", "checkpoint"],
     ("predict", "--explain"): ["predict", "PICTURE", "--model", "BUNDLE", "--explain", "PLACE"],
+    ("predict", "--output"): ["predict", "PICTURE", "--model", "BUNDLE", "--format", "csv", "--output", "PLACE"],
+    ("train", "--output"): ["train", "PICTURES", "--nested", "path", "--yes", "--output", "PLACE"],
     ("data pack", "dest"): ["data", "pack", "PICTURES", "PLACE", "--nested", "path"],
     ("data adopt", "--output"): ["data", "adopt", "SET", "--labels", "cls", "--output", "PLACE"],
     ("data synthetic", "folder"): ["data", "synthetic", "PLACE"],
@@ -43,7 +46,9 @@ FOLDERS: dict[tuple[str, str], list[str]] = {
     ("registry push", "--registry"): ["registry", "push", "BUNDLE", "--registry", "PLACE"],
     ("cp", "destination"): ["cp", "SET", "PLACE"],
 }
-OF_THIS_MACHINE = ("predict", "data synthetic", "cluster serve-env", "cluster monitoring")
+OF_THIS_MACHINE = ("predict", "train", "data synthetic", "cluster serve-env", "cluster monitoring")
+NAMES = ("output", "report", "csv", "sheet", "explain", "dest", "destination", "folder")
+NAMED_OTHERWISE = (("serve key", "file"), ("init", "file"), ("registry push", "registry"))
 IN_BUCKETS = [key for key in FOLDERS if key[0] not in OF_THIS_MACHINE]
 
 
@@ -86,10 +91,11 @@ def test_every_option_that_names_a_place_is_tried() -> None:
         loaded = command.load() if isinstance(command, LazyCommand) else command
         for parameter in getattr(loaded, "params", []):
             if parameter.name in ("output", "report", "csv", "sheet", "explain", "dest", "destination", "folder") or (
-                (" ".join(path), parameter.name) in (("serve key", "file"), ("registry push", "registry"))
+                (" ".join(path), parameter.name)
+                in (("serve key", "file"), ("init", "file"), ("registry push", "registry"))
             ):
                 found.add((" ".join(path), parameter.opts[0]))
-    found.remove(("data add", "dest"))  # a set that is there already
+    found -= {("data add", "dest"), ("init", "--output")}  # a set that is there already; what training will write
     assert found == {*FILES, *FOLDERS}
 
 

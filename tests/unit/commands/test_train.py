@@ -110,7 +110,7 @@ def test_init_replaces_no_file_unasked(flat: Path, here: Path) -> None:
     (here / "train.yaml").write_text("mine")
     done = scenerec("init", flat, "--output", "out")
     assert (done.exit_code, done.stderr) == (
-        2, "error: -o train.yaml: is there already: name another file, or --overwrite\n",
+        2, "error: --file train.yaml: is there already: name another file, or --overwrite\n",
     )  # fmt: skip
     assert (here / "train.yaml").read_text() == "mine"
 
