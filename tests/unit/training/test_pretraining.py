@@ -128,6 +128,13 @@ def test_the_plan_tells_the_method(make: Make) -> None:
     found = dict(check_pretraining(make(pretrain={"method": "mocov3"})).rows())
     assert found["model"] == "squeezenet1_1, mocov3, in torch"
     assert found["data"].startswith("100 training samples, 1")
+    assert found["momentum"] == (
+        "at 0.99 the momentum encoder still has 98% of its first weights after 4 steps: set pretrain.momentum to 0.9, "
+        "or train longer"
+    )
+    shortest = check_pretraining(make(pretrain=MOCO)).plan.momentum_encoder
+    assert shortest == "at 0.9 the momentum encoder still has 66% of its first weights after 4 steps: train longer"
+    assert "momentum" not in dict(check_pretraining(make()).rows())
 
 
 def test_what_does_not_fit_the_data_is_refused_before_anything_starts(make: Make, tmp_path: Path) -> None:
