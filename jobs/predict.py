@@ -12,7 +12,7 @@ from jobs.log import ImageNotes, say
 from jobs.main import main
 from jobs.ray_tasks import run_tasks
 from scenerec.inference.bulk.plan import PlannedOutput
-from scenerec.inference.bulk.predict import ImageCount, finish, open_asked, prepare
+from scenerec.inference.bulk.prediction import ImageCount, finish, open_asked, prepare
 from scenerec.inference.bulk.predictor import BulkPredictor
 from scenerec.inference.bulk.request import PredictRequest
 from scenerec.inference.bundles.bundle import Bundle
@@ -35,7 +35,7 @@ def run_file(file: str) -> JsonObject:
     """Predicts what the request in `file` asks for; returns what the result says of it. Raises ScenerecError."""
     request = PredictRequest.model_validate_json(Path(file).read_bytes())
     ray.init(log_to_driver=False, logging_level="ERROR")
-    open_asked(request, _PATIENCE)  # before anything is listed
+    BulkPredictor(open_asked(request, _PATIENCE), request.question, threads=1)  # refuses before anything is listed
     planned = prepare(request, _PATIENCE)
     missing = planned.missing()
     parts = len(planned.plan.parts)

@@ -27,7 +27,7 @@ class MirroredRun:
                 "framework": "torch",
                 "data": {"train": "/data/train", "val": "/data/val"},
                 "model": {"arch": "resnet18"},
-                "optimize": {"epochs": 3, "global_batch_size": 8, "lr": 0.1},
+                "optimize": {"epochs": 3, "global_batch_size": 8, "lr": 0.1, "class_weights": {'dog\'s "hut"': 2}},
                 "track": {"mlflow": uri, "experiment": "scenes"},
                 "output": str(output),
             }

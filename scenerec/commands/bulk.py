@@ -17,7 +17,7 @@ from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.send_job import job_name, run_job
 from scenerec.errors import ConfigError, DataError, MissingPartError
 from scenerec.inference.bulk.listing import check_sources
-from scenerec.inference.bulk.predict import PredictResult, bundle_sha256, output_form, predict_here
+from scenerec.inference.bulk.prediction import PredictResult, bundle_sha256, check_output, output_form, predict_here
 from scenerec.inference.bulk.request import FORMS, Form, PredictRequest, Question
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.storage import split_url
@@ -82,6 +82,7 @@ def predict_in_bulk(
         overwrite=typed.overwrite,
         keep_listing=typed.keep_listing,
     )
+    check_output(request)
     if client:
         told = run_job(client, PREDICT, job_name("predict", output), request.model_dump_json(), output)
     else:

@@ -72,7 +72,8 @@ class Wishes:
     @property
     def folder_name(self) -> str:
         """The name of the folder, as far as it can be a run's."""
-        folder = self.data.rstrip("/").rpartition("/")[2] if "://" in self.data else Path(self.data).resolve().name
+        last = self.data.rstrip("/").rpartition("/")[2]
+        folder = Path(self.data).resolve().name if last in ("", ".", "..") else last  # a link keeps its name
         return re.sub("[^A-Za-z0-9._-]+", "-", folder).strip("-._")[:_LONGEST_NAME].strip("-._") or _NO_NAME
 
     @property
@@ -123,7 +124,7 @@ class ChosenTraining:
         self.request: PackRequest | None = None
         if isinstance(self.data, ImageFolder):
             self.request = self.data.request(self._sets, self.choice.settings[SIZE])
-        self.text = train_yaml(self._heading(file), self._fixed(), self.choice, self.stated)
+        self.text = train_yaml(tuple(self._heading(file)), self._fixed(), self.choice, self.stated)
         self.config = parse_as(TrainConfig, self.text, str(file))
 
     def has_changed_since(self, config: TrainConfig) -> bool:

@@ -3,21 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from scenerec.commands.results import write_result
+from scenerec.commands.run_bundle import bundle_of_run
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.screen.quiet import quiet_frameworks
-from scenerec.commands.screen.step_lines import StepLines
 from scenerec.errors import CheckpointError
-from scenerec.export.options import Options
-from scenerec.export.source import open_source
-from scenerec.inference.bundles.bundle import INFO_FILE, open_bundle, read_info
+from scenerec.inference.bundles.bundle import open_bundle
 from scenerec.inference.bundles.registry import Registry, Version
 from scenerec.inference.evaluation.evaluator import examine_here
 from scenerec.inference.evaluation.report import render
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
-from scenerec.storage import open_storage
 from scenerec.training.run_folder import RunFolder
 
 
@@ -47,7 +42,7 @@ class Finished:
     """File of this machine: accuracy by class, confusions, calibration, pictures."""
 
 
-def finish(run: RunFolder, report: Path, registry_url: str, console: Console, verbose: bool) -> Finished:
+def finish(run: RunFolder, report: Path, registry_url: str, verbose: bool = False) -> Finished:
     """Evaluates a finished run's best checkpoint, exports it to ONNX, and stores it as a version of the run's name.
 
     Raises CheckpointError where the run is not finished, and what evaluation, export and registry raise.
@@ -59,7 +54,7 @@ def finish(run: RunFolder, report: Path, registry_url: str, console: Console, ve
     with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
         outcome = examine_here(request, progress.show)
     write_result(report, render(outcome))
-    bundle = _bundle(run, console, verbose)
+    bundle = bundle_of_run(run.url)
     version = _version(Registry(registry_url), bundle, config.name)
     evaluation = outcome.evaluations[0]
     return Finished(
@@ -74,18 +69,6 @@ def finish(run: RunFolder, report: Path, registry_url: str, console: Console, ve
         epochs=result["last"]["epoch"],
         report=str(report),
     )
-
-
-def _bundle(run: RunFolder, console: Console, verbose: bool) -> str:
-    """The address of the run's bundle in float32, exported if it is not there, or is of another checkpoint."""
-    url = f"{run.url}/bundles/fp32"
-    source = open_source(run.url)
-    if open_storage(url).size(INFO_FILE) is not None and read_info(url).lineage.source == source.address:
-        return url
-    with quiet_frameworks(verbose) as terminal, StepLines(terminal) as lines:
-        from scenerec.export import exporter  # torch and onnx, whose greetings are unheard
-
-        return exporter.export(source, url, Options(), lines.say).url
 
 
 def _version(registry: Registry, bundle: str, model: str) -> Version:

@@ -1,4 +1,4 @@
-"""The content of an image that was named on the command line: a file, or what is at an address."""
+"""The content of an image that was named on the command line: a file, an object, or what is at an address."""
 
 import os
 import time
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from scenerec.commands import options
-from scenerec.errors import DataError, first_line, system_reason
+from scenerec.errors import ConfigError, DataError, first_line, system_reason
 from scenerec.names import quoted
+from scenerec.storage import IMPATIENT
 
 _LARGEST_FILE_BYTES = 256 << 20  # uncompressed 50 million pixels, and more
 _LARGEST_DOWNLOAD_BYTES = 64 << 20
@@ -20,14 +21,29 @@ _CODINGS = ("", "identity", "gzip", "x-gzip", "deflate")  # of what is sent; oth
 def named_images(images: Iterable[str]) -> Iterator[str]:
     """Yields what was named; in place of a folder the images in it, in order of name, without what programs leave.
 
-    A folder that may not be read, or has none, is yielded itself, so that who reads it is told why.
+    A folder that may not be read, or has none, is yielded itself, so that who reads it is told why. Raises ConfigError
+    for a packed set in a store, DataError for a prefix without images, StorageError.
     """
     for image in images:
+        if image.startswith("s3://"):
+            yield from _stored_images(image)
+            continue
         image = options.location("IMAGE", image) if image.startswith("~") else image
         if is_url(image) or not os.path.isdir(image):  # noqa: PTH112 - Path's raises where it may not look
             yield image
         else:
             yield from _images_below(image)
+
+
+def _stored_images(url: str) -> Iterator[str]:
+    from cluster.environment import use_store_environment
+    from scenerec.inference.bulk.listing import ListedShard, list_images  # numpy and Pillow
+
+    use_store_environment()
+    for listed in list_images([options.location("IMAGE", url)], IMPATIENT):
+        if isinstance(listed, ListedShard):
+            raise ConfigError(f"IMAGE {url}: is a packed set: say where its answers go: --output answers.csv")
+        yield listed.image
 
 
 def _images_below(folder: str) -> list[str]:
@@ -48,9 +64,16 @@ def is_url(image: str) -> bool:
 
 
 def read_image(image: str) -> bytes:
-    """Reads a file, or fetches an address. Raises DataError that says why it cannot be had, without its name."""
+    """Reads a file or an object, or fetches an address.
+
+    Raises DataError that says why it cannot be had, without its name; StorageError for a store that does not answer.
+    """
     if is_url(image):
         return _fetch(image)
+    if image.startswith("s3://"):
+        from scenerec.inference.bulk.photographs import read_stored
+
+        return read_stored(image, IMPATIENT)
     path = Path(image)
     try:
         if path.is_fifo() and not image.startswith("/dev/"):  # a shell's <(...) is there

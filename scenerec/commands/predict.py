@@ -40,7 +40,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="Files, folders of images, or https:// addresses; with --output also s3:// ones and packed sets.",
+            help="Files, folders of images, s3:// or https:// addresses; with --output also packed sets.",
         ),
     ],
     model: Annotated[
@@ -136,8 +136,6 @@ def predict(
     alone = {"workers": workers, "format": form, "overwrite": overwrite, "keep-listing": keep_listing}
     if option := next((name for name, given in {**alone, "embeddings": embeddings}.items() if given), None):
         raise ConfigError(f"--{option}: is for answers that are written: give --output as well")
-    if stored := next((image for image in images if image.startswith("s3://")), None):
-        raise ConfigError(f"IMAGE {stored}: say where the answers go: --output answers.csv")
     if endpoint:
         if explain:
             raise ConfigError("--explain: is for a bundle on this machine: leave --endpoint out")

@@ -141,7 +141,7 @@ def train(
     if run.read_result() is None or restart:
         _train(client, config, console, verbose, restart)
     registry = os.environ.get(REGISTRY_VARIABLE) or f"{chosen.output}/models"
-    finished = finish(run, report, registry, console, verbose)
+    finished = finish(run, report, registry, verbose)
     if as_json:
         typer.echo(json.dumps(asdict(finished)))
     else:

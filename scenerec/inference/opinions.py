@@ -105,7 +105,8 @@ def _of_model(looker: Onlooker, pictures: Sequence[PictureFacts], logits: np.nda
         return by_features(f"what {model.name} sees in them", pictures, logits)
     places = {clean(label): place for place, label in enumerate(model.labels)}
     classes = tuple(sorted({picture.class_name for picture in pictures}))
-    return Opinion(model.name, tuple(pictures), classes, softmax(logits[:, [places[clean(name)] for name in classes]]))
+    probabilities = softmax(logits[:, [places[clean(name)] for name in classes]], model.temperature)
+    return Opinion(model.name, tuple(pictures), classes, probabilities)
 
 
 def _logits(

@@ -24,7 +24,8 @@ class EventFile:
     def __init__(self, points: Iterable[StepMetrics] = (), history: Iterable[EpochMetrics] = ()) -> None:
         self._events = bytearray()
         # As they came: an epoch ends with its last step.
-        for each in sorted(chain(points, history), key=lambda each: each.global_step):
+        metrics: Iterable[StepMetrics | EpochMetrics] = chain(points, history)
+        for each in sorted(metrics, key=lambda each: each.global_step):
             self.add(each)
 
     def add(self, metrics: StepMetrics | EpochMetrics) -> None:

@@ -107,7 +107,8 @@ class MlflowMirror(AbstractContextManager["MlflowMirror"]):
         return run
 
     def _finish(self) -> None:
-        self._catch_up()
+        if self._state != "KILLED":  # then there is no time, and the run will go on
+            self._catch_up()
         if self._run:
             if self._state == "FINISHED":
                 self._run.attach(self._folder, (CONFIG_FILE, RESULT_FILE, REPORT_FILE))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import isfinite
@@ -29,6 +30,7 @@ _KEY_TAG = "scenerec.key"
 _BUNDLE_TAG = "scenerec.bundle"
 _METRICS_AT_ONCE, _PARAMETERS_AT_ONCE = 1000, 100  # MLflow's limits for a request
 _MOST_SCALARS = 20  # of a step or an epoch
+_NO_KEY, _LONGEST_KEY = re.compile(r"[^/\w.\- ]"), 240  # a class may have any name
 
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # who calls tries again
@@ -117,7 +119,8 @@ class MlflowRun:
         """A setting that has changed since the run began becomes a tag: MLflow's parameters stay as they are."""
         from mlflow.entities import Param, RunTag
 
-        settings = {key: setting_words(value) for key, value in flat(config.model_dump(mode="json")).items()}
+        document = flat(config.model_dump(mode="json"))
+        settings = {_NO_KEY.sub("_", key)[:_LONGEST_KEY]: setting_words(value) for key, value in document.items()}
         known = self.client.get_run(self.run_id).data.params
         changed = {f"changed.{key}": settings[key] for key in settings if key in known and known[key] != settings[key]}
         new = iter([Param(key, value) for key, value in settings.items() if key not in known])

@@ -20,7 +20,7 @@ import numpy as np
 from scenerec.data.picture import SUFFIXES
 from scenerec.data.pool import default_processes
 from scenerec.data.synthetic import draw_scenes
-from scenerec.inference.bulk.predict import bundle_sha256, predict_here
+from scenerec.inference.bulk.prediction import bundle_sha256, predict_here
 from scenerec.inference.bulk.request import BATCH_SIZE, PredictRequest, Question
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
 from scenerec.inference.predictors.onnx_predictor import open_session

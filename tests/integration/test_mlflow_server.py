@@ -7,7 +7,7 @@ scenerec needs nowhere.
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import requests
 from cluster.loopback import free_ports
 from scenerec.training.mlflow_run import tell_bundle
 from tests.mirrored_run import MirroredRun
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 
 pytest.importorskip("mlflow", reason="needs MLflow's client: pip install 'scenerec[mlflow]'")
 pytestmark = pytest.mark.skipif("MLFLOW_SERVER" not in os.environ, reason="MLFLOW_SERVER names no `mlflow` program")
@@ -28,10 +28,11 @@ def server(folder: Path, port: int) -> Iterator[None]:
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
     command = [os.environ["MLFLOW_SERVER"], "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # a process more, for what is not asked here
     with (folder / "server.log").open("a") as log:
         process = subprocess.Popen([*command, *store], stdout=log, stderr=log, env=environment, start_new_session=True)
         try:
-            wait_until(lambda: answers(port))
+            wait_until(lambda: answers(port), patience_s=4 * PATIENCE_S)  # it makes a database first
             yield
         finally:
             os.killpg(process.pid, 15)
@@ -52,15 +53,17 @@ def test_a_server_shows_each_step_of_a_run_once(tmp_path: Path, monkeypatch: pyt
     port = free_ports(("mlflow",))["mlflow"]
     run = MirroredRun(tmp_path / "runs", f"http://127.0.0.1:{port}")
     run.begin()
-    with pytest.raises(KeyboardInterrupt), run.mirror():
-        with server(tmp_path, port):
+    with pytest.raises(KeyboardInterrupt), ExitStack() as first:
+        first.enter_context(server(tmp_path, port))
+        with run.mirror():
             run.reach(4)
             wait_until(lambda: run.found() and run.steps() == [1, 2, 3, 4])
-        run.reach(8)
-        wait_until(lambda: len(run.notes) > 1)
-        with server(tmp_path, port):
-            wait_until(lambda: run.steps() == list(range(1, 9)))
-            raise KeyboardInterrupt
+            first.close()
+            run.reach(8)
+            wait_until(lambda: len(run.notes) > 1)
+            with server(tmp_path, port):
+                wait_until(lambda: run.steps() == list(range(1, 9)))
+                raise KeyboardInterrupt
     assert run.notes[0].startswith(f"MLflow at http://127.0.0.1:{port} shows this run: http://127.0.0.1:{port}/#/exp")
     assert "lacks this run for now, and is asked again: " in run.notes[1]
     with server(tmp_path, port):

@@ -58,6 +58,11 @@ def test_each_image_is_answered_once_also_when_a_worker_dies(cluster: LocalClust
     assert len(set(answered)) == len(answered) == images
     assert f"{photos.url}/broken.jpg,".encode() in output.get("_unreadable.csv")
 
+    printed = CliRunner().invoke(app, ["predict", f"{photos.url}/0", f"{photos.url}/1/1.png", "-m", model, "-k", "1"])
+    assert [line.split(": ")[0] for line in printed.stdout.splitlines()] == [
+        *(f"{photos.url}/0/{index}.png" for index in range(0, STORED, 2)),
+        f"{photos.url}/1/1.png",
+    ]
     output.delete("part-000001.parquet")
     again = CliRunner().invoke(app, [*shared, "--output", output.url])
     assert json.loads(again.stdout)["parts_before"] == result["parts"] - 1

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from scenerec.commands.finish_training import Finished, finish
 from scenerec.inference.bundles.registry import Registry
@@ -19,7 +18,7 @@ def test_a_finished_run_becomes_one_version_however_often_it_is_asked_for(
     report, registry = tmp_path / "report.html", f"{tmp_path}/models"
 
     def finished() -> Finished:
-        return finish(RunFolder(config.run_url), report, registry, Console(stderr=True), verbose=False)
+        return finish(RunFolder(config.run_url), report, registry)
 
     first = finished()
     assert finished() == first

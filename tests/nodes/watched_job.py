@@ -42,7 +42,7 @@ class WatchedJob:
         """Id of the job, once it has been said."""
         return self.until(r"^job \S+, dashboard").text.split()[1].rstrip(",")
 
-    def until(self, pattern: str, timeout_s: float = 240, after_s: float = 0.0) -> Line:
+    def until(self, pattern: str, timeout_s: float = 400, after_s: float = 0.0) -> Line:
         """Waits for a line in which the pattern is found, said after that time; JobError where none comes."""
         deadline_s = time.monotonic() + timeout_s
         seen = 0
@@ -58,7 +58,7 @@ class WatchedJob:
                     raise JobError(f"{self.name} {what} without `{pattern}`:\n{self.tail()}")
                 self._changed.wait(left_s)
 
-    def wait(self, timeout_s: float = 300) -> int:
+    def wait(self, timeout_s: float = 900) -> int:
         """Waits for the command's end; returns its exit code."""
         try:
             code = self.process.wait(timeout_s)

@@ -69,6 +69,7 @@ MISSING = {
 }
 """Commands, and the part that they lack in a light installation."""
 PREDICT = "predict a.jpg --model ./bundle -k 1"
+PREDICT_MANY = f"{PREDICT} --output answers.csv"
 
 
 def run(*arguments: object, cwd: Path, **environment: str) -> str:
@@ -151,10 +152,14 @@ class TestLight:
         return done.stdout
 
     def test_commands_help_predict_and_name_the_part_that_they_lack(self, wheel: Path, tmp_path: Path) -> None:
-        found = json.loads(self.program(wheel, {""}, tmp_path, EVERY_COMMAND, PREDICT, *MISSING).splitlines()[-1])
+        found = json.loads(
+            self.program(wheel, {""}, tmp_path, EVERY_COMMAND, PREDICT, PREDICT_MANY, *MISSING).splitlines()[-1]
+        )
         assert len(found["helps"]) > 30
         assert {name: said for name, (code, said) in found["helps"].items() if code or "Usage" not in said} == {}
         assert found["typed"].pop(PREDICT) == [0, "a.jpg: red 100.0%\n", ""]
+        assert found["typed"].pop(PREDICT_MANY)[0] == 0
+        assert f"{tmp_path}/a.jpg,red,0.99" in (tmp_path / "answers.csv").read_text()
         told = {words: (code, errors.splitlines()[-1]) for words, (code, _, errors) in found["typed"].items()}
         assert {words: code for words, (code, _) in told.items()} == dict.fromkeys(MISSING, MissingPartError.exit_code)
         for words, part in MISSING.items():

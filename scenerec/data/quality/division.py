@@ -54,7 +54,7 @@ def divide(pictures: Sequence[PictureFacts], known: Mapping[str, str] = NOTHING_
     groups = alike_groups(readable)
     together = {place for group in groups for place in group}
     alone = [[place] for place in range(len(readable)) if place not in together]
-    by_class: dict[str, list[list[PictureFacts]]] = defaultdict(list)
+    by_class: dict[str, list[Sequence[PictureFacts]]] = defaultdict(list)
     sizes: Counter[str] = Counter(each.class_name for each in readable)
     for group in [[readable[place] for place in places] for places in [*groups, *alone]]:
         if len({each.class_name for each in group}) == 1:
@@ -65,8 +65,8 @@ def divide(pictures: Sequence[PictureFacts], known: Mapping[str, str] = NOTHING_
         if len(members) == 1:
             members = [[each] for each in members[0]]
             cut.append(class_name)
-        for group in _validated(members, quota, known):
-            splits.update((each.path, "val") for each in group)
+        for chosen in _validated(members, quota, known):
+            splits.update((each.path, "val") for each in chosen)
     for class_name in sizes.keys() - by_class.keys():
         raise DataError(
             f"class `{printable(class_name)}`: each of its images stands under another class, too: remove them there "

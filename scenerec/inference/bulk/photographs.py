@@ -1,5 +1,6 @@
 """The encoded images of a listed part, read ahead of whoever decodes them."""
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -13,8 +14,9 @@ from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import DataError, NotFoundError, StorageError, system_reason
 from scenerec.inference.bulk.listing import ListedImage, ListedShard, Part
 from scenerec.storage import Patience, S3Storage, Storage
-from scenerec.storage.address import split_s3
 
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
+"""Errors of the machine, not of a file."""
 _GONE = "is gone since it was listed"
 _LARGEST_BYTES = 256 << 20  # uncompressed 50 million pixels, and more
 
@@ -67,20 +69,15 @@ class OpenPart:
 def read_listed(listed: ListedImage, patience: Patience) -> bytes:
     """Reads an image.
 
-    Raises UnreadableError where it alone cannot be read, StorageError where its store is away, or its folder or bucket
-    is not there: then this may be a machine that does not see them.
+    Raises UnreadableError where it alone cannot be read. Raises StorageError where its store is away, where the machine
+    is out of something, and where its folder or bucket is not there: this machine may not see them.
     """
     if listed.size_bytes > _LARGEST_BYTES:
         raise UnreadableError(f"is larger than {_LARGEST_BYTES >> 20} MB")
+    if listed.image.startswith("s3://"):
+        return read_stored(listed.image, patience)
     try:
-        if place := split_s3(listed.image):
-            bucket, key = place
-            return _bucket(bucket, patience).get(key)
         return Path(listed.image).read_bytes()
-    except NotFoundError as error:
-        if "no bucket" in str(error):
-            raise
-        raise UnreadableError(_GONE) from None
     except FileNotFoundError:
         if not (folder := Path(listed.image).parent).is_dir():
             raise StorageError(
@@ -88,7 +85,20 @@ def read_listed(listed: ListedImage, patience: Patience) -> bytes:
             ) from None
         raise UnreadableError(_GONE) from None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise StorageError(f"{listed.image}: {error.strerror}") from None
         raise UnreadableError(f"cannot be read: {system_reason(error)}") from None
+
+
+def read_stored(image: str, patience: Patience) -> bytes:
+    """Reads an image at an s3:// address. Raises UnreadableError where it is gone, StorageError."""
+    bucket, _, key = image.removeprefix("s3://").partition("/")
+    try:
+        return _bucket(bucket, patience).get(key)
+    except NotFoundError as error:
+        if "no bucket" in str(error):
+            raise
+        raise UnreadableError(_GONE) from None
 
 
 def _read_shard(listed: ListedShard, patience: Patience) -> list[Photograph]:

@@ -49,6 +49,18 @@ _TABLE = re.compile(r"part-(\d{6,})\.(\w+)")
 _OURS = re.compile(r"part-\d{6,}\.\w+|_plan/(listing|unreadable)-\d{6,}\.jsonl|_plan/plan\.json|_unreadable\.csv")
 _OTHER = "has answers to something else"
 _BEGIN_ANEW = "--overwrite deletes them and begins anew; or name another --output"
+_SETTINGS = {
+    "sources": "other images",
+    "model_sha256": "another model",
+    "form": "another --format",
+    "top_k": "another --top",
+    "batch_size": "another --batch-size",
+    "images_per_part": "another --images-per-part",
+    "embeddings": "another --embeddings",
+    "coordinates": "other coordinates",
+    "coordinates_from_exif": "another --coordinates-from-exif",
+}
+"""In what the answers of a folder differ from those to a question, by its field."""
 
 
 class Plan(Frozen):
@@ -140,14 +152,35 @@ def open_plan(request: PredictRequest, url: str, patience: Patience) -> PlannedO
     check_sources(request.question.sources)
     if request.overwrite:
         delete_answers(folder)
-    if (content := folder.get_versioned(PLAN_KEY)) is None:
+    if (planned := find_plan(folder)) is None:
         return _begin(request, folder, patience)
-    planned = PlannedOutput(folder, parse_json(Plan, content[0], f"{folder.url}/{PLAN_KEY}", DataError))
-    _check_question(planned, request.question)
+    check_question(planned, request.question)
     if not request.keep_listing:
         _check_listing(planned, patience)
     _check_tables(planned)
     return planned
+
+
+def find_plan(folder: Storage) -> PlannedOutput | None:
+    """What was written down in a folder; None where nothing was. Raises DataError where it is damaged, StorageError."""
+    content = folder.get_versioned(PLAN_KEY)
+    where = f"{folder.url}/{PLAN_KEY}"
+    return PlannedOutput(folder, parse_json(Plan, content[0], where, DataError)) if content else None
+
+
+def check_question(planned: PlannedOutput, question: Question) -> None:
+    """Raises ConfigError that names what differs where another question was begun; never coordinates."""
+    was = planned.plan.question
+    other = next((field for field in Question.model_fields if getattr(was, field) != getattr(question, field)), None)
+    if other is None:
+        return
+    shown = {
+        "sources": ", ".join(was.sources),
+        "model_sha256": planned.plan.model,
+        **{field: str(getattr(was, field) or "") for field in ("form", "top_k", "batch_size", "images_per_part")},
+    }.get(other)
+    told = f"{_SETTINGS[other]} ({shown})" if shown else _SETTINGS[other]
+    raise ConfigError(f"{planned.folder.url}: {_OTHER}: {told}: {_BEGIN_ANEW}")
 
 
 def delete_answers(folder: Storage) -> None:
@@ -168,33 +201,6 @@ def _begin(request: PredictRequest, folder: Storage, patience: Patience) -> Plan
     plan = Plan(question=request.question, model=request.model, parts=tuple(counts))
     folder.put(PLAN_KEY, plan.model_dump_json(indent=1).encode())
     return PlannedOutput(folder, plan)
-
-
-_SETTINGS = {
-    "sources": "other images",
-    "model_sha256": "another model",
-    "form": "another --format",
-    "top_k": "another --top",
-    "batch_size": "another --batch-size",
-    "images_per_part": "another --images-per-part",
-    "embeddings": "another --embeddings",
-    "coordinates": "other coordinates",
-    "coordinates_from_exif": "another --coordinates-from-exif",
-}
-"""In whose answers a folder's differ, by the field of the question."""
-
-
-def _check_question(planned: PlannedOutput, question: Question) -> None:
-    """Raises ConfigError that names what differs, never coordinates."""
-    was, where = planned.plan.question, planned.folder.url
-    other = next((field for field in Question.model_fields if getattr(was, field) != getattr(question, field)), None)
-    if other is None:
-        return
-    told = {
-        "sources": f" ({', '.join(was.sources)})",
-        "model_sha256": f" ({planned.plan.model})",
-    }.get(other, "" if other.startswith("coordinates") else f" ({getattr(was, other)})")
-    raise ConfigError(f"{where}: {_OTHER}: {_SETTINGS[other]}{told}: {_BEGIN_ANEW}")
 
 
 def _check_listing(planned: PlannedOutput, patience: Patience) -> None:

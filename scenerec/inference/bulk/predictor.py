@@ -70,7 +70,7 @@ class BulkPredictor:
         self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio)
         self.question, self.threads, self.patience = question, threads or default_processes(), patience
         self._top_k = min(question.top_k, len(bundle.info.labels))
-        self._name = bundle.url
+        self._name, self._temperature = bundle.url, bundle.info.temperature
         self._free: SimpleQueue[_Ask] = SimpleQueue()
         for ask in _open_all(bundle, self.threads, question.embeddings):
             self._free.put(ask)
@@ -144,7 +144,7 @@ class BulkPredictor:
             self._free.put(ask)
         if not np.isfinite(logits).all():
             raise ModelError(f"{self._name}: gives logits that are not numbers: the model is damaged or diverged")
-        probabilities = softmax(logits)
+        probabilities = softmax(logits, self._temperature)
         ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, : self._top_k]
         return ranked, np.take_along_axis(probabilities, ranked, axis=1), embeddings
 

@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from scenerec.data.manifest import Place
 from scenerec.inference.bulk.predictor import Answers
 from scenerec.inference.bulk.request import Form
 from scenerec.inference.bundles.info import BundleInfo
@@ -21,27 +20,16 @@ def encode_answers(answers: Answers, info: BundleInfo, form: Form, embeddings: b
 
     Parquet: `image`, `label` and `probability` of the first class, `labels` and `probabilities` of the ranked classes
     (lists). CSV: `image`, `label`, `probability`, then `label_2`, `probability_2` and so on. JSONL: the lines of
-    `scenerec predict --json`. With `embeddings`, which CSV does not take, a list `embedding` as well. The same answers
-    give the same bytes.
+    `scenerec predict --json`. Of a model that may abstain, `abstained` says whether it did. With
+    `embeddings`, which CSV does not take, a list `embedding` as well. The same answers give the same bytes.
     """
     match form:
         case "parquet":
-            return _parquet(answers, info.labels, embeddings)
+            return _parquet(answers, info, embeddings)
         case "csv":
-            return _csv(answers, info.labels)
+            return _csv(answers, info)
         case "jsonl":
             return _jsonl(answers, info)
-
-
-def answer_object(image: str, guesses: Sequence[tuple[str, float]], places: Mapping[str, Place]) -> JsonObject:
-    """An image's answer in JSON; `guesses` are labels with their probabilities, the most probable first.
-
-    What is known of the first class's place stands beside.
-    """
-    found = [{"label": label, "probability": probability} for label, probability in guesses]
-    place = places.get(guesses[0][0])
-    further = place.model_dump(mode="json", exclude_defaults=True) if place else {}
-    return {"image": image, "predictions": found, **further}
 
 
 def join_tables(tables: Iterable[bytes], form: Form, target: Path) -> None:
@@ -55,11 +43,11 @@ def join_tables(tables: Iterable[bytes], form: Form, target: Path) -> None:
             file.write(table.partition(b"\n")[2] if has_header else table)
 
 
-def _parquet(answers: Answers, labels: tuple[str, ...], embeddings: bool) -> bytes:
+def _parquet(answers: Answers, info: BundleInfo, embeddings: bool) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = pa.array(labels, pa.string())
+    names = pa.array(info.labels, pa.string())
 
     def lists(values: pa.Array) -> pa.Array:
         """A list of as many of the values for each row."""
@@ -74,6 +62,8 @@ def _parquet(answers: Answers, labels: tuple[str, ...], embeddings: bool) -> byt
         "labels": lists(names.take(pa.array(answers.ranked.ravel()))),
         "probabilities": lists(pa.array(answers.probabilities.ravel())),
     }
+    if info.abstain_below is not None:
+        columns["abstained"] = pa.array(answers.probabilities[:, 0].astype(np.float64) < info.abstain_below)
     if embeddings:
         values = np.empty(0, np.float32) if answers.embeddings is None else answers.embeddings.ravel()
         columns["embedding"] = lists(pa.array(values))
@@ -82,24 +72,34 @@ def _parquet(answers: Answers, labels: tuple[str, ...], embeddings: bool) -> byt
     return file.getvalue()
 
 
-def _csv(answers: Answers, labels: tuple[str, ...]) -> bytes:
+def _csv(answers: Answers, info: BundleInfo) -> bytes:
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
-    further = range(2, answers.ranked.shape[1] + 1)
-    rows.writerow(
-        ["image", "label", "probability", *(f"{name}_{n}" for n in further for name in ("label", "probability"))]
-    )
-    for image, guesses in _rows(answers, labels):
-        rows.writerow([image, *(cell for guess in guesses for cell in guess)])
+    further = [f"{name}_{n}" for n in range(2, answers.ranked.shape[1] + 1) for name in ("label", "probability")]
+    abstained = [] if info.abstain_below is None else ["abstained"]
+    rows.writerow(["image", "label", "probability", *further, *abstained])
+    for image, guesses in _rows(answers, info.labels):
+        abstained = [] if info.abstain_below is None else [str(guesses[0][1] < info.abstain_below).lower()]
+        rows.writerow([image, *(cell for guess in guesses for cell in guess), *abstained])
     return text.getvalue().encode()
 
 
 def _jsonl(answers: Answers, info: BundleInfo) -> bytes:
-    found = [answer_object(*row, info.places) for row in _rows(answers, info.labels)]
+    found = [_answer_object(*row, info) for row in _rows(answers, info.labels)]
     if answers.embeddings is not None:
         for each, embedding in zip(found, answers.embeddings.tolist(), strict=True):
             each["embedding"] = embedding
     return "".join(f"{json.dumps(each)}\n" for each in found).encode()
+
+
+def _answer_object(image: str, guesses: Sequence[tuple[str, float]], info: BundleInfo) -> JsonObject:
+    """An image's answer in JSON; `guesses` are labels with their probabilities, the most probable first."""
+    found = [{"label": label, "probability": probability} for label, probability in guesses]
+    place = info.places.get(guesses[0][0])
+    further = place.model_dump(mode="json", exclude_defaults=True) if place else {}
+    if info.abstain_below is not None:
+        further["abstained"] = guesses[0][1] < info.abstain_below
+    return {"image": image, "predictions": found, **further}
 
 
 def _rows(answers: Answers, labels: tuple[str, ...]) -> Iterable[tuple[str, list[tuple[str, float]]]]:

@@ -82,7 +82,6 @@ def test_images_that_cannot_be_read_are_counted_and_the_exit_code_tells(
             2,
             "--embeddings: are lists, which CSV does not take: write .parquet or .jsonl",
         ),
-        ("s3://photos/holidays", 2, "IMAGE s3://photos/holidays: say where the answers go: --output answers.csv"),
         ("https://here/a.jpg -o a.csv", 2, "IMAGE https://here/a.jpg: with --output, name files, folders, s3://"),
         ("photos photos -o a.csv", 2, "{here}/photos: is named twice"),
         ("nowhere -o a.csv", 3, "{here}/nowhere: no such file or folder"),

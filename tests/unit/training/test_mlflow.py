@@ -31,6 +31,7 @@ def test_a_run_is_shown_while_it_goes_on(run: MirroredRun) -> None:
         (shown,) = run.found()
         assert shown.info.status == "RUNNING" and shown.info.run_name == "photos"
         assert shown.data.params["optimize.lr"] == "0.1" and shown.data.params["model.arch"] == "resnet18"
+        assert shown.data.params["optimize.class_weights.dog_s _hut_"] == "2.0"
         assert shown.data.tags["scenerec.run"] == run.config.run_url
         assert shown.data.tags["mlflow.source.git.commit"] == "abc"
         run.reach(12)

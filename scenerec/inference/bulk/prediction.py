@@ -12,7 +12,9 @@ from scenerec.errors import BundleError, ConfigError
 from scenerec.inference.bulk.plan import (
     UNREADABLE_KEY,
     PlannedOutput,
+    check_question,
     delete_answers,
+    find_plan,
     open_plan,
     unreadable_table,
 )
@@ -68,19 +70,25 @@ def open_asked(request: PredictRequest, patience: Patience = IMPATIENT) -> Bundl
     return bundle
 
 
+def check_output(request: PredictRequest) -> None:
+    """Raises ConfigError where other answers are at the output, without a look at the images; StorageError."""
+    if request.overwrite:
+        return
+    if output_form(request.output) is not None:
+        folder, name = split_url(request.output)
+        if open_storage(folder).size(name) is not None:
+            raise ConfigError(f"{request.output}: is there already: --overwrite replaces it; or name another --output")
+    if planned := find_plan(open_storage(_parts_url(request))):
+        check_question(planned, request.question)
+
+
 def prepare(request: PredictRequest, patience: Patience = IMPATIENT) -> PlannedOutput:
     """Writes down what is asked, or finds what was begun. Raises ConfigError, DataError, StorageError."""
-    if (form := output_form(request.output)) is None:
-        return open_plan(request, request.output, patience)
-    folder, name = split_url(request.output)
-    place = open_storage(folder, patience)
-    if place.size(name) is not None and not request.overwrite:
-        raise ConfigError(f"{request.output}: is there already: --overwrite replaces it; or name another --output")
-    assert form == request.question.form
-    planned = open_plan(request, f"{request.output}.parts", patience)
-    if request.overwrite:
-        for each in (name, _unreadable_name(name)):
-            place.delete(each)
+    check_output(request)
+    planned = open_plan(request, _parts_url(request), patience)
+    if request.overwrite and output_form(request.output) is not None:
+        folder, name = split_url(request.output)
+        open_storage(folder, patience).delete(name)
     return planned
 
 
@@ -89,9 +97,9 @@ def predict_here(request: PredictRequest, bundle: Bundle, on_progress: OnProgres
 
     Raises ConfigError where other answers are at the output, DataError, StorageError, BundleError, ModelError.
     """
+    predictor = BulkPredictor(bundle, request.question, request.threads)
     planned = prepare(request)
     missing = planned.missing()
-    predictor = BulkPredictor(bundle, planned.plan.question, request.threads)
     count = ImageCount(planned, missing, on_progress)
     answers = predictor.answer(map(planned.part, missing), count.add)
     for number, answered in zip(missing, answers, strict=True):
@@ -134,6 +142,8 @@ def finish(
         place, list_name = open_storage(folder, patience), _unreadable_name(name)
     if unreadable:
         place.put(list_name, unreadable_table(unreadable))
+    else:  # of earlier answers
+        place.delete(list_name)
     if form is not None:
         with tempfile.TemporaryDirectory(prefix="scenerec-predict-") as temporary:
             joined = Path(temporary, "answers")
@@ -152,6 +162,11 @@ def finish(
         seconds=seconds,
         images_per_s=(images - count.done_before) / seconds if count.missing else 0.0,
     )
+
+
+def _parts_url(request: PredictRequest) -> str:
+    """Address of the folder with the parts."""
+    return request.output if output_form(request.output) is None else f"{request.output}.parts"
 
 
 def _remove(folder: Storage) -> None:

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from scenerec.errors import BundleError, ConfigError, DataError, StorageError
-from scenerec.inference.bulk.predict import PredictResult, bundle_sha256, open_asked, output_form, predict_here
-from scenerec.inference.bulk.request import PredictRequest, Question
+from scenerec.inference.bulk.prediction import PredictResult, bundle_sha256, open_asked, output_form, predict_here
+from scenerec.inference.bulk.request import FORMS, PredictRequest, Question
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
 from scenerec.inference.predictors.classifier import Classifier
 from scenerec.storage import LocalStorage
 from tests.colour_set import PER_CLASS, pack_colours
+from tests.measured import validation
 from tests.tiny_bundle import make_tiny_bundle
 from tests.unit.data.conftest import photograph
 from tests.unit.inference.predictors.test_embedder import with_head
@@ -324,6 +325,26 @@ def test_embeddings_go_along_also_of_a_part_without_any(ask: Ask, photos: Path, 
     told = [json.loads(line) for line in Path(lines.output).read_text().splitlines()]
     assert [each.pop("embedding") for each in told] == [row["embedding"] for row in rows]
     assert told == [json.loads(line) for line in Path(plain.output).read_text().splitlines()]
+
+
+def test_the_temperature_counts_and_an_abstaining_model_says_so(ask: Ask, tmp_path: Path) -> None:
+    sure, unsure = (
+        make_tiny_bundle(tmp_path / name, validation=validation(temperature=3.0, abstain_below=threshold))
+        for name, threshold in (("sure", 0.0), ("unsure", 0.6))
+    )
+    plain, lines, cells, table = ask("plain.jsonl", sure), *(ask(f"a.{form}", unsure) for form in FORMS[::-1])
+    for request in (plain, lines, cells, table):
+        predict(request)
+    told = [json.loads(line) for line in Path(lines.output).read_text().splitlines()]
+    (guesses,) = Classifier(unsure).classify([Path(told[0]["image"]).read_bytes()], top_k=2)
+    assert told[0]["predictions"] == [vars(guess) for guess in guesses]
+    abstained = [each["abstained"] for each in told]
+    assert abstained == [each["predictions"][0]["probability"] < 0.6 for each in told]
+    assert {*abstained} == {True, False}
+    assert pq.read_table(table.output)["abstained"].to_pylist() == abstained
+    with Path(cells.output).open(newline="") as file:
+        assert [row["abstained"] == "true" for row in csv.DictReader(file)] == abstained
+    assert not any(json.loads(line)["abstained"] for line in Path(plain.output).read_text().splitlines())
 
 
 def test_a_model_that_was_replaced_meanwhile_is_refused(ask: Ask, tmp_path: Path) -> None:
