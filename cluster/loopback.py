@@ -17,6 +17,7 @@ import psutil
 # begin to look for ports of their own.
 _FIRST, _LAST = 20000, 29_999
 _CLAIM_S = 3600.0
+_CLAIMS = Path(f"/tmp/scenerec-{os.getuid()}-ports")  # whatever TMPDIR says, for all starts of a user
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
@@ -70,7 +71,7 @@ def _claim(port: int) -> bool:
     Until its server listens, a port looks free: of two clusters that start at once, with 30 ports each, one in fifteen
     pairs would share one.
     """
-    claim = Path(f"/tmp/scenerec-{os.getuid()}-ports") / str(port)
+    claim = _CLAIMS / str(port)
     try:
         claim.parent.mkdir(mode=0o700, exist_ok=True)
         if claim.exists() and time.time() - claim.stat().st_mtime > _CLAIM_S:

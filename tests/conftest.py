@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """What is imported by now stays, and is looked at no more; the rest less often than by itself."""
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(5_000, 10, 4)
     gc.enable()
     atexit.register(gc.unfreeze)  # else nanobind reports what Python leaves at its end as leaked
 

@@ -1,16 +1,13 @@
 """A training that is chosen for a folder of images or a packed set: what `train` and `init` have in common."""
 
-import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import TypeAdapter, ValidationError
 
 from cluster.client import ClusterClient
 from cluster.environment import users_store_variable
@@ -20,17 +17,14 @@ from scenerec.commands import options
 from scenerec.commands.data.pack import parsed_splits
 from scenerec.commands.results import write_result
 from scenerec.commands.screen.progress_bar import ProgressBar
-from scenerec.config.file import override_path, parse_as
-from scenerec.config.job import Name
+from scenerec.commands.wishes import Wishes
+from scenerec.config.file import parse_as
 from scenerec.config.train import TrainConfig
 from scenerec.data.manifest import MANIFEST_KEY
 from scenerec.data.packing.choices import Choices
-from scenerec.data.packing.nesting import Nested
 from scenerec.data.packing.pack import PackRequest
 from scenerec.data.pool import default_processes, process_runner
 from scenerec.errors import ConfigError, StorageError
-from scenerec.frozen import find_problems
-from scenerec.models.zoo import ARCHITECTURES
 from scenerec.storage import open_storage
 from scenerec.training.choice.candidates import ARCH, CANDIDATE_ARCHITECTURES, SIZE, WEIGHTS, Weights
 from scenerec.training.choice.choose import Choice, choose
@@ -42,48 +36,8 @@ from scenerec.training.choice.weights_at_hand import weights_at_hand
 from scenerec.training.choice.yaml_text import train_yaml
 from scenerec.training.plan import NodeResources
 
-DEFAULT_MINUTES = 30.0
-DEFAULT_OUTPUT = "s3://scenes"
-
-_ANY_SIZE_PX = 224
 _SHRUNK_BYTES = 60_000  # an image of a short side of 256 px, at most
 _RUN_BYTES = 10**9
-_LONGEST_NAME = 40
-_NO_NAME = "photos"
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What was typed."""
-
-    data: str
-    """A folder of images or a packed set, as it was typed."""
-    minutes: float
-    name: str | None
-    output: str
-    """Below it lie sets/, runs/ and models/."""
-    framework: str | None
-    arch: str | None
-    overrides: tuple[str, ...]
-    splits: str | None
-    nested: Nested | None
-    processes: int | None
-
-    @property
-    def folder_name(self) -> str:
-        """The name of the folder, as far as it can be a run's."""
-        last = self.data.rstrip("/").rpartition("/")[2]
-        folder = Path(self.data).resolve().name if last in ("", ".", "..") else last  # a link keeps its name
-        return re.sub("[^A-Za-z0-9._-]+", "-", folder).strip("-._")[:_LONGEST_NAME].strip("-._") or _NO_NAME
-
-    @property
-    def words(self) -> list[str]:
-        """The choices that are not by default, as they would be typed again."""
-        named = {"--framework": self.framework, "--arch": self.arch, "--name": self.name}
-        words = [word for option, value in named.items() if value for word in (option, value)]
-        words += ["--minutes", f"{self.minutes:g}"] if self.minutes != DEFAULT_MINUTES else []
-        words += ["--output", self.output] if self.output != DEFAULT_OUTPUT else []
-        return [*words, *(word for each in self.overrides for word in ("--set", each))]
 
 
 class ChosenTraining:
@@ -92,8 +46,8 @@ class ChosenTraining:
     def __init__(self, wishes: Wishes, command: str) -> None:
         """Checks what was typed and reads the data. Raises ConfigError, DataError, StorageError."""
         self.wishes, self.command = wishes, command
-        self.stated = _stated(wishes)
-        self.name = _checked_name(wishes.name) if wishes.name else wishes.folder_name
+        self.stated = wishes.stated()
+        self.name = wishes.run_name()
         self.output = options.location("--output", wishes.output)
         self.data = self._open()
 
@@ -217,44 +171,6 @@ class ChosenTraining:
         if command := self.pack_command:
             yield f"Pack the images:  {command}"
         yield f"Train:            {shlex.join(['scenerec', 'submit', str(file)])}"
-
-
-def _checked_name(name: str) -> str:
-    try:
-        return TypeAdapter(Name).validate_python(name)
-    except ValidationError as error:
-        raise ConfigError(f"--name {name}: {find_problems(error)[0].message}") from None
-
-
-def _stated(wishes: Wishes) -> dict[str, Any]:
-    """What was typed of the config, by key: checked, so that a choice can be made around it. Raises ConfigError."""
-    flags = {"framework": wishes.framework, ARCH: wishes.arch}
-    overrides = [f"{key}={value}" for key, value in flags.items() if value] + list(wishes.overrides)
-    keys = {".".join(override_path(TrainConfig, each.partition("=")[0].strip())) for each in overrides}
-    arch = next((each.partition("=")[2] for each in reversed(overrides) if each.startswith(f"{ARCH}=")), "resnet18")
-    image_size = ARCHITECTURES[arch].image_size if arch in ARCHITECTURES else _ANY_SIZE_PX
-    base = {
-        "kind: train", "name: any", "framework: torch", "output: any",
-        f"data: {{train: any, val: other, image_size: {image_size}}}", "model: {arch: resnet18}",
-        "optimize: {epochs: 1000, global_batch_size: 1024, lr: 0.001}",
-    }  # fmt: skip
-    config = parse_as(TrainConfig, "\n".join(sorted(base)), "--set", overrides)
-    if reserved := keys & {"name", "output", "data.train", "data.val", "kind"}:
-        remedy = {"name": "--name", "output": "--output"}.get(min(reserved), "FOLDER")
-        raise ConfigError(f"--set {min(reserved)}: is said by {remedy}: leave it out")
-    return {key: value for key in sorted(keys) for key, value in _leaves(key, config.model_dump(mode="json"))}
-
-
-def _leaves(key: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The values at and below a key."""
-    value: Any = document
-    for part in key.split("."):
-        value = value[part]
-    if isinstance(value, dict) and key in ("data", "model", "optimize", "scale", "data.augment"):
-        for inner in value:
-            yield from _leaves(f"{key}.{inner}", document)
-    else:
-        yield key, value
 
 
 def _machine(client: ClusterClient | None) -> Machine:

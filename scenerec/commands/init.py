@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from scenerec.commands import options
-from scenerec.commands.chosen_training import DEFAULT_MINUTES, DEFAULT_OUTPUT, ChosenTraining, Wishes
+from scenerec.commands.chosen_training import ChosenTraining
 from scenerec.commands.connect import connect_if_up
 from scenerec.commands.data.packed import Processes
 from scenerec.commands.results import result_file, write_result
 from scenerec.commands.train import Arch, Data, Framework, Minutes, Name, NestedFolders, Output, Settings, Splits
+from scenerec.commands.wishes import DEFAULT_MINUTES, DEFAULT_OUTPUT, Wishes
 from scenerec.errors import ConfigError
 
 app = typer.Typer()

@@ -28,8 +28,11 @@ _MEANINGS = (
 def model_card(info: BundleInfo, size_bytes: int, usage: str = "") -> str:
     """Writes the card of a bundle whose model's files have `size_bytes`.
 
-    `usage` says how the model is used where it is handed on otherwise than as a bundle.
+    `usage` says how the model is used where it is handed on otherwise than as a bundle: to others, who are told neither
+    addresses nor the config.
     """
+    if usage:
+        info = _without_addresses(info)
     sections = {
         "Intended use": info.card.intended_use or "Its maker has not said what it is for.",
         "Limitations": _limitations(info),
@@ -42,6 +45,23 @@ def model_card(info: BundleInfo, size_bytes: int, usage: str = "") -> str:
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"# {info.name}\n\n{_summary(info)}\n\n{body}\n"
+
+
+def _without_addresses(info: BundleInfo) -> BundleInfo:
+    """Of what lies at an address, its name alone; and no config, which has addresses as well."""
+    lineage, found = info.lineage, info.validation
+    first = lineage.first_weights
+    changes = {"config": {}, "source": _name(lineage.source), "first_weights": _name(first) if "/" in first else first}
+    return info.model_copy(
+        update={
+            "lineage": lineage.model_copy(update=changes),
+            "validation": found.model_copy(update={"data": _name(found.data)}) if found else None,
+        }
+    )
+
+
+def _name(address: str) -> str:
+    return address.rstrip("/").rpartition("/")[2]
 
 
 def _summary(info: BundleInfo) -> str:
@@ -64,7 +84,7 @@ def _limitations(info: BundleInfo) -> str:
     few = [label for label, count in zip(info.labels, info.lineage.class_samples, strict=False) if count < _FEW_IMAGES]
     if few:
         shown = ", ".join(few[:_SHOWN_CLASSES]) + (", ..." if len(few) > _SHOWN_CLASSES else "")
-        facts.append(f"Of {len(few)} classes it has seen fewer than {_FEW_IMAGES} training images: {shown}.")
+        facts.append(f"Classes with fewer than {_FEW_IMAGES} training images ({len(few)}): {shown}.")
     return "\n".join(
         [*([info.card.limitations, ""] if info.card.limitations else []), *(f"- {each}" for each in facts)]
     )
@@ -116,9 +136,10 @@ def _measured(found: Validation) -> str:
         ),
         ("temperature", f"{found.scaled.temperature:.4f}", "what the logits are divided by"),
     ]
+    fitted = ", on which the temperature was fitted" if found.scaled != found.unscaled else ""
     return (
-        f"The exported model itself on {found.samples} images of `{found.data}` (fingerprint `{found.fingerprint}`), "
-        f"on which the temperature was fitted:\n\n{_table(('', '', ''), rows)}"
+        f"The exported model itself on {found.samples} images of `{found.data}` (fingerprint `{found.fingerprint}`)"
+        f"{fitted}:\n\n{_table(('', '', ''), rows)}"
     )
 
 
@@ -164,7 +185,7 @@ def _lineage(info: BundleInfo) -> str:
         "tflite": "TensorFlow's converter",
     }[lineage.route]
     rows = [
-        ("exported from", f"`{lineage.source}`, by {route}"),
+        ("exported", f"from `{lineage.source}`, by {route}"),
         ("framework", lineage.framework or "not known"),
         ("architecture", lineage.arch or "not of the zoo"),
         ("first weights", lineage.first_weights or "not known"),

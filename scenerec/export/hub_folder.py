@@ -130,7 +130,10 @@ def write_hub_folder(folder: Path, source: Source, product: Product) -> None:
         _check_answers(folder / "onnx" / FILES.get(info.precision, "model.onnx"), info, product.golden)
         if isinstance(source.network, ZooNetwork):
             state = {key: np.ascontiguousarray(array) for key, array in source.network.state.items()}
-            save_file(state, folder / "model.safetensors", {"format": "pt", "arch": source.network.arch})
+            metadata = source.origin.metadata if source.origin and "/" not in source.origin.weights else {}
+            weights = folder / "model.safetensors"
+            save_file(state, weights, {"format": "pt", "arch": source.network.arch, **metadata})
+            weights.chmod(0o644)  # safetensors lets nobody else read it
         documents = {"config.json": hub_config(info), "preprocessor_config.json": preprocessor_config(info)}
         for name, document in documents.items():
             (folder / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

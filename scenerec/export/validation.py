@@ -131,11 +131,18 @@ def _abstention(job: ExportJob, answers: Predictions, precision: float) -> Abste
     """Raises BundleError where the images bear no such promise out."""
     found = find_threshold(answers.confidence, answers.correct, precision)
     if found is None:
+        percents = range(1, int(100 * precision) + 1)
+        most = next((each / 100 for each in reversed(percents) if _promises(answers, each / 100)), None)
         raise BundleError(
             f"{job.destination}: --abstain-precision {precision:g}: no confidence promises it on {len(answers.labels)} "
-            f"images, of which {answers.correct.mean():.1%} are answered rightly: lower it, or measure on more images "
-            "(--validation-images, --data)"
+            f"images, of which {answers.correct.mean():.1%} are answered rightly"
+            + (f"; {most:g} is the most that they promise" if most else "")
+            + ": lower it, or measure on more images (--validation-images, --data)"
         )
     return Abstention(
         wished_precision=precision, threshold=found.threshold, coverage=found.coverage, precision=found.precision
     )
+
+
+def _promises(answers: Predictions, precision: float) -> bool:
+    return find_threshold(answers.confidence, answers.correct, precision) is not None

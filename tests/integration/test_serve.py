@@ -43,7 +43,7 @@ registry: {REGISTRY}
 models:
   - name: tiny
     version: tiny@production
-http: {{port: {PORTS["http"]}, grpc_port: {PORTS["grpc"]}, timeout_s: 100}}
+http: {{port: {PORTS["http"]}, grpc_port: {PORTS["grpc"]}, timeout_s: 40}}
 scale: {{min_replicas: 2, max_replicas: 2}}
 rollout: {{poll_s: 0.5}}
 """

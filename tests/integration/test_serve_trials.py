@@ -29,7 +29,7 @@ registry: {REGISTRY}
 models:
   - name: tiny
     version: tiny@production
-http: {{port: {PORT}, grpc_port: null, timeout_s: 100}}
+http: {{port: {PORT}, grpc_port: null, timeout_s: 40}}
 scale: {{min_replicas: 2, max_replicas: 2, pin_cpus: true}}
 rollout: {{poll_s: 0.5, max_failures: 3}}
 """

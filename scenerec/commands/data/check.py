@@ -20,9 +20,10 @@ from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.nesting import Nested
 from scenerec.data.pool import default_processes, process_runner
 from scenerec.data.quality.facts import PictureFacts
-from scenerec.data.quality.findings import Finding, Findings, judge
+from scenerec.data.quality.findings import Finding, Findings, judge, shows_something
 from scenerec.data.quality.labels import mislabelled
 from scenerec.data.quality.report import page, shown, table
+from scenerec.data.quality.similar import similar
 from scenerec.data.quality.sources import (
     Part,
     folder_parts,
@@ -33,8 +34,8 @@ from scenerec.data.quality.sources import (
 from scenerec.data.splits import SPLITS
 from scenerec.errors import ConfigError
 from scenerec.inference.bundles.registry import Registry
-from scenerec.inference.opinions import Onlooker, onlooker, opinions, training_set_of
-from scenerec.inference.predictors.open_predictor import open_predictor
+from scenerec.inference.onlooker import Onlooker, open_onlooker
+from scenerec.inference.opinions import opinions
 from scenerec.storage import open_storage
 
 app = typer.Typer()
@@ -66,7 +67,8 @@ def check(
         _labels(
             metavar="MODEL",
             help="Have them judged by this model, where it has not trained on the pictures: a run, a checkpoint, a "
-            "bundle, a .tflite file, or a model of the registry, such as photos@production.",
+            "bundle, a .tflite file, or a model of the registry, such as photos@production. A bundle also finds "
+            "pictures that look nearly the same.",
             show_default="by colours and textures",
         ),
     ] = None,
@@ -92,11 +94,13 @@ def check(
     use_store_environment()
     where = options.location("DATA", data)
     parts = _parts(where, Choices(splits=parsed_splits(splits), nested=nested))
-    looker = _onlooker(model, registry, parts) if model and labels else None
+    if model and not labels:
+        raise ConfigError("--model: judges labels: leave --no-labels out")
+    onlooker = _onlooker(model, registry, parts) if model else None
     with ProgressBar("looking") as progress:
         run = process_runner(processes or default_processes())
         facts = read_facts(parts, run, progress.show, with_features=labels)
-    found, remarks = _doubted(facts, parts, looker) if labels else ([], [])
+    found, remarks = _doubted(facts, parts, onlooker) if labels else ([], [])
     findings = judge(facts, found, remarks)
     if written[0]:
         paths = [path for some in shown(findings).values() for each in some for path in each.pictures]
@@ -127,20 +131,26 @@ def _onlooker(model: str, registry: str, parts: Sequence[Part]) -> Onlooker:
         target = options.location("--model", model)
     else:
         target = Registry(options.location("--registry", registry)).resolve(model).url
-    with quiet_frameworks():
-        predictor = open_predictor(target)
     classes = frozenset[str]().union(*(part.classes for part in parts))
     fingerprints = {split: own for part in parts for split, own in part.fingerprints.items()}
-    return onlooker(predictor, training_set_of(target), classes, fingerprints)
+    with quiet_frameworks():
+        return open_onlooker(target, classes, fingerprints)
 
 
 def _doubted(
-    facts: Sequence[PictureFacts], parts: Sequence[Part], looker: Onlooker | None
+    pictures: Sequence[PictureFacts], parts: Sequence[Part], onlooker: Onlooker | None
 ) -> tuple[list[Finding], list[str]]:
-    """The pictures whose labels are doubted; and by whom, in words."""
-    with quiet_frameworks() as terminal, ProgressBar("asking the model", "judging labels", terminal) as progress:
-        found, remarks = opinions(looker, facts, parts, progress.show)
-    return [finding for each in found for finding in mislabelled(each)], [*map(str, found), *remarks]
+    """The pictures whose labels are doubted, and those that a model hardly tells apart; and by whom, in words."""
+    plain = sorted(filter(shows_something, pictures), key=lambda each: (each.split, each.path))
+    sight = None
+    if onlooker:
+        shown = [each for each in plain if onlooker.gives_embeddings or each.split not in onlooker.seen]
+        with quiet_frameworks() as terminal, ProgressBar("asking the model", stream=terminal) as progress:
+            sight = onlooker.sight(parts, shown, progress.show) if shown else None
+    found, remarks = opinions(plain, onlooker, sight)
+    near = similar(sight.pictures, sight.embeddings) if sight and sight.embeddings is not None else []
+    remarks += onlooker.remarks if onlooker else []
+    return [*(each for opinion in found for each in mislabelled(opinion)), *near], [*map(str, found), *remarks]
 
 
 def _show(findings: Findings, report: Path | None, csv: Path | None) -> None:

@@ -59,7 +59,7 @@ def doubts(probabilities: np.ndarray, labels: np.ndarray) -> Doubts:
 
     That is how much more probable the label is than the likeliest other class; where it is, the label is not doubted.
     """
-    others = np.array(probabilities, np.float64)
+    others = probabilities.copy()
     others[np.arange(len(labels)), labels] = -1
     likely = others.argmax(axis=1)
     margins = _of(probabilities, labels) - _of(probabilities, likely)

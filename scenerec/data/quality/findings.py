@@ -80,7 +80,10 @@ def judge(pictures: Iterable[PictureFacts], others: Iterable[Finding] = (), rema
     """What the pictures of a data set, whichever order they come in, are suspected of; `others` has found others."""
     everything = sorted(pictures, key=lambda each: (each.split != "train", each.split, each.path))
     plain = [picture for picture in everything if shows_something(picture)]
-    found = [*_doubled(plain), *(finding for each in everything if (finding := _alone(each))), *others]
+    found = _doubled(plain)
+    doubled = {path for each in found for path in each.pictures}
+    found += (finding for each in everything if (finding := _alone(each)))
+    found += (each for each in others if each.kind is not Kind.SIMILAR or each.path not in doubled)
     order = list(Kind)
     found.sort(key=lambda each: (order.index(each.kind), each.rank, each.split, each.path))
     return Findings(len(everything), tuple(found), _few(everything), tuple(remarks))

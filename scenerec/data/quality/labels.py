@@ -61,17 +61,18 @@ def by_features(whose: str, pictures: Sequence[PictureFacts], features: np.ndarr
 
 
 def judgeable(pictures: Iterable[PictureFacts]) -> tuple[list[PictureFacts], str]:
-    """The pictures, in order of split and path, of which a label can be doubted; and in words which others cannot.
+    """The pictures whose labels can be doubted, in their order; and in words which others cannot.
 
     None where fewer than two classes have pictures enough.
     """
-    plain = sorted(filter(shows_something, pictures), key=lambda each: (each.split, each.path))
+    plain = [*filter(shows_something, pictures)]
     counts = Counter(picture.class_name for picture in plain)
     small = {name for name, count in counts.items() if count < LEAST_IMAGES}
     if len(counts) - len(small) < 2:
         few = f"fewer than two classes have {LEAST_IMAGES} pictures" if len(counts) > 1 else "there is one class only"
         return [], f"no label was judged: {few}"
-    why = f"the labels of {len(small)} classes of fewer than {LEAST_IMAGES} pictures were not judged" if small else ""
+    classes = f"{len(small)} {'class' if len(small) == 1 else 'classes'}"
+    why = f"the labels of {classes} of fewer than {LEAST_IMAGES} pictures were not judged" if small else ""
     return [picture for picture in plain if picture.class_name not in small], why
 
 

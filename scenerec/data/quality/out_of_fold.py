@@ -19,7 +19,7 @@ _TEMPERATURES = np.geomspace(0.25, 64, 49)
 _ROWS_AT_ONCE = 8192
 _WAVES = 600
 _COMPARED = 500  # rows, by which the kernel's width is chosen
-_TRIED_ROWS = 20_000  # by which shrinkage and temperature are chosen
+_TRIED_ROWS = 20_000  # by which scales, shrinkage and temperature are chosen
 
 _Lifted = Callable[[np.ndarray], np.ndarray]
 
@@ -44,8 +44,8 @@ def out_of_fold_probabilities(features: np.ndarray, labels: np.ndarray) -> np.nd
     """
     classes = int(labels.max()) + 1
     lifted = _lifting(features)
-    held_out = [np.flatnonzero(fold_of(labels) == fold) for fold in range(FOLDS)]
-    held_out = [rows for rows in held_out if len(rows)]
+    folds = fold_of(labels)
+    held_out = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     own = [_sums(lifted, labels, rows, classes) for rows in held_out]
     every = _Sums(*(np.sum(parts, axis=0) for parts in zip(*own, strict=True)))
     learned = [_Sums(*(total - left_out for total, left_out in zip(every, each, strict=True))) for each in own]
@@ -54,7 +54,7 @@ def out_of_fold_probabilities(features: np.ndarray, labels: np.ndarray) -> np.nd
     for rows, sums in zip(held_out, learned, strict=True):
         discriminant = _discriminant(sums, shrinkage)
         for some in _parts(rows):
-            probabilities[some] = np.exp(_log_softmax(_scores(lifted(some), *discriminant) / temperature))
+            probabilities[some] = np.exp(_log_softmax(discriminant(lifted(some)) / temperature))
     return probabilities
 
 
@@ -74,21 +74,20 @@ def _lifting(features: np.ndarray) -> _Lifted:
     Their products are about the Gaussian kernel of the rows' distances, as wide as the median distance.
     """
     draws = np.random.default_rng(0)
-    center = features.mean(axis=0, dtype=np.float64)
-    scale = features.std(axis=0, dtype=np.float64)
+    drawn = draws.permutation(len(features))[:_TRIED_ROWS]
+    some = features[drawn].astype(np.float64)
+    center, scale = some.mean(axis=0), some.std(axis=0)
     scale = np.where(scale > 0, scale, 1)
-    some = (features[draws.choice(len(features), min(len(features), _COMPARED), replace=False)] - center) / scale
+    some = (some[:_COMPARED] - center) / scale
     squares = (some**2).sum(axis=1)
     distances = squares[:, None] + squares - 2 * some @ some.T
     width = np.sqrt(np.median(distances[~np.eye(len(some), dtype=bool)]) / 2)
-    waves = draws.normal(size=(features.shape[1], _WAVES)) / max(width, 1e-6)
-    phases = draws.uniform(0, 2 * np.pi, _WAVES)
+    waves = (draws.normal(size=(features.shape[1], _WAVES)) / max(width, 1e-6)).astype(np.float32)
+    phases = draws.uniform(0, 2 * np.pi, _WAVES).astype(np.float32)
 
     def lifted(rows: np.ndarray) -> np.ndarray:
         part = ((features[rows] - center) / scale).astype(np.float32)
-        return np.sqrt(2 / _WAVES, dtype=np.float32) * np.cos(
-            part @ waves.astype(np.float32) + phases.astype(np.float32)
-        )
+        return np.sqrt(2 / _WAVES, dtype=np.float32) * np.cos(part @ waves + phases)
 
     return lifted
 
@@ -106,18 +105,15 @@ def _sums(lifted: _Lifted, labels: np.ndarray, rows: np.ndarray, classes: int) -
     return sums
 
 
-def _discriminant(sums: _Sums, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [d, classes] and offsets [classes] of the classes' scores: their log-probabilities but for a constant."""
+def _discriminant(sums: _Sums, shrinkage: float) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives features' scores [n, classes]: log-probabilities but for a constant of each row."""
     means = sums.firsts / sums.counts[:, None]
     covariance = (sums.seconds - sums.firsts.T @ means) / sums.counts.sum()
     width = len(covariance)
     shrunk = (1 - shrinkage) * covariance + shrinkage * max(np.trace(covariance) / width, 1e-6) * np.eye(width)
     weights = np.linalg.solve(shrunk, means.T)
-    return weights, np.log(sums.counts / sums.counts.sum()) - (means.T * weights).sum(axis=0) / 2
-
-
-def _scores(features: np.ndarray, weights: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    return features @ weights + offsets
+    offsets = np.log(sums.counts / sums.counts.sum()) - (means.T * weights).sum(axis=0) / 2
+    return lambda features: features @ weights + offsets
 
 
 def _most_probable(
@@ -129,7 +125,7 @@ def _most_probable(
     losses = {}
     for shrinkage in _SHRINKAGES:
         parts = zip(tried, learned, strict=True)
-        scores = np.concatenate([_scores(lifted(rows), *_discriminant(sums, shrinkage)) for rows, sums in parts])
+        scores = np.concatenate([_discriminant(sums, shrinkage)(lifted(rows)) for rows, sums in parts])
         for temperature in _TEMPERATURES:
             losses[shrinkage, temperature] = -_log_softmax(scores / temperature)[np.arange(len(given)), given].mean()
     return min(losses, key=losses.__getitem__)

@@ -17,7 +17,7 @@ from scenerec.data.coordinates import Coordinates, coordinates_array
 from scenerec.data.exif import photograph_coordinates
 from scenerec.data.picture import PictureError
 from scenerec.data.pool import default_processes
-from scenerec.errors import ModelError
+from scenerec.errors import ModelError, first_line
 from scenerec.inference.bulk.listing import Part
 from scenerec.inference.bulk.photographs import OpenPart, Photograph, UnreadableError
 from scenerec.inference.bulk.request import Question
@@ -78,8 +78,8 @@ class BulkPredictor:
     def answer(self, parts: Iterable[Part], on_batch: Callable[[int], None] = lambda images: None) -> Iterator[Answers]:
         """Yields the answers of each part; `on_batch` is called with the number of images after each batch.
 
-        Raises ModelError where the model answers something else than numbers, DataError for a shard that is another
-        one or damaged, StorageError.
+        Raises ModelError where the model fails, or answers something else than numbers, DataError for a shard that is
+        another one or damaged, StorageError.
         """
         with ThreadPoolExecutor(_READERS, "read") as reading, ThreadPoolExecutor(self.threads, "answer") as computing:
             pending: deque[_Pending] = deque()
@@ -126,7 +126,13 @@ class BulkPredictor:
                 continue
             images.append(photograph.image)
             places.append(photograph.coordinates or self._coordinates(content))
-        ranked, probabilities, embeddings = self._rank(prepared, places)
+        try:
+            ranked, probabilities, embeddings = self._rank(prepared, places)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever onnxruntime raises
+            where = f"{len(images)} images from {images[0]} on"
+            raise ModelError(f"{self._name}: fails on a batch of {where}: {first_line(error)}") from None
         return Answers(tuple(images), ranked, probabilities, tuple(unreadable), embeddings)
 
     def _rank(

@@ -86,9 +86,10 @@ def place_inputs(coordinates: np.ndarray | None, count: int) -> NetworkCoordinat
     return network_coordinates(np.full((count, 3), np.nan, np.float32) if coordinates is None else coordinates)
 
 
-def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Turns logits, float32 [n, classes], over a temperature, into probabilities of the same shape and type.
 
+    Those of a model that answers are `Predictor.probabilities`, at its own temperature.
     Where the largest logit comes off first, logits that differ by little still do so after the division.
     """
     exponents = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(temperature))

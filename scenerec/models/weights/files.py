@@ -22,6 +22,7 @@ from scenerec.models.neutral import State, StateError, shown_key
 from scenerec.models.weights import safetensors_weights
 from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_content
 from scenerec.models.weights.names import clash, current_name, likely_prefixes, wrappers
+from scenerec.models.weights.origin import Origin
 from scenerec.storage import IMPATIENT, LocalStorage, Patience, Storage, file_sha256, open_storage, read_json, split_url
 
 _MOST_DIGITS = 5  # of an image size
@@ -110,7 +111,9 @@ def is_there(url: str) -> bool:
     return open_storage(folder).size(key) is not None or next(open_storage(url).list(), None) is not None
 
 
-def write_weights(url: str, kind: str, state: State, arch: str, classes: int, image_size: int) -> int:
+def write_weights(
+    url: str, kind: str, state: State, arch: str, classes: int, image_size: int, origin: Origin | None = None
+) -> int:
     """Write a state that fits `arch`, and replace what has the same name; returns the size in bytes.
 
     Args:
@@ -120,6 +123,7 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
         arch: name of the architecture.
         classes: number of its logits.
         image_size: side in pixels; Keras models take images of this size alone.
+        origin: what the weights began as, which safetensors say.
 
     Raises:
         ModelError: the network cannot be built, or the state does not fit it.
@@ -128,6 +132,7 @@ def write_weights(url: str, kind: str, state: State, arch: str, classes: int, im
     """
     if kind in ("safetensors", "checkpoint"):
         metadata = {"arch": arch, "classes": str(classes), "image_size": str(image_size), "scenerec": __version__}
+        metadata |= origin.metadata if origin else {}
         content = save({key: np.ascontiguousarray(array) for key, array in state.items()}, metadata)
         folder, key = (url, MODEL_FILE) if kind == "checkpoint" else split_url(url)
         storage = open_storage(folder)

@@ -1,11 +1,12 @@
 """What weights began as, and the licence of that: it goes along from run to run, and into the bundle."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urldefrag
 
-from scenerec.checkpoint import STATE_FILE, list_checkpoints
+from scenerec.checkpoint import MODEL_FILE, STATE_FILE, list_checkpoints
 from scenerec.models.weights.formats import file_format
 from scenerec.models.weights.licences import describe_licence
 from scenerec.models.weights.published import PublishedWeights, all_published, find_weights, is_name
@@ -15,6 +16,9 @@ RANDOM = "random"
 """What weights began as that were drawn."""
 
 _MOST_RUNS = 20  # of which each began with the one before
+_WEIGHTS_KEY, _LICENCE_KEY = "first_weights", "licence"
+_LENGTH_BYTES = 8  # of a safetensors file, before its header
+_MOST_HEADER_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class Origin:
     licence: str = ""
     """Name of their licence; "" where it is not known, and for random weights, which have none."""
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the header of a safetensors file says of it."""
+        return {_WEIGHTS_KEY: self.weights, _LICENCE_KEY: self.licence}
+
     def __str__(self) -> str:
         if self.weights == RANDOM:
             return "no licence: the first weights are random"
@@ -35,7 +44,7 @@ class Origin:
 def find_origin(weights: str, arch: str | None, patience: Patience = IMPATIENT) -> Origin:
     """Finds what `weights`, as `model.weights` names them, began as. Nothing but small files is read.
 
-    A run and a checkpoint tell it; a file of published weights is known by its name.
+    A run, a checkpoint and a safetensors file of ours tell it; a file of published weights is known by its name.
 
     Args:
         weights: `none`, a published name, a URL, a file, a checkpoint or a run.
@@ -54,7 +63,7 @@ def find_origin(weights: str, arch: str | None, patience: Patience = IMPATIENT) 
             return _of_published(find_weights(arch, weights))
         state = None if file_format(weights) or "://" in weights.removeprefix("s3://") else _state(weights, patience)
         if state is None:
-            return _of_file(weights)
+            return _of_header(weights, patience) or _of_file(weights)
         if known := state.get("origin"):
             return Origin(**known)
         model = state.get("config", {}).get("model", {})  # a checkpoint that is older than the field
@@ -85,6 +94,25 @@ def _state(url: str, patience: Patience) -> dict[str, Any] | None:
 
 def _of_published(weights: PublishedWeights) -> Origin:
     return Origin(f"{weights.name} of {weights.arch}", weights.licence)
+
+
+def _of_header(address: str, patience: Patience) -> Origin | None:
+    """As the header of a safetensors file, or of the one in a folder of weights, says it; None where it does not."""
+    kind = file_format(address)
+    if kind not in (None, "safetensors") or "://" in address.removeprefix("s3://"):
+        return None
+    folder, key = split_url(address) if kind else (address, MODEL_FILE)
+    storage = open_storage(folder, patience)
+    if storage.size(key) is None:
+        return None
+    header_bytes = int.from_bytes(storage.get_range(key, 0, _LENGTH_BYTES), "little")
+    if header_bytes > _MOST_HEADER_BYTES:
+        return None
+    try:
+        metadata = json.loads(storage.get_range(key, _LENGTH_BYTES, header_bytes)).get("__metadata__", {})
+        return Origin(str(metadata[_WEIGHTS_KEY]), str(metadata[_LICENCE_KEY]))
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return None  # another's file, or no such file: whoever reads its weights says so
 
 
 def _of_file(address: str) -> Origin:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from scenerec.errors import ModelError, StorageError
 from scenerec.models.weights.cache import WeightCache, published_file
+from scenerec.models.weights.licences import describe_licence, forbids_commercial_use
 from scenerec.models.weights.published import PublishedWeights, find_weights
 from scenerec.training.choice.candidates import Weights
 
@@ -25,13 +26,13 @@ def weights_at_hand(output: str, architectures: Sequence[str]) -> Weights:
     cache = WeightCache(output)
     here = {arch: found for arch, found in published.items() if _in_store(cache, found) or _in_torch_cache(found)}
     if here:
-        return Weights(_names(here), "learned on ImageNet's 1.2 million images; their file is here")
+        return Weights(_names(here), f"{_words(here)}; their file is here")
     if not published:
-        return Weights(reason=f"nothing was published for {', '.join(architectures)}")
+        return Weights(reason=f"random: none that all may use were published for {', '.join(architectures)}")
     some = next(iter(published.values()))
     host = urlsplit(some.url).hostname
     if _answers(some.url):
-        return Weights(_names(published), f"learned on ImageNet's 1.2 million images; from {host}, once")
+        return Weights(_names(published), f"{_words(published)}; from {host}, once")
     return Weights(
         reason=f"random, as {host} does not answer; pretrained ones would learn more from few images: "
         "--set model.weights=FILE"
@@ -50,15 +51,22 @@ def bring_weights(output: str, arch: str, name: str) -> None:
         cache.storage.put(remote.file, file)
 
 
+def _words(found: Mapping[str, PublishedWeights]) -> str:
+    licences = {describe_licence(weights.licence) for weights in found.values()}
+    return f"learned on ImageNet's 1.2 million images, {' or '.join(sorted(licences))}"
+
+
 def _names(found: Mapping[str, PublishedWeights]) -> dict[str, str]:
     return {arch: weights.name for arch, weights in found.items()}
 
 
 def _default(arch: str) -> PublishedWeights | None:
+    """The default weights; none that may not be used as one likes: who takes those says so by their name."""
     try:
-        return find_weights(arch, "DEFAULT")
+        found = find_weights(arch, "DEFAULT")
     except ModelError:
         return None
+    return None if forbids_commercial_use(found.licence) else found
 
 
 def _in_store(cache: WeightCache, weights: PublishedWeights) -> bool:

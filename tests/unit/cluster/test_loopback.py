@@ -17,23 +17,22 @@ def test_ports_are_distinct_and_free() -> None:
     ports = loopback.free_ports(names)
     assert tuple(ports) == names
     assert len(set(ports.values())) == 50
+    assert max(ports.values()) < 30_000  # RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT: replicas take ports from there on
     for port in ports.values():
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", port))
 
 
-def test_a_port_is_given_away_once_until_its_server_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_is_given_away_once_until_its_server_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(loopback, "_FIRST", 32200)  # a few ports that nobody else draws from
     monkeypatch.setattr(loopback, "_LAST", 32203)
-    claims = [Path(f"/tmp/scenerec-{os.getuid()}-ports/{port}") for port in range(32200, 32204)]
-    for claim in claims:
-        claim.unlink(missing_ok=True)
+    monkeypatch.setattr(loopback, "_CLAIMS", tmp_path / "ports")
     (first,) = loopback.free_ports(("one",)).values()
     others = set(loopback.free_ports(("one", "two", "three")).values())
     assert {first, *others} == {32200, 32201, 32202, 32203}
 
     long_ago = time.time() - 2 * 3600
-    os.utime(claims[first - 32200], (long_ago, long_ago))
+    os.utime(tmp_path / "ports" / str(first), (long_ago, long_ago))
     assert loopback.free_ports(("one",)) == {"one": first}
 
 

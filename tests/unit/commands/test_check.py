@@ -15,6 +15,7 @@ from scenerec.inference.bundles.bundle import open_bundle
 from scenerec.inference.predictors.classifier import Classifier
 from tests.tiny_bundle import make_tiny_bundle
 from tests.unit.data.quality.textures import texture
+from tests.unit.inference.predictors.test_embedder import with_head
 
 
 def scenerec(*arguments: object) -> Result:
@@ -192,7 +193,24 @@ def test_a_model_that_has_trained_on_all_pictures_is_refused(colours: Path, tmp_
     check = ("data", "check", tmp_path / "packed/train", "--processes", 1, "--model")
     refused = scenerec(*check, tmp_path / "bundle")
     assert refused.exit_code == 2 and "has trained on these pictures, and repeats their labels" in refused.stderr
-    assert "labels were judged by" in scenerec(*check, tmp_path / "of_another").stdout
+    told = scenerec(*check, tmp_path / "of_another").stdout
+    assert "36 labels were judged by" in told and "it is taken not to have trained on these pictures" in told
+
+
+def test_what_a_bundle_hardly_tells_apart_is_found(tmp_path: Path) -> None:
+    """A picture in a mirror is another one to the hash; its mean colours, which this bundle sees, are the same."""
+    for split in ("train", "val"):
+        for number in range(6):
+            save(texture(100 * (split == "val") + number), tmp_path / "photos" / split / "sea" / f"{number}.jpg")
+    save(texture(2)[:, ::-1], tmp_path / "photos/val/sea/mirrored.jpg")
+    with_head(tmp_path)
+    check = ("data", "check", tmp_path / "photos", "--processes", 1, "--json")
+    assert json.loads(scenerec(*check).stdout)["findings"] == []
+    found = json.loads(scenerec(*check, "--model", tmp_path / "headed").stdout)["findings"][0]  # of three numbers each
+    assert found["detail"].startswith("0% as far from val/sea/mirrored.jpg (val, sea) as from any other")
+    assert (found["kind"], found["path"], found["twin"]) == ("similar", "train/sea/2.jpg", "val/sea/mirrored.jpg")
+    make_tiny_bundle(tmp_path / "bundle")  # without a layer that classifies
+    assert json.loads(scenerec(*check, "--model", tmp_path / "bundle").stdout)["findings"] == []
 
 
 def test_one_class_alone_has_no_labels_to_doubt(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import pytest
 
 from scenerec.errors import ConfigError
 from scenerec.export.exporter import export
+from scenerec.export.graphs import hub_graph
 from scenerec.export.options import Options
 from scenerec.export.quantization.accuracy_gate import GateError
 from scenerec.export.source import Source, Stated, torch_source, with_plain_input
 from scenerec.export.targets import find_target
 from scenerec.inference.bundles.bundle import open_bundle
 from scenerec.inference.predictors.golden import check_golden
-from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
+from scenerec.inference.predictors.onnx_predictor import OnnxPredictor, network_input, open_session
 
 MODEL = """
 from torch import nn
@@ -63,6 +64,11 @@ def test_an_int8_bundle_says_how_it_was_made(tmp_path: Path, options: Options) -
     assert check_golden(OnnxPredictor(bundle), bundle) < 1e-5
     assert exported.model is not None
     assert any(node.op_type == "QuantizeLinear" for node in exported.model.graph.node)
+
+    for_hub = open_session(hub_graph.for_hub(exported.model, 2.0).SerializeToString())  # a graph that is quantised
+    images, plain = bundle.golden.images[:1], bundle.info.preprocessing.model_copy(update={"in_graph": False})
+    (logits,) = for_hub.run(None, {"pixel_values": network_input(images, plain)})
+    np.testing.assert_allclose(logits * np.float32(2), bundle.golden.logits[:1], atol=1e-4)
 
 
 def test_without_a_way_through_the_gate_nothing_is_written(tmp_path: Path, options: Options) -> None:

@@ -91,6 +91,7 @@ def test_the_readme_is_the_card_behind_the_hubs_metadata(tmp_path: Path) -> None
     assert result["metrics"][0] == {"type": "accuracy", "value": 0.75}
     assert "## Intended use\n\nColours." in readme
     assert 'get_model("resnet18", num_classes=3)' in readme
+    assert "/sets" not in readme  # addresses are nobody's business
 
 
 def with_licence(stated: str, inherited: str) -> BundleInfo:

@@ -179,7 +179,13 @@ def test_weights_of_torchs_cache_are_taken_and_brought_to_the_store(
     file.write_bytes(b"weights")
     found = weights_at_hand(f"{tmp_path}/runs", CANDIDATE_ARCHITECTURES)
     assert found.names == {"resnet18": "IMAGENET1K_V1"}
+    assert "BSD-3-Clause; their file is here" in found.reason
     bring_weights(f"{tmp_path}/runs", "resnet18", "IMAGENET1K_V1")
     assert (tmp_path / "runs/.weights/resnet18-f37072fd.pth").read_bytes() == b"weights"
     file.unlink()
     assert weights_at_hand(f"{tmp_path}/runs", CANDIDATE_ARCHITECTURES).names == {"resnet18": "IMAGENET1K_V1"}
+
+
+def test_weights_that_not_all_may_use_are_not_taken_unasked(tmp_path: Path) -> None:
+    found = weights_at_hand(f"{tmp_path}/runs", ["vit_h_14"])
+    assert found == Weights(reason="random: none that all may use were published for vit_h_14")

@@ -4,7 +4,7 @@ from math import nan
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenerec.epoch_metrics import EpochMetrics
@@ -50,6 +50,7 @@ def attempt(folder: RunFolder, begin: int, end: int, saved: int) -> None:
             log.writer(folder)()
 
 
+@settings(max_examples=40)
 @given(kills=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=4))
 def test_a_log_that_was_interrupted_is_that_of_a_run_that_was_not(
     tmp_path_factory: pytest.TempPathFactory, kills: list[tuple[int, int, bool]]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from scenerec.errors import BundleError, ConfigError, DataError, StorageError
+from scenerec.errors import BundleError, ConfigError, DataError, ModelError, StorageError
 from scenerec.inference.bulk.prediction import PredictResult, bundle_sha256, open_asked, output_form, predict_here
 from scenerec.inference.bulk.request import FORMS, PredictRequest, Question
 from scenerec.inference.bundles.bundle import Bundle, open_bundle
@@ -345,6 +345,13 @@ def test_the_temperature_counts_and_an_abstaining_model_says_so(ask: Ask, tmp_pa
     with Path(cells.output).open(newline="") as file:
         assert [row["abstained"] == "true" for row in csv.DictReader(file)] == abstained
     assert not any(json.loads(line)["abstained"] for line in Path(plain.output).read_text().splitlines())
+
+
+def test_a_model_that_fails_is_named_with_the_batch(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (12, 12), (255, 0, 0)).save(photos / "09.png")
+    failing = make_tiny_bundle(tmp_path / "failing", fails_on_red=True)
+    with pytest.raises(ModelError, match=r"failing: fails on a batch of 2 images from .*/08\.jpg on: "):
+        predict(ask(model=failing, batch_size=2))
 
 
 def test_a_model_that_was_replaced_meanwhile_is_refused(ask: Ask, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from scenerec.inference.evaluation.predictions import (
     predict,
     shares,
 )
-from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.predictor import Predictor, softmax
 
 CLOCK = Clock(0, 1, 0, 0)
 
@@ -65,6 +65,25 @@ def test_crops_are_averaged_image_by_image() -> None:
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     mean = (exponents / exponents.sum(axis=1, keepdims=True)).reshape(4, 10, 3).mean(axis=1)
     assert found.confidence == pytest.approx(mean.max(axis=1), rel=1e-4)
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+def test_a_temperature_changes_probabilities_alone(crops: int) -> None:
+    """Ten crops' probabilities are averaged at the temperature, too; the figures at temperature 1 lie beside."""
+
+    class Warm(MeanColours):
+        temperature, abstain_below = 40.0, 0.5
+
+    cold, warm = (predict(each, batches([6, 3], crops), 0, crops, True) for each in (MeanColours(), Warm()))
+    logits = np.concatenate([Warm().logits(batch.images) for batch in batches([6, 3], crops)])
+    expected = softmax(logits, 40.0).reshape(9, crops, 3).mean(axis=1)
+    assert warm.confidence == pytest.approx(expected.max(axis=1), rel=1e-4)
+    if crops == 1:  # the average of several may rank them otherwise
+        assert np.array_equal(warm.ranked, cold.ranked)
+        assert warm.unscaled_log_probabilities is not None
+        assert np.array_equal(warm.unscaled_log_probabilities[:, 0], cold.log_probabilities[:, 0])
+        assert np.array_equal(warm.unscaled_log_probabilities[:, 1], cold.label_log_probabilities)
+    assert (cold.unscaled_log_probabilities, cold.abstain_below, warm.abstain_below) == (None, None, 0.5)
 
 
 def test_logits_that_are_no_numbers_and_of_other_classes_are_refused() -> None:

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from scenerec.models.weights.files import write_weights
 from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
 from scenerec.models.weights.origin import RANDOM, Origin, find_origin, origin_of
 from scenerec.models.weights.published import all_published
@@ -48,6 +50,19 @@ def test_a_run_tells_what_it_began_with_and_an_older_one_by_its_config(tmp_path:
     for run in (first, second, third, f"{third}/checkpoints/step-000000007"):
         assert find_origin(run, "vit_b_16") == SWAG
     assert origin_of({"config": {"model": {"arch": "vit_b_16", "weights": third}}}) == SWAG
+
+
+def test_a_converted_file_tells_it_wherever_it_goes(tmp_path: Path) -> None:
+    """Published weights to safetensors, to a checkpoint's form, and on."""
+    state = {"fc.weight": np.zeros((2, 3), np.float32)}
+    for place, kind in (("converted.safetensors", "safetensors"), ("folder", "checkpoint")):
+        url = str(tmp_path / place)
+        write_weights(url, kind, state, "vit_b_16", classes=2, image_size=224, origin=SWAG)
+        assert find_origin(url, "vit_b_16") == SWAG
+    own, broken = str(tmp_path / "own.safetensors"), str(tmp_path / "broken.safetensors")
+    write_weights(own, "safetensors", state, "vit_b_16", classes=2, image_size=224)
+    (tmp_path / "broken.safetensors").write_bytes(b"no safetensors at all")
+    assert [find_origin(each, "vit_b_16") for each in (own, broken)] == [Origin(own), Origin(broken)]
 
 
 def test_a_run_that_is_gone_is_all_that_is_known(tmp_path: Path) -> None:
