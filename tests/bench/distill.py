@@ -2,8 +2,9 @@
 
 A ResNet-18 teaches a MobileNetV3-small, for which it has learned longer. With `--label-share` the student alone learns
 from so many of each class's images, as many steps, and with the teacher from all of them without a label. A row of
-distill.csv for each seed holds the top-1 of the last epoch of all three, on the same validation images. What is done
-lies in `--folder`, and is not done again: stopped at any time, it goes on from the newest checkpoint.
+distill.csv for each seed holds the top-1 of the teacher's best epoch, in which it teaches, and of the students' last
+one, on the same validation images. What is done lies in `--folder`, and is not done again: stopped at any time, it goes
+on from the newest checkpoint.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def main() -> None:
     if options.label_share < 1:
         _pack_some(bench.folder, options.photographs or bench.folder / "drawn", options.label_share)
     teacher = bench.config("teacher", TEACHER, 100, options.teacher_epochs)
-    teacher_top1 = float("nan") if options.teacher else _top1(teacher)
+    teacher_top1 = float("nan") if options.teacher else _top1(teacher, "best")
     print(f"the teacher: top-1 {teacher_top1:.1%}", flush=True)
     gains = [bench.compare(seed, options.teacher or teacher.run_url, teacher_top1) for seed in options.seeds]
     print(f"the teacher is worth {np.mean(gains):+.1%} ({min(gains):+.1%} to {max(gains):+.1%})")
@@ -123,10 +124,10 @@ class Bench:
         return TrainConfig.model_validate(document)
 
 
-def _top1(config: TrainConfig) -> float:
-    """Of the last epoch of a run, which is trained to its end unless it is there."""
+def _top1(config: TrainConfig, epoch: str = "last") -> float:
+    """Of the last or the best epoch of a run, which is trained to its end unless it is there."""
     result = RunFolder(config.run_url).read_result() or train_here(config)
-    return float(result["last"]["val_top1"])
+    return float(result[epoch]["val_top1"])
 
 
 def _pack(photographs: Path | None, folder: Path) -> None:
