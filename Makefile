@@ -111,10 +111,10 @@ fuzz: $(READY)  ## Odd weights, configs, pictures, folders and requests; prints 
 bench-search: $(READY)  ## The same random trials at full length and with ASHA (PHOTOS=folder; half an hour)
 	$(BIN)/python -m tests.bench.search $(PHOTOS)
 
-bench-distill: $(READY)  ## A student with a teacher and without, three seeds (PHOTOS=folder, RUN=teacher; 10 minutes, goes on where it ended)
+bench-distill: $(READY)  ## A student with a teacher and without, three seeds (PHOTOS=folder, RUN=teacher; goes on where it ended)
 	$(BIN)/python -m tests.bench.distill $(PHOTOS) $(addprefix --teacher ,$(RUN))
 
-bench-pretrain: $(READY)  ## Features learned without labels, beside random ones and lightly's (PHOTOS=folder; an hour)
+bench-pretrain: $(READY)  ## Features learned without labels, beside random ones and lightly's, three seeds (PHOTOS=folder; hours, goes on where it ended)
 	$(BIN)/python -m tests.bench.pretrain $(PHOTOS)
 
 bench-costs: $(READY)  ## What a core takes to learn from an image: the table by which `scenerec train` chooses (three minutes)

@@ -23,10 +23,10 @@ class DistillConfig(Block):
     image_size: int | None = Field(None, ge=16, le=1024)
     """Side in pixels at which the teacher sees the training images, resized to it; by default the size of its own run,
     bundle or published weights. A smaller one saves time. A bundle has one size alone."""
-    temperature: float = Field(4.0, gt=0)
+    temperature: float = Field(2.0, gt=0)
     """What the logits of both are divided by before the softmax (Hinton et al. 2015): above 1 it shows more of what the
     teacher thinks of the classes that are not the first."""
-    weight: float = Field(0.9, gt=0, le=1)
+    weight: float = Field(0.5, gt=0, le=1)
     """The teacher's share of the loss: (1 - weight) * cross-entropy + weight * temperature^2 * KL(teacher || network).
     With 1 no label of a training image is read: data.train may then have other classes, or none that mean anything."""
 

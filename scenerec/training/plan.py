@@ -65,6 +65,8 @@ class Plan:
     """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1."""
     method: str = ""
     """By what a backbone is pretrained; empty where labels are learned."""
+    momentum_encoder: str = ""
+    """What is wrong with a momentum encoder's momentum in a run of this length, in words; empty where nothing is."""
     teacher: TeacherPlan | None = None
     """From whom the network learns beside the labels, or instead of them; None where it learns from labels alone."""
     origin: Origin | None = None
@@ -98,6 +100,7 @@ class Plan:
             ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
             ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
+            *([("momentum", self.momentum_encoder)] if self.momentum_encoder else []),
             *self._class_weights_row(),
             *self._reading_row(),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scenerec.config.pretrain import PretrainConfig, ProbeConfig
+from scenerec.config.pretrain import MethodConfig, PretrainConfig, ProbeConfig
 from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import PlanError
@@ -14,8 +14,10 @@ from scenerec.training.node_time import plan_cost
 from scenerec.training.plan import NodeResources, Plan, resolve
 from scenerec.training.preflight import Preflight, check_shards, resume_point, trained_part
 from scenerec.training.run_folder import RunFolder, resumed_lanes
+from scenerec.training.schedules import fitting_momentum, share_of_first_weights
 
 _NO_CLASSES = 0
+_MUCH_OF_FIRST_WEIGHTS = 0.05
 
 
 def check_pretraining(
@@ -64,9 +66,20 @@ def _resolve(
             f"pretrain.queue: {queue} keys are more than the {samples} images of an epoch, so that an image would be "
             f"told from itself: take {samples // batch * batch} or less, a multiple of {batch}"
         )
+    plan = replace(plan, momentum_encoder=_momentum_remark(config.pretrain, plan.total_steps))
     if plan.precise_batchnorm and config.pretrain.has_momentum_encoder:
         plan = replace(plan, precise_batchnorm=replace(plan.precise_batchnorm, passes=2))
     return plan
+
+
+def _momentum_remark(method: MethodConfig, steps: int) -> str:
+    """What is to be said of the momentum: in a short run the papers' keeps the keys as random as they began."""
+    share, fitting = share_of_first_weights(method, steps), fitting_momentum(method, steps)
+    if method.momentum is None or share < _MUCH_OF_FIRST_WEIGHTS:
+        return ""
+    remedy = f"set pretrain.momentum to {fitting:g}, or " if fitting < method.momentum else ""
+    what = f"the momentum encoder still has {share:.0%} of its first weights after {steps} steps"
+    return f"at {method.momentum:g} {what}: {remedy}train longer"
 
 
 def _check_probe(probe: ProbeConfig) -> tuple[PackedSet, PackedSet]:

@@ -3,7 +3,11 @@
 import math
 from dataclasses import dataclass
 
+from scenerec.config.pretrain import MethodConfig
 from scenerec.config.train import OptimizeConfig
+
+_LITTLE = 0.01  # of a momentum encoder's first weights
+_MOST_GIVEN_UP = 0.1  # of its weights at a step
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,24 @@ def encoder_momentum(step: int, total_steps: int, first: float) -> float:
     MoCo v3 (Chen, Xie, He 2021, section 4), after BYOL (Grill et al. 2020, section 3.2).
     """
     return 1 - (1 - first) * (1 + math.cos(math.pi * min(step / total_steps, 1))) / 2
+
+
+def share_of_first_weights(method: MethodConfig, total_steps: int) -> float:
+    """What a momentum encoder still has of its first weights after a run of `total_steps`: the product of its momenta.
+
+    0 of a method without one.
+    """
+    if method.momentum is None:
+        return 0.0
+    if method.momentum_schedule != "cosine":
+        return method.momentum**total_steps
+    return math.prod(encoder_momentum(step, total_steps, method.momentum) for step in range(total_steps))
+
+
+def fitting_momentum(method: MethodConfig, total_steps: int) -> float:
+    """A momentum, to one digit of what it gives up at a step, with which about 1 % of the first weights remains.
+
+    A half cosine to 1 gives up half as much as one that is constant. It is never below 0.9: a shorter run is too short.
+    """
+    given_up = -math.log(_LITTLE) / total_steps * (2 if method.momentum_schedule == "cosine" else 1)
+    return 1 - min(float(f"{given_up:.0e}"), _MOST_GIVEN_UP)

@@ -37,6 +37,9 @@ class Job(NamedTuple):
     weight_decay: float
     warmup_epochs: float
     temperature: float
+    smallest_crop: float
+    color_jitter: float
+    hue: float
     seed: int
     threads: int
 
@@ -48,16 +51,17 @@ def main() -> None:
     np.random.seed(job.seed)  # from which lightly's blur draws
     torch.set_num_threads(job.threads)
     scale = job.image_size / _BLUR_SIDE
-    views = SimCLRTransform(input_size=job.image_size, sigmas=(0.1 * scale, 2 * scale))
+    jitter = {f"cj_{what}": job.color_jitter for what in ("bright", "contrast", "sat")}
+    views = SimCLRTransform(
+        job.image_size, cj_hue=job.hue, min_scale=job.smallest_crop, sigmas=(0.1 * scale, 2 * scale), **jitter
+    )
     loader = DataLoader(ImageFolder(job.images, views), job.batch_size, shuffle=True, drop_last=True)
     backbone = models.get_model(job.arch)
     features = backbone.fc.in_features
     backbone.fc = nn.Identity()
     network = nn.Sequential(backbone, SimCLRProjectionHead(features, features, 128)).train()
     criterion = NTXentLoss(job.temperature)
-    optimizer = torch.optim.SGD(
-        network.parameters(), job.lr, momentum=0.9, nesterov=True, weight_decay=job.weight_decay
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), job.lr, weight_decay=job.weight_decay)
     steps = job.epochs * len(loader)
     warmup = round(job.warmup_epochs * len(loader))
     losses: list[float] = []

@@ -1,8 +1,10 @@
 """Pretraining in both frameworks: the same losses, a resume that changes nothing, and what the history tells."""
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.train import TrainConfig
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
+from scenerec.data.stream import Cursor
 from scenerec.errors import CheckpointError, ModelError, PlanError
 from scenerec.inference.predictors.trained_model import load_trained
 from scenerec.job_log import EpochSummary, Event
@@ -20,10 +23,17 @@ from scenerec.models.weights.files import read_weights
 from scenerec.training.preflight import check_job
 from scenerec.training.pretrain_preflight import check_pretraining
 from scenerec.training.run_folder import RunFolder
+from scenerec.training.schedules import learning_rate
 from tests.local_run import make_learner, open_job, train_here
+from tests.matrix import keep
 from tests.pretrain_run import MOCO, last_state, pretrain_config, same, train_until
 
 Make = Callable[..., PretrainConfig]
+METHODS: dict[str, dict[str, Any]] = {
+    "simclr": {"method": "simclr"},
+    "mocov2": MOCO,
+    "mocov3": {"method": "mocov3", "projector_width": 32, "predictor_width": 32},
+}
 
 
 @pytest.fixture
@@ -53,6 +63,29 @@ def test_a_killed_run_resumes_to_the_same_bits(make: Make) -> None:
     told = [event.validation for event in events if isinstance(event, EpochSummary)]
     assert told == [first.validation, last.validation]
     assert result["best"]["val_knn_top1"] == max(each.validation["val_knn_top1"] for each in histories[0])
+
+
+@pytest.mark.parametrize("method", keep((), METHODS))
+def test_both_frameworks_go_the_same_way(make: Make, method: str) -> None:
+    """Over all steps of two epochs. In float64: float32's rounding, which each step multiplies, would soon hide all."""
+    optimize = {"global_batch_size": 32, "warmup_epochs": 1, "weight_decay": 0.01, "precision": "fp64"}
+    losses, states = [], []
+    for framework in ("torch", "tensorflow"):
+        config = make(framework=framework, pretrain=METHODS[method], model={"arch": "resnet18"}, optimize=optimize)
+        learner = make_learner(open_job(config))
+        with closing(learner.training_batches(Cursor())) as batches:
+            for step, batch in enumerate(batches):
+                learner.train_step(batch, learning_rate(step, 3, config.optimize))
+                losses.append(learner.take_loss())
+        states.append(learner.state())
+    ours, theirs = np.split(np.array(losses), 2)
+    assert len(ours) == 6
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    for part in ("model", "ema", "queue"):
+        expected, found = (getattr(state, part) for state in states)
+        assert expected.keys() == found.keys()
+        for key in expected:
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-6, atol=1e-7, err_msg=key)
 
 
 @pytest.mark.slow
@@ -95,6 +128,13 @@ def test_the_plan_tells_the_method(make: Make) -> None:
     found = dict(check_pretraining(make(pretrain={"method": "mocov3"})).rows())
     assert found["model"] == "squeezenet1_1, mocov3, in torch"
     assert found["data"].startswith("100 training samples, 1")
+    assert found["momentum"] == (
+        "at 0.99 the momentum encoder still has 98% of its first weights after 4 steps: set pretrain.momentum to 0.9, "
+        "or train longer"
+    )
+    shortest = check_pretraining(make(pretrain=MOCO)).plan.momentum_encoder
+    assert shortest == "at 0.9 the momentum encoder still has 66% of its first weights after 4 steps: train longer"
+    assert "momentum" not in dict(check_pretraining(make()).rows())
 
 
 def test_what_does_not_fit_the_data_is_refused_before_anything_starts(make: Make, tmp_path: Path) -> None:

@@ -5,8 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.config.pretrain import MethodConfig
 from scenerec.config.train import OptimizeConfig
-from scenerec.training.schedules import PlateauState, encoder_momentum, learning_rate
+from scenerec.training.schedules import (
+    PlateauState,
+    encoder_momentum,
+    fitting_momentum,
+    learning_rate,
+    share_of_first_weights,
+)
 
 
 def config(**fields: object) -> OptimizeConfig:
@@ -94,3 +101,21 @@ def test_an_encoders_momentum_rises_to_one(steps: int, first: float) -> None:
 
 def test_an_encoders_momentum_is_mocos_half_way() -> None:
     assert encoder_momentum(50, 100, 0.99) == pytest.approx(0.995)
+
+
+@given(steps=st.integers(100, 3000), method=st.sampled_from(["mocov2", "mocov3"]))
+def test_with_the_fitting_momentum_little_of_the_first_weights_remains(steps: int, method: str) -> None:
+    published = MethodConfig.model_validate({"method": method})
+    momentum = fitting_momentum(published, steps)
+    assert 0.9 <= momentum < 1
+    assert 1e-4 < share_of_first_weights(published.model_copy(update={"momentum": momentum}), steps) < 0.05
+
+
+def test_what_remains_of_the_first_weights() -> None:
+    moco = MethodConfig.model_validate({"method": "mocov2"})
+    assert share_of_first_weights(moco, 400) == pytest.approx(0.999**400)
+    assert fitting_momentum(moco, 400) == pytest.approx(0.99)
+    rising = MethodConfig.model_validate({"method": "mocov3", "momentum": 0.9})
+    assert share_of_first_weights(rising, 2) == pytest.approx(0.9 * 0.95)
+    assert fitting_momentum(rising, 2) == 0.9
+    assert share_of_first_weights(MethodConfig.model_validate({"method": "simclr"}), 1) == 0
