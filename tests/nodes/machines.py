@@ -112,6 +112,7 @@ class Machine:
         self.folder = switch.folder / name
         self._unshare: subprocess.Popen[str] | None = None
         self._init: int | None = None
+        self._started: list[subprocess.Popen[bytes]] = []
 
     @property
     def is_on(self) -> bool:
@@ -159,6 +160,8 @@ class Machine:
         if silently:
             self.cut()
         os.kill(self._init, signal.SIGKILL)
+        while self._started:
+            self._started.pop().kill()
         self._unshare.communicate()
         self._unshare, self._init = None, None
 
@@ -178,13 +181,14 @@ class Machine:
     def start(self, command: str, env: Mapping[str, str] | None = None, log: Path | None = None) -> None:
         """Starts a line of bash on it that goes on by itself; its output goes to `log`, which lies outside."""
         with (log or Path(os.devnull)).open("a") as output:
-            subprocess.Popen(
+            started = subprocess.Popen(
                 self.command(command, env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+        self._started.append(started)
 
     def command(self, command: str, env: Mapping[str, str] | None = None) -> list[str]:
         """The command, outside, that runs a line of bash on it."""
@@ -208,6 +212,9 @@ class Machine:
         found = [pid for pid, line in self.processes().items() if word in line]
         for pid in found:
             os.kill(pid, number)
+        if number == signal.SIGCONT:  # nsenter, outside, stops with what it has started, and then reaps nothing
+            for started in self._started:
+                started.send_signal(number)
         return found
 
     def terminate(self) -> None:

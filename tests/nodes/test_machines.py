@@ -1,5 +1,6 @@
 """The machines themselves: what they share, and what not."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,17 @@ def test_a_machine_is_reached_until_its_cable_is_pulled_or_it_is_off(switch: Swi
         one.run(f"until {CONNECT} 2> /dev/null; do sleep 0.1; done")
         two.kill(silently=True)
         assert one.run(CONNECT, check=False).returncode
+
+
+def test_a_machine_can_be_switched_off_though_something_on_it_was_stopped(switch: Switch) -> None:
+    machine = switch.machine("node1", "10.77.0.11")
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        machine.boot()
+        machine.start("exec sleep 1000")
+        wait_until(lambda: "sleep 1000" in machine.processes().values())
+        machine.signal("sleep", signal.SIGSTOP)
+        machine.signal("sleep", number)
+        machine.kill()
 
 
 def test_a_machine_ends_with_the_process_that_has_made_it(tmp_path: Path) -> None:
