@@ -105,7 +105,7 @@ COMMANDS: dict[str, Entry | Group] = {
             "list": Entry("registry", "List the models, their versions and aliases."),
             "show": Entry(
                 "registry",
-                "Show one version: where it comes from, what the gates measured, and where its model's aliases stood.",
+                "Show one version: where it comes from, what was measured, and where its model's aliases stood.",
             ),
             "push": Entry("registry", "Store a bundle as the next version of a model."),
             "promote": Entry("registry", "Move an alias to a version, if it passes the gates."),
