@@ -95,7 +95,7 @@ def _fetch(placement: Placement, folder: Path) -> Bundle:
     if hashlib.sha256(content).hexdigest() != placement.digest:
         raise BundleError(f"{placement.url}: was replaced by another bundle: versions of a registry never change")
     info = BundleInfo.model_validate_json(content)
-    _make_room(folder.parent, sum(file.size_bytes for file in info.files.values()))
+    _make_room(folder.parent, len(content) + sum(file.size_bytes for file in info.files.values()))
     copy = LocalStorage(folder)  # it writes in one step: another replica may be doing the same
     for name in info.files:
         copy.put(name, origin.get(name))

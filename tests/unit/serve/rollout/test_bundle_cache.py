@@ -1,6 +1,5 @@
 """The bundles of a node: what is kept, and what makes way, while several processes use them."""
 
-import gc
 import os
 import shutil
 import subprocess
@@ -43,7 +42,6 @@ def kept(cache: Path, placements: list[Placement]) -> list[str]:
 def use(placement: Placement, cache: Path, opened_s: int) -> None:
     """Opens a version and is done with it; as if at a time in seconds."""
     open_placement(placement, cache)
-    gc.collect()
     os.utime(cache / placement.digest[:32], (opened_s, opened_s))
 
 
@@ -73,7 +71,6 @@ def test_what_is_in_use_stays_however_much_there_is(placements: list[Placement],
     assert kept(cache, placements) == ["1", "2", "3"]
     assert all(bundle.golden.images.size for bundle in used)
     del used[1]
-    gc.collect()
     use(placements[3], cache, 9)
     assert kept(cache, placements) == ["1", "3", "4"]
 
@@ -110,7 +107,6 @@ def test_nothing_goes_under_the_hands_of_those_who_open_at_once(placements: list
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(work, range(4)))
-    gc.collect()
     shutil.rmtree(cache / placements[0].digest[:32], ignore_errors=True)
     use(placements[0], cache, 9)
     assert "1" in (left := kept(cache, placements)) and len(left) <= 2
