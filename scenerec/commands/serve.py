@@ -67,10 +67,27 @@ def deploy(
     if client is None:
         typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)
         return
-    _send(client, config.name, config)
-    result = _show_one(client, config.name, as_json)
+    result = put_into_service(config, client)
+    _show([result], result, as_json)
     if not as_json:
         typer.echo(f"\n{example(result['url'], config.models[0].name, config.http.api_keys)}")
+
+
+def application_of(model: str, registry: str) -> ServeConfig:
+    """An application that serves one model, NAME:VERSION or NAME@ALIAS, by the name of the model."""
+    return _application(parse_reference(model)[0], model, model, [f"registry={registry}"])
+
+
+def check_place(config: ServeConfig, client: ClusterClient) -> None:
+    """Raises PlanError where a replica fits no node, ClusterError where the endpoint cannot be where it shall be."""
+    _check_room(config, client)
+    _check_endpoint(config, client)
+
+
+def put_into_service(config: ServeConfig, client: ClusterClient) -> JsonObject:
+    """Deploys an application that has been checked, waits until it answers, and returns how it stands."""
+    _send(client, config.name, config)
+    return _standing(client, config.name)
 
 
 @app.command(epilog="Example: scenerec serve status photos --json")
@@ -110,7 +127,8 @@ def scale(
     )
     if not applications.deploy(name, scaled.model_dump(mode="json")):
         _send(client, name, scaled)
-    _show_one(client, name, as_json)
+    result = _standing(client, name)
+    _show([result], result, as_json)
 
 
 @app.command(epilog="Example: scenerec serve rollback photos")
@@ -222,8 +240,7 @@ def _check(config: ServeConfig, client: ClusterClient | None) -> None:
 
         read_keys(config.http.api_keys)
     if client:
-        _check_room(config, client)
-        _check_endpoint(config, client)
+        check_place(config, client)
 
 
 def _check_room(config: ServeConfig, client: ClusterClient) -> None:
@@ -265,12 +282,10 @@ def _send(client: ClusterClient, name: str, config: ServeConfig | None) -> None:
     run_job(client, SERVE, f"serve-{'deploy' if config else 'stop'}-{name}", json.dumps(order), is_quiet=config is None)
 
 
-def _show_one(client: ClusterClient, name: str, as_json: bool) -> JsonObject:
-    """Shows how the application stands, and returns it with what is known of the endpoint."""
+def _standing(client: ClusterClient, name: str) -> JsonObject:
+    """How the application stands, with what is known of the endpoint."""
     status = Applications(client).status(name)
-    result = {**status["applications"][0], **{key: status[key] for key in ("http", "grpc_port", "tls")}}
-    _show([result], result, as_json)
-    return result
+    return {**status["applications"][0], **{key: status[key] for key in ("http", "grpc_port", "tls")}}
 
 
 def _show(applications: list[JsonObject], result: JsonObject, as_json: bool) -> None:

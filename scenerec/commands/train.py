@@ -23,6 +23,7 @@ from scenerec.commands.queue_options import queue_request
 from scenerec.commands.registry import REGISTRY_VARIABLE
 from scenerec.commands.results import result_file
 from scenerec.commands.screen.choice_table import show_choice
+from scenerec.commands.serve import application_of, check_place, example, put_into_service
 from scenerec.commands.submit import start_job
 from scenerec.commands.wishes import DEFAULT_MINUTES, DEFAULT_OUTPUT, Wishes
 from scenerec.config.train import TrainConfig
@@ -72,7 +73,7 @@ NestedFolders = Annotated[Nested | None, _folder(help="As of `data pack`.", show
 
 
 @app.command(
-    epilog="Example: scenerec train photos/\n\n"
+    epilog="Example: scenerec train photos/ --serve\n\n"
     "Example: scenerec train photos/ --minutes 10 --framework tensorflow\n\n"
     "Example: scenerec train photos/ --arch resnet50 --set data.image_size=224 --dry-run"
 )
@@ -86,6 +87,9 @@ def train(
     output: Output = DEFAULT_OUTPUT,
     splits: Splits = None,
     nested: NestedFolders = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Put the model into service, and say how it is asked.")
+    ] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Delete what the run has written, and begin anew.")
     ] = False,
@@ -104,8 +108,9 @@ def train(
     epochs for them and for the machine, and says why. A folder without
     validation images is divided, class by class; what looks alike stays
     together. Then packs into the cluster's store, trains with a live view,
-    evaluates, exports to ONNX, and registers the model. Without a cluster, an
-    embedded one is started on this machine.
+    evaluates, exports to ONNX, and registers the model; --serve puts it into
+    service as well. Without a cluster, an embedded one is started on this
+    machine.
 
     What it runs stands in NAME.yaml: yours to keep and to change. Ctrl-C leaves
     the training running; the same command goes on from there. What was done
@@ -132,6 +137,9 @@ def train(
     client = client or connect_or_start(address)
     if in_store:  # which may be the cluster's own
         check_writable(chosen.output)
+    registry = os.environ.get(REGISTRY_VARIABLE) or f"{chosen.output}/models"
+    if serve:
+        check_place(application_of(f"{chosen.name}@production", registry), client)
     run = RunFolder(chosen.run_url)
     config = None if restart else _there(run, chosen)
     if config:
@@ -140,12 +148,15 @@ def train(
         config = _begin(chosen, client, console, restart, yes)
     if run.read_result() is None or restart:
         _train(client, config, console, verbose, restart)
-    registry = os.environ.get(REGISTRY_VARIABLE) or f"{chosen.output}/models"
     finished = finish(run, report, registry, verbose)
+    endpoint = None
+    if serve:
+        application = application_of(f"{finished.model}:{finished.version}", registry)
+        endpoint = put_into_service(application, client)["url"]
     if as_json:
-        typer.echo(json.dumps(asdict(finished)))
+        typer.echo(json.dumps({**asdict(finished), "endpoint": endpoint}))
     else:
-        _show_end(finished, chosen.output)
+        _show_end(finished, chosen.output, endpoint)
 
 
 def _say(console: Console, line: str) -> None:
@@ -239,7 +250,7 @@ def _train(client: ClusterClient, config: TrainConfig, console: Console, verbose
         raise
 
 
-def _show_end(finished: Finished, output: str) -> None:
+def _show_end(finished: Finished, output: str, endpoint: str | None) -> None:
     typer.echo()
     for what, value in (
         ("top-1", f"{finished.top1:.1%} on {finished.val_images} images, epoch {finished.epoch} of {finished.epochs}"),
@@ -247,6 +258,9 @@ def _show_end(finished: Finished, output: str) -> None:
         ("report", finished.report),
     ):
         typer.echo(f"{what:<9} {value}")
+    if endpoint:
+        typer.echo(f"\n{example(endpoint, finished.model, None)}")
+        return
     registry = "" if output == DEFAULT_OUTPUT else f"SCENEREC_REGISTRY={finished.registry} "
     typer.echo(f"\nserve it  {registry}scenerec serve deploy {finished.model}:{finished.version}")
     typer.echo(f"ask it    {registry}scenerec predict PHOTO.jpg --model {finished.model}:{finished.version}")
