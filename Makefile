@@ -19,7 +19,7 @@ WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py data/adoptio
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-costs bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
+.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-ease bench-costs bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,9 @@ bench-distill: $(READY)  ## A student with a teacher and without, three seeds (P
 
 bench-pretrain: $(READY)  ## Features learned without labels, beside random ones and lightly's, three seeds (PHOTOS=folder; hours, goes on where it ended)
 	$(BIN)/python -m tests.bench.pretrain $(PHOTOS)
+
+bench-ease: $(READY)  ## From a folder to an answer by HTTP in two commands, beside ultralytics' training (PHOTOS=folder; half an hour)
+	$(BIN)/python -m tests.bench.ease $(PHOTOS)
 
 bench-costs: $(READY)  ## What a core takes to learn from an image: the table by which `scenerec train` chooses (three minutes)
 	$(BIN)/python -m tests.bench.training_costs
