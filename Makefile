@@ -13,7 +13,7 @@ SLOW := $(shell grep --recursive --files-with-matches --include='*.py' 'mark\.sl
 # Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
 # All unit tests that need TensorFlow, and as many others as make half of the time.
-WITH_TENSORFLOW := $(addprefix tests/unit/,commands/test_convert.py data/adoption/test_adopt.py export inference \
+WITH_TENSORFLOW := $(addprefix tests/unit/,commands data/adoption/test_adopt.py export inference \
 	models training $(addprefix data/test_,bench.py inputs.py recycled_memory.py stream.py view_pair.py))
 # Where it is set, every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE

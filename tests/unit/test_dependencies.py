@@ -9,6 +9,8 @@ from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
+
 import scenerec
 from scenerec.commands.parts import PARTS
 
@@ -48,6 +50,7 @@ def imported() -> dict[str, str]:
     return {name: file for name, file in found.items() if name not in {*ROOMS, *sys.stdlib_module_names}}
 
 
+@pytest.mark.slow
 def test_every_import_is_declared() -> None:
     everything = {name for part, names in declared().items() if part != "dev" for name in names}
     found = imported()

@@ -63,6 +63,7 @@ def test_numbers_come_back_with_six_digits(event: Progress | EpochSummary | Imag
     assert values(parsed) == rounded(event)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), json_values), prefixes)
 def test_results_come_back_exactly(content: dict, prefix: str) -> None:
     line = format_line(RunResult(content))

@@ -105,6 +105,7 @@ def room(module: str) -> str:
     return ".".join(module.split(".")[: 2 if lies_in(module, "scenerec") else 1])
 
 
+@pytest.mark.slow
 def test_no_import_points_upward() -> None:
     upward = [f"{a} -> {b}" for a, b in arrows() if layer(b) > layer(a)]
     assert upward == []

@@ -346,6 +346,7 @@ def test_each_storage_asks_as_the_environment_says_when_it_is_opened(
     assert [by.partition("/")[0] for by in asked_by] == ["key", "another", "key"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READS)
 def test_a_short_body_never_passes_for_the_object(store: S3Storage, web: WebServer, read: str) -> None:
     store.patience = Patience(0.1)

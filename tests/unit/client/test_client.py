@@ -219,6 +219,7 @@ def test_what_the_server_wants_beyond_the_deadline_is_told_at_once(web: WebServe
     assert len(web.requests) == 1
 
 
+@pytest.mark.slow
 def test_no_answer_by_the_deadline(web: WebServer, ask: Ask) -> None:
     enough = threading.Event()
     web.serve(PATH, lambda _: predicted(one("beach")) if enough.wait(PATIENCE_S) else refused(500, "internal"))
@@ -233,6 +234,7 @@ def test_no_answer_by_the_deadline(web: WebServer, ask: Ask) -> None:
     assert [request.headers["x-request-id"] for request in web.received] == [caught.value.request_id]
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_drop_by_drop_is_not_awaited_to_its_end(web: WebServer, ask: Ask) -> None:
     """Each byte is in time for itself."""
     web.serve(PATH, predicted(one("beach"), drips_s=0.05))

@@ -68,6 +68,7 @@ _JOBS = st.lists(
 _LIMITS = st.builds(Limits, st.sampled_from((None, 1, 2)), st.sampled_from((None, 1, 2)))
 
 
+@pytest.mark.slow
 @given(_JOBS, _LIMITS, st.randoms(use_true_random=False))
 @settings(max_examples=300, deadline=None)
 def test_whatever_the_order_of_their_steps_never_more_run_than_may_and_all_get_their_turn(

@@ -104,6 +104,7 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
         serve_proxy.check_certificate(tmp_path / "missing.pem", tmp_path / "missing.key")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"GET /healthz HTTP/1.1\r\nho", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\na"])
 def test_a_request_that_never_ends_is_not_waited_for(tmp_path: Path, begun: bytes) -> None:
     text = amended(tmp_path)

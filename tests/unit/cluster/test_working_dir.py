@@ -2,9 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cluster.working_dir import fill_working_dir
 
 
+@pytest.mark.slow
 def test_a_job_brings_the_code_of_its_client(tmp_path: Path) -> None:
     fill_working_dir(tmp_path, "name: first\n")
     assert (tmp_path / "config.yaml").read_text() == "name: first\n"

@@ -74,6 +74,7 @@ def test_each_fault_is_found_and_no_other(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_table_is_what_packing_leaves_out(folder: Path, tmp_path: Path) -> None:
     shown = scenerec(
         "data", "check", folder, "--processes", 1, "--csv", tmp_path / "t.csv", "--report", tmp_path / "p.html"
@@ -90,6 +91,7 @@ def test_the_table_is_what_packing_leaves_out(folder: Path, tmp_path: Path) -> N
     assert (again["pictures"], again["findings"]) == (48, [])
 
 
+@pytest.mark.slow
 def test_a_packed_set_is_checked_by_its_shards(folder: Path, tmp_path: Path) -> None:
     assert scenerec("data", "pack", folder, tmp_path / "packed", "--processes", 1).exit_code == 0
     told = json.loads(scenerec("data", "check", tmp_path / "packed", "--processes", 1, "--json").stdout)

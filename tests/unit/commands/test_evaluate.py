@@ -41,6 +41,7 @@ def test_the_figures_are_printed(model: str, colours: str, tmp_path: Path) -> No
     assert (tmp_path / "report.html").read_text().endswith("</html>\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crops", [1, 10])
 def test_pictures_of_all_formats_and_proportions_are_evaluated(tmp_path: Path, crops: int) -> None:
     source = tmp_path / "images"

@@ -92,6 +92,7 @@ def test_every_frame_of_a_video(bundle: Path, film: Path) -> None:
     assert "0 skipped, frame to answer p50 " in end
 
 
+@pytest.mark.slow
 def test_a_video_plays_as_quickly_as_it_was_taken(bundle: Path, film: Path) -> None:
     result = run(bundle, "--video", film, "--json", "--dwell", 0.2)
     *scenes, summary = events(result)

@@ -51,6 +51,7 @@ def problems(kind: str, field: str, value: Any) -> list[str]:
     return []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_field_refuses_in_our_words(kind: str) -> None:
     fields = [field for field in set(config_fields(KINDS[kind])) if not field.startswith("base.")]

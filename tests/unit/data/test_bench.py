@@ -37,6 +37,7 @@ def test_a_gpu_needs_as_many_cores_as_feed_it(gpu_images_per_s: float, cores: in
     assert (verdict.images_per_core_s, verdict.cores_per_gpu) == (620, cores)
 
 
+@pytest.mark.slow
 def test_every_stage_is_measured(scenes: Path) -> None:
     """An epoch has fewer batches than are taken before the clock begins: it goes on."""
     data = open_set(f"{scenes}/train")

@@ -87,6 +87,7 @@ def test_every_augmentation_is_compared() -> None:
     assert {field for augment in AUGMENTATIONS for field in augment} == set(AugmentConfig.model_fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_training_batches_are_the_same_in_both_frameworks(scenes: Path, augment: dict) -> None:
     data, settings = open_set(f"{scenes}/train"), config(scenes, **augment)

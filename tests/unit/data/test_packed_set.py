@@ -51,6 +51,7 @@ def train(proxy: FaultyProxy) -> PackedSet:
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

@@ -36,6 +36,7 @@ def pairs(first: AugmentConfig, second: AugmentConfig, count: int = 50) -> list:
     return view_pairs(first, second, 0, 0, np.arange(count), np.full(count, 300), np.full(count, 400))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["simclr", "mocov3"])
 def test_pairs_are_the_same_in_both_frameworks(scenes: Path, method: str) -> None:
     first, second = VIEWS[method].first, VIEWS[method].second

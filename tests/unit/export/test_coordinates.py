@@ -134,6 +134,7 @@ def test_tf2onnx_gives_the_same(fusion: Any, tmp_path: Path) -> None:
     assert differences(model, network, tmp_path) < 1e-5
 
 
+@pytest.mark.slow
 def test_it_is_verified_with_places_and_the_golden_images_have_some(tmp_path: Path) -> None:
     network, graph = exported("concat")
     model = with_unknown_places(graph)

@@ -50,6 +50,7 @@ def options(scenes: Path) -> Options:
     )
 
 
+@pytest.mark.slow
 def test_an_int8_bundle_says_how_it_was_made(tmp_path: Path, options: Options) -> None:
     said: list[object] = []
     exported = export(source(), str(tmp_path / "bundle"), options, said.append)
@@ -71,6 +72,7 @@ def test_an_int8_bundle_says_how_it_was_made(tmp_path: Path, options: Options) -
     np.testing.assert_allclose(logits * np.float32(2), bundle.golden.logits[:1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_a_way_through_the_gate_nothing_is_written(tmp_path: Path, options: Options) -> None:
     with pytest.raises(GateError, match=f"^{tmp_path}/bundle: no int8 bundle"):
         export(source(), str(tmp_path / "bundle"), replace(options, max_top1_drop=-101.0))
@@ -87,6 +89,7 @@ def test_what_int8_needs_is_asked_for(tmp_path: Path, options: Options) -> None:
         export(with_plain_input(source()), destination, replace(options, precision="tflite-int8"))
 
 
+@pytest.mark.slow
 def test_a_plain_input_is_calibrated_on_what_it_takes(tmp_path: Path, options: Options) -> None:
     exported = export(with_plain_input(source()), str(tmp_path / "bundle"), options)
     bundle = open_bundle(str(tmp_path / "bundle"))

@@ -90,6 +90,7 @@ def test_a_module_becomes_a_verified_bundle(tmp_path: Path, scenes: Path) -> Non
     assert why == "neither temperature nor figures: there is no validation set of the model's classes to measure it on"
 
 
+@pytest.mark.slow
 def test_the_training_set_tells_the_places_of_the_labels(tmp_path: Path, scenes: Path) -> None:
     """Of a run's own; a set that is named speaks for a network that has none. Other classes of the set are left out."""
     labels = ("beach", "city", "elsewhere", "forest")
@@ -103,6 +104,7 @@ def test_the_training_set_tells_the_places_of_the_labels(tmp_path: Path, scenes:
     assert replace(source, config=several).training_set == f"{scenes}/train"
 
 
+@pytest.mark.slow
 def test_a_training_set_that_is_gone_hinders_no_export(tmp_path: Path, scenes: Path) -> None:
     said: list[object] = []
     source = torch_source("exported_models:build", stated())
@@ -115,6 +117,7 @@ def test_a_training_set_that_is_gone_hinders_no_export(tmp_path: Path, scenes: P
     assert "\n" not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attribute", ["Noisy", "OneBatch"])
 def test_what_answers_otherwise_is_not_written(tmp_path: Path, scenes: Path, attribute: str) -> None:
     """One draws random numbers, one mixes the images of a batch: then it matters which images share one."""
@@ -141,6 +144,7 @@ def test_code_that_gives_no_network_is_told_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_labels_in_another_order_than_the_sets_are_refused_before_anything_is_done(
     tmp_path: Path, scenes: Path
 ) -> None:

@@ -48,6 +48,7 @@ def names_of(arch: str) -> list[str]:
     return list(torch_outline.parameter_shapes(arch, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", keep(FAMILIES, zoo.ARCHITECTURES))
 def test_the_blocks_lead_from_the_stem_to_the_head(arch: str) -> None:
     numbers = block_numbers(arch, names_of(arch))

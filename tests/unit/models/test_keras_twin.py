@@ -79,6 +79,7 @@ def test_attention_is_torchs(attention_network: nn.Module, twin_of: Callable, rn
     assert_same_training_step(attention_network, twin, images, tolerance=1e-3)
 
 
+@pytest.mark.slow
 def test_attention_survives_half_precision(
     attention_network: nn.Module, twin_of: Callable, set_policy: Callable, rng: np.random.Generator
 ):

@@ -75,6 +75,7 @@ def test_mixed_precision_trains_with_float32_weights_and_logits(
     np.testing.assert_allclose(model(images, training=False), mobilenet(images, training=False), atol=3e-3)
 
 
+@pytest.mark.slow
 def test_dropout_starts_anew_at_a_given_step(rng: np.random.Generator):
     model = tf_model.build("squeezenet1_1", 5, 64, seed=0)
     images = rng.normal(size=(4, 64, 64, 3)).astype("float32")

@@ -27,6 +27,7 @@ def test_an_entry_is_what_torchvision_publishes(entry: zoo.Architecture):
     assert (entry.parameters, entry.image_size, entry.gflops) in published
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size_of", "gflops_of"),
     [
@@ -63,6 +64,7 @@ def test_batchnorms_momentum_is_that_of_the_layers(name: str):
     assert found == ({entry.batchnorm_momentum} if entry.batchnorm_momentum else set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "densenet121", "alexnet"])
 def test_the_head_is_what_depends_on_the_classes(name: str):
     few, many = (torch_model.build(name, classes, seed=0).state_dict() for classes in (2, 3))

@@ -60,6 +60,7 @@ def cost(settings: dict[str, Any]) -> float:
     return training_cost(settings["model.arch"], settings["data.image_size"]).core_ms
 
 
+@pytest.mark.slow
 @given(data_sets, machines, minutes, st.sampled_from([NONE, IMAGENET]))
 def test_it_fits_the_minutes_and_is_a_valid_file(
     data: DataFacts, machine: Machine, allowed: float, weights: Weights

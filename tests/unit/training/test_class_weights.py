@@ -85,6 +85,7 @@ def test_the_plan_says_the_weights_before_and_in_the_job(make_config: MakeConfig
     assert "class weights" not in dict(plan_job(make_config()).rows())
 
 
+@pytest.mark.slow
 def test_the_loss_is_torchs_with_the_weights_and_validation_is_not_weighted(make_config: MakeConfig) -> None:
     pieces = 2
     optimize = {"accumulate_steps": pieces, "precision": "fp64", "lr": 1e-9}

@@ -215,6 +215,7 @@ def test_published_weights_that_someone_put_into_the_cache(
     assert prepare_weights(config, 365) == "places365 of resnet18"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["googlenet", "vit_b_32", "densenet121"])
 def test_the_names_in_published_files_are_understood(configure: Configure, tmp_path: Path, arch: str) -> None:
     """Auxiliary heads, and the names that torchvision's layers had when the files were made."""
@@ -232,6 +233,7 @@ def test_the_names_in_published_files_are_understood(configure: Configure, tmp_p
     assert prepare_weights(configure(f"{tmp_path}/w.safetensors", arch), 4).endswith("(5 -> 4 classes)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("url", "key"), [("w.safetensors", "w.safetensors"), ("step", "step/model.safetensors")])
 def test_a_job_waits_for_a_store_that_its_weights_are_in(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, url: str, key: str

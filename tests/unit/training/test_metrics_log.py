@@ -50,6 +50,7 @@ def attempt(folder: RunFolder, begin: int, end: int, saved: int) -> None:
             log.writer(folder)()
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(kills=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=4))
 def test_a_log_that_was_interrupted_is_that_of_a_run_that_was_not(

@@ -103,6 +103,7 @@ def test_a_collapse_shows(make: Make) -> None:
     assert wild["val_embedding_std"] < 1e-3 and wild["val_effective_rank"] < 1.01
 
 
+@pytest.mark.slow
 def test_its_backbone_begins_a_training(make: Make, make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:
     config = make(pretrain=MOCO, probe=None, optimize={"epochs": 1})
     train_here(config)

@@ -77,6 +77,7 @@ ATTEMPTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(attempts=ATTEMPTS, last=st.sampled_from([1, 2, 3, 5]))
 def test_a_run_that_was_killed_has_the_log_of_one_that_was_not(

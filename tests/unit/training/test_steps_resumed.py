@@ -9,6 +9,7 @@ from itertools import count
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +90,7 @@ def attempt(job: TrainingJob, killed_at: int = -1) -> None:
 kills = st.lists(st.tuples(st.integers(0, EPOCHS * STEPS - 1), st.booleans()), max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kills=kills, saved_every=st.integers(1, 7), logged_every=st.one_of(st.just("auto"), st.integers(1, 7)))
 def test_a_killed_run_has_the_metrics_by_step_of_one_that_was_not(

@@ -188,6 +188,7 @@ def test_a_bundle_teaches_both_frameworks_and_needs_no_labels(
     np.testing.assert_allclose(ours, expected, atol=0.05 / 32)  # of 64 pixels one or two are rounded otherwise
 
 
+@pytest.mark.slow
 def test_a_teacher_may_be_named_in_many_ways(
     make_config: Any, make_teacher: MakeTeacher, colours: Path, tmp_path: Path, web: WebServer
 ) -> None:

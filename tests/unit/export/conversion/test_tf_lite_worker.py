@@ -42,6 +42,7 @@ def logits(model: keras.Model) -> np.ndarray:
     return model(pixels.astype(np.float32)).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "tolerance"), [("fp32", 1e-5), ("fp16", 2e-3), ("int8-weights", 0.02), ("int8", 0.05)]
 )

@@ -102,6 +102,7 @@ def convert(keras_file: Path) -> Callable[[int], ModelProto]:
     return cache(lambda opset: in_this_process(keras_file.parent / f"opset-{opset}", keras_file, opset=opset))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [18, 20])
 def test_a_keras_files_softmax_is_cut_off(convert: Callable[[int], ModelProto], keras_file: Path, opset: int) -> None:
     network = convert(opset)
@@ -124,6 +125,7 @@ def test_a_clean_keras_network_is_fused(convert: Callable[[int], ModelProto], op
     assert {"stem", "grouped", "depthwise_conv2d", "block_1"} <= {module_of(node) for node in cleaned.graph.node}
 
 
+@pytest.mark.slow
 def test_a_saved_model_of_any_size_gets_the_one_that_is_stated(tmp_path: Path) -> None:
     model = make_model(final=None, size=None)
     model.export(str(tmp_path / "saved"), verbose=False)

@@ -54,6 +54,7 @@ def network() -> Network:
     return Network()
 
 
+@pytest.mark.slow
 def test_a_module_becomes_a_network_graph(network: Network, capfd: pytest.CaptureFixture[str]) -> None:
     model = torch_onnx.convert(network, image_size=8)
     assert capfd.readouterr() == ("", ""), "the exporter is silent"
@@ -75,6 +76,7 @@ def test_a_module_becomes_a_network_graph(network: Network, capfd: pytest.Captur
     assert again.SerializeToString(deterministic=True) == model.SerializeToString(deterministic=True)
 
 
+@pytest.mark.slow
 def test_an_unsupported_operator_is_named_with_its_module() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2), nn.Sequential(Bessel()))
     with pytest.raises(ModelError, match=r"bessel_j0.* \(in 2\.0: Bessel\)") as raised:

@@ -188,6 +188,7 @@ class Pooled(nn.Module):
         return self.head(x.view(x.size(0), -1))
 
 
+@pytest.mark.slow
 def test_heads_of_several_layers_are_applied_to_each_position(tmp_path: Path) -> None:
     torch.manual_seed(0)
     features, head = Excited(16), nn.Sequential(nn.Linear(16, 32), nn.Hardswish(), nn.Dropout(), nn.Linear(32, 5))
@@ -225,11 +226,13 @@ def test_a_transformer_of_tokens_is_refused(tmp_path: Path) -> None:
     refused(bundle_of(exported(network, 32), tmp_path), "ViT reads them off a token")
 
 
+@pytest.mark.slow
 def test_layers_over_positions_are_refused(tmp_path: Path) -> None:
     network = nn.Sequential(Excited(8), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(8 * 16, 3)).eval()
     refused(bundle_of(exported(network, 32), tmp_path), "VGG and AlexNet weight each position")
 
 
+@pytest.mark.slow
 def test_a_feature_map_of_one_position_is_refused(tmp_path: Path) -> None:
     network = Pooled(nn.Conv2d(3, 4, 4, stride=4), nn.Linear(4, 3)).eval()
     refused(bundle_of(exported(network, 4), tmp_path), "one position only: export it for larger images")

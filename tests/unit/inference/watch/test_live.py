@@ -102,6 +102,7 @@ def test_a_device_that_is_no_camera_is_named() -> None:
         next(camera_frames("--camera /dev/null", "/dev/null"))
 
 
+@pytest.mark.slow
 def test_a_camera_of_the_network_is_seen_by_rtsp() -> None:
     shown = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
     shown = cv2.resize(shown, (320, 240), interpolation=cv2.INTER_LINEAR)

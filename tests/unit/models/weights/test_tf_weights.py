@@ -33,6 +33,7 @@ def test_foreign_models_are_refused(tmp_path: Path):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_twin_is_read_from_hdf5_too_and_a_network_of_the_same_name_alone_is_none(tmp_path: Path):
     twin = tf_model.build("squeezenet1_1", 5, 64, seed=0)
     twin.save(tmp_path / "a.h5")

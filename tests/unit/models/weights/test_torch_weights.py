@@ -182,6 +182,7 @@ def test_a_file_without_weights_tells_what_it_holds(content: object, description
         read_weights(f"{tmp_path}/a.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["resnet18", "swin_t"])
 def test_what_is_written_loads_strictly_into_torchvisions_model(arch: str, tmp_path: Path):
     with torch.device("meta"):
