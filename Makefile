@@ -117,7 +117,7 @@ bench-distill: $(READY)  ## A student with a teacher and without, three seeds (P
 bench-pretrain: $(READY)  ## Features learned without labels, beside random ones and lightly's, three seeds (PHOTOS=folder; hours, goes on where it ended)
 	$(BIN)/python -m tests.bench.pretrain $(PHOTOS)
 
-bench-ease: $(READY)  ## From a folder to an answer by HTTP in two commands, beside ultralytics' training (PHOTOS=folder; half an hour)
+bench-ease: $(READY)  ## From a folder to an answer by HTTP in two commands, beside ultralytics' training (PHOTOS=folder; twenty minutes)
 	$(BIN)/python -m tests.bench.ease $(PHOTOS)
 
 bench-costs: $(READY)  ## What a core takes to learn from an image: the table by which `scenerec train` chooses (three minutes)

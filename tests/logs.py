@@ -1,7 +1,7 @@
 """What a cluster has written, kept with a test that fails: its folder goes when the test or the session ends."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster.local import temp_folder
@@ -38,12 +38,14 @@ def logs_since(home: Path, since_s: float, patterns: tuple[str, ...] = (*_WORKER
 
     Those of jobs, workers and replicas come first, the newest of each first.
     """
-    state = load_state(home)
-    told = [f"the cluster's last ports: {state.services if state else None}"]
-    files = {path: None for pattern in patterns for path in _newest(home, pattern, since_s)}
-    for path in list(files)[:_MOST_FILES]:
-        if text := path.read_text(errors="replace"):
-            told.append(f"--- the end of {path}\n{text[-_TAIL:]}")
+    told = []
+    with suppress(ClusterError, OSError):  # a cluster that is ended meanwhile takes its files along
+        state = load_state(home)
+        told.append(f"the cluster's last ports: {state.services if state else None}")
+        files = {path: None for pattern in patterns for path in _newest(home, pattern, since_s)}
+        for path in list(files)[:_MOST_FILES]:
+            if text := path.read_text(errors="replace"):
+                told.append(f"--- the end of {path}\n{text[-_TAIL:]}")
     return "\n".join(told)
 
 

@@ -82,9 +82,7 @@ pixels = (pixels - np.float32(prepared["image_mean"])) / np.float32(prepared["im
 session = onnxruntime.InferenceSession("onnx/model.onnx")
 (logits,) = session.run(["logits"], {"pixel_values": pixels.transpose(2, 0, 1)[None]})
 print(labels[str(logits.argmax())])
-```
-
-With transformers.js, `AutoModel` and `AutoImageProcessor` read this folder."""
+```"""
 _TORCHVISION = """
 
 The weights load into torchvision's network; their logits are to be divided by the temperature:
