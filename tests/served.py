@@ -69,6 +69,16 @@ def replica_pids(cluster: LocalCluster, application: str) -> list[int]:
     return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
 
 
+def asked_pids(cluster: LocalCluster, application: str) -> list[int]:
+    """Of the replicas that run and are connected to the proxy: Ray says RUNNING some time before the proxy knows it."""
+    # All processes at once: any of them may end while it is looked at.
+    proxies = {each.pid for each in psutil.process_iter(["name"]) if each.info["name"] == "haproxy"}
+    connections = psutil.net_connections("tcp")
+    asked = {each.raddr.port for each in connections if each.pid in proxies and each.raddr}
+    answering = {each.pid for each in connections if each.laddr.port in asked and each.status == psutil.CONN_LISTEN}
+    return [pid for pid in replica_pids(cluster, application) if pid in answering]
+
+
 def assert_loopback_only(cluster: LocalCluster, *process_names: str) -> None:
     """No process of the cluster listens beyond the loopback, by the kernel's account; processes so named are there."""
     state = load_state(cluster.home)

@@ -28,7 +28,7 @@ from scenerec.inference.bundles.registry import Registry
 from serve.access.key_file import add_key
 from serve.oip.grpc_methods import SERVICE
 from tests.patience import PATIENCE_S, wait_until
-from tests.served import PICTURES, assert_loopback_only, command, replica_pids, scenerec, status_when
+from tests.served import PICTURES, asked_pids, assert_loopback_only, command, replica_pids, scenerec, status_when
 from tests.steady_load import SteadyLoad, SteadyRpcLoad
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -179,10 +179,11 @@ def test_a_killed_replica_loses_no_request(deployed: str, cluster: LocalCluster,
     address = f"127.0.0.1:{PORTS['grpc']}"
     with SteadyRpcLoad(address, "tiny", long) if protocol == "grpc" else SteadyLoad(URL, "tiny", long) as load:
         wait_until(lambda: load.tally.answered > 20)
-        killed = replica_pids(cluster, "tiny")[0]
+        wait_until(lambda: len(asked_pids(cluster, "tiny")) == 2)
+        killed = asked_pids(cluster, "tiny")[0]
         os.kill(killed, signal.SIGKILL)
         before = load.tally.answered
-        wait_until(lambda: len(replica_pids(cluster, "tiny")) == 2 and killed not in replica_pids(cluster, "tiny"))
+        wait_until(lambda: len(set(asked_pids(cluster, "tiny")) - {killed}) == 2)
         wait_until(lambda: load.tally.answered > before + 20)
     assert load.tally.lost == []
 
