@@ -16,7 +16,8 @@ from jobs.main import job_id, main
 from jobs.tracking import shown_elsewhere
 from scenerec.config.file import KINDS, load_config
 from scenerec.config.run import RunConfig
-from scenerec.config.train import TrainConfig, WorkerRange
+from scenerec.config.scale import WorkerRange
+from scenerec.config.train import TrainConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import NotFoundError, ScenerecError, StorageError, last_line
 from scenerec.job_log import Event, Waiting

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 
 
 def training_losses(outputs: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:

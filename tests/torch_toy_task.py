@@ -2,7 +2,7 @@
 
 import torch
 
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 
 
 def training_losses(outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:

@@ -27,6 +27,11 @@ class Block(Frozen):
         return value
 
 
+def none_to_text(value: object) -> object:
+    """Takes an empty value for the word `none`: YAML 1.1 reads `~` and an empty value as null."""
+    return "none" if value is None else value
+
+
 @cache
 def _wanted(annotation: Any) -> tuple[str | None, tuple[str, ...]]:
     """What a field that takes numbers wants, and the words that it takes beside them; None for another field."""

@@ -4,10 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from scenerec.config.augment import AugmentConfig
 from scenerec.config.block import Block
+from scenerec.config.data import InputConfig
 from scenerec.config.job import JobConfig
 from scenerec.config.location import Location
-from scenerec.config.train import AugmentConfig, Fraction, InputConfig, LearningConfig, OptimizeConfig
+from scenerec.config.numbers import Fraction
+from scenerec.config.optimize import OptimizeConfig
+from scenerec.config.train import LearningConfig
 from scenerec.config.views import VIEWS, ViewsConfig
 
 Width = Annotated[int, Field(ge=1, le=65_536)]

@@ -10,8 +10,9 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from scenerec.config import space
 from scenerec.config.block import Block
 from scenerec.config.job import JobConfig, Name
+from scenerec.config.numbers import Fraction
 from scenerec.config.space import Parameter, Point
-from scenerec.config.train import Fraction, TrainConfig, TrainingConfig
+from scenerec.config.train import TrainConfig, TrainingConfig
 from scenerec.frozen import first_problem
 from scenerec.names import did_you_mean
 

@@ -1,7 +1,7 @@
 """The two views of an image from which self-supervised pretraining learns, as the papers' code draws them."""
 
+from scenerec.config.augment import AugmentConfig
 from scenerec.config.block import Block
-from scenerec.config.train import AugmentConfig
 
 
 class ViewsConfig(Block):

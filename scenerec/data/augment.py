@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 
 AUGMENT_VERSION = 3
 """Version of the draws: a run goes on only with the version that it began with. It rises when an existing stream gives

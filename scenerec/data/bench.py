@@ -10,7 +10,8 @@ from itertools import count, islice
 from math import ceil
 from typing import Any, NamedTuple, cast
 
-from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import DataConfig
 from scenerec.data.augment import View
 from scenerec.data.packed_image import decode
 from scenerec.data.packed_set import PackedSet

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from typing_extensions import override
 
-from scenerec.config.train import InputConfig
+from scenerec.config.data import InputConfig
 from scenerec.data.manifest import Manifest
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.shard import Sample

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scenerec.config.train import CacheConfig
+from scenerec.config.data import CacheConfig
 from scenerec.data.byte_count import ByteCount
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, read_manifest, shard_storage
 from scenerec.data.packed_image import decode, undecodable

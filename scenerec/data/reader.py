@@ -14,7 +14,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from typing_extensions import override
 
-from scenerec.config.train import AugmentConfig, InputConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import InputConfig
 from scenerec.data.colors import channel_means, color_matrices
 from scenerec.data.packed_image import evaluation_pixels, undecodable
 from scenerec.data.packed_set import PackedSet

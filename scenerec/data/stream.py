@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 from scenerec.data.augment import CenterCrop, View, center_crop, hidden_coordinates, training_views
 from scenerec.data.coordinates import coordinates_array
 from scenerec.data.epochs import Epochs, SampleIndices

@@ -12,7 +12,8 @@ from scenerec.data.reader import statistics_reader, training_reader, validation_
 import numpy as np  # isort: skip
 import tensorflow as tf
 
-from scenerec.config.train import AugmentConfig, InputConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import InputConfig
 from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS, WITH_SOLARIZE
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.recycled_memory import RecycledMemory

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from scenerec.config.train import AugmentConfig, InputConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import InputConfig
 from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS, WITH_SOLARIZE
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.reader import statistics_reader, training_reader, validation_reader, view_pair_reader

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from scenerec.config.job import CostConfig
 from scenerec.config.run import RunConfig
-from scenerec.config.train import ScaleConfig
+from scenerec.config.scale import ScaleConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.frozen import Frozen
 from scenerec.training.plan import NodeResources, Plan, workers_on

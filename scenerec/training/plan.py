@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.run import RunConfig
-from scenerec.config.train import ScaleConfig, TrainConfig, WorkerRange
+from scenerec.config.scale import ScaleConfig, WorkerRange
+from scenerec.config.train import TrainConfig
 from scenerec.data.lanes import Reading, choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import steps_per_epoch

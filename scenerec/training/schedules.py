@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.config.pretrain import MethodConfig
-from scenerec.config.train import OptimizeConfig
 
 _LITTLE = 0.01  # of a momentum encoder's first weights
 _MOST_GIVEN_UP = 0.1  # of its weights at a step

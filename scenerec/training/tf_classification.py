@@ -5,7 +5,7 @@ Mirrors torch_classification.
 
 import tensorflow as tf
 
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 
 
 def training_losses(logits: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:

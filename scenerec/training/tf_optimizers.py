@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from scenerec.checkpoint import Tensors
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.models.keras_twin.bindings import Binding
 from scenerec.training.update_rule import SLOTS, trusts, weight_decay
 

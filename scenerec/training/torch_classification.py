@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 
 
 def training_losses(logits: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:

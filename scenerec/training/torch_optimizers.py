@@ -9,7 +9,7 @@ from torch import nn
 from typing_extensions import override
 
 from scenerec.checkpoint import Tensors
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.training.update_rule import SLOTS, trusts, weight_decay
 
 

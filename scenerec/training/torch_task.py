@@ -5,7 +5,7 @@ from typing import Protocol, cast
 
 import torch
 
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.training.task import Task
 
 

@@ -1,6 +1,6 @@
 """What the optimizers of both frameworks have in common: their slots, and which weights decay. Pure."""
 
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 
 _LEAST_AXES = 2
 

@@ -8,7 +8,8 @@ from scenerec.data.tf_input import normalize, training_input  # first: torch goe
 import numpy as np  # isort: skip
 import tensorflow as tf
 
-from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import DataConfig
 from scenerec.data.colors import MEAN_LEVELS, STD_LEVELS
 from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor, TrainingOrder

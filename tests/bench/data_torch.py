@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import DataConfig
 from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.data.torch_input import normalize, training_input

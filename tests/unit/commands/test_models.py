@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
 from scenerec.commands import models
-from scenerec.config.train import ModelConfig
+from scenerec.config.model import ModelConfig
 from scenerec.models.status import Status, read_status
 from scenerec.models.zoo import ARCHITECTURES
 

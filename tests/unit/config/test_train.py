@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from scenerec.config.file import config_schema, dump_config, load_config
 from scenerec.config.geo import GeoConfig
-from scenerec.config.train import TrainConfig, WorkerRange
+from scenerec.config.scale import WorkerRange
+from scenerec.config.train import TrainConfig
 from scenerec.errors import ConfigError
 from scenerec.models import zoo
 

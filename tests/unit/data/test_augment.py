@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 from scenerec.data import augment
 from scenerec.data.augment import AUGMENT_VERSION, Stream, View, center_crop, training_views, uniform_draws
 

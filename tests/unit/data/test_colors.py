@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 from scenerec.data.augment import View, training_views
 from scenerec.data.colors import BRIGHTEST, DARKEST, channel_means, color_matrices
 from scenerec.data.torch_input import normalize

@@ -11,7 +11,8 @@ import torchvision  # noqa: F401  before TensorFlow
 import tensorflow as tf  # isort: skip
 import torch
 
-from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import DataConfig
 from scenerec.data import tf_input, torch_input
 from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor, TrainingOrder, training_batches

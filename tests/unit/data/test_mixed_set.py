@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import DataConfig
 from scenerec.data.manifest import Manifest
 from scenerec.data.mixed_set import MixedSet, mix, open_training_set
 from scenerec.data.packed_set import PackedSet, open_set

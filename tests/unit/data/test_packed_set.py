@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 from scenerec.data.byte_count import ByteCount
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.stream import TrainingOrder, training_batches

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 from scenerec.data.augment import View, training_views
 from scenerec.data.picture import Picture
 from scenerec.data.torch_pixels import decoding_threads, pixels_of_views, training_pixels

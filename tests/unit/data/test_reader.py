@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import DataConfig
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.picture import DamagedPictureError
 from scenerec.data.reader import Reader, training_reader, validation_reader

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from scenerec.config.train import AugmentConfig, CacheConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import CacheConfig
 from scenerec.data.lanes import fetched_share
 from scenerec.data.order import permutation
 from scenerec.data.packed_set import open_set

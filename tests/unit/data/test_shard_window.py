@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 from scenerec.data.manifest import Manifest, Shard
 from scenerec.data.order import EpochOrder, reader_lanes
 from scenerec.data.packed_set import PackedSet, open_set

@@ -8,7 +8,7 @@ from shutil import copy
 import numpy as np
 import pytest
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 from scenerec.data.manifest import write_manifest
 from scenerec.data.packed_set import PackedSet, check_images, open_set
 from scenerec.data.packing.pack import PackRequest, pack
@@ -144,7 +144,7 @@ def test_an_unreadable_image_is_named(damaged: PackedSet) -> None:
 @pytest.mark.parametrize("framework", ["torch", "tf"])
 @pytest.mark.parametrize("threads", [0, 2])
 def test_both_input_pipelines_name_an_unreadable_image(damaged: PackedSet, framework: str, threads: int) -> None:
-    from scenerec.config.train import DataConfig
+    from scenerec.config.data import DataConfig
     from scenerec.world import World
 
     if framework == "torch":

@@ -9,7 +9,8 @@ import torchvision  # noqa: F401  before TensorFlow
 
 import tensorflow as tf  # isort: skip
 
-from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import DataConfig
 from scenerec.config.views import VIEWS
 from scenerec.data import picture, tf_input, torch_input
 from scenerec.data.packed_set import open_set

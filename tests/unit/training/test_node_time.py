@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenerec.config.job import CostConfig
-from scenerec.config.train import ScaleConfig, TrainConfig
+from scenerec.config.scale import ScaleConfig
+from scenerec.config.train import TrainConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.training.node_time import NodeTime, Start, node_time, nodes_taken, plan_cost
 from scenerec.training.plan import NodeResources

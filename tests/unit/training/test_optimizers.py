@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import torch
 
-from scenerec.config.train import OptimizeConfig
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.training import tf_optimizers, torch_optimizers
 
 SHAPES = {"layer.weight": (3, 4), "layer.bias": (4,), "conv.weight": (2, 3, 3, 3)}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenerec.config.train import AugmentConfig
+from scenerec.config.augment import AugmentConfig
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.stream import Cursor, EncodedBatch, TrainingOrder, training_batches, training_cursors
 from scenerec.errors import CheckpointError

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.config.pretrain import MethodConfig
-from scenerec.config.train import OptimizeConfig
 from scenerec.training.schedules import (
     PlateauState,
     encoder_momentum,

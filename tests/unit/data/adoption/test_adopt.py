@@ -12,7 +12,8 @@ import pytest
 import webdataset
 from PIL import Image
 
-from scenerec.config.train import AugmentConfig, DataConfig
+from scenerec.config.augment import AugmentConfig
+from scenerec.config.data import DataConfig
 from scenerec.data import tf_input, torch_input
 from scenerec.data.adoption.adopt import Adoption, AdoptRequest, adopt
 from scenerec.data.integrity import check_set

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenerec.config.train import DataConfig
+from scenerec.config.data import DataConfig
 from scenerec.data.coordinates import coordinates_array
 from scenerec.data.manifest import Manifest, Shard, write_manifest
 from scenerec.data.order import validation_range
