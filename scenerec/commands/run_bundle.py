@@ -32,7 +32,7 @@ def find_run(name: str) -> str | None:
 
 def model_location(option: str, typed: str) -> str:
     """The address of a model that was typed for `option`: a run known here by its name, else a folder's or file's."""
-    if not options.is_location(typed) and not Path(typed).exists() and (run_url := find_run(typed)):
+    if not options.is_location(typed) and not Path(typed).is_file() and (run_url := find_run(typed)):
         return run_url
     return options.location(option, typed)
 
