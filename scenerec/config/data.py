@@ -50,6 +50,9 @@ class InputConfig(Block):
     """How far classes are evened out: class c gets a share of an epoch in proportion to (its images) ** (1 - balance).
     0 takes each image once an epoch; 1 takes as many of each class, so those of rare classes several times and those
     of frequent ones in some epochs only; 0.5 lies between. Epochs keep their length."""
+    repeats: int = Field(1, ge=1, le=16)
+    """Repeated augmentation (Hoffer et al. 2020): how often each image of a batch is in it, each time with another
+    view. An epoch keeps its length: it takes so many times fewer images, and so many epochs together take all."""
     image_size: int = Field(224, ge=16, le=1024)
     """Side of the square that the network sees, in pixels."""
     eval_crop_ratio: Fraction = 0.875

@@ -82,6 +82,13 @@ class TrainingConfig(LearningConfig):
     data: DataConfig
     """What to learn from."""
 
+    @model_validator(mode="after")
+    def _batches_hold_the_repeats(self) -> "TrainingConfig":
+        repeats, batch = self.data.repeats, self.optimize.global_batch_size
+        if repeats > batch:
+            raise ValueError(f"data.repeats: {repeats} exceeds optimize.global_batch_size ({batch}): lower it")
+        return self
+
 
 class TrainConfig(JobConfig, TrainingConfig):
     """A training job: the whole of train.yaml."""

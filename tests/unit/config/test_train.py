@@ -250,6 +250,7 @@ def test_locations_that_mean_nothing(file: Path, location: str, message: str) ->
         ("data.augment={rand_augment: {}, trivial_augment: true}", "data.augment.trivial_augment: rand_augment draws"),
         ("data.lanes=0", "data.lanes"),
         ("data.balance=1.1", "data.balance"),
+        ("data.repeats=0", "data.repeats"),
         ("optimize.class_weights=even", "optimize.class_weights: must be `none`, `balanced`, or weights by class"),
         ("optimize.class_weights={beach: 0}", "optimize.class_weights.beach"),
         ("optimize.class_weights={}", "optimize.class_weights: must be"),
@@ -265,6 +266,11 @@ def test_locations_that_mean_nothing(file: Path, location: str, message: str) ->
 )
 def test_values_that_do_not_fit_name_their_field(file: Path, override: str, field: str) -> None:
     assert any(f": {field}" in problem for problem in problems(file, override))
+
+
+def test_a_batch_holds_an_image_no_oftener_than_it_has_images(file: Path) -> None:
+    (problem,) = problems(file, "data.repeats=9", "optimize.global_batch_size=8")
+    assert "data.repeats: 9 exceeds optimize.global_batch_size (8)" in problem
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
