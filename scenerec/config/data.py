@@ -55,6 +55,9 @@ class InputConfig(Block):
     view. An epoch keeps its length: it takes so many times fewer images, and so many epochs together take all."""
     image_size: int = Field(224, ge=16, le=1024)
     """Side of the square that the network sees, in pixels."""
+    train_size: int | None = Field(None, ge=16, le=1024)
+    """Side of the square that it sees while it trains (FixRes: Touvron et al. 2019), in pixels; by default image_size,
+    which stays that of evaluation, export and BatchNorm's re-estimated statistics. Smaller, it trains faster."""
     eval_crop_ratio: Fraction = 0.875
     """Evaluation resizes the short side to image_size / eval_crop_ratio, then crops the centre."""
     augment: AugmentConfig = AugmentConfig()
@@ -78,6 +81,11 @@ class InputConfig(Block):
         return Patience(self.store_patience_s)
 
     @property
+    def training_size(self) -> int:
+        """Side of the square that the network sees while it trains, in pixels."""
+        return self.train_size or self.image_size
+
+    @property
     def train_sets(self) -> tuple[WeightedSet, ...]:
         """The training sets; a single one with weight 1."""
         return (WeightedSet(set=self.train, weight=1),) if isinstance(self.train, str) else self.train
@@ -92,6 +100,12 @@ class InputConfig(Block):
         sets = [each.set for each in self.train_sets]
         if twice := [name for name in sets if sets.count(name) > 1]:
             raise ValueError(f"train: {twice[0]} stands twice: name it once, with the sum of the weights")
+        return self
+
+    @model_validator(mode="after")
+    def _training_sees_no_more(self) -> "InputConfig":
+        if self.training_size > self.image_size:
+            raise ValueError(f"train_size: {self.train_size} exceeds image_size ({self.image_size}): lower it")
         return self
 
     @model_validator(mode="after")

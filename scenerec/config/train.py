@@ -42,10 +42,11 @@ class LearningConfig(Block):
 
     @model_validator(mode="after")
     def _image_size_suits_the_architecture(self) -> "LearningConfig":
-        try:
-            check_image_size(self.model.arch, self.data.image_size)
-        except ModelError as error:
-            raise ValueError(f"data.image_size: {error}") from None
+        for field, size in (("image_size", self.data.image_size), ("train_size", self.data.training_size)):
+            try:
+                check_image_size(self.model.arch, size)
+            except ModelError as error:
+                raise ValueError(f"data.{field}: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from scenerec.config.data import InputConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.run import RunConfig
 from scenerec.config.scale import ScaleConfig, WorkerRange
@@ -75,6 +76,8 @@ class Plan:
     """How often each image of a batch is in it, at least."""
     images_per_epoch: int = 0
     """Different images that an epoch takes, where classes are not evened out."""
+    sizes: str = ""
+    """Sizes of the images in words, where training sees another than evaluation; empty elsewhere."""
     origin: Origin | None = None
     """What the first weights began as, and their licence; None until `preflight` has found it."""
 
@@ -107,6 +110,7 @@ class Plan:
             ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
             *self._repeats_row(),
+            *([("sizes", self.sizes)] if self.sizes else []),
             *([("momentum", self.momentum_encoder)] if self.momentum_encoder else []),
             *self._class_weights_row(),
             *self._reading_row(),
@@ -208,10 +212,17 @@ def resolve(
         decode_processes=_decode_processes(config),
         reading=_reading(config, train, taking, workers, nodes),
         repeats=config.data.repeats,
+        sizes=_sizes(config.data),
         images_per_epoch=steps * taking.items_per_batch,
         precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
         method=config.pretrain.method if isinstance(config, PretrainConfig) else "",
     )
+
+
+def _sizes(data: InputConfig) -> str:
+    if data.training_size == data.image_size:
+        return ""
+    return f"trained on images of {data.training_size} px; evaluated, and later exported, at {data.image_size} px"
 
 
 def learned_classes(config: RunConfig, train: Manifest, val: Manifest) -> tuple[str, ...]:

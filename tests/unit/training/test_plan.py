@@ -64,6 +64,12 @@ def test_it_says_what_will_happen() -> None:
     assert found.as_dict()["workers"] == [8]
 
 
+def test_it_says_that_training_sees_another_size() -> None:
+    said = "trained on images of 160 px; evaluated, and later exported, at 224 px"
+    assert ("sizes", said) in plan(data={"train_size": 160}).rows()
+    assert not plan(data={"train_size": 224}).sizes
+
+
 def test_it_says_what_is_repeated() -> None:
     found = plan(data={"repeats": 3}, scale={"workers": 4})
     assert (
