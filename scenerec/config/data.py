@@ -122,3 +122,6 @@ class DataConfig(InputConfig):
 
     val: Location
     """Validation set, packed as the training set is, with the same classes."""
+    eval_crops: Literal[1, 10] = 1
+    """10: at the end of a run its best checkpoint is evaluated by ten crops of each image as well (Krizhevsky et al.
+    2012): corners, centre and their mirrors, probabilities averaged. Validation in between goes by the centre."""
