@@ -74,7 +74,7 @@ class Context:
             return made
         ours, theirs = ([each.get_config().get(setting) for setting in settings] for each in (made, shared))
         if type(shared) is not type(made) or ours != theirs:
-            raise self.unsupported("one set of weights at two image sizes")
+            raise self.unsupported("one set of weights at two image sizes", "; leave data.train_size out")
         return shared
 
     def unsupported(self, what: str, remedy: str = "") -> UnsupportedOperationError:
