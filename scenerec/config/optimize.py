@@ -66,6 +66,12 @@ class OptimizeConfig(Block):
     """`plateau`: epochs without a lower val_loss before the learning rate falls."""
     plateau_factor: float = Field(0.1, gt=0, lt=1)
     """`plateau`: the factor."""
+    loss: Literal["cross_entropy", "bce"] = "cross_entropy"
+    """`cross_entropy`: of the softmax over the classes. `bce`: the mean of the classes' binary cross-entropies
+    (Wightman, Touvron and Jégou 2021). val_loss is the cross-entropy in either case, and answers are by the softmax."""
+    bce_threshold: float | None = Field(None, ge=0, lt=1)
+    """`bce`: targets above it become 1 and others 0, so that both classes of a mixed image are wholly there (0.2 in the
+    paper's own program). Without it targets stay as they are."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target probability that is spread over all classes."""
     class_weights: ClassWeights = "none"
@@ -102,6 +108,8 @@ class OptimizeConfig(Block):
             )
         if list(self.step_epochs) != sorted(set(self.step_epochs)):
             raise ValueError("step_epochs: must rise")
+        if self.bce_threshold is not None and self.loss != "bce":
+            raise ValueError("bce_threshold: is of the loss bce: leave it out, or set loss to bce")
         if not self.reads_labels and self.class_weights != "none":
             raise ValueError("class_weights: go by labels, and with distill.weight 1 none is read: leave them out")
         return self

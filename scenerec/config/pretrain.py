@@ -160,6 +160,7 @@ class PretrainConfig(JobConfig, LearningConfig):
 
 
 _MEANINGLESS = {
+    "loss": "labels are not read here",
     "label_smoothing": "labels are not read here",
     "class_weights": "labels are not read here",
     "distill": "teachers teach classes",

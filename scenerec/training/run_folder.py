@@ -39,6 +39,7 @@ _IDENTITY_DEFAULTS = {
     "data.balance": 0.0,
     "data.train weights": [1.0],
     "optimize.class_weights": "none",
+    "optimize.loss": "cross_entropy",
     "optimize.distill.teacher": None,
     "model.geo": None,
 }
@@ -153,6 +154,7 @@ def run_identity(
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,
         "optimize.class_weights": config.optimize.class_weights,
+        "optimize.loss": config.optimize.loss,
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "optimize.distill.teacher": teacher.digest if teacher else None,
