@@ -163,6 +163,7 @@ _MEANINGLESS = {
     "loss": "labels are not read here",
     "label_smoothing": "labels are not read here",
     "class_weights": "labels are not read here",
+    "mix": "labels are not read here",
     "distill": "teachers teach classes",
     "accumulate_steps": "each part of a batch would have its own part for negatives",
     "ema_decay": "momentum encoders are methods here (mocov2, mocov3)",

@@ -82,6 +82,12 @@ class TrainingConfig(LearningConfig):
     data: DataConfig
     """What to learn from."""
 
+    @model_validator(mode="after")
+    def _mixes_no_places(self) -> "TrainingConfig":
+        if self.optimize.mix is not None and self.model.geo is not None:
+            raise ValueError("optimize.mix: two images have two places, and model.geo reads one: leave one of them out")
+        return self
+
 
 class TrainConfig(JobConfig, TrainingConfig):
     """A training job: the whole of train.yaml."""

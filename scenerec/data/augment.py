@@ -35,6 +35,7 @@ class Stream(IntEnum):
     BLUR = 9
     SOLARIZE = 10
     COORDINATES = 20
+    MIX = 40
 
 
 SECOND_VIEW = 1000

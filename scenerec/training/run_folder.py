@@ -40,6 +40,7 @@ _IDENTITY_DEFAULTS = {
     "data.train weights": [1.0],
     "optimize.class_weights": "none",
     "optimize.loss": "cross_entropy",
+    "optimize.mix": None,
     "optimize.distill.teacher": None,
     "model.geo": None,
 }
@@ -155,6 +156,7 @@ def run_identity(
         "optimize.seed": config.optimize.seed,
         "optimize.class_weights": config.optimize.class_weights,
         "optimize.loss": config.optimize.loss,
+        "optimize.mix": config.optimize.mix.model_dump(mode="json") if config.optimize.mix else None,
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "optimize.distill.teacher": teacher.digest if teacher else None,
