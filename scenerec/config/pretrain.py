@@ -136,6 +136,10 @@ class PretrainConfig(JobConfig, LearningConfig):
             raise ValueError("data.augment: an image has two views here: say it of views.first and views.second")
         if data.balance:
             raise ValueError("data.balance: evens out classes, and labels are not read here: leave it out")
+        if data.train_size is not None:
+            raise ValueError("data.train_size: image_size is that of both views here: leave it out, and set that one")
+        if data.repeats > 1:
+            raise ValueError("data.repeats: the copies of an image would be its negatives: leave it out")
         if self.model.geo is not None:
             raise ValueError("model.geo: coordinates are not read here: leave it out, and let the training read them")
         if self.model.freeze == "backbone":

@@ -42,10 +42,11 @@ class LearningConfig(Block):
 
     @model_validator(mode="after")
     def _image_size_suits_the_architecture(self) -> "LearningConfig":
-        try:
-            check_image_size(self.model.arch, self.data.image_size)
-        except ModelError as error:
-            raise ValueError(f"data.image_size: {error}") from None
+        for field, size in (("image_size", self.data.image_size), ("train_size", self.data.training_size)):
+            try:
+                check_image_size(self.model.arch, size)
+            except ModelError as error:
+                raise ValueError(f"data.{field}: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -86,6 +87,13 @@ class TrainingConfig(LearningConfig):
     def _mixes_no_places(self) -> "TrainingConfig":
         if self.optimize.mix is not None and self.model.geo is not None:
             raise ValueError("optimize.mix: two images have two places, and model.geo reads one: leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_hold_the_repeats(self) -> "TrainingConfig":
+        repeats, batch = self.data.repeats, self.optimize.global_batch_size
+        if repeats > batch:
+            raise ValueError(f"data.repeats: {repeats} exceeds optimize.global_batch_size ({batch}): lower it")
         return self
 
 

@@ -177,7 +177,7 @@ def training_reader(
     augment = config.augment
     encoded = partial(training_batches, data, order, augment, start, world.rank, world.size)
     recolor = partial(color_matrices, solarizes=augment.solarize > 0) if augment.changes_colors else None
-    return Reader(framework, encoded, training_pixels, config.image_size, threads, recolor, located=coordinates)
+    return Reader(framework, encoded, training_pixels, config.training_size, threads, recolor, located=coordinates)
 
 
 def view_pair_reader(

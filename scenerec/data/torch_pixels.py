@@ -1,4 +1,4 @@
-"""What the network sees of a training image: decoded, cropped, resized, flipped, blurred; the same in both frameworks.
+"""What the network sees of a training image, but for its colours: the same in both frameworks.
 
 The resize is torch's for uint8, which takes a third of the time of Pillow's, evaluation's and serving's, and is at most
 one level apart. A worker that trains in TensorFlow has torch in it as well (scenerec/models/torch_outline.py).
@@ -7,19 +7,25 @@ one level apart. A worker that trains in TensorFlow has torch in it as well (sce
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
 
 from scenerec.data.augment import View
+from scenerec.data.colors import MEAN_LEVELS, STD_LEVELS
+from scenerec.data.erasing import Erased
 from scenerec.data.picture import Picture, least_for, resize_box
+from scenerec.data.torch_operations import apply_operations
+
+_NOISE_BITS = 16
 
 
 def training_pixels(encoded: bytes, view: View, image_size: int, out: np.ndarray | None = None) -> np.ndarray:
     """Decodes an image and applies its view, but for the colours: uint8 RGB [image_size, image_size, 3].
 
-    In order: turn upright, crop, resize (bilinear, antialiased), flip, blur. A JPEG that is much larger is decoded at
-    less than its size. The result is written to `out`, where that is given. Raises PictureError.
+    In order: turn upright, crop, resize (bilinear, antialiased), flip, operations, blur, erase. A JPEG that is much
+    larger is decoded at less than its size. The result is written to `out`, where that is given. Raises PictureError.
 
     The blur comes before the colours, in papers after them. But for their clipping that is the same: both are linear.
     """
@@ -56,8 +62,11 @@ def _apply(view: View, pixels: np.ndarray, size: tuple[int, int], out: np.ndarra
         square[:] = resize_box(pixels, scaled, len(square))
     if view.flip:  # numpy takes ten times as long
         torch.ops.aten.flip.out(torch.from_numpy(square), [1], out=torch.from_numpy(out))
+    apply_operations(out, view.operations)
     if view.blur:
         _blur(out, view.blur * len(out))
+    if view.erased:
+        _erase(out, view.erased)
 
 
 def _blur(pixels: np.ndarray, sigma: float) -> None:
@@ -85,6 +94,28 @@ def _gaussian(sigma: float) -> list[float]:
     heights = [math.exp(-((place / sigma) ** 2) / 2) for place in range(-radius, radius + 1)]
     total = sum(heights)
     return [height / total for height in heights]
+
+
+def _erase(pixels: np.ndarray, erased: Erased) -> None:
+    """Fills a rectangle of uint8 [side, side, 3] in place, with the mean colour or with noise about it."""
+    top, left, height, width = erased.box(len(pixels))
+    rectangle = pixels[top : top + height, left : left + width]
+    if erased.noise is None:
+        rectangle[:] = MEAN_LEVELS.round()
+        return
+    words = np.random.PCG64(np.random.SeedSequence(erased.noise)).random_raw(-(-rectangle.size * _NOISE_BITS // 64))
+    drawn = words.astype("<u8").view("<u2")[: rectangle.size].reshape(rectangle.shape)
+    for channel, levels in enumerate(_noise_levels()):
+        rectangle[..., channel] = levels[drawn[..., channel]]
+
+
+@cache
+def _noise_levels() -> np.ndarray:
+    """What random bits stand for, uint8 [3, 2 ** 16]: levels that are normal after normalisation, but for clipping."""
+    shares = (torch.arange(2**_NOISE_BITS, dtype=torch.float64) + 0.5) / 2**_NOISE_BITS
+    normal = torch.special.ndtri(shares).numpy()
+    levels = MEAN_LEVELS[:, None] + STD_LEVELS[:, None] * normal
+    return levels.round().clip(0, 255).astype(np.uint8)
 
 
 def decoding_threads(count: int) -> ThreadPoolExecutor:

@@ -34,6 +34,19 @@ def build(arch: str, classes: int, image_size: int, seed: int, geo: GeoSpec | No
     return model
 
 
+def at_size(model: keras.Model, arch: str, classes: int, image_size: int, geo: GeoSpec | None = None) -> keras.Model:
+    """The network of `model`, which `build` has made of the same arguments, for images of another size.
+
+    It has no weights of its own, but those of `model`; under a strategy call it in `strategy.scope()`.
+
+    Raises:
+        ModelError: `arch` cannot take images of `image_size`.
+        UnsupportedOperationError: a layer with weights would be another one at this size.
+    """
+    zoo.check_image_size(arch, image_size)
+    return twin(torch_model.build(arch, classes, 0, geo), image_size, name=arch, shared=model)
+
+
 def restart_dropout(model: keras.Model, seed: int, calls: int = 0) -> None:
     """Seed all dropout, and let it go on as after `calls` calls of the model in training.
 

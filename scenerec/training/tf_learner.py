@@ -45,7 +45,7 @@ class TfLearner(TfMechanics[Batch]):
         self.task = tf_task(job.task)
 
         def build() -> keras.Model:
-            size, seed = config.data.image_size, config.optimize.seed
+            size, seed = config.data.training_size, config.optimize.seed
             model = tf_model.build(config.model.arch, job.plan.classes, size, seed, config.model.geo)
             tf_model.load_state(model, initial_state(config, tf_model.state(model)))
             return model
@@ -55,9 +55,18 @@ class TfLearner(TfMechanics[Batch]):
         weights = list(job.plan.class_weights.values())
         self.class_weights = tf.constant(weights, self.dtype) if weights else None
         with self.strategy.scope():
+            self.evaluated = self._at_evaluations_size()
             self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None
         self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
         self._local_counts = tf.function(self._count, reduce_retracing=True)
+
+    def _at_evaluations_size(self) -> keras.Model:
+        """The model by which images are answered outside of training, of the same weights."""
+        config = self.job.config
+        if config.data.training_size == config.data.image_size:
+            return self.model
+        arch, classes = config.model.arch, self.job.plan.classes
+        return tf_model.at_size(self.model, arch, classes, config.data.image_size, config.model.geo)
 
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
@@ -153,7 +162,8 @@ class TfLearner(TfMechanics[Batch]):
         """The network's answers to a batch, [n, classes], in the weights' precision."""
         pixels = self._pixels(batch)
         others = network_inputs(batch.coordinates, self.dtype)
-        return self.model([pixels, *others] if others else pixels, training=training)
+        model = self.model if training else self.evaluated
+        return model([pixels, *others] if others else pixels, training=training)
 
     def _pixels(self, batch: Batch) -> tf.Tensor:
         """What the network sees of the images."""

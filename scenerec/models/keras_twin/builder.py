@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 if "tensorflow" in sys.modules and "torchvision" not in sys.modules:
@@ -21,7 +22,7 @@ from scenerec.models.geo import COORDINATES, KNOWN
 from scenerec.models.keras_twin.layout import BATCH, Value, image_value, natural, parameter_value
 
 
-def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
+def twin(network: nn.Module, image_size: int, name: str, shared: keras.Model | None = None) -> keras.Model:
     """The Keras model of a torch classifier, its weights not loaded.
 
     Its layers are called as the torch modules, so `scenerec.models.keras_twin.bindings` ties the weights by name.
@@ -33,16 +34,18 @@ def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
             (`scenerec.models.torch_geo`); returns logits [batch, classes].
         image_size: height and width in pixels.
         name: the model's name.
+        shared: a twin of the same network for another image size, whose layers with weights it takes.
 
     Returns:
         float32 images [batch, image_size, image_size, 3], or a list of them, coordinates [batch, 3] and known
         [batch, 2] -> float32 logits [batch, classes]; all in float64 where that is Keras's dtype policy.
 
     Raises:
-        UnsupportedOperationError: an operation of the network has no converter.
+        UnsupportedOperationError: an operation of the network has no converter, or a layer with weights is another one
+            in `shared`.
     """
     image = keras.Input((image_size, image_size, 3), name="image", dtype=_weights_dtype())
-    builder = _Builder(network, image)
+    builder = _Builder(network, image, {layer.name: layer for layer in shared.layers} if shared else {})
     others = [
         keras.Input((columns,), name=name, dtype=_weights_dtype())
         for name, columns in ((COORDINATES, 3), (KNOWN, 2))
@@ -63,7 +66,7 @@ class _Tracer(fx.Tracer):
 class _Builder(fx.Interpreter):
     """Runs the graph on `Value`s: every operation is looked up among the converters, and makes Keras layers."""
 
-    def __init__(self, network: nn.Module, image: keras.KerasTensor) -> None:
+    def __init__(self, network: nn.Module, image: keras.KerasTensor, shared: Mapping[str, keras.layers.Layer]) -> None:
         super().__init__(fx.GraphModule(network, _trace(network)))
         self.extra_traceback = False
         self.inputs = [node.target for node in self.graph.nodes if node.op == "placeholder"]
@@ -71,7 +74,7 @@ class _Builder(fx.Interpreter):
         weighted = (
             path for path, module in network.named_modules() if next(module.parameters(False), None) is not None
         )
-        self._ctx = Context(image, weighted)
+        self._ctx = Context(image, weighted, shared)
 
     @override
     def run_node(self, n: fx.Node) -> Any:

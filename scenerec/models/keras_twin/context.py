@@ -1,6 +1,7 @@
 """What a converter works with: where it is in the network, and the making and naming of Keras layers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -28,7 +29,13 @@ class Context:
         operation: name of what the node does.
     """
 
-    def __init__(self, image: keras.KerasTensor, weighted_paths: Iterable[str]) -> None:
+    def __init__(
+        self,
+        image: keras.KerasTensor,
+        weighted_paths: Iterable[str],
+        shared: Mapping[str, keras.layers.Layer] = MappingProxyType({}),
+    ) -> None:
+        """Takes the layers with weights from `shared`, by name, where they are there; else it makes them."""
         self.image = image
         self.path = ""
         self.module: nn.Module = nn.Identity()
@@ -36,6 +43,7 @@ class Context:
         self._stem = ""
         self._taken_names = set(weighted_paths)
         self._weighted_layers: dict[str, keras.layers.Layer] = {}
+        self._shared = shared
 
     def enter_module(self, path: str, module: nn.Module) -> None:
         """Go on to a node that calls a module."""
@@ -56,8 +64,16 @@ class Context:
         """The layer with weights of the module at `path`, by default the node's; made on the first call."""
         path = self.path if path is None else path
         if path not in self._weighted_layers:
-            self._weighted_layers[path] = layer(name=path, **config)
+            self._weighted_layers[path] = self._shared_or(layer(name=path, **config))
         return self._weighted_layers[path]
+
+    def _shared_or(self, made: keras.layers.Layer) -> keras.layers.Layer:
+        shared = self._shared.get(made.name)
+        if shared is None:
+            return made
+        if type(shared) is not type(made) or shared.get_config() != made.get_config() | {"trainable": shared.trainable}:
+            raise self.unsupported("one set of weights at two image sizes")
+        return shared
 
     def unsupported(self, what: str, remedy: str = "") -> UnsupportedOperationError:
         """The error that says that this node needs `what`, which the converter has not."""
