@@ -26,7 +26,7 @@ _IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be e
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
 _NOT_SEARCHED = (
-    *("scale.", "checkpoint.", "track."),
+    *("recipe", "scale.", "checkpoint.", "track."),
     *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache"),
     *("data.log_samples", "data.store_patience_s"),
 )

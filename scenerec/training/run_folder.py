@@ -43,6 +43,7 @@ _IDENTITY_DEFAULTS = {
     "optimize.loss": "cross_entropy",
     "optimize.mix": None,
     "optimize.distill.teacher": None,
+    "model.drop_path": None,
     "model.geo": None,
 }
 
@@ -162,6 +163,7 @@ def run_identity(
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "optimize.distill.teacher": teacher.digest if teacher else None,
+        "model.drop_path": config.model.drop_path,
         "model.geo": config.model.geo.model_dump(mode="json") if config.model.geo else None,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
         **(_method_identity(config) if isinstance(config, PretrainConfig) else {}),

@@ -45,8 +45,8 @@ class TfLearner(TfMechanics[Batch]):
         self.task = tf_task(job.task)
 
         def build() -> keras.Model:
-            size, seed = config.data.training_size, config.optimize.seed
-            model = tf_model.build(config.model.arch, job.plan.classes, size, seed, config.model.geo)
+            network, size, seed = config.model, config.data.training_size, config.optimize.seed
+            model = tf_model.build(network.arch, job.plan.classes, size, seed, network.geo, network.drop_path)
             tf_model.load_state(model, initial_state(config, tf_model.state(model)))
             return model
 

@@ -34,7 +34,8 @@ class TorchLearner(TorchMechanics[Batch]):
 
     def __init__(self, job: TrainingJob, world: World) -> None:
         config = job.config
-        model = torch_model.build(config.model.arch, job.plan.classes, config.optimize.seed, config.model.geo)
+        network, seed = config.model, config.optimize.seed
+        model = torch_model.build(network.arch, job.plan.classes, seed, network.geo, network.drop_path)
         torch_model.load_state(model, initial_state(config, torch_model.state(model)))
         super().__init__(job, world, model)
         self.task = torch_task(job.task)
