@@ -83,10 +83,11 @@ def run_plan(config: RunConfig, plan: Plan) -> JsonObject:
         result = fit(config, plan, job_id(), Reporter())
         time_taken = node_time(begun_s, folder.read_starts()[earlier:], time.time(), partial(_nodes_of, config))
         result["usage"] = time_taken.as_dict(config.cost)
-        if isinstance(config, TrainConfig) and config.data.eval_crops > 1:
-            result["ten_crops"] = _evaluated_by_crops(config)
         result["report"] = write_report(config.run_url, config.data.patience)
         folder.write_result(result)
+        if isinstance(config, TrainConfig) and config.data.eval_crops > 1:
+            result["ten_crops"] = _evaluated_by_crops(config)
+            folder.write_result(result)
     return result
 
 

@@ -152,20 +152,19 @@ def _posterize(image: torch.Tensor, bits: float) -> None:
 
 
 def _solarize(image: torch.Tensor, threshold: float) -> None:
-    torch.where(image >= threshold, image.bitwise_not(), image, out=image)
+    least = math.ceil(np.float32(threshold))  # torchvision compares with a float32, which takes longer
+    torch.where(image >= least, image.bitwise_not(), image, out=image)
 
 
 def _auto_contrast(image: torch.Tensor, _: float) -> None:
     """Stretches the levels of each channel, from its darkest to its brightest, to all that there are."""
-    rows = image.view(len(image), -1).to(torch.float32)
-    darkest, brightest = torch.aminmax(torch.stack(torch.aminmax(rows, dim=0)).view(2, -1, _CHANNELS), dim=1)
-    darkest, brightest = darkest[0], brightest[1]
+    side, rows = len(image), image.view(len(image), -1)
+    darkest = rows.amin(0).view(side, _CHANNELS).amin(0).to(torch.float32)
+    brightest = rows.amax(0).view(side, _CHANNELS).amax(0).to(torch.float32)
     plain = darkest == brightest
     steps = torch.where(plain, 1.0, (brightest - darkest) * (1.0 / _LEVELS))
     darkest = torch.where(plain, 0.0, darkest)
-    side = len(image)
-    rows.sub_(darkest.repeat(side)).div_(steps.repeat(side)).clamp_(0, _LEVELS)
-    image.view(side, -1).copy_(rows)
+    rows.copy_(rows.sub(darkest.repeat(side)).div_(steps.repeat(side)).clamp_(0, _LEVELS))
 
 
 def _equalize(image: torch.Tensor, _: float) -> None:
