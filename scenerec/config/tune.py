@@ -36,7 +36,7 @@ _SEARCHED_ALL_THE_SAME = ("train_share", "train_size")  # which are called as da
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
     *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance", "data.repeats"),
-    *("optimize.class_weights", "optimize.distill.teacher", "optimize.distill.arch"),
+    *("optimize.class_weights", "optimize.loss", "optimize.mix", "optimize.distill.teacher", "optimize.distill.arch"),
 )
 
 

@@ -43,6 +43,7 @@ class Stream(IntEnum):
     ERASE = 13
     COORDINATES = 20
     MIX = 40
+    DROP = 41
 
 
 SECOND_VIEW = 1000

@@ -44,9 +44,10 @@ class Mixes(NamedTuple):
 
 @dataclass(frozen=True)
 class Pairing:
-    """What fixes who is mixed with whom in a run, and how."""
+    """What fixes who is mixed with whom in a run, how, and what is dropped of whom in the network."""
 
-    config: MixConfig
+    config: MixConfig | None
+    """None: nobody."""
     order: TrainingOrder
     samples: int
     """Samples of the training set."""
@@ -63,19 +64,28 @@ class Pairing:
     ) -> Generator[tuple[Cursor, Batch, Batch], None, None]:
         """Yields each of a reader's batches from `start` on with its place and the batch of the partners.
 
-        `begin` reads a reader's batches from a place on; it is closed with this.
+        `begin` reads a reader's batches from a place on; it is closed with this. Without partners it is the batch once
+        more.
         """
-        before = self.before(start)
+        before = self.before(start) if self.config else None
         with closing(begin(before or start)) as batches:
             partners = next(batches, None) if before else None
             for at, batch in zip(training_cursors(self.samples, self.order, start), batches, strict=True):
                 yield at, batch, batch if partners is None else partners
-                partners = batch
+                partners = batch if self.config else None
 
-    def mixes(self, at: Cursor, image_size: int, reader: int, readers: int) -> Mixes:
-        """How a reader's images of the batch at `at` are mixed."""
-        positions = batch_positions(at.step, self.order.global_batch_size, reader, readers)
-        return draw_mixes(self.config, self.order.seed, at.epoch, positions, image_size)
+    def positions(self, at: Cursor, reader: int, readers: int) -> np.ndarray:
+        """Where a reader's images of the batch at `at` stand in its epoch, int64 [n]."""
+        return batch_positions(at.step, self.order.global_batch_size, reader, readers)
+
+    def mixes(self, at: Cursor, positions: np.ndarray, image_size: int) -> Mixes | None:
+        """How the images at `positions` of the epoch are mixed; None where they stay as they are."""
+        return draw_mixes(self.config, self.order.seed, at.epoch, positions, image_size) if self.config else None
+
+    def drop_keys(self, at: Cursor, positions: np.ndarray) -> np.ndarray:
+        """What dropout draws from for the images at `positions` of the epoch, int64 [n] in [0, 2^32)."""
+        draws = uniform_draws(self.order.seed, at.epoch, Stream.DROP, positions, 1)[:, 0]
+        return (draws * 2**32).astype(np.int64)
 
 
 def draw_mixes(config: MixConfig, seed: int, epoch: int, positions: np.ndarray, image_size: int) -> Mixes:

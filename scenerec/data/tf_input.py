@@ -52,6 +52,8 @@ class Batch(NamedTuple):
     """Latitude, longitude and time, float32 [n, 3], NaN where not known; None where the network takes none."""
     partners: Partners | None = None
     """What the images are mixed with; None where they stay as they are."""
+    drop_keys: tf.Tensor | None = None
+    """What dropout draws from for each image, int64 [n] in [0, 2^32); None outside of training."""
 
 
 def training_input(
@@ -72,16 +74,15 @@ def training_input(
     def begin(first: Cursor) -> Generator[Batch, None, None]:
         return iter(training_reader(_Tensorflow(), data, config, order, world, first, threads, coordinates))
 
-    return begin(start) if mix is None else _mixed(Pairing(mix, order, data.manifest.samples), begin, world, start)
-
-
-def _mixed(
-    pairing: Pairing, begin: Callable[[Cursor], Generator[Batch, None, None]], world: World, start: Cursor
-) -> Generator[Batch, None, None]:
+    pairing = Pairing(mix, order, data.manifest.samples)
     for at, batch, others in pairing.pairs(begin, start):
-        mixes = pairing.mixes(at, batch.images.shape[-2], world.rank, world.size)
-        tensors = Mixes(*map(tf.constant, mixes))
-        yield batch._replace(partners=Partners(others.images, others.labels, others.colors, tensors))
+        positions = pairing.positions(at, world.rank, world.size)
+        keys, mixes = pairing.drop_keys(at, positions), pairing.mixes(at, positions, batch.images.shape[-2])
+        partners = None
+        if mixes is not None:
+            tensors = Mixes(*map(tf.constant, mixes))
+            partners = Partners(others.images, others.labels, others.colors, tensors)
+        yield batch._replace(partners=partners, drop_keys=tf.constant(keys))
 
 
 def view_pair_input(

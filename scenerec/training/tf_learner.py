@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from scenerec.data.stream import Cursor
 from scenerec.data.tf_input import Batch, normalize, training_input, validation_input
+from scenerec.models.keras_twin.drop_draws import drop_keys
 from scenerec.models.tf_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
@@ -71,9 +72,6 @@ class TfLearner(TfMechanics[Batch]):
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
-        steps = start.epoch * job.plan.steps_per_epoch + start.step
-        # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.
-        tf_model.restart_dropout(self.model, self.optimize.seed, steps * self.optimize.accumulate_steps)
         threads, places, mix = job.plan.decode_processes, self.reads_coordinates, self.optimize.mix
         return training_input(job.train, job.config.data, job.order, self.world, start, threads, places, mix)
 
@@ -163,7 +161,8 @@ class TfLearner(TfMechanics[Batch]):
         pixels = self._pixels(batch)
         others = network_inputs(batch.coordinates, self.dtype)
         model = self.model if training else self.evaluated
-        return model([pixels, *others] if others else pixels, training=training)
+        with drop_keys(batch.drop_keys):
+            return model([pixels, *others] if others else pixels, training=training)
 
     def _pixels(self, batch: Batch) -> tf.Tensor:
         """What the network sees of the images."""

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from scenerec.data.stream import Cursor
 from scenerec.data.torch_input import Batch, training_input, validation_input
-from scenerec.models import torch_freezing, torch_model
+from scenerec.models import torch_dropout, torch_freezing, torch_model
 from scenerec.models.torch_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
@@ -37,6 +37,7 @@ class TorchLearner(TorchMechanics[Batch]):
         network, seed = config.model, config.optimize.seed
         model = torch_model.build(network.arch, job.plan.classes, seed, network.geo, network.drop_path)
         torch_model.load_state(model, initial_state(config, torch_model.state(model)))
+        self.drops = torch_dropout.draw_by_sample(model)
         super().__init__(job, world, model)
         self.task = torch_task(job.task)
         # Running statistics are rank 0's, but only validation and checkpoints read them: sent then, not each step.
@@ -50,7 +51,6 @@ class TorchLearner(TorchMechanics[Batch]):
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
-        self.steps = start.epoch * job.plan.steps_per_epoch + start.step
         threads, places, mix = job.plan.decode_processes, self.reads_coordinates, self.optimize.mix
         return training_input(job.train, job.config.data, job.order, self.world, start, threads, places, mix)
 
@@ -64,7 +64,6 @@ class TorchLearner(TorchMechanics[Batch]):
     def train_step(self, batch: Batch, learning_rate: float) -> None:
         torch_freezing.train_mode(self.parallel)
         self.average_statistics = {}
-        self._seed_dropout()
         pieces = self._pieces(batch)
         for index, piece in enumerate(pieces):
             with self._gradient_exchange(last=index == len(pieces) - 1):
@@ -73,7 +72,6 @@ class TorchLearner(TorchMechanics[Batch]):
             with torch.no_grad():
                 parameters = [self.parameters[name] for name in self.average]
                 torch._foreach_lerp_(list(self.average.values()), parameters, 1 - self.optimize.ema_decay)
-        self.steps += 1
 
     def _pieces(self, batch: Batch) -> list[Batch]:
         """What is computed at once, on the device."""
@@ -89,6 +87,8 @@ class TorchLearner(TorchMechanics[Batch]):
         return [tree_map(partial(piece, index), tensors) for index in range(count)]
 
     def _forward_backward(self, batch: Batch) -> None:
+        assert batch.drop_keys is not None
+        self.drops.begin(batch.drop_keys)
         logits = self._logits(self.parallel, batch)
         losses = self._losses(logits, batch)
         if self.class_weights is not None:

@@ -128,7 +128,7 @@ def last_state(config: TrainConfig) -> LearnerState:
 
 SETTINGS: dict[str, Any] = {
     "data": {"augment": {"color_jitter": 0.4}},
-    "model": {"arch": "shufflenet_v2_x0_5"},  # without dropout
+    "model": {"arch": "mobilenet_v3_small"},  # with dropout
     "optimize": {"mix": BOTH, "label_smoothing": 0.1, "class_weights": {"beach": 3}, "ema_decay": 0.9},
 }
 
@@ -154,16 +154,28 @@ def test_a_killed_run_resumes_bit_equal(make_config: MakeConfig, framework: str)
             np.testing.assert_array_equal(array, getattr(theirs, kind)[name], err_msg=name)
 
 
+CASES: list[Any] = [
+    {"optimize": {"accumulate_steps": 2}},
+    pytest.param(
+        {
+            "optimize": {"loss": "bce", "bce_threshold": 0.2, "class_weights": "none"},
+            "model": {"arch": "efficientnet_b0", "drop_path": 0.5},
+        },
+        marks=pytest.mark.matrix,
+    ),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "optimize", [{"accumulate_steps": 2}, {"loss": "bce", "bce_threshold": 0.2, "class_weights": "none"}], ids=str
-)
-def test_both_frameworks_learn_alike_from_mixed_images(make_config: MakeConfig, optimize: dict[str, Any]) -> None:
-    settings = {**SETTINGS["optimize"], **optimize, "precision": "fp64"}
-    configs = [make_config(framework=each, **{**SETTINGS, "optimize": settings}) for each in LEARNERS]
+@pytest.mark.parametrize("blocks", CASES, ids=str)
+def test_both_frameworks_learn_alike_from_mixed_images(make_config: MakeConfig, blocks: dict[str, Any]) -> None:
+    """With dropout, and in one case stochastic depth."""
+    optimize = {**SETTINGS["optimize"], **blocks["optimize"], "precision": "fp64"}
     losses = []
-    for config in configs:
-        learner = make_learner(open_job(config))
+    for framework in LEARNERS:
+        learner = make_learner(
+            open_job(make_config(framework=framework, **{**SETTINGS, **blocks, "optimize": optimize}))
+        )
         for batch in islice(learner.training_batches(Cursor()), 3):
             learner.train_step(batch, 0.02)
         losses.append(learner.take_loss())
