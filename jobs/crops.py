@@ -12,7 +12,8 @@ from scenerec.json_object import JsonObject
 def evaluate_crops(config: TrainConfig) -> JsonObject | None:
     """What the best checkpoint of a finished run finds by `data.eval_crops` of each image, and by the centre alone.
 
-    None where it could not be evaluated, which is said: the training itself is done.
+    All single figures of its evaluation, and the address of the whole. None where it could not be evaluated, which is
+    said: the training itself is done.
     """
     crops, scale = config.data.eval_crops, config.scale
     request = EvaluationRequest(
@@ -30,5 +31,5 @@ def evaluate_crops(config: TrainConfig) -> JsonObject | None:
         again = f"`scenerec evaluate {config.run_url} --crops {crops}` tries it again"
         say(Note(f"the run is finished, but {crops} crops could not be evaluated: {error}; {again}"))
         return None
-    figures = ("samples", "top1", "top1_center_crop", "top5", "loss", "predictor")
-    return {**{key: getattr(found, key) for key in figures}, "evaluation": request.output}
+    figures = {key: value for key, value in vars(found).items() if isinstance(value, int | float | str)}
+    return {**figures, "evaluation": request.output}

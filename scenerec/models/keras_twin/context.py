@@ -1,6 +1,6 @@
 """What a converter works with: where it is in the network, and the making and naming of Keras layers."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -64,15 +64,17 @@ class Context:
         """The layer with weights of the module at `path`, by default the node's; made on the first call."""
         path = self.path if path is None else path
         if path not in self._weighted_layers:
-            self._weighted_layers[path] = self._shared_or(layer(name=path, **config))
+            self._weighted_layers[path] = self._shared_or(layer(name=path, **config), list(config))
         return self._weighted_layers[path]
 
-    def _shared_or(self, made: keras.layers.Layer) -> keras.layers.Layer:
+    def _shared_or(self, made: keras.layers.Layer, settings: Sequence[str]) -> keras.layers.Layer:
+        """The shared layer of the name, where there is one: it must be as the one `made`, in all of its settings."""
         shared = self._shared.get(made.name)
         if shared is None:
             return made
-        if type(shared) is not type(made) or shared.get_config() != made.get_config() | {"trainable": shared.trainable}:
-            raise self.unsupported("one set of weights at two image sizes")
+        ours, theirs = ([each.get_config().get(setting) for setting in settings] for each in (made, shared))
+        if type(shared) is not type(made) or ours != theirs:
+            raise self.unsupported("one set of weights at two image sizes", "; leave data.train_size out")
         return shared
 
     def unsupported(self, what: str, remedy: str = "") -> UnsupportedOperationError:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from scenerec.config.augment import RandAugmentConfig
 from scenerec.config.file import config_schema, dump_config, parse_job
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.views import VIEWS
@@ -48,6 +49,9 @@ def test_views_are_the_methods_but_for_what_is_given() -> None:
     assert (views.second.blur, views.second.solarize) == (0.5, VIEWS["mocov3"].second.solarize)
     assert views.first.crop_scale == (0.5, 1) and views.first.gray == VIEWS["mocov3"].first.gray
     assert parsed("mocov3").paired.augment == VIEWS["mocov3"].first
+    operations = parsed("simclr", "views.first.rand_augment={}", "views.second={trivial_augment: true, erase: 0.5}")
+    assert operations.views.first.rand_augment == RandAugmentConfig()
+    assert (operations.views.second.trivial_augment, operations.views.second.erase) == (True, 0.5)
 
 
 @pytest.mark.parametrize("method", ["simclr", "mocov2", "mocov3"])

@@ -14,13 +14,16 @@ from scenerec.data.operations import STEPS, Kind, Operation
 from scenerec.data.torch_operations import apply_operations, magnitude
 from tests.unit.data.test_pixels import scene
 
-SPACES = {False: v2.RandAugment, True: v2.TrivialAugmentWide}
+POLICIES = {
+    wide: policy(interpolation=F.InterpolationMode.BILINEAR)
+    for wide, policy in ((False, v2.RandAugment), (True, v2.TrivialAugmentWide))
+}
 NAMES = {kind: kind.name.title().replace("_", "") for kind in Kind}
 
 
 def theirs(image: torch.Tensor, operation: Operation) -> torch.Tensor:
     """What torchvision makes of an image [3, side, side]."""
-    policy = SPACES[operation.wide](interpolation=F.InterpolationMode.BILINEAR)
+    policy = POLICIES[operation.wide]
     strengths, signed = policy._AUGMENTATION_SPACE[NAMES[operation.kind]]
     values = strengths(STEPS, *image.shape[1:])
     strength = 0.0 if values is None else float(values[operation.step])
@@ -49,8 +52,8 @@ def test_an_operation_is_torchvisions_within_one_level(kind: Kind) -> None:
 
 
 def test_the_strengths_are_torchvisions() -> None:
-    for wide, policy in SPACES.items():
-        space = policy()._AUGMENTATION_SPACE
+    for wide, policy in POLICIES.items():
+        space = policy._AUGMENTATION_SPACE
         assert list(space) == list(NAMES.values())
         for kind, name in NAMES.items():
             for side in (32, 224):
