@@ -61,6 +61,7 @@ RECIPES = {
     "a3": Recipe(
         {
             "data": {
+                "image_size": 224,
                 "train_size": 160,
                 "eval_crop_ratio": 0.95,
                 "augment": {"rand_augment": {"num_ops": 2, "magnitude": 18}},

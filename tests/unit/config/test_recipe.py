@@ -79,6 +79,7 @@ def test_what_belongs_to_another_choice_goes_with_it() -> None:
 
 def test_another_image_size_is_trained_as_it_is() -> None:
     assert (train("a3").data.image_size, train("a3").data.train_size) == (224, 160)
+    assert train("a3", data={"image_size": 224}).data.train_size == 160
     assert train("a3", data={"image_size": 128}).data.train_size is None
     assert train("a3", data={"image_size": 256, "train_size": 192}).data.train_size == 192
 
