@@ -26,7 +26,7 @@ _IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be e
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
 _NOT_SEARCHED = (
-    *("scale.", "checkpoint.", "track."),
+    *("recipe", "scale.", "checkpoint.", "track."),
     *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache"),
     *("data.log_samples", "data.store_patience_s", "data.eval_crops"),
 )
@@ -36,7 +36,7 @@ _SEARCHED_ALL_THE_SAME = ("train_share", "train_size")  # which are called as da
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
     *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance", "data.repeats"),
-    *("optimize.class_weights", "optimize.distill.teacher", "optimize.distill.arch"),
+    *("optimize.class_weights", "optimize.loss", "optimize.mix", "optimize.distill.teacher", "optimize.distill.arch"),
 )
 
 

@@ -42,6 +42,8 @@ class Stream(IntEnum):
     TRIVIAL_AUGMENT = 12
     ERASE = 13
     COORDINATES = 20
+    MIX = 40
+    DROP = 41
 
 
 SECOND_VIEW = 1000

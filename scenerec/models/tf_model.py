@@ -12,8 +12,10 @@ from scenerec.models.keras_twin.layers import Dropout
 __all__ = ["Binding", "bindings", "build", "load_state", "neutral_shape", "restart_dropout", "state"]
 
 
-def build(arch: str, classes: int, image_size: int, seed: int, geo: GeoSpec | None = None) -> keras.Model:
-    """The twin of `torch_model.build(arch, classes, seed, geo)`: same layers, same initial weights.
+def build(
+    arch: str, classes: int, image_size: int, seed: int, geo: GeoSpec | None = None, drop_path: float | None = None
+) -> keras.Model:
+    """The twin of `torch_model.build(arch, classes, seed, geo, drop_path)`: same layers, same initial weights.
 
     Under a `tf.distribute` strategy call it in `strategy.scope()`; mixed precision is Keras's global dtype
     policy.
@@ -27,7 +29,7 @@ def build(arch: str, classes: int, image_size: int, seed: int, geo: GeoSpec | No
         UnsupportedOperationError: `arch` uses an operation that has no Keras equivalent.
     """
     zoo.check_image_size(arch, image_size)
-    network = torch_model.build(arch, classes, seed, geo)
+    network = torch_model.build(arch, classes, seed, geo, drop_path)
     model = twin(network, image_size, name=arch)
     load_state(model, torch_model.state(network))
     restart_dropout(model, seed)

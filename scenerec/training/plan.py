@@ -66,6 +66,8 @@ class Plan:
     """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
     class_weights: dict[str, float] = field(default_factory=dict)
     """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1."""
+    recipe: str = ""
+    """What the file's `recipe` has made of the training, in words; empty where it names none."""
     method: str = ""
     """By what a backbone is pretrained; empty where labels are learned."""
     momentum_encoder: str = ""
@@ -98,6 +100,7 @@ class Plan:
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.method or f'{self.classes} classes'}, in {self.framework}"),
             ("weights", self.weights),
+            *([("recipe", self.recipe)] if self.recipe else []),
             *([("licence", str(self.origin))] if self.origin and self.origin.weights != RANDOM else []),
             *([("teacher", str(self.teacher))] if self.teacher else []),
             (
@@ -215,7 +218,16 @@ def resolve(
         sizes=_sizes(config.data),
         images_per_epoch=steps * taking.items_per_batch,
         precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
+        recipe=_recipe(config) if isinstance(config, TrainConfig) and config.recipe else "",
         method=config.pretrain.method if isinstance(config, PretrainConfig) else "",
+    )
+
+
+def _recipe(config: TrainConfig) -> str:
+    optimize = config.optimize
+    return (
+        f"{config.recipe}: {optimize.optimizer}, learning rate {optimize.lr:g}, {optimize.epochs} epochs, loss "
+        f"{optimize.loss}; `scenerec validate` shows all that it has set"
     )
 
 

@@ -40,7 +40,10 @@ _IDENTITY_DEFAULTS = {
     "data.repeats": 1,
     "data.train weights": [1.0],
     "optimize.class_weights": "none",
+    "optimize.loss": "cross_entropy",
+    "optimize.mix": None,
     "optimize.distill.teacher": None,
+    "model.drop_path": None,
     "model.geo": None,
 }
 
@@ -155,9 +158,12 @@ def run_identity(
         "optimize.optimizer": config.optimize.optimizer,
         "optimize.seed": config.optimize.seed,
         "optimize.class_weights": config.optimize.class_weights,
+        "optimize.loss": config.optimize.loss,
+        "optimize.mix": config.optimize.mix.model_dump(mode="json") if config.optimize.mix else None,
         "augmentation version": AUGMENT_VERSION,
         "optimize.ema_decay": config.optimize.ema_decay,
         "optimize.distill.teacher": teacher.digest if teacher else None,
+        "model.drop_path": config.model.drop_path,
         "model.geo": config.model.geo.model_dump(mode="json") if config.model.geo else None,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
         **(_method_identity(config) if isinstance(config, PretrainConfig) else {}),
