@@ -43,6 +43,20 @@ class Architecture:
 ARCHITECTURES = {entry.name: entry for entry in read_table(Path(__file__).with_name("zoo.csv"), Architecture)}
 
 
+TIMM = "timm/"
+"""With what the names of timm's architectures begin; torchvision's stand alone."""
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """An architecture, and the tag of published weights that timm writes behind a dot; "" where there is none.
+
+    `timm/vit_small_patch14_dinov2.lvd142m` is `timm/vit_small_patch14_dinov2` and `lvd142m`. torchvision's names have
+    no dot. Neither part is looked up.
+    """
+    arch, _, tag = name.partition(".")
+    return arch, tag
+
+
 def architecture(name: str) -> Architecture:
     """The table's entry for the architecture `name`.
 
