@@ -11,7 +11,7 @@ from torchvision import models as torchvision_models
 from scenerec.models import neutral, zoo
 from scenerec.models.geo import GeoSpec
 from scenerec.models.torch_geo import add_coordinates
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD, TIMM, Architecture
 
 # Without auxiliary heads, which serve training from scratch alone and which the Keras twin has not either.
 _INCEPTION: dict[str, Any] = {"aux_logits": False, "init_weights": True, "transform_input": True}
@@ -19,7 +19,7 @@ _OPTIONS = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
 
 
 def build(arch: str, classes: int, seed: int, geo: GeoSpec | None = None) -> nn.Module:
-    """A classifier with torchvision's own initial weights, drawn from `seed`; no global generator is touched.
+    """A classifier with torchvision's or timm's own initial weights, drawn from `seed`; no global generator is touched.
 
     All take images normalised by ImageNet's mean and standard deviation. Those whose published weights expect
     another normalisation (GoogLeNet, Inception v3, EfficientNetV2-L: mean and deviation 0.5) convert it themselves.
@@ -35,11 +35,25 @@ def build(arch: str, classes: int, seed: int, geo: GeoSpec | None = None) -> nn.
     entry = zoo.architecture(arch)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        network = torchvision_models.get_model(arch, weights=None, num_classes=classes, **_OPTIONS.get(arch, {}))
+        network = _of_timm(entry, classes) if arch.startswith(TIMM) else _of_torchvision(arch, classes)
         if geo is not None:
             add_coordinates(network, entry.head, geo, classes)
     if arch == "efficientnet_v2_l":
         network.features.register_forward_pre_hook(_renormalise)
+    return network
+
+
+def _of_torchvision(arch: str, classes: int) -> nn.Module:
+    network: nn.Module = torchvision_models.get_model(arch, weights=None, num_classes=classes, **_OPTIONS.get(arch, {}))
+    return network
+
+
+def _of_timm(entry: Architecture, classes: int) -> nn.Module:
+    """What embeds positions interpolates them to the images' size, where the architecture takes more than one."""
+    import timm  # takes seconds
+
+    options = {"dynamic_img_size": True} if entry.image_size_step > 1 else {}
+    network: nn.Module = timm.create_model(entry.name.removeprefix(TIMM), num_classes=classes, **options)
     return network
 
 

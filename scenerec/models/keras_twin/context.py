@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+import numpy as np
 from torch import nn
 
 from scenerec.errors import ModelError
+from scenerec.models.keras_twin.tensor_layers import Constant, pack
 
 
 class UnsupportedOperationError(ModelError):
@@ -36,6 +38,7 @@ class Context:
         self._stem = ""
         self._taken_names = set(weighted_paths)
         self._weighted_layers: dict[str, keras.layers.Layer] = {}
+        self._constants: dict[tuple[tuple[int, ...], str], keras.KerasTensor] = {}
 
     def enter_module(self, path: str, module: nn.Module) -> None:
         """Go on to a node that calls a module."""
@@ -58,6 +61,14 @@ class Context:
         if path not in self._weighted_layers:
             self._weighted_layers[path] = layer(name=path, **config)
         return self._weighted_layers[path]
+
+    def constant(self, array: np.ndarray) -> keras.KerasTensor:
+        """Numbers that are no weights; the same ones are the same layer."""
+        values = pack(array)
+        key = (array.shape, values)
+        if key not in self._constants:
+            self._constants[key] = self.apply(Constant, self.image, part="constant", shape=array.shape, values=values)
+        return self._constants[key]
 
     def unsupported(self, what: str, remedy: str = "") -> UnsupportedOperationError:
         """The error that says that this node needs `what`, which the converter has not."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import torch
@@ -23,6 +24,7 @@ ACTIVATIONS = {
     "hardsigmoid": "hard_sigmoid",
     "sigmoid": "sigmoid",
     "tanh": "tanh",
+    "mish": "mish",
 }
 """torch's name of an activation, in lower case -> Keras's."""
 
@@ -39,6 +41,18 @@ def activation(ctx: Context, x: Value, name: str) -> Value:
     """Applies Keras's activation `name`, element by element."""
     tensor = ctx.apply(keras.layers.Activation, x.tensor, activation=name)
     return x.become(tensor, nonnegative=name in _NONNEGATIVE)
+
+
+def gelu(ctx: Context, x: Value, approximate: str) -> Value:
+    """Applies the exact GELU, or its approximation by tanh."""
+    if approximate == "none":
+        return activation(ctx, x, "gelu")
+    return x.become(ops.gelu(x.tensor, approximate=True))
+
+
+def sequence(arguments: Sequence[Any]) -> Sequence[int]:
+    """What torch takes as f(1, 2) and as f((1, 2)) alike."""
+    return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int) else arguments
 
 
 def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:

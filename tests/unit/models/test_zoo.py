@@ -82,6 +82,19 @@ def test_the_smallest_image_is_the_smallest(name: str):
 
 
 @pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("timm/vit_small_patch14_dinov2.lvd142m", ("timm/vit_small_patch14_dinov2", "lvd142m")),
+        ("timm/convnextv2_tiny.fcmae_ft_in22k_in1k_384", ("timm/convnextv2_tiny", "fcmae_ft_in22k_in1k_384")),
+        ("timm/convnextv2_tiny", ("timm/convnextv2_tiny", "")),
+        ("resnet50", ("resnet50", "")),
+    ],
+)
+def test_a_tag_stands_behind_the_first_dot(name: str, parts: tuple[str, str]):
+    assert zoo.split_tag(name) == parts
+
+
+@pytest.mark.parametrize(
     ("wrong", "meant"),
     [("resnet5O", "resnet50"), ("ResNet50", "resnet50"), ("mobilenetv3_small", "mobilenet_v3_small")],
 )
