@@ -71,19 +71,33 @@ def show(
         return
     for what, value in _rows(entry, description):
         typer.echo(f"{what:<12} {value}")
-    typer.echo(f"\n{'WEIGHTS':<25} {'CLASSES':>7}  {'IMAGE':>5}  {'TOP-1':>6}  {'TOP-5':>6}  {'LICENCE':<12}  URL")
+    figures = f"{'CLASSES':>7}  {'IMAGE':>5}  {'CROP':>5}  {'FILTER':<8}  {'TOP-1':>6}  {'TOP-5':>6}"
+    typer.echo(f"\n{'WEIGHTS':<25} {figures}  {'LICENCE':<12}  URL")
     for each in weights:
         top1, top5 = ("" if figure is None else f"{figure:.2f}" for figure in (each.top1, each.top5))
-        row = f"{each.name:<25} {each.classes:>7}  {each.image_size:>5}  {top1:>6}  {top5:>6}  {each.licence:<12}"
+        seen = f"{each.image_size:>5}  {each.eval_crop_ratio:>5.3g}  {each.interpolation:<8}"
+        row = f"{each.name:<25} {each.classes:>7}  {seen}  {top1:>6}  {top5:>6}  {each.licence:<12}"
         typer.echo(f"{row}  {each.url}")
+        if not each.preprocessing.is_imagenet:
+            typer.echo(f"  ({each.preprocessing.words.partition(';')[0]})")
         if not each.fits:
             typer.echo(f"  (for images of {each.image_size} px, which {arch} does not take here)")
-    for licence in sorted({each.licence for each in weights}):
-        typer.echo(f"\n{describe_licence(licence)}. {LICENCES[licence].note}\n  {LICENCES[licence].url}")
+    for name in sorted({each.licence for each in weights}):
+        typer.echo(f"\n{_terms(name)}")
     best = best_weights(arch)
     name, size = (best.name, best.image_size) if best else ("none", entry.image_size)
     warning = f"  # {describe_licence(best.licence)}" if best and forbids_commercial_use(best.licence) else ""
-    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}{warning}\ndata:\n  image_size: {size}")
+    licence = LICENCES.get(best.licence) if best else None
+    accepting = "\n  accept_licence: true  # once you have read it" if licence and licence.asks_acceptance else ""
+    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}{warning}{accepting}\ndata:\n  image_size: {size}")
+
+
+def _terms(licence: str) -> str:
+    known = LICENCES.get(licence)
+    if known is None:
+        return f"{licence or 'No licence is told'}: not known here: read the terms where the weights are."
+    asked = " Accept it with `scenerec submit --accept-licence`." if known.asks_acceptance else ""
+    return f"{describe_licence(licence)}. {known.note}{asked}\n  {known.url}"
 
 
 def _description(entry: Architecture, status: Status) -> JsonObject:

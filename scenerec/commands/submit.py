@@ -72,6 +72,13 @@ def submit(
         _queue(metavar="JOB", help="Begin when this job, by its id or its run's name, has succeeded. May be repeated."),
     ] = [],  # noqa: B006
     label: options.Labels = [],  # noqa: B006
+    accept_licence: Annotated[
+        bool,
+        typer.Option(
+            "--accept-licence",
+            help="You have read the licence of the job's weights, and accept it, where its owner asks for that.",
+        ),
+    ] = False,
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Of a search: train the best config in full at its end, and export it.")
     ] = False,
@@ -91,6 +98,7 @@ def submit(
     """
     _refuse_contradictions(file, resume, restart)
     labels = parse_labels(label)
+    overrides = [*overrides, *(["model.accept_licence=true"] if accept_licence else [])]
     before = jobs_before(connect_if_up(address), after) if after else ()
     connect = partial(connect_if_up if dry_run else connect_or_start, address)
     config = resumed_config(resume, overrides, connect, address) if resume else load_job(cast(Path, file), overrides)

@@ -1,6 +1,6 @@
 """The network of a job, and its first weights."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator, model_validator
 
@@ -9,6 +9,7 @@ from scenerec.config.geo import GeoConfig
 from scenerec.config.network import Architecture, expand_weights
 from scenerec.errors import ModelError
 from scenerec.models.weights.published import find_weights, is_name
+from scenerec.models.zoo import TIMM, split_tag
 
 
 def _freezes_something(value: object) -> object:
@@ -36,12 +37,27 @@ class ModelConfig(Block):
     s3:// of such a file, of a SavedModel, a checkpoint or a run. The head is replaced where the classes differ."""
     weights_ema: bool = False
     """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
+    accept_licence: bool = False
+    """You have read the licence of `weights`, and accept it, where its owner asks for that before they are used
+    (`scenerec models show ARCH` says where). Also `scenerec submit --accept-licence`, or the licence's name in the
+    environment variable SCENEREC_ACCEPT_LICENCE of who submits."""
     freeze: Freeze = "none"
     """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
     a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
     running statistics."""
     geo: GeoConfig | None = None
     """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tag_names_weights(cls, values: Any) -> Any:
+        """`timm/ARCH.TAG` is ARCH with the weights TAG."""
+        arch, tag = split_tag(str(values.get("arch"))) if isinstance(values, dict) else ("", "")
+        if not (tag and arch.startswith(TIMM)):
+            return values
+        if none_to_text(values.get("weights", tag)) != tag:
+            raise ValueError(f"arch: {arch}.{tag} names its weights, and weights others: leave out one of them")
+        return {**values, "arch": arch, "weights": tag}
 
     @field_validator("weights")
     @classmethod

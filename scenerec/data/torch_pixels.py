@@ -1,7 +1,8 @@
 """What the network sees of a training image: decoded, cropped, resized, flipped, blurred; the same in both frameworks.
 
 The resize is torch's for uint8, which takes a third of the time of Pillow's, evaluation's and serving's, and is at most
-one level apart. A worker that trains in TensorFlow has torch in it as well (scenerec/models/torch_outline.py).
+one level apart, two where it is bicubic. A worker that trains in TensorFlow has torch in it as well
+(scenerec/models/torch_outline.py).
 """
 
 import math
@@ -13,22 +14,35 @@ import torch
 
 from scenerec.data.augment import View
 from scenerec.data.picture import Picture, least_for, resize_box
+from scenerec.models.preprocessing import Interpolation
 
 
-def training_pixels(encoded: bytes, view: View, image_size: int, out: np.ndarray | None = None) -> np.ndarray:
+def training_pixels(
+    encoded: bytes,
+    view: View,
+    image_size: int,
+    out: np.ndarray | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
     """Decodes an image and applies its view, but for the colours: uint8 RGB [image_size, image_size, 3].
 
-    In order: turn upright, crop, resize (bilinear, antialiased), flip, blur. A JPEG that is much larger is decoded at
+    In order: turn upright, crop, resize (antialiased), flip, blur. A JPEG that is much larger is decoded at
     less than its size. The result is written to `out`, where that is given. Raises PictureError.
 
     The blur comes before the colours, in papers after them. But for their clipping that is the same: both are linear.
     """
     out = np.empty((image_size, image_size, 3), np.uint8) if out is None else out
-    pixels_of_views(encoded, (view,), image_size, out[None])
+    pixels_of_views(encoded, (view,), image_size, out[None], interpolation)
     return out
 
 
-def pixels_of_views(encoded: bytes, views: Sequence[View], image_size: int, out: np.ndarray) -> None:
+def pixels_of_views(
+    encoded: bytes,
+    views: Sequence[View],
+    image_size: int,
+    out: np.ndarray,
+    interpolation: Interpolation = "bilinear",
+) -> None:
     """As `training_pixels`, of several views of an image that is decoded once, large enough for all.
 
     They are written to `out`, uint8 [views, image_size, image_size, 3]. Raises PictureError.
@@ -40,20 +54,22 @@ def pixels_of_views(encoded: bytes, views: Sequence[View], image_size: int, out:
     ]
     pixels = picture.upright(least_for(max(rows for rows, _ in needed), max(columns for _, columns in needed)))
     for view, square in zip(views, out, strict=True):
-        _apply(view, pixels, (height, width), square)
+        _apply(view, pixels, (height, width), square, interpolation)
 
 
-def _apply(view: View, pixels: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
+def _apply(
+    view: View, pixels: np.ndarray, size: tuple[int, int], out: np.ndarray, interpolation: Interpolation
+) -> None:
     """The view of an image of `size` (height and width) that has been decoded to `pixels`."""
     square = np.empty_like(out) if view.flip else out
     if pixels.shape[:2] == size:
         crop = pixels[view.top : view.top + view.height, view.left : view.left + view.width]
-        _resize(crop, square)
+        _resize(crop, square, interpolation)
     else:
         down, right = pixels.shape[0] / size[0], pixels.shape[1] / size[1]
         box = (view.left, view.top, view.left + view.width, view.top + view.height)
         scaled = (box[0] * right, box[1] * down, box[2] * right, box[3] * down)
-        square[:] = resize_box(pixels, scaled, len(square))
+        square[:] = resize_box(pixels, scaled, len(square), interpolation)
     if view.flip:  # numpy takes ten times as long
         torch.ops.aten.flip.out(torch.from_numpy(square), [1], out=torch.from_numpy(out))
     if view.blur:
@@ -96,12 +112,14 @@ def decoding_threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, "decode", torch.set_num_threads, (1,))
 
 
-def _resize(pixels: np.ndarray, out: np.ndarray) -> None:
+def _resize(pixels: np.ndarray, out: np.ndarray, interpolation: Interpolation) -> None:
     """uint8 [height, width, 3] to that of `out`, by the kernel behind `interpolate`.
 
     By the function itself the result would be planes, and to interleave them takes longer than the resize.
     """
-    torch.ops.aten._upsample_bilinear2d_aa.out(_planes(pixels), out.shape[:2], False, None, None, out=_planes(out))
+    aten = torch.ops.aten
+    resize = aten._upsample_bilinear2d_aa if interpolation == "bilinear" else aten._upsample_bicubic2d_aa
+    resize.out(_planes(pixels), out.shape[:2], False, None, None, out=_planes(out))
 
 
 def _planes(pixels: np.ndarray) -> torch.Tensor:

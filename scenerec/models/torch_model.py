@@ -10,8 +10,9 @@ from torchvision import models as torchvision_models
 
 from scenerec.models import neutral, zoo
 from scenerec.models.geo import GeoSpec
+from scenerec.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.models.torch_geo import add_coordinates
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD, TIMM, Architecture
+from scenerec.models.zoo import TIMM, Architecture
 
 # Without auxiliary heads, which serve training from scratch alone and which the Keras twin has not either.
 _INCEPTION: dict[str, Any] = {"aux_logits": False, "init_weights": True, "transform_input": True}

@@ -7,10 +7,6 @@ from scenerec.errors import ModelError
 from scenerec.models.table import read_table
 from scenerec.names import did_you_mean
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of R, G and B in [0, 1] over ImageNet: what torchvision's weights expect."""
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of R, G and B in [0, 1] over ImageNet."""
 TIMM = "timm/"
 """With what the names of timm's architectures begin; torchvision's stand alone."""
 

@@ -11,6 +11,7 @@ from scenerec.data.lanes import Reading, choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import steps_per_epoch
 from scenerec.errors import PlanError
+from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.models.weights.origin import RANDOM, Origin
 from scenerec.names import clean, same_names
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
@@ -72,10 +73,13 @@ class Plan:
     """From whom the network learns beside the labels, or instead of them; None where it learns from labels alone."""
     origin: Origin | None = None
     """What the first weights began as, and their licence; None until `preflight` has found it."""
+    preprocessing: WeightPreprocessing = IMAGENET
+    """What becomes of the pixels; `preflight` finds what the first weights expect."""
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
-        return {**asdict(self), "workers": list(self.workers)}
+        preprocessing = self.preprocessing.model_dump(mode="json")
+        return {**asdict(self), "workers": list(self.workers), "preprocessing": preprocessing}
 
     def rows(self) -> list[tuple[str, str]]:
         """Rows of (what, value), for people."""
@@ -91,6 +95,8 @@ class Plan:
             ("model", f"{self.arch}, {self.method or f'{self.classes} classes'}, in {self.framework}"),
             ("weights", self.weights),
             *([("licence", str(self.origin))] if self.origin and self.origin.weights != RANDOM else []),
+            *self._published_row(),
+            *([("pixels", self.preprocessing.words)] if self.preprocessing != IMAGENET else []),
             *([("teacher", str(self.teacher))] if self.teacher else []),
             (
                 "data",
@@ -109,6 +115,10 @@ class Plan:
         if self.precise_batchnorm:
             rows.insert(-1, ("BatchNorm", str(self.precise_batchnorm)))
         return rows
+
+    def _published_row(self) -> list[tuple[str, str]]:
+        published = self.origin.published if self.origin else None
+        return [("published", published.figures)] if published and published.figures else []
 
     def _class_weights_row(self) -> list[tuple[str, str]]:
         if not self.class_weights:

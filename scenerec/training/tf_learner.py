@@ -15,7 +15,7 @@ import tensorflow as tf
 from typing_extensions import override
 
 from scenerec.data.stream import Cursor
-from scenerec.data.tf_input import Batch, normalize, training_input, validation_input
+from scenerec.data.tf_input import Batch, training_input, validation_input
 from scenerec.models.tf_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
@@ -111,7 +111,7 @@ class TfLearner(TfMechanics[Batch]):
         distill = self.optimize.distill
         if distill is None or self.teacher is None:
             return self.task.training_losses(logits, batch.labels, self.optimize)
-        taught = self.teacher(normalize(batch.images, self.dtype, batch.colors))
+        taught = self.teacher(self._pixels(batch.images, batch.colors))
         losses = distill.weight * distillation_losses(logits, taught, distill.temperature)
         if distill.reads_labels:
             losses += (1 - distill.weight) * self.task.training_losses(logits, batch.labels, self.optimize)
@@ -136,7 +136,7 @@ class TfLearner(TfMechanics[Batch]):
 
     def _logits(self, batch: Batch, training: bool) -> tf.Tensor:
         """The network's answers to a batch, [n, classes], in the weights' precision."""
-        pixels = normalize(batch.images, self.dtype, batch.colors)
+        pixels = self._pixels(batch.images, batch.colors)
         others = network_inputs(batch.coordinates, self.dtype)
         return self.model([pixels, *others] if others else pixels, training=training)
 

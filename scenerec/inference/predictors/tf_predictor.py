@@ -29,6 +29,7 @@ class TfPredictor(Predictor):
         self.takes_coordinates = takes_coordinates
         self.name, self.labels = info.name, info.labels
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
+        self.interpolation = preprocessing.interpolation
         mean, std = (tf.constant(values, tf.float32) * 255 for values in (preprocessing.mean, preprocessing.std))
 
         places = [tf.TensorSpec((None, columns), tf.float32) for columns in (3, 2) if takes_coordinates]

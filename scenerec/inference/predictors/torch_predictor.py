@@ -32,6 +32,7 @@ class TorchPredictor(Predictor):
         self.takes_coordinates = takes_coordinates
         self.name, self.labels = info.name, info.labels
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
+        self.interpolation = preprocessing.interpolation
         self._device = torch.device(device)
         self.network = network.eval().to(self._device)
         self._mean, self._std = (

@@ -76,7 +76,7 @@ def test_show_ends_with_what_to_write_into_a_job() -> None:
 
 def test_show_says_what_weights_may_be_used_for() -> None:
     shown = run("show", "vit_h_14").stdout
-    assert "CC-BY-NC-4.0: NOT FOR COMMERCIAL USE. These are SWAG's weights" in shown
+    assert "CC-BY-NC-4.0: NOT FOR COMMERCIAL USE. Meta hands its weights on so: SWAG's" in shown
     assert "weights: IMAGENET1K_SWAG_LINEAR_V1  # CC-BY-NC-4.0: NOT FOR COMMERCIAL USE" in shown
     weights = json.loads(run("show", "vit_h_14", "--json").stdout)["weights"]
     assert {(each["licence"], each["commercial_use"]) for each in weights} == {("CC-BY-NC-4.0", False)}
