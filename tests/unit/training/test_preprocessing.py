@@ -11,7 +11,11 @@ from safetensors.numpy import save, save_file
 
 from scenerec.checkpoint import read_run_state
 from scenerec.config.data import DataConfig
+from scenerec.data.packed_set import open_set
 from scenerec.errors import CheckpointError, ModelError
+from scenerec.inference.evaluation.images import Preparation, image_batches
+from scenerec.inference.predictors.open_predictor import open_predictor
+from scenerec.inference.predictors.predictor import Predictor
 from scenerec.inference.predictors.trained_model import load_trained
 from scenerec.models import torch_model
 from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
@@ -33,6 +37,14 @@ def weights(tmp_path: Path) -> str:
     state = torch_model.state(torch_model.build(ARCH, 4, seed=7))
     save_file(state, tmp_path / "w.safetensors", {"arch": ARCH, **OTHER.metadata})
     return f"{tmp_path}/w.safetensors"
+
+
+def loss_by(predictor: Predictor, data: str) -> float:
+    """The mean cross-entropy of a packed set, as evaluation, serving and export prepare its images."""
+    packed = open_set(data)
+    (batch,) = image_batches(packed, range(packed.manifest.samples), Preparation.of(predictor), packed.manifest.samples)
+    probabilities = predictor.probabilities(batch.images)
+    return float(-np.log(probabilities[np.arange(len(batch.labels)), batch.labels]).mean())
 
 
 def test_published_weights_are_known_by_name_and_by_their_file() -> None:
@@ -95,6 +107,10 @@ def test_a_run_carries_its_own_to_whatever_begins_with_it(make_config: Any, tmp_
     config = make_config(data={**SET, "augment": {"color_jitter": 0.3}}, **blocks)
     train_here(config)
     model = load_trained(config.run_url)
+    (history,) = RunFolder(config.run_url).read_history()
+    assert history.validation["val_loss"] == pytest.approx(
+        loss_by(open_predictor(config.run_url), config.data.val), rel=1e-4
+    )
     assert WeightPreprocessing.of_data(model.preprocessing.model_dump()) == OTHER
     longer = {**blocks, "optimize": {"epochs": 2}}
     assert check_job(make_config(**longer)).plan.preprocessing == OTHER  # the config does not say it
