@@ -118,7 +118,10 @@ def find_weights(arch: str, name: str) -> PublishedWeights:
     if found is None and not names:
         raise ModelError(f"nothing was published for {arch}: take `none`, or the path or URL of a file")
     if found is None:
-        hints = (did_you_mean(name.upper(), names), f"there are {', '.join(names)}")
+        hints = (
+            did_you_mean(name.upper(), names) or did_you_mean(name.lower(), names),
+            f"there are {', '.join(names)}",
+        )
         raise ModelError(
             f"nothing was published for {arch} as {name}: {' '.join(filter(None, hints))}; "
             f"of a file or folder write the whole path, such as ./{name}"
