@@ -20,6 +20,7 @@ from scenerec.commands.send_job import send_job
 from scenerec.config.file import dump_config, load_job
 from scenerec.config.job import JobConfig
 from scenerec.errors import ConfigError
+from scenerec.models.weights.licences import accept_licences
 from scenerec.training.plan import NodeResources
 from scenerec.training.run_folder import RunFolder
 
@@ -98,7 +99,8 @@ def submit(
     """
     _refuse_contradictions(file, resume, restart)
     labels = parse_labels(label)
-    overrides = [*overrides, *(["model.accept_licence=true"] if accept_licence else [])]
+    if accept_licence:
+        accept_licences()
     before = jobs_before(connect_if_up(address), after) if after else ()
     connect = partial(connect_if_up if dry_run else connect_or_start, address)
     config = resumed_config(resume, overrides, connect, address) if resume else load_job(cast(Path, file), overrides)

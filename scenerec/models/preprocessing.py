@@ -6,9 +6,10 @@ Weights that were trained on pixels of one mean, deviation and filter answer wor
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
-from scenerec.frozen import Frozen
+from scenerec.errors import ModelError
+from scenerec.frozen import Frozen, first_problem
 
 Interpolation = Literal["bilinear", "bicubic"]
 """Filter by which pictures are resized; both are widened where they shrink (antialiased), bicubic with a = -0.5."""
@@ -109,9 +110,13 @@ class WeightPreprocessing(Frozen):
     def of_data(cls, data: Mapping[str, Any]) -> "WeightPreprocessing":
         """That of the block `data` in a run's config; what an older one does not say is ImageNet's.
 
-        Raises pydantic's ValidationError for values that are none.
+        Raises ModelError for values that are none.
         """
-        return cls(**{field: data[field] for field in WeightPreprocessing.model_fields if data.get(field) is not None})
+        told = {field: data[field] for field in WeightPreprocessing.model_fields if data.get(field) is not None}
+        try:
+            return cls(**told)
+        except ValidationError as error:
+            raise ModelError(f"data: {first_problem(error)}") from None
 
     def changed(self, **changes: Any) -> Self:
         """The same with other values in some fields; None leaves a field as it is."""

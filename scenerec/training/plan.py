@@ -94,7 +94,7 @@ class Plan:
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.method or f'{self.classes} classes'}, in {self.framework}"),
             ("weights", self.weights),
-            *([("licence", str(self.origin))] if self.origin and self.origin.weights != RANDOM else []),
+            *([("licence", str(self.origin))] if self.origin and self.origin != Origin(RANDOM) else []),
             *self._published_row(),
             *([("pixels", self.preprocessing.words)] if self.preprocessing != IMAGENET else []),
             *([("teacher", str(self.teacher))] if self.teacher else []),

@@ -82,6 +82,11 @@ ACCEPTING_VARIABLE = "SCENEREC_ACCEPT_LICENCE"
 """Environment variable with the names of licences that are accepted, between commas."""
 
 
+def accept_licences() -> None:
+    """Accepts, in this process, every licence whose owner asks for that."""
+    os.environ[ACCEPTING_VARIABLE] = ",".join(name for name, licence in LICENCES.items() if licence.asks_acceptance)
+
+
 def check_accepted(name: str, accepted: bool, where: str) -> None:
     """Makes sure that a licence is accepted whose owner asks for that: by `accepted`, or by the environment.
 

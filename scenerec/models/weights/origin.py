@@ -57,12 +57,9 @@ class Origin:
         own = f"{describe_licence(self.licence) or 'not known'} (of {self.weights})"
         if self.weights == RANDOM:
             own = "no licence: the first weights are random"
-        taught = (f"{describe_licence(licence) or 'not known'} (of its teacher {name})" for name, licence in self._told)
+        teachers = sorted(self.teachers.items())
+        taught = (f"{describe_licence(licence) or 'not known'} (of its teacher {name})" for name, licence in teachers)
         return "; ".join((own, *taught))
-
-    @property
-    def _told(self) -> list[tuple[str, str]]:
-        return sorted(self.teachers.items())
 
 
 def find_origin(weights: str, arch: str | None, patience: Patience = IMPATIENT) -> Origin:
@@ -146,8 +143,9 @@ def header_of(address: str, patience: Patience) -> dict[str, str]:
 
 def published_file_at(address: str) -> PublishedWeights | None:
     """The published weights whose file is at `address`: they have names of their own, most with digits of checksums."""
-    file = split_url(urldefrag(address)[0])[1]
-    return next((each for each in all_published() if each.file == file), None)
+    address = urldefrag(address)[0]
+    file = split_url(address)[1]
+    return next((each for each in all_published() if each.file == file or each.url == address), None)
 
 
 def is_address(weights: str) -> bool:

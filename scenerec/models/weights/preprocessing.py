@@ -1,9 +1,7 @@
 """What weights expect of the pixels: found where `model.weights` names them, and carried in the header of our files."""
 
-from pydantic import ValidationError
-
 from scenerec.errors import ModelError
-from scenerec.frozen import first_problem, parse_json
+from scenerec.frozen import parse_json
 from scenerec.models.preprocessing import IMAGENET, METADATA_KEY, WeightPreprocessing
 from scenerec.models.weights.origin import header_of, published_file_at, state_of
 from scenerec.models.weights.published import find_weights, is_name
@@ -34,10 +32,7 @@ def find_preprocessing(
         assert arch is not None
         return find_weights(arch, weights).preprocessing
     if state := state_of(weights, patience):
-        try:
-            return WeightPreprocessing.of_data(state.get("config", {}).get("data", {}))
-        except ValidationError as error:
-            raise ModelError(f"{weights}: its config's data: {first_problem(error)}") from None
+        return WeightPreprocessing.of_data(state.get("config", {}).get("data", {}))
     if told := header_of(fetched_to or weights, patience).get(METADATA_KEY):
         return parse_json(WeightPreprocessing, told, f"{weights}: {METADATA_KEY}", ModelError)
     published = published_file_at(weights)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
+from scenerec.errors import ModelError
 from scenerec.models.preprocessing import IMAGENET, IMAGENET_MEAN, IMAGENET_STD, WeightPreprocessing
 
 shares = st.floats(0.05, 1)
@@ -46,7 +46,7 @@ def test_what_an_older_config_does_not_say_is_imagenets() -> None:
     assert WeightPreprocessing.of_data({"image_size": 64, "eval_crop_ratio": 0.9}) == IMAGENET.changed(
         eval_crop_ratio=0.9
     )
-    with pytest.raises(ValidationError):
+    with pytest.raises(ModelError, match=r"^data: interpolation: must be bilinear or bicubic, not 'nearest'"):
         WeightPreprocessing.of_data({"interpolation": "nearest"})
 
 

@@ -72,6 +72,10 @@ def test_it_says_what_will_happen() -> None:
         (Origin("SWAG of vit_b_16", "CC-BY-NC-4.0"), "CC-BY-NC-4.0: NOT FOR COMMERCIAL USE (of SWAG of vit_b_16)"),
         (Origin("/own.pth"), "not known (of /own.pth)"),
         (Origin(RANDOM), None),
+        (
+            Origin(RANDOM, "", {"w of net": "MIT"}),
+            "no licence: the first weights are random; MIT (of its teacher w of net)",
+        ),
     ],
 )
 def test_it_says_under_which_licence_the_first_weights_are(origin: Origin, said: str | None) -> None:
@@ -79,7 +83,11 @@ def test_it_says_under_which_licence_the_first_weights_are(origin: Origin, said:
     assert dict(found.rows()).get("licence") == said
     figures = "top-1 80.86 %, top-5 95.43 % at 224 px, as published" if "resnet50" in origin.weights else None
     assert dict(found.rows()).get("published") == figures
-    assert found.as_dict()["origin"] == {"weights": origin.weights, "licence": origin.licence, "teachers": {}}
+    assert found.as_dict()["origin"] == {
+        "weights": origin.weights,
+        "licence": origin.licence,
+        "teachers": origin.teachers,
+    }
 
 
 def test_it_says_what_an_elastic_job_on_gpus_takes() -> None:

@@ -12,6 +12,7 @@ from scenerec.models.weights.files import write_weights
 from scenerec.models.weights.licences import (
     ACCEPTING_VARIABLE,
     LICENCES,
+    accept_licences,
     check_accepted,
     describe_licence,
     forbids_commercial_use,
@@ -46,6 +47,10 @@ def test_every_licence_of_torchvisions_weights_is_known_and_swags_forbids_commer
         ("IMAGENET1K_SWAG_LINEAR_V1", SWAG),
         ("https://download.pytorch.org/models/vit_b_16_lc_swag-4e70ced5.pth#sha256=4e70ced5", SWAG),
         ("/copies/vit_b_16_lc_swag-4e70ced5.pth", SWAG),
+        (
+            "https://huggingface.co/timm/vit_small_patch16_dinov3.lvd1689m/resolve/main/model.safetensors",
+            Origin("lvd1689m of timm/vit_small_patch16_dinov3", "DINOv3"),
+        ),
         ("https://example.org/own.pth", Origin("https://example.org/own.pth")),
     ],
 )
@@ -115,6 +120,9 @@ def test_a_licence_is_accepted_where_its_owner_asks_for_that(monkeypatch: pytest
         check_accepted("DINOv3", False, "model.weights: w")
     assert "\n" not in str(error.value)
     monkeypatch.setenv(ACCEPTING_VARIABLE, "MIT, DINOv3")
+    check_accepted("DINOv3", False, "model.weights: w")
+    monkeypatch.setenv(ACCEPTING_VARIABLE, "")
+    accept_licences()
     check_accepted("DINOv3", False, "model.weights: w")
 
 
