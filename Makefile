@@ -93,7 +93,7 @@ bench-start: $(READY)  ## What comes before a job's first step, part by part, be
 bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
 
-timm-weights: $(READY)  ## The table of timm's published weights; RESULTS= results/results-imagenet.csv of timm's repository
+timm-weights: $(READY)  ## The table of timm's published weights; RESULTS= results/results-imagenet.csv of its repository
 	$(BIN)/python -m tests.bench.timm_weights $(RESULTS)
 
 bench-parity: $(READY)  ## The same 50 steps in both frameworks, and their curves in a picture (a quarter of an hour)

@@ -40,6 +40,12 @@ _TABLE = (
         "Meta hands its weights on so: SWAG's, which torchvision offers, and those of ConvNeXt V2 and Hiera.",
     ),
     Licence(
+        "fair-noncommercial-research-license",
+        "https://huggingface.co/facebook/fair-noncommercial-research-license",
+        False,
+        "Meta hands some weights on so, by the name that timm gives it: for research that is not commercial.",
+    ),
+    Licence(
         "CC-BY",
         "https://github.com/CSAILVision/places365",
         True,
