@@ -10,7 +10,7 @@ import ray
 from jobs.log import ImageNotes, say
 from jobs.main import main
 from jobs.ray_tasks import run_tasks
-from scenerec.inference.evaluation.evaluator import Examiner, evaluate
+from scenerec.inference.evaluation.evaluator import Examiner, Outcome, evaluate
 from scenerec.inference.evaluation.predictions import Predictions, merge, shares
 from scenerec.inference.evaluation.report import write_outcome
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
@@ -36,10 +36,18 @@ def run_file(file: str) -> JsonObject:
     if request.output:
         check_writable(request.output)
     ray.init(log_to_driver=False, logging_level="ERROR")
+    return evaluate_on_cluster(request).as_dict()
+
+
+def evaluate_on_cluster(request: EvaluationRequest) -> Outcome:
+    """Evaluates on the cluster that Ray is connected to, and writes what it finds where that is asked for.
+
+    Raises ScenerecError.
+    """
     outcome = evaluate(request, partial(_predict_on_cluster, request))
     if request.output:
         write_outcome(outcome, request.output)
-    return outcome.as_dict()
+    return outcome
 
 
 def predict_share(share: Share) -> Predictions:

@@ -85,7 +85,16 @@ def run_plan(config: RunConfig, plan: Plan) -> JsonObject:
         result["usage"] = time_taken.as_dict(config.cost)
         result["report"] = write_report(config.run_url, config.data.patience)
         folder.write_result(result)
+        if isinstance(config, TrainConfig) and config.data.eval_crops > 1:
+            result["ten_crops"] = _evaluated_by_crops(config)
+            folder.write_result(result)
     return result
+
+
+def _evaluated_by_crops(config: TrainConfig) -> JsonObject | None:
+    from jobs.crops import evaluate_crops  # imports Ray
+
+    return evaluate_crops(config)
 
 
 def _nodes_of(config: RunConfig, workers: int) -> float:

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 import keras  # isort: skip
 import tensorflow as tf
 
-from scenerec.models import torch_model, zoo
+from scenerec.models import torch_dropout, torch_model, zoo
 from scenerec.models.keras_twin import bindings, builder, layers
 
 CLASSES = 10
@@ -163,7 +163,7 @@ def make_twin(network: nn.Module, image_size: int) -> keras.Model:
 def switch_dropout_off(model: Any) -> None:
     """Of a torch or a Keras model: the frameworks draw different random numbers."""
     for part in model.modules() if isinstance(model, nn.Module) else model.layers:
-        if isinstance(part, nn.Dropout | torchvision.ops.StochasticDepth):
+        if isinstance(part, nn.Dropout | torchvision.ops.StochasticDepth | torch_dropout.Dropout):
             part.p = 0.0
         elif isinstance(part, layers.Dropout):
             part.rate = 0.0

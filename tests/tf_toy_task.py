@@ -5,8 +5,8 @@ import tensorflow as tf
 from scenerec.config.optimize import OptimizeConfig
 
 
-def training_losses(outputs: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
-    return tf.square(outputs[:, 0] - tf.cast(labels, outputs.dtype))
+def training_losses(outputs: tf.Tensor, targets: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+    return tf.square(outputs[:, 0] - tf.cast(targets, outputs.dtype))
 
 
 def count(outputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:

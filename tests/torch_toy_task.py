@@ -5,8 +5,8 @@ import torch
 from scenerec.config.optimize import OptimizeConfig
 
 
-def training_losses(outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
-    return (outputs[:, 0] - labels).square()
+def training_losses(outputs: torch.Tensor, targets: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+    return (outputs[:, 0] - targets).square()
 
 
 def count(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:

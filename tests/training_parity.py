@@ -4,7 +4,7 @@ Images have the size that the network sees, so that the input pipelines have not
 the same bytes. In float64 the two trainings are the same function up to 1e-16, and the curves must coincide to the end.
 In float32 a network multiplies rounding from step to step, the more so with ReLUs and BatchNorm; torch's own training
 over the same batches, each read from its end, rounds otherwise and nothing else, and is the yardstick of how much.
-Dropout is off: the frameworks draw different random numbers.
+Dropout is off: that both frameworks drop the same is compared in tests/unit.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils._pytree import tree_map
 
 from scenerec.checkpoint import Tensors
 from scenerec.config.train import TrainConfig
@@ -98,10 +100,16 @@ def pack_images(folder: Path, image_size: int, train_per_class: int) -> Path:
 
 
 def make_config(
-    sets: Path, framework: str, arch: str, image_size: int, optimize: dict[str, Any], name: str = "parity"
+    sets: Path,
+    framework: str,
+    arch: str,
+    image_size: int,
+    optimize: dict[str, Any],
+    name: str = "parity",
+    augment: dict[str, Any] | None = None,
 ) -> TrainConfig:
-    """Two epochs with warm-up and cosine, without augmentation; runs are kept beside `sets`."""
-    unchanged = {"crop_scale": [1, 1], "crop_ratio": [1, 1], "flip": False}
+    """Two epochs with warm-up and cosine, with no other augmentation than `augment`; runs are kept beside `sets`."""
+    unchanged = {"crop_scale": [1, 1], "crop_ratio": [1, 1], "flip": False, **(augment or {})}
     document = {
         "kind": "train",
         "name": name,
@@ -127,7 +135,7 @@ def follow(config: TrainConfig, reverse: bool = False) -> Trajectory:
     job = TrainingJob(config, plan_job(config), open_set(config.data.train), open_set(config.data.val))
     learner = _make_learner(job)
     switch_dropout_off(learner.model)
-    start = learner.state().model
+    start = _weights(learner)
     digests: list[str] = []
     events: list[Event] = []
     batches = learner.training_batches
@@ -135,7 +143,14 @@ def follow(config: TrainConfig, reverse: bool = False) -> Trajectory:
     train(job, World(), learner, events.append, lambda metrics: None)
     losses = [event.loss for event in events if isinstance(event, Progress)]
     assert len(losses) == job.plan.total_steps, "the loop says more than one step's loss at a time"
-    return Trajectory(np.array(losses), tuple(digests), start, learner.state().model)
+    return Trajectory(np.array(losses), tuple(digests), start, _weights(learner))
+
+
+def _weights(learner: Any) -> Tensors:
+    """The network's tensors, and the averages of its weights where they are kept."""
+    state = learner.state()
+    averages = {f"average.{name}": tensor for name, tensor in state.ema.items() if not name.endswith(STATISTICS)}
+    return {**state.model, **averages}
 
 
 def _make_learner(job: TrainingJob) -> Any:
@@ -153,4 +168,8 @@ def _watch(batches: Iterator[Any], digests: list[str], reverse: bool) -> Iterato
         pixels, labels = batch.images.numpy(), batch.labels.numpy()
         pixels = pixels.transpose(0, 2, 3, 1) if pixels.shape[1] == 3 else pixels  # as TensorFlow has them
         digests.append(hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest())
-        yield batch._replace(images=batch.images.flip(0), labels=batch.labels.flip(0)) if reverse else batch
+        yield tree_map(_reversed, batch) if reverse else batch
+
+
+def _reversed(value: Any) -> Any:
+    return value.flip(0) if isinstance(value, torch.Tensor) else value

@@ -194,6 +194,9 @@ def _rows(models: list[JsonObject]) -> list[tuple[str, list[str]]]:
     if any(model.get("top1_without_coordinates") is not None for model in models):
         told = [model.get("top1_without_coordinates") for model in models]
         rows.insert(2, ("  without coordinates", ["-" if each is None else _percent(each) for each in told]))
+    if any(model.get("top1_center_crop") is not None for model in models):
+        alone = [model.get("top1_center_crop") for model in models]
+        rows.insert(2, ("  by the centre alone", ["-" if each is None else _percent(each) for each in alone]))
     rows.append(("loss", [f"{model['loss']:.4f}" for model in models]))
     if any(model["loss_unscaled"] is not None for model in models):
         before = [(model["calibration_error_unscaled"], model["loss_unscaled"]) for model in models]

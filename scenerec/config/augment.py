@@ -1,6 +1,6 @@
 """How training images are varied."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,16 @@ from scenerec.config.block import Block
 from scenerec.config.numbers import Fraction, Positive
 
 Sigma = Annotated[float, Field(gt=0, le=50)]
+
+
+class RandAugmentConfig(Block):
+    """RandAugment (Cubuk et al. 2020), with the operations and ranges of torchvision's."""
+
+    num_ops: int = Field(2, ge=1, le=8)
+    """How many operations change each image, one after another; each is drawn anew, one of 14, of which one does
+    nothing."""
+    magnitude: int = Field(9, ge=0, le=30)
+    """How strongly they do, in thirtieths of an operation's range (timm counts in tenths: its `m9` is 27 here)."""
 
 
 class AugmentConfig(Block):
@@ -19,6 +29,12 @@ class AugmentConfig(Block):
     """Random resized crop: narrowest and widest aspect ratio (width / height)."""
     flip: bool = True
     """Mirror half of the images left to right."""
+    rand_augment: RandAugmentConfig | None = None
+    """Operations on each image after crop and flip: shears, shifts, turns, and changes of the levels; such as
+    {num_ops: 2, magnitude: 9}. What comes into the picture from beyond its edges is black."""
+    trivial_augment: bool = False
+    """TrivialAugment (Müller and Hutter 2021): one such operation on each image, drawn with its strength, from the
+    wide ranges of torchvision's TrivialAugmentWide."""
     color_jitter: float = Field(0.0, ge=0, lt=1)
     """Brightness, contrast and saturation are each scaled by a factor from [1 - j, 1 + j]."""
     saturation: float | None = Field(None, ge=0, lt=1)
@@ -38,6 +54,16 @@ class AugmentConfig(Block):
     """Smallest and largest deviation of the blur, in pixels at image_size 224; at another one in proportion."""
     solarize: float = Field(0.0, ge=0, le=1)
     """Share of the images whose bright levels, of 128 and more, are inverted, after their colours have changed."""
+    erase: float = Field(0.0, ge=0, le=1)
+    """Share of the images of which a random rectangle is erased (Zhong et al. 2020): after blur and operations, before
+    color_jitter, hue, gray and solarize, which change it with the image."""
+    erase_scale: tuple[Fraction, Fraction] = (0.02, 0.33)
+    """Smallest and largest share of the image that the rectangle covers."""
+    erase_ratio: tuple[Positive, Positive] = (0.3, 3.3)
+    """Smallest and largest aspect ratio (height / width) of the rectangle."""
+    erase_mode: Literal["const", "pixel"] = "const"
+    """What the rectangle is filled with: `const` is the colour that becomes 0 in normalisation, as in torchvision;
+    `pixel` is noise, for each pixel and channel a normal number after normalisation, as timm's mode of that name."""
 
     @property
     def saturation_jitter(self) -> float:
@@ -51,8 +77,14 @@ class AugmentConfig(Block):
 
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentConfig":
-        for field in ("crop_scale", "crop_ratio", "blur_sigma"):
+        for field in ("crop_scale", "crop_ratio", "blur_sigma", "erase_scale", "erase_ratio"):
             low, high = getattr(self, field)
             if low > high:
                 raise ValueError(f"{field}: the first number must not exceed the second")
+        return self
+
+    @model_validator(mode="after")
+    def _one_policy(self) -> "AugmentConfig":
+        if self.rand_augment and self.trivial_augment:
+            raise ValueError("trivial_augment: rand_augment draws the same operations already: leave one of them out")
         return self

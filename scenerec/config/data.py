@@ -54,8 +54,14 @@ class InputConfig(Block):
     """How far classes are evened out: class c gets a share of an epoch in proportion to (its images) ** (1 - balance).
     0 takes each image once an epoch; 1 takes as many of each class, so those of rare classes several times and those
     of frequent ones in some epochs only; 0.5 lies between. Epochs keep their length."""
+    repeats: int = Field(1, ge=1, le=16)
+    """Repeated augmentation (Hoffer et al. 2020): how often each image of a batch is in it, each time with another
+    view. An epoch keeps its length: it takes so many times fewer images, and so many epochs together take all."""
     image_size: int = Field(224, ge=16, le=1024)
     """Side of the square that the network sees, in pixels."""
+    train_size: int | None = Field(None, ge=16, le=1024)
+    """Side of the square that it sees while it trains (FixRes: Touvron et al. 2019), in pixels; by default image_size,
+    which stays that of evaluation, export and BatchNorm's re-estimated statistics. Smaller, it trains faster."""
     eval_crop_ratio: Fraction | None = None
     """Evaluation resizes the short side to image_size / eval_crop_ratio, then crops the centre. By default as the
     makers of model.weights did, which a run or checkpoint keeps; 0.875 for random weights and where it is not known."""
@@ -97,6 +103,11 @@ class InputConfig(Block):
         return self.model_copy(update=preprocessing.model_dump())
 
     @property
+    def training_size(self) -> int:
+        """Side of the square that the network sees while it trains, in pixels."""
+        return self.train_size or self.image_size
+
+    @property
     def train_sets(self) -> tuple[WeightedSet, ...]:
         """The training sets; a single one with weight 1."""
         return (WeightedSet(set=self.train, weight=1),) if isinstance(self.train, str) else self.train
@@ -121,6 +132,12 @@ class InputConfig(Block):
         return self
 
     @model_validator(mode="after")
+    def _training_sees_no_more(self) -> "InputConfig":
+        if self.training_size > self.image_size:
+            raise ValueError(f"train_size: {self.train_size} exceeds image_size ({self.image_size}): lower it")
+        return self
+
+    @model_validator(mode="after")
     def _counts(self) -> "InputConfig":
         if self.lanes != "auto" and self.lanes < 1:
             raise ValueError("lanes: must be `auto` or at least 1")
@@ -134,3 +151,6 @@ class DataConfig(InputConfig):
 
     val: Location
     """Validation set, packed as the training set is, with the same classes."""
+    eval_crops: Literal[1, 10] = 1
+    """10: at the end of a run its best checkpoint is evaluated by ten crops of each image as well (Krizhevsky et al.
+    2012): corners, centre and their mirrors, probabilities averaged. Validation in between goes by the centre."""

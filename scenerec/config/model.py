@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from scenerec.config.block import Block, none_to_text
 from scenerec.config.geo import GeoConfig
 from scenerec.config.network import Architecture, expand_weights
 from scenerec.errors import ModelError
+from scenerec.models.drop_path import has_drop_path
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import TIMM, split_tag
 
@@ -45,6 +46,9 @@ class ModelConfig(Block):
     """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
     a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
     running statistics."""
+    drop_path: float | None = Field(None, ge=0, lt=1)
+    """Stochastic depth (Huang et al. 2016): how often the branch of the last block is left out of a training image, of
+    those before in proportion to their depth. By default as torchvision and timm publish the architecture."""
     geo: GeoConfig | None = None
     """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
@@ -69,6 +73,12 @@ class ModelConfig(Block):
             return find_weights(others.data["arch"], weights).name
         except ModelError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _has_branches_to_drop(self) -> "ModelConfig":
+        if self.drop_path is not None and not has_drop_path(self.arch):
+            raise ValueError(f"drop_path: {self.arch} has no layers of stochastic depth: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _fusion_suits_the_architecture(self) -> "ModelConfig":

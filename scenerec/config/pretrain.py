@@ -136,8 +136,14 @@ class PretrainConfig(JobConfig, LearningConfig):
             raise ValueError("data.augment: an image has two views here: say it of views.first and views.second")
         if data.balance:
             raise ValueError("data.balance: evens out classes, and labels are not read here: leave it out")
+        if data.train_size is not None:
+            raise ValueError("data.train_size: image_size is that of both views here: leave it out, and set that one")
+        if data.repeats > 1:
+            raise ValueError("data.repeats: the copies of an image would be its negatives: leave it out")
         if self.model.geo is not None:
             raise ValueError("model.geo: coordinates are not read here: leave it out, and let the training read them")
+        if self.model.drop_path is not None:
+            raise ValueError("model.drop_path: is for learning from labels: leave it out")
         if self.model.freeze == "backbone":
             raise ValueError("model.freeze: backbone: is what is pretrained: name some of its modules, or leave it out")
         for field, reason in _MEANINGLESS.items():
@@ -160,8 +166,10 @@ class PretrainConfig(JobConfig, LearningConfig):
 
 
 _MEANINGLESS = {
+    "loss": "labels are not read here",
     "label_smoothing": "labels are not read here",
     "class_weights": "labels are not read here",
+    "mix": "labels are not read here",
     "distill": "teachers teach classes",
     "accumulate_steps": "each part of a batch would have its own part for negatives",
     "ema_decay": "momentum encoders are methods here (mocov2, mocov3)",

@@ -3,7 +3,7 @@
 The docstring under each field is the reference documentation; `scenerec schema` prints it as JSON Schema.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -13,6 +13,7 @@ from scenerec.config.data import DataConfig, InputConfig
 from scenerec.config.job import JobConfig
 from scenerec.config.model import ModelConfig
 from scenerec.config.optimize import OptimizeConfig
+from scenerec.config.recipe import with_recipe
 from scenerec.config.scale import ScaleConfig
 from scenerec.config.track import TrackConfig
 from scenerec.errors import ModelError
@@ -42,10 +43,11 @@ class LearningConfig(Block):
 
     @model_validator(mode="after")
     def _image_size_suits_the_architecture(self) -> "LearningConfig":
-        try:
-            check_image_size(self.model.arch, self.data.image_size)
-        except ModelError as error:
-            raise ValueError(f"data.image_size: {error}") from None
+        for field, size in (("image_size", self.data.image_size), ("train_size", self.data.training_size)):
+            try:
+                check_image_size(self.model.arch, size)
+            except ModelError as error:
+                raise ValueError(f"data.{field}: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -79,8 +81,36 @@ class LearningConfig(Block):
 class TrainingConfig(LearningConfig):
     """How a network is trained: what a training job and each trial of a search have in common."""
 
+    recipe: Literal["a1", "a2", "a3", "finetune", "probe"] | None = None
+    """A published training whose settings hold wherever this file has none of its own. From random weights: `a1`, `a2`,
+    `a3` (ResNet strikes back: Wightman, Touvron and Jégou 2021). From trained ones: `finetune` (He et al. 2022), and
+    `probe` for the head alone (Caron et al. 2021). `scenerec validate` prints what the file becomes."""
     data: DataConfig
     """What to learn from."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_recipe(cls, values: Any) -> Any:
+        return with_recipe(values)
+
+    @model_validator(mode="after")
+    def _has_what_the_recipe_begins_with(self) -> "TrainingConfig":
+        if self.recipe in ("finetune", "probe") and self.model.weights == "none":
+            raise ValueError(f"model.weights: the recipe {self.recipe} begins with trained weights: name them here")
+        return self
+
+    @model_validator(mode="after")
+    def _mixes_no_places(self) -> "TrainingConfig":
+        if self.optimize.mix is not None and self.model.geo is not None:
+            raise ValueError("optimize.mix: two images have two places, and model.geo reads one: leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_hold_the_repeats(self) -> "TrainingConfig":
+        repeats, batch = self.data.repeats, self.optimize.global_batch_size
+        if repeats > batch:
+            raise ValueError(f"data.repeats: {repeats} exceeds optimize.global_batch_size ({batch}): lower it")
+        return self
 
 
 class TrainConfig(JobConfig, TrainingConfig):

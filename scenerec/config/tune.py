@@ -26,16 +26,17 @@ _IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be e
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
 _NOT_SEARCHED = (
-    *("scale.", "checkpoint.", "track."),
+    *("recipe", "scale.", "checkpoint.", "track."),
     *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache"),
-    *("data.log_samples", "data.store_patience_s"),
+    *("data.log_samples", "data.store_patience_s", "data.eval_crops"),
 )
+_SEARCHED_ALL_THE_SAME = ("train_share", "train_size")  # which are called as data.train
 
 # What a network that changes its settings in the middle (PBT) cannot change: its checkpoints would not fit.
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
-    *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance"),
-    *("optimize.class_weights", "optimize.distill.teacher", "optimize.distill.arch"),
+    *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance", "data.repeats"),
+    *("optimize.class_weights", "optimize.loss", "optimize.mix", "optimize.distill.teacher", "optimize.distill.arch"),
 )
 
 
@@ -161,7 +162,7 @@ def searchable_fields(model: type[BaseModel] = TrainingConfig, prefix: str = "")
     for name, field in model.model_fields.items():
         if block := _block(field.annotation):
             yield from searchable_fields(block, f"{prefix}{name}.")
-        elif not f"{prefix}{name}".startswith(_NOT_SEARCHED) or name == "train_share":
+        elif not f"{prefix}{name}".startswith(_NOT_SEARCHED) or name in _SEARCHED_ALL_THE_SAME:
             yield f"{prefix}{name}"
 
 

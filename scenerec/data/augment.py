@@ -4,6 +4,7 @@ A draw depends on (seed, epoch, stream, position) alone, so it is the same in to
 workers and after a resume.
 """
 
+from collections.abc import Callable
 from enum import IntEnum, unique
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,6 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from scenerec.config.augment import AugmentConfig
+from scenerec.data import erasing, operations
+from scenerec.data.erasing import Erased
+from scenerec.data.operations import Operations
 
 AUGMENT_VERSION = 3
 """Version of the draws: a run goes on only with the version that it began with. It rises when an existing stream gives
@@ -34,7 +38,12 @@ class Stream(IntEnum):
     GRAY = 8
     BLUR = 9
     SOLARIZE = 10
+    RAND_AUGMENT = 11
+    TRIVIAL_AUGMENT = 12
+    ERASE = 13
     COORDINATES = 20
+    MIX = 40
+    DROP = 41
 
 
 SECOND_VIEW = 1000
@@ -68,6 +77,10 @@ class View(NamedTuple):
     """Deviation of a Gaussian blur, as a share of the network's image_size; 0 changes nothing."""
     solarize: bool = False
     """Bright levels inverted."""
+    operations: Operations = ()
+    """Of RandAugment or TrivialAugment, after the flip."""
+    erased: Erased | None = None
+    """The rectangle that is erased."""
 
 
 class CenterCrop(NamedTuple):
@@ -157,7 +170,22 @@ def training_views(
         "blur": _blurs(config, draw(Stream.BLUR, 2)) if config.blur else np.zeros(len(positions)),
         "solarize": chosen(config.solarize, Stream.SOLARIZE),
     }
-    return [View._make(row) for row in zip(*(columns[field].tolist() for field in View._fields), strict=True)]
+    rows = zip(
+        *(columns[field].tolist() for field in columns),
+        _operations(config, draw) or [()] * len(positions),
+        erasing.random_erasing(config, draw(Stream.ERASE, erasing.DRAWS)) if config.erase else [None] * len(positions),
+        strict=True,
+    )
+    return [View._make(row) for row in rows]
+
+
+def _operations(config: AugmentConfig, draw: Callable[[Stream, int], np.ndarray]) -> list[Operations] | None:
+    if config.rand_augment:
+        draws = draw(Stream.RAND_AUGMENT, config.rand_augment.num_ops * operations.DRAWS)
+        return operations.rand_augment(config.rand_augment, draws)
+    if config.trivial_augment:
+        return operations.trivial_augment(draw(Stream.TRIVIAL_AUGMENT, operations.DRAWS))
+    return None
 
 
 def _random_crops(config: AugmentConfig, draws: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> _Boxes:

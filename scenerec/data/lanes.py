@@ -14,6 +14,7 @@ import numpy as np
 
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import Pieces, lane_pieces, reader_lanes
+from scenerec.data.repeats import Repeats
 from scenerec.data.shard_window import held_shards
 
 _LEAST_LANES = 12  # shards that are mixed in a batch; and 1, 2, 3, 4, 6 and 12 workers divide it
@@ -73,22 +74,22 @@ class Reading:
 
 
 def plan_reading(
-    manifest: Manifest, lanes: int, workers: Sequence[int], workers_per_node: int = 1, cache_bytes: int = 0
+    manifest: Manifest, taking: Repeats, workers: Sequence[int], workers_per_node: int = 1, cache_bytes: int = 0
 ) -> tuple[Reading, ...]:
     """What each number of workers reads.
 
     A cache of `cache_bytes` on each node counts where it holds what the node's `workers_per_node` fetch in an epoch.
     """
-    samples, sizes = manifest.shard_samples.tolist(), manifest.shard_bytes.tolist()
+    samples, sizes, lanes = manifest.shard_samples.tolist(), manifest.shard_bytes.tolist(), taking.lanes
 
     def reading(number: int) -> Reading:
-        share = fetched_share(samples, sizes, lanes, number)
-        nodes = math.ceil(number / workers_per_node)
-        together = fetched_share(samples, sizes, lanes, number, nodes)
-        if together * manifest.size_bytes / nodes <= cache_bytes:
+        parts, nodes = taking.parts(number), math.ceil(number / workers_per_node)
+        share = fetched_share(samples, sizes, lanes, parts) * (number // parts)
+        together = fetched_share(samples, sizes, lanes, parts, nodes) if parts == number else nodes
+        if together / taking.repeats * manifest.size_bytes / nodes <= cache_bytes:
             share = together
-        held = sum(sorted(sizes)[-held_shards(reader_lanes(lanes, number)) :])
-        return Reading(number, share, held)
+        held = sum(sorted(sizes)[-held_shards(reader_lanes(lanes, parts)) :])
+        return Reading(number, share / taking.repeats, held)
 
     return tuple(map(reading, workers))
 

@@ -178,9 +178,9 @@ def training_reader(
     encoded = partial(training_batches, data, order, augment, start, world.rank, world.size)
     preprocessing = config.preprocessing
     recolor = partial(color_matrices, solarizes=augment.solarize > 0, preprocessing=preprocessing)
-    decode = partial(training_pixels, interpolation=preprocessing.interpolation)
+    decode = partial(training_pixels, preprocessing=preprocessing)
     colors = recolor if augment.changes_colors else None
-    return Reader(framework, encoded, decode, config.image_size, threads, colors, located=coordinates)
+    return Reader(framework, encoded, decode, config.training_size, threads, colors, located=coordinates)
 
 
 def view_pair_reader(
@@ -203,7 +203,7 @@ def view_pair_reader(
     colored = any(augment.changes_colors for augment in both)
     preprocessing = config.preprocessing
     recolor = partial(pair_color_matrices, solarizes=solarizes, preprocessing=preprocessing) if colored else None
-    decode = partial(pixels_of_views, interpolation=preprocessing.interpolation)
+    decode = partial(pixels_of_views, preprocessing=preprocessing)
     return Reader(_Pairs(framework), encoded, decode, config.image_size, threads, recolor, (len(both),))
 
 

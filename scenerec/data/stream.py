@@ -13,6 +13,7 @@ from scenerec.data.epochs import Epochs, SampleIndices
 from scenerec.data.order import batch_positions, reader_lanes, steps_per_epoch, validation_range
 from scenerec.data.packed_image import image_size
 from scenerec.data.packed_set import PackedSet
+from scenerec.data.repeats import Repeats
 from scenerec.data.shard import Sample
 from scenerec.data.shard_window import ShardWindow, Span
 from scenerec.data.view_pair import ViewPair, view_pairs
@@ -36,6 +37,13 @@ class TrainingOrder:
     epochs: int
     balance: float = 0.0
     """How far the classes are evened out, as `data.balance`."""
+    repeats: int = 1
+    """How often each image of a batch is in it, as `data.repeats`."""
+
+    @property
+    def taking(self) -> Repeats:
+        """Which items the positions of its batches have."""
+        return Repeats(self.repeats, self.global_batch_size, self.lanes)
 
 
 def training_cursors(samples: int, order: TrainingOrder, start: Cursor = Cursor()) -> Iterator[Cursor]:
@@ -72,15 +80,18 @@ def training_batches(
 
     With `second`, each image has a second view, by these settings.
     """
-    epochs = Epochs(data, order.seed, order.lanes, order.balance)
+    epochs, taking = Epochs(data, order.seed, order.lanes, order.balance), order.taking
+    steps = steps_per_epoch(data.manifest.samples, order.global_batch_size)
     spans = _training_spans(epochs, order, data.manifest.samples, start, reader, readers)
-    with ShardWindow(data, spans, reader_lanes(order.lanes, readers)) as window:
+    with ShardWindow(data, spans, reader_lanes(order.lanes, taking.parts(readers))) as window:
         for at in training_cursors(data.manifest.samples, order, start):
             positions = batch_positions(at.step, order.global_batch_size, reader, readers)
-            ticks = at.epoch * data.manifest.samples + positions
-            samples, names = window.take(
-                ticks, *epochs.order(at.epoch).locate(positions), epochs.sample_indices(at.epoch)
+            items, places = np.unique(taking.items(at.epoch, at.step, steps, positions), return_inverse=True)
+            turn = taking.round_of(at.epoch)
+            different, their_names = window.take(
+                turn * data.manifest.samples + items, *epochs.order(turn).locate(items), epochs.sample_indices(turn)
             )
+            samples, names = ([each[place] for place in places] for each in (different, their_names))
             sizes = np.array([image_size(s.image, name) for s, name in zip(samples, names, strict=True)]).reshape(-1, 2)
             where = (order.seed, at.epoch, positions, sizes[:, 0], sizes[:, 1])
             views = view_pairs(augment, second, *where) if second else training_views(augment, *where)
@@ -92,12 +103,15 @@ def training_batches(
 def _training_spans(
     epochs: Epochs, order: TrainingOrder, samples: int, start: Cursor, reader: int, readers: int
 ) -> Iterator[Span]:
-    """The reader's passages through shards, epoch after epoch; an item's tick is its position in the whole run."""
-    end = steps_per_epoch(samples, order.global_batch_size) * order.global_batch_size
-    for epoch in range(start.epoch, order.epochs):
-        begin = start.step * order.global_batch_size if epoch == start.epoch else 0
-        for shard, first, last in epochs.order(epoch).passages(reader, readers, begin, end).rows():
-            yield Span(shard, epoch * samples + first, epoch * samples + last)
+    """The reader's passages through shards, round after round; an item's tick is its place in the whole run."""
+    steps, taking = steps_per_epoch(samples, order.global_batch_size), order.taking
+    parts = taking.parts(readers)
+    for turn in range(taking.round_of(start.epoch), taking.round_of(order.epochs - 1) + 1):
+        begin = taking.first_item(start.epoch, start.step, steps) if turn == taking.round_of(start.epoch) else 0
+        last_epoch = min((turn + 1) * order.repeats, order.epochs) - 1
+        end = taking.first_item(last_epoch, steps, steps)
+        for shard, first, last in epochs.order(turn).passages(reader % parts, parts, begin, end).rows():
+            yield Span(shard, turn * samples + first, turn * samples + last)
 
 
 def validation_batches(

@@ -14,13 +14,28 @@ import tensorflow as tf
 
 from scenerec.config.augment import AugmentConfig
 from scenerec.config.data import InputConfig
+from scenerec.config.mix import MixConfig
 from scenerec.data.colors import WITH_SOLARIZE
+from scenerec.data.mixing import Mixes, Pairing
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.data.view_pair import PairBatch
 from scenerec.models.preprocessing import IMAGENET, Channels, WeightPreprocessing
 from scenerec.world import World
+
+
+class Partners(NamedTuple):
+    """What the images of a batch are mixed with, each with one of its own (`scenerec.data.mixing`)."""
+
+    images: tf.Tensor
+    """As of the batch."""
+    labels: tf.Tensor
+    """As of the batch."""
+    colors: tf.Tensor | None
+    """As of the batch."""
+    mixes: Mixes
+    """How: tensors in place of arrays."""
 
 
 class Batch(NamedTuple):
@@ -36,6 +51,10 @@ class Batch(NamedTuple):
     """Shard and key of each image; not of what is only a piece of a share."""
     coordinates: tf.Tensor | None = None
     """Latitude, longitude and time, float32 [n, 3], NaN where not known; None where the network takes none."""
+    partners: Partners | None = None
+    """What the images are mixed with; None where they stay as they are."""
+    drop_keys: tf.Tensor | None = None
+    """What dropout draws from for each image, int64 [n] in [0, 2^32); None outside of training."""
 
 
 def training_input(
@@ -46,9 +65,25 @@ def training_input(
     start: Cursor,
     threads: int,
     coordinates: bool = False,
+    mix: MixConfig | None = None,
 ) -> Generator[Batch, None, None]:
-    """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads."""
-    return iter(training_reader(_Tensorflow(), data, config, order, world, start, threads, coordinates))
+    """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads.
+
+    With `mix`, each batch has the partners of its images.
+    """
+
+    def begin(first: Cursor) -> Generator[Batch, None, None]:
+        return iter(training_reader(_Tensorflow(), data, config, order, world, first, threads, coordinates))
+
+    pairing = Pairing(mix, order, data.manifest.samples)
+    for at, batch, others in pairing.pairs(begin, start):
+        positions = pairing.positions(at, world.rank, world.size)
+        keys, mixes = pairing.drop_keys(at, positions), pairing.mixes(at, positions, batch.images.shape[-2])
+        partners = None
+        if mixes is not None:
+            tensors = Mixes(*map(tf.constant, mixes))
+            partners = Partners(others.images, others.labels, others.colors, tensors)
+        yield batch._replace(partners=partners, drop_keys=tf.constant(keys))
 
 
 def view_pair_input(

@@ -11,7 +11,9 @@ import torch
 
 from scenerec.config.augment import AugmentConfig
 from scenerec.config.data import InputConfig
+from scenerec.config.mix import MixConfig
 from scenerec.data.colors import WITH_SOLARIZE
+from scenerec.data.mixing import Mixes, Pairing
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.reader import statistics_reader, training_reader, validation_reader, view_pair_reader
 from scenerec.data.recycled_memory import RecycledMemory
@@ -19,6 +21,19 @@ from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.data.view_pair import PairBatch
 from scenerec.models.preprocessing import IMAGENET, Channels, WeightPreprocessing
 from scenerec.world import World
+
+
+class Partners(NamedTuple):
+    """What the images of a batch are mixed with, each with one of its own (`scenerec.data.mixing`)."""
+
+    images: torch.Tensor
+    """As of the batch."""
+    labels: torch.Tensor
+    """As of the batch."""
+    colors: torch.Tensor | None
+    """As of the batch."""
+    mixes: Mixes
+    """How: tensors in place of arrays."""
 
 
 class Batch(NamedTuple):
@@ -34,6 +49,10 @@ class Batch(NamedTuple):
     """Shard and key of each image; not of what is only a piece of a share."""
     coordinates: torch.Tensor | None = None
     """Latitude, longitude and time, float32 [n, 3], NaN where not known; None where the network takes none."""
+    partners: Partners | None = None
+    """What the images are mixed with; None where they stay as they are."""
+    drop_keys: torch.Tensor | None = None
+    """What dropout draws from for each image, int64 [n] in [0, 2^32); None outside of training."""
 
 
 def training_input(
@@ -44,12 +63,27 @@ def training_input(
     start: Cursor,
     threads: int,
     coordinates: bool = False,
+    mix: MixConfig | None = None,
 ) -> Generator[Batch, None, None]:
     """Yields this rank's share of every global batch from `start` to the run's end, decoded in `threads` threads.
 
-    The batches are in page-locked memory where the rank's device is a GPU, so that their copies to it do not block.
+    With `mix`, each batch has the partners of its images. The batches are in page-locked memory where the rank's device
+    is a GPU, so that their copies to it do not block.
     """
-    return iter(training_reader(_Torch(world), data, config, order, world, start, threads, coordinates))
+    framework = _Torch(world)
+
+    def begin(first: Cursor) -> Generator[Batch, None, None]:
+        return iter(training_reader(framework, data, config, order, world, first, threads, coordinates))
+
+    pairing = Pairing(mix, order, data.manifest.samples)
+    for at, batch, others in pairing.pairs(begin, start):
+        positions = pairing.positions(at, world.rank, world.size)
+        keys, mixes = pairing.drop_keys(at, positions), pairing.mixes(at, positions, batch.images.shape[-1])
+        partners = None
+        if mixes is not None:
+            tensors = Mixes(*map(framework.tensor, mixes))
+            partners = Partners(others.images, others.labels, others.colors, tensors)
+        yield batch._replace(partners=partners, drop_keys=framework.tensor(keys))
 
 
 def view_pair_input(
@@ -177,12 +211,12 @@ class _Torch:
         names: Sequence[str],
         coordinates: np.ndarray | None,
     ) -> Batch:
-        matrices, located = (None if array is None else self._tensor(array) for array in (colors, coordinates))
-        return Batch(images.permute(0, 3, 1, 2), self._tensor(labels), matrices, names, located)
+        matrices, located = (None if array is None else self.tensor(array) for array in (colors, coordinates))
+        return Batch(images.permute(0, 3, 1, 2), self.tensor(labels), matrices, names, located)
 
     @property
     def _pins(self) -> bool:
         return torch.device(self.world.device).type == "cuda"
 
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+    def tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).pin_memory() if self._pins else torch.from_numpy(array)

@@ -11,6 +11,7 @@ from torchvision import models as torchvision_models
 from scenerec.models import neutral, zoo
 from scenerec.models.geo import GeoSpec
 from scenerec.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.torch_drop_path import set_drop_path
 from scenerec.models.torch_geo import add_coordinates
 from scenerec.models.zoo import TIMM, Architecture
 
@@ -19,19 +20,20 @@ _INCEPTION: dict[str, Any] = {"aux_logits": False, "init_weights": True, "transf
 _OPTIONS = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
 
 
-def build(arch: str, classes: int, seed: int, geo: GeoSpec | None = None) -> nn.Module:
+def build(arch: str, classes: int, seed: int, geo: GeoSpec | None = None, drop_path: float | None = None) -> nn.Module:
     """A classifier with torchvision's or timm's own initial weights, drawn from `seed`; no global generator is touched.
 
     All take images normalised by ImageNet's mean and standard deviation. Those whose published weights expect
     another normalisation (GoogLeNet, Inception v3, EfficientNetV2-L: mean and deviation 0.5) convert it themselves.
-    With `geo` it reads coordinates as well; the image network begins with the weights that it has without.
+    With `geo` it reads coordinates as well; the image network begins with the weights that it has without. With
+    `drop_path` its last block has this rate of stochastic depth, in place of the architecture's own.
 
     Returns:
         A module in training mode on the CPU: float32 images [batch, 3, height, width], with `geo` also coordinates
         [batch, 3] and known [batch, 2] (see `scenerec.models.geo`) -> logits [batch, classes].
 
     Raises:
-        ModelError: `arch` is not in the zoo.
+        ModelError: `arch` is not in the zoo, or has no stochastic depth.
     """
     entry = zoo.architecture(arch)
     with torch.random.fork_rng(devices=()):
@@ -39,6 +41,8 @@ def build(arch: str, classes: int, seed: int, geo: GeoSpec | None = None) -> nn.
         network = _of_timm(entry, classes) if arch.startswith(TIMM) else _of_torchvision(arch, classes)
         if geo is not None:
             add_coordinates(network, entry.head, geo, classes)
+    if drop_path is not None:
+        set_drop_path(network, drop_path)
     if arch == "efficientnet_v2_l":
         network.features.register_forward_pre_hook(_renormalise)
     return network

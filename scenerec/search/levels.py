@@ -103,20 +103,22 @@ def _config(tune: TuneConfig, point: Point, name: str) -> TrainConfig:
 
 def _level_config(tune: TuneConfig, point: Point, full: TrainConfig, share: float, name: str) -> TrainConfig:
     if tune.budget.by == "resolution":
-        return _config(tune, {**point, "data.image_size": _image_size(full, share)}, name)
+        sizes = {f"data.{field}": getattr(full.data, field) for field in ("image_size", "train_size")}
+        smaller = {field: _scaled(size, full, share) for field, size in sizes.items() if size is not None}
+        return _config(tune, {**point, **smaller}, name)
     return _config(tune, {**point, "data.train_share": share * full.data.train_share}, name)
 
 
-def _image_size(full: TrainConfig, share: float) -> int:
-    """The share of the side, in steps that networks like, and no less than the architecture takes."""
+def _scaled(size: int, full: TrainConfig, share: float) -> int:
+    """The share of an image's side, in steps that networks like, and no less than the architecture takes."""
     arch = architecture(full.model.arch)
     if share == 1 or arch.fixed_image_size:
-        return full.data.image_size
-    wanted = round(full.data.image_size * share / _SIZE_STEP_PX) * _SIZE_STEP_PX
-    return min(max(wanted, arch.min_image_size, 16), full.data.image_size)
+        return size
+    wanted = round(size * share / _SIZE_STEP_PX) * _SIZE_STEP_PX
+    return min(max(wanted, arch.min_image_size, 16), size)
 
 
 def _cost(tune: TuneConfig, full: TrainConfig, share: float) -> float:
     if tune.budget.by == "data":
         return share
-    return float((_image_size(full, share) / full.data.image_size) ** 2)
+    return float((_scaled(full.data.training_size, full, share) / full.data.training_size) ** 2)

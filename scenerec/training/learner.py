@@ -55,9 +55,11 @@ class TrainingJob:
 
     @property
     def order(self) -> TrainingOrder:
-        """The seed, lanes, batch size, epochs and balance that fix the run's sequence of global batches."""
-        optimize, balance = self.config.optimize, self.config.data.balance
-        return TrainingOrder(optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs, balance)
+        """What fixes the run's sequence of global batches."""
+        optimize, data = self.config.optimize, self.config.data
+        return TrainingOrder(
+            optimize.seed, self.plan.lanes, optimize.global_batch_size, optimize.epochs, data.balance, data.repeats
+        )
 
 
 @dataclass(frozen=True)

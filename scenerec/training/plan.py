@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from scenerec.config.data import InputConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.run import RunConfig
 from scenerec.config.scale import ScaleConfig, WorkerRange
@@ -10,6 +11,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.data.lanes import Reading, choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import steps_per_epoch
+from scenerec.data.repeats import Repeats
 from scenerec.errors import PlanError
 from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.models.weights.origin import RANDOM, Origin
@@ -65,12 +67,20 @@ class Plan:
     """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
     class_weights: dict[str, float] = field(default_factory=dict)
     """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1."""
+    recipe: str = ""
+    """What the file's `recipe` has made of the training, in words; empty where it names none."""
     method: str = ""
     """By what a backbone is pretrained; empty where labels are learned."""
     momentum_encoder: str = ""
     """What is wrong with a momentum encoder's momentum in a run of this length, in words; empty where nothing is."""
     teacher: TeacherPlan | None = None
     """From whom the network learns beside the labels, or instead of them; None where it learns from labels alone."""
+    repeats: int = 1
+    """How often each image of a batch is in it, at least."""
+    images_per_epoch: int = 0
+    """Different images that an epoch takes, where classes are not evened out."""
+    sizes: str = ""
+    """Sizes of the images in words, where training sees another than evaluation; empty elsewhere."""
     origin: Origin | None = None
     """What the first weights began as, and their licence; None until `preflight` has found it."""
     preprocessing: WeightPreprocessing = IMAGENET
@@ -94,6 +104,7 @@ class Plan:
             ("run", self.run_url),
             ("model", f"{self.arch}, {self.method or f'{self.classes} classes'}, in {self.framework}"),
             ("weights", self.weights),
+            *([("recipe", self.recipe)] if self.recipe else []),
             *([("licence", str(self.origin))] if self.origin and self.origin != Origin(RANDOM) else []),
             *self._published_row(),
             *([("pixels", self.preprocessing.words)] if self.preprocessing != IMAGENET else []),
@@ -107,6 +118,8 @@ class Plan:
             ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
             ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
+            *self._repeats_row(),
+            *([("sizes", self.sizes)] if self.sizes else []),
             *([("momentum", self.momentum_encoder)] if self.momentum_encoder else []),
             *self._class_weights_row(),
             *self._reading_row(),
@@ -119,6 +132,12 @@ class Plan:
     def _published_row(self) -> list[tuple[str, str]]:
         published = self.origin.published if self.origin else None
         return [("published", published.figures)] if published and published.figures else []
+
+    def _repeats_row(self) -> list[tuple[str, str]]:
+        if self.repeats == 1:
+            return []
+        often = f"each image of a batch {self.repeats} times, with another view each time"
+        return [("repeats", f"{often}: {self.images_per_epoch:,} of the images an epoch, others in the next")]
 
     def _class_weights_row(self) -> list[tuple[str, str]]:
         if not self.class_weights:
@@ -184,7 +203,7 @@ def resolve(
         raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train_names}")
     if nodes is not None:
         _check_cluster(config, nodes)
-    per_worker = batch // workers[-1]
+    per_worker, taking = batch // workers[-1], Repeats(config.data.repeats, batch, lanes)
     return Plan(
         run_url=config.run_url,
         framework=config.framework,
@@ -204,10 +223,28 @@ def resolve(
         cpus_per_worker=config.scale.cpus_per_worker,
         gpus_per_worker=config.scale.gpus_per_worker,
         decode_processes=_decode_processes(config),
-        reading=_reading(config, train, lanes, workers, nodes),
+        reading=_reading(config, train, taking, workers, nodes),
+        repeats=config.data.repeats,
+        sizes=_sizes(config.data),
+        images_per_epoch=steps * taking.items_per_batch,
         precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
+        recipe=_recipe(config) if isinstance(config, TrainConfig) and config.recipe else "",
         method=config.pretrain.method if isinstance(config, PretrainConfig) else "",
     )
+
+
+def _recipe(config: TrainConfig) -> str:
+    optimize = config.optimize
+    return (
+        f"{config.recipe}: {optimize.optimizer}, learning rate {optimize.lr:g}, {optimize.epochs} epochs, loss "
+        f"{optimize.loss}; `scenerec validate` shows all that it has set"
+    )
+
+
+def _sizes(data: InputConfig) -> str:
+    if data.training_size == data.image_size:
+        return ""
+    return f"trained on images of {data.training_size} px; evaluated, and later exported, at {data.image_size} px"
 
 
 def learned_classes(config: RunConfig, train: Manifest, val: Manifest) -> tuple[str, ...]:
@@ -277,13 +314,13 @@ def room_for(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> int:
 
 
 def _reading(
-    config: RunConfig, train: Manifest, lanes: int, workers: Sequence[int], nodes: Sequence[NodeResources] | None
+    config: RunConfig, train: Manifest, taking: Repeats, workers: Sequence[int], nodes: Sequence[NodeResources] | None
 ) -> tuple[Reading, ...]:
     if config.data.cache is None or not nodes:
-        return plan_reading(train, lanes, workers)
+        return plan_reading(train, taking, workers)
     scale = config.scale
     per_node = max(1, *(workers_on(node, scale.cpus_per_worker, scale.gpus_per_worker) for node in nodes))
-    return plan_reading(train, lanes, workers, per_node, config.data.cache.size_bytes)
+    return plan_reading(train, taking, workers, per_node, config.data.cache.size_bytes)
 
 
 def workers_on(node: NodeResources, cpus: int, gpus: int) -> int:

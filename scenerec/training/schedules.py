@@ -35,8 +35,8 @@ def learning_rate(
 ) -> float:
     """Learning rate of optimizer step `step` (from 0) of the run.
 
-    Warm-up is linear and reaches lr at its last step (Goyal et al. 2017, section 2.2). Cosine follows Loshchilov and
-    Hutter 2017, eq. 5, without restarts, from the end of the warm-up to the end of the run.
+    Warm-up is linear and reaches lr at its last step (Goyal et al. 2017, section 2.2). Half cosines follow Loshchilov
+    and Hutter 2017, eq. 5: `cosine` is one from the end of the warm-up to the end of the run, `restarts` is several.
     """
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     if step < warmup_steps:
@@ -44,8 +44,9 @@ def learning_rate(
     match config.schedule:
         case "cosine":
             decay_steps = max(config.epochs * steps_per_epoch - warmup_steps, 1)
-            progress = min((step - warmup_steps) / decay_steps, 1.0)
-            return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+            return _half_cosine(config, min((step - warmup_steps) / decay_steps, 1.0))
+        case "restarts":
+            return _half_cosine(config, _restarted((step - warmup_steps) / steps_per_epoch, config))
         case "step":
             passed = sum(step >= epoch * steps_per_epoch for epoch in config.step_epochs)
             return config.lr * config.step_gamma**passed
@@ -53,6 +54,20 @@ def learning_rate(
             return max(config.lr * plateau.factor, config.min_lr)
         case "constant":
             return config.lr
+
+
+def _half_cosine(config: OptimizeConfig, progress: float) -> float:
+    """From lr at 0 to min_lr at 1."""
+    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _restarted(epochs: float, config: OptimizeConfig) -> float:
+    """How far the half cosine is in which the time after the warm-up lies, from 0 to below 1."""
+    length = config.restart_epochs
+    while epochs >= length:
+        epochs -= length
+        length *= config.restart_factor
+    return epochs / length
 
 
 def encoder_momentum(step: int, total_steps: int, first: float) -> float:

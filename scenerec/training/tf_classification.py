@@ -1,4 +1,4 @@
-"""Classification in TensorFlow: cross-entropy, and who ranked first or among the first five.
+"""Classification in TensorFlow: the loss, and who ranked first or among the first five.
 
 Mirrors torch_classification.
 """
@@ -6,14 +6,22 @@ Mirrors torch_classification.
 import tensorflow as tf
 
 from scenerec.config.optimize import OptimizeConfig
+from scenerec.training.tf_bce import binary_cross_entropies
 
 
-def training_losses(logits: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
-    """Cross-entropies [n] with label smoothing (Szegedy et al. 2016, section 7), of logits [n, classes]."""
-    smoothing = config.label_smoothing
-    targets = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    targets = targets * (1 - smoothing) + smoothing / logits.shape[-1]
-    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+def training_losses(logits: tf.Tensor, targets: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+    """Losses [n] by `config.loss`, of logits [n, classes] and classes int64 [n], or of shares of them [n, classes].
+
+    Cross-entropies with label smoothing (Szegedy et al. 2016, section 7); or binary ones (Wightman, Touvron and Jégou
+    2021, section 3), whose targets are smoothed likewise, and then 1 above `config.bce_threshold` and 0 elsewhere.
+    """
+    classes, smoothing = logits.shape[-1], config.label_smoothing
+    shares = tf.one_hot(targets, classes, dtype=logits.dtype) if targets.shape.rank == 1 else targets
+    shares = shares * (1 - smoothing) + smoothing / classes
+    if config.loss == "cross_entropy":
+        return tf.nn.softmax_cross_entropy_with_logits(shares, logits)
+    threshold = config.bce_threshold
+    return binary_cross_entropies(logits, shares if threshold is None else tf.cast(shares > threshold, logits.dtype))
 
 
 def count(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:

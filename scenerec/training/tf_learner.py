@@ -6,6 +6,7 @@ batches and is one replica; weights and slots are assigned in the replica, by su
 
 import itertools
 from collections.abc import Generator, Iterable
+from functools import partial
 
 # First: torchvision goes before tensorflow.
 from scenerec.models import tf_model, torch_outline
@@ -16,11 +17,13 @@ from typing_extensions import override
 
 from scenerec.data.stream import Cursor
 from scenerec.data.tf_input import Batch, training_input, validation_input
+from scenerec.models.keras_twin.drop_draws import drop_keys
 from scenerec.models.tf_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
 from scenerec.training.task import Counts
 from scenerec.training.tf_mechanics import TfMechanics
+from scenerec.training.tf_mixing import mixed_pixels, mixed_targets, mixed_weights
 from scenerec.training.tf_task import tf_task
 from scenerec.training.tf_teacher import TfTeacher, distillation_losses
 from scenerec.world import World
@@ -43,8 +46,8 @@ class TfLearner(TfMechanics[Batch]):
         self.task = tf_task(job.task)
 
         def build() -> keras.Model:
-            size, seed = config.data.image_size, config.optimize.seed
-            model = tf_model.build(config.model.arch, job.plan.classes, size, seed, config.model.geo)
+            network, size, seed = config.model, config.data.training_size, config.optimize.seed
+            model = tf_model.build(network.arch, job.plan.classes, size, seed, network.geo, network.drop_path)
             tf_model.load_state(model, initial_state(config, tf_model.state(model)))
             return model
 
@@ -53,18 +56,24 @@ class TfLearner(TfMechanics[Batch]):
         weights = list(job.plan.class_weights.values())
         self.class_weights = tf.constant(weights, self.dtype) if weights else None
         with self.strategy.scope():
+            self.evaluated = self._at_evaluations_size()
             self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None
         self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
         self._local_counts = tf.function(self._count, reduce_retracing=True)
 
+    def _at_evaluations_size(self) -> keras.Model:
+        """The model by which images are answered outside of training, of the same weights."""
+        config = self.job.config
+        if config.data.training_size == config.data.image_size:
+            return self.model
+        arch, classes = config.model.arch, self.job.plan.classes
+        return tf_model.at_size(self.model, arch, classes, config.data.image_size, config.model.geo)
+
     @override
     def training_batches(self, start: Cursor) -> Generator[Batch, None, None]:
         job = self.job
-        steps = start.epoch * job.plan.steps_per_epoch + start.step
-        # Dropout by (seed, step, rank) alone: a resumed run draws what it would have drawn.
-        tf_model.restart_dropout(self.model, self.optimize.seed, steps * self.optimize.accumulate_steps)
-        threads, with_coordinates = job.plan.decode_processes, self.reads_coordinates
-        return training_input(job.train, job.config.data, job.order, self.world, start, threads, with_coordinates)
+        threads, places, mix = job.plan.decode_processes, self.reads_coordinates, self.optimize.mix
+        return training_input(job.train, job.config.data, job.order, self.world, start, threads, places, mix)
 
     @override
     def validation_batches(self) -> Iterable[Batch]:
@@ -100,22 +109,35 @@ class TfLearner(TfMechanics[Batch]):
             logits = self._logits(batch, training=True)
             losses = self._losses(logits, batch)
             if self.class_weights is not None:
-                losses = losses * tf.gather(self.class_weights, batch.labels)
+                losses = losses * self._weights(self.class_weights, batch)
             loss = tf.reduce_sum(losses) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
         return loss, [tf.cast(gradient, self.dtype) for gradient in gradients]
 
+    def _weights(self, weights: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """What the losses of the samples count [n], by the weights of the classes."""
+        if batch.partners is None:
+            return tf.gather(weights, batch.labels)
+        return mixed_weights(weights, batch.labels, batch.partners)
+
     def _losses(self, logits: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Losses of the samples [n]: by their labels, by the teacher, or by both."""
         distill = self.optimize.distill
         if distill is None or self.teacher is None:
-            return self.task.training_losses(logits, batch.labels, self.optimize)
-        taught = self.teacher(self._pixels(batch.images, batch.colors))
+            return self._label_losses(logits, batch)
+        taught = self.teacher(self._shown(batch))
         losses = distill.weight * distillation_losses(logits, taught, distill.temperature)
         if distill.reads_labels:
-            losses += (1 - distill.weight) * self.task.training_losses(logits, batch.labels, self.optimize)
+            losses += (1 - distill.weight) * self._label_losses(logits, batch)
         return losses
+
+    def _label_losses(self, logits: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Losses of the samples [n] by their labels; of mixed images, by both."""
+        targets = batch.labels
+        if batch.partners is not None:
+            targets = mixed_targets(targets, batch.partners, logits.shape[1], logits.dtype)
+        return self.task.training_losses(logits, targets, self.optimize)
 
     @override
     def evaluate(self, batches: Iterable[Batch]) -> Counts:
@@ -136,9 +158,19 @@ class TfLearner(TfMechanics[Batch]):
 
     def _logits(self, batch: Batch, training: bool) -> tf.Tensor:
         """The network's answers to a batch, [n, classes], in the weights' precision."""
-        pixels = self._pixels(batch.images, batch.colors)
+        pixels = self._shown(batch)
         others = network_inputs(batch.coordinates, self.dtype)
-        return self.model([pixels, *others] if others else pixels, training=training)
+        model = self.model if training else self.evaluated
+        with drop_keys(batch.drop_keys):
+            return model([pixels, *others] if others else pixels, training=training)
+
+    def _shown(self, batch: Batch) -> tf.Tensor:
+        """What the network sees of the images."""
+        pixels = self._pixels(batch.images, batch.colors)
+        if batch.partners is None:
+            return pixels
+        theirs = self._pixels(batch.partners.images, batch.partners.colors)
+        return mixed_pixels(pixels, theirs, batch.partners)
 
 
 def _pieces(batch: Batch, pieces: int) -> list[Batch]:
@@ -146,12 +178,8 @@ def _pieces(batch: Batch, pieces: int) -> list[Batch]:
     if pieces == 1:
         return [batch]
     ends = [tf.shape(batch.labels)[0] * index // pieces for index in range(pieces + 1)]
-    cuts = [slice(start, end) for start, end in itertools.pairwise(ends)]
 
-    def part(tensor: tf.Tensor | None, cut: slice) -> tf.Tensor | None:
-        return None if tensor is None else tensor[cut]
+    def piece(cut: slice, value: tf.Tensor | None) -> tf.Tensor | None:
+        return None if value is None else value[cut]
 
-    return [
-        Batch(batch.images[cut], batch.labels[cut], part(batch.colors, cut), coordinates=part(batch.coordinates, cut))
-        for cut in cuts
-    ]
+    return [tf.nest.map_structure(partial(piece, slice(start, end)), batch) for start, end in itertools.pairwise(ends)]

@@ -1,4 +1,4 @@
-"""SGD, AdamW and LARS in TensorFlow with torch's update rules, and their state in neutral terms.
+"""SGD, AdamW, LARS and LAMB in TensorFlow with torch's update rules, and their state in neutral terms.
 
 Mirrors torch_optimizers.
 
@@ -19,7 +19,7 @@ from scenerec.training.update_rule import SLOTS, trusts, weight_decay
 
 
 class Optimizer:
-    """SGD, AdamW or LARS over named weights, with a learning rate for each: the given one times its factor.
+    """SGD, AdamW, LARS or LAMB over named weights, with a learning rate for each: the given one times its factor.
 
     Weights with fewer than two axes (biases, normalisation) do not decay. It is made in the strategy's scope; `update`
     is called in its replica context.
@@ -38,7 +38,12 @@ class Optimizer:
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """One step with gradients that are already the mean over the global batch; equal on all replicas."""
         self.updates.assign_add(1)
-        rules: dict[str, Callable[..., None]] = {"sgd": self._sgd, "adamw": self._adamw, "lars": self._lars}
+        rules: dict[str, Callable[..., None]] = {
+            "sgd": self._sgd,
+            "adamw": self._adamw,
+            "lars": self._lars,
+            "lamb": self._lamb,
+        }
         step = rules[self.config.optimizer]
         for index, (weight, gradient) in enumerate(zip(self.weights, gradients, strict=True)):
             decay = weight_decay(self.config, len(weight.variable.shape))
@@ -91,14 +96,43 @@ class Optimizer:
     ) -> None:
         """torch.optim.AdamW (Loshchilov, Hutter 2019, alg. 2): decoupled decay; epsilon after the bias correction."""
         beta1, beta2 = self.config.betas
-        count = tf.cast(self.updates, learning_rate.dtype)
+        correction1, correction2 = self._bias_corrections(learning_rate.dtype)
         first = exp_avg + (1 - beta1) * (gradient - exp_avg)
         second = beta2 * exp_avg_sq + (1 - beta2) * tf.square(gradient)
         exp_avg.assign(first)
         exp_avg_sq.assign(second)
-        denominator = tf.sqrt(second) / tf.sqrt(1 - beta2**count) + self.config.eps
+        denominator = tf.sqrt(second) / tf.sqrt(correction2) + self.config.eps
         decayed = weight * (1 - learning_rate * decay) if decay else weight
-        weight.assign(decayed - learning_rate / (1 - beta1**count) * first / denominator)
+        weight.assign(decayed - learning_rate / correction1 * first / denominator)
+
+    def _lamb(
+        self,
+        weight: keras.Variable,
+        gradient: tf.Tensor,
+        learning_rate: tf.Tensor,
+        decay: float,
+        exp_avg: tf.Variable,
+        exp_avg_sq: tf.Variable,
+    ) -> None:
+        """LAMB of torch_optimizers, to which it says more."""
+        beta1, beta2 = self.config.betas
+        correction1, correction2 = self._bias_corrections(learning_rate.dtype)
+        first = exp_avg + (1 - beta1) * (gradient - exp_avg)
+        second = beta2 * exp_avg_sq + (1 - beta2) * tf.square(gradient)
+        exp_avg.assign(first)
+        exp_avg_sq.assign(second)
+        change = first / correction1 / (tf.sqrt(second / correction2) + self.config.eps)
+        if trusts(len(weight.shape)):
+            change = change + decay * weight
+            length, change_length = tf.norm(tf.convert_to_tensor(weight)), tf.norm(change)
+            trust = tf.where((length > 0) & (change_length > 0), length / change_length, 1.0)
+            change = change * (tf.minimum(trust, 1.0) if self.config.trust_clip else trust)
+        weight.assign(weight - learning_rate * change)
+
+    def _bias_corrections(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """1 - beta^t of both moments at this step; in float32 the second would have four digits at first."""
+        count = tf.cast(self.updates, tf.float64)
+        return [tf.cast(1 - tf.constant(beta, tf.float64) ** count, dtype) for beta in self.config.betas]
 
     def state(self) -> dict[str, Tensors]:
         """slot -> parameter name -> float32 array in torch's layout."""
@@ -111,7 +145,7 @@ class Optimizer:
         }
 
     def load_state(self, state: Mapping[str, Tensors], updates: int) -> None:
-        """Sets all slots, and the number of updates made, from which AdamW corrects its bias."""
+        """Sets all slots, and the number of updates made, from which AdamW and LAMB correct their bias."""
         for slot, variables in self.slots.items():
             for weight, variable in zip(self.weights, variables, strict=True):
                 variable.assign(weight.to_keras(np.asarray(state[slot][weight.key])))

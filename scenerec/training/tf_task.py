@@ -12,11 +12,14 @@ from scenerec.training.task import Task
 class TfTask(Protocol):
     """The arithmetic of a task in TensorFlow: a module with these two functions, which are traced."""
 
-    def training_losses(self, outputs: tf.Tensor, labels: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
-        """Losses of the samples [n], from the network's outputs [n, classes] and int64 labels [n]."""
+    def training_losses(self, outputs: tf.Tensor, targets: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+        """Losses of the samples [n], from the network's outputs [n, classes] and what these should say.
+
+        `targets` are the batch's labels; where images are mixed, shares of the classes [n, classes].
+        """
 
     def count(self, outputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Scalars in the order of the task's Counts, without `samples`, from the same at validation."""
+        """Scalars in the order of the task's Counts, without `samples`, from the outputs and labels at validation."""
 
 
 def tf_task(task: Task) -> TfTask:

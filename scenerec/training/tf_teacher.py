@@ -34,7 +34,7 @@ class TfTeacher:
 
     def __init__(self, job: TrainingJob, dtype: tf.DType) -> None:
         assert job.plan.teacher is not None
-        teacher, size = planned_teacher(job.config, job.plan.teacher), job.config.data.image_size
+        teacher, size = planned_teacher(job.config, job.plan.teacher), job.config.data.training_size
         matrix, order = resize_matrix(size, teacher.image_size), class_order(teacher, job.classes)
         resizes, ours = teacher.image_size != size, job.config.data.preprocessing
         self._matrix = tf.constant(matrix, dtype) if resizes else None

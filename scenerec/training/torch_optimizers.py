@@ -1,4 +1,4 @@
-"""SGD, AdamW and LARS in torch, and their state in neutral terms. Mirrors tf_optimizers."""
+"""SGD, AdamW, LARS and LAMB in torch, and their state in neutral terms. Mirrors tf_optimizers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -10,11 +10,11 @@ from typing_extensions import override
 
 from scenerec.checkpoint import Tensors
 from scenerec.config.optimize import OptimizeConfig
-from scenerec.training.update_rule import SLOTS, trusts, weight_decay
+from scenerec.training.update_rule import COUNTING, SLOTS, trusts, weight_decay
 
 
 class Optimizer:
-    """torch's SGD or AdamW, or LARS over named weights, with a learning rate for each: the given one times its factor.
+    """SGD, AdamW, LARS or LAMB over named weights, with a learning rate for each: the given one times its factor.
 
     Weights with fewer than two axes (biases, normalisation) do not decay.
     """
@@ -55,11 +55,11 @@ class Optimizer:
         }
 
     def load_state(self, state: Mapping[str, Tensors], updates: int) -> None:
-        """Sets all slots, and the number of updates made, from which AdamW corrects its bias."""
+        """Sets all slots, and the number of updates made, from which AdamW and LAMB correct their bias."""
         for name, p in self.weights.items():
             slots = {slot: torch.from_numpy(np.array(tensors[name])).to(p.device) for slot, tensors in state.items()}
             self.rule.state[p].update(slots)
-            if self.config.optimizer == "adamw":
+            if self.config.optimizer in COUNTING:
                 self.rule.state[p]["step"] = torch.tensor(float(updates))
         self.updates = updates
 
@@ -101,6 +101,50 @@ class Lars(torch.optim.Optimizer):
                 p.add_(buffer, alpha=-group["lr"])
 
 
+class Lamb(torch.optim.Optimizer):
+    """Layer-wise adaptive moments (You et al. 2020, algorithm 2), as timm's and NVIDIA's programs have it.
+
+    Adam's step, both moments corrected for their bias, with decoupled decay, is scaled to the length of the weight (L2;
+    as it is where either is 0), or with `trust_clip` shortened at most. Weights with fewer than two axes (biases,
+    normalisation) make Adam's step.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float, betas: tuple[float, float], eps: float, trust_clip: bool
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "trust_clip": trust_clip, "weight_decay": 0.0}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    @override
+    def step(self, closure: Callable[[], float] | None = None) -> None:
+        """One step with the gradients that are there."""
+        assert closure is None
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if "step" not in state:
+                    state |= {
+                        "step": torch.tensor(0.0),
+                        "exp_avg": torch.zeros_like(p),
+                        "exp_avg_sq": torch.zeros_like(p),
+                    }
+                count = float(state["step"].add_(1))
+                first = state["exp_avg"].lerp_(p.grad, 1 - beta1)
+                second = state["exp_avg_sq"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+                denominator = (second / (1 - beta2**count)).sqrt_().add_(group["eps"])
+                change = (first / (1 - beta1**count)).div_(denominator)
+                if trusts(p.ndim):
+                    change.add_(p, alpha=group["weight_decay"])
+                    length, change_length = p.norm(), change.norm()
+                    trust = torch.where((length > 0) & (change_length > 0), length / change_length, 1.0)
+                    change.mul_(trust.clamp(max=1.0) if group["trust_clip"] else trust)
+                p.add_(change, alpha=-group["lr"])
+
+
 def clip_by_global_norm(weights: Mapping[str, nn.Parameter], largest: float) -> None:
     """Scales the weights' gradients by largest / (norm + 1e-6) where that is below 1; the norm is over all of them."""
     nn.utils.clip_grad_norm_(weights.values(), largest)
@@ -120,4 +164,6 @@ def _build(
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
     if config.optimizer == "lars":
         return Lars(groups, config.lr, config.momentum, config.trust_coefficient)
+    if config.optimizer == "lamb":
+        return Lamb(groups, config.lr, config.betas, config.eps, config.trust_clip)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)

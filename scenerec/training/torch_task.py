@@ -12,11 +12,14 @@ from scenerec.training.task import Task
 class TorchTask(Protocol):
     """The arithmetic of a task in torch: a module with these two functions."""
 
-    def training_losses(self, outputs: torch.Tensor, labels: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
-        """Losses of the samples [n], from the network's outputs [n, classes] and int64 labels [n]."""
+    def training_losses(self, outputs: torch.Tensor, targets: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+        """Losses of the samples [n], from the network's outputs [n, classes] and what these should say.
+
+        `targets` are the batch's labels; where images are mixed, shares of the classes [n, classes].
+        """
 
     def count(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Scalars in the order of the task's Counts, without `samples`, from the same at validation."""
+        """Scalars in the order of the task's Counts, without `samples`, from the outputs and labels at validation."""
 
 
 def torch_task(task: Task) -> TorchTask:

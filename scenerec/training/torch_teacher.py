@@ -32,7 +32,7 @@ class TorchTeacher:
 
     def __init__(self, job: TrainingJob, device: torch.device, dtype: torch.dtype) -> None:
         assert job.plan.teacher is not None
-        teacher, size = planned_teacher(job.config, job.plan.teacher), job.config.data.image_size
+        teacher, size = planned_teacher(job.config, job.plan.teacher), job.config.data.training_size
         matrix, order = resize_matrix(size, teacher.image_size), class_order(teacher, job.classes)
         resizes, ours = teacher.image_size != size, job.config.data.preprocessing
         self._matrix = torch.tensor(matrix, dtype=dtype, device=device) if resizes else None

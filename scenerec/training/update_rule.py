@@ -4,8 +4,16 @@ from scenerec.config.optimize import OptimizeConfig
 
 _LEAST_AXES = 2
 
-SLOTS = {"sgd": ("momentum_buffer",), "adamw": ("exp_avg", "exp_avg_sq"), "lars": ("momentum_buffer",)}
+SLOTS = {
+    "sgd": ("momentum_buffer",),
+    "adamw": ("exp_avg", "exp_avg_sq"),
+    "lars": ("momentum_buffer",),
+    "lamb": ("exp_avg", "exp_avg_sq"),
+}
 """Names of the arrays that an optimizer keeps beside each weight, by the config's `optimizer`: torch's own names."""
+
+COUNTING = ("adamw", "lamb")
+"""Optimizers whose steps go by the number of steps so far."""
 
 
 def weight_decay(config: OptimizeConfig, axes: int) -> float:
@@ -14,5 +22,5 @@ def weight_decay(config: OptimizeConfig, axes: int) -> float:
 
 
 def trusts(axes: int) -> bool:
-    """Whether LARS scales the gradient of a weight with so many axes: of those that decay."""
+    """Whether LARS and LAMB go by the length of a weight with so many axes: of those that decay."""
     return axes >= _LEAST_AXES

@@ -15,6 +15,7 @@ import numpy as np
 from scenerec.data.lanes import choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest, Shard
 from scenerec.data.order import EpochOrder
+from scenerec.data.repeats import Repeats
 from scenerec.models.zoo import architecture
 from tests.bench.record import put_row
 from tests.bench.scale_model import Hardware, Prediction, Workload, busiest_share, predict
@@ -75,7 +76,7 @@ def simulate(
     tracemalloc.start()
     began_s = time.perf_counter()
     lanes = choose_lanes([workers], samples, sizes)
-    (reading,) = plan_reading(data, lanes, [workers], hardware.workers_per_node, cache_bytes)
+    (reading,) = plan_reading(data, Repeats(1, batch, lanes), [workers], hardware.workers_per_node, cache_bytes)
     planned_s = time.perf_counter()
     order = EpochOrder(tuple(samples), lanes, seed=0, epoch=1)
     order.passages(reader=workers - 1, readers=workers)

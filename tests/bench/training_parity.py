@@ -52,10 +52,22 @@ class Setting(NamedTuple):
     """By optimizer."""
     label_smoothing: float
     limits: Limits
+    augment: dict[str, Any] | None = None
+    """Random variations of the images."""
+    optimize: dict[str, Any] | None = None
+    """Further settings."""
+    recipe: str = ""
+    """What these are, in a word, for the row's name."""
 
 
 SETTINGS = (
     Setting("resnet18", "fp64", {"sgd": 0.01, "adamw": 5e-4}, 0.0, Limits(1e-6, 1e-5)),
+    Setting(
+        *("resnet18", "fp64", {"sgd": 0.01}, 0.1, Limits(1e-6, 1e-5)),
+        augment={"rand_augment": {"num_ops": 2, "magnitude": 9}},
+        optimize={"mix": {"mixup": 0.5, "cutmix": 1.0}, "ema_decay": 0.9},
+        recipe="mixup, CutMix, RandAugment, averages",
+    ),
     # The smoothing keeps losses from becoming so small that a relative difference says nothing.
     Setting("convnext_tiny", "fp32", {"sgd": 0.002, "adamw": 1e-4}, 0.1, Limits(0.01, 1e-3)),
 )
@@ -68,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archs", nargs="+", default=[setting.arch for setting in SETTINGS])
     parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS))
+    parser.add_argument("--recipes", action="store_true", help="those alone with more than plain images")
     parser.add_argument("--follow", nargs=2, type=Path, metavar=("CONFIG", "FILE"), help=argparse.SUPPRESS)
     parser.add_argument("--reverse", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -79,7 +92,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="scenerec-bench-") as folder:
         sets = pack_images(Path(folder), IMAGE_SIZE, TRAIN_PER_CLASS)
         for setting in SETTINGS:
-            for optimizer in options.optimizers if setting.arch in options.archs else ():
+            if setting.arch not in options.archs or (options.recipes and not setting.recipe):
+                continue
+            for optimizer in [each for each in options.optimizers if each in setting.learning_rates]:
                 figures = record(setting, optimizer, train_all(sets, setting, optimizer))
                 passed &= figures["result"] == "pass"
                 print(json.dumps(figures), flush=True)
@@ -95,12 +110,14 @@ def train_all(sets: Path, setting: Setting, optimizer: str) -> dict[str, Traject
         "lr": setting.learning_rates[optimizer],
         "label_smoothing": setting.label_smoothing,
         "precision": setting.precision,
+        **(setting.optimize or {}),
     }
     runs = {}
     for run, (framework, flags) in RUNS.items():
-        name = f"{setting.arch}-{optimizer}-{run}"
+        name = f"{setting.arch}-{optimizer}-{run}{'-recipe' if setting.recipe else ''}"
         config = sets / f"{name}.yaml"
-        config.write_text(dump_config(make_config(sets, framework, setting.arch, IMAGE_SIZE, optimize, name)))
+        made = make_config(sets, framework, setting.arch, IMAGE_SIZE, optimize, name, setting.augment)
+        config.write_text(dump_config(made))
         runs[run] = _in_child(config, flags)
     return runs
 
@@ -108,6 +125,7 @@ def train_all(sets: Path, setting: Setting, optimizer: str) -> dict[str, Traject
 def record(setting: Setting, optimizer: str, runs: dict[str, Trajectory]) -> dict[str, Any]:
     """Writes the row, and the losses of each step; returns the row."""
     ours, limits, name = runs["torch"], setting.limits, f"{setting.arch} {setting.precision} {optimizer}"
+    name += f", {setting.recipe}" if setting.recipe else ""
     twin, yardstick = (difference(ours, runs[run]) for run in ("tensorflow", "torch-reversed"))
     checks = {
         "batches": ours.batches == runs["tensorflow"].batches,

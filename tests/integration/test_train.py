@@ -112,6 +112,7 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
         "framework": framework,
         "model": {"arch": "squeezenet1_1"},  # small checkpoints
         "optimize": {"epochs": 12, "optimizer": "adamw", "lr": 0.001},
+        "data": {"train_size": 24, "repeats": 2, "eval_crops": 10, "augment": {"trivial_augment": True, "erase": 0.25}},
     }
     detached = json.loads(submit("--detach", "--json", **settings).stdout.splitlines()[-1])
     job = detached["job"]
@@ -150,6 +151,11 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     assert 0 < result["usage"]["node_hours"] < 1
     assert not list(folder.storage.list("ray/"))
     check_logged_samples(folder.url)
+    ten = result["ten_crops"]
+    assert (ten["samples"], ten["predictor"]) == (36, result["best_checkpoint"])
+    assert ten["top1_center_crop"] == pytest.approx(result["best"]["val_top1"])
+    evaluated = json.loads(open_storage(ten["evaluation"]).get("evaluation.json"))
+    assert evaluated["evaluation"]["top1"] == ten["top1"]
 
 
 def checkpointed_steps(run: str) -> int:

@@ -84,6 +84,8 @@ def show_run_result(result: JsonObject, console: Console) -> None:
         if epoch := result.get(which):
             shown = [f"{metric.name} {metric.show(value)}" for metric, value in scores(epoch)]
             rows.insert(0, (which, ", ".join([*shown, f"epoch {epoch['epoch']}"])))
+    if "top1" in (crops := result.get("ten_crops") or {}):
+        rows.append(("ten crops", f"top-1 {crops['top1']:.2%}, by the centre alone {crops['top1_center_crop']:.2%}"))
     if usage := result.get("usage"):
         rows.append(("node-hours", usage_words(usage)))
     for what, value in rows:

@@ -8,6 +8,8 @@ from scenerec.data.augment import CenterCrop, center_crop
 
 Crops = Literal[1, 10]
 """How many crops of an image are evaluated."""
+CENTER = 4
+"""The place of the centre among ten crops."""
 
 
 def evaluation_crops(height: int, width: int, image_size: int, crop_ratio: float, crops: Crops) -> list[CenterCrop]:

@@ -74,6 +74,8 @@ class Evaluation:
     """Wilson's 95 % interval of the top-1 accuracy."""
     top1_without_coordinates: float | None
     """The same share where a model that reads coordinates is told none; None of other models, and of sets without."""
+    top1_center_crop: float | None
+    """The same share by the centre crop alone; None where there are no other crops."""
     top5: float
     """Share of the samples whose label is among the first five; with fewer than five classes, all."""
     mean_class_accuracy: float
@@ -110,6 +112,7 @@ def assess(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
     """Computes all figures of `predictions` over `classes`."""
     labels, ranked = predictions.labels, predictions.ranked
     correct, clock, without = int(predictions.correct.sum()), predictions.clock, predictions.predicted_without
+    center = predictions.predicted_center
     counts = confusion_counts(labels, predictions.predicted, len(classes))
     bins = reliability_bins(predictions.confidence, predictions.correct)
     unscaled, threshold = predictions.unscaled_log_probabilities, predictions.abstain_below
@@ -119,6 +122,7 @@ def assess(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
         top1=correct / len(labels),
         top1_interval=wilson_interval(correct, len(labels)),
         top1_without_coordinates=None if without is None else float((without == labels).mean()),
+        top1_center_crop=None if center is None else float((center == labels).mean()),
         top5=top_k_accuracy(labels, ranked, 5),
         mean_class_accuracy=mean_class_accuracy(counts),
         loss=-float(predictions.label_log_probabilities.mean(dtype=np.float64)),

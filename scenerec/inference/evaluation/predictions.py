@@ -11,7 +11,7 @@ from safetensors.numpy import save as save_tensors
 
 from scenerec.data.order import validation_range
 from scenerec.errors import ModelError, ScenerecError
-from scenerec.inference.evaluation.crops import average_crops, log_softmax
+from scenerec.inference.evaluation.crops import CENTER, average_crops, log_softmax
 from scenerec.inference.predictors.predictor import Predictor
 
 RANKED = 5
@@ -20,7 +20,7 @@ KEPT_LOGITS_BYTES = 256 << 20
 """Most bytes of logits that are kept: those of Places365's validation set fit, of its training set not."""
 
 _ARRAYS = ("labels", "ranked", "log_probabilities", "label_log_probabilities")  # of all predictions, [n, ...]
-_OPTIONAL_ARRAYS = ("logits", "predicted_without", "unscaled_log_probabilities")
+_OPTIONAL_ARRAYS = ("logits", "predicted_without", "predicted_center", "unscaled_log_probabilities")
 
 
 class ImageBatch(NamedTuple):
@@ -78,6 +78,8 @@ class Predictions:
     """How long the answers took."""
     predicted_without: np.ndarray | None = None
     """Class that ranks first where the model is told no coordinates, int32 [n]; None where it was told none anyway."""
+    predicted_center: np.ndarray | None = None
+    """Class that ranks first in the centre crop alone, int32 [n]; None where there are no other crops."""
     unscaled_log_probabilities: np.ndarray | None = None
     """Logarithms of what the probabilities of the class that ranks first and of the label would be at temperature 1,
     float32 [n, 2]; None of a model without a temperature."""
@@ -154,6 +156,9 @@ def predict(
         if predictor.temperature != 1:
             unscaled = _log_probabilities_of(average_crops(answer, crops), answers.predicted, batch.labels)
             answers = replace(answers, unscaled_log_probabilities=unscaled)
+        if crops > 1:
+            center = answer.reshape(-1, crops, answer.shape[1])[:, CENTER].argmax(axis=1)
+            answers = replace(answers, predicted_center=center.astype(np.int32))
         if predictor.abstain_below is not None:
             answers = replace(answers, abstain_below=predictor.abstain_below)
         if without_coordinates and predictor.takes_coordinates and batch.coordinates is not None:
@@ -227,6 +232,7 @@ def merge(parts: Iterable[Predictions]) -> Predictions:
         logits=_joined([part.logits for part in ordered]),
         clock=clock,
         predicted_without=_joined([part.predicted_without for part in ordered]),
+        predicted_center=_joined([part.predicted_center for part in ordered]),
         unscaled_log_probabilities=_joined([part.unscaled_log_probabilities for part in ordered]),
         abstain_below=ordered[0].abstain_below,
     )

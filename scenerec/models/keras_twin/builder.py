@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 if "tensorflow" in sys.modules and "torchvision" not in sys.modules:
@@ -23,7 +24,7 @@ from scenerec.models.geo import COORDINATES, KNOWN
 from scenerec.models.keras_twin.layout import BATCH, Value, image_value, natural, parameter_value
 
 
-def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
+def twin(network: nn.Module, image_size: int, name: str, shared: keras.Model | None = None) -> keras.Model:
     """The Keras model of a torch classifier, its weights not loaded.
 
     Its layers are called as the torch modules, so `scenerec.models.keras_twin.bindings` ties the weights by name.
@@ -35,13 +36,15 @@ def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
             (`scenerec.models.torch_geo`); returns logits [batch, classes].
         image_size: height and width in pixels.
         name: the model's name; Keras has a colon where it has a slash.
+        shared: a twin of the same network for another image size, whose layers with weights it takes.
 
     Returns:
         float32 images [batch, image_size, image_size, 3], or a list of them, coordinates [batch, 3] and known
         [batch, 2] -> float32 logits [batch, classes]; all in float64 where that is Keras's dtype policy.
 
     Raises:
-        UnsupportedOperationError: an operation of the network has no converter.
+        UnsupportedOperationError: an operation of the network has no converter, or a layer with weights is another one
+            in `shared`.
     """
     if any(type(module).__module__.startswith("timm.") for module in network.modules()):
         import scenerec.models.keras_twin.timm_modules  # noqa: F401  (timm takes seconds to import)
@@ -50,7 +53,7 @@ def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
         COORDINATES: keras.Input((3,), name=COORDINATES, dtype=_weights_dtype()),
         KNOWN: keras.Input((2,), name=KNOWN, dtype=_weights_dtype()),
     }
-    builder = _Builder(network, image, inputs)
+    builder = _Builder(network, image, inputs, {layer.name: layer for layer in shared.layers} if shared else {})
     logits = builder.build()
     others = [inputs[name] for name in builder.taken]
     return keras.Model([image, *others] if others else image, logits, name=name.replace("/", ":"))
@@ -97,7 +100,13 @@ class _Proxy(fx.Proxy):
 class _Builder(fx.Tracer):
     """Converts each operation as it is traced, so that shapes are numbers, on which torch code can branch."""
 
-    def __init__(self, network: nn.Module, image: keras.KerasTensor, others: dict[str, keras.KerasTensor]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        image: keras.KerasTensor,
+        others: dict[str, keras.KerasTensor],
+        shared: Mapping[str, keras.layers.Layer],
+    ) -> None:
         # Functions of torch are found by their own mechanism; those of a library are wrapped where they are called.
         own = (function for function in FUNCTIONS if (getattr(function, "__module__", "") or "").startswith("timm."))
         super().__init__(autowrap_functions=tuple(own))
@@ -106,7 +115,7 @@ class _Builder(fx.Tracer):
         )
         self.taken: list[str] = []
         self._network, self._others = network, others
-        self._ctx = Context(image, weighted)
+        self._ctx = Context(image, weighted, shared)
         self._converting = False
 
     def build(self) -> keras.KerasTensor:

@@ -1,6 +1,7 @@
 """What a converter works with: where it is in the network, and the making and naming of Keras layers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -30,7 +31,13 @@ class Context:
         operation: name of what the node does.
     """
 
-    def __init__(self, image: keras.KerasTensor, weighted_paths: Iterable[str]) -> None:
+    def __init__(
+        self,
+        image: keras.KerasTensor,
+        weighted_paths: Iterable[str],
+        shared: Mapping[str, keras.layers.Layer] = MappingProxyType({}),
+    ) -> None:
+        """Takes the layers with weights from `shared`, by name, where they are there; else it makes them."""
         self.image = image
         self.path = ""
         self.module: nn.Module = nn.Identity()
@@ -39,6 +46,7 @@ class Context:
         self._taken_names = set(weighted_paths)
         self._weighted_layers: dict[str, keras.layers.Layer] = {}
         self._constants: dict[tuple[tuple[int, ...], str], keras.KerasTensor] = {}
+        self._shared = shared
 
     def enter_module(self, path: str, module: nn.Module) -> None:
         """Go on to a node that calls a module."""
@@ -59,7 +67,7 @@ class Context:
         """The layer with weights of the module at `path`, by default the node's; made on the first call."""
         path = self.path if path is None else path
         if path not in self._weighted_layers:
-            self._weighted_layers[path] = layer(name=path, **config)
+            self._weighted_layers[path] = self._shared_or(layer(name=path, **config), list(config))
         return self._weighted_layers[path]
 
     def constant(self, array: np.ndarray) -> keras.KerasTensor:
@@ -69,6 +77,16 @@ class Context:
         if key not in self._constants:
             self._constants[key] = self.apply(Constant, self.image, part="constant", shape=array.shape, values=values)
         return self._constants[key]
+
+    def _shared_or(self, made: keras.layers.Layer, settings: Sequence[str]) -> keras.layers.Layer:
+        """The shared layer of the name, where there is one: it must be as the one `made`, in all of its settings."""
+        shared = self._shared.get(made.name)
+        if shared is None:
+            return made
+        ours, theirs = ([each.get_config().get(setting) for setting in settings] for each in (made, shared))
+        if type(shared) is not type(made) or ours != theirs:
+            raise self.unsupported("one set of weights at two image sizes", "; leave data.train_size out")
+        return shared
 
     def unsupported(self, what: str, remedy: str = "") -> UnsupportedOperationError:
         """The error that says that this node needs `what`, which the converter has not."""

@@ -14,6 +14,8 @@ import tensorflow as tf
 from keras import ops
 from typing_extensions import override
 
+from scenerec.models.keras_twin.drop_draws import DROP_KEYS, kept_elements, torch_places
+
 # Keras walks a model's graph recursively, to build it and to load it; efficientnet_v2_l is deeper than Python's limit.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
 
@@ -165,14 +167,18 @@ class BatchNormalization(TwinLayer):
 class Dropout(TwinLayer):
     """torch's Dropout; with `rows`, torchvision's StochasticDepth in mode "row": whole samples are dropped.
 
-    Its random numbers are a function of (seed, calls so far, layer's name, replica) alone, so that a resumed
-    run can draw what the uninterrupted one would have drawn: see `restart`.
+    Within `drop_keys` it draws by sample, as torch_dropout does. Elsewhere its random numbers are a function of (seed,
+    calls so far, layer's name, replica) alone, so that a resumed run can draw what the uninterrupted one would have
+    drawn: see `restart`.
+
+    `order[p]` is the torch axis that is stored at position p; without it they are stored as in torch.
     """
 
-    def __init__(self, rate: float, rows: bool = False, **kwargs: Any) -> None:
+    def __init__(self, rate: float, rows: bool = False, order: Sequence[int] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = rate
         self.rows = rows
+        self.order = tuple(order)
 
     @override
     def build(self, input_shape: Shape) -> None:
@@ -185,16 +191,23 @@ class Dropout(TwinLayer):
 
     @override
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Drops at random, and scales what is kept by 1 / (1 - rate), when training."""
+        """Drops, and scales what is kept by 1 / (1 - rate), when training."""
         if not training or self.rate == 0.0:
             return x
         if self.rate == 1.0:
             return tf.zeros_like(x)
+        if (keys := DROP_KEYS.get()) is not None:
+            return tf.where(self._kept(x, keys), x * (1 / (1 - self.rate)), tf.zeros((), x.dtype))
         seed, calls = tf.unstack(tf.convert_to_tensor(self.random_state))
         self.random_state.assign(tf.stack([seed, calls + 1]))
         # 63 bits each: a seed below the replica, and the number of the call below the layer.
         keys = tf.stack([seed + _shifted_replica_id(31), calls + (zlib.crc32(self.name.encode()) << 31)])
         return tf.nn.experimental.stateless_dropout(x, self.rate, seed=keys, noise_shape=self._noise_shape(x))
+
+    def _kept(self, x: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        shape = [1] * (x.shape.rank - 1) if self.rows else x.shape[1:].as_list()
+        places = torch_places(shape, self.order or range(x.shape.rank))
+        return tf.reshape(kept_elements(keys, self.name, places, self.rate), [-1, *shape])
 
     def _noise_shape(self, x: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(x)
@@ -202,7 +215,7 @@ class Dropout(TwinLayer):
 
     @override
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "rows": self.rows}
+        return {**super().get_config(), "rate": self.rate, "rows": self.rows, "order": self.order}
 
 
 def _shifted_replica_id(bits: int) -> tf.Tensor:

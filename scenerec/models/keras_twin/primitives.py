@@ -59,7 +59,7 @@ def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:
     """Drops elements, or whole samples, at `rate` in training."""
     if rate == 0.0:
         return x
-    return x.become(ctx.apply(layers.Dropout, x.tensor, rate=rate, rows=rows), nonnegative=x.nonnegative)
+    return x.become(ctx.apply(layers.Dropout, x.tensor, rate=rate, rows=rows, order=x.order), nonnegative=x.nonnegative)
 
 
 @converts_function(torch.flatten)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from scenerec.config.augment import RandAugmentConfig
 from scenerec.config.file import config_schema, dump_config, parse_job
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.views import VIEWS
@@ -48,6 +49,9 @@ def test_views_are_the_methods_but_for_what_is_given() -> None:
     assert (views.second.blur, views.second.solarize) == (0.5, VIEWS["mocov3"].second.solarize)
     assert views.first.crop_scale == (0.5, 1) and views.first.gray == VIEWS["mocov3"].first.gray
     assert parsed("mocov3").paired.augment == VIEWS["mocov3"].first
+    operations = parsed("simclr", "views.first.rand_augment={}", "views.second={trivial_augment: true, erase: 0.5}")
+    assert operations.views.first.rand_augment == RandAugmentConfig()
+    assert (operations.views.second.trivial_augment, operations.views.second.erase) == (True, 0.5)
 
 
 @pytest.mark.parametrize("method", ["simclr", "mocov2", "mocov3"])
@@ -75,6 +79,8 @@ def test_what_a_run_folder_keeps_is_read_as_the_same(method: str) -> None:
         ("simclr", "optimize.label_smoothing=0.1", "optimize.label_smoothing: labels are not read here"),
         ("simclr", "optimize.accumulate_steps=2", "optimize.accumulate_steps: each part of a batch"),
         ("simclr", "optimize.ema_decay=0.9", "optimize.ema_decay: momentum encoders are methods here"),
+        ("simclr", "data.repeats=2", "data.repeats: the copies of an image would be its negatives: leave it out"),
+        ("simclr", "data.train_size=32", "data.train_size: image_size is that of both views here"),
         ("simclr", "data.balance=1", "data.balance: evens out classes, and labels are not read here"),
         ("simclr", "data.augment.flip=false", "data.augment: an image has two views here: say it of views.first"),
         ("simclr", "data.val=/scenes/val", "data.val: unknown key"),

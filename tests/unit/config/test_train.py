@@ -128,10 +128,8 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(file: Path) -> No
 def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
     edit(file, "{arch: resnet18}", "{arch: resnet18, zzzz: 1}")
     (problem,) = problems(file)
-    assert (
-        problem
-        == f"{file}:7: model.zzzz: unknown key; known are arch, weights, weights_ema, accept_licence, freeze, geo"
-    )
+    known = "arch, weights, weights_ema, accept_licence, freeze, drop_path, geo"
+    assert problem == f"{file}:7: model.zzzz: unknown key; known are {known}"
 
 
 def test_all_problems_are_reported_together(file: Path) -> None:
@@ -247,8 +245,15 @@ def test_locations_that_mean_nothing(file: Path, location: str, message: str) ->
         ("optimize.step_epochs=[2, 1]", "optimize.step_epochs"),
         ("scale.workers={min: 3, max: 2}", "scale.workers"),
         ("data.augment.crop_scale=[1, 0.5]", "data.augment.crop_scale"),
+        ("data.augment.erase_ratio=[3, 0.5]", "data.augment.erase_ratio: the first number must not exceed"),
+        ("data.augment.erase=1.5", "data.augment.erase"),
+        ("data.augment.rand_augment={magnitude: 31}", "data.augment.rand_augment.magnitude"),
+        ("data.augment={rand_augment: {}, trivial_augment: true}", "data.augment.trivial_augment: rand_augment draws"),
         ("data.lanes=0", "data.lanes"),
         ("data.balance=1.1", "data.balance"),
+        ("data.repeats=0", "data.repeats"),
+        ("data.train_size=256", "data.train_size: 256 exceeds image_size (224)"),
+        ("data.train_size=8", "data.train_size"),
         ("optimize.class_weights=even", "optimize.class_weights: must be `none`, `balanced`, or weights by class"),
         ("optimize.class_weights={beach: 0}", "optimize.class_weights.beach"),
         ("optimize.class_weights={}", "optimize.class_weights: must be"),
@@ -264,6 +269,23 @@ def test_locations_that_mean_nothing(file: Path, location: str, message: str) ->
 )
 def test_values_that_do_not_fit_name_their_field(file: Path, override: str, field: str) -> None:
     assert any(f": {field}" in problem for problem in problems(file, override))
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "message"),
+    [
+        ("vit_b_16", 160, "data.train_size: vit_b_16 takes images of 224 px only, not 160"),
+        ("alexnet", 48, "data.train_size: alexnet takes images of at least 63 px, not 48"),
+    ],
+)
+def test_an_architecture_takes_the_size_of_training_too(file: Path, arch: str, size: int, message: str) -> None:
+    (problem,) = problems(file, f"model.arch={arch}", f"data.train_size={size}")
+    assert message in problem
+
+
+def test_a_batch_holds_an_image_no_oftener_than_it_has_images(file: Path) -> None:
+    (problem,) = problems(file, "data.repeats=9", "optimize.global_batch_size=8")
+    assert "data.repeats: 9 exceeds optimize.global_batch_size (8)" in problem
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])

@@ -94,7 +94,8 @@ def test_every_field_but_those_of_the_cluster_can_be_searched() -> None:
     assert {"optimize.distill.weight", "optimize.distill.temperature", "optimize.distill.teacher"} <= fields
     assert {"model.geo.width", "model.geo.fusion", "model.geo.encoding", "data.augment.drop_coordinates"} <= fields
     assert not [field for field in fields if field.startswith(("scale", "checkpoint", "data.cache"))]
-    assert not fields & {"data.train", "optimize.distill"}
+    assert {"data.train_size", "data.repeats", "data.augment.rand_augment.magnitude", "data.augment.erase"} <= fields
+    assert not fields & {"data.train", "data.eval_crops", "optimize.distill"}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ AUGMENTATIONS: list[dict[str, Any]] = [
     {"drop_coordinates": 0.5},
     {"color_jitter": 0.8, "saturation": 0.2, "color_share": 0.5, "gray": 0.3},
     {"blur": 0.5, "blur_sigma": (0.1, 4.0), "solarize": 0.5},
+    {"rand_augment": {"num_ops": 2, "magnitude": 20}, "erase": 0.5, "erase_mode": "pixel"},
+    {"trivial_augment": True, "erase": 0.5, "erase_scale": (0.1, 0.2), "erase_ratio": (0.5, 2.0)},
 ]
 
 

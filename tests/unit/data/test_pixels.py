@@ -12,9 +12,12 @@ from torchvision.transforms.v2 import functional as F
 
 from scenerec.config.augment import AugmentConfig
 from scenerec.data.augment import View, training_views
+from scenerec.data.erasing import Erased
+from scenerec.data.operations import Kind, Operation
 from scenerec.data.picture import Picture
-from scenerec.data.torch_pixels import decoding_threads, pixels_of_views, training_pixels
-from scenerec.models.preprocessing import Interpolation
+from scenerec.data.torch_operations import apply_operations
+from scenerec.data.torch_pixels import _blur, decoding_threads, pixels_of_views, training_pixels
+from scenerec.models.preprocessing import IMAGENET, Interpolation
 
 _SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "PNG": {"compress_level": 1}}
 
@@ -53,7 +56,7 @@ def test_pixels_are_pillows_within_a_level_or_two(kind: str, image_size: int, in
     content = photograph(180, 240, kind)
     pixels = Picture(content).stored()
     for view in views(30, 180, 240):
-        ours = training_pixels(content, view, image_size, interpolation=interpolation)
+        ours = training_pixels(content, view, image_size, preprocessing=IMAGENET.changed(interpolation=interpolation))
         assert (ours.shape, ours.dtype) == ((image_size, image_size, 3), np.uint8)
         crop = pixels[view.top : view.top + view.height, view.left : view.left + view.width]
         expected = np.asarray(Image.fromarray(crop).resize((image_size, image_size), FILTERS[interpolation]))
@@ -125,11 +128,27 @@ def test_two_views_are_those_of_one_at_a_time(size: tuple[int, int]) -> None:
     """What is decoded once is large enough for both."""
     content, out = photograph(*size), np.zeros((2, 64, 64, 3), np.uint8)
     small, wide = View(10, 20, size[0] // 4, size[1] // 4, True, 1, 1, 1, 0), View(0, 0, *size, False, 1, 1, 1, 0)
+    rotated, erased = (Operation(Kind.ROTATE, 9, False, True),), Erased(0.2, 0.2, 0.5, 0.5, 7)
+    small = small._replace(operations=rotated, erased=erased)
     pixels_of_views(content, (wide, small), 64, out)
     assert (out[1] == training_pixels(content, small, 64)).all()
     alone = training_pixels(content, wide, 64)
     assert np.abs(out[0].astype(int) - alone).mean() < 1.5
     assert (out[0] == alone).all() == (size == (180, 240))
+
+
+def test_what_comes_after_the_crop_comes_in_its_order() -> None:
+    """Operations upon the flipped image, then the blur, and what is erased is neither turned nor blurred."""
+    content, plain = photograph(96, 96, "PNG"), View(0, 0, 96, 96, True, 1, 1, 1, 0)
+    whole = plain._replace(
+        operations=(Operation(Kind.SHEAR_X, 9, True, False),), blur=0.02, erased=Erased(0.5, 0.1, 0.3, 0.4, None)
+    )
+    expected = training_pixels(content, plain, 96)
+    apply_operations(expected, whole.operations)
+    _blur(expected, 0.02 * 96)
+    top, left, height, width = whole.erased.box(96) if whole.erased else (0, 0, 0, 0)
+    expected[top : top + height, left : left + width] = (124, 116, 104)
+    assert (training_pixels(content, whole, 96) == expected).all()
 
 
 def test_pixels_do_not_depend_on_threads() -> None:

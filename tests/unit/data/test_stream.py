@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from shutil import copy
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from scenerec.config.augment import AugmentConfig
+from scenerec.data.byte_count import ByteCount
 from scenerec.data.manifest import write_manifest
 from scenerec.data.packed_set import PackedSet, check_images, open_set
 from scenerec.data.packing.pack import PackRequest, pack
@@ -26,6 +28,7 @@ from scenerec.storage import open_storage
 
 ORDER = TrainingOrder(seed=5, lanes=12, global_batch_size=24, epochs=2)
 BALANCED = TrainingOrder(seed=5, lanes=4, global_batch_size=10, epochs=2, balance=1.0)
+REPEATED = TrainingOrder(seed=5, lanes=12, global_batch_size=24, epochs=5, repeats=3)
 STEPS = 4  # 100 training samples in batches of 24, or 40 in batches of 10
 
 
@@ -60,10 +63,17 @@ def test_an_epoch_has_each_sample_once_except_the_tail(train: PackedSet) -> None
     assert len(epoch) == len(set(epoch)) == STEPS * 24
 
 
-@pytest.fixture(params=["as it is", "balanced"])
+@pytest.fixture(params=["as it is", "balanced", "repeated", "balanced and repeated"])
 def run(request: pytest.FixtureRequest, train: PackedSet, long_tailed: PackedSet) -> tuple[PackedSet, TrainingOrder]:
     """A set, and the order of a run over it."""
-    return (train, ORDER) if request.param == "as it is" else (long_tailed, BALANCED)
+    match request.param:
+        case "as it is":
+            return train, ORDER
+        case "balanced":
+            return long_tailed, BALANCED
+        case "repeated":
+            return train, REPEATED
+    return long_tailed, replace(BALANCED, repeats=3, epochs=4)
 
 
 @pytest.mark.parametrize("readers", [2, 3, 4, 8])
@@ -85,6 +95,29 @@ def test_a_resumed_stream_goes_on_where_the_first_would_have(
     assert [(b.names, b.views, b.labels.tolist()) for b in resumed] == [
         (b.names, b.views, b.labels.tolist()) for b in rest
     ]
+
+
+def test_each_image_of_a_batch_comes_repeatedly_and_of_a_round_in_one_epoch(train: PackedSet) -> None:
+    batches = list(training_batches(train, REPEATED, AugmentConfig()))
+    assert all(set(Counter(batch.names).values()) == {3} for batch in batches)
+    assert all(len(set(batch.views)) == 24 for batch in batches)  # each time another crop
+    epochs = [{n for batch in batches[e * STEPS :][:STEPS] for n in batch.names} for e in range(REPEATED.epochs)]
+    assert [len(epoch) for epoch in epochs] == [STEPS * 8] * 5
+    assert len(set().union(*epochs[:3])) == 3 * STEPS * 8
+    assert not epochs[3] & epochs[4]
+    assert epochs[3] not in epochs[:3]
+
+
+def test_readers_of_repeated_images_fetch_their_own_shards_alone(train: PackedSet) -> None:
+    """Four readers divide the eight images of a batch; five do not, and go through all shards."""
+    order = replace(REPEATED, epochs=3, lanes=4)
+    fetched = {}
+    for readers in (1, 4, 5):
+        data = replace(train, fetched=ByteCount())
+        for reader in range(readers):
+            list(training_batches(data, order, AugmentConfig(), reader=reader, readers=readers))
+        fetched[readers] = data.fetched.total_bytes
+    assert fetched[1] <= fetched[4] <= 2 * fetched[1] < 4 * fetched[1] < fetched[5]
 
 
 def test_a_balanced_epoch_has_as_many_of_each_class(long_tailed: PackedSet) -> None:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from scenerec.errors import ModelError
-from scenerec.models import neutral, tf_model, torch_model
+from scenerec.models import neutral, tf_freezing, tf_model, torch_model
 from tests.matrix import keep
 
 
@@ -85,3 +85,20 @@ def test_dropout_starts_anew_at_a_given_step(rng: np.random.Generator):
     tf_model.restart_dropout(model, seed=0)
     assert np.array_equal(model(images, training=True), first)
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", keep({"mobilenet_v3_small"}, ["mobilenet_v3_small", "swin_t", "googlenet", "alexnet"]))
+def test_a_model_at_another_size_has_the_same_weights(arch: str, rng: np.random.Generator):
+    model, images = tf_model.build(arch, 5, 64, seed=0), rng.normal(size=(2, 96, 96, 3)).astype("float32")
+    tf_freezing.freeze(model, {next(b.key for b in tf_model.bindings(model))})
+    larger = tf_model.at_size(model, arch, 5, 96)
+    tf_model.load_state(model, torch_model.state(torch_model.build(arch, 5, seed=3)))
+    expected = tf_model.build(arch, 5, 96, seed=3)(images, training=False)
+    np.testing.assert_allclose(larger(images, training=False), expected, rtol=0, atol=1e-6)
+    assert {id(b.variable) for b in tf_model.bindings(larger)} == {id(b.variable) for b in tf_model.bindings(model)}
+
+
+def test_a_layer_that_would_be_another_one_at_another_size_is_refused(mobilenet: keras.Model):
+    with pytest.raises(ModelError, match=r"one set of weights at two image sizes, used by features\.0\.0 \(Conv2d\)"):
+        tf_model.at_size(mobilenet, "mobilenet_v2", 5, 96)

@@ -21,6 +21,9 @@ def test_resolutions_rise_to_that_of_the_point(make_search: MakeSearch) -> None:
     config = make_search(budget={"by": "resolution", "levels": [0.25, 0.5, 1]})
     levels = trial_levels(config, 1, {"data.image_size": 128})
     assert [level.config.data.image_size for level in levels] == [32, 64, 128]
+    assert {level.config.data.train_size for level in levels} == {None}
+    smaller = trial_levels(config, 1, {"data.image_size": 128, "data.train_size": 96})
+    assert [level.config.data.train_size for level in smaller] == [24, 48, 96]
     assert [level.cost for level in levels] == [1 / 16, 1 / 4, 1]
     assert [level.config.name for level in levels] == ["0001.level-1", "0001.level-2", "0001.level-3"]
     assert rung_times(config, 9) == (1, 9)

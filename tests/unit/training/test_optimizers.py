@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from timm.optim import Lamb
 
 from scenerec.config.optimize import OptimizeConfig
 from scenerec.training import tf_optimizers, torch_optimizers
@@ -20,6 +21,8 @@ SETTINGS = [
     {"optimizer": "adamw", "weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-3},
     {"optimizer": "lars", "momentum": 0.9, "weight_decay": 0.05, "trust_coefficient": 0.02},
     {"optimizer": "lars", "momentum": 0.0},
+    {"optimizer": "lamb", "weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-3},
+    {"optimizer": "lamb", "trust_clip": True},
 ]
 
 
@@ -141,6 +144,39 @@ def test_lars_leaves_what_has_no_length_to_its_gradient(side: Any) -> None:
     made.step(arrays(1), 0.1)
     np.testing.assert_allclose(made.weights()["layer.weight"], -0.1 * arrays(1)["layer.weight"], rtol=1e-6)
     still = side(optimize(optimizer="lars", momentum=0.9), arrays(0))
+    still.step(zeros, 0.1)
+    assert all(np.array_equal(still.weights()[name], array) for name, array in arrays(0).items())
+
+
+@pytest.mark.parametrize("side", [TorchSide, TfSide])
+@pytest.mark.parametrize("trust_clip", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 100.0])  # of the first weights: steps are shorter than these
+def test_lamb_is_timms(side: Any, trust_clip: bool, scale: float) -> None:
+    start = {name: scale * array for name, array in arrays(0).items()}
+    config = optimize(optimizer="lamb", weight_decay=0.1, eps=1e-6, trust_clip=trust_clip)
+    made = side(config, {name: array.copy() for name, array in start.items()})
+    weights = {name: torch.nn.Parameter(torch.from_numpy(array)) for name, array in start.items()}
+    groups = [
+        {"params": [p], "weight_decay": 0.1 if p.ndim > 1 else 0.0, "lr": 0.1 * LR_FACTORS[name]}
+        for name, p in weights.items()
+    ]
+    timms = Lamb(groups, eps=1e-6, max_grad_norm=None, trust_clip=trust_clip, foreach=False)
+    for step in range(5):
+        gradients = arrays(step + 1)
+        made.step(gradients, 0.1)
+        for name, p in weights.items():
+            p.grad = torch.from_numpy(gradients[name])
+        timms.step()
+        assert_close(made.weights(), {name: p.detach().numpy() for name, p in weights.items()})
+
+
+@pytest.mark.parametrize("side", [TorchSide, TfSide])
+def test_lamb_makes_adams_step_where_nothing_has_a_length(side: Any) -> None:
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
+    made = side(optimize(optimizer="lamb"), zeros)
+    made.step(arrays(1), 0.1)
+    np.testing.assert_allclose(made.weights()["layer.weight"], -0.1 * np.sign(arrays(1)["layer.weight"]), rtol=1e-4)
+    still = side(optimize(optimizer="lamb"), arrays(0))
     still.step(zeros, 0.1)
     assert all(np.array_equal(still.weights()[name], array) for name, array in arrays(0).items())
 

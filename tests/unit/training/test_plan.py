@@ -65,6 +65,24 @@ def test_it_says_what_will_happen() -> None:
     assert found.as_dict()["workers"] == [8]
 
 
+def test_it_says_that_training_sees_another_size() -> None:
+    said = "trained on images of 160 px; evaluated, and later exported, at 224 px"
+    assert ("sizes", said) in plan(data={"train_size": 160}).rows()
+    assert not plan(data={"train_size": 224}).sizes
+
+
+def test_it_says_what_is_repeated() -> None:
+    found = plan(data={"repeats": 3}, scale={"workers": 4})
+    assert (
+        "repeats",
+        "each image of a batch 3 times, with another view each time: 300 of the images an epoch, others in the next",
+    ) in found.rows()
+    assert (found.steps_per_epoch, found.images_per_epoch) == (15, 300)
+    assert found.reading[0].fetched_share == pytest.approx(plan(scale={"workers": 4}).reading[0].fetched_share / 3)
+    shared = plan(data={"repeats": 3}, scale={"workers": 32})  # which do not divide the 20 images of a batch
+    assert shared.reading[0].fetched_share == pytest.approx(32 / 3)
+
+
 @pytest.mark.parametrize(
     ("origin", "said"),
     [

@@ -40,6 +40,14 @@ def test_a_run_that_began_with_other_draws_of_the_augmentation_is_refused(make_c
         check_identity("runs/x", stored, identity(make_config))
 
 
+def test_a_run_does_not_go_on_with_other_repeats(make_config: Any) -> None:
+    stored = identity(make_config)
+    del stored["data.repeats"]  # as in checkpoints from before there were any
+    check_identity("runs/x", stored, identity(make_config))
+    with pytest.raises(CheckpointError, match=r"another data\.repeats \(1, now 3\)"):
+        check_identity("runs/x", stored, identity(make_config, data={"repeats": 3}))
+
+
 def test_a_run_does_not_go_on_with_another_balance(make_config: Any) -> None:
     stored = identity(make_config)
     del stored["data.balance"]  # as in checkpoints from before there was one

@@ -1,5 +1,7 @@
 """Learning-rate schedules against torch's, and their properties."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -53,6 +55,21 @@ def test_cosine_after_the_warm_up_is_torchs_over_what_is_left() -> None:
 def test_cosine_falls_in_a_single_step() -> None:
     optimize = config(schedule="cosine", min_lr=0.01, epochs=1)
     assert [learning_rate(step, 1, optimize) for step in range(2)] == pytest.approx([0.4, 0.01])
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_restarts_are_torchs(factor: int) -> None:
+    optimize = config(schedule="restarts", min_lr=0.01, restart_epochs=2, restart_factor=factor)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts
+    expected = torch_rates(optimize, scheduler, 70, T_0=14, T_mult=factor, eta_min=0.01)
+    assert rates(optimize, 7) == pytest.approx(expected, rel=1e-6)
+
+
+def test_restarts_begin_after_the_warm_up() -> None:
+    optimize = config(schedule="restarts", warmup_epochs=2, restart_epochs=1.5)
+    found = rates(optimize, 8)
+    assert [step for step, rate in enumerate(found) if rate == 0.4] == [15, 16, 28, 40, 52, 64, 76]
+    assert all(after <= before for before, after in pairwise(found[16:28]))
 
 
 def test_step_is_torchs() -> None:

@@ -167,6 +167,14 @@ def test_the_result_says_what_the_training_took(usage: JsonObject, words: str) -
     assert output.getvalue() == f"node-hours       {words}\n"
 
 
+def test_the_result_says_what_ten_crops_found_beside_one() -> None:
+    output = io.StringIO()
+    show_run_result({"ten_crops": {"top1": 0.8125, "top1_center_crop": 0.8}}, Console(file=output, width=40))
+    assert output.getvalue() == "ten crops        top-1 81.25%, by the centre alone 80.00%\n"
+    show_run_result({"ten_crops": None}, Console(file=output, width=40))  # it has failed
+    assert len(output.getvalue().splitlines()) == 1
+
+
 def test_the_result() -> None:
     output = io.StringIO()
     show_run_result(RESULT, Console(file=output, width=40))

@@ -64,6 +64,16 @@ def test_a_model_that_reads_coordinates_is_told_those_of_the_set(model: str, tmp
     assert (ten.top1, ten.top1_without_coordinates) == (1.0, (SAMPLES - WRONG) / SAMPLES)
 
 
+def test_ten_crops_tell_what_the_centre_alone_finds(model: str, colours: str, tmp_path: Path) -> None:
+    one, ten = (examine_here(request(model, colours, crops=crops)) for crops in (1, 10))
+    assert one.evaluations[0].top1_center_crop is None
+    assert ten.evaluations[0].top1_center_crop == one.evaluations[0].top1
+    assert ten.predictions[0].predicted_center is not None
+    assert np.array_equal(ten.predictions[0].predicted_center, one.predictions[0].predicted)
+    write_outcome(ten, str(tmp_path / "out"))
+    assert f"by the centre crop alone {100 * one.evaluations[0].top1:.1f}" in (tmp_path / "out/report.html").read_text()
+
+
 def test_a_limit_takes_the_first_samples(model: str, colours: str) -> None:
     whole, limited = examine_here(request(model, colours)), examine_here(request(model, colours, limit=11))
     assert limited.evaluations[0].samples == 11

@@ -1,0 +1,164 @@
+"""Trainings that others have published, by name: what they set in a train.yaml where its writer says nothing else."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from scenerec.models.drop_path import has_drop_path
+
+
+class Recipe(NamedTuple):
+    """A published training."""
+
+    settings: Mapping[str, Mapping[str, Any]]
+    """The blocks of a file, as their authors set them."""
+    lr: float
+    """Peak learning rate at the global batch of `settings`."""
+    lr_power: float
+    """By which power of the global batch the learning rate changes with it: 1 (Goyal et al. 2017), or 1/2 where an
+    optimizer evens out the gradients' size (You et al. 2020, section 4)."""
+
+
+_WARMUP_EPOCHS = 5.0
+_MOST_WARMUP = 0.1  # of the epochs
+
+_LAMB = {"optimizer": "lamb", "eps": 1e-6, "clip_grad_norm": 1.0, "global_batch_size": 2048}
+_BCE = {"loss": "bce", "bce_threshold": 0.2}
+
+RECIPES = {
+    "a1": Recipe(
+        {
+            "data": {
+                "eval_crop_ratio": 0.95,
+                "repeats": 3,
+                "augment": {"rand_augment": {"num_ops": 2, "magnitude": 21}},
+            },
+            "model": {"drop_path": 0.05},
+            "optimize": {
+                **_LAMB,
+                **_BCE,
+                "epochs": 600,
+                "weight_decay": 0.01,
+                "label_smoothing": 0.1,
+                "mix": {"mixup": 0.2, "cutmix": 1.0},
+            },
+        },
+        lr=5e-3,
+        lr_power=0.5,
+    ),
+    "a2": Recipe(
+        {
+            "data": {
+                "eval_crop_ratio": 0.95,
+                "repeats": 3,
+                "augment": {"rand_augment": {"num_ops": 2, "magnitude": 21}},
+            },
+            "model": {"drop_path": 0.05},
+            "optimize": {**_LAMB, **_BCE, "epochs": 300, "weight_decay": 0.02, "mix": {"mixup": 0.1, "cutmix": 1.0}},
+        },
+        lr=5e-3,
+        lr_power=0.5,
+    ),
+    "a3": Recipe(
+        {
+            "data": {
+                "train_size": 160,
+                "eval_crop_ratio": 0.95,
+                "augment": {"rand_augment": {"num_ops": 2, "magnitude": 18}},
+            },
+            "optimize": {**_LAMB, **_BCE, "epochs": 100, "weight_decay": 0.02, "mix": {"mixup": 0.1, "cutmix": 1.0}},
+        },
+        lr=8e-3,
+        lr_power=0.5,
+    ),
+    "finetune": Recipe(
+        {
+            "data": {
+                "augment": {
+                    "rand_augment": {"num_ops": 2, "magnitude": 27},
+                    "erase": 0.25,
+                    "erase_mode": "pixel",
+                }
+            },
+            "model": {"drop_path": 0.1},
+            "optimize": {
+                "optimizer": "adamw",
+                "global_batch_size": 1024,
+                "epochs": 100,
+                "min_lr": 1e-6,
+                "weight_decay": 0.05,
+                "layer_decay": 0.65,
+                "label_smoothing": 0.1,
+                "mix": {"mixup": 0.8, "cutmix": 1.0},
+            },
+        },
+        lr=2e-3,
+        lr_power=1.0,
+    ),
+    "probe": Recipe(
+        {
+            "model": {"freeze": "backbone"},
+            "optimize": {
+                "optimizer": "sgd",
+                "nesterov": False,
+                "global_batch_size": 1024,
+                "epochs": 100,
+                "warmup_epochs": 0.0,
+            },
+        },
+        lr=4e-3,
+        lr_power=1.0,
+    ),
+}
+"""`a1`, `a2`, `a3`: Wightman, Touvron and Jégou 2021 (ResNet strikes back), table 2. `finetune`: He et al. 2022 (masked
+autoencoders), as their program fine-tunes a ViT-B. `probe`: Caron et al. 2021 (DINO), as their program trains a linear
+classifier upon frozen features. docs/recipes.md says what each reaches, and what differs here."""
+
+_OF_ITS_CHOICE = {
+    "optimizer": ("lr", "eps", "weight_decay", "clip_grad_norm", "nesterov"),
+    "loss": ("bce_threshold",),
+}
+"""What a recipe says of its own optimizer and loss, and not of another one."""
+
+
+def with_recipe(values: Any) -> Any:
+    """The values of a file with those of its `recipe` where it has none of its own.
+
+    The learning rate follows the global batch, and the warm-up is at most a tenth of the epochs.
+    """
+    recipe = RECIPES.get(str(values.get("recipe"))) if isinstance(values, Mapping) else None
+    if recipe is None:
+        return values
+    own = values.get("optimize") if isinstance(values.get("optimize"), Mapping) else {}
+    settings = {block: dict(fields) for block, fields in recipe.settings.items()}
+    optimize = settings["optimize"]
+    batch, epochs = (own.get(field, optimize[field]) for field in ("global_batch_size", "epochs"))
+    if _is_number(batch):
+        scale = (batch / optimize["global_batch_size"]) ** recipe.lr_power
+        optimize["lr"] = float(f"{recipe.lr * scale:.3g}")
+    if _is_number(epochs) and "warmup_epochs" not in optimize:
+        optimize["warmup_epochs"] = min(_WARMUP_EPOCHS, epochs * _MOST_WARMUP)
+    if _is_number(least := optimize.get("min_lr")) and _is_number(lr := own.get("lr", optimize.get("lr"))):
+        optimize["min_lr"] = min(least, lr)
+    for choice, fields in _OF_ITS_CHOICE.items():
+        if own.get(choice, optimize.get(choice)) != optimize.get(choice):
+            for field in fields:
+                optimize.pop(field, None)
+    model = values.get("model")
+    if not (isinstance(model, Mapping) and has_drop_path(str(model.get("arch")))):
+        settings.get("model", {}).pop("drop_path", None)
+    return _merged(settings, values)
+
+
+def _merged(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with what `settings` has beyond them, block by block."""
+    both = settings.keys() & values.keys()
+    inner = {
+        key: _merged(settings[key], values[key])
+        for key in both
+        if isinstance(settings[key], Mapping) and isinstance(values[key], Mapping)
+    }
+    return {**settings, **values, **inner}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
