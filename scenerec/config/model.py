@@ -25,8 +25,8 @@ Freeze = Annotated[
 ]
 
 
-class ModelConfig(Block):
-    """The network and its first weights."""
+class NetworkConfig(Block):
+    """An architecture and its first weights."""
 
     arch: Architecture
     """A torchvision classifier, in either framework: resnet18, resnet50, mobilenet_v3_small, ..."""
@@ -36,12 +36,6 @@ class ModelConfig(Block):
     s3:// of such a file, of a SavedModel, a checkpoint or a run. The head is replaced where the classes differ."""
     weights_ema: bool = False
     """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
-    freeze: Freeze = "none"
-    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
-    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
-    running statistics."""
-    geo: GeoConfig | None = None
-    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
     @field_validator("weights")
     @classmethod
@@ -55,17 +49,28 @@ class ModelConfig(Block):
             raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
+    def _averages_are_of_a_file(self) -> "NetworkConfig":
+        if self.weights_ema and is_name(self.weights):
+            what = "there are no weights" if self.weights == "none" else f"{self.weights} has no averages beside it"
+            raise ValueError(f"weights_ema: {what}: name a file, a checkpoint or a run in weights, or leave it out")
+        return self
+
+
+class ModelConfig(NetworkConfig):
+    """The network and its first weights."""
+
+    freeze: Freeze = "none"
+    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
+    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
+    running statistics."""
+    geo: GeoConfig | None = None
+    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
+
+    @model_validator(mode="after")
     def _fusion_suits_the_architecture(self) -> "ModelConfig":
         if self.geo is not None:
             try:
                 self.geo.check_suits(self.arch)
             except ModelError as error:
                 raise ValueError(f"geo.fusion: {error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _averages_are_of_a_file(self) -> "ModelConfig":
-        if self.weights_ema and is_name(self.weights):
-            what = "there are no weights" if self.weights == "none" else f"{self.weights} has no averages beside it"
-            raise ValueError(f"weights_ema: {what}: name a file, a checkpoint or a run in weights, or leave it out")
         return self

@@ -80,7 +80,7 @@ class MethodConfig(Block):
         return self.momentum is not None
 
 
-class ProbeConfig(Block):
+class LabelledSetsConfig(Block):
     """A labelled set on which the features are judged while they are learned. Nothing is learned from it."""
 
     train: Location
@@ -106,7 +106,7 @@ class PretrainConfig(JobConfig, LearningConfig):
     """By which method."""
     views: ViewsConfig
     """How the two views of an image are made: those of the method's paper, but for what is given here."""
-    probe: ProbeConfig | None = None
+    probe: LabelledSetsConfig | None = None
     """On what the features are judged; without it, by the contrastive loss alone."""
 
     @property

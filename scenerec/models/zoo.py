@@ -12,6 +12,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of R, G and B in [0, 1] over ImageNet."""
 
+_COMPARED_AT_PX = 224
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -38,6 +40,11 @@ class Architecture:
     fixed_image_size: bool = False
     gflops_224: float | None = None
     batchnorm_momentum: float | None = None
+
+    def gflops_at(self, image_size: int) -> float:
+        """1e9 multiply-adds for one image of `image_size`: those at 224 px, which grow with the area."""
+        at_224 = self.gflops_224 or self.gflops * (_COMPARED_AT_PX / self.image_size) ** 2
+        return at_224 * (image_size / _COMPARED_AT_PX) ** 2
 
 
 ARCHITECTURES = {entry.name: entry for entry in read_table(Path(__file__).with_name("zoo.csv"), Architecture)}

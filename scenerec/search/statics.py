@@ -7,8 +7,6 @@ from scenerec.config.tune import Objective
 from scenerec.models.zoo import architecture
 from scenerec.storage import Storage, read_json
 
-_PUBLISHED_AT_PX = 224
-
 
 def static_values(
     objectives: tuple[Objective, ...], config: TrainConfig, classes: int, cache: Storage
@@ -23,8 +21,7 @@ def static_values(
     if "parameters" in objectives:
         values["parameters"] = arch.parameters
     if "gflops" in objectives:
-        at_224 = arch.gflops_224 or arch.gflops * (_PUBLISHED_AT_PX / arch.image_size) ** 2
-        values["gflops"] = at_224 * (config.data.image_size / _PUBLISHED_AT_PX) ** 2
+        values["gflops"] = arch.gflops_at(config.data.image_size)
     if "latency_ms" in objectives:
         values["latency_ms"] = _latency_ms(config, classes, cache)
     return values
