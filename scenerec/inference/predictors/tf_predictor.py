@@ -69,7 +69,7 @@ def load_backbone(arch: str, state: State, info: NetworkInfo, threads: int = 0) 
     _use_threads(threads)
     built = tf_encoder.build(arch, lambda features: {}, info.preprocessing.image_size, 0)
     tf_model.load_state(built, state)
-    return TfPredictor(lambda images: built(images, training=False)[0], info)
+    return TfPredictor(lambda images: built(images, training=False), info)  # of one output Keras makes no list
 
 
 def load_keras(path: Path, info: NetworkInfo) -> TfPredictor:

@@ -1,17 +1,21 @@
 """A probe, in this process: features once, the same in both frameworks; heads; and a winner that is like a run."""
 
+import io
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
+from rich.console import Console
 
+from scenerec.commands.screen.probe_table import show_probe_result
 from scenerec.config.probe import ProbeConfig
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.errors import CheckpointError, DataError, ModelError, PlanError
@@ -22,11 +26,11 @@ from scenerec.json_object import JsonObject
 from scenerec.models import torch_model
 from scenerec.models.weights.files import read_weights, write_weights
 from scenerec.training.probing.backbone import read_backbone
-from scenerec.training.probing.features import FeatureFolder, FeatureTask, open_sets
-from scenerec.training.probing.plan import check_probe
+from scenerec.training.probing.features import FeatureFolder, FeatureTask, open_sets, part_key
+from scenerec.training.probing.plan import ProbePlan, check_probe
 from scenerec.training.probing.prober import compute_here, probe
 
-ARCH = "mobilenet_v3_small"
+ARCH = "shufflenet_v2_x0_5"
 Make = Callable[..., ProbeConfig]
 
 
@@ -51,59 +55,98 @@ def make(scenes: Path, tmp_path: Path) -> Make:
     return partial(probe_config, scenes, tmp_path / "runs")
 
 
-def without_times(result: JsonObject) -> list[JsonObject]:
-    return [{key: value for key, value in row.items() if key != "feature_seconds"} for row in result["backbones"]]
+class Finished(NamedTuple):
+    """A probe that was killed and went on."""
+
+    config: ProbeConfig
+    result: JsonObject
+    told: list[Event]
+    progress: list[tuple[int, int]]
+    before: list[FeatureTask]
+    """What was computed before it was killed."""
+    after: list[FeatureTask]
+    """What was computed after it."""
+    planned: tuple[ProbePlan, ProbePlan]
+    """The plans of both submissions."""
 
 
-def test_a_killed_probe_goes_on_and_another_one_finds_the_features(make: Make) -> None:
-    config = make(backbones=[{"arch": ARCH}, {"arch": ARCH, "image_size": 48}])
-    made: list[FeatureTask] = []
+@pytest.fixture(scope="module")
+def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A probe of two backbones, which tests only read."""
+    backbones = [{"arch": ARCH}, {"arch": ARCH, "image_size": 48}]
+    config = probe_config(scenes, tmp_path_factory.mktemp("finished"), backbones=backbones)
+    made: tuple[list[FeatureTask], list[FeatureTask]] = ([], [])
+    told, progress = list[Event](), list[tuple[int, int]]()
 
-    def compute(tasks: Iterable[FeatureTask], most: int | None = None) -> Iterator[int]:
-        for task in islice(tasks, most):
-            made.append(task)
-            yield from compute_here([task])
-        if most:
-            raise KeyboardInterrupt
+    def until_killed(tasks: Iterable[FeatureTask]) -> Iterator[int]:
+        made[0].extend(islice(tasks, 3))
+        yield from compute_here(made[0])
+        raise KeyboardInterrupt
 
-    planned = check_probe(config)
-    assert planned.missing_bytes == planned.feature_bytes == 2 * 136 * 576 * 4
+    def to_the_end(tasks: Iterable[FeatureTask]) -> Iterator[int]:
+        made[1].extend(tasks)
+        yield from compute_here(made[1])
+
+    first = check_probe(config)
     with pytest.raises(KeyboardInterrupt):
-        probe(config, partial(compute, most=3))
-    done, told, progress = len(made), list[Event](), list[tuple[int, int]]()
-    there = check_probe(config)
-    assert done == 3 and there.missing_bytes < planned.missing_bytes and "are there" in dict(there.rows())["features"]
-    result = probe(config, compute, told.append, lambda *images: progress.append(images))
-    assert len(made) == len(set(made)) == 2 * there.shards  # without a gap or a repeat
-    assert progress[0][0] > 0 and progress[-1] == (272, 272)
-    assert [row["image_size"] for row in result["backbones"]] and len(told) == 2 and isinstance(told[0], Note)
+        probe(config, until_killed)
+    second = check_probe(config)
+    result = probe(config, to_the_end, told.append, lambda *images: progress.append(images))
+    return Finished(config, result, told, progress, *made, (first, second))
 
-    again = probe(make(name="again", backbones=[{"arch": ARCH, "image_size": 48}, {"arch": ARCH}]), compute)
-    assert again["computed_images"] == 0 and without_times(again) == without_times(result)
+
+def test_a_killed_probe_goes_on_without_a_gap_or_a_repeat(finished: Finished) -> None:
+    first, second = finished.planned
+    assert first.missing_bytes == first.feature_bytes == 2 * 136 * 1024 * 4
+    images = sum(each.missing_images for each in second.backbones)
+    assert second.missing_bytes == images * 1024 * 4 == finished.result["computed_images"] * 1024 * 4
+    assert len(finished.before) == 3 and len({*finished.before, *finished.after}) == 2 * first.shards
+    assert len(finished.before) + len(finished.after) == 2 * first.shards
+    assert finished.progress[0] == (272 - images, 272) and finished.progress[-1] == (272, 272)
+    assert len(finished.told) == 2 and all(isinstance(event, Note) for event in finished.told)
     with pytest.raises(CheckpointError, match="this probe is finished"):
-        check_probe(config)
-    assert check_probe(config, restart=True).missing_bytes == 0
+        check_probe(finished.config)
 
 
-def test_the_winner_is_like_a_run(make: Make, tmp_path: Path) -> None:
-    """Its checkpoint answers as the probe has counted, and begins a training."""
-    config = make()
-    result = probe(config)
-    trained = load_trained(config.run_url)
-    assert (trained.network.arch, trained.network.classes, trained.preprocessing.image_size) == (ARCH, 4, 32)
-    assert trained.config["model"]["freeze"] == "backbone" and trained.origin and trained.origin.weights == "random"
-    subject = {"target": config.run_url}
-    request = EvaluationRequest.model_validate({"subject": subject, "data": config.data.val, "batch_size": 16})
-    (found,) = examine_here(request).evaluations
+def test_another_probe_finds_the_features(finished: Finished) -> None:
+    config = finished.config.model_copy(update={"name": "again", "backbones": finished.config.backbones[::-1]})
+    again = probe(config)
+    assert again["computed_images"] == 0
+    rows = [
+        [{key: value for key, value in row.items() if key != "feature_seconds"} for row in result["backbones"]]
+        for result in (again, finished.result)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_the_winner_is_like_a_run(finished: Finished, make: Make) -> None:
+    """Its checkpoint answers as the probe has counted, and is a backbone itself."""
+    config, result = finished.config, finished.result
     row = result["backbones"][0]
+    trained = load_trained(config.run_url)
+    assert (trained.network.arch, trained.network.classes) == (ARCH, 4)
+    assert trained.preprocessing.image_size == row["image_size"]
+    assert trained.config["model"]["freeze"] == "backbone" and trained.origin and trained.origin.weights == "random"
+    request = EvaluationRequest.model_validate(
+        {"subject": {"target": config.run_url}, "data": config.data.val, "batch_size": 16}
+    )
+    (found,) = examine_here(request).evaluations
     assert (found.top1, found.top5) == (row["linear_top1"], row["linear_top5"])
     assert found.loss == pytest.approx(row["linear_loss"], rel=1e-5)
     assert result["best"]["val_top1"] == row["linear_top1"] > 0.25 < row["knn_top1"]
-    page = Path(result["report"]).read_text()
-    assert f"{row['linear_top1']:.2%}" in page and ARCH in page
-    assert json.loads(Path(config.run_url, "result.json").read_text()) == result
-    further = make(name="further", backbones=[{"arch": ARCH, "weights": config.run_url}])
-    assert probe(further)["backbones"][0]["linear_top1"] == row["linear_top1"]  # its backbone is the same
+    backbone, _ = read_backbone(make(backbones=[{"arch": ARCH, "weights": config.run_url}]), 0)
+    assert backbone.digest == read_backbone(config, 0)[0].digest
+
+
+def test_it_is_reported(finished: Finished) -> None:
+    result = finished.result
+    page, screen = Path(result["report"]).read_text(), io.StringIO()
+    show_probe_result(result, Console(file=screen, width=40))
+    for row in result["backbones"]:
+        assert f"{row['linear_top1']:.2%}" in page and f"{row['linear_top1']:.2%}" in screen.getvalue()
+        assert row["name"] in page and row["name"] in screen.getvalue()
+    assert result["comparison"] in screen.getvalue()
+    assert json.loads(Path(finished.config.run_url, "result.json").read_text()) == result
 
 
 @pytest.mark.slow
@@ -127,25 +170,27 @@ def test_any_weights_are_a_backbone_and_those_of_another_network_are_not(make: M
     write_weights(str(file), "safetensors", torch_model.state(torch_model.build(ARCH, 7, 1)), ARCH, 7, 32)
     backbone, state = read_backbone(make(backbones=[{"arch": ARCH, "weights": str(file)}]), 0)
     kept = read_weights(str(file)).state
-    assert set(kept) - set(state) == {"classifier.3.weight", "classifier.3.bias"}
+    assert set(kept) - set(state) == {"fc.weight", "fc.bias"}
     assert all(np.array_equal(array, kept[key]) for key, array in state.items())
     assert backbone.digest != read_backbone(make(), 0)[0].digest != read_backbone(make(seed=1), 0)[0].digest
     with pytest.raises(ModelError, match=rf"backbones.1.weights: .* are of {ARCH}, and backbones.1.arch is resnet18"):
         check_probe(make(backbones=[{"arch": ARCH}, {"arch": "resnet18", "weights": str(file)}]))
-    with pytest.raises(ModelError, match=r"backbones.0.weights: .*no weights are there"):
+    with pytest.raises(ModelError, match=r"nothing: no weights are there"):
         check_probe(make(backbones=[{"arch": ARCH, "weights": str(tmp_path / "nothing")}]))
     with pytest.raises(PlanError, match=r"backbones.0.arch: squeezenet1_1 does not end in a linear layer"):
         check_probe(make(backbones=[{"arch": "squeezenet1_1"}]))
 
 
-def test_features_that_are_damaged_are_named(make: Make) -> None:
-    config = make()
-    probe(config)
+def test_features_that_are_damaged_are_named(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.config.output, tmp_path / "runs")
+    config = finished.config.model_copy(update={"output": str(tmp_path / "runs")})
     folder = FeatureFolder(config, read_backbone(config, 0)[0], config.data.patience)
-    key = next(info.key for info in folder.storage.list() if info.key.endswith(".safetensors"))
+    data = open_sets(config, config.data.patience)["val"]
+    assert len(folder.read(data).labels) == 36
+    key = part_key(data, 0)
     folder.storage.put(key, folder.storage.get(key)[:-5])
     with pytest.raises(DataError, match=rf"{key}: is damaged: delete it"):
-        probe(config)
+        folder.read(data)
 
 
 @pytest.mark.parametrize(
