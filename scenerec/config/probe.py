@@ -55,7 +55,7 @@ class ProbeConfig(JobConfig):
     framework: Literal["torch", "tensorflow"]
     """The framework that computes the features; those of both are equal but for rounding."""
     data: DataConfig
-    """The packed sets, as of a training; each image is seen once, as validation sees it."""
+    """The packed sets, as of a training; each image is seen once, as it is evaluated."""
     backbones: tuple[BackboneConfig, ...] = Field(min_length=1)
     """What is tried."""
     linear: LinearHeadConfig = LinearHeadConfig()
@@ -103,7 +103,7 @@ class ProbeConfig(JobConfig):
 
 
 _MEANINGLESS = {
-    "augment": "each image is seen once, as validation sees it",
+    "augment": "each image is seen once, as it is evaluated",
     "balance": "each image is seen once",
     "lanes": "each image is seen once, whatever the order",
     "log_samples": "each image is seen once, in the order of the set",

@@ -200,7 +200,7 @@ def test_features_that_are_damaged_are_named(finished: Finished, tmp_path: Path)
         ({"backbones": [{"arch": ARCH}, {"arch": ARCH, "weights": "none"}]}, f"{ARCH} \\(random\\) stands twice"),
         ({"backbones": [{"arch": "inception_v3"}]}, "backbones.0.image_size: inception_v3 takes images of at least 75"),
         ({"data": {"balance": 1.0}}, "data.balance: each image is seen once: leave it out"),
-        ({"data": {"augment": {"hue": 0.1}}}, "data.augment: each image is seen once, as validation sees it"),
+        ({"data": {"augment": {"hue": 0.1}}}, "data.augment: each image is seen once, as it is evaluated"),
         ({"linear": {"decays": [0.0]}}, "greater than 0"),
     ],
 )
