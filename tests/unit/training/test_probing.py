@@ -29,24 +29,9 @@ from scenerec.training.probing.backbone import read_backbone
 from scenerec.training.probing.features import FeatureFolder, FeatureTask, open_sets, part_key
 from scenerec.training.probing.plan import ProbePlan, check_probe
 from scenerec.training.probing.prober import compute_here, probe
+from tests.probe_config import ARCH, probe_config
 
-ARCH = "shufflenet_v2_x0_5"
 Make = Callable[..., ProbeConfig]
-
-
-def probe_config(scenes: Path, output: Path, /, **blocks: Any) -> ProbeConfig:
-    document: dict[str, Any] = {
-        "kind": "probe",
-        "name": "which",
-        "framework": "torch",
-        "data": {"train": f"{scenes}/train", "val": f"{scenes}/val", "image_size": 32},
-        "backbones": [{"arch": ARCH}],
-        "linear": {"decays": [0.1, 1.0]},
-        "output": str(output),
-    }
-    for name, value in blocks.items():
-        document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
-    return ProbeConfig.model_validate(document)
 
 
 @pytest.fixture
