@@ -95,11 +95,9 @@ class LabelledSetsConfig(Block):
     """Neighbours that vote (Wu et al. 2018); of a smaller set, all of it."""
 
 
-class PretrainConfig(JobConfig, LearningConfig):
-    """A pretraining: the whole of pretrain.yaml."""
+class PretrainingConfig(LearningConfig):
+    """How a backbone is pretrained: what a pretraining job and each trial of a search have in common."""
 
-    kind: Literal["pretrain"]
-    """What the file describes."""
     data: InputConfig
     """The images to learn from; their labels are not read."""
     pretrain: MethodConfig
@@ -130,7 +128,7 @@ class PretrainConfig(JobConfig, LearningConfig):
         return {**values, "views": views}
 
     @model_validator(mode="after")
-    def _reads_no_labels(self) -> "PretrainConfig":
+    def _reads_no_labels(self) -> "PretrainingConfig":
         data, optimize, defaults = self.data, self.optimize, OptimizeConfig.model_fields
         if data.augment != AugmentConfig():
             raise ValueError("data.augment: an image has two views here: say it of views.first and views.second")
@@ -146,7 +144,7 @@ class PretrainConfig(JobConfig, LearningConfig):
         return self
 
     @model_validator(mode="after")
-    def _has_negatives(self) -> "PretrainConfig":
+    def _has_negatives(self) -> "PretrainingConfig":
         batch, queue = self.optimize.global_batch_size, self.pretrain.queue
         if batch < _LEAST_IMAGES:
             raise ValueError(f"optimize.global_batch_size: {batch} image has no other beside it: raise it to 2 or more")
@@ -157,6 +155,13 @@ class PretrainConfig(JobConfig, LearningConfig):
                 f"on: take {fitting}"
             )
         return self
+
+
+class PretrainConfig(JobConfig, PretrainingConfig):
+    """A pretraining: the whole of pretrain.yaml."""
+
+    kind: Literal["pretrain"]
+    """What the file describes."""
 
 
 _MEANINGLESS = {

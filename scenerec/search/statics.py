@@ -2,14 +2,14 @@
 
 import json
 
-from scenerec.config.train import TrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.tune import Objective
 from scenerec.models.zoo import architecture
 from scenerec.storage import Storage, read_json
 
 
 def static_values(
-    objectives: tuple[Objective, ...], config: TrainConfig, classes: int, cache: Storage
+    objectives: tuple[Objective, ...], config: RunConfig, classes: int, cache: Storage
 ) -> dict[str, float]:
     """The objectives that training does not change; latencies are measured once each and kept in `cache`.
 
@@ -27,7 +27,7 @@ def static_values(
     return values
 
 
-def _latency_ms(config: TrainConfig, classes: int, cache: Storage) -> float:
+def _latency_ms(config: RunConfig, classes: int, cache: Storage) -> float:
     key = f"latency/{config.model.arch}-{config.data.image_size}.json"
     if found := read_json(cache, key, "latency_ms"):
         return float(found["latency_ms"])
