@@ -38,5 +38,5 @@ def _row(each: JsonObject) -> tuple[str, ...]:
         f"{each['features']}",
         f"{each['feature_seconds']:.1f}",
         f"{each['parameters'] / 1e6:.1f}M",
-        f"{each['gflops']:.2f}",
+        f"{each['gflops']:.3g}",
     )

@@ -46,7 +46,7 @@ class PlannedBackbone:
         """All of it in a line."""
         remark = "; random weights have learned nothing: a baseline" if self.is_random else ""
         size = f"{self.features} features at {self.image_size} px, {self.parameters / 1e6:.1f}M parameters"
-        return f"{self.name}: {size}, {self.gflops:.2f} GFLOPs{remark}"
+        return f"{self.name}: {size}, {self.gflops:.3g} GFLOPs{remark}"
 
 
 @dataclass(frozen=True)
