@@ -39,7 +39,9 @@ def submit(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE", help="The job: train.yaml, pretrain.yaml, or tune.yaml for a search.", show_default=False
+            metavar="FILE",
+            help="The job: train.yaml, pretrain.yaml, probe.yaml, or tune.yaml for a search.",
+            show_default=False,
         ),
     ] = None,
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it

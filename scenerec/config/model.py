@@ -27,8 +27,8 @@ Freeze = Annotated[
 ]
 
 
-class ModelConfig(Block):
-    """The network and its first weights."""
+class NetworkConfig(Block):
+    """An architecture and its first weights."""
 
     arch: Architecture
     """A torchvision classifier, in either framework: resnet18, resnet50, mobilenet_v3_small, ..."""
@@ -42,15 +42,6 @@ class ModelConfig(Block):
     """You have read the licence of `weights`, and accept it, where its owner asks for that before they are used
     (`scenerec models show ARCH` says where). Also `scenerec submit --accept-licence`, or the licence's name in the
     environment variable SCENEREC_ACCEPT_LICENCE of who submits."""
-    freeze: Freeze = "none"
-    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
-    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
-    running statistics."""
-    drop_path: float | None = Field(None, ge=0, lt=1)
-    """Stochastic depth (Huang et al. 2016): how often the branch of the last block is left out of a training image, of
-    those before in proportion to their depth. By default as torchvision and timm publish the architecture."""
-    geo: GeoConfig | None = None
-    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
     @model_validator(mode="before")
     @classmethod
@@ -75,6 +66,26 @@ class ModelConfig(Block):
             raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
+    def _averages_are_of_a_file(self) -> "NetworkConfig":
+        if self.weights_ema and is_name(self.weights):
+            what = "there are no weights" if self.weights == "none" else f"{self.weights} has no averages beside it"
+            raise ValueError(f"weights_ema: {what}: name a file, a checkpoint or a run in weights, or leave it out")
+        return self
+
+
+class ModelConfig(NetworkConfig):
+    """The network and its first weights."""
+
+    freeze: Freeze = "none"
+    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
+    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
+    running statistics."""
+    drop_path: float | None = Field(None, ge=0, lt=1)
+    """Stochastic depth (Huang et al. 2016): how often the branch of the last block is left out of a training image, of
+    those before in proportion to their depth. By default as torchvision and timm publish the architecture."""
+    geo: GeoConfig | None = None
+    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
+
     def _has_branches_to_drop(self) -> "ModelConfig":
         if self.drop_path is not None and not has_drop_path(self.arch):
             raise ValueError(f"drop_path: {self.arch} has no layers of stochastic depth: leave it out")
@@ -87,11 +98,4 @@ class ModelConfig(Block):
                 self.geo.check_suits(self.arch)
             except ModelError as error:
                 raise ValueError(f"geo.fusion: {error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _averages_are_of_a_file(self) -> "ModelConfig":
-        if self.weights_ema and is_name(self.weights):
-            what = "there are no weights" if self.weights == "none" else f"{self.weights} has no averages beside it"
-            raise ValueError(f"weights_ema: {what}: name a file, a checkpoint or a run in weights, or leave it out")
         return self

@@ -10,6 +10,8 @@ from scenerec.names import did_you_mean
 TIMM = "timm/"
 """With what the names of timm's architectures begin; torchvision's stand alone."""
 
+_COMPARED_AT_PX = 224
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -38,6 +40,11 @@ class Architecture:
     gflops_224: float | None = None
     batchnorm_momentum: float | None = None
     image_size_step: int = 1
+
+    def gflops_at(self, image_size: int) -> float:
+        """1e9 multiply-adds for one image of `image_size`: those at 224 px, which grow with the area."""
+        at_224 = self.gflops_224 or self.gflops * (_COMPARED_AT_PX / self.image_size) ** 2
+        return at_224 * (image_size / _COMPARED_AT_PX) ** 2
 
 
 _TABLES = ("zoo.csv", "timm.csv")

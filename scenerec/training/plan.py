@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from scenerec.config.data import InputConfig
+from scenerec.config.data import DataConfig, InputConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.run import RunConfig
 from scenerec.config.scale import ScaleConfig, WorkerRange
@@ -183,7 +183,7 @@ def resolve(
     Raises PlanError, in one line, where config, data and cluster do not fit each other.
     """
     if isinstance(config, TrainConfig):
-        _check_classes(config, train, val)
+        check_classes(config.data, train, val, config.optimize.reads_labels)
     batch = config.optimize.global_batch_size
     workers = _allowed_workers(config)
     steps = steps_per_epoch(train.samples, batch)
@@ -202,7 +202,7 @@ def resolve(
     if lanes > train.samples:
         raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train_names}")
     if nodes is not None:
-        _check_cluster(config, nodes)
+        check_cluster(config.scale, nodes)
     per_worker, taking = batch // workers[-1], Repeats(config.data.repeats, batch, lanes)
     return Plan(
         run_url=config.run_url,
@@ -255,8 +255,11 @@ def learned_classes(config: RunConfig, train: Manifest, val: Manifest) -> tuple[
     return train.classes if config.optimize.reads_labels else val.classes
 
 
-def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
-    reads_labels = config.optimize.reads_labels
+def check_classes(data: DataConfig, train: Manifest, val: Manifest, reads_labels: bool = True) -> None:
+    """Raises PlanError where one set's classes are not the other's, a class has no image, or the sets share shards.
+
+    Where labels of training images are not read, their classes do not count.
+    """
     if reads_labels and not same_names(train.classes, val.classes):
         odd = sorted(set(map(clean, train.classes)) ^ set(map(clean, val.classes)))
         what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
@@ -266,15 +269,15 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
     if shared := {shard.sha256 for shard in train.shards} & {shard.sha256 for shard in val.shards}:
         what = "the same set as" if len(shared) == len(val.shards) else f"{len(shared)} shards in common with"
         raise PlanError(
-            f"data.val: {config.data.val} is {what} data.train: what is trained on cannot validate: "
+            f"data.val: {data.val} is {what} data.train: what is trained on cannot validate: "
             "name another split, such as .../val"
         )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
     if reads_labels and empty:
         remedy = "add some, or remove the class and pack again"
-        if config.data.train_share < 1:
-            remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"
-        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train_names}: {remedy}")
+        if data.train_share < 1:
+            remedy = f"raise data.train_share ({data.train_share:g}), or pack with smaller shards"
+        raise PlanError(f"data.train: class {empty[0]!r} has no image in {data.train_names}: {remedy}")
 
 
 def _allowed_workers(config: RunConfig) -> tuple[int, ...]:
@@ -295,8 +298,8 @@ def _allowed_workers(config: RunConfig) -> tuple[int, ...]:
     )
 
 
-def _check_cluster(config: RunConfig, nodes: Sequence[NodeResources]) -> None:
-    scale = config.scale
+def check_cluster(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> None:
+    """Raises PlanError where the nodes have no room for the smallest number of workers."""
     room = room_for(scale, nodes)
     if room >= scale.min_workers:
         return

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scenerec.config.pretrain import MethodConfig, PretrainConfig, ProbeConfig
+from scenerec.config.pretrain import LabelledSetsConfig, MethodConfig, PretrainConfig
 from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import PlanError
@@ -85,7 +85,7 @@ def _momentum_remark(method: MethodConfig, steps: int) -> str:
     return f"at {method.momentum:g} {what}: {remedy}train longer"
 
 
-def _check_probe(probe: ProbeConfig) -> tuple[PackedSet, PackedSet]:
+def _check_probe(probe: LabelledSetsConfig) -> tuple[PackedSet, PackedSet]:
     """The labelled sets. Raises PlanError where one does not fit the other."""
     train, val = open_set(probe.train), open_set(probe.val)
     ours, theirs = train.manifest.classes, val.manifest.classes
