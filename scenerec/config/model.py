@@ -86,6 +86,7 @@ class ModelConfig(NetworkConfig):
     geo: GeoConfig | None = None
     """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
+    @model_validator(mode="after")
     def _has_branches_to_drop(self) -> "ModelConfig":
         if self.drop_path is not None and not has_drop_path(self.arch):
             raise ValueError(f"drop_path: {self.arch} has no layers of stochastic depth: leave it out")
