@@ -19,11 +19,13 @@ from scenerec.commands.screen.probe_table import show_probe_result
 from scenerec.config.probe import ProbeConfig
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.errors import CheckpointError, DataError, ModelError, PlanError
+from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.evaluation.evaluator import EvaluationRequest, examine_here
 from scenerec.inference.predictors.trained_model import load_trained
 from scenerec.job_log import Event, Note
 from scenerec.json_object import JsonObject
 from scenerec.models import torch_model
+from scenerec.models.preprocessing import WeightPreprocessing
 from scenerec.models.weights.files import read_weights, write_weights
 from scenerec.training.probing.backbone import read_backbone
 from scenerec.training.probing.features import FeatureFolder, FeatureTask, open_sets, part_key
@@ -59,7 +61,8 @@ class Finished(NamedTuple):
 def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A probe of two backbones, which tests only read."""
     backbones = [{"arch": ARCH}, {"arch": ARCH, "image_size": 48}]
-    config = probe_config(scenes, tmp_path_factory.mktemp("finished"), backbones=backbones)
+    data = {"interpolation": "bicubic", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    config = probe_config(scenes, tmp_path_factory.mktemp("finished"), backbones=backbones, data=data)
     made: tuple[list[FeatureTask], list[FeatureTask]] = ([], [])
     told, progress = list[Event](), list[tuple[int, int]]()
 
@@ -111,6 +114,7 @@ def test_the_winner_is_like_a_run(finished: Finished, make: Make) -> None:
     trained = load_trained(config.run_url)
     assert (trained.network.arch, trained.network.classes) == (ARCH, 4)
     assert trained.preprocessing.image_size == row["image_size"]
+    assert (trained.preprocessing.interpolation, trained.preprocessing.mean) == ("bicubic", (0.5, 0.5, 0.5))
     assert trained.config["model"]["freeze"] == "backbone" and trained.origin and trained.origin.weights == "random"
     request = EvaluationRequest.model_validate(
         {"subject": {"target": config.run_url}, "data": config.data.val, "batch_size": 16}
@@ -152,8 +156,11 @@ def test_both_frameworks_give_the_same_features_and_heads(make: Make) -> None:
 
 def test_any_weights_are_a_backbone_and_those_of_another_network_are_not(make: Make, tmp_path: Path) -> None:
     file = tmp_path / "other.safetensors"
-    write_weights(str(file), "safetensors", torch_model.state(torch_model.build(ARCH, 7, 1)), ARCH, 7, 32)
+    own = WeightPreprocessing(interpolation="bicubic", eval_crop_ratio=0.9)
+    state = torch_model.state(torch_model.build(ARCH, 7, 1))
+    write_weights(str(file), "safetensors", state, ARCH, 7, 32, preprocessing=own)
     backbone, state = read_backbone(make(backbones=[{"arch": ARCH, "weights": str(file)}]), 0)
+    assert backbone.preprocessing == Preprocessing.of_weights(own, backbone.preprocessing.image_size)
     kept = read_weights(str(file)).state
     assert set(kept) - set(state) == {"fc.weight", "fc.bias"}
     assert all(np.array_equal(array, kept[key]) for key, array in state.items())
