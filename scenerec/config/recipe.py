@@ -61,6 +61,7 @@ RECIPES = {
     "a3": Recipe(
         {
             "data": {
+                "image_size": 224,
                 "train_size": 160,
                 "eval_crop_ratio": 0.95,
                 "augment": {"rand_augment": {"num_ops": 2, "magnitude": 18}},
@@ -114,10 +115,11 @@ autoencoders), as their program fine-tunes a ViT-B. `probe`: Caron et al. 2021 (
 classifier upon frozen features. docs/recipes.md says what each reaches, and what differs here."""
 
 _OF_ITS_CHOICE = {
-    "optimizer": ("lr", "eps", "weight_decay", "clip_grad_norm", "nesterov"),
-    "loss": ("bce_threshold",),
+    ("data", "image_size"): ("train_size",),
+    ("optimize", "optimizer"): ("lr", "eps", "weight_decay", "clip_grad_norm", "nesterov"),
+    ("optimize", "loss"): ("bce_threshold",),
 }
-"""What a recipe says of its own optimizer and loss, and not of another one."""
+"""What a recipe says of its own image size, optimizer and loss, and not of another one."""
 
 
 def with_recipe(values: Any) -> Any:
@@ -128,7 +130,7 @@ def with_recipe(values: Any) -> Any:
     recipe = RECIPES.get(str(values.get("recipe"))) if isinstance(values, Mapping) else None
     if recipe is None:
         return values
-    own = values.get("optimize") if isinstance(values.get("optimize"), Mapping) else {}
+    own = _block(values, "optimize")
     settings = {block: dict(fields) for block, fields in recipe.settings.items()}
     optimize = settings["optimize"]
     batch, epochs = (own.get(field, optimize[field]) for field in ("global_batch_size", "epochs"))
@@ -139,14 +141,19 @@ def with_recipe(values: Any) -> Any:
         optimize["warmup_epochs"] = min(_WARMUP_EPOCHS, epochs * _MOST_WARMUP)
     if _is_number(least := optimize.get("min_lr")) and _is_number(lr := own.get("lr", optimize.get("lr"))):
         optimize["min_lr"] = min(least, lr)
-    for choice, fields in _OF_ITS_CHOICE.items():
-        if own.get(choice, optimize.get(choice)) != optimize.get(choice):
-            for field in fields:
-                optimize.pop(field, None)
-    model = values.get("model")
-    if not (isinstance(model, Mapping) and has_drop_path(str(model.get("arch")))):
-        settings.get("model", {}).pop("drop_path", None)
+    for (block, choice), fields in _OF_ITS_CHOICE.items():
+        ours, theirs = _block(settings, block), _block(values, block)
+        if theirs.get(choice, ours.get(choice)) != ours.get(choice):
+            settings[block] = {field: value for field, value in ours.items() if field not in fields}
+    if not has_drop_path(str(_block(values, "model").get("arch"))):
+        _block(settings, "model").pop("drop_path", None)
     return _merged(settings, values)
+
+
+def _block(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A block of a file; empty where there is none, or something else."""
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _merged(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

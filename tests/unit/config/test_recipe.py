@@ -77,6 +77,13 @@ def test_what_belongs_to_another_choice_goes_with_it() -> None:
     assert (sgd.weight_decay, sgd.clip_grad_norm) == (0.0, 0.0)
 
 
+def test_another_image_size_is_trained_as_it_is() -> None:
+    assert (train("a3").data.image_size, train("a3").data.train_size) == (224, 160)
+    assert train("a3", data={"image_size": 224}).data.train_size == 160
+    assert train("a3", data={"image_size": 128}).data.train_size is None
+    assert train("a3", data={"image_size": 256, "train_size": 192}).data.train_size == 192
+
+
 def test_an_architecture_without_stochastic_depth_trains_without() -> None:
     assert train("a1", model={"arch": "resnet50"}).model.drop_path is None
     with pytest.raises(ValueError, match=r"drop_path: resnet50 has no layers of stochastic depth"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenerec.config.mix import MixConfig
@@ -20,8 +20,8 @@ Place = tuple[int, int]
 """An epoch, and a position in it."""
 
 
-def drawn(count: int = 4000, image_size: int = SIZE, seed: int = 0, epoch: int = 0, **settings: Any) -> Mixes:
-    return draw_mixes(MixConfig(**settings), seed, epoch, np.arange(count), image_size)
+def drawn(count: int = 4000, image_size: int = SIZE, seed: int = 0, epoch: int = 0, **fields: Any) -> Mixes:
+    return draw_mixes(MixConfig(**fields), seed, epoch, np.arange(count), image_size)
 
 
 def pairs_of(pairing: Pairing, start: Cursor, workers: int) -> dict[Place, Place]:
@@ -39,6 +39,7 @@ def pairs_of(pairing: Pairing, start: Cursor, workers: int) -> dict[Place, Place
     return found
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_partners_are_those_of_the_batch_before_for_any_number_of_workers(data: st.DataObject) -> None:
     batch_size, epochs = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 3))
@@ -59,6 +60,7 @@ def test_partners_are_those_of_the_batch_before_for_any_number_of_workers(data: 
     assert pairs_of(pairing, start, batch_size) == {place: whole[place] for place in rest}
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 100), st.lists(st.integers(0, 10**9), max_size=8), st.integers(1, 300))
 def test_an_images_mix_depends_on_its_position_alone(seed: int, epoch: int, positions: list[int], size: int) -> None:
     together = draw_mixes(BOTH, seed, epoch, np.array(positions, int), size)

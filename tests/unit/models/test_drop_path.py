@@ -25,9 +25,15 @@ def rates(network: nn.Module) -> list[float]:
     ]
 
 
-def test_rates_grow_linearly_to_the_last_block_in_both_frameworks() -> None:
-    network = torch_model.build("efficientnet_b0", 4, 0, drop_path=0.3)
+def test_rates_grow_linearly_to_the_last_block() -> None:
+    with _WithoutStorage():
+        network = torch_model.build("efficientnet_b0", 4, 0, drop_path=0.3)
     assert rates(network) == pytest.approx(np.linspace(0, 0.3, 16))
+
+
+@pytest.mark.slow
+def test_a_twin_has_the_rates_of_torch() -> None:
+    network = torch_model.build("efficientnet_b0", 4, 0, drop_path=0.3)
     blocks = [block for block in network.modules() if isinstance(block, MBConv) and block.use_res_connect]
     twin = tf_model.build("efficientnet_b0", 4, 32, 0, drop_path=0.3)
     drops = [layer.rate for layer in twin.layers if isinstance(layer, layers.Dropout) and layer.rows]
@@ -35,10 +41,12 @@ def test_rates_grow_linearly_to_the_last_block_in_both_frameworks() -> None:
 
 
 def test_without_a_rate_an_architecture_keeps_its_own() -> None:
-    assert max(rates(torch_model.build("efficientnet_b0", 4, 0))) == pytest.approx(0.2 * 15 / 16)
+    with _WithoutStorage():
+        network = torch_model.build("efficientnet_b0", 4, 0)
+    assert max(rates(network)) == pytest.approx(0.2 * 15 / 16)
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "vit_b_16", "efficientnet_v2_s", "swin_t", "convnext_tiny", "maxvit_t"])
+@pytest.mark.parametrize("arch", ["resnet18", "vit_b_16", "swin_t", "convnext_tiny"])
 def test_the_config_knows_which_architectures_can(arch: str) -> None:
     with _WithoutStorage():
         network = torch_model.build(arch, 4, 0)
