@@ -1,6 +1,7 @@
 """`scenerec models`: what `model.arch` and `model.weights` can be."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from scenerec.json_object import JsonObject
 from scenerec.models.status import Status, read_status
 from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
 from scenerec.models.weights.published import best_weights, published_weights
-from scenerec.models.zoo import Architecture, architecture
+from scenerec.models.zoo import TIMM, Architecture, architecture
 
 app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models --json")
 
@@ -34,22 +35,8 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("ARCHITECTURE", no_wrap=True)
-    for heading in ("PARAMS", "GFLOPS", "IMAGE", "TOP-1", "TWIN", "ONNX"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("LICENCE", no_wrap=True)
-    for each in found:
-        table.add_row(
-            each["name"],
-            f"{each['parameters'] / 1e6:.1f} M",
-            f"{each['gflops_224']:.2f}",
-            f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
-            "" if each["imagenet_top1"] is None else f"{each['imagenet_top1']:.1f}",
-            *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
-            each["licence"],
-        )
-    Console().print(table)
+    for timms in (False, True):
+        _print_table([each for each in found if each["name"].startswith(TIMM) == timms])
     typer.echo(_LEGEND)
 
 
@@ -100,6 +87,27 @@ def _terms(licence: str) -> str:
     return f"{describe_licence(licence)}. {known.note}{asked}\n  {known.url}"
 
 
+def _print_table(found: Sequence[JsonObject]) -> None:
+    """Of one library: the names of the other are longer, and no name is cut off."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("ARCHITECTURE", no_wrap=True)
+    for heading in ("PARAMS", "GFLOPS", "IMAGE", "TOP-1", "TWIN", "ONNX"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("LICENCE", no_wrap=True)
+    for each in found:
+        table.add_row(
+            each["name"],
+            f"{each['parameters'] / 1e6:.1f} M",
+            f"{each['gflops_224']:.2f}",
+            f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
+            "" if each["imagenet_top1"] is None else f"{each['imagenet_top1']:.1f}",
+            *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
+            each["licence"],
+        )
+    console = Console()
+    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
+
+
 def _description(entry: Architecture, status: Status) -> JsonObject:
     """What is known of an architecture, as plain JSON values."""
     best = best_weights(entry.name)
@@ -116,6 +124,8 @@ def _rows(entry: Architecture, description: JsonObject) -> list[tuple[str, str]]
     sizes = f"{entry.image_size} px only" if entry.fixed_image_size else "of any size"
     if entry.min_image_size > 1 and not entry.fixed_image_size:
         sizes = f"of at least {entry.min_image_size} px"
+    if entry.image_size_step > 1:
+        sizes += f", a multiple of {entry.image_size_step}"
     at_its_size = f", {entry.gflops:.2f} at {entry.image_size} px" if entry.gflops_224 else ""
     return [
         ("name", entry.name),

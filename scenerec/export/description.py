@@ -17,7 +17,7 @@ Contracts = tuple[TensorContract, ...]
 
 
 _LIBRARIES = {
-    "torch": ("torch", "torchvision"),
+    "torch": ("torch", "torchvision", "timm"),
     "tensorflow": ("tensorflow", "keras"),
     "onnx": ("onnx", "onnxruntime"),
     "tflite": ("ai-edge-litert",),

@@ -38,6 +38,7 @@ from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models.geo import COORDINATES, KNOWN
 from scenerec.models.weights.licences import forbids_commercial_use
 from scenerec.models.weights.origin import is_address
+from scenerec.models.zoo import TIMM, architecture
 
 FILES = {"fp16": "model_fp16.onnx", "int8": "model_quantized.onnx", "int8-dynamic": "model_quantized.onnx"}
 """Maps the arithmetic of a model to the name of its file beside model.onnx, which is in float32."""
@@ -84,15 +85,15 @@ session = onnxruntime.InferenceSession("onnx/model.onnx")
 (logits,) = session.run(["logits"], {"pixel_values": pixels.transpose(2, 0, 1)[None]})
 print(labels[str(logits.argmax())])
 ```"""
-_TORCHVISION = """
+_TORCH = """
 
-The weights load into torchvision's network; their logits are to be divided by the temperature:
+The weights load into {library}'s network; their logits are to be divided by the temperature:
 
 ```python
-import torchvision
+import {library}
 from safetensors.torch import load_file
 
-network = torchvision.models.get_model("{arch}", num_classes={classes})
+network = {made}
 network.load_state_dict(load_file("model.safetensors"))
 ```"""
 
@@ -210,9 +211,18 @@ def _licence(info: BundleInfo) -> dict[str, str]:
 def _readme(info: BundleInfo, source: Source, size_bytes: int) -> str:
     usage = _USAGE
     if isinstance(source.network, ZooNetwork) and not source.takes_coordinates:
-        usage += _TORCHVISION.format(arch=source.network.arch, classes=len(info.labels))
+        usage += _torch_usage(source.network.arch, len(info.labels))
     front = yaml.safe_dump(hub_metadata(info), sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n{model_card(info, size_bytes, usage)}"
+
+
+def _torch_usage(arch: str, classes: int) -> str:
+    if not arch.startswith(TIMM):
+        made = f'torchvision.models.get_model("{arch}", num_classes={classes})'
+        return _TORCH.format(library="torchvision", made=made)
+    options = ", dynamic_img_size=True" if architecture(arch).image_size_step > 1 else ""
+    made = f'timm.create_model("{arch.removeprefix(TIMM)}", num_classes={classes}{options})'
+    return _TORCH.format(library="timm", made=made)
 
 
 def _write_model(path: Path, model: ModelProto) -> None:

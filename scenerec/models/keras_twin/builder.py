@@ -1,8 +1,9 @@
 """Walks a network by torch.fx and builds its Keras twin."""
 
 import functools
+import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 if "tensorflow" in sys.modules and "torchvision" not in sys.modules:
@@ -21,7 +22,7 @@ from scenerec.models.keras_twin import layers
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.converters import FUNCTIONS, METHODS, MODULES, Converter
 from scenerec.models.geo import COORDINATES, KNOWN
-from scenerec.models.keras_twin.layout import BATCH, Value, image_value, natural, parameter_value
+from scenerec.models.keras_twin.layout import BATCH, Value, constant, image_value, natural, parameter_value
 
 
 def twin(network: nn.Module, image_size: int, name: str, shared: keras.Model | None = None) -> keras.Model:
@@ -129,6 +130,15 @@ class _Builder(fx.Tracer):
         return next(node for node in graph.nodes if node.op == "output").meta["value"]
 
     @override
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """What has a default keeps it: those are the inputs that must be given."""
+        parameters = list(inspect.signature(root_fn).parameters.values())[1:]
+        names = [each.name for each in parameters if each.default is each.empty]
+        return root_fn, [self.root, *(self.create_proxy("placeholder", name, (), {}) for name in names)]
+
+    @override
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Enters no module that has a converter, nor one of torch.nn's own."""
         return type(m) in MODULES or super().is_leaf_module(m, module_qualified_name)
@@ -191,7 +201,7 @@ class _Builder(fx.Tracer):
                 return keras.layers.Activation("linear", dtype=_weights_dtype(), name="logits")(logits.tensor)
             case "call_module":
                 converter = self._converter(MODULES, type(self._ctx.module), "module")
-                return converter(self._ctx, self._ctx.module, *args, **kwargs)
+                return converter(self._ctx, self._ctx.module, *(constant(self._ctx, each) for each in args), **kwargs)
             case "call_method":
                 return self._converter(METHODS, target, "method")(self._ctx, *args, **kwargs)
         if target is _element:

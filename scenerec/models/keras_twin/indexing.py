@@ -94,9 +94,9 @@ def getitem(ctx: Context, x: Any, index: Any) -> Any:
     """Converts basic indexing, and rows of a parameter by their numbers."""
     if not isinstance(x, Value):
         return x[index]
-    if isinstance(index, torch.Tensor) and not x.batched and index.dtype == torch.int64:
-        return _rows(ctx, x, index)
     key = list(index) if isinstance(index, tuple) else [index]
+    if isinstance(key[-1], torch.Tensor) and all(part == slice(None) for part in key[:-1]):
+        return _rows(ctx, x, len(key) - 1, key[-1])
     if not all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in key):
         raise ctx.unsupported(f"indexing of a tensor with {index}")
     taken = sum(part is not None and part is not Ellipsis for part in key)
@@ -140,11 +140,17 @@ def _parts(ctx: Context, x: Value, wanted: dict[int, int | slice]) -> Value:
     return layout.without(kept, [axis for axis, part in wanted.items() if isinstance(part, int)], tensor)
 
 
-def _rows(ctx: Context, table: Value, rows: torch.Tensor) -> Value:
-    config = {"shape": list(rows.shape), "values": tensor_layers.pack(rows.numpy() % table.shape[0])}
-    tensor = ctx.apply(tensor_layers.Gather, natural(ctx, table).tensor, **config)
-    shape = (*rows.shape, *table.shape[1:])
-    return Value(tensor, shape, tuple(range(len(shape))))
+def _rows(ctx: Context, table: Value, axis: int, rows: torch.Tensor) -> Value:
+    """Along an axis those of some numbers, in the shape that the numbers have."""
+    if table.batched or rows.dtype != torch.int64:
+        raise ctx.unsupported("indexing by a tensor of other than a parameter by int64")
+    front = natural(ctx, layout.permute(table, [axis, *(other for other in range(table.rank) if other != axis)]))
+    config = {"shape": list(rows.shape), "values": tensor_layers.pack(rows.numpy() % table.shape[axis])}
+    tensor = ctx.apply(tensor_layers.Gather, front.tensor, **config)
+    shape = (*rows.shape, *front.shape[1:])
+    found = Value(tensor, shape, tuple(range(len(shape))))
+    before = range(rows.ndim, rows.ndim + axis)
+    return layout.permute(found, [*before, *range(rows.ndim), *range(rows.ndim + axis, found.rank)])
 
 
 @converts_function(torch.unsqueeze)

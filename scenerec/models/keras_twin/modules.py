@@ -177,9 +177,8 @@ def max_pool2d(ctx: Context, pool: nn.MaxPool2d, x: Value) -> Value:
 @converts_module(nn.AvgPool2d)
 def avg_pool2d(ctx: Context, pool: nn.AvgPool2d, x: Value) -> Value:
     """Converts the mean over windows, padding included."""
-    if pool.divisor_override is not None or not pool.count_include_pad:
-        raise ctx.unsupported("average pooling with another divisor than the window's size")
-    return primitives.average_pool(ctx, x, pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
+    windows = (pool.kernel_size, pool.stride, pool.padding)
+    return primitives.average_pool(ctx, x, *windows, pool.ceil_mode, pool.count_include_pad, pool.divisor_override)
 
 
 @converts_module(nn.AdaptiveAvgPool2d)

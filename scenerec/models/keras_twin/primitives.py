@@ -107,9 +107,18 @@ def max_pool(
 
 @converts_function(F.avg_pool2d)
 def average_pool(
-    ctx: Context, x: Value, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
+    ctx: Context,
+    x: Value,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Value:
     """Takes the mean over windows, padding included."""
+    if divisor_override is not None or not (count_include_pad or pair(padding) == (0, 0)):
+        raise ctx.unsupported("average pooling with another divisor than the window's size")
     x = channels_last(ctx, x)
     window, step, sides = _windows(x, kernel_size, stride, padding, ceil_mode)
     if any(before != after for before, after in sides):
