@@ -16,7 +16,23 @@ from scenerec.config.train import TrainConfig, TrainingConfig
 from scenerec.frozen import first_problem
 from scenerec.names import did_you_mean
 
-Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", "latency_ms"]
+Objective = Literal[
+    "val_top1",
+    "val_top5",
+    "val_map",
+    "val_f1_micro",
+    "val_f1_macro",
+    "val_loss",
+    "parameters",
+    "gflops",
+    "latency_ms",
+]
+
+TASK_OBJECTIVES = {
+    "classification": ("val_top1", "val_top5", "val_loss"),
+    "multilabel": ("val_map", "val_f1_micro", "val_f1_macro", "val_loss"),
+}
+"""Objectives that the validation of a task measures, the first by which its best epoch is chosen."""
 
 STATIC = frozenset({"parameters", "gflops", "latency_ms"})
 """Objectives that a network has before it has learned anything."""
@@ -135,8 +151,13 @@ class TuneConfig(JobConfig):
         _check_scheduler(self)
         if len(set(self.objective)) < len(self.objective):
             raise ValueError("objective: one stands twice")
+        measured = TASK_OBJECTIVES[self.base.task]
+        if unknown := [each for each in self.objective if each not in (*measured, *STATIC)]:
+            raise ValueError(
+                f"objective: task {self.base.task} does not measure {unknown[0]}: name some of {', '.join(measured)}"
+            )
         if self.objective[0] in STATIC:
-            raise ValueError(f"objective: {self.objective[0]} alone wants no training: name val_top1 first")
+            raise ValueError(f"objective: {self.objective[0]} alone wants no training: name {measured[0]} first")
         if self.concurrent_trials != "auto" and self.concurrent_trials < 1:
             raise ValueError("concurrent_trials: must be `auto` or at least 1")
         _check_values(self)

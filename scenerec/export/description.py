@@ -52,6 +52,7 @@ def describe(
         format=model_format,
         precision=precision,
         target=job.options.target.name,
+        task=source.task,
         labels=source.labels,
         places=source.places,
         preprocessing=source.preprocessing,

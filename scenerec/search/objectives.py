@@ -1,13 +1,13 @@
 """What a search may go by: the validation metrics of a task, and what a network has before it has learned anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from scenerec import axes
 from scenerec.training.metric import Metric
-from scenerec.training.task import CLASSIFICATION, METRICS
+from scenerec.training.task import CLASSIFICATION, METRICS, TASKS
 
 OBJECTIVES = {
-    **{metric.key: metric for metric in CLASSIFICATION.metrics},
+    **{metric.key: metric for task in TASKS.values() for metric in task.metrics},
     "parameters": Metric("parameters", "parameters", "parameters"),
     "gflops": Metric("gflops", "GFLOPs"),
     "latency_ms": Metric("latency_ms", "latency", "ms"),
@@ -15,9 +15,13 @@ OBJECTIVES = {
 """Every objective of `config.tune.Objective`, by its key."""
 
 
-def epoch_metric(objective: str) -> str:
-    """Key of the validation metric by which an epoch is judged: the objective, or top-1 for what no epoch changes."""
-    return objective if objective in METRICS else CLASSIFICATION.best.key
+def epoch_metric(objective: str, measured: Collection[str] = ()) -> str:
+    """Key of the validation metric by which an epoch is judged, of those that were measured.
+
+    The objective, or for what no epoch changes that by which the task chooses its best epoch, such as top-1.
+    """
+    bests = (task.best.key for task in TASKS.values() if task.best.key in measured)
+    return objective if objective in METRICS else next(bests, CLASSIFICATION.best.key)
 
 
 def towards_better(objective: str, value: float) -> float:

@@ -69,8 +69,8 @@ class Trial(Frozen):
         return None if None in found else tuple(value for value in found if value is not None)
 
     def best_epoch(self, objective: str) -> EpochMetrics | None:
-        """The epoch at which it stood best, the first of equal ones; by top-1 for what no epoch changes."""
-        key = epoch_metric(objective)
+        """The epoch at which it stood best, the first of equal ones; as `epoch_metric` for what no epoch changes."""
+        key = epoch_metric(objective, self.history[0].validation if self.history else ())
         known = [epoch for epoch, _ in self.curve(key)]
         return max(known, key=lambda epoch: towards_better(key, epoch.validation[key]), default=None)
 

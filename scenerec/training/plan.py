@@ -210,6 +210,7 @@ def learned_classes(config: RunConfig, train: Manifest, val: Manifest) -> tuple[
 
 def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
     reads_labels = config.optimize.reads_labels
+    _check_task(config, train, val)
     if reads_labels and not same_names(train.classes, val.classes):
         odd = sorted(set(map(clean, train.classes)) ^ set(map(clean, val.classes)))
         what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
@@ -228,6 +229,20 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
         if config.data.train_share < 1:
             remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"
         raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train_names}: {remedy}")
+
+
+def _check_task(config: TrainConfig, train: Manifest, val: Manifest) -> None:
+    is_multilabel = config.task == "multilabel"
+    for name, url, manifest in (("train", config.data.train_names, train), ("val", config.data.val, val)):
+        if is_multilabel and not manifest.is_multilabel:
+            raise PlanError(
+                f"data.{name}: {url} has one class an image: leave task: multilabel out, or pack a list of several "
+                "labels (docs/multi-label.md)"
+            )
+        if manifest.is_multilabel and not is_multilabel:
+            raise PlanError(f"data.{name}: {url} has several labels an image: set task: multilabel")
+    if is_multilabel and not val.class_counts.any():
+        raise PlanError(f"data.val: no image of {config.data.val} has a label, so that nothing tells a good answer")
 
 
 def _allowed_workers(config: RunConfig) -> tuple[int, ...]:

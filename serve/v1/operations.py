@@ -135,5 +135,6 @@ def _example(model: str) -> ModelBody:
         eval_crop_ratio=0.875,
         explains=True,
         coordinates=False,
+        task="classification",
         labels=365,
     )

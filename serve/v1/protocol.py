@@ -75,6 +75,7 @@ def _described(shelf: Shelf, model: str) -> ModelBody:
         eval_crop_ratio=first.bundle.info.preprocessing.eval_crop_ratio,
         explains=first.explains,
         coordinates=first.bundle.info.takes_coordinates,
+        task=first.bundle.info.task,
         labels=len(first.labels),
     )
 
