@@ -31,7 +31,7 @@ def print_labels(result: JsonObject) -> None:
 def _print_hardest(model: JsonObject) -> None:
     present = [each for each in model["classes"] if each["average_precision"] is not None]
     hardest = sorted(present, key=lambda each: each["average_precision"])[:_LISTED]
-    typer.echo("\nhardest labels     AP   threshold   precision      recall   (best threshold)")
+    typer.echo(f"\nhardest labels{'AP':>7}{'threshold':>12}{'precision':>12}{'recall':>12}{'best threshold':>19}")
     for each in hardest:
         typer.echo(
             f"{_percent(each['average_precision']):>21}{each['threshold']:>12.3f}{_percent(each['precision']):>12}"

@@ -72,7 +72,7 @@ class RawSet:
     """By split what is there and is no image of it."""
     remarks: tuple[str, ...] = ()
     """What else was found and is left out, in words."""
-    is_multilabel: bool = False
-    """Whether an image has any number of labels, rather than one class."""
     inner: str = ""
     """Path, relative to the root, of the folder in which splits or classes lie."""
+    is_multilabel: bool = False
+    """Whether an image has any number of labels, rather than one class."""
