@@ -22,10 +22,9 @@ from scenerec.inference.bulk.listing import Part
 from scenerec.inference.bulk.photographs import OpenPart, Photograph, UnreadableError
 from scenerec.inference.bulk.request import Question
 from scenerec.inference.bundles.bundle import Bundle
-from scenerec.inference.evaluation.multilabel_metrics import DEFAULT_THRESHOLD, sigmoid
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.photograph import Preparer
-from scenerec.inference.predictors.predictor import softmax
+from scenerec.inference.predictors.predictor import DEFAULT_THRESHOLD, sigmoid, softmax
 from scenerec.storage import IMPATIENT, Patience
 
 _READERS = 16  # requests at a store that are under way at once

@@ -6,14 +6,7 @@ so that no figure depends on the order of the samples. Figures are those of scik
 
 import numpy as np
 
-DEFAULT_THRESHOLD = 0.5
-"""Probability from which on a label is given, where no better one is known."""
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities 1 / (1 + exp(-logits)) of float logits of any shape, in their type; without an overflow."""
-    shares = np.exp(-np.abs(logits))
-    return (np.where(logits >= 0, 1, shares) / (1 + shares)).astype(logits.dtype)
+from scenerec.inference.predictors.predictor import DEFAULT_THRESHOLD
 
 
 def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -9,9 +9,8 @@ import numpy as np
 from safetensors.numpy import save as save_tensors
 
 from scenerec.errors import ModelError, ScenerecError
-from scenerec.inference.evaluation.multilabel_metrics import sigmoid
 from scenerec.inference.evaluation.predictions import Clock, ImageBatch
-from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.predictor import Predictor, sigmoid
 
 
 @dataclass(frozen=True)

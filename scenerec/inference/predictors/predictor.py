@@ -9,7 +9,9 @@ import numpy as np
 from scenerec.config.task import TaskName
 from scenerec.data.coordinates import NetworkCoordinates, network_coordinates
 from scenerec.inference.bundles.info import Preprocessing
-from scenerec.inference.evaluation.multilabel_metrics import DEFAULT_THRESHOLD, sigmoid
+
+DEFAULT_THRESHOLD = 0.5
+"""Probability from which on a label is given, where no better one is known."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,12 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """
     exponents = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(temperature))
     return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities 1 / (1 + exp(-logits)) of float logits of any shape, in their type; without an overflow."""
+    shares = np.exp(-np.abs(logits))
+    return (np.where(logits >= 0, 1, shares) / (1 + shares)).astype(logits.dtype)
 
 
 def logits_difference(expected: np.ndarray, found: np.ndarray) -> float:

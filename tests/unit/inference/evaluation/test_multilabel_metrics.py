@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from scenerec.inference.evaluation import multilabel_metrics as formulas
+from scenerec.inference.predictors.predictor import DEFAULT_THRESHOLD, sigmoid
 
 SHAPE = (9, 3)
 scores = arrays(np.float32, SHAPE, elements=st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 3.0]))  # with ties
@@ -51,13 +52,13 @@ def test_no_figure_depends_on_the_order_of_the_samples(scores: np.ndarray, label
 @settings(max_examples=30)
 @given(scores, labels)
 def test_no_threshold_has_a_higher_f1_than_the_best(scores: np.ndarray, labels: np.ndarray) -> None:
-    probabilities = formulas.sigmoid(scores)
+    probabilities = sigmoid(scores)
     best = formulas.best_thresholds(probabilities, labels)
     found = formulas.precision_recall_f1(probabilities >= best, labels)[2]
     for threshold in (*np.unique(probabilities).tolist(), 0.0, 1.0):
         others = formulas.precision_recall_f1(probabilities >= np.float32(threshold), labels)[2]
         assert (found[labels.any(axis=0)] >= others[labels.any(axis=0)] - 1e-12).all()
-    assert (best[~labels.any(axis=0)] == formulas.DEFAULT_THRESHOLD).all()
+    assert (best[~labels.any(axis=0)] == DEFAULT_THRESHOLD).all()
 
 
 def test_a_threshold_lies_in_the_middle_between_what_it_parts() -> None:
@@ -90,7 +91,7 @@ SCIKIT_LEARN = (
 
 
 def test_probabilities_of_any_logit_are_numbers() -> None:
-    found = formulas.sigmoid(np.array([-1e4, -1.0, 0.0, 1.0, 1e4], np.float32))
+    found = sigmoid(np.array([-1e4, -1.0, 0.0, 1.0, 1e4], np.float32))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [0, 1 / (1 + np.e), 0.5, np.e / (1 + np.e), 1], atol=1e-7)
 
