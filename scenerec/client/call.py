@@ -168,4 +168,5 @@ def _served_model(found: Any) -> ServedModel:
         image_size=int(found["image_size"]),
         explains=bool(found["explains"]),
         coordinates=bool(found.get("coordinates", False)),  # which an older endpoint does not say
+        task=str(found.get("task", "classification")),  # nor this
     )

@@ -62,7 +62,11 @@ def predict(
     ] = None,
     explain: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write each image there with the heat map of its first class over it."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Write each image there with the heat map of its first class over it; of a multi-label model one for "
+            "each label that it gives.",
+        ),
     ] = None,
     latitude: Annotated[
         str | None, _coordinates(metavar="DEGREES", help="Where they were taken: degrees north.", show_default=False)
@@ -169,8 +173,10 @@ def _predict_here(
             content = read_image(image)
             (probabilities,) = classifier.probabilities([content], location.array(image, content))
             guesses = classifier.rank(probabilities, top_k)
+            given = classifier.given_labels(probabilities)
             if heat_maps:
-                heat_maps.write(image, content, guesses[0].label)
+                for guess in given or guesses[:1]:
+                    heat_maps.write(image, content, guess.label, tells_label=given is not None)
         except ScenerecError as error:
             failed += 1
             _complain(image, error)
@@ -179,7 +185,7 @@ def _predict_here(
         further = place.model_dump(mode="json", exclude_defaults=True) if place else {}
         if bundle.info.abstain_below is not None:
             further["abstained"] = classifier.abstains(guesses)
-        _print(image, guesses, as_json, further, classifier.given_labels(probabilities))
+        _print(image, guesses, as_json, further, given)
     if failed:
         raise typer.Exit(DataError.exit_code)
 
