@@ -131,8 +131,11 @@ def test_a_search_goes_by_what_the_task_measures(collages: Path, tmp_path: Path)
 
 @pytest.mark.slow
 def test_both_frameworks_make_the_same_run_and_go_on_with_each_others(collages: Path, tmp_path: Path) -> None:
-    """In float64 from the same weights: losses, figures and history; then the second half in the other framework."""
-    settings = {"optimize": {"precision": "fp64", "lr": 0.01, "epochs": 2, "global_batch_size": 16}}
+    """In float64 from the same weights: losses, figures and history; then torch's run goes on in TensorFlow."""
+    settings = {
+        "model": {"freeze": "backbone"},
+        "optimize": {"precision": "fp64", "lr": 0.5, "epochs": 2, "global_batch_size": 16},
+    }
     runs = {
         framework: config(collages, tmp_path, framework=framework, name=framework, **settings)
         for framework in ("torch", "tensorflow")
@@ -149,7 +152,7 @@ def test_both_frameworks_make_the_same_run_and_go_on_with_each_others(collages: 
     best = max(histories[0], key=lambda epoch: epoch.validation["val_map"])
     assert results["torch"]["best"] == best.as_dict()
     assert best_checkpoint(RunFolder(runs["torch"].run_url).checkpoints) in results["torch"]["best_checkpoint"]
-    longer = {"optimize": {**settings["optimize"], "epochs": 3, "schedule": "constant"}}
+    longer = {**settings, "optimize": {**settings["optimize"], "epochs": 3}}
     went_on = config(collages, tmp_path, framework="tensorflow", name="torch", **longer)
     assert train_here(went_on)["last"]["epoch"] == 3
 
