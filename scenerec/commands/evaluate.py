@@ -118,7 +118,8 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        print_labels(result) if result.get("task") == "multilabel" else _print(result)
+        show = print_labels if result.get("task") == "multilabel" else _print
+        show(result)
     _write(outcome, request.output, report)  # last: what is shown is not lost where this fails
     for place in (request.output, report):
         if place and not as_json:

@@ -1,7 +1,7 @@
 """Data sets that list their images: the Places365 devkit, SUN397, and CSV files."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -50,8 +50,11 @@ def csv_lists(source: Folder) -> list[str]:
 
 
 def is_list(table: Path) -> bool:
-    """Whether a table lists images with their label or labels."""
-    return has_columns(table, CSV_COLUMNS) or is_multilabel_list(table)
+    """Whether a table lists images with their label or labels; one that cannot be read does not."""
+    try:
+        return has_columns(table, CSV_COLUMNS) or is_multilabel_list(table)
+    except DataError:
+        return False
 
 
 def read_places(folder: Folder, choices: Choices) -> RawSet:
@@ -119,6 +122,8 @@ def read_csv(source: Folder | Path, choices: Choices) -> RawSet:
         unseen |= set(class_columns(path)) if is_multilabel else set()
     if not splits:
         raise DataError(f"{', '.join(map(str, files))}: no rows")
+    if is_multilabel:
+        splits = {split: _with_all_labels(images) for split, images in splits.items()}
     labels = sorted({name for images in splits.values() for image in images for name in image.names} | unseen)
     names = dict(zip(labels, without_alphabet(labels), strict=True))
     classes = tuple(sorted(set(names.values())))
@@ -135,6 +140,17 @@ def read_csv(source: Folder | Path, choices: Choices) -> RawSet:
         if split in splits and choices.wants(split)
     }
     return RawSet("csv", root, classes, ordered, origins, is_multilabel=is_multilabel)
+
+
+def _with_all_labels(images: Iterable[RawImage]) -> list[RawImage]:
+    """One for each path, in the order of the list: an image that stands in several rows has the labels of all."""
+    found: dict[str, RawImage] = {}
+    for image in images:
+        first = found.setdefault(image.path, image)
+        if first is not image:
+            labels = tuple(dict.fromkeys((*first.names, *image.names)))
+            found[image.path] = replace(first, labels=labels, coordinates=first.coordinates or image.coordinates)
+    return list(found.values())
 
 
 def _renamed(image: RawImage, names: Mapping[str, str]) -> RawImage:

@@ -29,13 +29,14 @@ def is_multilabel_list(table: Path) -> bool:
 def class_columns(table: Path) -> tuple[str, ...]:
     """The columns that name classes, as they are written: all but those of a list, where they hold 0 and 1 alone.
 
-    None where the labels are in one column. Some rows are looked at, not all.
+    None where the labels are in one column. Some rows are looked at, not all. Raises DataError where one is malformed.
     """
     if has_columns(table, LABELS_COLUMN) or not has_columns(table, PATH_COLUMN):
         return ()
     rows = [row for _, row in islice(csv_rows(table, PATH_COLUMN, keep_case=True), _PROBED_ROWS)]
     columns = [name for name in next(iter(rows), {}) if name.casefold() not in _OTHER_COLUMNS]
-    is_form = all(name and clean(row[name]).casefold() in _TRUTH for name in columns for row in rows)
+    cells = {name: {clean(row[name]).casefold() for row in rows} for name in columns}
+    is_form = all(name and any(found) and found <= _TRUTH.keys() for name, found in cells.items())
     return tuple(columns) if is_form else ()
 
 

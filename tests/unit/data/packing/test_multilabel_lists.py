@@ -73,8 +73,20 @@ def test_a_table_with_one_label_stays_what_it_was(tmp_path: Path) -> None:
     assert raw.classes == ("sea;sky",)
 
 
-def test_a_table_of_other_numbers_makes_no_list_of_a_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "table",
+    ["path,width,height\nsea/blue.png,16,16\n", "path,note,by\nsea/blue.png,,\n", "path,a,b\nsea/blue.png,1,0,more\n"],
+    ids=["numbers", "empty", "malformed"],
+)
+def test_a_table_of_other_things_makes_no_list_of_a_folder(tmp_path: Path, table: str) -> None:
     (tmp_path / "sea").mkdir()
     Image.new("RGB", (16, 16), "blue").save(tmp_path / "sea" / "blue.png")
-    (tmp_path / "sizes.csv").write_text("path,width,height\nsea/blue.png,16,16\n")
+    (tmp_path / "sizes.csv").write_text(table)
     assert read_raw_set(tmp_path).layout == "imagefolder"
+
+
+def test_an_image_in_several_rows_has_the_labels_of_all(tmp_path: Path) -> None:
+    table = "path,labels,split\nred.png,sea,train\nblue.png,sky,val\nred.png,sky;sea,train\n"
+    raw = read_raw_set(write(tmp_path, table))
+    assert labels(raw) == {"train": {"red.png": ("sea", "sky")}, "val": {"blue.png": ("sky",)}}
+    assert len(raw.splits["train"]) == 1
