@@ -36,7 +36,7 @@ def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
         network: takes float32 images [batch, 3, image_size, image_size], and coordinates and known where it reads them
             (`scenerec.models.torch_geo`); returns logits [batch, classes].
         image_size: height and width in pixels.
-        name: the model's name; Keras has a colon where it has a slash.
+        name: the model's name; Keras allows no slash, and has a dot there.
 
     Returns:
         float32 images [batch, image_size, image_size, 3], or a list of them, coordinates [batch, 3] and known
@@ -55,7 +55,7 @@ def twin(network: nn.Module, image_size: int, name: str) -> keras.Model:
     builder = _Builder(network, image, inputs)
     logits = builder.build()
     others = [inputs[name] for name in builder.taken]
-    return keras.Model([image, *others] if others else image, logits, name=name.replace("/", ":"))
+    return keras.Model([image, *others] if others else image, logits, name=name.replace("/", "."))
 
 
 class _Proxy(fx.Proxy):
