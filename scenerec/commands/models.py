@@ -16,6 +16,9 @@ from scenerec.models.weights.licences import LICENCES, describe_licence, forbids
 from scenerec.models.weights.published import best_weights, published_weights
 from scenerec.models.zoo import TIMM, Architecture, architecture
 
+_WIDTH = 120
+"""Columns that suffice for the longest name; a narrower terminal wraps the lines."""
+
 app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models --json")
 
 _LEGEND = """
@@ -104,8 +107,7 @@ def _print_table(found: Sequence[JsonObject]) -> None:
             *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
             each["licence"],
         )
-    console = Console()
-    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
+    Console(width=max(Console().width, _WIDTH)).print(table)
 
 
 def _description(entry: Architecture, status: Status) -> JsonObject:

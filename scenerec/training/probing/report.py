@@ -9,6 +9,7 @@ from scenerec.config.probe import ProbeConfig
 from scenerec.data.packed_set import PackedSet
 from scenerec.html import html_environment
 from scenerec.json_object import JsonObject
+from scenerec.training.probing.features import Split
 
 _TEMPLATE = "probe_report.html.j2"
 
