@@ -92,6 +92,9 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # Ray Serve's controller looks at everything as often as this; by default ten times a second, for 5 % of a core.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.4",
+        # A proxy that fails three checks in a row is started anew; with Ray's own 10 s between them, the address of one
+        # that was killed would refuse all callers for half a minute.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         # Replicas and proxies hand on their metrics once a second; by default ten times, also with nothing to say.
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES),

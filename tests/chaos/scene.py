@@ -145,7 +145,7 @@ def run_document(name: str, framework: str, workers: int | dict[str, int], epoch
 
 @contextmanager
 def loaded_endpoint(scene: Scene) -> Iterator[SteadyLoad]:
-    """Deploys a tiny model in two replicas, and asks it all the time, at the head's address."""
+    """Deploys a tiny model in two replicas, and asks it all the time, as a load balancer of all nodes does."""
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(_REGISTRY)
         registry.push(make_tiny_bundle(Path(folder) / "tiny"), "tiny")
@@ -161,7 +161,8 @@ def loaded_endpoint(scene: Scene) -> Iterator[SteadyLoad]:
     deployed = scene.datacenter.scenerec("serve", "deploy", "serve.yaml")
     if deployed.returncode:
         raise SystemExit(f"the deployment fails: {deployed.stdout}{deployed.stderr}")
-    with SteadyLoad(f"http://{scene.datacenter.head.address}:8000", "tiny", PICTURES, 2, pause_s=0.1) as load:
+    head, *others = (f"http://{machine.address}:8000" for machine in (scene.datacenter.head, *scene.nodes))
+    with SteadyLoad(head, "tiny", PICTURES, 2, pause_s=0.1, others=others) as load:
         yield load
 
 
