@@ -50,6 +50,7 @@ _ENDPOINT = "frontend http_frontend"
 _GRPC_ENDPOINT = "frontend grpc_frontend"
 _GRPC_INFER = "/inference.GRPCInferenceService/ModelInfer"
 _REPLICAS = "backend http-"
+_UNKNOWN_PATHS = "backend default_backend"
 
 _REQUEST_TIMEOUT_S = 60
 """For a request's headers, and what of its body fits into the buffer; the replicas give the whole body as long. Without
@@ -139,6 +140,9 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
     Of several replicas that are idle the first is asked: by itself HAProxy asks them in turn, and each finds the
     processor's caches full of another's weights (a tenth of MobileNetV3's time).
 
+    A proxy that has just started knows of no application for a moment. It says that no replica is ready: Ray's 404 for
+    all of them would be the last word for their callers.
+
     Args:
         config: haproxy.cfg.
         folder: holds the files of `error_files`.
@@ -146,6 +150,7 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
     """
     endpoint = re.search(rf"^{_ENDPOINT}\n(?:.*\n)*?[ \t]+bind (\S*):\d+", config, re.MULTILINE)
     host = endpoint[1] if endpoint else "*"
+    knows_application = any(line.startswith(_REPLICAS) for line in config.splitlines())
     lines, section = [], ""
     for line in config.splitlines():
         section = line.strip() if line and not line[0].isspace() else section
@@ -161,6 +166,8 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
         elif word == "server" and section.startswith(_REPLICAS) and "backup" not in argument.split():
             name, backend = argument.split()[0], section.removeprefix("backend ")
             lines += [f"{indent}use-server {name} if {{ srv_conn({backend}/{name}) eq 0 }}", line]
+        elif section == _UNKNOWN_PATHS and word == "http-request" and not knows_application:
+            pass  # a backend without servers answers 503
         elif word == "tune.bufsize":
             lines += [line, *(indent + setting for setting in _MEMORY)]
         elif word == "bind" and argument.startswith((":", "*:")) and host != "*":
