@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.log import say
 from jobs.main import job_id, main
+from jobs.tracking import trials_shown_elsewhere
 from jobs.train import run as run_training
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.tune import TuneConfig
@@ -62,7 +63,8 @@ def run(config: TuneConfig) -> JsonObject:
     folder.check_same_search(config)
     folder.write_config(config)
     folder.begin()
-    trials = _search(config, folder.trials())
+    with trials_shown_elsewhere(config):
+        trials = _search(config, folder.trials())
     best = best_trial(config, trials)
     if best is None:
         reasons = [trial.reason for trial in trials if trial.reason]

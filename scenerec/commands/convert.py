@@ -8,6 +8,7 @@ import typer
 
 from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.run_bundle import model_location
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.errors import ConfigError, StorageError
 from scenerec.models.neutral import shown_key
@@ -32,8 +33,8 @@ def convert(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A run's folder (its best checkpoint), a checkpoint, a SavedModel that this command wrote, or a "
-            f"{SUFFIXES} file; a path or s3://.",
+            help="A run (its name or its folder; its best checkpoint), a checkpoint, a SavedModel that this command "
+            f"wrote, or a {SUFFIXES} file; a path or s3://.",
         ),
     ],
     dest: Annotated[
@@ -82,7 +83,7 @@ def convert(
     A .pth loads strictly into torchvision's model. A SavedModel needs
     nothing but TensorFlow; a .keras file also scenerec.models.keras_twin.bindings.
     """
-    source, dest = options.location("SOURCE", source), options.location("DEST", dest)
+    source, dest = model_location("SOURCE", source), options.location("DEST", dest)
     use_store_environment()
     kind = _destination_format(dest, to)
     if not force and is_there(dest):

@@ -13,6 +13,7 @@ from scenerec.commands import options
 from scenerec.commands.connect import connect_or_start
 from scenerec.commands.kinds import EVALUATE
 from scenerec.commands.results import result_file, write_result
+from scenerec.commands.run_bundle import model_location
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.send_job import job_name, run_job
@@ -36,13 +37,17 @@ _FRAMEWORKS = "torch or tensorflow: runs a checkpoint; by default the one that t
 
 
 @app.command(
-    epilog="Example: scenerec evaluate s3://scenes/runs/photos --report photos.html\n\n"
+    epilog="Example: scenerec evaluate photos --report photos.html\n\n"
     "Example: scenerec evaluate photos-int8/ --data s3://scenes/val --compare s3://scenes/runs/photos\n\n"
     "Example: scenerec evaluate s3://scenes/runs/photos --data s3://scenes/places365/val --workers 16"
 )
 def evaluate(
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="A run, a checkpoint, a bundle or a .tflite file; local or s3://.")
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="A run (its name or its folder), a checkpoint, a bundle or a .tflite file; local or s3://.",
+        ),
     ],
     data: Annotated[
         str | None, _images(metavar="SET", help="A packed set.", show_default="the validation set of TARGET's training")
@@ -91,8 +96,8 @@ def evaluate(
     client = connect_or_start(address) if workers else None
     use_store_environment()
     request = _request(
-        subject={"target": options.location("TARGET", target), "framework": framework, "checkpoint": checkpoint},
-        other={"target": options.location("--compare", compare), "framework": compare_framework} if compare else None,
+        subject={"target": model_location("TARGET", target), "framework": framework, "checkpoint": checkpoint},
+        other={"target": model_location("--compare", compare), "framework": compare_framework} if compare else None,
         data=options.location("--data", data) if data else None,
         crops=crops,
         limit=limit,

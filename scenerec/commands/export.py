@@ -14,6 +14,7 @@ from rich.table import Table
 
 from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.run_bundle import model_location
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.screen.step_lines import StepLines
 from scenerec.errors import ConfigError
@@ -50,7 +51,7 @@ def export(
         str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="A run's folder (OUTPUT/NAME), a checkpoint, or a weight file of a zoo architecture "
+            help="A run (its name, or its folder OUTPUT/NAME), a checkpoint, or a weight file of a zoo architecture "
             "(.safetensors, .pth, .keras); a path or s3://.",
             show_default=False,
         ),
@@ -196,7 +197,7 @@ def export(
 
     Examples:
 
-        scenerec export s3://scenes/runs/places365-resnet50
+        scenerec export places365-resnet50
 
         scenerec export runs/photos --target cuda -o bundles/photos-cuda
 
@@ -284,7 +285,7 @@ def _open(source: str | None, keras: Path | None, torch: str | None, checkpoint:
     if torch is not None:
         return torch_source(torch, stated)
     assert source is not None
-    return open_source(source, checkpoint, stated)
+    return open_source(model_location("SOURCE", source), checkpoint, stated)
 
 
 def _three(option: str, values: str | None) -> tuple[float, float, float] | None:

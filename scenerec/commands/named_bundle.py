@@ -18,7 +18,7 @@ def open_named(option: str, model: str, registry: str) -> Bundle:
     Raises ConfigError that names the option, BundleError, RegistryError, StorageError, and what an export raises.
     """
     use_store_environment()
-    if "/" not in model and not Path(model).exists():
+    if not options.is_location(model) and not Path(model).is_file():
         return open_bundle(_known(model, options.location("--registry", registry)))
     url = options.location(option, model)
     return open_bundle(bundle_of_run(url) if is_run(url) else url)

@@ -11,6 +11,8 @@ import typer
 from scenerec.config.location import expand_location
 from scenerec.errors import ConfigError
 
+_OF_RUNS_AND_MODELS = (".json", ".yaml", ".safetensors", ".pb")
+
 Address = Annotated[
     str | None,
     typer.Option(
@@ -76,5 +78,12 @@ def local_path(name: str, typed: Path, when: str = "first") -> Path:
 
 
 def is_location(text: str) -> bool:
-    """Whether it is typed as the address of a folder, and not as a name that a cluster may know."""
-    return "/" in text or text.startswith((".", "~", "$")) or Path(text).is_dir()
+    """Whether it is typed as the address of a folder, and not as a name that a cluster may know.
+
+    A single word is one where a folder of that name is here, with files such as a run, a checkpoint or a bundle has.
+    Where it has photographs alone, the word is the name of the run that was trained on them.
+    """
+    if "/" in text or text.startswith((".", "~", "$")):
+        return True
+    folder = Path(text)
+    return folder.is_dir() and any(each.suffix in _OF_RUNS_AND_MODELS for each in folder.iterdir())

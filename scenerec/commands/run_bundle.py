@@ -1,5 +1,8 @@
 """A run's own bundle, for commands that take a bundle and are given a run: it is exported where it is missing."""
 
+from pathlib import Path
+
+from scenerec.commands import options
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.screen.step_lines import StepLines
 from scenerec.errors import BundleError, ClusterError
@@ -25,6 +28,13 @@ def find_run(name: str) -> str | None:
         return KnownJobs(None).find(name).run_url
     except ClusterError:
         return None
+
+
+def model_location(option: str, typed: str) -> str:
+    """The address of a model that was typed for `option`: a run known here by its name, else a folder's or file's."""
+    if not options.is_location(typed) and not Path(typed).is_file() and (run_url := find_run(typed)):
+        return run_url
+    return options.location(option, typed)
 
 
 def bundle_of_run(run_url: str, may_export: bool = True) -> str:

@@ -1,11 +1,9 @@
 """`scenerec serve`: the inference endpoint."""
 
 import json
-import os
 import shlex
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,16 +12,15 @@ from cluster.applications import Applications
 from cluster.client import ClusterClient
 from cluster.environment import use_store_environment
 from scenerec.commands import options
+from scenerec.commands.applications import application_of_file, application_of_name
 from scenerec.commands.connect import connect, connect_or_start
-from scenerec.commands.registry import DEFAULT_URL, REGISTRY_VARIABLE, RegistryUrl
+from scenerec.commands.registry import DEFAULT_URL, RegistryUrl
 from scenerec.commands.registry import rollback as roll_back_alias
-from scenerec.commands.run_bundle import bundle_of_run, find_run, is_run
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.serve import ServeConfig
-from scenerec.config.yaml_text import read_text
-from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError, RegistryError
+from scenerec.errors import BundleError, ClusterError, ConfigError, PlanError
 from scenerec.inference.bundles.bundle import read_info
-from scenerec.inference.bundles.registry import Registry, parse_reference
+from scenerec.inference.bundles.registry import Registry
 from scenerec.json_object import JsonObject
 from serve.endpoint import check_ports
 
@@ -59,10 +56,10 @@ def deploy(
 
     A run that has no bundle yet is exported first, into RUN/bundles/fp32.
     """
-    described = _of_file(what, overrides)  # before a cluster starts for it
+    described = application_of_file(what, overrides)  # before a cluster starts for it
     client = None if dry_run else connect_or_start(address)
     use_store_environment()
-    config = described or _of_name(what, overrides, may_export=not dry_run)
+    config = described or application_of_name(what, overrides, may_export=not dry_run)
     _check(config, client)
     if client is None:
         typer.echo(json.dumps(config.model_dump(mode="json")) if as_json else dump_config(config), nl=as_json)
@@ -71,11 +68,6 @@ def deploy(
     _show([result], result, as_json)
     if not as_json:
         typer.echo(f"\n{example(result['url'], config.models[0].name, config.http.api_keys)}")
-
-
-def application_of(model: str, registry: str) -> ServeConfig:
-    """An application that serves one model, NAME:VERSION or NAME@ALIAS, by the name of the model."""
-    return _application(parse_reference(model)[0], model, model, [f"registry={registry}"])
 
 
 def check_place(config: ServeConfig, client: ClusterClient) -> None:
@@ -188,41 +180,6 @@ def key(
     made = add_key(place, name, images_per_s, burst, replace)
     typer.echo(f"the key of {name}, which is shown only now:", err=True)
     typer.echo(made)
-
-
-def _of_file(what: str, overrides: list[str]) -> ServeConfig | None:
-    """The application of a file; None for what is no file's name."""
-    if what.endswith((".yaml", ".yml")) or Path(what).is_file():
-        return parse_as(ServeConfig, read_text(what), what, overrides)
-    if not options.is_location(what):
-        parse_reference(what)
-    return None
-
-
-def _of_name(what: str, overrides: list[str], may_export: bool) -> ServeConfig:
-    """A model of the registry, or the bundle of a run, as an application of its own."""
-    if options.is_location(what):
-        return _of_run(options.location("RUN", what), overrides, may_export)
-    config = _application(parse_reference(what)[0], what, what, overrides)
-    try:
-        Registry(config.registry).resolve(what)
-    except RegistryError:
-        if run_url := find_run(what):
-            return _of_run(run_url, overrides, may_export)
-    return config
-
-
-def _of_run(url: str, overrides: list[str], may_export: bool) -> ServeConfig:
-    if not is_run(url):
-        raise ConfigError(f"{url}: no run is there: name its folder, such as s3://scenes/runs/photos, or a model")
-    return _application(url.rpartition("/")[2], bundle_of_run(url, may_export), url, overrides)
-
-
-def _application(name: str, version: str, where: str, overrides: list[str]) -> ServeConfig:
-    document: JsonObject = {"kind": "serve", "name": name, "models": [{"name": name, "version": version}]}
-    if registry := os.environ.get(REGISTRY_VARIABLE):
-        document["registry"] = registry
-    return parse_as(ServeConfig, json.dumps(document), where, overrides)
 
 
 def _check(config: ServeConfig, client: ClusterClient | None) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cluster.client import ClusterClient
 from scenerec.commands import options
+from scenerec.commands.applications import application_of
 from scenerec.commands.chosen_training import ChosenTraining, minutes_of, write_kept
 from scenerec.commands.connect import connect_if_up, connect_or_start
 from scenerec.commands.data.pack import pack_here
@@ -23,7 +24,7 @@ from scenerec.commands.queue_options import queue_request
 from scenerec.commands.registry import REGISTRY_VARIABLE
 from scenerec.commands.results import result_file
 from scenerec.commands.screen.choice_table import show_choice
-from scenerec.commands.serve import application_of, check_place, example, put_into_service
+from scenerec.commands.serve import check_place, example, put_into_service
 from scenerec.commands.submit import start_job
 from scenerec.commands.wishes import DEFAULT_MINUTES, DEFAULT_OUTPUT, Wishes
 from scenerec.config.train import TrainConfig

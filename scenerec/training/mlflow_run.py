@@ -69,14 +69,15 @@ class MlflowRun:
         config: of the training run.
         began_s: when the run began first, in seconds since 1970.
         tags: beside those that follow from the config.
+        name: under which MLflow lists it; by default the run's.
     """
 
-    def __init__(self, config: RunConfig, began_s: float, tags: Mapping[str, str]) -> None:
+    def __init__(self, config: RunConfig, began_s: float, tags: Mapping[str, str], name: str | None = None) -> None:
         self.client = open_client(config.track)
         key = run_key(config.run_url, began_s)
         found = find_run(self.client, config.track, key)
         own = {_KEY_TAG: key, RUN_TAG: config.run_url, "scenerec.version": __version__}
-        self.run_id = found or self._create(config, began_s, own)
+        self.run_id = found or self._create(config.track.experiment, name or config.name, began_s, own)
         self.client.update_run(self.run_id, "RUNNING")
         self._tell_settings(config, {"scenerec.framework": config.framework, **tags})
         self._steps_told, self._epochs_told = (self._newest(name) for name in ("train/loss", "train/epoch_loss"))
@@ -109,11 +110,10 @@ class MlflowRun:
         """Says how the run has ended."""
         self.client.set_terminated(self.run_id, state)
 
-    def _create(self, config: RunConfig, began_s: float, tags: Mapping[str, str]) -> str:
-        experiment = self.client.get_experiment_by_name(config.track.experiment)
-        number = experiment.experiment_id if experiment else self.client.create_experiment(config.track.experiment)
-        made = self.client.create_run(number, round(began_s * 1000), dict(tags), config.name)
-        return str(made.info.run_id)
+    def _create(self, experiment: str, name: str, began_s: float, tags: Mapping[str, str]) -> str:
+        known = self.client.get_experiment_by_name(experiment)
+        number = known.experiment_id if known else self.client.create_experiment(experiment)
+        return str(self.client.create_run(number, round(began_s * 1000), dict(tags), name).info.run_id)
 
     def _tell_settings(self, config: RunConfig, tags: Mapping[str, str]) -> None:
         """A setting that has changed since the run began becomes a tag: MLflow's parameters stay as they are."""

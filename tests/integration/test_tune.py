@@ -229,6 +229,7 @@ def test_when_its_time_is_up_a_search_ends_with_what_it_has(submit: Submit) -> N
     assert result["best"]["trial"] == 0 and all(trial.is_ended for trial in trials)
 
 
+@pytest.mark.matrix
 def test_a_search_of_failures_alone_gives_up_and_says_why(submit: Submit) -> None:
     """The first wants more memory than there is, where there are no 27 GB; the others diverge."""
     search: dict[str, Any] = {"optimize.lr": [1e30, 1e31, 1e32]}
@@ -247,6 +248,7 @@ def test_a_search_of_failures_alone_gives_up_and_says_why(submit: Submit) -> Non
     assert ("the loss is nan" if HAS_27_GB else "memory") in (first.reason or ""), first
 
 
+@pytest.mark.matrix
 def test_progressive_budgets_begin_small(submit: Submit) -> None:
     name = "levels"
     base = {**LEARNS, "optimize": {"epochs": 2}}

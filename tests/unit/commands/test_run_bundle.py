@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from scenerec.checkpoint import BEST_FILE, STATE_FILE
 from scenerec.cli import app
-from scenerec.commands.run_bundle import bundle_of_run
+from scenerec.commands.run_bundle import bundle_of_run, model_location
 from scenerec.errors import BundleError, CheckpointError
 from scenerec.storage import open_storage
 from tests.tiny_bundle import make_tiny_bundle
@@ -54,6 +54,19 @@ def test_bench_takes_a_run_by_its_folder_and_by_its_name(run: str, name: bool) -
     done = command("bench", "photos" if name else run, "--batch", "1", "--threads", "1", "--seconds", "0.1")
     assert done.exit_code == 0, done.output
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_a_folder_of_photographs_does_not_hide_the_run_of_its_name(
+    run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here/photos/beach").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    export_as(run, BEST)
+    assert command("bench", "photos", "--batch", "1", "--threads", "1", "--seconds", "0.1").exit_code == 0
+    assert command("serve", "deploy", "photos", "--dry-run").exit_code == 0
+    assert model_location("SOURCE", "photos") == run
+    make_tiny_bundle(tmp_path / "here/photos")
+    assert model_location("SOURCE", "photos") == str(tmp_path / "here/photos")
 
 
 def test_what_has_to_be_exported_first_is_said(run: str) -> None:

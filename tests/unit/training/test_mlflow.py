@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scenerec.errors import MissingPartError
-from scenerec.training import mlflow_mirror
+from scenerec.training import mlflow_thread
 from scenerec.training.mlflow_run import tell_bundle
 from tests.kept_port import keep_port, port_of
 from tests.mirrored_run import MirroredRun
@@ -80,7 +80,7 @@ def test_a_bundle_is_noted_at_its_run(run: MirroredRun) -> None:
 
 
 def test_a_server_that_is_away_costs_two_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(mlflow_mirror._LAST_TRIES_S, "FINISHED", 0.0)
+    monkeypatch.setitem(mlflow_thread._LAST_TRIES_S, "FINISHED", 0.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with keep_port() as keeper:
         run = MirroredRun(tmp_path / "runs", f"http://127.0.0.1:{port_of(keeper)}")
@@ -94,6 +94,6 @@ def test_a_server_that_is_away_costs_two_lines(tmp_path: Path, monkeypatch: pyte
 
 
 def test_where_the_client_is_missing_the_part_is_named(run: MirroredRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlflow_mirror, "find_spec", lambda name: None)
+    monkeypatch.setattr(mlflow_thread, "find_spec", lambda name: None)
     with pytest.raises(MissingPartError, match=r"pip install 'scenerec\[mlflow\]'"):
         run.mirror()
