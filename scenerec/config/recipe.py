@@ -1,7 +1,7 @@
 """Trainings that others have published, by name: what they set in a train.yaml where its writer says nothing else."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from scenerec.models.drop_path import has_drop_path
 
@@ -167,5 +167,5 @@ def _merged(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
     return {**settings, **values, **inner}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0

@@ -1,4 +1,4 @@
-"""Architectures of timm on their way through both frameworks: twin, saved twin, both graphs, another size, BatchNorm."""
+"""Architectures of timm on their way through both frameworks: twin, saved twin, both graphs, sizes, BatchNorm."""
 
 from pathlib import Path
 
