@@ -19,7 +19,7 @@ WITH_TENSORFLOW := $(addprefix tests/unit/,commands data/adoption/test_adopt.py 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-ease bench-costs bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
+.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins timm-weights bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-ease bench-costs bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench-start: $(READY)  ## What comes before a job's first step, part by part, be
 
 bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
+
+timm-weights: $(READY)  ## The table of timm's published weights; RESULTS= results/results-imagenet.csv of its repository
+	$(BIN)/python -m tests.bench.timm_weights $(RESULTS)
 
 bench-parity: $(READY)  ## The same 50 steps in both frameworks, and their curves in a picture (a quarter of an hour)
 	$(BIN)/python -m tests.bench.training_parity

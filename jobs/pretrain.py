@@ -3,18 +3,16 @@
 import sys
 
 from jobs.main import main
-from jobs.train import run_plan
+from jobs.train import run
 from scenerec.config.file import parse_as
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.yaml_text import read_text
 from scenerec.json_object import JsonObject
-from scenerec.training.pretrain_preflight import plan_pretraining
 
 
 def run_file(file: str) -> JsonObject:
     """Pretrains by the config in `file` and returns the content of result.json. Raises ScenerecError."""
-    config = parse_as(PretrainConfig, read_text(file), file)
-    return run_plan(config, plan_pretraining(config))
+    return run(parse_as(PretrainConfig, read_text(file), file))
 
 
 if __name__ == "__main__":

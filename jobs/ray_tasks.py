@@ -16,17 +16,22 @@ MAX_RETRIES = 3
 
 
 def run_tasks(
-    function: Callable[[Task], Result], tasks: Iterable[Task], in_flight: int, cpus: float = 1, gpus: float = 0
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    in_flight: int,
+    cpus: float = 1,
+    gpus: float = 0,
+    max_retries: int = MAX_RETRIES,
 ) -> Iterator[Result]:
     """Yields function(task) for each task, in order of completion, with `in_flight` submitted at any time.
 
-    `cpus` and `gpus` are those of each task.
+    `cpus` and `gpus` are those of each task; one whose process or node is lost runs again, `max_retries` times at most.
 
     A process runs task after task, so what `function` keeps in its module stays. Raises what a task raised, and
     ClusterError where one was lost too often.
     """
     # Ray would end a process after each task that has a GPU.
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RETRIES, max_calls=0)(function)
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=max_retries, max_calls=0)(function)
     remaining = iter(tasks)
     pending: list[ray.ObjectRef] = []
     try:

@@ -29,8 +29,8 @@ from scenerec.training.make_learner import make_learner
 from scenerec.training.node_time import node_time, nodes_taken
 from scenerec.training.open_job import open_job
 from scenerec.training.plan import NodeResources, Plan
-from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder
+from scenerec.training.run_preflight import plan_run
 from scenerec.training.run_report import write_report
 from scenerec.world import World
 
@@ -67,12 +67,12 @@ def run_file(file: str) -> JsonObject:
     return run(load_config(file))
 
 
-def run(config: TrainConfig) -> JsonObject:
-    """Trains on the workers of this cluster and returns the content of result.json.
+def run(config: RunConfig) -> JsonObject:
+    """Trains or pretrains on the workers of this cluster and returns the content of result.json.
 
     Raises ScenerecError, also for one that a worker met.
     """
-    return run_plan(config, plan_job(config))
+    return run_plan(config, plan_run(config))
 
 
 def run_plan(config: RunConfig, plan: Plan) -> JsonObject:

@@ -27,8 +27,8 @@ from scenerec.search.levels import Level, judged_epochs, trial_levels, trial_nam
 from scenerec.search.relay import Bookmark, Relay, RunNews, allow, wait_until_allowed
 from scenerec.search.statics import static_values
 from scenerec.search.trial_store import SearchFolder
-from scenerec.training.preflight import plan_job
 from scenerec.training.run_folder import RunFolder
+from scenerec.training.run_preflight import plan_run
 from scenerec.world import World
 
 POLL_S = 0.5
@@ -57,7 +57,7 @@ def run_trial(settings: JsonObject, search: JsonObject, session: str) -> None:
             bookmark = Bookmark(**wanted["copy"])
         part = bookmark.part if bookmark else wanted["part"]
         levels = trial_levels(config, number, wanted["point"], part)
-        plan = plan_job(levels[-1].config)
+        plan = plan_run(levels[-1].config)
         static = static_values(config.objective, levels[-1].config, plan.classes, folder.storage)
         keeps_place = config.scheduler.kind in _PAUSE_TRIALS
 
@@ -120,7 +120,7 @@ def _begin_fit(level: Level, judged_epochs: tuple[int, ...]) -> Future[JsonObjec
     def run() -> None:
         try:
             attempt = f"{config.name}-{secrets.token_hex(4)}"
-            fitted.set_result(fit(config, plan_job(config), attempt, TrialReporter(judged_epochs)))
+            fitted.set_result(fit(config, plan_run(config), attempt, TrialReporter(judged_epochs)))
         except BaseException as error:
             fitted.set_exception(error)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 import torchvision
 from torch import nn
@@ -35,6 +36,8 @@ EXACT_TOLERANCE = 1e-6
 """In float64; TensorFlow's GELU divides by a square root of 2 in float32 even there."""
 LOGITS_TOLERANCE = 2e-5
 ERROR_TOLERANCE = 1e-4
+TELLING_STD = 1e-3
+"""Standard deviation of the head's weights below which logits say nothing of the image."""
 ROUNDING_FACTOR = 3.0
 """In float32 the twin may also be off by this many times what torch is off."""
 GRADIENT_LIMIT = 0.5
@@ -117,7 +120,8 @@ def smallest_telling_size(arch: str) -> int:
     entry = zoo.architecture(arch)
     if entry.fixed_image_size:
         return entry.image_size
-    return max(128 if arch == "inception_v3" else 64, entry.min_image_size)
+    size = max(128 if arch == "inception_v3" else 64, entry.min_image_size)
+    return size // entry.image_size_step * entry.image_size_step
 
 
 def batch_size(image_size: int) -> int:
@@ -148,6 +152,9 @@ def make_network(arch: str, image_size: int) -> nn.Module:
         for parameter in network.parameters():
             if parameter.numel() > 1 and parameter.min() == parameter.max():
                 parameter += torch.from_numpy(rng.normal(0.0, 0.1, parameter.shape).astype("float32"))
+        head = network.get_submodule(zoo.architecture(arch).head).weight
+        if head.std() < TELLING_STD:  # EVA's, so that the logits are their biases
+            head += torch.from_numpy(rng.normal(0.0, 0.05, head.shape).astype("float32"))
         _draw_statistics(network, draw_batch(image_size)[0], rng)
     return network
 
@@ -165,6 +172,8 @@ def switch_dropout_off(model: Any) -> None:
     for part in model.modules() if isinstance(model, nn.Module) else model.layers:
         if isinstance(part, nn.Dropout | torchvision.ops.StochasticDepth | torch_dropout.Dropout):
             part.p = 0.0
+        elif isinstance(part, timm.layers.DropPath):
+            part.drop_prob = 0.0
         elif isinstance(part, layers.Dropout):
             part.rate = 0.0
 

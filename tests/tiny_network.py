@@ -5,7 +5,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from scenerec.export.graphs import network_graph
 from scenerec.inference.bundles.info import BundleInfo, Lineage, Preprocessing
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = 8
 LABELS = ("red", "green", "blue")

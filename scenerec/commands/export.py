@@ -28,6 +28,7 @@ from scenerec.inference.bundles.info import CardWords
 from scenerec.inference.bundles.validation import Validation
 from scenerec.inference.predictors.trained_model import read_labels
 from scenerec.json_object import JsonObject
+from scenerec.models.preprocessing import Interpolation
 from scenerec.models.weights.licences import describe_licence
 from scenerec.storage.writable import check_writable
 
@@ -141,9 +142,14 @@ def export(
         _source(min=0.01, max=1, help="Share of the resized image that is kept.", show_default="as in training"),
     ] = None,
     mean: Annotated[
-        str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")
+        str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="the weights', else ImageNet's")
     ] = None,
-    std: Annotated[str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="ImageNet's")] = None,
+    std: Annotated[
+        str | None, _source(metavar="R,G,B", help="Of pixels in [0, 1].", show_default="the weights', else ImageNet's")
+    ] = None,
+    interpolation: Annotated[
+        Interpolation | None, _source(help="Filter by which photographs are resized.", show_default="the weights'")
+    ] = None,
     abstain_precision: Annotated[
         float | None,
         _trust(
@@ -237,6 +243,7 @@ def export(
             eval_crop_ratio=eval_crop_ratio,
             mean=_three("--mean", mean),
             std=_three("--std", std),
+            interpolation=interpolation,
             labels=read_labels(options.location("--labels", labels)) if labels else (),
         )
         lines.say(Step("start-up", time.time() - psutil.Process().create_time()))
@@ -328,6 +335,8 @@ def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
     if info.lineage.licence:
         typer.echo(f"licence   {describe_licence(info.lineage.licence)} (of {info.lineage.first_weights})")
+    for name, licence in info.lineage.teachers.items():
+        typer.echo(f"licence   {describe_licence(licence) or 'not known'} (of its teacher {name})")
 
 
 def _print_validation(found: Validation) -> None:

@@ -13,8 +13,10 @@ from scenerec.commands.screen.answers import show_answers
 from scenerec.commands.screen.live import RunBar, show_run_result
 from scenerec.commands.screen.live_lines import Lines
 from scenerec.commands.screen.live_search import SearchTable, show_search_result
+from scenerec.commands.screen.probe_table import show_probe_result
 from scenerec.config.job import JobConfig
 from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.probe import ProbeConfig
 from scenerec.config.train import TrainConfig
 from scenerec.config.tune import RetrainConfig, TuneConfig
 from scenerec.job_log import EpochSummary, ImageProgress, Progress, Restart, SearchNews
@@ -111,6 +113,12 @@ def _check_pretraining(config: PretrainConfig, nodes: "Sequence[NodeResources] |
     return check_pretraining(config, nodes, restart)
 
 
+def _check_probe(config: ProbeConfig, nodes: "Sequence[NodeResources] | None", restart: bool) -> Plan:
+    from scenerec.training.probing.plan import check_probe
+
+    return check_probe(config, nodes, restart)
+
+
 def _check_search(config: TuneConfig, nodes: "Sequence[NodeResources] | None", restart: bool) -> Plan:
     from scenerec.search.plan import check_search
 
@@ -140,6 +148,14 @@ PRETRAIN = FileKind[PretrainConfig](
     framework=lambda config: config.framework,
     has_epochs=True,
 )
+PROBE = FileKind[ProbeConfig](
+    "probe",
+    "jobs.probe",
+    show_result=show_probe_result,
+    check=_check_probe,
+    framework=lambda config: config.framework,
+    resumes_from_checkpoint=False,  # the features that are in the store are its state
+)
 TUNE = FileKind[TuneConfig](
     "tune",
     "jobs.tune",
@@ -161,6 +177,6 @@ SERVE = JobKind("serve", "serve.control")
 DOCTOR = JobKind("doctor", "jobs.doctor")
 
 KINDS: dict[str, JobKind] = {
-    kind.name: kind for kind in (TRAIN, PRETRAIN, TUNE, PACK, ADD, EVALUATE, PREDICT, SERVE, DOCTOR)
+    kind.name: kind for kind in (TRAIN, PRETRAIN, PROBE, TUNE, PACK, ADD, EVALUATE, PREDICT, SERVE, DOCTOR)
 }
 """All kinds by name."""

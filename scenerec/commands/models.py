@@ -1,6 +1,7 @@
 """`scenerec models`: what `model.arch` and `model.weights` can be."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from scenerec.json_object import JsonObject
 from scenerec.models.status import Status, read_status
 from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
 from scenerec.models.weights.published import best_weights, published_weights
-from scenerec.models.zoo import Architecture, architecture
+from scenerec.models.zoo import TIMM, Architecture, architecture
 
 app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models --json")
 
@@ -34,22 +35,8 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("ARCHITECTURE", no_wrap=True)
-    for heading in ("PARAMS", "GFLOPS", "IMAGE", "TOP-1", "TWIN", "ONNX"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("LICENCE", no_wrap=True)
-    for each in found:
-        table.add_row(
-            each["name"],
-            f"{each['parameters'] / 1e6:.1f} M",
-            f"{each['gflops_224']:.2f}",
-            f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
-            "" if each["imagenet_top1"] is None else f"{each['imagenet_top1']:.1f}",
-            *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
-            each["licence"],
-        )
-    Console().print(table)
+    for timms in (False, True):
+        _print_table([each for each in found if each["name"].startswith(TIMM) == timms])
     typer.echo(_LEGEND)
 
 
@@ -71,19 +58,54 @@ def show(
         return
     for what, value in _rows(entry, description):
         typer.echo(f"{what:<12} {value}")
-    typer.echo(f"\n{'WEIGHTS':<25} {'CLASSES':>7}  {'IMAGE':>5}  {'TOP-1':>6}  {'TOP-5':>6}  {'LICENCE':<12}  URL")
+    figures = f"{'CLASSES':>7}  {'IMAGE':>5}  {'CROP':>5}  {'FILTER':<8}  {'TOP-1':>6}  {'TOP-5':>6}"
+    typer.echo(f"\n{'WEIGHTS':<25} {figures}  {'LICENCE':<12}  URL")
     for each in weights:
         top1, top5 = ("" if figure is None else f"{figure:.2f}" for figure in (each.top1, each.top5))
-        row = f"{each.name:<25} {each.classes:>7}  {each.image_size:>5}  {top1:>6}  {top5:>6}  {each.licence:<12}"
+        seen = f"{each.image_size:>5}  {each.eval_crop_ratio:>5.3g}  {each.interpolation:<8}"
+        row = f"{each.name:<25} {each.classes:>7}  {seen}  {top1:>6}  {top5:>6}  {each.licence:<12}"
         typer.echo(f"{row}  {each.url}")
+        if not each.preprocessing.is_imagenet:
+            typer.echo(f"  ({each.preprocessing.words.partition(';')[0]})")
         if not each.fits:
             typer.echo(f"  (for images of {each.image_size} px, which {arch} does not take here)")
-    for licence in sorted({each.licence for each in weights}):
-        typer.echo(f"\n{describe_licence(licence)}. {LICENCES[licence].note}\n  {LICENCES[licence].url}")
+    for name in sorted({each.licence for each in weights}):
+        typer.echo(f"\n{_terms(name)}")
     best = best_weights(arch)
     name, size = (best.name, best.image_size) if best else ("none", entry.image_size)
     warning = f"  # {describe_licence(best.licence)}" if best and forbids_commercial_use(best.licence) else ""
-    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}{warning}\ndata:\n  image_size: {size}")
+    licence = LICENCES.get(best.licence) if best else None
+    accepting = "\n  accept_licence: true  # once you have read it" if licence and licence.asks_acceptance else ""
+    typer.echo(f"\nmodel:\n  arch: {arch}\n  weights: {name}{warning}{accepting}\ndata:\n  image_size: {size}")
+
+
+def _terms(licence: str) -> str:
+    known = LICENCES.get(licence)
+    if known is None:
+        return f"{licence or 'No licence is told'}: not known here: read the terms where the weights are."
+    asked = " Accept it with `scenerec submit --accept-licence`." if known.asks_acceptance else ""
+    return f"{describe_licence(licence)}. {known.note}{asked}\n  {known.url}"
+
+
+def _print_table(found: Sequence[JsonObject]) -> None:
+    """Of one library: the names of the other are longer, and no name is cut off."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("ARCHITECTURE", no_wrap=True)
+    for heading in ("PARAMS", "GFLOPS", "IMAGE", "TOP-1", "TWIN", "ONNX"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("LICENCE", no_wrap=True)
+    for each in found:
+        table.add_row(
+            each["name"],
+            f"{each['parameters'] / 1e6:.1f} M",
+            f"{each['gflops_224']:.2f}",
+            f"{each['image_size']} only" if each["fixed_image_size"] else str(each["image_size"]),
+            "" if each["imagenet_top1"] is None else f"{each['imagenet_top1']:.1f}",
+            *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
+            each["licence"],
+        )
+    console = Console()
+    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
 
 
 def _description(entry: Architecture, status: Status) -> JsonObject:
@@ -102,6 +124,8 @@ def _rows(entry: Architecture, description: JsonObject) -> list[tuple[str, str]]
     sizes = f"{entry.image_size} px only" if entry.fixed_image_size else "of any size"
     if entry.min_image_size > 1 and not entry.fixed_image_size:
         sizes = f"of at least {entry.min_image_size} px"
+    if entry.image_size_step > 1:
+        sizes += f", a multiple of {entry.image_size_step}"
     at_its_size = f", {entry.gflops:.2f} at {entry.image_size} px" if entry.gflops_224 else ""
     return [
         ("name", entry.name),

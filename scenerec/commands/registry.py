@@ -226,7 +226,7 @@ def _validation_images(candidate: Bundle, data: str | None, model: Predictor) ->
     validation = open_set(url)
     if not same_names(validation.manifest.classes, candidate.info.labels):
         raise RegistryError(f"{url}: its classes are not the labels of {candidate.url}: name another set with --data")
-    preparation = Preparation(model.image_size, model.eval_crop_ratio)
+    preparation = Preparation.of(model)
     return image_batches(validation, range(validation.manifest.samples), preparation, batch_size=16)
 
 
@@ -255,6 +255,8 @@ def _measured(info: BundleInfo) -> list[tuple[str, str]]:
             rows.append(("abstains", f"below {rule.threshold:.4f}: {answers}"))
     if lineage.licence:
         rows.append(("licence", f"{describe_licence(lineage.licence)} (of {lineage.first_weights})"))
+    for name, licence in lineage.teachers.items():
+        rows.append(("licence", f"{describe_licence(licence) or 'not known'} (of its teacher {name})"))
     return rows
 
 

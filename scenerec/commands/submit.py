@@ -20,6 +20,7 @@ from scenerec.commands.send_job import send_job
 from scenerec.config.file import dump_config, load_job
 from scenerec.config.job import JobConfig
 from scenerec.errors import ConfigError
+from scenerec.models.weights.licences import accept_licences
 from scenerec.training.plan import NodeResources
 from scenerec.training.run_folder import RunFolder
 
@@ -38,7 +39,9 @@ def submit(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE", help="The job: train.yaml, pretrain.yaml, or tune.yaml for a search.", show_default=False
+            metavar="FILE",
+            help="The job: train.yaml, pretrain.yaml, probe.yaml, or tune.yaml for a search.",
+            show_default=False,
         ),
     ] = None,
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
@@ -72,6 +75,13 @@ def submit(
         _queue(metavar="JOB", help="Begin when this job, by its id or its run's name, has succeeded. May be repeated."),
     ] = [],  # noqa: B006
     label: options.Labels = [],  # noqa: B006
+    accept_licence: Annotated[
+        bool,
+        typer.Option(
+            "--accept-licence",
+            help="You have read the licence of the job's weights, and accept it, where its owner asks for that.",
+        ),
+    ] = False,
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Of a search: train the best config in full at its end, and export it.")
     ] = False,
@@ -91,6 +101,8 @@ def submit(
     """
     _refuse_contradictions(file, resume, restart)
     labels = parse_labels(label)
+    if accept_licence:
+        accept_licences()
     before = jobs_before(connect_if_up(address), after) if after else ()
     connect = partial(connect_if_up if dry_run else connect_or_start, address)
     config = resumed_config(resume, overrides, connect, address) if resume else load_job(cast(Path, file), overrides)

@@ -15,7 +15,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: scenerec validate train.yaml --set optimize.lr=0.1")
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="train.yaml, pretrain.yaml, tune.yaml or serve.yaml.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file, of any kind.")],
     overrides: options.Overrides = [],  # noqa: B006 - typer copies it
     as_json: options.Json = False,
 ) -> None:

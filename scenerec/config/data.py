@@ -1,6 +1,6 @@
 """The packed sets that a job reads, and how their images become tensors."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,11 @@ from scenerec.config.block import Block
 from scenerec.config.location import Location
 from scenerec.config.numbers import Fraction
 from scenerec.frozen import Pattern
+from scenerec.models.preprocessing import IMAGENET, Interpolation, WeightPreprocessing
 from scenerec.storage import Patience
+
+Level = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
 
 _LONGEST_PATIENCE_S = 1500  # workers wait 1800 s for one that waits
 
@@ -58,8 +62,17 @@ class InputConfig(Block):
     train_size: int | None = Field(None, ge=16, le=1024)
     """Side of the square that it sees while it trains (FixRes: Touvron et al. 2019), in pixels; by default image_size,
     which stays that of evaluation, export and BatchNorm's re-estimated statistics. Smaller, it trains faster."""
-    eval_crop_ratio: Fraction = 0.875
-    """Evaluation resizes the short side to image_size / eval_crop_ratio, then crops the centre."""
+    eval_crop_ratio: Fraction | None = None
+    """Evaluation resizes the short side to image_size / eval_crop_ratio, then crops the centre. By default as the
+    makers of model.weights did, which a run or checkpoint keeps; 0.875 for random weights and where it is not known."""
+    interpolation: Interpolation | None = None
+    """Filter by which pictures are resized, in training too, antialiased. By default that of model.weights, as
+    eval_crop_ratio; else bilinear."""
+    mean: tuple[Level, Level, Level] | None = None
+    """Mean of red, green and blue in [0, 1], which is subtracted. By default that of model.weights, as eval_crop_ratio;
+    else ImageNet's. With std."""
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+    """Deviation of red, green and blue in [0, 1], which is divided by; with mean."""
     augment: AugmentConfig = AugmentConfig()
     """Random variations of the training images."""
     lanes: int | Literal["auto"] = "auto"
@@ -81,6 +94,15 @@ class InputConfig(Block):
         return Patience(self.store_patience_s)
 
     @property
+    def preprocessing(self) -> WeightPreprocessing:
+        """What it says of preprocessing, and ImageNet's where it says nothing."""
+        return IMAGENET.changed(**{field: getattr(self, field) for field in WeightPreprocessing.model_fields})
+
+    def prepared_by(self, preprocessing: WeightPreprocessing) -> Self:
+        """The same with all of this preprocessing."""
+        return self.model_copy(update=preprocessing.model_dump())
+
+    @property
     def training_size(self) -> int:
         """Side of the square that the network sees while it trains, in pixels."""
         return self.train_size or self.image_size
@@ -100,6 +122,13 @@ class InputConfig(Block):
         sets = [each.set for each in self.train_sets]
         if twice := [name for name in sets if sets.count(name) > 1]:
             raise ValueError(f"train: {twice[0]} stands twice: name it once, with the sum of the weights")
+        return self
+
+    @model_validator(mode="after")
+    def _mean_and_std(self) -> "InputConfig":
+        if (self.mean is None) != (self.std is None):
+            given, lacking = ("mean", "std") if self.std is None else ("std", "mean")
+            raise ValueError(f"{given}: goes with {lacking}: give both, or leave both to model.weights")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from scenerec.config.job import JobConfig
 from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.probe import ProbeConfig
 from scenerec.config.run import RunConfig
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
@@ -23,6 +24,7 @@ Config = TypeVar("Config", bound=Frozen)
 KINDS: dict[str, type[JobConfig] | type[ServeConfig]] = {
     "train": TrainConfig,
     "pretrain": PretrainConfig,
+    "probe": ProbeConfig,
     "tune": TuneConfig,
     "serve": ServeConfig,
 }

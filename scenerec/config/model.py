@@ -1,6 +1,6 @@
 """The network of a job, and its first weights."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from scenerec.config.network import Architecture, expand_weights
 from scenerec.errors import ModelError
 from scenerec.models.drop_path import has_drop_path
 from scenerec.models.weights.published import find_weights, is_name
+from scenerec.models.zoo import TIMM, split_tag
 
 
 def _freezes_something(value: object) -> object:
@@ -26,8 +27,8 @@ Freeze = Annotated[
 ]
 
 
-class ModelConfig(Block):
-    """The network and its first weights."""
+class NetworkConfig(Block):
+    """An architecture and its first weights."""
 
     arch: Architecture
     """A torchvision classifier, in either framework: resnet18, resnet50, mobilenet_v3_small, ..."""
@@ -37,15 +38,21 @@ class ModelConfig(Block):
     s3:// of such a file, of a SavedModel, a checkpoint or a run. The head is replaced where the classes differ."""
     weights_ema: bool = False
     """Take the moving averages (`model_ema`) that the file of `weights`, a checkpoint or a run keeps beside them."""
-    freeze: Freeze = "none"
-    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
-    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
-    running statistics."""
-    drop_path: float | None = Field(None, ge=0, lt=1)
-    """Stochastic depth (Huang et al. 2016): how often the branch of the last block is left out of a training image, of
-    those before in proportion to their depth. By default as torchvision and timm publish the architecture."""
-    geo: GeoConfig | None = None
-    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
+    accept_licence: bool = False
+    """You have read the licence of `weights`, and accept it, where its owner asks for that before they are used
+    (`scenerec models show ARCH` says where). Also `scenerec submit --accept-licence`, or the licence's name in the
+    environment variable SCENEREC_ACCEPT_LICENCE of who submits."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tag_names_weights(cls, values: Any) -> Any:
+        """`timm/ARCH.TAG` is ARCH with the weights TAG."""
+        arch, tag = split_tag(str(values.get("arch"))) if isinstance(values, dict) else ("", "")
+        if not (tag and arch.startswith(TIMM)):
+            return values
+        if none_to_text(values.get("weights", tag)) != tag:
+            raise ValueError(f"arch: {arch}.{tag} names its weights, and weights others: leave out one of them")
+        return {**values, "arch": arch, "weights": tag}
 
     @field_validator("weights")
     @classmethod
@@ -57,6 +64,27 @@ class ModelConfig(Block):
             return find_weights(others.data["arch"], weights).name
         except ModelError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _averages_are_of_a_file(self) -> "NetworkConfig":
+        if self.weights_ema and is_name(self.weights):
+            what = "there are no weights" if self.weights == "none" else f"{self.weights} has no averages beside it"
+            raise ValueError(f"weights_ema: {what}: name a file, a checkpoint or a run in weights, or leave it out")
+        return self
+
+
+class ModelConfig(NetworkConfig):
+    """The network and its first weights."""
+
+    freeze: Freeze = "none"
+    """What keeps its first weights: `none`; `backbone`, so that the head (and what reads coordinates) alone is trained,
+    a linear probe; or a list of modules by their torch paths, such as [conv1, bn1, layer1]. BatchNorm in it keeps its
+    running statistics."""
+    drop_path: float | None = Field(None, ge=0, lt=1)
+    """Stochastic depth (Huang et al. 2016): how often the branch of the last block is left out of a training image, of
+    those before in proportion to their depth. By default as torchvision and timm publish the architecture."""
+    geo: GeoConfig | None = None
+    """Lets the network read coordinates beside the image; `{}` takes the defaults. Without it, it sees images alone."""
 
     @model_validator(mode="after")
     def _has_branches_to_drop(self) -> "ModelConfig":
@@ -71,11 +99,4 @@ class ModelConfig(Block):
                 self.geo.check_suits(self.arch)
             except ModelError as error:
                 raise ValueError(f"geo.fusion: {error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _averages_are_of_a_file(self) -> "ModelConfig":
-        if self.weights_ema and is_name(self.weights):
-            what = "there are no weights" if self.weights == "none" else f"{self.weights} has no averages beside it"
-            raise ValueError(f"weights_ema: {what}: name a file, a checkpoint or a run in weights, or leave it out")
         return self

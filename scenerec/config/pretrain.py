@@ -80,7 +80,7 @@ class MethodConfig(Block):
         return self.momentum is not None
 
 
-class ProbeConfig(Block):
+class LabelledSetsConfig(Block):
     """A labelled set on which the features are judged while they are learned. Nothing is learned from it."""
 
     train: Location
@@ -95,18 +95,16 @@ class ProbeConfig(Block):
     """Neighbours that vote (Wu et al. 2018); of a smaller set, all of it."""
 
 
-class PretrainConfig(JobConfig, LearningConfig):
-    """A pretraining: the whole of pretrain.yaml."""
+class PretrainingConfig(LearningConfig):
+    """How a backbone is pretrained: what a pretraining job and each trial of a search have in common."""
 
-    kind: Literal["pretrain"]
-    """What the file describes."""
     data: InputConfig
     """The images to learn from; their labels are not read."""
     pretrain: MethodConfig
     """By which method."""
     views: ViewsConfig
     """How the two views of an image are made: those of the method's paper, but for what is given here."""
-    probe: ProbeConfig | None = None
+    probe: LabelledSetsConfig | None = None
     """On what the features are judged; without it, by the contrastive loss alone."""
 
     @property
@@ -130,7 +128,7 @@ class PretrainConfig(JobConfig, LearningConfig):
         return {**values, "views": views}
 
     @model_validator(mode="after")
-    def _reads_no_labels(self) -> "PretrainConfig":
+    def _reads_no_labels(self) -> "PretrainingConfig":
         data, optimize, defaults = self.data, self.optimize, OptimizeConfig.model_fields
         if data.augment != AugmentConfig():
             raise ValueError("data.augment: an image has two views here: say it of views.first and views.second")
@@ -152,7 +150,7 @@ class PretrainConfig(JobConfig, LearningConfig):
         return self
 
     @model_validator(mode="after")
-    def _has_negatives(self) -> "PretrainConfig":
+    def _has_negatives(self) -> "PretrainingConfig":
         batch, queue = self.optimize.global_batch_size, self.pretrain.queue
         if batch < _LEAST_IMAGES:
             raise ValueError(f"optimize.global_batch_size: {batch} image has no other beside it: raise it to 2 or more")
@@ -163,6 +161,13 @@ class PretrainConfig(JobConfig, LearningConfig):
                 f"on: take {fitting}"
             )
         return self
+
+
+class PretrainConfig(JobConfig, PretrainingConfig):
+    """A pretraining: the whole of pretrain.yaml."""
+
+    kind: Literal["pretrain"]
+    """What the file describes."""
 
 
 _MEANINGLESS = {

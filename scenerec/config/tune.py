@@ -5,18 +5,20 @@ from collections.abc import Iterator, Mapping
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from scenerec.config import space
 from scenerec.config.block import Block
 from scenerec.config.job import JobConfig, Name
 from scenerec.config.numbers import Fraction
+from scenerec.config.pretrain import PretrainConfig, PretrainingConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.space import Parameter, Point
 from scenerec.config.train import TrainConfig, TrainingConfig
 from scenerec.frozen import first_problem
 from scenerec.names import did_you_mean
 
-Objective = Literal["val_top1", "val_top5", "val_loss", "parameters", "gflops", "latency_ms"]
+Objective = Literal["val_top1", "val_top5", "val_knn_top1", "val_loss", "parameters", "gflops", "latency_ms"]
 
 STATIC = frozenset({"parameters", "gflops", "latency_ms"})
 """Objectives that a network has before it has learned anything."""
@@ -26,7 +28,7 @@ _IN_THE_MIDST = 0.381966  # share of a range at which no whole number is to be e
 
 # Where the job runs and how it is saved changes nothing that a trial shows; the rest would make trials incomparable.
 _NOT_SEARCHED = (
-    *("recipe", "scale.", "checkpoint.", "track."),
+    *("recipe", "scale.", "checkpoint.", "track.", "probe."),
     *("data.train", "data.val", "data.lanes", "data.decode_processes", "data.cache"),
     *("data.log_samples", "data.store_patience_s", "data.eval_crops"),
 )
@@ -36,8 +38,12 @@ _SEARCHED_ALL_THE_SAME = ("train_share", "train_size")  # which are called as da
 _FIXED_IN_A_RUN = (
     *("model.", "optimize.epochs", "optimize.optimizer", "optimize.seed", "optimize.global_batch_size"),
     *("optimize.ema_decay", "optimize.accumulate_steps", "data.train_share", "data.balance", "data.repeats"),
+    *("data.mean", "data.std", "data.interpolation"),
     *("optimize.class_weights", "optimize.loss", "optimize.mix", "optimize.distill.teacher", "optimize.distill.arch"),
+    *("pretrain.method", "pretrain.projector_", "pretrain.embedding_size", "pretrain.queue", "pretrain.predictor_"),
 )
+
+_PRETRAINING_OBJECTIVE: Objective = "val_knn_top1"
 
 
 def _kind_alone(value: Any) -> Any:
@@ -50,6 +56,19 @@ def _without_nothing(value: Any) -> Any:
 
 def _alone(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _base_kind(base: Any) -> str:
+    """The class of a search's base, by what it has: a pretraining says by which method."""
+    has_method = "pretrain" in base if isinstance(base, Mapping) else isinstance(base, PretrainingConfig)
+    return (PretrainingConfig if has_method else TrainingConfig).__name__
+
+
+Base = Annotated[
+    Annotated[TrainingConfig, Tag(TrainingConfig.__name__)]
+    | Annotated[PretrainingConfig, Tag(PretrainingConfig.__name__)],
+    Discriminator(_base_kind),
+]
 
 
 class SchedulerConfig(Block):
@@ -103,8 +122,8 @@ class TuneConfig(JobConfig):
     """What the file describes."""
     name: Name
     """Name of the search; its results go to output/name, its trials to output/name/trials."""
-    base: TrainingConfig
-    """What the trials have in common: a training job without kind, name and output."""
+    base: Base
+    """What the trials have in common: a training job, or a pretraining, without kind, name and output."""
     search: Annotated[dict[str, Parameter], BeforeValidator(_without_nothing)] = Field(min_length=1)
     """What is searched, by field of `base`, such as optimize.lr: {log_uniform: [0.001, 0.1]}; `null` takes one out."""
     trials: int = Field(ge=1, le=1_000_000)
@@ -115,7 +134,8 @@ class TuneConfig(JobConfig):
     """Which trials are stopped early."""
     objective: Annotated[tuple[Objective, ...], BeforeValidator(_alone), Field(min_length=1)] = ("val_top1",)
     """What is wanted: the highest val_top1, or several such as [val_top1, latency_ms], whose Pareto front is searched.
-    The scheduler goes by the first. latency_ms: of one image in onnxruntime on one core; gflops: at data.image_size."""
+    The scheduler goes by the first. latency_ms: of one image in onnxruntime on one core; gflops: at data.image_size. Of
+    pretrainings val_knn_top1, by base.probe."""
     budget: BudgetConfig = BudgetConfig()
     """What the first rungs of a trial are."""
     concurrent_trials: int | Literal["auto"] = "auto"
@@ -129,15 +149,22 @@ class TuneConfig(JobConfig):
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of what is proposed; that of the trials is base.optimize.seed."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _objective_of_pretrainings(cls, values: Any) -> Any:
+        is_pretraining = isinstance(values, dict) and _base_kind(values.get("base")) == PretrainingConfig.__name__
+        return {"objective": [_PRETRAINING_OBJECTIVE], **values} if is_pretraining else values
+
     @model_validator(mode="after")
     def _consistent(self) -> "TuneConfig":
-        _check_fields(self.search)
+        _check_fields(self.search, type(self.base))
         _check_conditions(self.search, self.base_values)
         _check_scheduler(self)
         if len(set(self.objective)) < len(self.objective):
             raise ValueError("objective: one stands twice")
         if self.objective[0] in STATIC:
             raise ValueError(f"objective: {self.objective[0]} alone wants no training: name val_top1 first")
+        _check_objective(self)
         if self.concurrent_trials != "auto" and self.concurrent_trials < 1:
             raise ValueError("concurrent_trials: must be `auto` or at least 1")
         _check_values(self)
@@ -148,17 +175,20 @@ class TuneConfig(JobConfig):
         """The base's values by field, where conditions look up what is not searched."""
         return space.flatten(self.base.model_dump(mode="json"))
 
-    def trial_config(self, point: Point, name: str, output: str) -> TrainConfig:
-        """The training job at `point`. Raises ValueError, in one line, where its values do not fit each other."""
+    def trial_config(self, point: Point, name: str, output: str) -> RunConfig:
+        """The job at `point`. Raises ValueError, in one line, where its values do not fit each other."""
         document = space.apply_point(self.base.model_dump(mode="json"), point)
+        is_pretraining = isinstance(self.base, PretrainingConfig)
+        kind: type[RunConfig] = PretrainConfig if is_pretraining else TrainConfig
+        named = {"kind": "pretrain" if is_pretraining else "train", "name": name, "output": output}
         try:
-            return TrainConfig.model_validate({"kind": "train", "name": name, "output": output, **document})
+            return kind.model_validate({**named, **document})
         except ValidationError as error:
             raise ValueError(first_problem(error)) from None
 
 
 def searchable_fields(model: type[BaseModel] = TrainingConfig, prefix: str = "") -> Iterator[str]:
-    """Yields the fields of a training config that a search may vary."""
+    """Yields the fields of a training's or a pretraining's config that a search may vary."""
     for name, field in model.model_fields.items():
         if block := _block(field.annotation):
             yield from searchable_fields(block, f"{prefix}{name}.")
@@ -173,17 +203,18 @@ def _block(annotation: Any) -> type[BaseModel] | None:
     return kinds[0] if is_block else None
 
 
-def _check_fields(parameters: space.Space) -> None:
-    known = list(searchable_fields())
+def _check_fields(parameters: space.Space, base: type[BaseModel]) -> None:
+    known = list(searchable_fields(base))
+    job = "pretraining" if base is PretrainingConfig else "training"
     for field, parameter in parameters.items():
         if field not in known:
             if field.startswith(_NOT_SEARCHED):
                 raise ValueError(f"search.{field}: cannot be searched: it changes nothing that trials could show")
             hint = did_you_mean(field, known, cutoff=0.5) or "`scenerec schema` lists them"
-            raise ValueError(f"search.{field}: is no field of a training job; {hint}")
+            raise ValueError(f"search.{field}: is no field of a {job} job; {hint}")
         for other in parameter.when:
             if other not in parameters and other not in known:
-                raise ValueError(f"search.{field}.when: {other} is no field of a training job")
+                raise ValueError(f"search.{field}.when: {other} is no field of a {job} job")
     try:
         space.ordered(parameters)
     except ValueError as error:
@@ -198,6 +229,22 @@ def _check_conditions(parameters: space.Space, base: Mapping[str, Any]) -> None:
             if not any(map(is_possible, space.wanted_values(wanted))):
                 remedy = f"search.{other} has no such value" if other in parameters else f"base has {base.get(other)!r}"
                 raise ValueError(f"search.{field}.when: {other} is never {wanted!r}: {remedy}")
+
+
+def _check_objective(config: TuneConfig) -> None:
+    """The scheduler goes by what each epoch of each trial has."""
+    wanted = [objective for objective in config.objective if objective not in STATIC]
+    if not isinstance(config.base, PretrainingConfig):
+        if _PRETRAINING_OBJECTIVE in wanted:
+            raise ValueError(f"objective: {_PRETRAINING_OBJECTIVE} is of pretrainings: take val_top1")
+        return
+    if other := next((each for each in wanted if each != _PRETRAINING_OBJECTIVE), None):
+        reason = "changes with the settings that are searched" if other == "val_loss" else "is of trainings"
+        raise ValueError(f"objective: {other} {reason}: take {_PRETRAINING_OBJECTIVE}")
+    if config.base.probe is None:
+        raise ValueError("base.probe: is what pretrainings are judged by: name labelled sets there")
+    if config.base.probe.every_epochs != 1:
+        raise ValueError("base.probe.every_epochs: each epoch of a trial is judged: leave it out")
 
 
 def _check_scheduler(config: TuneConfig) -> None:

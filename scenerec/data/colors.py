@@ -10,18 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from scenerec.data.augment import View
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 
-_LEVELS = 255
 _ROWS = 257  # so many of the brightest levels 16 bits can add up
-MEAN_LEVELS = _LEVELS * np.array(IMAGENET_MEAN)
-"""ImageNet's mean of R, G, B, in levels."""
-STD_LEVELS = _LEVELS * np.array(IMAGENET_STD)
-"""ImageNet's deviation of R, G, B, in levels."""
-DARKEST = -MEAN_LEVELS / STD_LEVELS
-"""Level 0 of R, G, B, normalised."""
-BRIGHTEST = (_LEVELS - MEAN_LEVELS) / STD_LEVELS
-"""Level 255 of R, G, B, normalised."""
 WITH_SOLARIZE = 5
 """Columns of `color_matrices` where there is something to solarise."""
 
@@ -37,24 +28,28 @@ def channel_means(pixels: np.ndarray) -> np.ndarray:
     return np.sum(parts, axis=0, dtype=np.uint64).reshape(*images, width, channels).sum(axis=-2) / (height * width)
 
 
-def color_matrices(views: Sequence[View], means: np.ndarray, solarizes: bool = False) -> np.ndarray:
+def color_matrices(
+    views: Sequence[View], means: np.ndarray, solarizes: bool = False, preprocessing: WeightPreprocessing = IMAGENET
+) -> np.ndarray:
     """The map from each image's levels to what the network sees, float32 [n, 3, 4]: a matrix, then what is added.
 
     In order: brightness scales; contrast blends with the image's mean grey, saturation with each pixel's grey; hue
-    turns the plane of colours, which leaves the grey; then ImageNet's normalisation. `means` are the images' channel
-    means in levels, [n, 3].
+    turns the plane of colours, which leaves the grey; then the normalisation of `preprocessing`. `means` are the
+    images' channel means in levels, [n, 3].
 
     Where it `solarizes`, [n, 3, 5]: a value v that has been clipped then becomes the smaller of v and the last column
     minus v, which inverts the levels from 128 on. The column is infinite for images that stay as they are.
     """
     factors = [(v.brightness, v.contrast, 0.0 if v.gray else v.saturation, v.hue) for v in views]
     brightness, contrast, saturation, hue = np.array(factors, np.float64).reshape(-1, 4).T[..., None, None]
+    mean, std = (np.array(each)[:, None] for each in (preprocessing.mean_levels, preprocessing.std_levels))
     matrix = contrast * brightness * (_turns(hue) @ (saturation * np.eye(3) + (1 - saturation) * _GREY))
-    added = (1 - contrast) * brightness * (means @ _GREY)[:, None, None] - MEAN_LEVELS[:, None]
-    colors = (np.concatenate([matrix, added], axis=2) / STD_LEVELS[:, None]).astype(np.float32)
+    added = (1 - contrast) * brightness * (means @ _GREY)[:, None, None] - mean
+    colors = (np.concatenate([matrix, added], axis=2) / std).astype(np.float32)
     if not solarizes:
         return colors
-    mirrors = np.where(np.array([[v.solarize] for v in views]).reshape(-1, 1), DARKEST + BRIGHTEST, np.inf)
+    ends = np.add(preprocessing.darkest, preprocessing.brightest)
+    mirrors = np.where(np.array([[v.solarize] for v in views]).reshape(-1, 1), ends, np.inf)
     return np.concatenate([colors, mirrors[:, :, None].astype(np.float32)], axis=2)
 
 

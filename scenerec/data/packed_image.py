@@ -8,6 +8,7 @@ import numpy as np
 from scenerec.data.augment import CenterCrop
 from scenerec.data.picture import Picture, PictureError, least_for, resize_and_crop
 from scenerec.errors import DataError, first_line
+from scenerec.models.preprocessing import Interpolation
 
 
 def decode(encoded: bytes) -> np.ndarray:
@@ -15,13 +16,20 @@ def decode(encoded: bytes) -> np.ndarray:
     return Picture(encoded).upright()
 
 
-def evaluation_pixels(encoded: bytes, crop: CenterCrop, image_size: int, out: np.ndarray | None = None) -> np.ndarray:
+def evaluation_pixels(
+    encoded: bytes,
+    crop: CenterCrop,
+    image_size: int,
+    out: np.ndarray | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
     """What the network sees of an image that is evaluated: uint8 RGB [image_size, image_size, 3], as serving makes it.
 
-    In order: turn upright, resize (bilinear, antialiased), crop. The result is written to `out`, where that is given.
+    In order: turn upright, resize (antialiased), crop. The result is written to `out`, where that is given.
     Raises PictureError.
     """
-    pixels = resize_and_crop(Picture(encoded).upright(least_for(crop.height, crop.width)), crop, image_size)
+    upright = Picture(encoded).upright(least_for(crop.height, crop.width))
+    pixels = resize_and_crop(upright, crop, image_size, interpolation)
     if out is None:
         return pixels
     out[:] = pixels

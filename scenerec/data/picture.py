@@ -20,6 +20,7 @@ from PIL import Image
 from scenerec.data.augment import CenterCrop
 from scenerec.data.jpeg_header import MAX_SCANS, has_too_many_scans, orientation_of_jpeg, size_of_jpeg
 from scenerec.errors import DataError, first_line
+from scenerec.models.preprocessing import Interpolation
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """Formats that are decoded, by Pillow's names."""
@@ -48,6 +49,11 @@ _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PNG_TEXTS_OF_ORIENTATION = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 262, 322, 323
 _TIFF_WHITE_IS_ZERO = 0
+
+_FILTERS: dict[Interpolation, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 # Pillow's remarks on odd metadata and on big pictures. Not by catch_warnings, which threads would undo for each other.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -230,25 +236,32 @@ def least_for(height: int, width: int) -> tuple[int, int]:
     return _DECODED_OVER_RESIZED * height, _DECODED_OVER_RESIZED * width
 
 
-def resize_and_crop(pixels: np.ndarray, crop: CenterCrop, image_size: int) -> np.ndarray:
-    """Resizes (bilinear, antialiased) and crops pixels [height, width, 3] to [image_size, image_size, 3], all uint8.
+def resize_and_crop(
+    pixels: np.ndarray, crop: CenterCrop, image_size: int, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """Resizes (antialiased) and crops pixels [height, width, 3] to [image_size, image_size, 3], all uint8.
 
     Only what the crop leaves is computed; the filter reaches beyond its edges, as in the whole. `pixels` may have been
     decoded at less than their size. Raises PictureError.
     """
     rows, columns = pixels.shape[0] / crop.height, pixels.shape[1] / crop.width
     bottom, right = crop.top + image_size, crop.left + image_size
-    return resize_box(pixels, (crop.left * columns, crop.top * rows, right * columns, bottom * rows), image_size)
+    box = (crop.left * columns, crop.top * rows, right * columns, bottom * rows)
+    return resize_box(pixels, box, image_size, interpolation)
 
 
 @_refusals()
-def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image_size: int) -> np.ndarray:
-    """Resizes (bilinear, antialiased) a box (left, top, right, bottom) of pixels [height, width, 3] to a square.
+def resize_box(
+    pixels: np.ndarray,
+    box: tuple[float, float, float, float],
+    image_size: int,
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
+    """Resizes (antialiased) a box (left, top, right, bottom) of pixels [height, width, 3] to a square.
 
     uint8 [image_size, image_size, 3]. Raises PictureError.
     """
-    resized = Image.fromarray(pixels).resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(resized)
+    return np.asarray(Image.fromarray(pixels).resize((image_size, image_size), _FILTERS[interpolation], box=box))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -176,8 +176,11 @@ def training_reader(
     """Reads this rank's share of every global batch from `start` to the run's end; `coordinates`: with these."""
     augment = config.augment
     encoded = partial(training_batches, data, order, augment, start, world.rank, world.size)
-    recolor = partial(color_matrices, solarizes=augment.solarize > 0) if augment.changes_colors else None
-    return Reader(framework, encoded, training_pixels, config.training_size, threads, recolor, located=coordinates)
+    preprocessing = config.preprocessing
+    recolor = partial(color_matrices, solarizes=augment.solarize > 0, preprocessing=preprocessing)
+    decode = partial(training_pixels, preprocessing=preprocessing)
+    colors = recolor if augment.changes_colors else None
+    return Reader(framework, encoded, decode, config.training_size, threads, colors, located=coordinates)
 
 
 def view_pair_reader(
@@ -198,8 +201,10 @@ def view_pair_reader(
     encoded = partial(training_batches, data, order, config.augment, start, world.rank, world.size, second)
     solarizes = any(augment.solarize > 0 for augment in both)
     colored = any(augment.changes_colors for augment in both)
-    recolor = partial(pair_color_matrices, solarizes=solarizes) if colored else None
-    return Reader(_Pairs(framework), encoded, pixels_of_views, config.image_size, threads, recolor, (len(both),))
+    preprocessing = config.preprocessing
+    recolor = partial(pair_color_matrices, solarizes=solarizes, preprocessing=preprocessing) if colored else None
+    decode = partial(pixels_of_views, preprocessing=preprocessing)
+    return Reader(_Pairs(framework), encoded, decode, config.image_size, threads, recolor, (len(both),))
 
 
 class _Pairs(Generic[Memory, Batch]):
@@ -236,9 +241,11 @@ def validation_reader(
     coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
     """Reads this rank's share of the validation set; `coordinates`: with these."""
-    size = config.image_size
-    encoded = partial(validation_batches, data, size, config.eval_crop_ratio, batch_size, world.rank, world.size)
-    return Reader(framework, encoded, evaluation_pixels, size, threads, located=coordinates)
+    size, preprocessing = config.image_size, config.preprocessing
+    ratio = preprocessing.eval_crop_ratio
+    encoded = partial(validation_batches, data, size, ratio, batch_size, world.rank, world.size)
+    decode = partial(evaluation_pixels, interpolation=preprocessing.interpolation)
+    return Reader(framework, encoded, decode, size, threads, located=coordinates)
 
 
 def statistics_reader(
@@ -253,8 +260,9 @@ def statistics_reader(
     coordinates: bool = False,
 ) -> Reader[Memory, Batch]:
     """Reads this rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
-    size, ratio = config.image_size, config.eval_crop_ratio
+    size, ratio = config.image_size, config.preprocessing.eval_crop_ratio
     encoded = partial(
         statistics_batches, data, seed, batch_size, batches, size, ratio, world.rank, world.size, config.balance
     )
-    return Reader(framework, encoded, evaluation_pixels, size, threads, located=coordinates)
+    decode = partial(evaluation_pixels, interpolation=config.preprocessing.interpolation)
+    return Reader(framework, encoded, decode, size, threads, located=coordinates)

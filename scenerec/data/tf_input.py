@@ -15,12 +15,13 @@ import tensorflow as tf
 from scenerec.config.augment import AugmentConfig
 from scenerec.config.data import InputConfig
 from scenerec.config.mix import MixConfig
-from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS, WITH_SOLARIZE
+from scenerec.data.colors import WITH_SOLARIZE
 from scenerec.data.mixing import Mixes, Pairing
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.data.view_pair import PairBatch
+from scenerec.models.preprocessing import IMAGENET, Channels, WeightPreprocessing
 from scenerec.world import World
 
 
@@ -122,23 +123,29 @@ def statistics_input(
     return statistics_reader(_Tensorflow(), data, config, seed, batch_size, batches, world, threads, coordinates)
 
 
-def normalize(images: tf.Tensor, dtype: tf.DType = tf.float32, colors: tf.Tensor | None = None) -> tf.Tensor:
-    """Normalises uint8 [n, h, w, 3] by ImageNet's mean and deviation to `dtype`, on the device of `images`.
+def normalize(
+    images: tf.Tensor,
+    dtype: tf.DType = tf.float32,
+    colors: tf.Tensor | None = None,
+    preprocessing: WeightPreprocessing = IMAGENET,
+) -> tf.Tensor:
+    """Normalises uint8 [n, h, w, 3] by a mean and deviation to `dtype`, on the device of `images`.
 
-    Where `colors` are given, float32 [n, 3, 4 or 5] (color_matrices), they are changed with it, clipped to black and
-    white, and solarised. The arithmetic runs along whole rows, which saves most of its time.
+    Where `colors` are given, float32 [n, 3, 4 or 5] (color_matrices of the same `preprocessing`), they are changed with
+    it, clipped to black and white, and solarised. The arithmetic runs along whole rows, which saves most of its time.
     """
     _, height, width, _ = images.shape
     rows = tf.cast(tf.reshape(images, [-1, height, width * 3]), dtype)
 
-    def row(channels: np.ndarray) -> tf.Tensor:
+    def row(channels: Channels) -> tf.Tensor:
         return tf.constant(np.tile(channels, width), dtype)
 
     if colors is None:
-        rows = (rows - row(MEAN_LEVELS)) / row(STD_LEVELS)
+        rows = (rows - row(preprocessing.mean_levels)) / row(preprocessing.std_levels)
     else:
         colors = tf.cast(colors, dtype)
-        rows = tf.clip_by_value(_recolor(rows, colors[:, :, :4]), row(DARKEST), row(BRIGHTEST))
+        bounds = row(preprocessing.darkest), row(preprocessing.brightest)
+        rows = tf.clip_by_value(_recolor(rows, colors[:, :, :4]), *bounds)
         if colors.shape[2] == WITH_SOLARIZE:
             rows = tf.minimum(rows, tf.tile(colors[:, :, 4], [1, width])[:, None] - rows)
     return tf.reshape(rows, [-1, height, width, 3])

@@ -12,13 +12,14 @@ import torch
 from scenerec.config.augment import AugmentConfig
 from scenerec.config.data import InputConfig
 from scenerec.config.mix import MixConfig
-from scenerec.data.colors import BRIGHTEST, DARKEST, MEAN_LEVELS, STD_LEVELS, WITH_SOLARIZE
+from scenerec.data.colors import WITH_SOLARIZE
 from scenerec.data.mixing import Mixes, Pairing
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.reader import statistics_reader, training_reader, validation_reader, view_pair_reader
 from scenerec.data.recycled_memory import RecycledMemory
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.data.view_pair import PairBatch
+from scenerec.models.preprocessing import IMAGENET, Channels, WeightPreprocessing
 from scenerec.world import World
 
 
@@ -126,25 +127,28 @@ def statistics_input(
 
 
 def normalize(
-    images: torch.Tensor, dtype: torch.dtype = torch.float32, colors: torch.Tensor | None = None
+    images: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
+    colors: torch.Tensor | None = None,
+    preprocessing: WeightPreprocessing = IMAGENET,
 ) -> torch.Tensor:
-    """Normalises uint8 [n, 3, h, w] by ImageNet's mean and deviation to `dtype`, on the device of `images`.
+    """Normalises uint8 [n, 3, h, w] by a mean and deviation to `dtype`, on the device of `images`.
 
-    Where `colors` are given, float32 [n, 3, 4 or 5] (color_matrices), they are changed with it, clipped to black and
-    white, and solarised. The memory format is channels_last. The arithmetic runs along whole rows, which saves most of
-    its time.
+    Where `colors` are given, float32 [n, 3, 4 or 5] (color_matrices of the same `preprocessing`), they are changed with
+    it, clipped to black and white, and solarised. The memory format is channels_last. The arithmetic runs along whole
+    rows, which saves most of its time.
     """
     n, _, height, width = images.shape
     rows = images.permute(0, 2, 3, 1).reshape(n, height, width * 3)
 
-    def row(channels: np.ndarray) -> torch.Tensor:
+    def row(channels: Channels) -> torch.Tensor:
         return torch.tensor(channels, dtype=dtype, device=images.device).repeat(width)
 
     if colors is None:
-        rows = rows.to(dtype).sub_(row(MEAN_LEVELS)).div_(row(STD_LEVELS))
+        rows = rows.to(dtype).sub_(row(preprocessing.mean_levels)).div_(row(preprocessing.std_levels))
     else:
         colors = colors.to(dtype)
-        rows = _recolor(rows, colors[:, :, :4], row(DARKEST), row(BRIGHTEST))
+        rows = _recolor(rows, colors[:, :, :4], row(preprocessing.darkest), row(preprocessing.brightest))
         if colors.shape[2] == WITH_SOLARIZE:
             torch.minimum(rows, colors[:, :, 4].repeat(1, width)[:, None] - rows, out=rows)
     return rows.view(n, height, width, 3).permute(0, 3, 1, 2)

@@ -11,6 +11,7 @@ import numpy as np
 from scenerec.config.augment import AugmentConfig
 from scenerec.data.augment import SECOND_VIEW, View, training_views
 from scenerec.data.colors import color_matrices
+from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 
 Batch = TypeVar("Batch")
 
@@ -46,7 +47,10 @@ def view_pairs(
     return list(map(ViewPair, firsts, seconds))
 
 
-def pair_color_matrices(pairs: Sequence[ViewPair], means: np.ndarray, solarizes: bool = False) -> np.ndarray:
+def pair_color_matrices(
+    pairs: Sequence[ViewPair], means: np.ndarray, solarizes: bool = False, preprocessing: WeightPreprocessing = IMAGENET
+) -> np.ndarray:
     """As `color_matrices`, of both views: means [2, n, 3] become [2, n, 3, 4 or 5]."""
     views_of = [pair.first for pair in pairs], [pair.second for pair in pairs]
-    return np.stack([color_matrices(views_of[view], means[view], solarizes) for view in range(len(means))])
+    of_views = zip(views_of, means, strict=True)
+    return np.stack([color_matrices(views, mean, solarizes, preprocessing) for views, mean in of_views])

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 import yaml
 
-from scenerec.inference.bundles.info import BundleInfo
+from scenerec.inference.bundles.info import BundleInfo, Lineage
 from scenerec.inference.bundles.validation import ClassCounts, Validation
 from scenerec.inference.evaluation.significance import wilson_interval
 from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
-from scenerec.models.weights.origin import RANDOM
+from scenerec.models.weights.origin import RANDOM, is_address
 from scenerec.models.zoo import ARCHITECTURES
 
 Cells = Sequence[str]
@@ -50,14 +50,23 @@ def model_card(info: BundleInfo, size_bytes: int, usage: str = "") -> str:
 def _without_addresses(info: BundleInfo) -> BundleInfo:
     """Of what lies at an address, its name alone; and no config, which has addresses as well."""
     lineage, found = info.lineage, info.validation
-    first = lineage.first_weights
-    changes = {"config": {}, "source": _name(lineage.source), "first_weights": _name(first) if "/" in first else first}
+    changes = {
+        "config": {},
+        "source": _name(lineage.source),
+        "first_weights": _without_address(lineage.first_weights),
+        "teachers": {_without_address(name): licence for name, licence in lineage.teachers.items()},
+    }
     return info.model_copy(
         update={
             "lineage": lineage.model_copy(update=changes),
             "validation": found.model_copy(update={"data": _name(found.data)}) if found else None,
         }
     )
+
+
+def _without_address(weights: str) -> str:
+    """What weights are called, `NAME of ARCH` or the last part of an address."""
+    return _name(weights) if is_address(weights) else weights
 
 
 def _name(address: str) -> str:
@@ -101,12 +110,19 @@ def _licence(info: BundleInfo) -> str:
     elif not lineage.licence:
         lines.append(f"Its training began with `{lineage.first_weights}`, whose licence is not known.")
     else:
-        known = LICENCES.get(lineage.licence)
-        terms = f"[{lineage.licence}]({known.url}). {known.note}" if known else lineage.licence
-        lines.append(f"Its training began with {lineage.first_weights}. Their licence: {terms}")
+        lines.append(f"Its training began with {lineage.first_weights}. Their licence: {_terms(lineage.licence)}")
+    for name, licence in sorted(lineage.teachers.items()):
+        lines.append(f"It learned from a network that began with {name}. Their licence: {_terms(licence)}")
     if forbids_commercial_use(lineage.licence):
         lines.insert(0, "**Not for commercial use**, by the licence of the weights that its training began with.")
+    elif any(map(forbids_commercial_use, info.licences)):
+        lines.insert(0, "**Not for commercial use**, by the licence of weights that it learned from.")
     return "\n\n".join(lines)
+
+
+def _terms(licence: str) -> str:
+    known = LICENCES.get(licence)
+    return f"[{licence}]({known.url}). {known.note}" if known else licence or "not known."
 
 
 def _results(info: BundleInfo) -> str:
@@ -188,7 +204,7 @@ def _lineage(info: BundleInfo) -> str:
         ("exported", f"from `{lineage.source}`, by {route}"),
         ("framework", lineage.framework or "not known"),
         ("architecture", lineage.arch or "not of the zoo"),
-        ("first weights", lineage.first_weights or "not known"),
+        ("first weights", _first_weights(lineage)),
         (
             "training set",
             f"fingerprint `{lineage.dataset_fingerprint}`" if lineage.dataset_fingerprint else "not known",
@@ -205,9 +221,19 @@ def _lineage(info: BundleInfo) -> str:
     return f"{_table(('', ''), rows)}\n\n{folded}"
 
 
+def _first_weights(lineage: Lineage) -> str:
+    if lineage.published_top1 is None:
+        return lineage.first_weights or "not known"
+    reached = f"top-1 {lineage.published_top1:.2f} % at {lineage.published_image_size} px"
+    return f"{lineage.first_weights} ({reached}, by their makers)"
+
+
 def _size_and_speed(info: BundleInfo, size_bytes: int) -> str:
     size, network = info.preprocessing.image_size, ARCHITECTURES.get(info.lineage.arch or "")
-    rows = [("model", f"{size_bytes / 1e6:.1f} MB, {info.precision}"), ("images", f"{size} x {size} pixels")]
+    rows = [
+        ("model", f"{size_bytes / 1e6:.1f} MB, {info.precision}"),
+        ("images", f"{size} x {size} pixels; {info.preprocessing.words}"),
+    ]
     if network:
         rows.append(("parameters", f"{network.parameters / 1e6:.1f} M at 1000 classes"))
     for speed in info.quantization.get("taken", {}).get("speed", ()):
@@ -231,7 +257,8 @@ def _usage(info: BundleInfo) -> str:
     shape = " x ".join(map(str, info.inputs[0].shape))
     given = ", ".join(f"`{output.name}`" for output in info.outputs)
     ratio = info.preprocessing.eval_crop_ratio
-    prepared = f"the short side resized to {round(info.preprocessing.image_size / ratio)} pixels, then the centre"
+    filtered = f"resized to {round(info.preprocessing.image_size / ratio)} pixels ({info.preprocessing.interpolation})"
+    prepared = f"the short side {filtered}, then the centre"
     note = "" if info.format == "onnx" else f" Probabilities are the softmax of the logits over {info.temperature:.4f}."
     return (
         f"{how}\n\nIn another runtime: `{info.inputs[0].name}` ({info.inputs[0].dtype}, {shape}; {prepared}) goes in, "

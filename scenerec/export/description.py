@@ -17,7 +17,7 @@ Contracts = tuple[TensorContract, ...]
 
 
 _LIBRARIES = {
-    "torch": ("torch", "torchvision"),
+    "torch": ("torch", "torchvision", "timm"),
     "tensorflow": ("tensorflow", "keras"),
     "onnx": ("onnx", "onnxruntime"),
     "tflite": ("ai-edge-litert",),
@@ -47,6 +47,7 @@ def describe(
         quantization: how the model was quantised, and what the gates measured.
     """
     source = job.source
+    published = source.origin.published if source.origin else None
     return BundleInfo(
         name=source.name,
         format=model_format,
@@ -71,6 +72,9 @@ def describe(
             class_samples=source.class_samples,
             first_weights=source.origin.weights if source.origin else "",
             licence=source.origin.licence if source.origin else "",
+            published_top1=published.top1 if published else None,
+            published_image_size=published.image_size if published else None,
+            teachers=source.origin.teachers if source.origin else {},
             versions=_versions(source.framework, model_format),
             scenerec=__version__,
             exported_at=datetime.now(UTC).isoformat(timespec="seconds"),

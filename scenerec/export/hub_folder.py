@@ -37,11 +37,13 @@ from scenerec.inference.predictors.predictor import logits_difference, place_inp
 from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models.geo import COORDINATES, KNOWN
 from scenerec.models.weights.licences import forbids_commercial_use
+from scenerec.models.weights.origin import is_address
+from scenerec.models.zoo import TIMM, architecture
 
 FILES = {"fp16": "model_fp16.onnx", "int8": "model_quantized.onnx", "int8-dynamic": "model_quantized.onnx"}
 """Maps the arithmetic of a model to the name of its file beside model.onnx, which is in float32."""
 
-_BILINEAR = 2  # by the numbers of PIL, as transformers has them
+_FILTERS = {"bilinear": 2, "bicubic": 3}  # by the numbers of PIL, as transformers has them
 _HUB_LICENCES = frozenset(
     [
         "apache-2.0",
@@ -75,7 +77,7 @@ labels = json.load(open("config.json"))["id2label"]
 image = Image.open("holiday.jpg").convert("RGB")
 side, crop = prepared["size"]["shortest_edge"], prepared["crop_size"]["height"]
 scale = side / min(image.size)
-image = image.resize([round(scale * length) for length in image.size], Image.Resampling.BILINEAR)
+image = image.resize([round(scale * length) for length in image.size], prepared["resample"])
 left, top = ((length - crop) // 2 for length in image.size)
 pixels = np.asarray(image.crop((left, top, left + crop, top + crop)), np.float32) / 255
 pixels = (pixels - np.float32(prepared["image_mean"])) / np.float32(prepared["image_std"])
@@ -83,15 +85,15 @@ session = onnxruntime.InferenceSession("onnx/model.onnx")
 (logits,) = session.run(["logits"], {"pixel_values": pixels.transpose(2, 0, 1)[None]})
 print(labels[str(logits.argmax())])
 ```"""
-_TORCHVISION = """
+_TORCH = """
 
-The weights load into torchvision's network; their logits are to be divided by the temperature:
+The weights load into {library}'s network; their logits are to be divided by the temperature:
 
 ```python
-import torchvision
+import {library}
 from safetensors.torch import load_file
 
-network = torchvision.models.get_model("{arch}", num_classes={classes})
+network = {made}
 network.load_state_dict(load_file("model.safetensors"))
 ```"""
 
@@ -128,7 +130,8 @@ def write_hub_folder(folder: Path, source: Source, product: Product) -> None:
         _check_answers(folder / "onnx" / FILES.get(info.precision, "model.onnx"), info, product.golden)
         if isinstance(source.network, ZooNetwork):
             state = {key: np.ascontiguousarray(array) for key, array in source.network.state.items()}
-            metadata = source.origin.metadata if source.origin and "/" not in source.origin.weights else {}
+            known = source.origin and not any(map(is_address, (source.origin.weights, *source.origin.teachers)))
+            metadata = source.preprocessing.metadata | (source.origin.metadata if source.origin and known else {})
             weights = folder / "model.safetensors"
             save_file(state, weights, {"format": "pt", "arch": source.network.arch, **metadata})
             weights.chmod(0o644)  # safetensors lets nobody else read it
@@ -165,7 +168,7 @@ def preprocessor_config(info: BundleInfo) -> dict[str, Any]:
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"shortest_edge": round(size / prepared.eval_crop_ratio)},
-        "resample": _BILINEAR,
+        "resample": _FILTERS[prepared.interpolation],
         "do_center_crop": True,
         "crop_size": {"height": size, "width": size},
         "do_rescale": True,
@@ -198,9 +201,8 @@ def hub_metadata(info: BundleInfo) -> dict[str, Any]:
 
 
 def _licence(info: BundleInfo) -> dict[str, str]:
-    """The maker's own word, but for first weights that forbid commercial use: these bind whatever is made of them."""
-    stated, inherited = info.card.licence, info.lineage.licence
-    name = inherited if forbids_commercial_use(inherited) else stated
+    """The maker's own word, but where inherited terms forbid commercial use: these bind whatever is made of them."""
+    name = next(filter(forbids_commercial_use, info.licences), info.card.licence)
     if name.lower() in _HUB_LICENCES:
         return {"license": name.lower()}
     return {"license": "other", "license_name": name} if name else {"license": "unknown"}
@@ -209,9 +211,18 @@ def _licence(info: BundleInfo) -> dict[str, str]:
 def _readme(info: BundleInfo, source: Source, size_bytes: int) -> str:
     usage = _USAGE
     if isinstance(source.network, ZooNetwork) and not source.takes_coordinates:
-        usage += _TORCHVISION.format(arch=source.network.arch, classes=len(info.labels))
+        usage += _torch_usage(source.network.arch, len(info.labels))
     front = yaml.safe_dump(hub_metadata(info), sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n{model_card(info, size_bytes, usage)}"
+
+
+def _torch_usage(arch: str, classes: int) -> str:
+    if not arch.startswith(TIMM):
+        made = f'torchvision.models.get_model("{arch}", num_classes={classes})'
+        return _TORCH.format(library="torchvision", made=made)
+    options = ", dynamic_img_size=True" if architecture(arch).image_size_step > 1 else ""
+    made = f'timm.create_model("{arch.removeprefix(TIMM)}", num_classes={classes}{options})'
+    return _TORCH.format(library="timm", made=made)
 
 
 def _write_model(path: Path, model: ModelProto) -> None:

@@ -12,9 +12,11 @@ from scenerec.errors import ConfigError, ModelError, ScenerecError
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
 from scenerec.models import zoo
+from scenerec.models.preprocessing import Interpolation
 from scenerec.models.weights.files import head_classes, read_weights
 from scenerec.models.weights.formats import file_format
 from scenerec.models.weights.origin import Origin, find_origin
+from scenerec.models.weights.preprocessing import find_preprocessing
 from scenerec.names import clean
 from scenerec.storage import open_storage, split_url
 
@@ -51,6 +53,8 @@ class Stated:
     """Mean of red, green and blue in [0, 1]."""
     std: tuple[float, float, float] | None = None
     """Deviation of red, green and blue in [0, 1]."""
+    interpolation: Interpolation | None = None
+    """Filter by which photographs are resized."""
     labels: tuple[str, ...] = ()
     """Class names in order of class index."""
 
@@ -185,7 +189,7 @@ def _from_weight_file(url: str, stated: Stated) -> Source:
         network=ZooNetwork(arch, classes, weights.state),
         framework=None,
         labels=_checked_labels(stated.labels, classes, url),
-        preprocessing=_stated_preprocessing(Preprocessing(image_size=size, eval_crop_ratio=0.875), stated),
+        preprocessing=_stated_preprocessing(Preprocessing.of_weights(find_preprocessing(url, arch), size), stated),
         origin=find_origin(url, arch),
     )
 
@@ -205,7 +209,7 @@ def _foreign(network: KerasNetwork | TorchNetwork, address: str, name: str, stat
         raise ConfigError(f"{address}: state the side of its images in pixels: --image-size 224")
     if not stated.labels:
         raise ConfigError(f"{address}: {_LABELS_REMEDY}")
-    preprocessing = Preprocessing(image_size=stated.image_size, eval_crop_ratio=0.875)
+    preprocessing = Preprocessing(image_size=stated.image_size)
     return Source(name, address, network, None, stated.labels, _stated_preprocessing(preprocessing, stated))
 
 
@@ -223,7 +227,7 @@ def _checked_labels(labels: tuple[str, ...], classes: int, where: str) -> tuple[
 def _stated_preprocessing(preprocessing: Preprocessing, stated: Stated) -> Preprocessing:
     changes = {
         field: getattr(stated, field)
-        for field in ("image_size", "eval_crop_ratio", "mean", "std")
+        for field in ("image_size", "eval_crop_ratio", "mean", "std", "interpolation")
         if getattr(stated, field) is not None
     }
     return preprocessing.model_copy(update=changes)

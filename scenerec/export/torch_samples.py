@@ -29,7 +29,7 @@ def sample_images(data: PackedSet, preprocessing: Preprocessing, count: int) -> 
             of_class[sample.label].append((name, sample))
     rounds = zip_longest(*(of_class[label] for label in sorted(of_class)))
     taken = [entry for entry in chain.from_iterable(rounds) if entry is not None][:count]
-    preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
+    preparation = Preparation.of(preprocessing)
     images = np.concatenate([prepare_sample(sample, name, preparation) for name, sample in taken])
     labels = np.array([sample.label for _, sample in taken], dtype=np.int64)
     return ImageBatch(images, labels, coordinates_array([sample.coordinates for _, sample in taken]))

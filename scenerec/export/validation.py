@@ -99,7 +99,7 @@ def _validation_set(source: Source, options: Options) -> PackedSet | None:
 
 def _answers(job: ExportJob, product: Product, data: PackedSet, parts: Iterable[range]) -> Predictions:
     model = predictor_of(Bundle(job.folder, product.info, job.destination))
-    preparation = Preparation(model.image_size, model.eval_crop_ratio)
+    preparation = Preparation.of(model)
     batches: Iterable[ImageBatch] = chain.from_iterable(
         image_batches(data, part, preparation, _BATCH_SIZE) for part in parts
     )

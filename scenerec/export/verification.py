@@ -105,6 +105,7 @@ def source_of(bundle: Bundle, address: str | None = None, import_path: str | Non
         eval_crop_ratio=prepared.eval_crop_ratio,
         mean=prepared.mean,
         std=prepared.std,
+        interpolation=prepared.interpolation,
         labels=info.labels,
     )
     if import_path is not None:

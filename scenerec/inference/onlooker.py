@@ -74,7 +74,7 @@ class Onlooker:
         numbers, DataError, StorageError.
         """
         place = {picture.path: number for number, picture in enumerate(pictures)}
-        prepare = Preparer(self.model.image_size, self.model.eval_crop_ratio)
+        prepare = Preparer.of(self.model)
         found: list[np.ndarray] = []
         done = 0
         on_progress(0, len(place))

@@ -40,6 +40,13 @@ _FAMILIES = (
     _Family(r"shufflenet_.*", r"stage\d\.\d+"),
     _Family(r"squeezenet.*", r"features\.\d+(?=\.(squeeze|expand))"),
     _Family(r"vit_.*", r"encoder\.layers\.encoder_layer_\d+"),
+    _Family(r"timm/(vit|eva02|hiera)_.*", r"blocks\.\d+"),
+    _Family(r"timm/(convnextv2|efficientvit|fastvit|maxvit)_.*", r"stages\.\d+\.blocks\.\d+"),
+    _Family(r"timm/((tf_)?efficientnet|mobilenet)v\d_.*", r"blocks\.\d+\.\d+"),
+    _Family(r"timm/regnety_.*", r"s\d+\.b\d+"),
+    _Family(r"timm/resnet\d+", r"layer\d+\.\d+"),
+    _Family(r"timm/swin_.*", r"layers\.\d+\.blocks\.\d+"),
+    _Family(r"timm/tiny_vit_.*", r"stages\.\d+\.blocks\.\d+"),
 )
 
 

@@ -10,9 +10,10 @@ from torchvision import models as torchvision_models
 
 from scenerec.models import neutral, zoo
 from scenerec.models.geo import GeoSpec
+from scenerec.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.models.torch_drop_path import set_drop_path
 from scenerec.models.torch_geo import add_coordinates
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.zoo import TIMM, Architecture
 
 # Without auxiliary heads, which serve training from scratch alone and which the Keras twin has not either.
 _INCEPTION: dict[str, Any] = {"aux_logits": False, "init_weights": True, "transform_input": True}
@@ -20,7 +21,7 @@ _OPTIONS = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
 
 
 def build(arch: str, classes: int, seed: int, geo: GeoSpec | None = None, drop_path: float | None = None) -> nn.Module:
-    """A classifier with torchvision's own initial weights, drawn from `seed`; no global generator is touched.
+    """A classifier with torchvision's or timm's own initial weights, drawn from `seed`; no global generator is touched.
 
     All take images normalised by ImageNet's mean and standard deviation. Those whose published weights expect
     another normalisation (GoogLeNet, Inception v3, EfficientNetV2-L: mean and deviation 0.5) convert it themselves.
@@ -37,13 +38,27 @@ def build(arch: str, classes: int, seed: int, geo: GeoSpec | None = None, drop_p
     entry = zoo.architecture(arch)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        network = torchvision_models.get_model(arch, weights=None, num_classes=classes, **_OPTIONS.get(arch, {}))
+        network = _of_timm(entry, classes) if arch.startswith(TIMM) else _of_torchvision(arch, classes)
         if geo is not None:
             add_coordinates(network, entry.head, geo, classes)
     if drop_path is not None:
         set_drop_path(network, drop_path)
     if arch == "efficientnet_v2_l":
         network.features.register_forward_pre_hook(_renormalise)
+    return network
+
+
+def _of_torchvision(arch: str, classes: int) -> nn.Module:
+    network: nn.Module = torchvision_models.get_model(arch, weights=None, num_classes=classes, **_OPTIONS.get(arch, {}))
+    return network
+
+
+def _of_timm(entry: Architecture, classes: int) -> nn.Module:
+    """What embeds positions interpolates them to the images' size, where the architecture takes more than one."""
+    import timm  # takes seconds
+
+    options = {"dynamic_img_size": True} if entry.image_size_step > 1 else {}
+    network: nn.Module = timm.create_model(entry.name.removeprefix(TIMM), num_classes=classes, **options)
     return network
 
 

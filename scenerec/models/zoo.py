@@ -1,4 +1,4 @@
-"""The architectures a config can name: torchvision's ImageNet classifiers, as data, without torch."""
+"""The architectures a config can name: torchvision's and timm's ImageNet classifiers, as data, without torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,23 +7,24 @@ from scenerec.errors import ModelError
 from scenerec.models.table import read_table
 from scenerec.names import did_you_mean
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of R, G and B in [0, 1] over ImageNet: what torchvision's weights expect."""
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of R, G and B in [0, 1] over ImageNet."""
+TIMM = "timm/"
+"""With what the names of timm's architectures begin; torchvision's stand alone."""
+
+_COMPARED_AT_PX = 224
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One classifier of torchvision; a row of zoo.csv.
+    """One classifier of torchvision or timm; a row of zoo.csv or timm.csv.
 
     Attributes:
-        name: torchvision's name of it, which is the config's `model.arch`.
+        name: torchvision's name of it, or timm's behind `timm/`, which is the config's `model.arch`.
         head: module path of its classifying layer; the other layers are the backbone.
         parameters: trainable parameters at 1000 classes, as published (Inception's count its auxiliary head).
         image_size: side in pixels at which its published ImageNet weights are evaluated.
         gflops: 1e9 multiply-adds for one image of `image_size`.
         min_image_size: smallest side in pixels that it takes.
+        image_size_step: it takes sides that are multiples of this.
         fixed_image_size: it takes images of `image_size` only.
         gflops_224: as `gflops`, for an image of 224 px; None where that is `image_size`.
         batchnorm_momentum: weight of a batch in its BatchNorm's running statistics; None where it has no BatchNorm.
@@ -38,9 +39,33 @@ class Architecture:
     fixed_image_size: bool = False
     gflops_224: float | None = None
     batchnorm_momentum: float | None = None
+    image_size_step: int = 1
+
+    def gflops_at(self, image_size: int) -> float:
+        """1e9 multiply-adds for one image of `image_size`: those at 224 px, which grow with the area."""
+        at_224 = self.gflops_224 or self.gflops * (_COMPARED_AT_PX / self.image_size) ** 2
+        return at_224 * (image_size / _COMPARED_AT_PX) ** 2
 
 
-ARCHITECTURES = {entry.name: entry for entry in read_table(Path(__file__).with_name("zoo.csv"), Architecture)}
+_TABLES = ("zoo.csv", "timm.csv")
+
+ARCHITECTURES = {
+    entry.name: entry for table in _TABLES for entry in read_table(Path(__file__).with_name(table), Architecture)
+}
+"""All by name, torchvision's first."""
+
+TORCHVISION = tuple(name for name in ARCHITECTURES if not name.startswith(TIMM))
+"""The names of torchvision's."""
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """An architecture, and the tag of published weights that timm writes behind a dot; "" where there is none.
+
+    `timm/vit_small_patch14_dinov2.lvd142m` is `timm/vit_small_patch14_dinov2` and `lvd142m`. torchvision's names have
+    no dot. Neither part is looked up.
+    """
+    arch, _, tag = name.partition(".")
+    return arch, tag
 
 
 def architecture(name: str) -> Architecture:
@@ -67,3 +92,7 @@ def check_image_size(name: str, image_size: int) -> None:
         raise ModelError(f"{name} takes images of {entry.image_size} px only, not {image_size}")
     if image_size < entry.min_image_size:
         raise ModelError(f"{name} takes images of at least {entry.min_image_size} px, not {image_size}")
+    if image_size % entry.image_size_step:
+        step = entry.image_size_step
+        nearest = max(round(image_size / step), 1) * step
+        raise ModelError(f"{name} takes images of a multiple of {step} px, not {image_size}: the nearest is {nearest}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from scenerec.config.train import TrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.search.standing import leaderboard
 from scenerec.search.trial import Trial
@@ -15,8 +15,8 @@ def best_trial(config: TuneConfig, trials: Sequence[Trial]) -> Trial | None:
     return next((trial for trial in leaderboard(trials, config.objective) if trial.values(config.objective)), None)
 
 
-def best_config(config: TuneConfig, trial: Trial, suffix: str = "best") -> TrainConfig:
-    """A trial's settings as a training job in full, beside the search, called NAME-`suffix`.
+def best_config(config: TuneConfig, trial: Trial, suffix: str = "best") -> RunConfig:
+    """A trial's settings as a job in full, beside the search, called NAME-`suffix`.
 
     Its epochs are those of `retrain`, else the trial's. Raises ValueError, in one line, for a trial that was refused.
     """

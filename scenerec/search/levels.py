@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scenerec.config.run import RunConfig
 from scenerec.config.space import Point
-from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.models.zoo import architecture
 
@@ -17,8 +17,8 @@ class Level:
 
     number: int
     """Number of the level, from 1."""
-    config: TrainConfig
-    """The training job that the run is."""
+    config: RunConfig
+    """The job that the run is, a training or a pretraining."""
     cost: float
     """Cost of one of its epochs, in epochs of the last level."""
     is_last: bool
@@ -93,7 +93,7 @@ def most_epochs(tune: TuneConfig) -> int:
     return int(max(parameter.values or parameter.samples)) if parameter else tune.base.optimize.epochs
 
 
-def _config(tune: TuneConfig, point: Point, name: str) -> TrainConfig:
+def _config(tune: TuneConfig, point: Point, name: str) -> RunConfig:
     """All runs of a search lie side by side: they share the weights that were downloaded for the first.
 
     Each keeps its newest checkpoint and its best: there are many of them.
@@ -101,7 +101,7 @@ def _config(tune: TuneConfig, point: Point, name: str) -> TrainConfig:
     return tune.trial_config({**point, "checkpoint.keep": 1}, name, f"{tune.run_url}/trials")
 
 
-def _level_config(tune: TuneConfig, point: Point, full: TrainConfig, share: float, name: str) -> TrainConfig:
+def _level_config(tune: TuneConfig, point: Point, full: RunConfig, share: float, name: str) -> RunConfig:
     if tune.budget.by == "resolution":
         sizes = {f"data.{field}": getattr(full.data, field) for field in ("image_size", "train_size")}
         smaller = {field: _scaled(size, full, share) for field, size in sizes.items() if size is not None}
@@ -109,7 +109,7 @@ def _level_config(tune: TuneConfig, point: Point, full: TrainConfig, share: floa
     return _config(tune, {**point, "data.train_share": share * full.data.train_share}, name)
 
 
-def _scaled(size: int, full: TrainConfig, share: float) -> int:
+def _scaled(size: int, full: RunConfig, share: float) -> int:
     """The share of an image's side, in steps that networks like, and no less than the architecture takes."""
     arch = architecture(full.model.arch)
     if share == 1 or arch.fixed_image_size:
@@ -118,7 +118,7 @@ def _scaled(size: int, full: TrainConfig, share: float) -> int:
     return min(max(wanted, arch.min_image_size, 16), size)
 
 
-def _cost(tune: TuneConfig, full: TrainConfig, share: float) -> float:
+def _cost(tune: TuneConfig, full: RunConfig, share: float) -> float:
     if tune.budget.by == "data":
         return share
     return float((_scaled(full.data.training_size, full, share) / full.data.training_size) ** 2)

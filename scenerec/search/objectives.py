@@ -1,13 +1,14 @@
 """What a search may go by: the validation metrics of a task, and what a network has before it has learned anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from scenerec import axes
 from scenerec.training.metric import Metric
-from scenerec.training.task import CLASSIFICATION, METRICS
+from scenerec.training.task import CLASSIFICATION, KNN, METRICS
 
 OBJECTIVES = {
     **{metric.key: metric for metric in CLASSIFICATION.metrics},
+    KNN.key: KNN,
     "parameters": Metric("parameters", "parameters", "parameters"),
     "gflops": Metric("gflops", "GFLOPs"),
     "latency_ms": Metric("latency_ms", "latency", "ms"),
@@ -15,9 +16,14 @@ OBJECTIVES = {
 """Every objective of `config.tune.Objective`, by its key."""
 
 
-def epoch_metric(objective: str) -> str:
-    """Key of the validation metric by which an epoch is judged: the objective, or top-1 for what no epoch changes."""
-    return objective if objective in METRICS else CLASSIFICATION.best.key
+def epoch_metric(objective: str, known: Collection[str]) -> str:
+    """Key of the validation metric by which epochs are judged that have the `known` ones.
+
+    It is the objective; for what no epoch changes top-1, and of pretrainings that of the neighbours.
+    """
+    if objective in METRICS:
+        return objective
+    return KNN.key if KNN.key in known else CLASSIFICATION.best.key
 
 
 def towards_better(objective: str, value: float) -> float:

@@ -11,7 +11,7 @@ from scenerec.search.levels import Level, most_epochs, rung_times, rungs_between
 from scenerec.search.trial_store import SearchFolder
 from scenerec.training.initial import prepare_weights
 from scenerec.training.plan import NodeResources, Plan, room_for
-from scenerec.training.preflight import check_job
+from scenerec.training.run_preflight import check_run
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ def check_search(config: TuneConfig, nodes: Sequence[NodeResources] | None = Non
     """
     folder = SearchFolder(config.run_url)
     base = _base_level(config)
-    plan = check_job(base.config, nodes, restart=True).plan
+    plan = check_run(base.config, nodes, restart=True).plan
     for level in trial_levels(config, 0, {})[:-1]:
-        check_job(level.config, restart=True)
+        check_run(level.config, restart=True)
     for point in _weights_searched(config):
         prepare_weights(trial_levels(config, 0, point)[-1].config, plan.classes)
     for point in _distillations_searched(config):
-        check_job(trial_levels(config, 0, point)[-1].config, restart=True)
+        check_run(trial_levels(config, 0, point)[-1].config, restart=True)
     ended = 0
     if not restart:
         folder.check_same_search(config)

@@ -2,16 +2,14 @@
 
 import json
 
-from scenerec.config.train import TrainConfig
+from scenerec.config.run import RunConfig
 from scenerec.config.tune import Objective
 from scenerec.models.zoo import architecture
 from scenerec.storage import Storage, read_json
 
-_PUBLISHED_AT_PX = 224
-
 
 def static_values(
-    objectives: tuple[Objective, ...], config: TrainConfig, classes: int, cache: Storage
+    objectives: tuple[Objective, ...], config: RunConfig, classes: int, cache: Storage
 ) -> dict[str, float]:
     """The objectives that training does not change; latencies are measured once each and kept in `cache`.
 
@@ -23,14 +21,13 @@ def static_values(
     if "parameters" in objectives:
         values["parameters"] = arch.parameters
     if "gflops" in objectives:
-        at_224 = arch.gflops_224 or arch.gflops * (_PUBLISHED_AT_PX / arch.image_size) ** 2
-        values["gflops"] = at_224 * (config.data.image_size / _PUBLISHED_AT_PX) ** 2
+        values["gflops"] = arch.gflops_at(config.data.image_size)
     if "latency_ms" in objectives:
         values["latency_ms"] = _latency_ms(config, classes, cache)
     return values
 
 
-def _latency_ms(config: TrainConfig, classes: int, cache: Storage) -> float:
+def _latency_ms(config: RunConfig, classes: int, cache: Storage) -> float:
     key = f"latency/{config.model.arch}-{config.data.image_size}.json"
     if found := read_json(cache, key, "latency_ms"):
         return float(found["latency_ms"])

@@ -70,7 +70,7 @@ class Trial(Frozen):
 
     def best_epoch(self, objective: str) -> EpochMetrics | None:
         """The epoch at which it stood best, the first of equal ones; by top-1 for what no epoch changes."""
-        key = epoch_metric(objective)
+        key = epoch_metric(objective, {key for epoch in self.history for key in epoch.validation})
         known = [epoch for epoch, _ in self.curve(key)]
         return max(known, key=lambda epoch: towards_better(key, epoch.validation[key]), default=None)
 

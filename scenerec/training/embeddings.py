@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scenerec.training.lbfgs import minimize
+from scenerec.training.linear_head import fit_linear_heads, top_share
 
 _CHUNK = 1024  # test images at a time: their similarities to a million training images are 4 GB
 
@@ -62,28 +62,9 @@ def linear_probe_accuracy(
     weights beside the mean cross-entropy: convex, so that the result depends on nothing else. Labels are class
     indices, int [n] and [m].
     """
-    center, scale = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
-    scale = np.where(scale > 0, scale, 1)
-    known, asked = ((features - center) / scale for features in (train, test))
-    weights = _logistic_regression(_with_ones(known), train_labels, decay)
-    return float(((_with_ones(asked) @ weights).argmax(axis=1) == test_labels).mean())
-
-
-def _logistic_regression(features: np.ndarray, labels: np.ndarray, decay: float) -> np.ndarray:
-    """Weights [d, classes] that minimise mean cross-entropy + decay / 2 x their squares, but for the last row's."""
-    n, d = features.shape
-    targets = np.eye(labels.max() + 1)[labels]
-    decays = np.full((d, 1), decay)
-    decays[-1] = 0
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = features @ weights
-        logits -= logits.max(axis=1, keepdims=True)
-        log_shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        gradient = features.T @ (np.exp(log_shares) - targets) / n + decays * weights
-        return float(-(targets * log_shares).sum() / n + (decays * weights**2).sum() / 2), gradient
-
-    return minimize(loss, np.zeros((d, targets.shape[1])))
+    classes = int(max(train_labels.max(), test_labels.max())) + 1
+    (head,) = fit_linear_heads(train, train_labels, classes, (decay,))
+    return top_share(head.logits(test), test_labels, 1)
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
@@ -91,10 +72,6 @@ def _largest(values: np.ndarray, count: int) -> np.ndarray:
     if count >= values.shape[1]:
         return np.broadcast_to(np.arange(values.shape[1]), values.shape)
     return np.argpartition(values, -count, axis=1)[:, -count:]
-
-
-def _with_ones(features: np.ndarray) -> np.ndarray:
-    return np.concatenate([features, np.ones((len(features), 1))], axis=1)
 
 
 def _normalized(embeddings: np.ndarray) -> np.ndarray:

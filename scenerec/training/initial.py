@@ -1,6 +1,7 @@
 """The weights that a run starts from: drawn by its seed, published under a name, or any file in reach."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.run import RunConfig
@@ -9,8 +10,10 @@ from scenerec.models import geo
 from scenerec.models.blocks import is_under
 from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State, StateError, check_fits
+from scenerec.models.preprocessing import WeightPreprocessing
 from scenerec.models.weights.files import WeightFile, head_classes
 from scenerec.models.weights.origin import Origin, find_origin
+from scenerec.models.weights.preprocessing import find_preprocessing
 from scenerec.models.weights.published import is_name
 from scenerec.models.zoo import architecture
 from scenerec.storage import IMPATIENT, Patience
@@ -81,6 +84,14 @@ def weights_origin(config: RunConfig, patience: Patience = IMPATIENT) -> Origin:
     return find_origin(config.model.weights, config.model.arch, patience)
 
 
+def weights_preprocessing(config: RunConfig, patience: Patience = IMPATIENT) -> WeightPreprocessing:
+    """Finds what `model.weights` expect of the pixels; those at a URL by the file that `prepare_weights` has fetched.
+
+    Raises ModelError, StorageError.
+    """
+    return find_preprocessing(config.model.weights, config.model.arch, patience, _source(config).fetched_to)
+
+
 def _describe(config: RunConfig, weights: WeightFile, classes: int) -> str:
     arch, source = config.model.arch, config.model.weights
     words = f"{source} of {arch}" if is_name(source) else source
@@ -130,4 +141,5 @@ def _reads_coordinates(state: State) -> bool:
 
 def _source(config: RunConfig) -> WeightSource:
     model = config.model
-    return WeightSource("model.weights", model.weights, config.output, model.arch, model.weights_ema)
+    source = WeightSource("model.weights", model.weights, config.output, model.arch, model.weights_ema)
+    return replace(source, accepted=model.accept_licence)

@@ -13,6 +13,7 @@ from scenerec.data.packed_set import PackedSet
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.training.batchnorm import PreciseBatchNorm
 from scenerec.training.plan import Plan, learned_classes
+from scenerec.training.preprocessing import prepared
 from scenerec.training.task import CLASSIFICATION, Counts, Task
 
 
@@ -42,6 +43,10 @@ class TrainingJob:
     """The validation set, of the classes that are learned; of a pretraining the training set once more."""
     task: Task = CLASSIFICATION
     """What the network learns."""
+
+    def __post_init__(self) -> None:
+        """The config says all of the preprocessing that the plan has found: nobody after this asks the weights."""
+        object.__setattr__(self, "config", prepared(self.config, self.plan.preprocessing))
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from scenerec.config.data import InputConfig
+from scenerec.config.data import DataConfig, InputConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.run import RunConfig
 from scenerec.config.scale import ScaleConfig, WorkerRange
@@ -13,6 +13,7 @@ from scenerec.data.manifest import Manifest
 from scenerec.data.order import steps_per_epoch
 from scenerec.data.repeats import Repeats
 from scenerec.errors import PlanError
+from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.models.weights.origin import RANDOM, Origin
 from scenerec.names import clean, same_names
 from scenerec.training.batchnorm import PreciseBatchNorm, plan_precise_batchnorm
@@ -82,10 +83,13 @@ class Plan:
     """Sizes of the images in words, where training sees another than evaluation; empty elsewhere."""
     origin: Origin | None = None
     """What the first weights began as, and their licence; None until `preflight` has found it."""
+    preprocessing: WeightPreprocessing = IMAGENET
+    """What becomes of the pixels; `preflight` finds what the first weights expect."""
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain JSON values."""
-        return {**asdict(self), "workers": list(self.workers)}
+        preprocessing = self.preprocessing.model_dump(mode="json")
+        return {**asdict(self), "workers": list(self.workers), "preprocessing": preprocessing}
 
     def rows(self) -> list[tuple[str, str]]:
         """Rows of (what, value), for people."""
@@ -101,7 +105,9 @@ class Plan:
             ("model", f"{self.arch}, {self.method or f'{self.classes} classes'}, in {self.framework}"),
             ("weights", self.weights),
             *([("recipe", self.recipe)] if self.recipe else []),
-            *([("licence", str(self.origin))] if self.origin and self.origin.weights != RANDOM else []),
+            *([("licence", str(self.origin))] if self.origin and self.origin != Origin(RANDOM) else []),
+            *self._published_row(),
+            *([("pixels", self.preprocessing.words)] if self.preprocessing != IMAGENET else []),
             *([("teacher", str(self.teacher))] if self.teacher else []),
             (
                 "data",
@@ -122,6 +128,10 @@ class Plan:
         if self.precise_batchnorm:
             rows.insert(-1, ("BatchNorm", str(self.precise_batchnorm)))
         return rows
+
+    def _published_row(self) -> list[tuple[str, str]]:
+        published = self.origin.published if self.origin else None
+        return [("published", published.figures)] if published and published.figures else []
 
     def _repeats_row(self) -> list[tuple[str, str]]:
         if self.repeats == 1:
@@ -173,7 +183,7 @@ def resolve(
     Raises PlanError, in one line, where config, data and cluster do not fit each other.
     """
     if isinstance(config, TrainConfig):
-        _check_classes(config, train, val)
+        check_classes(config.data, train, val, config.optimize.reads_labels)
     batch = config.optimize.global_batch_size
     workers = _allowed_workers(config)
     steps = steps_per_epoch(train.samples, batch)
@@ -192,7 +202,7 @@ def resolve(
     if lanes > train.samples:
         raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train_names}")
     if nodes is not None:
-        _check_cluster(config, nodes)
+        check_cluster(config.scale, nodes)
     per_worker, taking = batch // workers[-1], Repeats(config.data.repeats, batch, lanes)
     return Plan(
         run_url=config.run_url,
@@ -245,8 +255,11 @@ def learned_classes(config: RunConfig, train: Manifest, val: Manifest) -> tuple[
     return train.classes if config.optimize.reads_labels else val.classes
 
 
-def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
-    reads_labels = config.optimize.reads_labels
+def check_classes(data: DataConfig, train: Manifest, val: Manifest, reads_labels: bool = True) -> None:
+    """Raises PlanError where one set's classes are not the other's, a class has no image, or the sets share shards.
+
+    Where labels of training images are not read, their classes do not count.
+    """
     if reads_labels and not same_names(train.classes, val.classes):
         odd = sorted(set(map(clean, train.classes)) ^ set(map(clean, val.classes)))
         what = f"{odd[0]!r} is in one of them only" if odd else "the order differs"
@@ -256,15 +269,15 @@ def _check_classes(config: TrainConfig, train: Manifest, val: Manifest) -> None:
     if shared := {shard.sha256 for shard in train.shards} & {shard.sha256 for shard in val.shards}:
         what = "the same set as" if len(shared) == len(val.shards) else f"{len(shared)} shards in common with"
         raise PlanError(
-            f"data.val: {config.data.val} is {what} data.train: what is trained on cannot validate: "
+            f"data.val: {data.val} is {what} data.train: what is trained on cannot validate: "
             "name another split, such as .../val"
         )
     empty = [train.classes[index] for index, count in enumerate(train.class_counts) if count == 0]
     if reads_labels and empty:
         remedy = "add some, or remove the class and pack again"
-        if config.data.train_share < 1:
-            remedy = f"raise data.train_share ({config.data.train_share:g}), or pack with smaller shards"
-        raise PlanError(f"data.train: class {empty[0]!r} has no image in {config.data.train_names}: {remedy}")
+        if data.train_share < 1:
+            remedy = f"raise data.train_share ({data.train_share:g}), or pack with smaller shards"
+        raise PlanError(f"data.train: class {empty[0]!r} has no image in {data.train_names}: {remedy}")
 
 
 def _allowed_workers(config: RunConfig) -> tuple[int, ...]:
@@ -285,8 +298,8 @@ def _allowed_workers(config: RunConfig) -> tuple[int, ...]:
     )
 
 
-def _check_cluster(config: RunConfig, nodes: Sequence[NodeResources]) -> None:
-    scale = config.scale
+def check_cluster(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> None:
+    """Raises PlanError where the nodes have no room for the smallest number of workers."""
     room = room_for(scale, nodes)
     if room >= scale.min_workers:
         return

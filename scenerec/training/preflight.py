@@ -17,9 +17,10 @@ from scenerec.training.class_weights import loss_weights
 from scenerec.training.initial import describe_weights, prepare_weights, weights_origin
 from scenerec.training.node_time import CostPlan, plan_cost
 from scenerec.training.plan import NodeResources, Plan, learned_classes, resolve
+from scenerec.training.preprocessing import prepared, run_preprocessing
 from scenerec.training.run_folder import RunFolder, check_identity, resumed_lanes, run_identity
 from scenerec.training.task import task_of
-from scenerec.training.teacher import plan_teacher
+from scenerec.training.teacher import TeacherPlan, plan_teacher
 
 _DEEP_CHECK_BYTES = 64 << 20
 
@@ -76,8 +77,9 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
         check_shards(data)
     check_writable(folder.url)
     plan = replace(plan, weights=prepare_weights(config, plan.classes), origin=weights_origin(config))
+    plan = replace(plan, preprocessing=run_preprocessing(config, restart=restart))
     classes = learned_classes(config, train.manifest, val.manifest)
-    plan = replace(plan, teacher=plan_teacher(config, classes, download=True))
+    plan = _with_teacher(plan, plan_teacher(config, classes, download=True))
     trained = trained_part(config, plan.classes)
     if trained and plan.precise_batchnorm and not trains_batchnorm(config, plan.classes):
         plan = replace(plan, precise_batchnorm=None)
@@ -93,13 +95,21 @@ def plan_job(config: TrainConfig) -> Plan:
     train, val = open_training_set(data, data.patience), open_set(data.val, patience=data.patience)
     lanes = resumed_lanes(RunFolder(config.run_url, data.patience), data.lanes)
     plan = resolve(config, train.manifest, val.manifest, resumed_lanes=lanes)
-    return replace(
+    plan = replace(
         plan,
         weights=describe_weights(config, plan.classes),
         origin=weights_origin(config, data.patience),
+        preprocessing=run_preprocessing(config, data.patience),
         class_weights=loss_weights(config, train.parts),
-        teacher=plan_teacher(config, learned_classes(config, train.manifest, val.manifest)),
     )
+    return _with_teacher(plan, plan_teacher(config, learned_classes(config, train.manifest, val.manifest)))
+
+
+def _with_teacher(plan: Plan, teacher: TeacherPlan | None) -> Plan:
+    """The plan with whom it learns from, whose licence goes along."""
+    if teacher is None or plan.origin is None:
+        return plan
+    return replace(plan, teacher=teacher, origin=plan.origin.taught_by(teacher.origin))
 
 
 def _plan_coordinates(config: TrainConfig, train: Manifest, val: Manifest) -> str | None:
@@ -175,6 +185,7 @@ def resume_point(folder: RunFolder, config: RunConfig, plan: Plan, train: Manife
     if name is None:
         return None
     state = read_run_state(folder.checkpoints, name)
+    config = prepared(config, plan.preprocessing)
     wanted = run_identity(config, plan.lanes, plan.classes, train.fingerprint, plan.teacher)
     check_identity(folder.url, state.identity, wanted)
     return state.global_step

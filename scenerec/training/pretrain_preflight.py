@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scenerec.config.pretrain import MethodConfig, PretrainConfig, ProbeConfig
+from scenerec.config.pretrain import LabelledSetsConfig, MethodConfig, PretrainConfig
 from scenerec.data.mixed_set import open_training_set
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import PlanError
@@ -13,6 +13,7 @@ from scenerec.training.initial import describe_weights, prepare_weights, weights
 from scenerec.training.node_time import plan_cost
 from scenerec.training.plan import NodeResources, Plan, resolve
 from scenerec.training.preflight import Preflight, check_shards, resume_point, trained_part
+from scenerec.training.preprocessing import run_preprocessing
 from scenerec.training.run_folder import RunFolder, resumed_lanes
 from scenerec.training.schedules import fitting_momentum, share_of_first_weights
 
@@ -36,6 +37,7 @@ def check_pretraining(
         check_shards(data)
     check_writable(folder.url)
     plan = replace(plan, weights=prepare_weights(config, _NO_CLASSES), origin=weights_origin(config))
+    plan = replace(plan, preprocessing=run_preprocessing(config, restart=restart))
     trained = trained_part(config, classes=1)
     resumes_at = None if restart else resume_point(folder, config, plan, train.manifest)
     history = folder.read_history() if config.cost and resumes_at is not None else []
@@ -48,7 +50,8 @@ def plan_pretraining(config: PretrainConfig) -> Plan:
     train = open_training_set(config.data, config.data.patience)
     lanes = resumed_lanes(RunFolder(config.run_url, config.data.patience), config.data.lanes)
     plan, origin = _resolve(config, train, None, lanes), weights_origin(config, config.data.patience)
-    return replace(plan, weights=describe_weights(config, _NO_CLASSES), origin=origin)
+    preprocessing = run_preprocessing(config, config.data.patience)
+    return replace(plan, weights=describe_weights(config, _NO_CLASSES), origin=origin, preprocessing=preprocessing)
 
 
 def _resolve(
@@ -82,7 +85,7 @@ def _momentum_remark(method: MethodConfig, steps: int) -> str:
     return f"at {method.momentum:g} {what}: {remedy}train longer"
 
 
-def _check_probe(probe: ProbeConfig) -> tuple[PackedSet, PackedSet]:
+def _check_probe(probe: LabelledSetsConfig) -> tuple[PackedSet, PackedSet]:
     """The labelled sets. Raises PlanError where one does not fit the other."""
     train, val = open_set(probe.train), open_set(probe.val)
     ours, theirs = train.manifest.classes, val.manifest.classes

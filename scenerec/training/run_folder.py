@@ -19,6 +19,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import Frozen, parse_json
 from scenerec.json_object import JsonObject
+from scenerec.models.preprocessing import IMAGENET
 from scenerec.step_metrics import StepMetrics
 from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
 from scenerec.training.node_time import Start
@@ -45,6 +46,9 @@ _IDENTITY_DEFAULTS = {
     "optimize.distill.teacher": None,
     "model.drop_path": None,
     "model.geo": None,
+    "data.mean": list(IMAGENET.mean),
+    "data.std": list(IMAGENET.std),
+    "data.interpolation": IMAGENET.interpolation,
 }
 
 
@@ -145,6 +149,7 @@ def run_identity(
     config: RunConfig, lanes: int, classes: int, fingerprint: str, teacher: TeacherPlan | None = None
 ) -> JsonObject:
     """What must not change when a run is resumed. The framework and the number of workers may."""
+    preprocessing = config.data.preprocessing
     return {
         "task": task_of(config).name,
         "model.arch": config.model.arch,
@@ -152,6 +157,9 @@ def run_identity(
         "training set": fingerprint,
         "data.lanes": lanes,
         "data.balance": config.data.balance,
+        "data.mean": list(preprocessing.mean),
+        "data.std": list(preprocessing.std),
+        "data.interpolation": preprocessing.interpolation,
         "data.repeats": config.data.repeats,
         "data.train weights": [each.weight for each in config.data.train_sets],
         "optimize.global_batch_size": config.optimize.global_batch_size,

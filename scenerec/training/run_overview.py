@@ -66,7 +66,7 @@ def read_overview(run_url: str, patience: Patience = IMPATIENT, in_full: bool = 
     folder = RunFolder(run_url, patience)
     config = folder.read_job()
     if not isinstance(config, RunConfig):
-        raise CheckpointError(f"{run_url}: is no training, but of kind {config.kind}: see `scenerec tune show`")
+        raise CheckpointError(f"{run_url}: is no training, but of kind {config.kind}, which has a report of its own")
     return RunOverview(
         url=folder.url,
         framework=config.framework,

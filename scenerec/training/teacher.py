@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -24,10 +25,12 @@ from scenerec.inference.bundles.bundle import INFO_FILE, NOT_OF_THE_MODEL, Bundl
 from scenerec.inference.bundles.registry import Registry, parse_reference
 from scenerec.inference.predictors.trained_model import ZooNetwork, load_trained
 from scenerec.models.neutral import State, StateError, check_fits
+from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.models.weights.files import head_classes, is_there
 from scenerec.models.weights.formats import file_format
 from scenerec.models.weights.licences import describe_licence, forbids_commercial_use
-from scenerec.models.weights.origin import find_origin
+from scenerec.models.weights.origin import RANDOM, Origin, find_origin
+from scenerec.models.weights.preprocessing import find_preprocessing
 from scenerec.models.weights.published import find_weights, is_name
 from scenerec.models.zoo import architecture, check_image_size
 from scenerec.names import clean, few
@@ -56,6 +59,8 @@ class Teacher:
     """Class names in order of class index; empty where they are not known."""
     image_size: int
     """Side in pixels of the images that it is shown."""
+    preprocessing: WeightPreprocessing = IMAGENET
+    """What its weights expect of the pixels; a bundle sees to that itself."""
 
     @property
     def classes(self) -> int:
@@ -96,8 +101,8 @@ class TeacherPlan:
     """What the logits are divided by."""
     weight: float
     """Its share of the loss."""
-    licence: str = ""
-    """Name of the licence of what it began as; "" where that is not known, or where there is none."""
+    origin: Origin = field(default_factory=partial(Origin, RANDOM))
+    """What it began as, and the licence of that, which goes into the student's card."""
 
     def __str__(self) -> str:
         share = "all of the loss (no label is read)" if self.weight == 1 else f"{self.weight:.3g} of the loss"
@@ -107,8 +112,8 @@ class TeacherPlan:
             "unknown": "; it does not tell its classes' names, which are taken to be in the order of the data",
         }[self.order]
         where = f"{self.network} at {self.image_size} px, {self.address}"
-        licence = f"; {describe_licence(self.licence)}" if forbids_commercial_use(self.licence) else ""
-        return f"{where}: {share}, temperature {self.temperature:g}{order}{licence}"
+        forbidding = map(describe_licence, filter(forbids_commercial_use, self.origin.licences))
+        return "; ".join((f"{where}: {share}, temperature {self.temperature:g}{order}", *forbidding))
 
 
 def plan_teacher(config: TrainConfig, classes: Sequence[str], download: bool = False) -> TeacherPlan | None:
@@ -136,14 +141,15 @@ def plan_teacher(config: TrainConfig, classes: Sequence[str], download: bool = F
         order=order,
         temperature=distill.temperature,
         weight=distill.weight,
-        licence=_licence(teacher, distill.arch),
+        origin=_origin(teacher, distill.arch),
     )
 
 
-def _licence(teacher: Teacher, arch: str | None) -> str:
+def _origin(teacher: Teacher, arch: str | None) -> Origin:
     if isinstance(teacher.network, Bundle):
-        return teacher.network.info.lineage.licence
-    return find_origin(teacher.address, arch).licence
+        lineage = teacher.network.info.lineage
+        return Origin(lineage.first_weights or teacher.address, lineage.licence, lineage.teachers)
+    return find_origin(teacher.address, arch)
 
 
 def planned_teacher(config: RunConfig, plan: TeacherPlan) -> Teacher:
@@ -227,7 +233,7 @@ def _from_bundle(distill: DistillConfig, bundle: Bundle) -> Teacher:
         )
     if distill.arch is not None:
         raise PlanError(f"optimize.distill.arch: the bundle {bundle.url} needs none: leave it out")
-    return Teacher(bundle.url, bundle, bundle.info.labels, size)
+    return Teacher(bundle.url, bundle, bundle.info.labels, size, bundle.info.preprocessing)
 
 
 def _from_run(distill: DistillConfig, address: str, patience: Patience) -> Teacher:
@@ -235,7 +241,7 @@ def _from_run(distill: DistillConfig, address: str, patience: Patience) -> Teach
     if distill.arch not in (None, model.network.arch):
         raise PlanError(f"optimize.distill.arch: {model.url} is a {model.network.arch}: leave it out")
     size = _checked_size(distill, model.network.arch, model.preprocessing.image_size)
-    return Teacher(model.url, model.network.of_images, model.labels, size)
+    return Teacher(model.url, model.network.of_images, model.labels, size, model.preprocessing)
 
 
 def _from_weights(distill: DistillConfig, source: WeightSource, patience: Patience, download: bool) -> Teacher:
@@ -257,7 +263,8 @@ def _from_weights(distill: DistillConfig, source: WeightSource, patience: Patien
             raise StateError(f"{source}: {error}") from None
         own = find_weights(arch, source.weights).image_size if is_name(source.weights) else weights.image_size
         size = _checked_size(distill, arch, own or architecture(arch).image_size)
-        return Teacher(source.weights, ZooNetwork(arch, classes, weights.state), (), size)
+        preprocessing = find_preprocessing(source.weights, arch, patience, source.fetched_to)
+        return Teacher(source.weights, ZooNetwork(arch, classes, weights.state), (), size, preprocessing)
 
 
 def _checked_size(distill: DistillConfig, arch: str, own: int) -> int:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from typing_extensions import override
 
 from scenerec.data.stream import Cursor
-from scenerec.data.tf_input import Batch, normalize, training_input, validation_input
+from scenerec.data.tf_input import Batch, training_input, validation_input
 from scenerec.models.keras_twin.drop_draws import drop_keys
 from scenerec.models.tf_geo import network_inputs
 from scenerec.training.initial import initial_state
@@ -126,7 +126,7 @@ class TfLearner(TfMechanics[Batch]):
         distill = self.optimize.distill
         if distill is None or self.teacher is None:
             return self._label_losses(logits, batch)
-        taught = self.teacher(self._pixels(batch))
+        taught = self.teacher(self._shown(batch))
         losses = distill.weight * distillation_losses(logits, taught, distill.temperature)
         if distill.reads_labels:
             losses += (1 - distill.weight) * self._label_losses(logits, batch)
@@ -158,18 +158,18 @@ class TfLearner(TfMechanics[Batch]):
 
     def _logits(self, batch: Batch, training: bool) -> tf.Tensor:
         """The network's answers to a batch, [n, classes], in the weights' precision."""
-        pixels = self._pixels(batch)
+        pixels = self._shown(batch)
         others = network_inputs(batch.coordinates, self.dtype)
         model = self.model if training else self.evaluated
         with drop_keys(batch.drop_keys):
             return model([pixels, *others] if others else pixels, training=training)
 
-    def _pixels(self, batch: Batch) -> tf.Tensor:
+    def _shown(self, batch: Batch) -> tf.Tensor:
         """What the network sees of the images."""
-        pixels = normalize(batch.images, self.dtype, batch.colors)
+        pixels = self._pixels(batch.images, batch.colors)
         if batch.partners is None:
             return pixels
-        theirs = normalize(batch.partners.images, self.dtype, batch.partners.colors)
+        theirs = self._pixels(batch.partners.images, batch.partners.colors)
         return mixed_pixels(pixels, theirs, batch.partners)
 
 

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState, Tensors
 from scenerec.data.tf_input import Batch as Images
-from scenerec.data.tf_input import statistics_input
+from scenerec.data.tf_input import normalize, statistics_input
 from scenerec.models.blocks import lr_factors
 from scenerec.models.freezing import frozen_names
 from scenerec.models.tf_model import Binding
@@ -81,6 +81,10 @@ class TfMechanics(Learner[Batch]):
         self._local_moments = tf.function(self._measure, reduce_retracing=True)
         self._reduce = tf.function(self._run_reduce)
         self._loss_sum = tf.zeros((), tf.float64)
+
+    def _pixels(self, images: tf.Tensor, colors: tf.Tensor | None = None) -> tf.Tensor:
+        """uint8 images NHWC, and what becomes of their colours -> what the network sees."""
+        return normalize(images, self.dtype, colors, self.job.config.data.preprocessing)
 
     def _sum_of_gradients(self, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Over all replicas; called in a replica's context."""

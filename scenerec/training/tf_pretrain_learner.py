@@ -15,7 +15,7 @@ from typing_extensions import override
 from scenerec.checkpoint import LearnerState, Tensors
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.stream import Cursor
-from scenerec.data.tf_input import Batch, normalize, statistics_input, validation_input, view_pair_input
+from scenerec.data.tf_input import Batch, statistics_input, validation_input, view_pair_input
 from scenerec.data.view_pair import PairBatch
 from scenerec.models.freezing import frozen_names
 from scenerec.models.heads import Head, first_queue
@@ -162,7 +162,7 @@ class TfPretrainLearner(TfMechanics[Pairs]):
         return loss
 
     def _contrast(self, batch: Pairs, training: bool) -> Contrast:
-        first, second = (normalize(view.images, self.dtype, view.colors) for view in (batch.first, batch.second))
+        first, second = (self._pixels(view.images, view.colors) for view in (batch.first, batch.second))
         temperature = self.method.temperature
 
         def query(views: tf.Tensor) -> tf.Tensor:
@@ -192,10 +192,10 @@ class TfPretrainLearner(TfMechanics[Pairs]):
 
     @override
     def _see(self, batch: Batch) -> list[tf.Tensor]:
-        return self.model(normalize(batch.images, self.dtype), training=False)
+        return self.model(self._pixels(batch.images), training=False)
 
     def _features_of(self, images: tf.Tensor) -> tf.Tensor:
-        return self.model(normalize(images, self.dtype), training=False)[0]
+        return self.model(self._pixels(images), training=False)[0]
 
     @override
     def estimate_statistics(self, sample: PreciseBatchNorm) -> None:

@@ -10,11 +10,11 @@ from scenerec.models import tf_model
 
 import tensorflow as tf  # isort: skip
 
-from scenerec.data.colors import MEAN_LEVELS, STD_LEVELS
 from scenerec.data.resize_matrix import resize_matrix
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.trained_model import ZooNetwork
+from scenerec.models.preprocessing import WeightPreprocessing
 from scenerec.training.learner import TrainingJob
 from scenerec.training.teacher import class_order, planned_teacher
 
@@ -36,13 +36,13 @@ class TfTeacher:
         assert job.plan.teacher is not None
         teacher, size = planned_teacher(job.config, job.plan.teacher), job.config.data.training_size
         matrix, order = resize_matrix(size, teacher.image_size), class_order(teacher, job.classes)
-        resizes = teacher.image_size != size
+        resizes, ours = teacher.image_size != size, job.config.data.preprocessing
         self._matrix = tf.constant(matrix, dtype) if resizes else None
         self._order = None if order is None else tf.constant(order)
         self._network: Network = (
-            _bundle(teacher.network, job.config.scale.cpus_per_worker)
+            _bundle(teacher.network, job.config.scale.cpus_per_worker, ours)
             if isinstance(teacher.network, Bundle)
-            else _zoo_network(teacher.network, teacher.image_size)
+            else _renormalised(_zoo_network(teacher.network, teacher.image_size), teacher.preprocessing, ours)
         )
 
     def __call__(self, pixels: tf.Tensor) -> tf.Tensor:
@@ -75,12 +75,25 @@ def _zoo_network(network: ZooNetwork, image_size: int) -> Network:
     return lambda pixels: model(pixels, training=False)
 
 
-def _bundle(bundle: Bundle, threads: int) -> Network:
+def _renormalised(network: Network, own: WeightPreprocessing, given: WeightPreprocessing) -> Network:
+    """The network, which takes pixels that are normalised as `given`, whatever its `own` weights expect."""
+    terms = own.renormalization(given)
+    if terms is None:
+        return network
+
+    def answer(pixels: tf.Tensor) -> tf.Tensor:
+        factor, addend = (tf.constant(each, pixels.dtype) for each in terms)
+        return network(pixels * factor + addend)
+
+    return answer
+
+
+def _bundle(bundle: Bundle, threads: int, given: WeightPreprocessing) -> Network:
     """A bundle takes whole levels: the pixels are rounded to them."""
     predictor = predictor_of(bundle, threads)
 
     def answer(pixels: tf.Tensor) -> tf.Tensor:
-        mean, std = (tf.constant(each, pixels.dtype) for each in (MEAN_LEVELS, STD_LEVELS))
+        mean, std = (tf.constant(each, pixels.dtype) for each in (given.mean_levels, given.std_levels))
         levels = tf.cast(tf.clip_by_value(tf.round(pixels * std + mean), 0, 255), tf.uint8)
         logits = tf.numpy_function(predictor.logits, [levels], tf.float32, stateful=False)
         return tf.ensure_shape(logits, (None, len(bundle.info.labels)))

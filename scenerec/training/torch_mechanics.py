@@ -76,7 +76,8 @@ class TorchMechanics(Learner[Batch]):
 
     def _pixels(self, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
         """uint8 images NCHW, and what becomes of their colours -> what the network sees, on the device."""
-        return normalize(self._on_device(images), self.dtype, None if colors is None else self._on_device(colors))
+        colors = None if colors is None else self._on_device(colors)
+        return normalize(self._on_device(images), self.dtype, colors, self.job.config.data.preprocessing)
 
     def _low_precision(self) -> AbstractContextManager[object]:
         """The arithmetic of forward passes."""

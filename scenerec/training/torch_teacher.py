@@ -8,12 +8,12 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from scenerec.data.colors import MEAN_LEVELS, STD_LEVELS
 from scenerec.data.resize_matrix import resize_matrix
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_model
+from scenerec.models.preprocessing import WeightPreprocessing
 from scenerec.training.learner import TrainingJob
 from scenerec.training.teacher import class_order, planned_teacher
 
@@ -34,13 +34,13 @@ class TorchTeacher:
         assert job.plan.teacher is not None
         teacher, size = planned_teacher(job.config, job.plan.teacher), job.config.data.training_size
         matrix, order = resize_matrix(size, teacher.image_size), class_order(teacher, job.classes)
-        resizes = teacher.image_size != size
+        resizes, ours = teacher.image_size != size, job.config.data.preprocessing
         self._matrix = torch.tensor(matrix, dtype=dtype, device=device) if resizes else None
         self._order = None if order is None else torch.tensor(order, device=device)
         self._network: Network = (
-            _bundle(teacher.network, job.config.scale.cpus_per_worker)
+            _bundle(teacher.network, job.config.scale.cpus_per_worker, ours)
             if isinstance(teacher.network, Bundle)
-            else _zoo_network(teacher.network, device, dtype)
+            else _renormalised(_zoo_network(teacher.network, device, dtype), teacher.preprocessing, ours)
         )
 
     @torch.no_grad()
@@ -74,12 +74,26 @@ def _zoo_network(network: ZooNetwork, device: torch.device, dtype: torch.dtype) 
     return model.requires_grad_(False).eval().to(device, dtype, memory_format=torch.channels_last)
 
 
-def _bundle(bundle: Bundle, threads: int) -> Network:
+def _renormalised(network: Network, own: WeightPreprocessing, given: WeightPreprocessing) -> Network:
+    """The network, which takes pixels that are normalised as `given`, whatever its `own` weights expect."""
+    terms = own.renormalization(given)
+    if terms is None:
+        return network
+
+    def answer(pixels: torch.Tensor) -> torch.Tensor:
+        factor, addend = (torch.tensor(each, dtype=pixels.dtype, device=pixels.device).view(3, 1, 1) for each in terms)
+        return network(pixels * factor + addend)
+
+    return answer
+
+
+def _bundle(bundle: Bundle, threads: int, given: WeightPreprocessing) -> Network:
     """A bundle takes whole levels: the pixels are rounded to them."""
     predictor = predictor_of(bundle, threads)
 
     def answer(pixels: torch.Tensor) -> torch.Tensor:
-        mean, std = (torch.tensor(each, dtype=pixels.dtype, device=pixels.device) for each in (MEAN_LEVELS, STD_LEVELS))
+        terms = (given.mean_levels, given.std_levels)
+        mean, std = (torch.tensor(each, dtype=pixels.dtype, device=pixels.device) for each in terms)
         levels = (pixels.permute(0, 2, 3, 1) * std + mean).round().clamp(0, 255).to(torch.uint8)
         return torch.from_numpy(predictor.logits(levels.cpu().numpy())).to(pixels.device)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypeAliasType
 
+from scenerec.models.preprocessing import Interpolation
 from serve.http.json_body import Absent, JsonBody
 from serve.http.model_name import ModelName
 from serve.http.operation import EXAMPLE_PNG
@@ -150,6 +151,7 @@ class _ModelFields(JsonBody):
         float,
         Field(gt=0, le=1, description="Side of the square that the network sees over the picture's shorter side."),
     ]
+    interpolation: Annotated[Interpolation, Field(description="Filter by which pictures are resized for it.")]
     explains: Annotated[bool, Field(description="Whether it has heat maps.")]
     coordinates: Annotated[bool, Field(description="Whether it reads where a photograph was taken.")]
 

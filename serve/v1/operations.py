@@ -133,6 +133,7 @@ def _example(model: str) -> ModelBody:
         versions=[VersionBody("3", 1.0, f"s3://scenes/registry/{model}/3", "int8", "resnet50")],
         image_size=224,
         eval_crop_ratio=0.875,
+        interpolation="bilinear",
         explains=True,
         coordinates=False,
         labels=365,

@@ -73,6 +73,7 @@ def _described(shelf: Shelf, model: str) -> ModelBody:
         ],
         image_size=first.image_size,
         eval_crop_ratio=first.bundle.info.preprocessing.eval_crop_ratio,
+        interpolation=first.bundle.info.preprocessing.interpolation,
         explains=first.explains,
         coordinates=first.bundle.info.takes_coordinates,
         labels=len(first.labels),

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from scenerec.config.augment import AugmentConfig
 from scenerec.config.data import DataConfig
-from scenerec.data.colors import MEAN_LEVELS, STD_LEVELS
 from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor, TrainingOrder
+from scenerec.models.preprocessing import IMAGENET
 from scenerec.world import World
 from tests.bench.data_ways import BATCH, SIZE, Work
 
@@ -60,4 +60,4 @@ def _crop(file: tf.Tensor, jitter: float) -> tf.Tensor:
     image = tf.image.random_contrast(image, 1 - jitter, 1 + jitter)
     image = tf.image.random_saturation(image, 1 - jitter, 1 + jitter)
     image = tf.clip_by_value(image, 0, 1) * 255
-    return (image - np.float32(MEAN_LEVELS)) / np.float32(STD_LEVELS)
+    return (image - np.float32(IMAGENET.mean_levels)) / np.float32(IMAGENET.std_levels)

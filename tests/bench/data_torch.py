@@ -17,7 +17,7 @@ from scenerec.config.data import DataConfig
 from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor, TrainingOrder
 from scenerec.data.torch_input import normalize, training_input
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from scenerec.world import World
 from tests.bench.data_peers.tensors import counted, decoded, on_tensors, processes
 from tests.bench.data_ways import BATCH, BUCKET, SIZE, Work

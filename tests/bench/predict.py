@@ -125,7 +125,7 @@ def _ranked(probabilities: np.ndarray) -> np.ndarray:
 
 def _preparer(bundle: Bundle) -> Preparer:
     preprocessing = bundle.info.preprocessing
-    return Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio)
+    return Preparer.of(preprocessing)
 
 
 def _repeated(photographs: Path, count: int, folder: Path) -> list[Path]:

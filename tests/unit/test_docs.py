@@ -126,7 +126,7 @@ def described_runs() -> set[str]:
     """Names of the runs that the recipes and the files in the documents describe, and of those made from them."""
     recipes = [file.read_text() for file in (ROOT / "jobs/recipes").glob("*.yaml")]
     files = [yaml.safe_load(text) for text in [*recipes, *(text for page in DOCS for _, text in blocks(page, "yaml"))]]
-    named = {file["name"] for file in files if file.get("kind") in ("train", "tune", "pretrain")}
+    named = {file["name"] for file in files if file.get("kind") in ("train", "tune", "pretrain", "probe")}
     words = [word for words in all_commands() for word in words]
     renamed = {word.removeprefix("name=") for word in words if word.startswith("name=")}
     return named | renamed | {f"{name}-best" for name in named} | {"NAME"}

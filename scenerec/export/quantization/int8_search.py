@@ -239,7 +239,7 @@ class _Search:
     def _batches(self, samples: int) -> Iterator[ImageBatch]:
         """The validation set's first `samples`."""
         preprocessing = self.bundle.info.preprocessing
-        preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
+        preparation = Preparation.of(preprocessing)
         return image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
 
     def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:

@@ -134,7 +134,7 @@ def _measure(
 
 def _scores(models: Sequence[Predictor], preprocessing: Preprocessing, val: PackedSet) -> list[Score]:
     """Scores all models on the whole set, against the first."""
-    preparation = Preparation(preprocessing.image_size, preprocessing.eval_crop_ratio)
+    preparation = Preparation.of(preprocessing)
     labels: list[np.ndarray] = []
     answers: list[list[np.ndarray]] = [[] for _ in models]
     for batch in image_batches(val, range(val.manifest.samples), preparation, _BATCH_SIZE):

@@ -66,8 +66,7 @@ class BulkPredictor:
     """
 
     def __init__(self, bundle: Bundle, question: Question, threads: int = 0, patience: Patience = IMPATIENT) -> None:
-        preprocessing = bundle.info.preprocessing
-        self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio)
+        self.prepare = Preparer.of(bundle.info.preprocessing)
         self.question, self.threads, self.patience = question, threads or default_processes(), patience
         self._top_k = min(question.top_k, len(bundle.info.labels))
         self._name, self._temperature = bundle.url, bundle.info.temperature

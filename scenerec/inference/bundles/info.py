@@ -10,7 +10,7 @@ from scenerec.frozen import Frozen, Sha256
 from scenerec.inference.bundles.precision import Precision
 from scenerec.inference.bundles.validation import Validation
 from scenerec.models.geo import COORDINATES
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.preprocessing import WeightPreprocessing
 
 ONNX_FILE = "model.onnx"
 """Name of an ONNX model."""
@@ -32,19 +32,18 @@ Route = Literal["torch", "tf2onnx", "twin", "tflite"]
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class Preprocessing(Frozen):
+class Preprocessing(WeightPreprocessing):
     """What a photograph goes through before the model sees it."""
 
     image_size: int = Field(ge=1)
     """Side of the square that the network sees, in pixels."""
-    eval_crop_ratio: float = Field(gt=0, le=1)
-    """Share that the crop keeps: the short side is resized to image_size / eval_crop_ratio (bilinear, antialiased)."""
     in_graph: bool = True
     """Whether the graph takes uint8 RGB NHWC and normalises itself; else the caller gives normalised float32 NCHW."""
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Mean of red, green and blue in [0, 1], which is subtracted."""
-    std: tuple[float, float, float] = IMAGENET_STD
-    """Deviation of red, green and blue in [0, 1], which is divided by."""
+
+    @classmethod
+    def of_weights(cls, preprocessing: WeightPreprocessing, image_size: int) -> "Preprocessing":
+        """That of a network of images of `image_size`, whose weights expect `preprocessing`."""
+        return cls(image_size=image_size, **preprocessing.model_dump())
 
 
 class TensorContract(Frozen):
@@ -100,6 +99,13 @@ class Lineage(Frozen):
     known."""
     licence: str = ""
     """Name of the licence of these weights; "" where it is not known, and for random ones."""
+    published_top1: float | None = None
+    """Top-1 accuracy of the first weights in percent, as their makers published it; none where it is not known."""
+    published_image_size: int | None = None
+    """Side in pixels of the images that they were evaluated on; none of weights that are not published ones."""
+    teachers: dict[str, str] = Field(default_factory=dict)
+    """Licence of each network that it learned from (optimize.distill), by what that began as; "" where it is not
+    known."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Versions of the libraries that the export used, by name."""
     scenerec: str
@@ -189,6 +195,11 @@ class BundleInfo(Frozen):
     def can_be_served(self) -> bool:
         """Whether the endpoint serves models of this format."""
         return self.format in SERVED_FORMATS
+
+    @property
+    def licences(self) -> tuple[str, ...]:
+        """Names of all known licences that its weights have inherited: the first weights' first, then its teachers'."""
+        return tuple(dict.fromkeys(filter(None, (self.lineage.licence, *self.lineage.teachers.values()))))
 
     @field_validator("files")
     @classmethod

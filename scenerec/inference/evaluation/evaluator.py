@@ -90,7 +90,7 @@ class Examiner:
         Raises ScenerecError where the model or the set does not open, or they do not fit.
         """
         request, model, manifest = self.request, self.model, self.data.manifest
-        preparation = Preparation(model.image_size, model.eval_crop_ratio, request.crops)
+        preparation = Preparation.of(model, request.crops)
         batches = image_batches(self.data, samples, preparation, request.images_per_batch, request.threads)
         classes = len(manifest.classes)
         keep_logits = request.samples_of(self.data) * classes * 4 <= KEPT_LOGITS_BYTES

@@ -15,6 +15,7 @@ from scenerec.data.pool import default_processes
 from scenerec.data.shard import Sample
 from scenerec.inference.evaluation.crops import Crops, evaluation_crops, with_mirrors
 from scenerec.inference.evaluation.predictions import ImageBatch
+from scenerec.models.preprocessing import Interpolation, SeesPictures
 
 _BATCHES_AHEAD = 2  # decoded, or on their way, while the model works
 
@@ -28,6 +29,13 @@ class Preparation(NamedTuple):
     """Share that the crop keeps: the short side is resized to image_size / crop_ratio before."""
     crops: Crops = 1
     """How many crops are taken of each image."""
+    interpolation: Interpolation = "bilinear"
+    """Filter by which it is resized."""
+
+    @classmethod
+    def of(cls, model: SeesPictures, crops: Crops = 1) -> "Preparation":
+        """That of a predictor, or of what a bundle says of its preprocessing."""
+        return cls(model.image_size, model.eval_crop_ratio, crops, model.interpolation)
 
 
 def image_batches(
@@ -78,7 +86,9 @@ def prepare_sample(sample: Sample, name: str, preparation: Preparation) -> np.nd
     size = preparation.image_size
     crops = evaluation_crops(*image_size(sample.image, name), size, preparation.crop_ratio, preparation.crops)
     try:
-        decoded = np.stack([evaluation_pixels(sample.image, crop, size) for crop in crops])
+        decoded = np.stack(
+            [evaluation_pixels(sample.image, crop, size, interpolation=preparation.interpolation) for crop in crops]
+        )
     except PictureError as error:
         raise undecodable(name, error) from None
     return decoded if preparation.crops == 1 else with_mirrors(decoded)

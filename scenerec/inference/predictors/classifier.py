@@ -36,10 +36,9 @@ class Classifier:
     def __init__(
         self, bundle: Bundle, threads: int = 0, max_pixels: int = Preparer.max_pixels, providers: tuple[str, ...] = CPU
     ) -> None:
-        preprocessing = bundle.info.preprocessing
         self.labels = bundle.info.labels
         self.model = predictor_of(bundle, threads, providers)
-        self.prepare = Preparer(preprocessing.image_size, preprocessing.eval_crop_ratio, max_pixels)
+        self.prepare = Preparer.of(bundle.info.preprocessing, max_pixels)
 
     def classify(
         self, photographs: Sequence[bytes], top_k: int = 5, coordinates: np.ndarray | None = None

@@ -30,9 +30,10 @@ class OnnxPredictor(Predictor):
     ) -> None:
         self.name = bundle.url
         self.labels = bundle.info.labels
-        self.image_size = bundle.info.preprocessing.image_size
-        self.eval_crop_ratio = bundle.info.preprocessing.eval_crop_ratio
         self.preprocessing = bundle.info.preprocessing
+        self.image_size = self.preprocessing.image_size
+        self.eval_crop_ratio = self.preprocessing.eval_crop_ratio
+        self.interpolation = self.preprocessing.interpolation
         self.session = open_session(bundle.model_file, threads, providers)
         self.takes_coordinates = bundle.info.takes_coordinates
         self.temperature, self.abstain_below = bundle.info.temperature, bundle.info.abstain_below

@@ -8,6 +8,7 @@ import numpy as np
 
 from scenerec.data.coordinates import NetworkCoordinates, network_coordinates
 from scenerec.inference.bundles.info import Preprocessing
+from scenerec.models.preprocessing import Interpolation
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Predictor(Protocol):
     """Side of the images that the network takes, in pixels."""
     eval_crop_ratio: float
     """Share of the resized image that evaluation crops."""
+    interpolation: Interpolation = "bilinear"
+    """Filter by which photographs are resized for it."""
     takes_coordinates: bool = False
     """Whether it reads where an image was taken; one that does not passes over coordinates."""
     temperature: float = 1.0

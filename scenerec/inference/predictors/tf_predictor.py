@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from scenerec.models import tf_model  # first: torchvision goes before tensorflow
+from scenerec.models import tf_encoder, tf_model  # first: torchvision goes before tensorflow
 
 import keras  # isort: skip
 import numpy as np
@@ -13,6 +13,7 @@ from typing_extensions import override
 from scenerec.errors import ModelError, first_line
 from scenerec.inference.predictors.predictor import NetworkInfo, Predictor, place_inputs
 from scenerec.inference.predictors.trained_model import ZooNetwork
+from scenerec.models.neutral import State
 
 
 class TfPredictor(Predictor):
@@ -29,6 +30,7 @@ class TfPredictor(Predictor):
         self.takes_coordinates = takes_coordinates
         self.name, self.labels = info.name, info.labels
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
+        self.interpolation = preprocessing.interpolation
         mean, std = (tf.constant(values, tf.float32) * 255 for values in (preprocessing.mean, preprocessing.std))
 
         places = [tf.TensorSpec((None, columns), tf.float32) for columns in (3, 2) if takes_coordinates]
@@ -50,9 +52,7 @@ def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0) -> TfPredicto
 
     Raises StateError where the weights do not fit the architecture.
     """
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    _use_threads(threads)
     built = tf_model.build(network.arch, network.classes, info.preprocessing.image_size, 0, network.geo)
     tf_model.load_state(built, network.state)
 
@@ -60,6 +60,17 @@ def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0) -> TfPredicto
         return built([images, *others] if others else images, training=False)
 
     return TfPredictor(answer, info, takes_coordinates=network.geo is not None)
+
+
+def load_backbone(arch: str, state: State, info: NetworkInfo, threads: int = 0) -> TfPredictor:
+    """As `load`, of an architecture without its head: its logits are the features, float32 [n, features].
+
+    Raises StateError where the weights do not fit the architecture.
+    """
+    _use_threads(threads)
+    built = tf_encoder.build(arch, lambda features: {}, info.preprocessing.image_size, 0)
+    tf_model.load_state(built, state)
+    return TfPredictor(lambda images: built(images, training=False), info)  # of one output Keras makes no list
 
 
 def load_keras(path: Path, info: NetworkInfo) -> TfPredictor:
@@ -72,6 +83,12 @@ def load_keras(path: Path, info: NetworkInfo) -> TfPredictor:
     except Exception as error:  # damaged or foreign content can break the reader anywhere
         raise ModelError(f"{path}: cannot be read by Keras: {first_line(error)}") from None
     return TfPredictor(network, info)
+
+
+def _use_threads(threads: int) -> None:
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def _keras_file(path: Path) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -11,9 +11,7 @@ from typing_extensions import override
 from scenerec.errors import BundleError, first_line
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.predictors.predictor import Predictor, in_batches_of
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
-
-_CROP_RATIO = 0.875
+from scenerec.models.preprocessing import IMAGENET
 
 
 class TflitePredictor(Predictor):
@@ -49,13 +47,14 @@ class TflitePredictor(Predictor):
         mean, std = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
         if isinstance(source, Path):
             self.labels: tuple[str, ...] = ()
-            self.eval_crop_ratio = _CROP_RATIO
+            self.eval_crop_ratio = IMAGENET.eval_crop_ratio
             if self._input["dtype"] == np.float32:
-                mean, std = IMAGENET_MEAN, IMAGENET_STD
+                mean, std = IMAGENET.mean, IMAGENET.std
         else:
             self.labels = source.info.labels
             self.temperature, self.abstain_below = source.info.temperature, source.info.abstain_below
             self.eval_crop_ratio = source.info.preprocessing.eval_crop_ratio
+            self.interpolation = source.info.preprocessing.interpolation
         self._mean, self._std = (np.array(values, np.float32) * 255 for values in (mean, std))
 
     @override

@@ -12,7 +12,8 @@ from typing_extensions import override
 from scenerec.errors import ModelError, first_line
 from scenerec.inference.predictors.predictor import NetworkInfo, Predictor, place_inputs
 from scenerec.inference.predictors.trained_model import ZooNetwork
-from scenerec.models import torch_model
+from scenerec.models import torch_encoder, torch_model
+from scenerec.models.neutral import State
 
 
 class TorchPredictor(Predictor):
@@ -32,6 +33,7 @@ class TorchPredictor(Predictor):
         self.takes_coordinates = takes_coordinates
         self.name, self.labels = info.name, info.labels
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
+        self.interpolation = preprocessing.interpolation
         self._device = torch.device(device)
         self.network = network.eval().to(self._device)
         self._mean, self._std = (
@@ -56,6 +58,18 @@ def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0, device: str =
     if threads:
         torch.set_num_threads(threads)
     return TorchPredictor(build(network), info, device, takes_coordinates=network.geo is not None)
+
+
+def load_backbone(arch: str, state: State, info: NetworkInfo, threads: int = 0, device: str = "cpu") -> TorchPredictor:
+    """As `load`, of an architecture without its head: its logits are the features, float32 [n, features].
+
+    Raises StateError where the weights do not fit the architecture.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    built = torch_encoder.build(arch, lambda features: {}, 0)
+    torch_model.load_state(built, state)
+    return TorchPredictor(built, info, device)
 
 
 def build(network: ZooNetwork) -> nn.Module:

@@ -12,6 +12,7 @@ from scenerec.inference.bundles.info import Preprocessing
 from scenerec.models.blocks import is_under
 from scenerec.models.geo import PATH, GeoSpec
 from scenerec.models.neutral import State
+from scenerec.models.preprocessing import WeightPreprocessing
 from scenerec.models.weights.files import read_weights
 from scenerec.models.weights.origin import Origin
 from scenerec.storage import IMPATIENT, Patience, open_storage, split_url
@@ -105,8 +106,8 @@ def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMP
         network=_network(run, weights.state),
         averaged=averaged,
         labels=_labels(run),
-        preprocessing=Preprocessing(
-            image_size=run.config["data"]["image_size"], eval_crop_ratio=run.config["data"]["eval_crop_ratio"]
+        preprocessing=Preprocessing.of_weights(
+            WeightPreprocessing.of_data(run.config["data"]), run.config["data"]["image_size"]
         ),
         metrics=_metrics(run.history[-1]) if at_an_epochs_end else {},
         config=run.config,

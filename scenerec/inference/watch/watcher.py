@@ -59,7 +59,7 @@ class Watcher:
         self.predictor = predictor
         self.coordinates = coordinates
         self.timing = Timing()
-        self._prepare = Preparer(predictor.image_size, predictor.eval_crop_ratio)
+        self._prepare = Preparer.of(predictor)
         self._smoothing = Smoothing(time_constant_s)
         self._changes = SceneChanges(thresholds)
         self._next_number = 0

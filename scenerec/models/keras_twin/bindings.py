@@ -7,7 +7,11 @@ import keras
 import numpy as np
 
 from scenerec.models import neutral
-from scenerec.models.keras_twin import attention_layers, coordinate_layers  # noqa: F401  (their layers can be loaded)
+from scenerec.models.keras_twin import (  # noqa: F401  (their layers can be loaded)
+    attention_layers,
+    coordinate_layers,
+    tensor_layers,
+)
 from scenerec.models.keras_twin.layers import TwinLayer
 
 Convert = Callable[[np.ndarray], np.ndarray]

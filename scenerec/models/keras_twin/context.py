@@ -5,9 +5,11 @@ from types import MappingProxyType
 from typing import Any
 
 import keras
+import numpy as np
 from torch import nn
 
 from scenerec.errors import ModelError
+from scenerec.models.keras_twin.tensor_layers import Constant, pack
 
 
 class UnsupportedOperationError(ModelError):
@@ -43,6 +45,7 @@ class Context:
         self._stem = ""
         self._taken_names = set(weighted_paths)
         self._weighted_layers: dict[str, keras.layers.Layer] = {}
+        self._constants: dict[tuple[tuple[int, ...], str], keras.KerasTensor] = {}
         self._shared = shared
 
     def enter_module(self, path: str, module: nn.Module) -> None:
@@ -66,6 +69,14 @@ class Context:
         if path not in self._weighted_layers:
             self._weighted_layers[path] = self._shared_or(layer(name=path, **config), list(config))
         return self._weighted_layers[path]
+
+    def constant(self, array: np.ndarray) -> keras.KerasTensor:
+        """Numbers that are no weights; the same ones are the same layer."""
+        values = pack(array)
+        key = (array.shape, values)
+        if key not in self._constants:
+            self._constants[key] = self.apply(Constant, self.image, part="constant", shape=array.shape, values=values)
+        return self._constants[key]
 
     def _shared_or(self, made: keras.layers.Layer, settings: Sequence[str]) -> keras.layers.Layer:
         """The shared layer of the name, where there is one: it must be as the one `made`, in all of its settings."""

@@ -12,16 +12,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import keras
-from keras import ops
+import torch
+
+import keras  # isort: skip
+from keras import ops  # isort: skip
 
 if TYPE_CHECKING:
     from scenerec.models.keras_twin.context import Context
 
 BATCH = -1
-"""The batch size that torch code sees, so that `view(x.size(0), ...)` leaves it open."""
+"""The batch size that torch code sees, so that `view(x.size(0), ...)` leaves it open. Torch code may multiply it: an
+axis of the windows of all images, 49 of each, is 49 * BATCH long."""
 
 NHWC = (0, 2, 3, 1)
 
@@ -32,8 +35,8 @@ class Value:
 
     Attributes:
         tensor: the Keras tensor.
-        shape: the shape in torch's axis order; the batch axis, if any, is axis 0, is `BATCH`, and is stored
-            first.
+        shape: the shape in torch's axis order; the batch axis, if any, is `BATCH` or a multiple of it, and is stored
+            first. It is axis 0 but where torch code has moved it for a while.
         order: `order[p]` is the torch axis that is stored at position p.
         nonnegative: it is known to have no negative element.
     """
@@ -51,7 +54,12 @@ class Value:
     @property
     def batched(self) -> bool:
         """Whether it has a batch axis; a parameter has none."""
-        return self.rank > 0 and self.shape[0] == BATCH
+        return any(size < 0 for size in self.shape)
+
+    @property
+    def leads(self) -> bool:
+        """Whether the batch axis is axis 0."""
+        return self.rank > 0 and self.shape[0] < 0
 
     def axis(self, axis: int) -> int:
         """The torch axis `axis`, which may be negative, counted from the front."""
@@ -78,6 +86,13 @@ def parameter_value(tensor: keras.KerasTensor) -> Value:
     return Value(tensor, shape, tuple(range(len(shape))))
 
 
+def constant(ctx: Context, x: Any) -> Any:
+    """A torch tensor that is no weight as a Value, or as a number if it is one; anything else as it is."""
+    if not isinstance(x, torch.Tensor):
+        return x
+    return x.item() if x.ndim == 0 else parameter_value(ctx.constant(x.float().numpy()))
+
+
 def stored(ctx: Context, x: Value, order: Iterable[int]) -> Value:
     """Returns `x` with its axes stored in `order`."""
     order = tuple(order)
@@ -96,6 +111,8 @@ def stored(ctx: Context, x: Value, order: Iterable[int]) -> Value:
 
 def natural(ctx: Context, x: Value) -> Value:
     """Returns `x` stored in torch's own order."""
+    if x.batched and not x.leads:
+        raise ctx.unsupported(f"{x.shape}, where the batch is not the first axis")
     return stored(ctx, x, range(x.rank))
 
 
@@ -130,21 +147,54 @@ def swap(x: Value, a: int, b: int) -> Value:
 def reshape(ctx: Context, x: Value, shape: Sequence[int]) -> Value:
     """Reshapes as torch does. Only axes that are split or merged have to be stored side by side, in order."""
     if not x.batched:
-        return parameter_value(ops.reshape(natural(ctx, x).tensor, shape))
-    size = math.prod(x.shape[1:])
-    new = _resolve(shape[1:], size)
-    if not shape or shape[0] != BATCH or math.prod(new) != size:
+        return parameter_value(ops.reshape(natural(ctx, x).tensor, tuple(shape)))
+    if not x.leads or not shape or shape[0] >= 0:
         raise ctx.unsupported(f"reshape of {x.shape} to {tuple(shape)}, which mixes samples of the batch")
+    images = -x.shape[0]
+    size = images * math.prod(x.shape[1:])
+    factor = -shape[0]
+    if shape[0] == BATCH and -1 not in shape[1:]:
+        factor = size // math.prod(shape[1:])
+    new = _resolve(shape[1:], size // factor)
+    if factor * math.prod(new) != size:
+        raise ctx.unsupported(f"reshape of {x.shape} to {tuple(shape)}, which mixes samples of the batch")
+    full = (factor * BATCH, *new)
+    if factor != images:
+        tensor = ops.reshape(natural(ctx, x).tensor, (-1, *new))
+        return Value(tensor, full, tuple(range(len(full))), x.nonnegative)
     groups = sorted(
         _matching_groups(x.shape[1:], new),
         key=lambda group: min((x.order.index(axis) for axis in group[0]), default=x.rank),
     )
     x = stored(ctx, x, [0, *(axis for old_axes, _ in groups for axis in old_axes)])
     order = (0, *(axis for _, new_axes in groups for axis in new_axes))
-    full = (BATCH, *new)
     target = [full[axis] for axis in order[1:]]
     tensor = ctx.apply(keras.layers.Reshape, x.tensor, part="reshape", target_shape=target)
     return Value(tensor, full, order, x.nonnegative)
+
+
+def with_leading_axes(x: Value, rank: int) -> Value:
+    """Puts axes of length 1 before a Value without batch, up to `rank`."""
+    if x.rank == rank:
+        return x
+    more = rank - x.rank
+    shape = (1,) * more + x.shape
+    return Value(ops.expand_dims(x.tensor, tuple(range(more))), shape, (*range(more), *(a + more for a in x.order)))
+
+
+def without(x: Value, axes: Sequence[int], tensor: keras.KerasTensor) -> Value:
+    """`tensor`, which is stored as `x` but for `axes`, as a Value."""
+    left = [axis for axis in range(x.rank) if axis not in axes]
+    order = tuple(left.index(axis) for axis in x.order if axis not in axes)
+    return Value(tensor, tuple(x.shape[axis] for axis in left), order, x.nonnegative)
+
+
+def broadcast(ctx: Context, a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    """The shape to which two of one rank are brought."""
+    shape = tuple(y if x == 1 else x for x, y in zip(a, b, strict=True))
+    if any(size not in (1, full) for each in (a, b) for size, full in zip(each, shape, strict=True)):
+        raise ctx.unsupported(f"broadcasting of {tuple(b)} to {tuple(a)}")
+    return shape
 
 
 def _extended(x: Value, order: Sequence[int]) -> list[int]:

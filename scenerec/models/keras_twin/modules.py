@@ -1,16 +1,19 @@
 """Converters of torch and torchvision modules."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 from torch import nn
+from torch.nn import functional as F
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import Permute, StochasticDepth
 
 from scenerec.models.keras_twin import layers, primitives
 from scenerec.models.keras_twin.context import Context
-from scenerec.models.keras_twin.converters import converts_module
-from scenerec.models.keras_twin.layout import Value, axis_last, channels_last, image_value, permute, reshape
+from scenerec.models.keras_twin.converters import converts_function, converts_module
+from scenerec.models.keras_twin.layout import Value, axis_last, channels_last, image_value, natural, permute, reshape
 
 
 @converts_module(nn.Identity)
@@ -20,12 +23,50 @@ def identity(ctx: Context, module: nn.Identity, x: Value) -> Value:
 
 
 @converts_module(nn.Conv2d)
-def conv2d(ctx: Context, conv: nn.Conv2d, x: Value) -> Value:
-    """Converts to Conv2D, or to DepthwiseConv2D if each channel is a group; pads apart where "same" is not torch's."""
+def conv2d_module(ctx: Context, conv: nn.Conv2d, x: Value) -> Value:
+    """Converts to Conv2D, or to DepthwiseConv2D if each channel is a group."""
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         raise ctx.unsupported(f"padding {conv.padding!r} with mode {conv.padding_mode!r}")
+    return _conv2d(ctx, conv, x, conv.padding)
+
+
+@converts_function(F.conv2d)
+def conv2d(
+    ctx: Context,
+    x: Value,
+    weight: Value,
+    bias: Value | None = None,
+    stride: primitives.Size = 1,
+    padding: primitives.Size = 0,
+    dilation: primitives.Size = 1,
+    groups: int = 1,
+) -> Value:
+    """Converts the convolution of a module that pads by itself, and one whose kernel is made of weights."""
+    conv = ctx.module
+    if isinstance(conv, nn.Conv2d) and _is_parameter(weight, f"{ctx.path}.weight"):
+        return _conv2d(ctx, conv, x, primitives.pair(padding))
+    x = primitives.pad(ctx, channels_last(ctx, x), [(p, p) for p in primitives.pair(padding)])
+    kernel = ops.transpose(natural(ctx, weight).tensor, (2, 3, 1, 0))
+    options = {"strides": primitives.pair(stride), "dilation_rate": primitives.pair(dilation), "padding": "valid"}
+    if groups == x.shape[1] > 1:
+        height, width, _, outputs = kernel.shape
+        kernel = ops.reshape(kernel, (height, width, groups, outputs // groups))
+        product = image_value(ops.depthwise_conv(x.tensor, kernel, **options))
+    else:
+        product = image_value(ops.conv(x.tensor, kernel, **options))
+    return product if bias is None else product.become(product.tensor + bias.tensor)
+
+
+def _is_parameter(value: Value, name: str) -> bool:
+    """Whether a Value is a parameter as it stands."""
+    history = getattr(value.tensor, "_keras_history", None)
+    return history is not None and isinstance(history.operation, layers.Parameter) and history.operation.name == name
+
+
+def _conv2d(ctx: Context, conv: nn.Conv2d, x: Value, padding: Sequence[int]) -> Value:
+    """Pads apart where "same" is not torch's."""
     x = channels_last(ctx, x)
-    kernel, stride, padding, dilation = conv.kernel_size, conv.stride, conv.padding, conv.dilation
+    kernel, stride, dilation = conv.kernel_size, conv.stride, conv.dilation
     same = stride == (1, 1) and all(
         k % 2 == 1 and 2 * p == d * (k - 1) for k, p, d in zip(kernel, padding, dilation, strict=True)
     )
@@ -69,10 +110,27 @@ def layer_norm2d(ctx: Context, norm: LayerNorm2d, x: Value) -> Value:
 
 
 def _layer_norm(ctx: Context, norm: nn.LayerNorm, x: Value, axis: int) -> Value:
-    if len(norm.normalized_shape) != 1 or not norm.elementwise_affine or norm.bias is None:
-        raise ctx.unsupported("LayerNorm over several axes, or without weight and bias")
+    if len(norm.normalized_shape) != 1:
+        raise ctx.unsupported("LayerNorm over several axes")
     x = axis_last(ctx, x, axis)
-    return x.become(ctx.weighted(keras.layers.LayerNormalization, epsilon=norm.eps)(x.tensor))
+    parts = {"scale": norm.weight is not None, "center": norm.bias is not None}
+    return x.become(ctx.weighted(keras.layers.LayerNormalization, epsilon=norm.eps, **parts)(x.tensor))
+
+
+@converts_function(F.batch_norm)
+def batch_norm(ctx: Context, x: Value, *args: Any, **kwargs: Any) -> Value:
+    """Converts the normalisation of a module that goes on after it."""
+    if not isinstance(ctx.module, nn.BatchNorm2d):
+        raise ctx.unsupported("batch_norm outside of a BatchNorm2d")
+    return batch_norm2d(ctx, ctx.module, x)
+
+
+@converts_function(F.layer_norm)
+def layer_norm_function(ctx: Context, x: Value, *args: Any, **kwargs: Any) -> Value:
+    """Converts the normalisation, over the last axis, of a module that does more."""
+    if not isinstance(ctx.module, nn.LayerNorm):
+        raise ctx.unsupported("layer_norm outside of a LayerNorm")
+    return _layer_norm(ctx, ctx.module, x, axis=-1)
 
 
 @converts_module(nn.Linear)
@@ -83,7 +141,7 @@ def linear(ctx: Context, module: nn.Linear, x: Value) -> Value:
     return Value(layer(x.tensor), (*x.shape[:-1], module.out_features), x.order)
 
 
-@converts_module(nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh)
+@converts_module(nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Mish)
 def activation(ctx: Context, module: nn.Module, x: Value) -> Value:
     """Converts the activations that Keras has under another name."""
     return primitives.activation(ctx, x, primitives.ACTIVATIONS[type(module).__name__.lower()])
@@ -91,10 +149,8 @@ def activation(ctx: Context, module: nn.Module, x: Value) -> Value:
 
 @converts_module(nn.GELU)
 def gelu(ctx: Context, module: nn.GELU, x: Value) -> Value:
-    """Converts the exact GELU."""
-    if module.approximate != "none":
-        raise ctx.unsupported(f"GELU approximated by {module.approximate}")
-    return primitives.activation(ctx, x, "gelu")
+    """Converts the exact GELU, and its approximation by tanh."""
+    return primitives.gelu(ctx, x, module.approximate)
 
 
 @converts_module(nn.Dropout)
@@ -121,9 +177,8 @@ def max_pool2d(ctx: Context, pool: nn.MaxPool2d, x: Value) -> Value:
 @converts_module(nn.AvgPool2d)
 def avg_pool2d(ctx: Context, pool: nn.AvgPool2d, x: Value) -> Value:
     """Converts the mean over windows, padding included."""
-    if pool.divisor_override is not None or not pool.count_include_pad:
-        raise ctx.unsupported("average pooling with another divisor than the window's size")
-    return primitives.average_pool(ctx, x, pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
+    windows = (pool.kernel_size, pool.stride, pool.padding)
+    return primitives.average_pool(ctx, x, *windows, pool.ceil_mode, pool.count_include_pad, pool.divisor_override)
 
 
 @converts_module(nn.AdaptiveAvgPool2d)

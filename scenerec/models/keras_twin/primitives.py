@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import torch
@@ -23,6 +24,7 @@ ACTIVATIONS = {
     "hardsigmoid": "hard_sigmoid",
     "sigmoid": "sigmoid",
     "tanh": "tanh",
+    "mish": "mish",
 }
 """torch's name of an activation, in lower case -> Keras's."""
 
@@ -39,6 +41,18 @@ def activation(ctx: Context, x: Value, name: str) -> Value:
     """Applies Keras's activation `name`, element by element."""
     tensor = ctx.apply(keras.layers.Activation, x.tensor, activation=name)
     return x.become(tensor, nonnegative=name in _NONNEGATIVE)
+
+
+def gelu(ctx: Context, x: Value, approximate: str) -> Value:
+    """Applies the exact GELU, or its approximation by tanh."""
+    if approximate == "none":
+        return activation(ctx, x, "gelu")
+    return x.become(ops.gelu(x.tensor, approximate=True))
+
+
+def sequence(arguments: Sequence[Any]) -> Sequence[int]:
+    """What torch takes as f(1, 2) and as f((1, 2)) alike."""
+    return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int) else arguments
 
 
 def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:
@@ -93,9 +107,18 @@ def max_pool(
 
 @converts_function(F.avg_pool2d)
 def average_pool(
-    ctx: Context, x: Value, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False
+    ctx: Context,
+    x: Value,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Value:
     """Takes the mean over windows, padding included."""
+    if divisor_override is not None or not (count_include_pad or pair(padding) == (0, 0)):
+        raise ctx.unsupported("average pooling with another divisor than the window's size")
     x = channels_last(ctx, x)
     window, step, sides = _windows(x, kernel_size, stride, padding, ceil_mode)
     if any(before != after for before, after in sides):

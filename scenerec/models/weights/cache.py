@@ -1,11 +1,12 @@
 """Downloaded weights in the store, at OUTPUT/.weights, so that neither a cluster nor a further run downloads again."""
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -18,6 +19,8 @@ from scenerec.storage import IMPATIENT, LocalStorage, Patience, file_sha256, ope
 _FOLDER = ".weights"
 _CHECKSUM = ".sha256"  # of the file beside each; its content is what `sha256sum` prints
 _CHUNK_BYTES = 16 << 20
+_HUB = "https://huggingface.co"
+_POINTER = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
 _ODD = re.compile(r"[^\w.=+-]")  # in the name of a file
 _LONGEST_NAME = 100
 _DIGITS = re.compile(r"[0-9a-f]{8,64}")
@@ -31,16 +34,34 @@ class RemoteFile:
         url: where it is, http or https.
         file: what it is called in the cache; ends in a suffix that `file_format` knows.
         sha256: first hexadecimal digits of its checksum; "" where none was published.
+        pointer: where its git-LFS pointer is, which tells the checksum; "" where there is none.
     """
 
     url: str
     file: str
     sha256: str = ""
+    pointer: str = ""
+
+    def with_checksum(self) -> "RemoteFile":
+        """The same with the checksum that its pointer tells; as it is where no pointer can be had."""
+        if self.sha256 or not self.pointer:
+            return self
+        with tempfile.TemporaryDirectory(prefix="scenerec-") as folder, suppress(DownloadError):
+            download(self.pointer, path := Path(folder) / "pointer")
+            if told := _POINTER.search(path.read_bytes()):
+                return replace(self, sha256=told.group(1).decode())
+        return self
 
 
 def published_file(weights: PublishedWeights) -> RemoteFile:
-    """The file of published weights, under the name that it has on the web."""
-    return RemoteFile(weights.url, weights.url.rpartition("/")[2], weights.sha256)
+    """The file of published weights; of those on the Hugging Face hub from where HF_ENDPOINT says, a mirror's address.
+
+    The hub keeps large files by git-LFS, whose pointers have their checksums.
+    """
+    if not weights.url.startswith(_HUB):
+        return RemoteFile(weights.url, weights.file, weights.sha256)
+    url = (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/") + weights.url.removeprefix(_HUB)
+    return RemoteFile(url, weights.file, weights.sha256, url.replace("/resolve/", "/raw/"))
 
 
 def file_of_url(url: str, field: str = "model.weights") -> RemoteFile:
@@ -96,6 +117,7 @@ class WeightCache:
             return
         with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
             path = Path(folder) / remote.file
+            remote = remote.with_checksum()
             try:
                 download(remote.url, path)
             except DownloadError as error:

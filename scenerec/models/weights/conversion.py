@@ -9,6 +9,7 @@ from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State
 from scenerec.models.weights.files import WeightFile, head_classes, read_weights, write_weights
 from scenerec.models.weights.origin import find_origin
+from scenerec.models.weights.preprocessing import find_preprocessing
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def convert(
         raise ModelError(f"{source}: has no weights of the head of a {arch}, which tell the number of classes")
     classes = classes or 1  # without a head nothing fits: the error lists the keys
     state, drawn, left_out = _fit(weights.state, arch, classes, partial)
-    origin = find_origin(source, arch)
-    size_bytes = write_weights(destination, destination_format, state, arch, classes, image_size, origin)
+    origin, preprocessing = find_origin(source, arch), find_preprocessing(source, arch)
+    size_bytes = write_weights(destination, destination_format, state, arch, classes, image_size, origin, preprocessing)
     return Conversion(
         source=source,
         source_format=weights.format,

@@ -19,6 +19,7 @@ from scenerec.json_object import JsonObject
 from scenerec.models import zoo
 from scenerec.models.heads import HEAD_PREFIXES
 from scenerec.models.neutral import State, StateError, shown_key
+from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.models.weights import safetensors_weights
 from scenerec.models.weights.formats import SUFFIXES, file_format, foreign_content
 from scenerec.models.weights.names import clash, current_name, likely_prefixes, wrappers
@@ -112,7 +113,14 @@ def is_there(url: str) -> bool:
 
 
 def write_weights(
-    url: str, kind: str, state: State, arch: str, classes: int, image_size: int, origin: Origin | None = None
+    url: str,
+    kind: str,
+    state: State,
+    arch: str,
+    classes: int,
+    image_size: int,
+    origin: Origin | None = None,
+    preprocessing: WeightPreprocessing = IMAGENET,
 ) -> int:
     """Write a state that fits `arch`, and replace what has the same name; returns the size in bytes.
 
@@ -124,6 +132,7 @@ def write_weights(
         classes: number of its logits.
         image_size: side in pixels; Keras models take images of this size alone.
         origin: what the weights began as, which safetensors say.
+        preprocessing: what the weights expect of the pixels, which safetensors say.
 
     Raises:
         ModelError: the network cannot be built, or the state does not fit it.
@@ -132,7 +141,7 @@ def write_weights(
     """
     if kind in ("safetensors", "checkpoint"):
         metadata = {"arch": arch, "classes": str(classes), "image_size": str(image_size), "scenerec": __version__}
-        metadata |= origin.metadata if origin else {}
+        metadata |= preprocessing.metadata | (origin.metadata if origin else {})
         content = save({key: np.ascontiguousarray(array) for key, array in state.items()}, metadata)
         folder, key = (url, MODEL_FILE) if kind == "checkpoint" else split_url(url)
         storage = open_storage(folder)

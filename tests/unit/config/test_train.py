@@ -128,7 +128,8 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(file: Path) -> No
 def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
     edit(file, "{arch: resnet18}", "{arch: resnet18, zzzz: 1}")
     (problem,) = problems(file)
-    assert problem == f"{file}:7: model.zzzz: unknown key; known are arch, weights, weights_ema, freeze, drop_path, geo"
+    known = "arch, weights, weights_ema, accept_licence, freeze, drop_path, geo"
+    assert problem == f"{file}:7: model.zzzz: unknown key; known are {known}"
 
 
 def test_all_problems_are_reported_together(file: Path) -> None:

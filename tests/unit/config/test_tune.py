@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from scenerec.config.file import config_schema, dump_config, parse_as, parse_job
+from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.space import Parameter
 from scenerec.config.tune import TuneConfig, searchable_fields
 from scenerec.errors import ConfigError
@@ -55,6 +56,40 @@ def test_a_trial_is_the_base_with_the_points_values() -> None:
         config.trial_config({"optimize.min_lr": 2.0}, "0001", "/tmp/trials")
     with pytest.raises(ValueError, match=r"^model\.arch: .*resnet19"):
         config.trial_config({"model.arch": "resnet19"}, "0001", "/tmp/trials")
+
+
+def test_pretrainings_are_searched_by_their_neighbours() -> None:
+    learned = {
+        **{"framework": "torch", "data": {"train": "/data/train", "image_size": 32}, "model": {"arch": "resnet18"}},
+        **{"pretrain": {"method": "simclr"}, "optimize": {"epochs": 3, "global_batch_size": 64, "lr": 0.1}},
+        "probe": {"train": "/data/train", "val": "/data/val"},
+    }
+    wanted = {"pretrain.temperature": {"uniform": [0.05, 0.5]}, "views.second.blur": [0.0, 0.5]}
+    config = TuneConfig.model_validate(search_document(base=learned, search=wanted))
+    assert config.objective == ("val_knn_top1",)
+    assert parse_job(dump_config(config), "again.yaml") == config
+    job = config.trial_config({"pretrain.temperature": 0.3, "views.second.blur": 0.5}, "0001", "/tmp/trials")
+    assert isinstance(job, PretrainConfig) and (job.pretrain.temperature, job.views.second.blur) == (0.3, 0.5)
+    assert job.views.first == config.base.views.first  # type: ignore[union-attr]
+
+    def refused(**changes: Any) -> str:
+        return problem(**{"base": learned, "search": wanted, **changes}).partition(": ")[2]
+
+    assert refused(objective="val_top1") == "objective: val_top1 is of trainings: take val_knn_top1"
+    assert refused(objective="val_loss").startswith("objective: val_loss changes with the settings that are searched")
+    assert refused(base={**learned, "probe": None}).startswith("base.probe: is what pretrainings are judged by")
+    probe = {**learned["probe"], "every_epochs": 2}
+    assert refused(base={**learned, "probe": probe}) == (
+        "base.probe.every_epochs: each epoch of a trial is judged: leave it out"
+    )
+    assert refused(base={**learned, "optimize": {**learned["optimize"], "lr": -1}}) == (
+        "base.optimize.lr: must be above 0, not -1"
+    )
+    assert refused(base={**learned, "pretrain": {"method": "byol"}}).startswith("base.pretrain.method: must be simclr")
+    assert "is no field of a pretraining job; did you mean" in refused(search={"pretrain.temprature": [1, 2]})
+    pbt = {"scheduler": "pbt", "searcher": "random", "search": {"pretrain.embedding_size": [64, 128]}}
+    assert "cannot change in the middle of a run" in refused(**pbt)
+    assert "val_knn_top1 is of pretrainings: take val_top1" in problem(objective="val_knn_top1")
 
 
 def test_values_of_a_choice_that_are_the_same_trial_are_refused() -> None:

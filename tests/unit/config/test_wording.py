@@ -20,6 +20,7 @@ from tests.unit.test_docs import config_fields
 RECIPES = Path(__file__).parents[3] / "jobs/recipes"
 FILES = {
     **{"train": "folder-resnet18.yaml", "pretrain": "folder-simclr.yaml", "tune": "folder-search.yaml"},
+    "probe": "folder-probe.yaml",
     "serve": "serve-photos.yaml",
 }
 RECIPE = {kind: yaml.safe_load((RECIPES / file).read_text()) for kind, file in FILES.items()}

@@ -9,8 +9,9 @@ from torchvision.transforms.v2 import functional as F
 
 from scenerec.config.augment import AugmentConfig
 from scenerec.data.augment import View, training_views
-from scenerec.data.colors import BRIGHTEST, DARKEST, channel_means, color_matrices
+from scenerec.data.colors import channel_means, color_matrices
 from scenerec.data.torch_input import normalize
+from scenerec.models.preprocessing import IMAGENET
 
 MEAN, STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
 
@@ -61,7 +62,8 @@ def test_what_leaves_the_range_is_black_or_white() -> None:
     brighter = levels(pixels, view(brightness=3))
     assert brighter[0, 0] == pytest.approx([0, 255, 255], abs=1e-3)
     bounds = normalize(torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 1, 2)).numpy()
-    assert bounds[0, :, 0, 0] == pytest.approx(DARKEST) and bounds[0, :, 0, 1] == pytest.approx(BRIGHTEST)
+    assert bounds[0, :, 0, 0] == pytest.approx(IMAGENET.darkest)
+    assert bounds[0, :, 0, 1] == pytest.approx(IMAGENET.brightest)
 
 
 def test_factors_of_one_change_nothing() -> None:

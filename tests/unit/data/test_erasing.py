@@ -8,11 +8,12 @@ from torchvision.transforms.v2 import functional as F
 
 from scenerec.config.augment import AugmentConfig
 from scenerec.data.augment import View, training_views
-from scenerec.data.colors import MEAN_LEVELS, STD_LEVELS
 from scenerec.data.erasing import Erased
 from scenerec.data.torch_pixels import training_pixels
+from scenerec.models.preprocessing import IMAGENET
 from tests.unit.data.test_pixels import photograph
 
+MEAN_LEVELS, STD_LEVELS = np.array(IMAGENET.mean_levels), np.array(IMAGENET.std_levels)
 PLAIN = View(0, 0, 64, 64, False, 1, 1, 1, 0)
 
 

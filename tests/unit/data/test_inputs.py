@@ -16,9 +16,12 @@ from scenerec.config.data import DataConfig
 from scenerec.data import tf_input, torch_input
 from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor, TrainingOrder, training_batches
+from scenerec.inference.evaluation.images import Preparation, image_batches
+from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.world import World
 from tests.unit.data.test_colors import drawn
 
+OTHER = WeightPreprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bicubic", eval_crop_ratio=0.9)
 ORDER = TrainingOrder(seed=3, lanes=12, global_batch_size=20, epochs=2)
 
 
@@ -36,26 +39,26 @@ def config(scenes: Path, **augment: Any) -> DataConfig:
     return DataConfig(train=f"{scenes}/train", val=f"{scenes}/val", image_size=40, augment=AugmentConfig(**augment))
 
 
-def torch_arrays(batches: Iterable[torch_input.Batch]) -> list[Arrays]:
+def torch_arrays(batches: Iterable[torch_input.Batch], preprocessing: WeightPreprocessing = IMAGENET) -> list[Arrays]:
     return [
         Arrays(
             batch.images.permute(0, 2, 3, 1).numpy(),
             batch.labels.tolist(),
             list(batch.names),
-            torch_input.normalize(batch.images, colors=batch.colors).permute(0, 2, 3, 1).numpy(),
+            torch_input.normalize(batch.images, torch.float32, batch.colors, preprocessing).permute(0, 2, 3, 1).numpy(),
             None if batch.coordinates is None else batch.coordinates.numpy(),
         )
         for batch in batches
     ]
 
 
-def tf_arrays(batches: Iterable[tf_input.Batch]) -> list[Arrays]:
+def tf_arrays(batches: Iterable[tf_input.Batch], preprocessing: WeightPreprocessing = IMAGENET) -> list[Arrays]:
     return [
         Arrays(
             batch.images.numpy(),
             batch.labels.numpy().tolist(),
             list(batch.names),
-            tf_input.normalize(batch.images, colors=batch.colors).numpy(),
+            tf_input.normalize(batch.images, tf.float32, batch.colors, preprocessing).numpy(),
             None if batch.coordinates is None else batch.coordinates.numpy(),
         )
         for batch in batches
@@ -108,6 +111,30 @@ def test_validation_batches_are_the_same_in_both_frameworks(scenes: Path, rank: 
     theirs = tf_input.validation_input(data, settings, world, 5, 1)
     for _ in range(2):  # each epoch anew
         assert_same(torch_arrays(ours), tf_arrays(theirs))
+
+
+def test_another_preprocessing_is_the_same_in_both_frameworks(scenes: Path) -> None:
+    """By its filter, its mean and deviation, and its crop; the colours change as they do by ImageNet's."""
+    settings = config(scenes, color_jitter=0.4, solarize=0.5)
+    other = settings.prepared_by(OTHER)
+    training, validation = open_set(f"{scenes}/train"), open_set(f"{scenes}/val")
+    ours = torch_arrays(torch_input.training_input(training, other, ORDER, World(), Cursor(1, 0), 1), OTHER)
+    theirs = tf_arrays(tf_input.training_input(training, other, ORDER, World(), Cursor(1, 0), 1), OTHER)
+    assert_same(ours, theirs)
+    bicubic = settings.model_copy(update={"interpolation": "bicubic"})
+    (usual, *_) = torch_arrays(torch_input.training_input(training, bicubic, ORDER, World(), Cursor(1, 0), 1))
+    assert np.array_equal(usual.images, ours[0].images)
+    levels = usual.normalised * IMAGENET.std_levels + IMAGENET.mean_levels
+    np.testing.assert_allclose(ours[0].normalised, (levels - 127.5) / 63.75, atol=1e-5)
+
+    ours = torch_arrays(torch_input.validation_input(validation, other, World(), 40, 1), OTHER)
+    assert_same(ours, tf_arrays(tf_input.validation_input(validation, other, World(), 40, 1), OTHER))
+    (usual,) = torch_arrays(torch_input.validation_input(validation, settings, World(), 40, 1))
+    assert not np.array_equal(usual.images, ours[0].images)
+    (batch,) = image_batches(validation, range(len(usual.labels)), Preparation(40, 0.9, 1, "bicubic"), 40)
+    assert np.array_equal(ours[0].images, batch.images)
+    statistics = torch_arrays(torch_input.statistics_input(training, other, 3, 20, 1, World(), 1), OTHER)
+    assert_same(statistics, tf_arrays(tf_input.statistics_input(training, other, 3, 20, 1, World(), 1), OTHER))
 
 
 @pytest.mark.parametrize("size", [6, 7])

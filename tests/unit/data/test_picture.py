@@ -24,6 +24,7 @@ from scenerec.data.picture import (
     turn_upright,
 )
 from scenerec.inference.predictors.photograph import Preparer
+from scenerec.models.preprocessing import Interpolation
 from tests.mutated_images import mutate, seeds
 from tests.picture_doors import SIZE, answers, loads_strictly
 from tests.subsampled_jpeg import RARE, Factors, subsampled_jpeg
@@ -265,14 +266,19 @@ def test_of_extreme_proportions_only_the_crop_is_resized(size: tuple[int, int]) 
     assert (evaluation_pixels(content, crop, 168) == Preparer(168, 0.875)(content)).all()
 
 
-def test_an_extreme_crop_is_that_of_the_whole() -> None:
+@pytest.mark.parametrize(
+    ("interpolation", "resampling"), [("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)]
+)
+def test_an_extreme_crop_is_that_of_the_whole(interpolation: Interpolation, resampling: Image.Resampling) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (8, 200, 3), dtype=np.uint8)
     content = encode(Image.fromarray(noise), "PNG")
     crop = center_crop(8, 200, 40, 0.875)
     assert crop == (46, 1150, 3, 555)
+    prepared = Preparer(40, 0.875, interpolation=interpolation)(content)
+    assert (evaluation_pixels(content, crop, 40, interpolation=interpolation) == prepared).all()
     for at in (crop, CenterCrop(46, 1150, 6, 0), CenterCrop(46, 1150, 0, 1110)):
-        ours = evaluation_pixels(content, at, 40)
-        whole = np.asarray(Image.fromarray(noise).resize((1150, 46), Image.Resampling.BILINEAR))
+        ours = evaluation_pixels(content, at, 40, interpolation=interpolation)
+        whole = np.asarray(Image.fromarray(noise).resize((1150, 46), resampling))
         assert np.abs(ours.astype(int) - whole[at.top : at.top + 40, at.left : at.left + 40]).max() <= 1
 
 

@@ -17,6 +17,7 @@ from scenerec.data.operations import Kind, Operation
 from scenerec.data.picture import Picture
 from scenerec.data.torch_operations import apply_operations
 from scenerec.data.torch_pixels import _blur, decoding_threads, pixels_of_views, training_pixels
+from scenerec.models.preprocessing import IMAGENET, Interpolation
 
 _SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "PNG": {"compress_level": 1}}
 
@@ -42,18 +43,25 @@ def views(count: int, height: int, width: int) -> list[View]:
     return training_views(AugmentConfig(), 0, 0, np.arange(count), np.full(count, height), np.full(count, width))
 
 
+FILTERS: dict[Interpolation, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("image_size", [100, 224])
-def test_pixels_are_pillows_within_one_level(kind: str, image_size: int) -> None:
+def test_pixels_are_pillows_within_a_level_or_two(kind: str, image_size: int, interpolation: Interpolation) -> None:
     content = photograph(180, 240, kind)
     pixels = Picture(content).stored()
     for view in views(30, 180, 240):
-        ours = training_pixels(content, view, image_size)
+        ours = training_pixels(content, view, image_size, preprocessing=IMAGENET.changed(interpolation=interpolation))
         assert (ours.shape, ours.dtype) == ((image_size, image_size, 3), np.uint8)
         crop = pixels[view.top : view.top + view.height, view.left : view.left + view.width]
-        expected = np.asarray(Image.fromarray(crop).resize((image_size, image_size), Image.Resampling.BILINEAR))
+        expected = np.asarray(Image.fromarray(crop).resize((image_size, image_size), FILTERS[interpolation]))
         difference = np.abs(ours.astype(int) - (expected[:, ::-1] if view.flip else expected))
-        assert difference.max() <= 1
+        assert difference.max() <= (1 if interpolation == "bilinear" else 2)
         assert 10 * np.log10(255**2 / max((difference**2).mean(), 1e-9)) > 55
 
 

@@ -10,11 +10,13 @@ import onnxruntime
 import pytest
 import yaml
 from onnx import ModelProto
+from PIL import Image
 
 from scenerec.errors import BundleError, ConfigError
+from scenerec.export.card import model_card
 from scenerec.export.formats.table import FORMATS
 from scenerec.export.graphs import network_graph, optimize
-from scenerec.export.hub_folder import check_hub_folder, hub_metadata, write_hub_folder
+from scenerec.export.hub_folder import check_hub_folder, hub_metadata, preprocessor_config, write_hub_folder
 from scenerec.export.job import Product
 from scenerec.export.options import Options
 from scenerec.export.source import Source
@@ -94,9 +96,18 @@ def test_the_readme_is_the_card_behind_the_hubs_metadata(tmp_path: Path) -> None
     assert "/sets" not in readme  # addresses are nobody's business
 
 
-def with_licence(stated: str, inherited: str) -> BundleInfo:
+def test_the_hubs_preprocessor_has_the_models_own_filter_mean_and_crop() -> None:
     info = info_of(tiny_graph())
-    lineage = info.lineage.model_copy(update={"licence": inherited})
+    assert preprocessor_config(info)["resample"] == Image.Resampling.BILINEAR
+    other = info.preprocessing.changed(interpolation="bicubic", mean=(0.5, 0.4, 0.3), eval_crop_ratio=0.8)
+    found = preprocessor_config(info.model_copy(update={"preprocessing": other}))
+    assert (found["resample"], found["image_mean"]) == (Image.Resampling.BICUBIC, [0.5, 0.4, 0.3])
+    assert found["size"] == {"shortest_edge": round(other.image_size / 0.8)}
+
+
+def with_licence(stated: str, inherited: str, **teachers: str) -> BundleInfo:
+    info = info_of(tiny_graph())
+    lineage = info.lineage.model_copy(update={"licence": inherited, "teachers": teachers})
     return info.model_copy(update={"card": CardWords(licence=stated), "lineage": lineage})
 
 
@@ -104,7 +115,17 @@ def test_no_word_of_its_maker_overrules_first_weights_that_forbid_commercial_use
     assert hub_metadata(with_licence("Apache-2.0", "CC-BY-NC-4.0"))["license"] == "cc-by-nc-4.0"
     assert hub_metadata(with_licence("Apache-2.0", "BSD-3-Clause"))["license"] == "apache-2.0"
     assert hub_metadata(with_licence("Ours", ""))["license_name"] == "Ours"
+    assert hub_metadata(with_licence("Apache-2.0", "", swag="CC-BY-NC-4.0"))["license"] == "cc-by-nc-4.0"
     assert hub_metadata(with_licence("", "BSD-3-Clause"))["license"] == "unknown"
+
+
+def test_the_card_says_what_the_network_learned_from_and_names_no_address() -> None:
+    card = model_card(with_licence("", "", **{"SWAG of vit_b_16": "CC-BY-NC-4.0"}), 10)
+    assert "**Not for commercial use**, by the licence of weights that it learned from." in card
+    assert "It learned from a network that began with SWAG of vit_b_16. Their licence: [CC-BY-NC-4.0](https" in card
+    handed_on = model_card(with_licence("", "", **{"/home/me/w.pth": ""}), 10, usage="Somehow.")
+    assert "began with w.pth. Their licence: not known." in handed_on and "Not for commercial use" not in handed_on
+    assert "ImageNet's mean and deviation; bilinear, crop ratio 0.875" in handed_on
 
 
 def test_what_the_hub_has_no_use_for_is_refused_first(tmp_path: Path) -> None:

@@ -243,11 +243,11 @@ def test_a_permutation_moves_no_data():
 
 
 def test_an_unsupported_function_names_itself_its_module_and_the_remedy():
-    network = nn.Sequential(nn.Identity(), Lambda(lambda x: torch.roll(x, 1)))
+    network = nn.Sequential(nn.Identity(), Lambda(lambda x: torch.cumprod(x, 1)))
     with pytest.raises(UnsupportedOperationError) as error:
         builder.twin(network, 8, name="twin")
     assert str(error.value) == (
-        "no Keras equivalent for the function roll, used by 1 (Lambda); to add it, register a converter with "
+        "no Keras equivalent for the function cumprod, used by 1 (Lambda); to add it, register a converter with "
         "@converts_function in scenerec.models.keras_twin"
     )
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from scenerec.errors import ModelError
 from scenerec.models import neutral, torch_model
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 def test_a_seed_decides_the_weights_and_touches_no_generator():

@@ -1,24 +1,26 @@
+import math
 import subprocess
 import sys
 
 import pytest
+import timm
 import torch
 import torchvision
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from scenerec.errors import ModelError
-from scenerec.models import torch_model, zoo
+from scenerec.models import torch_model, torch_outline, zoo
 from scenerec.models.torch_outline import _WithoutStorage
 from tests.matrix import FAMILIES, keep
 
 
 def test_the_table_names_torchvisions_classifiers():
-    assert list(zoo.ARCHITECTURES) == torchvision.models.list_models(module=torchvision.models)
-    assert len(zoo.ARCHITECTURES) == 80
+    assert list(zoo.TORCHVISION) == torchvision.models.list_models(module=torchvision.models)
+    assert list(zoo.ARCHITECTURES)[:80] == list(zoo.TORCHVISION)
 
 
-@pytest.mark.parametrize("entry", zoo.ARCHITECTURES.values(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", map(zoo.architecture, zoo.TORCHVISION), ids=lambda entry: entry.name)
 def test_an_entry_is_what_torchvision_publishes(entry: zoo.Architecture):
     published = {
         (weights.meta["num_params"], weights.transforms.keywords["crop_size"], weights.meta["_ops"])
@@ -46,7 +48,8 @@ def test_gflops_count_the_multiply_adds_of_an_image(name: str, size_of: str, gfl
 
 
 def test_gflops_at_224_are_known_of_all():
-    assert all((entry.image_size == 224) == (entry.gflops_224 is None) for entry in zoo.ARCHITECTURES.values())
+    known = map(zoo.architecture, zoo.TORCHVISION)
+    assert all((entry.image_size == 224) == (entry.gflops_224 is None) for entry in known)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5"])
@@ -82,6 +85,19 @@ def test_the_smallest_image_is_the_smallest(name: str):
 
 
 @pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("timm/vit_small_patch14_dinov2.lvd142m", ("timm/vit_small_patch14_dinov2", "lvd142m")),
+        ("timm/convnextv2_tiny.fcmae_ft_in22k_in1k_384", ("timm/convnextv2_tiny", "fcmae_ft_in22k_in1k_384")),
+        ("timm/convnextv2_tiny", ("timm/convnextv2_tiny", "")),
+        ("resnet50", ("resnet50", "")),
+    ],
+)
+def test_a_tag_stands_behind_the_first_dot(name: str, parts: tuple[str, str]):
+    assert zoo.split_tag(name) == parts
+
+
+@pytest.mark.parametrize(
     ("wrong", "meant"),
     [("resnet5O", "resnet50"), ("ResNet50", "resnet50"), ("mobilenetv3_small", "mobilenet_v3_small")],
 )
@@ -108,6 +124,27 @@ def test_a_size_that_fits_is_accepted(name: str, size: int):
 def test_a_size_that_does_not_fit_is_refused(name: str, size: int, message: str):
     with pytest.raises(ModelError, match=message):
         zoo.check_image_size(name, size)
+
+
+def test_timms_table_is_what_timm_says():
+    timms = [name for name in zoo.ARCHITECTURES if name.startswith(zoo.TIMM)]
+    assert timms == sorted(timms) and len(timms) >= 24
+    for name in timms:
+        entry, config = zoo.architecture(name), timm.get_pretrained_cfg(name.removeprefix(zoo.TIMM))
+        assert (entry.head, entry.image_size) == (config.classifier, config.input_size[-1])
+
+
+@pytest.mark.parametrize("name", ["timm/mobilenetv4_conv_small", "timm/vit_tiny_patch16_224"])
+def test_a_row_of_timms_counts_the_network_at_1000_classes(name: str):
+    shapes = torch_outline.parameter_shapes(name, 1000)
+    assert sum(map(math.prod, shapes.values())) == zoo.architecture(name).parameters
+    assert f"{zoo.architecture(name).head}.weight" in shapes
+
+
+def test_a_size_off_the_step_is_refused_with_the_nearest():
+    zoo.check_image_size("timm/vit_small_patch14_dinov2", 224)
+    with pytest.raises(ModelError, match="multiple of 14 px, not 256: the nearest is 252"):
+        zoo.check_image_size("timm/vit_small_patch14_dinov2", 256)
 
 
 def test_the_table_needs_no_torch():

@@ -32,7 +32,8 @@ def test_more_is_better_after_the_change_of_sign() -> None:
 
 
 def test_an_epoch_is_judged_by_what_it_changes() -> None:
-    assert [epoch_metric(objective) for objective in ("val_loss", "gflops")] == ["val_loss", "val_top1"]
+    assert [epoch_metric(each, ("val_top1",)) for each in ("val_loss", "gflops")] == ["val_loss", "val_top1"]
+    assert epoch_metric("gflops", ("val_loss", "val_knn_top1")) == "val_knn_top1"  # of pretrainings
 
 
 @pytest.mark.parametrize(

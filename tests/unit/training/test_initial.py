@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ from safetensors.numpy import save, save_file
 
 from scenerec.config.train import TrainConfig
 from scenerec.errors import ModelError, NotFoundError, StorageError
-from scenerec.models import torch_model
+from scenerec.models import torch_model, zoo
 from scenerec.models.geo import GeoSpec
 from scenerec.models.neutral import State
 from scenerec.models.torch_outline import state_shapes
 from scenerec.models.weights.conversion import convert
 from scenerec.storage import patience
 from scenerec.training.initial import describe_weights, initial_state, prepare_weights
+from scenerec.training.weight_source import WeightSource
 from tests.clock import Clock, set_clock
 from tests.faulty_proxy import Fault, faulty_store
 from tests.web import WebServer
@@ -258,3 +260,29 @@ def test_a_job_waits_for_a_store_that_its_weights_are_in(
             monkeypatch.setattr(patience, "time", UntilMended())
             answer = ask()
             assert answer == f"s3://bucket/{url}" or taken(answer, given) == set(drawn)
+
+
+def test_weights_whose_owner_asks_for_it_are_not_fetched_before_their_licence_is_accepted(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arch, file = "timm/vit_small_patch16_dinov3", "/timm/vit_small_patch16_dinov3.lvd1689m/{}/main/model.safetensors"
+    monkeypatch.setitem(zoo.ARCHITECTURES, arch, zoo.Architecture(arch, "head", 21_600_000, 256, 6.3))
+    monkeypatch.setenv("HF_ENDPOINT", web.url)
+    monkeypatch.delenv("SCENEREC_ACCEPT_LICENCE", raising=False)
+    web.serve(file.format("resolve"), save({"norm.weight": np.ones(3, np.float32)}))
+    source = WeightSource("model.weights", "lvd1689m", str(tmp_path), arch)
+    with (
+        pytest.raises(ModelError, match=r"model\.weights: lvd1689m: their owner asks .*DINOv3"),
+        source.open(download=True),
+    ):
+        pass
+    assert not web.requests
+    with replace(source, accepted=True).open(download=True) as weights:
+        assert weights.state.keys() == {"norm.weight"}
+    with source.open() as weights:  # a job reads what was accepted when it was submitted
+        assert weights.state.keys() == {"norm.weight"}
+    by_url = replace(
+        source, weights=web.url + file.format("resolve").replace("model.", "vit_small_patch16_dinov3.lvd1689m.")
+    )
+    with pytest.raises(ModelError, match="DINOv3"), by_url.open(download=True):
+        pass

@@ -25,6 +25,7 @@ from scenerec.inference.bundles.registry import Registry
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.models import torch_model
 from scenerec.models.geo import GeoSpec
+from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.search.plan import check_search
 from scenerec.storage import open_storage
 from scenerec.training import tf_teacher, torch_teacher
@@ -52,12 +53,13 @@ def make_teacher(tmp_path: Path, scenes: Path) -> MakeTeacher:
         labels: tuple[str, ...] = classes,
         pretrains: bool = False,
         geo: GeoSpec | None = None,
+        data: dict[str, Any] | None = None,
     ) -> str:
         state = torch_model.state(torch_model.build(ARCH, len(labels), seed, geo))
         config = {
             "name": name,
             "model": {"arch": ARCH, "geo": geo.model_dump() if geo else None},
-            "data": {"image_size": 48, "eval_crop_ratio": 0.875, "val": "/val"},
+            "data": {"image_size": 48, "eval_crop_ratio": 0.875, "val": "/val", **(data or {})},
         }
         history = [EpochMetrics(epoch=1, validation={"val_loss": 1.0, "val_top1": 0.5})]
         run = RunState(
@@ -123,12 +125,13 @@ def test_the_loss_and_its_gradient_are_the_papers(temperature: float) -> None:
 
 
 @pytest.mark.slow
-def test_both_frameworks_learn_the_same_from_a_teacher_of_another_size_and_order(
+def test_both_frameworks_learn_the_same_from_a_teacher_of_another_size_order_and_normalisation(
     make_config: Any, make_teacher: MakeTeacher, scenes: Path
 ) -> None:
     """And the first loss is what NumPy makes of the logits."""
     classes = open_set(f"{scenes}/train").manifest.classes
-    taught = distill(make_teacher(labels=classes[::-1]), temperature=3, weight=0.7)
+    teacher = make_teacher(labels=classes[::-1], data={"mean": [0.5, 0.4, 0.3], "std": [0.5, 0.25, 0.2]})
+    taught = distill(teacher, temperature=3, weight=0.7)
     weights = {classes[0]: 3.0}
     optimize = {**taught, "global_batch_size": 8, "label_smoothing": 0.1, "class_weights": weights}
     losses = {}
@@ -148,7 +151,10 @@ def _expected_loss(job: TrainingJob, learner: Any) -> float:
     """Of the first batch, by the formula."""
     batch = next(learner.training_batches(Cursor()))
     pixels = normalize(batch.images, colors=batch.colors)
-    shown = torch.nn.functional.interpolate(pixels, (48, 48), mode="bilinear", antialias=True)
+    own = WeightPreprocessing(mean=(0.5, 0.4, 0.3), std=(0.5, 0.25, 0.2))
+    channels = [torch.tensor(each).view(3, 1, 1) for each in (IMAGENET.std, IMAGENET.mean, own.mean, own.std)]
+    shown = (pixels * channels[0] + channels[1] - channels[2]) / channels[3]
+    shown = torch.nn.functional.interpolate(shown, (48, 48), mode="bilinear", antialias=True)
     with torch.no_grad():
         logits = torch_model.build("resnet18", 4, job.config.optimize.seed)(pixels).double().numpy()
         taught = torch_model.build(ARCH, 4, seed=7).eval()(shown).double().numpy()[:, ::-1]
@@ -163,8 +169,9 @@ def test_a_bundle_teaches_both_frameworks_and_needs_no_labels(
 ) -> None:
     """The training images are of other classes than those that are learned, which are the validation set's."""
     bundle = make_tiny_bundle(tmp_path / "tiny", precision="int8")
+    half = WeightPreprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     config = make_config(
-        data={"val": f"{colours}/val", "image_size": 32},
+        data={"val": f"{colours}/val", "image_size": 32, "mean": half.mean, "std": half.std},
         model={"arch": ARCH},
         optimize=distill(bundle.url, weight=1, temperature=2),
     )
@@ -177,7 +184,7 @@ def test_a_bundle_teaches_both_frameworks_and_needs_no_labels(
     learner.train_step(batch._replace(labels=torch.full_like(batch.labels, 999)), 0.1)  # which no class is
     assert np.isfinite(learner.take_loss())
 
-    pixels = normalize(batch.images)
+    pixels = normalize(batch.images, preprocessing=half)
     small = torch.nn.functional.interpolate(batch.images.float(), (8, 8), mode="bilinear", antialias=True)
     images = small.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     expected = OnnxPredictor(bundle).logits(images)[:, [LABELS.index(name) for name in job.classes]]

@@ -15,7 +15,7 @@ from scenerec.inference.bundles.bundle import GOLDEN_FILE, Bundle, Golden, open_
 from scenerec.inference.bundles.info import TFLITE_FILE
 from scenerec.inference.predictors.predictor import softmax
 from scenerec.inference.predictors.tflite_predictor import TflitePredictor
-from scenerec.models.zoo import IMAGENET_MEAN, IMAGENET_STD
+from scenerec.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from tests.measured import validation
 from tests.tiny_bundle import IMAGE_SIZE, LABELS, make_tiny_bundle
 

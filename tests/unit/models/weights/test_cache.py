@@ -7,7 +7,7 @@ import pytest
 
 from scenerec.errors import ModelError
 from scenerec.models.weights.cache import RemoteFile, WeightCache, file_of_url, published_file
-from scenerec.models.weights.published import find_weights
+from scenerec.models.weights.published import all_published, find_weights
 from tests.web import Answer, WebServer
 
 CONTENT = os.urandom(200_000)
@@ -51,6 +51,51 @@ def test_a_file_is_downloaded_once(cache: WeightCache, remote: RemoteFile, web: 
     assert web.requests == ["/net.pth"]
     assert cache.url(remote) == f"{tmp_path}/runs/.weights/net.pth"
     assert (tmp_path / "runs/.weights/net.pth.sha256").read_text() == f"{SHA256}  net.pth\n"
+
+
+def hub_file(web: WebServer, monkeypatch: pytest.MonkeyPatch, told: str) -> RemoteFile:
+    """DINOv2's small weights, and their pointer, which tells a checksum; the server stands for the hub."""
+    (weights,) = (each for each in all_published() if each.arch == "timm/vit_small_patch14_dinov2")
+    repository = "/timm/vit_small_patch14_dinov2.lvd142m"
+    web.serve(f"{repository}/resolve/main/model.safetensors", Answer(status=302, location=f"{web.url}/cdn/blob"))
+    web.serve("/cdn/blob", CONTENT)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{told}\nsize {len(CONTENT)}\n"
+    web.serve(f"{repository}/raw/main/model.safetensors", pointer.encode())
+    monkeypatch.setenv("HF_ENDPOINT", f"{web.url}/")
+    return published_file(weights)
+
+
+def test_weights_come_from_the_hub_once_with_the_checksum_that_it_tells(
+    cache: WeightCache, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = hub_file(web, monkeypatch, SHA256)
+    assert remote.file == "vit_small_patch14_dinov2.lvd142m.safetensors"
+    for _ in range(2):
+        assert fetch(cache, remote) == CONTENT
+    assert len(web.requests) == 3 and web.requests[0].endswith("/raw/main/model.safetensors")
+    assert files(cache) == {remote.file, f"{remote.file}.sha256"}
+    monkeypatch.delenv("HF_ENDPOINT")
+    (weights,) = (each for each in all_published() if each.file == remote.file)
+    assert published_file(weights).url == weights.url
+    assert weights.url == "https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m/resolve/main/model.safetensors"
+
+
+def test_another_file_than_the_hub_tells_of_is_not_kept(
+    cache: WeightCache, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        ModelError, match=r"its sha256 is .*\.\.\., not aaaaaaaaaaaaaaaa\.\.\. as published: nothing was kept"
+    ):
+        fetch(cache, hub_file(web, monkeypatch, "a" * 64))
+    assert not files(cache)
+
+
+def test_weights_come_from_a_mirror_without_pointers(
+    cache: WeightCache, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = hub_file(web, monkeypatch, SHA256)
+    web.serve("/timm/vit_small_patch14_dinov2.lvd142m/raw/main/model.safetensors", Answer(status=404))
+    assert fetch(cache, remote) == CONTENT
 
 
 def test_reading_downloads_nothing(cache: WeightCache, remote: RemoteFile, web: WebServer) -> None:

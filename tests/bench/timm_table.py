@@ -1,0 +1,106 @@
+"""Writes scenerec/models/timm.csv anew, from timm itself: a row for each architecture in `NAMES` whose twin was tried.
+
+After a new version of timm, or a new name in the list: python -m tests.bench.timm_table, and look at what has changed.
+"""
+
+import csv
+from dataclasses import fields
+from pathlib import Path
+
+import timm
+import torch
+from timm.layers import PatchEmbed
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
+
+from scenerec.models import zoo
+
+NAMES = (
+    *("convnextv2_atto", "convnextv2_nano", "convnextv2_tiny", "convnextv2_base"),
+    *("efficientnetv2_rw_t", "tf_efficientnetv2_b0", "efficientvit_b0", "efficientvit_b1"),
+    *("eva02_tiny_patch14_224", "eva02_small_patch14_224", "fastvit_t8", "hiera_tiny_224", "maxvit_rmlp_pico_rw_256"),
+    *("mobilenetv4_conv_small", "mobilenetv4_conv_medium", "mobilenetv4_hybrid_medium"),
+    *("regnety_002", "regnety_016", "regnety_040", "resnet50", "swin_tiny_patch4_window7_224", "tiny_vit_5m_224"),
+    *("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_medium_patch16_gap_256"),
+    *("vit_small_patch14_dinov2", "vit_base_patch14_dinov2", "vit_small_patch14_reg4_dinov2"),
+    *("vit_small_patch16_dinov3", "vit_base_patch16_dinov3", "vit_base_patch16_siglip_224"),
+)
+"""Of the families that a scene is recognised with; timm's names."""
+_LEAST_PX = 32
+"""Of what convolves: stem and stages halve the sides five times."""
+
+
+def main() -> None:
+    """Writes the table."""
+    path = Path(zoo.__file__).with_name("timm.csv")
+    with path.open("w", encoding="utf-8", newline="") as rows:
+        writer = csv.DictWriter(rows, [field.name for field in fields(zoo.Architecture)], lineterminator="\n")
+        writer.writeheader()
+        for name in sorted(NAMES):
+            row = row_of(name)
+            writer.writerow(row)
+            print(*row.values(), flush=True)
+
+
+def row_of(name: str) -> dict[str, object]:
+    """The row of an architecture, as text; "" where the field has its default."""
+    config = timm.get_pretrained_cfg(name)
+    size = config.input_size[-1]
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=1000).eval()
+    embedding = getattr(network, "patch_embed", None)
+    step = embedding.patch_size[0] if isinstance(embedding, PatchEmbed) and takes_any_size(name) else 1
+    fixed = embedding_is_fixed(network) and step == 1
+    momenta = {round(each.momentum, 6) for each in network.modules() if isinstance(each, _BatchNorm)}
+    assert len(momenta) <= 1, (name, momenta)
+    return {
+        "name": f"{zoo.TIMM}{name}",
+        "head": config.classifier,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "image_size": size,
+        "gflops": gflops(network, size),
+        "min_image_size": size if fixed else max(step, _LEAST_PX),
+        "fixed_image_size": "yes" if fixed else "",
+        "gflops_224": "" if fixed or size == 224 else gflops_at(name, 224, step),
+        "batchnorm_momentum": momenta.pop() if momenta else "",
+        "image_size_step": step if step > 1 else "",
+    }
+
+
+def takes_any_size(name: str) -> bool:
+    """Whether its position embeddings are interpolated to the grid of the images."""
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, dynamic_img_size=True)
+    except TypeError:
+        return False
+    return name.startswith(("vit_", "eva02_"))
+
+
+def embedding_is_fixed(network: nn.Module) -> bool:
+    """Whether something in it was made for one size of images."""
+    return (
+        any(hasattr(part, "img_size") for part in network.modules())
+        or hasattr(network, "pos_embed")
+        or any(
+            "rel_pos" in key or "relative_position" in key or "attention_bias" in key for key in network.state_dict()
+        )
+    )
+
+
+def gflops_at(name: str, size: int, step: int) -> float:
+    """At another size than its own."""
+    with torch.device("meta"):
+        return gflops(timm.create_model(name, **({"dynamic_img_size": True} if step > 1 else {})).eval(), size)
+
+
+def gflops(network: nn.Module, size: int) -> float:
+    """1e9 multiply-adds for an image of `size` px."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.requires_grad_(False)(torch.zeros(1, 3, size, size))
+    return round(counter.get_total_flops() / 2e9, 3)
+
+
+if __name__ == "__main__":
+    main()
