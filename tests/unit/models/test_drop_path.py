@@ -14,6 +14,8 @@ from scenerec.models.drop_path import has_drop_path
 from scenerec.models.keras_twin import layers
 from scenerec.models.torch_drop_path import set_drop_path
 from scenerec.models.torch_outline import _WithoutStorage
+from scenerec.models.zoo import ARCHITECTURES
+from tests.matrix import keep
 
 
 def rates(network: nn.Module) -> list[float]:
@@ -46,14 +48,16 @@ def test_without_a_rate_an_architecture_keeps_its_own() -> None:
     assert max(rates(network)) == pytest.approx(0.2 * 15 / 16)
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "vit_b_16", "swin_t", "convnext_tiny"])
+@pytest.mark.parametrize("arch", keep({"resnet18", "vit_b_16", "swin_t", "timm/resnet50"}, ARCHITECTURES))
 def test_the_config_knows_which_architectures_can(arch: str) -> None:
     with _WithoutStorage():
         network = torch_model.build(arch, 4, 0)
-    assert bool(rates(network)) == has_drop_path(arch)
-    if not has_drop_path(arch):
+    if has_drop_path(arch):
+        set_drop_path(network, 0.2)
+        assert max(rates(network)) == pytest.approx(0.2)
+    else:
         with pytest.raises(ModelError, match=r"model\.drop_path: .* has no blocks with stochastic depth"):
-            set_drop_path(network, 0.1)
+            set_drop_path(network, 0.2)
 
 
 @pytest.mark.parametrize(("arch", "blocks", "each"), [("resnet18", 8, 1), ("vit_tiny_patch16_224", 12, 2)])
