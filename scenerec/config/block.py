@@ -40,6 +40,7 @@ def _wanted(annotation: Any) -> tuple[str | None, tuple[str, ...]]:
     def visit(kind: Any) -> None:
         if get_origin(kind) is Literal:
             words.extend(word for word in get_args(kind) if isinstance(word, str))
+            kinds.update(type(word) for word in get_args(kind) if not isinstance(word, str))
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             blocks.append(f"a block with the keys {', '.join(kind.model_fields)}")
         elif get_args(kind):
