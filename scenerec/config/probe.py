@@ -32,7 +32,7 @@ class BackboneConfig(NetworkConfig):
 class LinearHeadConfig(Block):
     """The linear classifier upon the features: multinomial logistic regression, by L-BFGS to its only minimum."""
 
-    decays: tuple[Positive, ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
+    decays: tuple[Positive, ...] = Field((1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
     """Weight decays that are tried, on features of deviation 1. Training images that are held back decide."""
     held_back: float = Field(0.2, gt=0, lt=1)
     """Share of each class's training images by which the decay is chosen; the head then learns from all of them."""

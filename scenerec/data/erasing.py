@@ -43,8 +43,7 @@ def random_erasing(config: AugmentConfig, draws: np.ndarray) -> list[Erased | No
     heights, widths = np.sqrt(area * ratio), np.sqrt(area / ratio)
     fits = (heights < 1) & (widths < 1)
     rows, first = np.arange(len(draws)), fits.argmax(axis=1)
-    boxes = np.stack([part[rows, first] for part in (top, left, heights, widths)], axis=1).tolist()
-    return [
-        Erased(*box, number if config.erase_mode == "pixel" else None) if one_is else None
-        for box, number, one_is in zip(boxes, noise.tolist(), (chosen & fits.any(axis=1)).tolist(), strict=True)
-    ]
+    places = (part[rows, first].tolist() for part in (top, left, heights, widths))
+    noises = noise.tolist() if config.erase_mode == "pixel" else [None] * len(draws)
+    erased = (chosen & fits.any(axis=1)).tolist()
+    return [Erased._make(row) if one_is else None for *row, one_is in zip(*places, noises, erased, strict=True)]

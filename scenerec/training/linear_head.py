@@ -7,6 +7,9 @@ import numpy as np
 
 from scenerec.training.lbfgs import minimize
 
+_CURVATURE = 0.25  # of the cross-entropy along a logit, at most
+_LEAST_VARIANCE = 1e-12  # over the largest one
+
 
 @dataclass(frozen=True)
 class LinearHead:
@@ -29,16 +32,22 @@ def fit_linear_heads(
 
     It minimises the mean cross-entropy and, beside it, decay / 2 times the squared weights on features that are
     standardised (mean 0, deviation 1); the heads take the features as they are. The minimisation of one decay goes on
-    from the next larger one's.
+    from the next larger one's. It goes along the features' principal axes, each in proportion to how curved the loss
+    may be there: else directions in which features hardly differ would take L-BFGS thousands of steps.
     """
     center, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     scale = np.where(scale > 0, scale, 1)
-    rows = np.ones((len(features), features.shape[1] + 1))
-    rows[:, :-1] = (features - center) / scale
-    fitted, weights = dict[float, LinearHead](), np.zeros((rows.shape[1], classes))
+    rows = (features - center) / scale
+    variances, axes = np.linalg.eigh(rows.T @ rows / len(rows))
+    seen = variances > _LEAST_VARIANCE * variances.max()  # weights along the others are 0
+    variances, axes = variances[seen], axes[:, seen]
+    known = np.ones((len(rows), len(variances) + 1))
+    known[:, :-1] = rows @ axes
+    fitted, weights = dict[float, LinearHead](), np.zeros((known.shape[1], classes))
     for decay in sorted(decays, reverse=True):
-        weights = _logistic_regression(rows, labels, decay, weights)
-        weight = weights[:-1].T / scale
+        steps = np.append((_CURVATURE * variances + decay) ** -0.5, 1.0)[:, None]
+        weights = steps * _logistic_regression(known * steps.T, labels, decay * steps**2, weights / steps)
+        weight = (axes @ weights[:-1]).T / scale
         fitted[decay] = LinearHead(weight, weights[-1] - weight @ center)
     return [fitted[decay] for decay in decays]
 
@@ -88,11 +97,13 @@ def choose_decay(
     return min(losses, key=losses.__getitem__), losses
 
 
-def _logistic_regression(features: np.ndarray, labels: np.ndarray, decay: float, start: np.ndarray) -> np.ndarray:
-    """Weights [d, classes] that minimise mean cross-entropy + decay / 2 x their squares, but for the last row's."""
-    n, d = features.shape
-    rows = np.arange(n)
-    decays = np.full((d, 1), decay)
+def _logistic_regression(features: np.ndarray, labels: np.ndarray, decays: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Weights [d, classes] of features [n, d] that minimise mean cross-entropy + decays / 2 x their squares.
+
+    The `decays` are [d, 1]; that of the last feature, which is 1 for all, does not count.
+    """
+    n, rows = len(features), np.arange(len(features))
+    decays = decays.copy()
     decays[-1] = 0
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -106,4 +117,4 @@ def _logistic_regression(features: np.ndarray, labels: np.ndarray, decay: float,
         gradient = features.T @ shares / n + decays * weights
         return float((np.log(sums[:, 0]) - own).mean() + (decays * weights**2).sum() / 2), gradient
 
-    return minimize(loss, start)
+    return minimize(loss, start, iterations=2000, tolerance=3e-6)
