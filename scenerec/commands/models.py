@@ -16,9 +16,11 @@ from scenerec.models.weights.licences import LICENCES, describe_licence, forbids
 from scenerec.models.weights.published import best_weights, published_weights
 from scenerec.models.zoo import TIMM, Architecture, architecture
 
+_WIDTH = 120
+"""Columns that suffice for the longest name; a narrower terminal wraps the lines."""
+
 app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models --json")
 
-_WIDEST = 200  # characters of a line of a table
 _LEGEND = """
 GFLOPS: 1e9 multiply-adds for an image of 224 px. IMAGE: the side that suits it, in pixels.
 TOP-1: of its best published weights on ImageNet, in percent. LICENCE: theirs.
@@ -105,9 +107,7 @@ def _print_table(found: Sequence[JsonObject]) -> None:
             *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
             each["licence"],
         )
-    console, wide = Console(), Console(width=_WIDEST)
-    wide.width = max(console.width, wide.measure(table).maximum)
-    wide.print(table, crop=False, soft_wrap=True)
+    Console(width=max(Console().width, _WIDTH)).print(table)
 
 
 def _description(entry: Architecture, status: Status) -> JsonObject:
