@@ -122,7 +122,9 @@ class TrainingConfig(LearningConfig):
         if self.task == "multilabel":
             for field, (value, unset, why) in _OF_ONE_CLASS.items():
                 if value(self) != unset:
-                    raise ValueError(f"{field}: {why} (task is multilabel): leave it out")
+                    none = "null" if unset is None else unset
+                    remedy = f"set it to {none}, as the recipe sets it" if self.recipe else "leave it out"
+                    raise ValueError(f"{field}: {why} (task is multilabel): {remedy}")
         return self
 
 

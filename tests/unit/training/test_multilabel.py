@@ -104,6 +104,13 @@ def test_what_needs_one_class_an_image_is_refused(
     small_config(collages, tmp_path, **blocks)
 
 
+def test_what_a_recipe_sets_of_that_is_overruled(collages: Path, tmp_path: Path) -> None:
+    blocks: dict[str, Any] = {"recipe": "finetune", "model": {"weights": "IMAGENET1K_V1"}}
+    with pytest.raises(ValidationError, match=r"optimize.label_smoothing: .* set it to 0, as the recipe sets it"):
+        config(collages, tmp_path, **blocks)
+    assert config(collages, tmp_path, **blocks, optimize={"label_smoothing": 0}).recipe == "finetune"
+
+
 def test_a_set_of_the_other_kind_is_refused(collages: Path, scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="has several labels an image: set task: multilabel"):
         check_job(config(collages, tmp_path, task="classification"))
