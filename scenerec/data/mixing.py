@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,16 +29,17 @@ _GRID = 2**16  # of shares: coarser than what libraries of mathematics differ by
 _DRAWS = 6  # of an image: mixed or not, by which of both, two for the share, the centre of the rectangle
 
 Batch = TypeVar("Batch")
+Array = TypeVar("Array")
 
 
-class Mixes(NamedTuple):
-    """How each of n images is mixed with its partner."""
+class Mixes(NamedTuple, Generic[Array]):
+    """How each of n images is mixed with its partner: arrays, or a framework's tensors of them."""
 
-    shares: np.ndarray
+    shares: Array
     """The image's own share of the target, float32 [n]; 1 where it is not mixed."""
-    opacities: np.ndarray
+    opacities: Array
     """The image's own share of the pixels outside the rectangle, float32 [n]."""
-    boxes: np.ndarray
+    boxes: Array
     """The rectangle of the partner's pixels, int32 [n, 4]: top, left, bottom, right; empty where there is none."""
 
 
@@ -78,7 +79,7 @@ class Pairing:
         """Where a reader's images of the batch at `at` stand in its epoch, int64 [n]."""
         return batch_positions(at.step, self.order.global_batch_size, reader, readers)
 
-    def mixes(self, at: Cursor, positions: np.ndarray, image_size: int) -> Mixes | None:
+    def mixes(self, at: Cursor, positions: np.ndarray, image_size: int) -> Mixes[np.ndarray] | None:
         """How the images at `positions` of the epoch are mixed; None where they stay as they are."""
         return draw_mixes(self.config, self.order.seed, at.epoch, positions, image_size) if self.config else None
 
@@ -88,7 +89,7 @@ class Pairing:
         return (draws * 2**32).astype(np.int64)
 
 
-def draw_mixes(config: MixConfig, seed: int, epoch: int, positions: np.ndarray, image_size: int) -> Mixes:
+def draw_mixes(config: MixConfig, seed: int, epoch: int, positions: np.ndarray, image_size: int) -> Mixes[np.ndarray]:
     """How the images at `positions` of the epoch, int [n], are mixed; they are squares of `image_size` pixels.
 
     CutMix's rectangle has the image's aspect ratio and is cut at the borders; the shares go by what is left of it.

@@ -34,8 +34,8 @@ class Partners(NamedTuple):
     """As of the batch."""
     colors: tf.Tensor | None
     """As of the batch."""
-    mixes: Mixes
-    """How: tensors in place of arrays."""
+    mixes: Mixes[tf.Tensor]
+    """How."""
 
 
 class Batch(NamedTuple):

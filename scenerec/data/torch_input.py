@@ -32,8 +32,8 @@ class Partners(NamedTuple):
     """As of the batch."""
     colors: torch.Tensor | None
     """As of the batch."""
-    mixes: Mixes
-    """How: tensors in place of arrays."""
+    mixes: Mixes[torch.Tensor]
+    """How."""
 
 
 class Batch(NamedTuple):
