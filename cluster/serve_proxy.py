@@ -50,6 +50,7 @@ _ENDPOINT = "frontend http_frontend"
 _GRPC_ENDPOINT = "frontend grpc_frontend"
 _GRPC_INFER = "/inference.GRPCInferenceService/ModelInfer"
 _REPLICAS = "backend http-"
+_UNKNOWN_PATHS = "backend default_backend"
 
 _REQUEST_TIMEOUT_S = 60
 """For a request's headers, and what of its body fits into the buffer; the replicas give the whole body as long. Without
@@ -92,6 +93,9 @@ def environment(folder: Path, ports: Mapping[str, int] | None = None, launcher: 
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # Ray Serve's controller looks at everything as often as this; by default ten times a second, for 5 % of a core.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.4",
+        # A proxy that fails three checks in a row is started anew; with Ray's own 10 s between them, the address of one
+        # that was killed would refuse all callers for half a minute.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         # Replicas and proxies hand on their metrics once a second; by default ten times, also with nothing to say.
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES),
@@ -136,6 +140,9 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
     Of several replicas that are idle the first is asked: by itself HAProxy asks them in turn, and each finds the
     processor's caches full of another's weights (a tenth of MobileNetV3's time).
 
+    A proxy that has just started knows of no application for a moment. It says that no replica is ready: Ray's 404 for
+    all of them would be the last word for their callers.
+
     Args:
         config: haproxy.cfg.
         folder: holds the files of `error_files`.
@@ -143,6 +150,7 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
     """
     endpoint = re.search(rf"^{_ENDPOINT}\n(?:.*\n)*?[ \t]+bind (\S*):\d+", config, re.MULTILINE)
     host = endpoint[1] if endpoint else "*"
+    knows_application = any(line.startswith(_REPLICAS) for line in config.splitlines())
     lines, section = [], ""
     for line in config.splitlines():
         section = line.strip() if line and not line[0].isspace() else section
@@ -158,6 +166,8 @@ def amend(config: str, folder: Path, certificate: Path | None = None) -> str:
         elif word == "server" and section.startswith(_REPLICAS) and "backup" not in argument.split():
             name, backend = argument.split()[0], section.removeprefix("backend ")
             lines += [f"{indent}use-server {name} if {{ srv_conn({backend}/{name}) eq 0 }}", line]
+        elif section == _UNKNOWN_PATHS and word == "http-request" and not knows_application:
+            pass  # a backend without servers answers 503
         elif word == "tune.bufsize":
             lines += [line, *(indent + setting for setting in _MEMORY)]
         elif word == "bind" and argument.startswith((":", "*:")) and host != "*":

@@ -10,8 +10,8 @@ import ray
 from jobs.log import ImageNotes, say
 from jobs.main import main
 from jobs.ray_tasks import run_tasks
-from scenerec.inference.evaluation.evaluator import Examiner, Outcome, evaluate
-from scenerec.inference.evaluation.predictions import Predictions, merge, shares
+from scenerec.inference.evaluation.evaluator import Answers, AnyOutcome, Examiner, evaluate, merge_answers
+from scenerec.inference.evaluation.predictions import shares
 from scenerec.inference.evaluation.report import write_outcome
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.job_log import Note
@@ -39,7 +39,7 @@ def run_file(file: str) -> JsonObject:
     return evaluate_on_cluster(request).as_dict()
 
 
-def evaluate_on_cluster(request: EvaluationRequest) -> Outcome:
+def evaluate_on_cluster(request: EvaluationRequest) -> AnyOutcome:
     """Evaluates on the cluster that Ray is connected to, and writes what it finds where that is asked for.
 
     Raises ScenerecError.
@@ -50,7 +50,7 @@ def evaluate_on_cluster(request: EvaluationRequest) -> Outcome:
     return outcome
 
 
-def predict_share(share: Share) -> Predictions:
+def predict_share(share: Share) -> Answers:
     """The model's answers for the samples of a share."""
     return _examiner(share.request, share.subject).predict(share.samples)
 
@@ -61,7 +61,7 @@ def _examiner(request: EvaluationRequest, subject: Subject) -> Examiner:
     return Examiner(request, subject)
 
 
-def _predict_on_cluster(request: EvaluationRequest, subject: Subject, samples: int) -> Predictions:
+def _predict_on_cluster(request: EvaluationRequest, subject: Subject, samples: int) -> Answers:
     """The answers of the cluster that Ray is connected to; it says now and then how far it is."""
     notes = ImageNotes()
     cuts = shares(samples, request.images_per_batch, request.workers * SHARES_PER_WORKER)
@@ -73,7 +73,7 @@ def _predict_on_cluster(request: EvaluationRequest, subject: Subject, samples: i
         parts.append(part)
         done += len(part.labels)
         notes(done, samples)
-    return merge(parts)
+    return merge_answers(parts)
 
 
 if __name__ == "__main__":

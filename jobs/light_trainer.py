@@ -13,11 +13,13 @@ from jobs.preemption import HeedPreemption
 from jobs.ray_private import (
     BriefReservations,
     DatasetsCallback,
+    FailedStarts,
     PlacementGroupCleanerCallback,
     RoomSought,
     StartsUndone,
     cancel_reservation,
 )
+from jobs.restarts import end_after_failed_starts
 
 # Each of them is a process more, which imports Ray Train for more than a second: a manager of Ray Data's datasets, and
 # there are none; a cleaner of places whose controller has died, and they end with the job (in a search, `jobs.orphans`
@@ -57,6 +59,7 @@ class LightTrainer(DataParallelTrainer):
         used = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, _UNUSED)]
         own = (
             StartsUndone(remove_own_placement_groups),
+            FailedStarts(end_after_failed_starts),
             BriefReservations(_RESERVATION_S),
             RoomSought(self._tell_wait),
         )

@@ -17,11 +17,12 @@ from ray.exceptions import RayActorError
 from ray.train._internal.utils import get_address_and_port
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
 from ray.train.v2._internal.execution.controller.state import (
     ReschedulingState,
     RestartingState,
+    RunningState,
     TrainControllerState,
 )
 from ray.train.v2._internal.execution.scaling_policy import autoscaling_coordinator_client
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BriefReservations",
     "DatasetsCallback",
+    "FailedStarts",
     "PlacementGroupCleanerCallback",
     "RoomSought",
     "StartsUndone",
@@ -104,6 +106,30 @@ class StartsUndone(ControllerCallback):
         """Ray calls it in the controller's process."""
         if isinstance(current_state, ReschedulingState):
             self.give_back()
+
+
+@dataclass
+class FailedStarts(ControllerCallback):
+    """Tells of every start of workers in which one of them ended, and how many such starts there were in a row.
+
+    Ray's controller tries again for ever. What `tell` raises ends the training.
+    """
+
+    tell: Callable[[int, str], None]
+    """Called with the number, and with what Ray says of it."""
+    in_a_row: int = 0
+
+    def after_controller_state_update(
+        self, previous_state: TrainControllerState, current_state: TrainControllerState
+    ) -> None:
+        """Ray calls it in the controller's process."""
+        if isinstance(current_state, RunningState):
+            self.in_a_row = 0
+        elif isinstance(current_state, ReschedulingState):
+            failure = getattr(current_state.training_failed_error, "controller_failure", None)
+            if isinstance(failure, WorkerGroupStartupFailedError):
+                self.in_a_row += 1
+                self.tell(self.in_a_row, str(failure))
 
 
 def cancel_reservation(training: str) -> None:

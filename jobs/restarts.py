@@ -10,11 +10,12 @@ from typing_extensions import override
 from cluster.gauges import LastingGauges
 from jobs.ray_private import lost_worker
 from jobs.run_gauges import RESTARTS, RUN_GAUGES
-from scenerec.errors import first_line
+from scenerec.errors import ScenerecError, first_line
 from scenerec.job_log import Event, Restart
 
 _PEER = re.compile(r"/gloo/.*\[([0-9A-Fa-f.:]+)\]:\d+")
 _ADDRESS = re.compile(r"\bip: ([0-9A-Fa-f.:]+[0-9A-Fa-f])")
+_MOST_FAILED_STARTS = 5
 
 
 class Restarts(UserCallback):
@@ -63,3 +64,21 @@ def reason(worker_exceptions: Mapping[int, Exception]) -> str:
     hosts = sorted({found[1] for message in lost.values() if (found := _ADDRESS.search(message))})
     place = f" on {', '.join(hosts)}" if hosts else ""
     return f"worker{'s' * (len(lost) > 1)} {ranks}{place} {'were' if len(lost) > 1 else 'was'} lost"
+
+
+def end_after_failed_starts(in_a_row: int, told: str) -> None:
+    """Raises ScenerecError, which ends the job, where workers could not be started several times in a row.
+
+    A node whose disk is full still offers its processors, and every worker that Ray starts there ends.
+
+    Args:
+        in_a_row: starts in which a worker ended.
+        told: what Ray says of the newest.
+    """
+    if in_a_row >= _MOST_FAILED_STARTS:
+        hosts = sorted(set(_ADDRESS.findall(told)))
+        node = f" on node {', '.join(hosts)}" if hosts else ""
+        raise ScenerecError(
+            f"{in_a_row} times in a row one ended{node} as it started: "
+            "make room on the disk and in the memory there, or take the node away"
+        )

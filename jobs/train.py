@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from cluster.job import out_of_memory
 from cluster.ray_node import TRAIN_ENVIRONMENT
-from jobs.full_disk import full_disk_named
+from jobs.full_disk import full_disk_named, full_disk_told
 from jobs.log import say
 from jobs.main import job_id, main
 from jobs.tracking import shown_elsewhere
@@ -159,7 +159,7 @@ def _fit(config: RunConfig, plan: Plan, attempt: str, reporter: Reporter) -> Non
                 "their node ran out of memory: give them fewer images at once (optimize.global_batch_size, "
                 "optimize.accumulate_steps), or start fewer (scale.workers)"
             )
-        raise failure_of_workers(reason) from None
+        raise full_disk_told(str(error)) or failure_of_workers(reason) from None
 
 
 def failure_of_workers(reason: str) -> ScenerecError:

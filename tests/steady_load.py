@@ -4,7 +4,8 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,6 +16,8 @@ from tritonclient.utils import InferenceServerException
 
 from tests.patience import PATIENCE_S
 from tests.tiny_bundle import LABELS
+
+_CONNECT_S = 2.0
 
 
 @dataclass
@@ -69,18 +72,27 @@ class SteadyLoad(_Load):
         pictures: encoded, by the label that they must get.
         connections: how many at once.
         pause_s: between two requests on a connection.
+        others: more addresses of the endpoint. Where one takes no connection the next is asked, as by a load balancer;
+            what an address has taken, it must answer.
     """
 
     def __init__(
-        self, url: str, model: str, pictures: Mapping[str, bytes], connections: int = 4, pause_s: float = 0
+        self,
+        url: str,
+        model: str,
+        pictures: Mapping[str, bytes],
+        connections: int = 4,
+        pause_s: float = 0,
+        others: Sequence[str] = (),
     ) -> None:
         super().__init__(pictures, connections)
         self._pause_s = pause_s
-        self._url = f"{url}/v1/models/{model}:predict"
+        self._urls = [f"{each}/v1/models/{model}:predict" for each in (url, *others)]
 
     async def _run(self) -> None:
-        limits = httpx.Limits(max_connections=self._connections)
-        async with httpx.AsyncClient(timeout=PATIENCE_S, limits=limits, trust_env=False) as client:
+        limits = httpx.Limits(max_connections=self._connections * len(self._urls))
+        timeout = httpx.Timeout(PATIENCE_S, connect=_CONNECT_S if len(self._urls) > 1 else PATIENCE_S)
+        async with httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False) as client:
             await asyncio.gather(*(self._ask(client) for _ in range(self._connections)))
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
@@ -89,11 +101,17 @@ class SteadyLoad(_Load):
                 if self._pause_s:
                     await asyncio.sleep(self._pause_s)
                 try:
-                    response = await client.post(self._url, content=picture)
+                    response = await self._post(client, picture)
                 except httpx.HTTPError as error:
                     self.tally.lost.append(f"{type(error).__name__}: {error}")
                     continue
                 self._count(label, response)
+
+    async def _post(self, client: httpx.AsyncClient, picture: bytes) -> httpx.Response:
+        for url in self._urls[:-1]:
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return await client.post(url, content=picture)
+        return await client.post(self._urls[-1], content=picture)
 
     def _count(self, label: str, response: httpx.Response) -> None:
         if response.status_code == 503 and "retry-after" in response.headers:

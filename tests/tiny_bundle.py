@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from scenerec.config.task import TaskName
 from scenerec.inference.bundles.bundle import GOLDEN_FILE, Bundle, Golden, open_bundle, write_bundle
 from scenerec.inference.bundles.info import ONNX_FILE, BundleInfo, Lineage, Preprocessing, TensorContract
 
@@ -22,7 +23,9 @@ PLACE_LOGITS = np.array([[0, 1, 0], [0, 0, 1], [100, 0, 0]], np.float32)
 """What coordinates add to the logits: latitude to green, longitude to blue, time to red; [3, 3]."""
 
 
-def tiny_model(scale: Scale = 0.05, fails_on_red: bool = False, coordinates: bool = False) -> bytes:
+def tiny_model(
+    scale: Scale = 0.05, fails_on_red: bool = False, coordinates: bool = False, task: TaskName = "classification"
+) -> bytes:
     """logits = scale x the mean of each colour over the pixels, and PLACE_LOGITS, where it takes coordinates."""
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
@@ -30,7 +33,7 @@ def tiny_model(scale: Scale = 0.05, fails_on_red: bool = False, coordinates: boo
         helper.make_node("Mul", ["means", "scale"], ["scaled" if fails_on_red or coordinates else "logits"]),
         *(_PLACES if coordinates else []),
         *(_FAILURE_ON_RED if fails_on_red else []),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        _PROBABILITIES[task],
     ]
     constants = [
         helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
@@ -51,6 +54,10 @@ def tiny_model(scale: Scale = 0.05, fails_on_red: bool = False, coordinates: boo
     return model.SerializeToString()
 
 
+_PROBABILITIES: dict[TaskName, onnx.NodeProto] = {
+    "classification": helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    "multilabel": helper.make_node("Sigmoid", ["logits"], ["probabilities"]),
+}
 _FIRST = helper.make_tensor("place", TensorProto.INT64, [1], [0])
 _PLACES = [
     helper.make_node("MatMul", ["coordinates", "place_logits"], ["of_place"]),
@@ -119,6 +126,6 @@ def make_tiny_bundle(
             **info,
         }
     )
-    model, golden = tiny_model(scale, fails_on_red, coordinates), Golden(images, logits)
+    model, golden = tiny_model(scale, fails_on_red, coordinates, described.task), Golden(images, logits)
     write_bundle(str(folder), described, {ONNX_FILE: model, GOLDEN_FILE: golden.to_bytes()})
     return open_bundle(str(folder))

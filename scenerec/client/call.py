@@ -124,16 +124,24 @@ def _prediction(one: Any, document: Any) -> Prediction:
         indoor_outdoor=one.get("indoor_outdoor"),
         category=tuple(one.get("category") or ()),
         abstained=bool(one["abstained"]) if "abstained" in one else None,
+        given_labels=_guesses(one["given_labels"]) if "given_labels" in one else None,
         heat_map=_heat_map(one["heat_map"]) if one.get("heat_map") else None,
         timings_ms={str(name): float(ms) for name, ms in document.get("timings_ms", {}).items()},
     )
 
 
 def _classes(found: Any) -> tuple[Guess, ...]:
-    classes = tuple(Guess(str(each["label"]), float(each["probability"])) for each in found)
-    if not classes or not all(0 <= each.probability <= 1 for each in classes):  # NaN neither
+    classes = _guesses(found)
+    if not classes:
         raise ValueError("there must be classes, each with a probability")
     return classes
+
+
+def _guesses(found: Any) -> tuple[Guess, ...]:
+    guesses = tuple(Guess(str(each["label"]), float(each["probability"])) for each in found)
+    if not all(0 <= each.probability <= 1 for each in guesses):  # NaN neither
+        raise ValueError("there must be classes, each with a probability")
+    return guesses
 
 
 def _heat_map(found: Any) -> HeatMap:
@@ -160,4 +168,5 @@ def _served_model(found: Any) -> ServedModel:
         image_size=int(found["image_size"]),
         explains=bool(found["explains"]),
         coordinates=bool(found.get("coordinates", False)),  # which an older endpoint does not say
+        task=str(found.get("task", "classification")),  # nor this
     )

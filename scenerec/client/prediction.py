@@ -41,6 +41,9 @@ class Prediction:
     abstained: bool | None = None
     """Whether the model is not sure enough of the most probable class for the precision that it was exported with; None
     where it was exported with none."""
+    given_labels: tuple[Guess, ...] | None = None
+    """The labels that a multi-label model gives the photograph, the most probable first, of which there may be none;
+    None of a model that tells one class."""
     heat_map: HeatMap | None = None
     """Where the model saw the most probable class, if that was asked for."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)

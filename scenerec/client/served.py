@@ -34,3 +34,5 @@ class ServedModel:
     """Whether it can draw heat maps."""
     coordinates: bool = False
     """Whether it reads where a photograph was taken."""
+    task: str = "classification"
+    """`classification`: one class of each image; `multilabel`: any number of labels."""

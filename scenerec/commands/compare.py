@@ -98,6 +98,8 @@ def _evaluate(runs: Sequence[RunOverview]) -> None:
     Raises what an evaluation raises.
     """
     data = own_data(runs[0].url)
+    if open_set(data).manifest.is_multilabel:
+        raise ConfigError(f"--evaluate: tells by single classes, and {data} has several labels: leave it out")
     fingerprint = open_set(data).manifest.fingerprint
     for run in runs:
         if not any((each.fingerprint, each.crops) == (fingerprint, 1) for each in best_answers(run)):

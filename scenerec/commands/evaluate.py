@@ -14,12 +14,13 @@ from scenerec.commands.connect import connect_or_start
 from scenerec.commands.kinds import EVALUATE
 from scenerec.commands.results import result_file, write_result
 from scenerec.commands.run_bundle import model_location
+from scenerec.commands.screen.label_figures import print_labels
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.screen.quiet import quiet_frameworks
 from scenerec.commands.send_job import job_name, run_job
 from scenerec.errors import ConfigError
 from scenerec.frozen import find_problems
-from scenerec.inference.evaluation.evaluator import Outcome, examine_here
+from scenerec.inference.evaluation.evaluator import AnyOutcome, examine_here
 from scenerec.inference.evaluation.report import REPORT_FILE, render, write_outcome
 from scenerec.inference.evaluation.request import EvaluationRequest, own_data, run_output
 from scenerec.json_object import JsonObject
@@ -117,7 +118,8 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        _print(result)
+        show = print_labels if result.get("task") == "multilabel" else _print
+        show(result)
     _write(outcome, request.output, report)  # last: what is shown is not lost where this fails
     for place in (request.output, report):
         if place and not as_json:
@@ -139,7 +141,7 @@ def _request(subject: JsonObject, data: str | None, **fields: Any) -> Evaluation
     return request
 
 
-def evaluate_here(request: EvaluationRequest, verbose: bool = False) -> Outcome:
+def evaluate_here(request: EvaluationRequest, verbose: bool = False) -> AnyOutcome:
     """Evaluates in this process, with a bar. Raises ScenerecError, for an output that cannot be written at once."""
     if request.output:
         check_writable(request.output)
@@ -153,7 +155,7 @@ def _on_cluster(client: ClusterClient, request: EvaluationRequest) -> JsonObject
     return run_job(client, EVALUATE, name, request.model_dump_json(), output, framework)
 
 
-def _write(outcome: Outcome | None, output: str | None, report: Path | None) -> None:
+def _write(outcome: AnyOutcome | None, output: str | None, report: Path | None) -> None:
     """Writes what was found here; of a cluster's evaluation, whose job has written all, the report is copied."""
     if outcome and output:
         write_outcome(outcome, output)

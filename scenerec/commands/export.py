@@ -323,6 +323,11 @@ def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
         typer.echo(f"verified  on {info.verification}")
     if info.validation:
         _print_validation(info.validation)
+    if labelled := info.multilabel_validation:
+        typer.echo(
+            f"measured  mAP {_share(labelled.map)} on {labelled.samples} images; at a threshold for each label F1 "
+            f"{labelled.f1_micro:.2%} micro, {labelled.f1_macro:.2%} macro; loss {labelled.loss:.4f}"
+        )
     if taken := info.quantization.get("taken"):
         _print_quantization(taken, info.quantization["fp32"], info.quantization.get("not_tried", []))
     if info.takes_coordinates:
@@ -333,10 +338,16 @@ def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
         )
     if "val_top1" in info.metrics:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
+    if "val_map" in info.metrics:
+        typer.echo(f"trained   to mAP {info.metrics['val_map']:.2%}")
     if info.lineage.licence:
         typer.echo(f"licence   {describe_licence(info.lineage.licence)} (of {info.lineage.first_weights})")
     for name, licence in info.lineage.teachers.items():
         typer.echo(f"licence   {describe_licence(licence) or 'not known'} (of its teacher {name})")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
 
 
 def _print_validation(found: Validation) -> None:
@@ -359,8 +370,9 @@ def _print_quantization(taken: JsonObject, fp32: JsonObject, not_tried: list[str
         typer.echo(
             f"not tried {len(not_tried)} other forms, as this one passes by a wide margin (--thorough tries all)"
         )
+    name, key = ("mAP", "map") if "map" in taken else ("top-1", "top1")
     typer.echo(
-        f"accuracy  top-1 {taken['top1']:.2%} (fp32 {fp32['top1']:.2%}) on {taken['images']} images, agrees with fp32 "
+        f"accuracy  {name} {taken[key]:.2%} (fp32 {fp32[key]:.2%}) on {taken['images']} images, agrees with fp32 "
         f"on {taken['agreement']:.1%}, {taken['size_bytes'] / 1e6:.1f} MB (fp32 {fp32['size_bytes'] / 1e6:.1f} MB)"
     )
     for entry in taken["speed"]:

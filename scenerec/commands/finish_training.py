@@ -7,10 +7,10 @@ from scenerec.commands.results import write_result
 from scenerec.commands.run_bundle import bundle_of_run
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.commands.screen.quiet import quiet_frameworks
-from scenerec.errors import CheckpointError
+from scenerec.errors import CheckpointError, ConfigError
 from scenerec.inference.bundles.bundle import open_bundle
 from scenerec.inference.bundles.registry import Registry, Version
-from scenerec.inference.evaluation.evaluator import examine_here
+from scenerec.inference.evaluation.evaluator import Outcome, examine_here
 from scenerec.inference.evaluation.report import render
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.training.run_folder import RunFolder
@@ -53,6 +53,8 @@ def finish(run: RunFolder, report: Path, registry_url: str, verbose: bool = Fals
     request = EvaluationRequest(subject=Subject(target=run.url), data=config.data.val)
     with quiet_frameworks(verbose) as terminal, ProgressBar("evaluating", "opening the model", terminal) as progress:
         outcome = examine_here(request, progress.show)
+    if not isinstance(outcome, Outcome):
+        raise ConfigError(f"{run.url}: gives several labels: evaluate, export and push it by commands of their own")
     write_result(report, render(outcome))
     bundle = bundle_of_run(run.url)
     version = _version(Registry(registry_url), bundle, config.name)

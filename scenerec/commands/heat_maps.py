@@ -1,6 +1,7 @@
-"""Pictures that show where a bundle sees the first class: what `scenerec predict --explain` writes."""
+"""Pictures that show where a bundle sees a class: what `scenerec predict --explain` writes."""
 
 import io
+import re
 from itertools import chain, count
 from pathlib import Path
 
@@ -34,14 +35,17 @@ class HeatMaps:
         self._taken: set[str] = set()
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def write(self, image: str, content: bytes, label: str) -> Path:
+    def write(self, image: str, content: bytes, label: str, tells_label: bool = False) -> Path:
         """Writes the photograph as the network sees it, under the heat map of a label; returns the file.
 
-        The file is called as the image, numbered where several have the same name. Raises PictureError.
+        The file is called as the image, with `tells_label` as image and label, and numbered where several have the same
+        name. Raises PictureError.
         """
         prepared = self.classifier.prepare(content)
         heat = self._mapper.heat_map(prepared, self.classifier.labels.index(label))
         stem = Path(image.partition("?")[0]).stem or "image"
+        if tells_label:
+            stem += "-" + re.sub("[^A-Za-z0-9_-]", "_", label)
         names = chain([stem], (f"{stem}-{number}" for number in count(2)))
         name = next(name for name in names if name not in self._taken)
         self._taken.add(name)

@@ -18,6 +18,7 @@ from scenerec.models.zoo import TIMM, Architecture, architecture
 
 app = typer.Typer(invoke_without_command=True, epilog="Example: scenerec models --json")
 
+_WIDEST = 200  # characters of a line of a table
 _LEGEND = """
 GFLOPS: 1e9 multiply-adds for an image of 224 px. IMAGE: the side that suits it, in pixels.
 TOP-1: of its best published weights on ImageNet, in percent. LICENCE: theirs.
@@ -104,8 +105,9 @@ def _print_table(found: Sequence[JsonObject]) -> None:
             *("-" if each[key] is None else f"{each[key]:.0e}" for key in ("twin_difference", "onnx_difference")),
             each["licence"],
         )
-    console = Console()
-    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
+    console, wide = Console(), Console(width=_WIDEST)
+    wide.width = max(console.width, wide.measure(table).maximum)
+    wide.print(table, crop=False, soft_wrap=True)
 
 
 def _description(entry: Architecture, status: Status) -> JsonObject:

@@ -62,7 +62,11 @@ def predict(
     ] = None,
     explain: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write each image there with the heat map of its first class over it."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Write each image there with the heat map of its first class over it; of a multi-label model one for "
+            "each label that it gives.",
+        ),
     ] = None,
     latitude: Annotated[
         str | None, _coordinates(metavar="DEGREES", help="Where they were taken: degrees north.", show_default=False)
@@ -167,9 +171,12 @@ def _predict_here(
     for image in images:
         try:
             content = read_image(image)
-            (guesses,) = classifier.classify([content], top_k, location.array(image, content))
+            (probabilities,) = classifier.probabilities([content], location.array(image, content))
+            guesses = classifier.rank(probabilities, top_k)
+            given = classifier.given_labels(probabilities)
             if heat_maps:
-                heat_maps.write(image, content, guesses[0].label)
+                for guess in given or guesses[:1]:
+                    heat_maps.write(image, content, guess.label, tells_label=given is not None)
         except ScenerecError as error:
             failed += 1
             _complain(image, error)
@@ -178,7 +185,7 @@ def _predict_here(
         further = place.model_dump(mode="json", exclude_defaults=True) if place else {}
         if bundle.info.abstain_below is not None:
             further["abstained"] = classifier.abstains(guesses)
-        _print(image, guesses, as_json, further)
+        _print(image, guesses, as_json, further, given)
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -208,7 +215,7 @@ def _predict_by(
             **({"category": list(outcome.category)} if outcome.category else {}),
             **({"abstained": outcome.abstained} if outcome.abstained is not None else {}),
         }
-        _print(image, outcome.classes, as_json, further)
+        _print(image, outcome.classes, as_json, further, outcome.given_labels)
 
     asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell, location.of_request))
     if failed:
@@ -220,16 +227,32 @@ def _complain(image: str, error: Exception) -> None:
     print(f"error: {image}: {error}", file=sys.stderr, flush=True)
 
 
-def _print(image: str, guesses: "Sequence[Guess | client.Guess]", as_json: bool, further: JsonObject) -> None:
+def _print(
+    image: str,
+    guesses: "Sequence[Guess | client.Guess]",
+    as_json: bool,
+    further: JsonObject,
+    given_labels: "Sequence[Guess | client.Guess] | None",
+) -> None:
     """`further`: keys beside the classes, among them the first class's `indoor_outdoor` and `category` if known.
 
-    And `abstained`, where the model is not sure enough of the first class.
+    And `abstained`, where the model is not sure enough of the first class. `given_labels`: of a multi-label model.
     """
     if as_json:
-        found = [{"label": guess.label, "probability": guess.probability} for guess in guesses]
-        print(json.dumps({"image": image, "predictions": found, **further}), flush=True)
+        given = {} if given_labels is None else {"given_labels": _listed(given_labels)}
+        print(json.dumps({"image": image, "predictions": _listed(guesses), **given, **further}), flush=True)
         return
-    named = ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in guesses)
+    named = _named(guesses if given_labels is None else given_labels)
+    if given_labels is not None and not named:
+        named = f"no label (nearest: {_named(guesses[:1])})"
     place = "; ".join(filter(None, (further.get("indoor_outdoor"), *further.get("category", ()))))
     unsure = "not sure enough: " if further.get("abstained") else ""
     print(f"{image}: {unsure}{named}{f' ({place})' if place else ''}", flush=True)
+
+
+def _listed(guesses: "Sequence[Guess | client.Guess]") -> list[JsonObject]:
+    return [{"label": guess.label, "probability": guess.probability} for guess in guesses]
+
+
+def _named(guesses: "Sequence[Guess | client.Guess]") -> str:
+    return ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in guesses)

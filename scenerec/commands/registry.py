@@ -224,6 +224,8 @@ def _validation_images(candidate: Bundle, data: str | None, model: Predictor) ->
     if url is None:
         raise RegistryError(f"{candidate.url}: does not say on what it was validated: name a packed set with --data")
     validation = open_set(url)
+    if validation.manifest.is_multilabel != (candidate.info.task == "multilabel"):
+        raise RegistryError(f"{url}: is not of the task {candidate.info.task}: name another set with --data")
     if not same_names(validation.manifest.classes, candidate.info.labels):
         raise RegistryError(f"{url}: its classes are not the labels of {candidate.url}: name another set with --data")
     preparation = Preparation.of(model)
@@ -253,6 +255,9 @@ def _measured(info: BundleInfo) -> list[tuple[str, str]]:
         if rule := found.abstention:
             answers = f"answers {rule.coverage:.1%}, {rule.precision:.2%} of them rightly"
             rows.append(("abstains", f"below {rule.threshold:.4f}: {answers}"))
+    if labelled := info.multilabel_validation:
+        mean = "-" if labelled.map is None else f"{labelled.map:.2%}"
+        rows.append(("measured", f"mAP {mean}, F1 {labelled.f1_micro:.2%} micro on {labelled.samples} images"))
     if lineage.licence:
         rows.append(("licence", f"{describe_licence(lineage.licence)} (of {lineage.first_weights})"))
     for name, licence in lineage.teachers.items():

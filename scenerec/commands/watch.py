@@ -134,7 +134,13 @@ def watch(
 def _open(model: str, registry: str, threads: int) -> Predictor:
     if model.endswith(".tflite"):
         return open_predictor(options.location("MODEL", model), threads=threads)
-    return predictor_of(open_named("MODEL", model, registry), threads)
+    bundle = open_named("MODEL", model, registry)
+    if bundle.info.task == "multilabel":
+        raise ConfigError(
+            f"MODEL {model}: gives several labels, and what is watched is one scene after the other: ask it by "
+            "`scenerec predict`"
+        )
+    return predictor_of(bundle, threads)
 
 
 @contextmanager

@@ -31,7 +31,8 @@ class NetworkConfig(Block):
     """An architecture and its first weights."""
 
     arch: Architecture
-    """A torchvision classifier, in either framework: resnet18, resnet50, mobilenet_v3_small, ..."""
+    """A classifier of torchvision (resnet18, mobilenet_v3_small, ...) or timm (timm/convnextv2_tiny, ...), in either
+    framework; `scenerec models` lists them."""
     weights: Weights = "none"
     """`none` (random, by optimize.seed); a published name such as IMAGENET1K_V2, DEFAULT or places365 (`scenerec models
     show ARCH` lists them); the URL of a .safetensors, .pth or .keras file, which may end in #sha256=DIGITS; or path or

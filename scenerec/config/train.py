@@ -3,6 +3,7 @@
 The docstring under each field is the reference documentation; `scenerec schema` prints it as JSON Schema.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import model_validator
@@ -15,6 +16,7 @@ from scenerec.config.model import ModelConfig
 from scenerec.config.optimize import OptimizeConfig
 from scenerec.config.recipe import with_recipe
 from scenerec.config.scale import ScaleConfig
+from scenerec.config.task import TaskName
 from scenerec.config.track import TrackConfig
 from scenerec.errors import ModelError
 from scenerec.models.blocks import check_blocks
@@ -85,6 +87,9 @@ class TrainingConfig(LearningConfig):
     """A published training whose settings hold wherever this file has none of its own. From random weights: `a1`, `a2`,
     `a3` (ResNet strikes back: Wightman, Touvron and Jégou 2021). From trained ones: `finetune` (He et al. 2022), and
     `probe` for the head alone (Caron et al. 2021). `scenerec validate` prints what the file becomes."""
+    task: TaskName = "classification"
+    """`classification`: of each image one class. `multilabel`: any number of labels, of a set that was packed with
+    several. Each is asked by itself, by binary cross-entropy; mean average precision (mAP) says which epoch is best."""
     data: DataConfig
     """What to learn from."""
 
@@ -111,6 +116,24 @@ class TrainingConfig(LearningConfig):
         if repeats > batch:
             raise ValueError(f"data.repeats: {repeats} exceeds optimize.global_batch_size ({batch}): lower it")
         return self
+
+    @model_validator(mode="after")
+    def _suits_the_task(self) -> "TrainingConfig":
+        if self.task == "multilabel":
+            for field, (value, unset, why) in _OF_ONE_CLASS.items():
+                if value(self) != unset:
+                    raise ValueError(f"{field}: {why} (task is multilabel): leave it out")
+        return self
+
+
+_OF_ONE_CLASS: dict[str, tuple[Callable[[TrainingConfig], object], object, str]] = {
+    "optimize.label_smoothing": (lambda c: c.optimize.label_smoothing, 0, "spreads what one class has over the others"),
+    "optimize.bce_threshold": (lambda c: c.optimize.bce_threshold, None, "is for images of one class each"),
+    "optimize.class_weights": (lambda c: c.optimize.class_weights, "none", "weighs images by their one class"),
+    "optimize.distill": (lambda c: c.optimize.distill, None, "compares answers that add up to 1"),
+    "data.balance": (lambda c: c.data.balance, 0, "chooses images by their one class"),
+}
+"""Fields that mean something only where each image has one class: their value, that which is no use, and why."""
 
 
 class TrainConfig(JobConfig, TrainingConfig):

@@ -18,7 +18,24 @@ from scenerec.config.train import TrainConfig, TrainingConfig
 from scenerec.frozen import first_problem
 from scenerec.names import did_you_mean
 
-Objective = Literal["val_top1", "val_top5", "val_knn_top1", "val_loss", "parameters", "gflops", "latency_ms"]
+Objective = Literal[
+    "val_top1",
+    "val_top5",
+    "val_map",
+    "val_f1_micro",
+    "val_f1_macro",
+    "val_knn_top1",
+    "val_loss",
+    "parameters",
+    "gflops",
+    "latency_ms",
+]
+
+TASK_OBJECTIVES = {
+    "classification": ("val_top1", "val_top5", "val_loss"),
+    "multilabel": ("val_map", "val_f1_micro", "val_f1_macro", "val_loss"),
+}
+"""Objectives that the validation of a task measures, the first by which its best epoch is chosen."""
 
 STATIC = frozenset({"parameters", "gflops", "latency_ms"})
 """Objectives that a network has before it has learned anything."""
@@ -162,8 +179,6 @@ class TuneConfig(JobConfig):
         _check_scheduler(self)
         if len(set(self.objective)) < len(self.objective):
             raise ValueError("objective: one stands twice")
-        if self.objective[0] in STATIC:
-            raise ValueError(f"objective: {self.objective[0]} alone wants no training: name val_top1 first")
         _check_objective(self)
         if self.concurrent_trials != "auto" and self.concurrent_trials < 1:
             raise ValueError("concurrent_trials: must be `auto` or at least 1")
@@ -234,16 +249,23 @@ def _check_conditions(parameters: space.Space, base: Mapping[str, Any]) -> None:
 def _check_objective(config: TuneConfig) -> None:
     """The scheduler goes by what each epoch of each trial has."""
     wanted = [objective for objective in config.objective if objective not in STATIC]
-    if not isinstance(config.base, PretrainingConfig):
+    base = config.base
+    measured = (_PRETRAINING_OBJECTIVE,) if isinstance(base, PretrainingConfig) else TASK_OBJECTIVES[base.task]
+    if config.objective[0] in STATIC:
+        raise ValueError(f"objective: {config.objective[0]} alone wants no training: name {measured[0]} first")
+    if not isinstance(base, PretrainingConfig):
         if _PRETRAINING_OBJECTIVE in wanted:
-            raise ValueError(f"objective: {_PRETRAINING_OBJECTIVE} is of pretrainings: take val_top1")
+            raise ValueError(f"objective: {_PRETRAINING_OBJECTIVE} is of pretrainings: take {measured[0]}")
+        if other := next((each for each in wanted if each not in measured), None):
+            known = ", ".join(measured)
+            raise ValueError(f"objective: task {base.task} does not measure {other}: name some of {known}")
         return
     if other := next((each for each in wanted if each != _PRETRAINING_OBJECTIVE), None):
         reason = "changes with the settings that are searched" if other == "val_loss" else "is of trainings"
         raise ValueError(f"objective: {other} {reason}: take {_PRETRAINING_OBJECTIVE}")
-    if config.base.probe is None:
+    if base.probe is None:
         raise ValueError("base.probe: is what pretrainings are judged by: name labelled sets there")
-    if config.base.probe.every_epochs != 1:
+    if base.probe.every_epochs != 1:
         raise ValueError("base.probe.every_epochs: each epoch of a trial is judged: leave it out")
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from scenerec.data.coordinates import Coordinates
+from scenerec.data.labels import Label
 from scenerec.data.manifest import Shard
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.pool import Runner, process_runner
@@ -19,8 +20,8 @@ class SampleContent(NamedTuple):
 
     key: str
     """Its name in the shard."""
-    label: int
-    """Class index."""
+    label: Label
+    """Class index; of a multi-label set all of them."""
     digest: bytes
     """What tells its encoded image from others: see `image_digest`."""
     coordinates: Coordinates | None

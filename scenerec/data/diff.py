@@ -217,7 +217,7 @@ def _diff_samples(
     for content in read_contents(shards, run, on_progress):
         side, split, manifest = owners[content.url]
         for sample in content.samples:
-            place = SamplePlace(split, manifest.classes[sample.label], content.shard, sample.key)
+            place = SamplePlace(split, manifest.labelling.named(sample.label), content.shard, sample.key)
             places[side][sample.digest].append(place)
             if sample.coordinates:
                 coordinates[side][place] = sample.coordinates

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from scenerec.data.labels import OWN_RULE, RULE_PATTERN, Labels
+from scenerec.data.labels import OWN_RULE, RULE_PATTERN, Labels, is_multilabel
 from scenerec.data.splits import SPLITS
 from scenerec.errors import DataError, NotFoundError
 from scenerec.frozen import Frozen, Pattern, Sha256, parse_json
@@ -25,6 +25,7 @@ def _is_usual(value: object) -> bool:
 class Shard(Frozen):
     """One tar of samples: `KEY.jpg` or `KEY.png` (the encoded image) and `KEY.cls` (the class index, in decimal).
 
+    A multi-label set has `KEY.labels.json` in place of the last, a JSON list of class indices.
     `KEY.json` has the sample's coordinates, where they are known: `{"latitude": ..., "longitude": ..., "time": ...}`.
     Shards that were adopted may have other images, other labels (`Manifest.labels`), and be a tar.gz.
     """
@@ -38,19 +39,11 @@ class Shard(Frozen):
     samples: int = Field(ge=1)
     """Number of samples."""
     class_counts: dict[int, int]
-    """Samples of each class index that occurs."""
+    """Samples of each class index that occurs; one with several labels counts for each."""
     left_out: tuple[int, ...] = Field((), exclude_if=_is_usual)
     """Positions in the tar, from 0, of what is no sample of the set, such as an image without a label."""
     coordinates: int = Field(0, ge=0, exclude_if=_is_usual)
     """Samples of which it is known where they were taken."""
-
-    @model_validator(mode="after")
-    def _counts_add_up(self) -> "Shard":
-        if sum(self.class_counts.values()) != self.samples:
-            raise ValueError(
-                f"{self.key}: class_counts add up to {sum(self.class_counts.values())}, samples is {self.samples}"
-            )
-        return self
 
 
 class Place(Frozen):
@@ -78,9 +71,19 @@ class Manifest(Frozen):
     labels: Annotated[str, Pattern(RULE_PATTERN, "must be cls, txt or json:FIELD")] = Field(
         OWN_RULE, exclude_if=_is_usual
     )
-    """How the shards say a sample's class; see `scenerec.data.labels.Labels`."""
+    """How the shards say a sample's class or labels; see `scenerec.data.labels.Labels`."""
     shards_at: str = Field("", exclude_if=_is_usual)
     """The folder that the shards' keys start from: an address, or `..` of the manifest's folder; empty for that."""
+
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> "Manifest":
+        for shard in self.shards:
+            counts = shard.class_counts.values()
+            if not self.is_multilabel and sum(counts) != shard.samples:
+                raise ValueError(f"{shard.key}: class_counts add up to {sum(counts)}, samples is {shard.samples}")
+            if self.is_multilabel and max(counts, default=0) > shard.samples:
+                raise ValueError(f"{shard.key}: class_counts has {max(counts)} of a class, samples is {shard.samples}")
+        return self
 
     @model_validator(mode="after")
     def _labels_in_range(self) -> "Manifest":
@@ -124,6 +127,11 @@ class Manifest(Frozen):
             for index, count in shard.class_counts.items():
                 counts[index] += count
         return counts
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether a sample has any number of labels, rather than one."""
+        return is_multilabel(self.labels)
 
     @property
     def labelling(self) -> Labels:

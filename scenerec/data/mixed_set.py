@@ -62,6 +62,8 @@ def mix(sets: Sequence[tuple[PackedSet, float]]) -> MixedSet:
                 f"data.train: the classes of {other.url} are not those of {first.url} ({what}): pack both from the "
                 "same class list"
             )
+    if multilabel := next((part.url for part, _ in sets if part.manifest.is_multilabel), None):
+        raise DataError(f"data.train: {multilabel} has several labels an image, and such a set is trained on alone")
     shards = tuple(shard for part, _ in sets for shard in part.manifest.shards)
     manifest = Manifest.model_validate({**dict(first.manifest), "shards": shards})
     mixed = tuple((replace(part, fetched=first.fetched), weight) for part, weight in sets)

@@ -28,12 +28,12 @@ from scenerec.data.stream import Cursor, TrainingOrder, training_cursors
 _GRID = 2**16  # of shares: coarser than what libraries of mathematics differ by, and exact in float32
 _DRAWS = 6  # of an image: mixed or not, by which of both, two for the share, the centre of the rectangle
 
-Batch = TypeVar("Batch")
 Array = TypeVar("Array")
+Batch = TypeVar("Batch")
 
 
 class Mixes(NamedTuple, Generic[Array]):
-    """How each of n images is mixed with its partner: arrays, or a framework's tensors of them."""
+    """How each of n images is mixed with its partner, in arrays or a framework's tensors."""
 
     shares: Array
     """The image's own share of the target, float32 [n]; 1 where it is not mixed."""

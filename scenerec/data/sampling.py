@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from scenerec.data.labels import indices_of
 from scenerec.data.manifest import Manifest, Shard
 from scenerec.data.order import random_bits
 from scenerec.data.shard import Sample
@@ -39,7 +40,8 @@ class EpochItems:
     def sample_indices(self, shard: int, content: Sequence[Sample]) -> np.ndarray:
         """Which sample of a shard, whose samples are `content`, each of its items is; int64 [items]."""
         if shard not in self._indices:
-            by_class = np.argsort(np.array([sample.label for sample in content]), kind="stable")
+            labels = [index for sample in content for index in indices_of(sample.label)]  # one each: `Sampling`
+            by_class = np.argsort(np.array(labels), kind="stable")
             start = self.shard_starts[shard]
             self._indices[shard] = np.repeat(by_class, self.repeats[start : start + len(content)])
         return self._indices[shard]
@@ -69,7 +71,7 @@ class _Wheel(NamedTuple):
 
 
 class Sampling:
-    """How a run takes the samples of sets of shards, laid one after another.
+    """How a run takes the samples of sets of shards, laid one after another. A sample has one label.
 
     Set s has the share weights[s] / sum(weights) of an epoch. In it, class c has a share in proportion to
     n_c ** (1 - balance), n_c being its number of samples there: 0 leaves the classes as they are, 1 gives all the same,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scenerec.data.coordinates import COORDINATES_SUFFIX, Coordinates, decode_coordinates
-from scenerec.data.labels import Labels
+from scenerec.data.labels import Label, Labels, indices_of
 from scenerec.data.manifest import Shard
 from scenerec.data.picture import SUFFIXES
 from scenerec.errors import DataError, first_line
@@ -41,8 +41,8 @@ class Sample(NamedTuple):
     """The members' common name, before the first dot."""
     image: bytes
     """The encoded image, as it lies in the shard."""
-    label: int
-    """Class index."""
+    label: Label
+    """Class index; of a multi-label set all of them."""
     coordinates: Coordinates | None = None
     """Where and when it was taken; None where that is not known, and in sets that have no coordinates."""
 
@@ -70,8 +70,8 @@ class Group(NamedTuple):
             raise ValueError(f"{self.key}: the image is missing (it has {', '.join(self.members)})")
         return bytes(self.members[found[0]])
 
-    def label(self, labels: Labels) -> int | str:
-        """The class index or the class name that the label says. Raises ValueError where there is none, or two."""
+    def label(self, labels: Labels) -> int | str | tuple[int | str, ...]:
+        """The class index or class name that the label says, or all. Raises ValueError where there is none, or two."""
         name = f"{self.key}.{labels.suffix}"
         if labels.suffix in self.doubled:
             raise ValueError(f"{self.key}: two labels ({name}) in one sample")
@@ -111,7 +111,7 @@ def read_shard(content: bytes, shard: Shard, labels: Labels, where: str) -> list
         raise DataError(f"{where}: {error}: {REMEDY}") from None
     if len(samples) != shard.samples:
         raise DataError(f"{where}: {len(samples)} samples, {shard.samples} in the manifest: {REMEDY}")
-    if Counter(sample.label for sample in samples) != shard.class_counts:
+    if Counter(index for sample in samples for index in indices_of(sample.label)) != shard.class_counts:
         raise DataError(f"{where}: class counts differ from the manifest's: {REMEDY}")
     if shard.coordinates and (found := sum(sample.coordinates is not None for sample in samples)) != shard.coordinates:
         raise DataError(f"{where}: coordinates of {found} samples, {shard.coordinates} in the manifest: {REMEDY}")

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from scenerec.data.coordinates import Coordinates
+from scenerec.data.labels import indices_of
 from scenerec.data.manifest import Manifest, shard_storage
 from scenerec.data.packed_image import decode, image_size
 from scenerec.data.picture import PictureError
@@ -80,8 +81,9 @@ def contact_sheet(storage: Storage, manifest: Manifest, per_class: int = 6, thum
     chosen: dict[int, list[Sample]] = defaultdict(list)
     for samples in _probe(storage, manifest):
         for sample in samples:
-            if len(chosen[sample.label]) < per_class:
-                chosen[sample.label].append(sample)
+            for label in indices_of(sample.label):
+                if len(chosen[label]) < per_class:
+                    chosen[label].append(sample)
         if all(len(chosen[label]) == per_class for label in range(len(manifest.classes))):
             break
     row_width, row_height = per_class * (thumb + GAP) + GAP, thumb + LABEL_HEIGHT + GAP

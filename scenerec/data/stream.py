@@ -59,7 +59,7 @@ class EncodedBatch(NamedTuple):
 
     images: list[bytes]
     labels: np.ndarray
-    """Class indices, int64 [n]."""
+    """Class indices, int64 [n]; of a multi-label set 1 where a label is, float32 [n, classes]."""
     views: list[View] | list[ViewPair] | list[CenterCrop]
     names: list[str]
     """Shard and key of each image, for messages."""
@@ -95,7 +95,7 @@ def training_batches(
             sizes = np.array([image_size(s.image, name) for s, name in zip(samples, names, strict=True)]).reshape(-1, 2)
             where = (order.seed, at.epoch, positions, sizes[:, 0], sizes[:, 1])
             views = view_pairs(augment, second, *where) if second else training_views(augment, *where)
-            batch = _encoded(samples, names, views)
+            batch = _encoded(data, samples, names, views)
             batch.coordinates[hidden_coordinates(augment, order.seed, at.epoch, positions)] = np.nan
             yield batch
 
@@ -167,7 +167,7 @@ def _center_cropped(
             samples, names = window.take(tick + np.arange(len(shards)), shards, items, indices)
             tick += len(shards)
             sizes = [image_size(sample.image, name) for sample, name in zip(samples, names, strict=True)]
-            yield _encoded(samples, names, [center_crop(*size, image_size_px, crop_ratio) for size in sizes])
+            yield _encoded(data, samples, names, [center_crop(*size, image_size_px, crop_ratio) for size in sizes])
 
 
 def _runs(batches: list[np.ndarray]) -> Iterator[Span]:
@@ -181,8 +181,8 @@ def _runs(batches: list[np.ndarray]) -> Iterator[Span]:
 
 
 def _encoded(
-    samples: list[Sample], names: list[str], views: list[View] | list[ViewPair] | list[CenterCrop]
+    data: PackedSet, samples: list[Sample], names: list[str], views: list[View] | list[ViewPair] | list[CenterCrop]
 ) -> EncodedBatch:
-    labels = np.array([sample.label for sample in samples], dtype=np.int64)
+    labels = data.manifest.labelling.array([sample.label for sample in samples])
     coordinates = coordinates_array([sample.coordinates for sample in samples])
     return EncodedBatch([sample.image for sample in samples], labels, views, names, coordinates)

@@ -1,6 +1,6 @@
 """Drawn scenes: an ImageFolder to try everything with, learnable in a few epochs, the same bytes for the same seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +46,9 @@ def draw_scenes(
     most = len(SCENES) * (2 if coordinates == "place" else 1)
     limits = {"classes": (classes, 2, most), "train_per_class": (train_per_class, 1, 10**5)}
     limits |= {"val_per_class": (val_per_class, 1, 10**5), "size": (size, 16, 1024), "seed": (seed, 0, 2**32 - 1)}
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise DataError(f"{name}: {value} is not from {low} to {high}")
+    check_drawing(folder, limits)
     if len(scenes) < classes:
         raise DataError(f"classes: {classes} is odd: scenes that look alike come in pairs")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: is not empty: choose a new folder")
     rows: list[LocatedFile] = []
     total = classes * (train_per_class + val_per_class)
     done = 0
@@ -76,6 +72,15 @@ def draw_scenes(
     if rows:
         write_coordinates(folder / COORDINATES_FILE, rows)
     return tuple(sorted(scenes))
+
+
+def check_drawing(folder: Path, limits: Mapping[str, tuple[int, int, int]]) -> None:
+    """Raises DataError for a folder that is not empty, and for a number (value, lowest, highest) out of range."""
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise DataError(f"{name}: {value} is not from {low} to {high}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: is not empty: choose a new folder")
 
 
 def draw_scene(name: str, size: int, rng: np.random.Generator) -> Image.Image:

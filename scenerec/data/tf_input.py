@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     images: tf.Tensor
     """uint8 [n, image_size, image_size, 3] (NHWC), RGB."""
     labels: tf.Tensor
-    """Class indices, int64 [n]."""
+    """Class indices, int64 [n]; of a multi-label set 1 where a label is, float32 [n, classes]."""
     colors: tf.Tensor | None
     """What `normalize` does to the colours, float32 [n, 3, 4 or 5]; None where they stay as they are."""
     names: Sequence[str] = ()

@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     images: torch.Tensor
     """uint8 [n, 3, image_size, image_size], RGB, in memory format channels_last."""
     labels: torch.Tensor
-    """Class indices, int64 [n]."""
+    """Class indices, int64 [n]; of a multi-label set 1 where a label is, float32 [n, classes]."""
     colors: torch.Tensor | None
     """What `normalize` does to the colours, float32 [n, 3, 4 or 5]; None where they stay as they are."""
     names: Sequence[str] = ()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import yaml
 
 from scenerec.inference.bundles.info import BundleInfo, Lineage
-from scenerec.inference.bundles.validation import ClassCounts, Validation
+from scenerec.inference.bundles.validation import ClassCounts, LabelValidation, MultilabelValidation, Validation
 from scenerec.inference.evaluation.significance import wilson_interval
 from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
 from scenerec.models.weights.origin import RANDOM, is_address
@@ -49,7 +49,7 @@ def model_card(info: BundleInfo, size_bytes: int, usage: str = "") -> str:
 
 def _without_addresses(info: BundleInfo) -> BundleInfo:
     """Of what lies at an address, its name alone; and no config, which has addresses as well."""
-    lineage, found = info.lineage, info.validation
+    lineage, found, labelled = info.lineage, info.validation, info.multilabel_validation
     changes = {
         "config": {},
         "source": _name(lineage.source),
@@ -60,6 +60,7 @@ def _without_addresses(info: BundleInfo) -> BundleInfo:
         update={
             "lineage": lineage.model_copy(update=changes),
             "validation": found.model_copy(update={"data": _name(found.data)}) if found else None,
+            "multilabel_validation": labelled.model_copy(update={"data": _name(labelled.data)}) if labelled else None,
         }
     )
 
@@ -77,17 +78,23 @@ def _summary(info: BundleInfo) -> str:
     network = info.lineage.arch or "a network of its own making"
     trained = f", trained in {info.lineage.framework}" if info.lineage.framework else ""
     kind = {"onnx": "ONNX", "tflite": "TFLite"}[info.format]
+    what = (
+        f"Gives a photograph any of {len(info.labels)} labels, several or none."
+        if info.task == "multilabel"
+        else f"Names the scene on a photograph, one of {len(info.labels)} classes."
+    )
     return (
-        f"Names the scene on a photograph, one of {len(info.labels)} classes. It is {network}{trained}, exported to "
-        f"{kind} in {info.precision} by scenerec {info.lineage.scenerec}."
+        f"{what} It is {network}{trained}, exported to {kind} in {info.precision} by scenerec {info.lineage.scenerec}."
     )
 
 
 def _limitations(info: BundleInfo) -> str:
     facts = [
-        f"It knows its {len(info.labels)} classes alone: whatever is on a photograph, one of them ranks first.",
+        f"It knows its {len(info.labels)} labels alone, and asks of each by itself: probabilities do not add up to 1."
+        if info.task == "multilabel"
+        else f"It knows its {len(info.labels)} classes alone: whatever is on a photograph, one of them ranks first.",
         "Its probabilities and its figures hold for photographs like those of its validation set."
-        if info.validation
+        if info.validation or info.multilabel_validation
         else "It was not measured when it was exported: nothing is known of how far its probabilities can be trusted.",
     ]
     few = [label for label, count in zip(info.labels, info.lineage.class_samples, strict=False) if count < _FEW_IMAGES]
@@ -132,6 +139,8 @@ def _results(info: BundleInfo) -> str:
         parts.append(f"The training's own validation: {named}.")
     if info.validation:
         parts += [_measured(info.validation), _abstention(info.validation)]
+    elif info.multilabel_validation:
+        parts.append(_measured_labels(info.multilabel_validation))
     else:
         parts.append("The exported model was not measured on a validation set.")
     if info.verification:
@@ -159,6 +168,19 @@ def _measured(found: Validation) -> str:
     )
 
 
+def _measured_labels(found: MultilabelValidation) -> str:
+    rows = [
+        ("mAP", "-" if found.map is None else f"{found.map:.2%}", "mean of the labels' average precisions"),
+        ("F1 micro", f"{found.f1_micro:.2%}", "over all decisions, at the labels' thresholds"),
+        ("F1 macro", f"{found.f1_macro:.2%}", "each label counts the same"),
+        ("loss", f"{found.loss:.4f}", "mean binary cross-entropy"),
+    ]
+    return (
+        f"The exported model itself on {found.samples} images of `{found.data}` (fingerprint `{found.fingerprint}`), "
+        f"on which the thresholds were chosen:\n\n{_table(('', '', ''), rows)}"
+    )
+
+
 def _abstention(found: Validation) -> str:
     rule = found.abstention
     if rule is None:
@@ -180,6 +202,9 @@ def _classes(info: BundleInfo) -> str:
     if info.validation:
         headings += ["Validation images", "Found", "95 % interval", "Precision"]
         columns += [list(column) for column in zip(*map(_figures, info.validation.classes), strict=True)]
+    if labelled := info.multilabel_validation:
+        headings += ["Validation images", "AP", "Threshold", "Precision", "Recall", "F1"]
+        columns += [list(column) for column in zip(*map(_label_figures, labelled.labels), strict=True)]
     table = _table(headings, zip(*columns, strict=True))
     return f"{_MEANINGS}\n\n{table}" if info.validation else table
 
@@ -190,6 +215,11 @@ def _figures(counts: ClassCounts) -> Cells:
         return "0", "-", "-", precision
     low, high = wilson_interval(counts.correct, counts.samples)
     return str(counts.samples), f"{counts.correct / counts.samples:.1%}", f"{low:.1%} to {high:.1%}", precision
+
+
+def _label_figures(found: LabelValidation) -> Cells:
+    shares = (found.average_precision, found.threshold, found.precision, found.recall, found.f1)
+    return str(found.samples), *("-" if share is None else f"{share:.1%}" for share in shares)
 
 
 def _lineage(info: BundleInfo) -> str:
@@ -259,7 +289,10 @@ def _usage(info: BundleInfo) -> str:
     ratio = info.preprocessing.eval_crop_ratio
     filtered = f"resized to {round(info.preprocessing.image_size / ratio)} pixels ({info.preprocessing.interpolation})"
     prepared = f"the short side {filtered}, then the centre"
-    note = "" if info.format == "onnx" else f" Probabilities are the softmax of the logits over {info.temperature:.4f}."
+    note = f" Probabilities are the softmax of the logits over {info.temperature:.4f}."
+    if info.task == "multilabel":
+        note = " Probabilities are the logistic function of the logits, each by itself."
+    note = "" if info.format == "onnx" else note
     return (
         f"{how}\n\nIn another runtime: `{info.inputs[0].name}` ({info.inputs[0].dtype}, {shape}; {prepared}) goes in, "
         f"{given} come out.{note}"

@@ -53,6 +53,7 @@ def describe(
         format=model_format,
         precision=precision,
         target=job.options.target.name,
+        task=source.task,
         labels=source.labels,
         places=source.places,
         preprocessing=source.preprocessing,

@@ -85,6 +85,14 @@ session = onnxruntime.InferenceSession("onnx/model.onnx")
 (logits,) = session.run(["logits"], {"pixel_values": pixels.transpose(2, 0, 1)[None]})
 print(labels[str(logits.argmax())])
 ```"""
+_USAGE_OF_LABELS = _USAGE.replace(
+    "Answers are the softmax of the logits, which the temperature has gone through.",
+    "The probability of a label is the logistic function of its logit; config.json has the probabilities from which on "
+    "labels are given.",
+).replace(
+    "print(labels[str(logits.argmax())])",
+    "print({labels[str(index)]: 1 / (1 + np.exp(-logit)) for index, logit in enumerate(logits[0])})",
+)
 _TORCH = """
 
 The weights load into {library}'s network; their logits are to be divided by the temperature:
@@ -153,10 +161,18 @@ def hub_config(info: BundleInfo) -> dict[str, Any]:
         "label2id": {label: index for index, label in labels.items()},
         "image_size": info.preprocessing.image_size,
         "num_channels": 3,
+        **_label_settings(info),
         "temperature": info.temperature,
         "abstain_below": info.abstain_below,
         "scenerec_version": info.lineage.scenerec,
     }
+
+
+def _label_settings(info: BundleInfo) -> dict[str, Any]:
+    """What readers must know of a multi-label model: that a probability is the logistic function of its logit."""
+    if info.task != "multilabel":
+        return {}
+    return {"problem_type": "multi_label_classification", "label_thresholds": list(info.label_thresholds) or None}
 
 
 def preprocessor_config(info: BundleInfo) -> dict[str, Any]:
@@ -209,7 +225,7 @@ def _licence(info: BundleInfo) -> dict[str, str]:
 
 
 def _readme(info: BundleInfo, source: Source, size_bytes: int) -> str:
-    usage = _USAGE
+    usage = _USAGE if info.task == "classification" else _USAGE_OF_LABELS
     if isinstance(source.network, ZooNetwork) and not source.takes_coordinates:
         usage += _torch_usage(source.network.arch, len(info.labels))
     front = yaml.safe_dump(hub_metadata(info), sort_keys=False, allow_unicode=True)

@@ -7,7 +7,7 @@ from scenerec.inference.predictors.predictor import NetworkInfo, Predictor
 
 def open_reference(source: Source) -> Predictor:
     """Opens the network on the CPU, in float32. Raises ModelError where it cannot be built."""
-    info = NetworkInfo(source.address, source.labels, source.preprocessing)
+    info = NetworkInfo(source.address, source.labels, source.preprocessing, source.task)
     if isinstance(source.network, KerasNetwork):
         from scenerec.inference.predictors import tf_predictor
 

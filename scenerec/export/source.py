@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scenerec.config.location import expand_location
+from scenerec.config.task import TaskName
 from scenerec.data.class_names import check_order
 from scenerec.data.manifest import Place, read_manifest
 from scenerec.errors import ConfigError, ModelError, ScenerecError
@@ -93,6 +94,8 @@ class Source:
     """What the training began with, and the licence of that; None where that is not known."""
     class_samples: tuple[int, ...] = ()
     """Images of each class in the training set, in order of class index; empty where that is not known."""
+    task: TaskName = "classification"
+    """What the network has learned."""
 
     @property
     def takes_coordinates(self) -> bool:
@@ -148,6 +151,7 @@ def from_trained(model: TrainedModel, stated: Stated = Stated()) -> Source:
         run_url=model.url.rpartition("/checkpoints/")[0] or None,
         validation_set=model.validation_set,
         origin=model.origin or _older_origin(model.config),
+        task=model.task,
     )
 
 

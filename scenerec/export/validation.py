@@ -11,13 +11,24 @@ from scenerec.export.job import ExportJob, Product
 from scenerec.export.options import Options
 from scenerec.export.source import Source
 from scenerec.inference.bundles.bundle import Bundle
-from scenerec.inference.bundles.validation import Abstention, ClassCounts, Reliability, Validation
+from scenerec.inference.bundles.validation import (
+    Abstention,
+    ClassCounts,
+    LabelValidation,
+    MultilabelValidation,
+    Reliability,
+    Validation,
+)
 from scenerec.inference.evaluation.abstention import find_threshold
 from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.evaluation.metrics import Evaluation, assess
+from scenerec.inference.evaluation.multilabel_evaluation import MultilabelEvaluation, assess_labels
+from scenerec.inference.evaluation.multilabel_metrics import best_thresholds
+from scenerec.inference.evaluation.multilabel_predictions import MultilabelPredictions, predict_labels
 from scenerec.inference.evaluation.predictions import ImageBatch, Predictions, from_logits, predict
 from scenerec.inference.evaluation.temperature import fit_temperature
 from scenerec.inference.predictors.open_predictor import predictor_of
+from scenerec.inference.predictors.predictor import Predictor
 from scenerec.names import same_names
 
 FEWEST_IMAGES = 100
@@ -31,8 +42,9 @@ def validate(job: ExportJob, product: Product) -> Product:
     """Measures the model that was made, fits its temperature, and finds the threshold that was asked for.
 
     The answers are those of the finished model, in its arithmetic: int8 is calibrated as int8. An ONNX graph is written
-    once more, with the temperature in its probabilities; no logit changes. A model whose job knows no validation set of
-    its classes comes back as it is.
+    once more, with the temperature in its probabilities; no logit changes. A multi-label model gets a threshold for
+    each label in place of a temperature: that of the highest F1. A model whose job knows no validation set of its
+    classes comes back as it is.
 
     Raises:
         BundleError: the model is not good enough on these images for the precision that was asked for.
@@ -43,6 +55,12 @@ def validate(job: ExportJob, product: Product) -> Product:
         job.say("neither temperature nor figures: there is no validation set of the model's classes to measure it on")
         return product
     parts = spread(data.manifest.samples, job.options.validation_images)
+    if job.source.task == "multilabel":
+        answers = _label_answers(job, product, data, parts)
+        best = tuple(best_thresholds(answers.probabilities, answers.labels).tolist())
+        found = assess_labels(replace(answers, thresholds=best), data.manifest.classes)
+        info = product.info.model_copy(update={"multilabel_validation": _described_labels(data, found)})
+        return replace(product, info=info)
     predictions = _answers(job, product, data, parts)
     logits, labels = predictions.logits, predictions.labels
     assert logits is not None
@@ -79,6 +97,8 @@ def check_abstention(source: Source, options: Options) -> None:
 
     Raises ConfigError where there is not, DataError or StorageError where the set cannot be read.
     """
+    if options.abstain_precision is not None and source.task == "multilabel":
+        raise ConfigError("--abstain-precision: is for a model that tells one class: a multi-label one gives no label")
     if options.abstain_precision is not None and _validation_set(source, options) is None:
         where = options.data or source.validation_set
         why = f"the classes of {where} are not the model's" if where else "no validation set is known"
@@ -94,16 +114,47 @@ def _validation_set(source: Source, options: Options) -> PackedSet | None:
     if where is None or not options.validation_images:
         return None
     data = open_set(where)
-    return data if same_names(data.manifest.classes, source.labels) else None
+    is_of_task = data.manifest.is_multilabel == (source.task == "multilabel")
+    return data if is_of_task and same_names(data.manifest.classes, source.labels) else None
 
 
 def _answers(job: ExportJob, product: Product, data: PackedSet, parts: Iterable[range]) -> Predictions:
     model = predictor_of(Bundle(job.folder, product.info, job.destination))
-    preparation = Preparation.of(model)
-    batches: Iterable[ImageBatch] = chain.from_iterable(
-        image_batches(data, part, preparation, _BATCH_SIZE) for part in parts
-    )
+    batches = _batches(model, data, parts)
     return predict(model, batches, first=0, crops=1, keep_logits=True, classes=len(data.manifest.classes))
+
+
+def _label_answers(job: ExportJob, product: Product, data: PackedSet, parts: Iterable[range]) -> MultilabelPredictions:
+    model = predictor_of(Bundle(job.folder, product.info, job.destination))
+    return predict_labels(model, _batches(model, data, parts), 0, 1, len(data.manifest.classes))
+
+
+def _batches(model: Predictor, data: PackedSet, parts: Iterable[range]) -> Iterable[ImageBatch]:
+    preparation = Preparation.of(model)
+    return chain.from_iterable(image_batches(data, part, preparation, _BATCH_SIZE) for part in parts)
+
+
+def _described_labels(data: PackedSet, found: MultilabelEvaluation) -> MultilabelValidation:
+    return MultilabelValidation(
+        data=data.url,
+        fingerprint=data.manifest.fingerprint,
+        samples=found.samples,
+        map=found.map,
+        f1_micro=found.f1_micro,
+        f1_macro=found.f1_macro,
+        loss=found.loss,
+        labels=tuple(
+            LabelValidation(
+                samples=each.samples,
+                average_precision=each.average_precision,
+                threshold=each.threshold,
+                precision=each.precision,
+                recall=each.recall,
+                f1=each.f1,
+            )
+            for each in found.classes
+        ),
+    )
 
 
 def _described(data: PackedSet, unscaled: Predictions, scaled: Predictions, temperature: float) -> Validation:

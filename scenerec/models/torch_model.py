@@ -57,7 +57,7 @@ def _of_timm(entry: Architecture, classes: int) -> nn.Module:
     """What embeds positions interpolates them to the images' size, where the architecture takes more than one."""
     import timm  # takes seconds
 
-    options = {"dynamic_img_size": True} if entry.image_size_step > 1 else {}
+    options: dict[str, Any] = {"dynamic_img_size": True} if entry.image_size_step > 1 else {}
     network: nn.Module = timm.create_model(entry.name.removeprefix(TIMM), num_classes=classes, **options)
     return network
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection
 
 from scenerec import axes
 from scenerec.training.metric import Metric
-from scenerec.training.task import CLASSIFICATION, KNN, METRICS
+from scenerec.training.task import CLASSIFICATION, KNN, METRICS, TASKS
 
 OBJECTIVES = {
-    **{metric.key: metric for metric in CLASSIFICATION.metrics},
+    **{metric.key: metric for task in TASKS.values() for metric in task.metrics},
     KNN.key: KNN,
     "parameters": Metric("parameters", "parameters", "parameters"),
     "gflops": Metric("gflops", "GFLOPs"),
@@ -16,14 +16,13 @@ OBJECTIVES = {
 """Every objective of `config.tune.Objective`, by its key."""
 
 
-def epoch_metric(objective: str, known: Collection[str]) -> str:
-    """Key of the validation metric by which epochs are judged that have the `known` ones.
+def epoch_metric(objective: str, measured: Collection[str]) -> str:
+    """Key of the validation metric by which an epoch is judged, of those that were measured.
 
-    It is the objective; for what no epoch changes top-1, and of pretrainings that of the neighbours.
+    The objective, or for what no epoch changes that by which its best epoch is chosen, such as top-1.
     """
-    if objective in METRICS:
-        return objective
-    return KNN.key if KNN.key in known else CLASSIFICATION.best.key
+    bests = (key for key in (*(task.best.key for task in TASKS.values()), KNN.key) if key in measured)
+    return objective if objective in METRICS else next(bests, CLASSIFICATION.best.key)
 
 
 def towards_better(objective: str, value: float) -> float:

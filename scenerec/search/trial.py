@@ -69,7 +69,7 @@ class Trial(Frozen):
         return None if None in found else tuple(value for value in found if value is not None)
 
     def best_epoch(self, objective: str) -> EpochMetrics | None:
-        """The epoch at which it stood best, the first of equal ones; by top-1 for what no epoch changes."""
+        """The epoch at which it stood best, the first of equal ones; as `epoch_metric` for what no epoch changes."""
         key = epoch_metric(objective, {key for epoch in self.history for key in epoch.validation})
         known = [epoch for epoch, _ in self.curve(key)]
         return max(known, key=lambda epoch: towards_better(key, epoch.validation[key]), default=None)

@@ -38,3 +38,7 @@ class Metric:
                 return f"{value:.2f} ms"
             case _:
                 return f"{value:.4g}"
+
+
+VAL_LOSS = Metric("val_loss", "loss")
+"""The mean loss over the validation set, which every task has."""

@@ -183,6 +183,7 @@ def resolve(
     Raises PlanError, in one line, where config, data and cluster do not fit each other.
     """
     if isinstance(config, TrainConfig):
+        _check_task(config, train, val)
         check_classes(config.data, train, val, config.optimize.reads_labels)
     batch = config.optimize.global_batch_size
     workers = _allowed_workers(config)
@@ -278,6 +279,20 @@ def check_classes(data: DataConfig, train: Manifest, val: Manifest, reads_labels
         if data.train_share < 1:
             remedy = f"raise data.train_share ({data.train_share:g}), or pack with smaller shards"
         raise PlanError(f"data.train: class {empty[0]!r} has no image in {data.train_names}: {remedy}")
+
+
+def _check_task(config: TrainConfig, train: Manifest, val: Manifest) -> None:
+    is_multilabel = config.task == "multilabel"
+    for name, url, manifest in (("train", config.data.train_names, train), ("val", config.data.val, val)):
+        if is_multilabel and not manifest.is_multilabel:
+            raise PlanError(
+                f"data.{name}: {url} has one class an image: leave task: multilabel out, or pack a list of several "
+                "labels (docs/multi-label.md)"
+            )
+        if manifest.is_multilabel and not is_multilabel:
+            raise PlanError(f"data.{name}: {url} has several labels an image: set task: multilabel")
+    if is_multilabel and not val.class_counts.any():
+        raise PlanError(f"data.val: no image of {config.data.val} has a label, so that nothing tells a good answer")
 
 
 def _allowed_workers(config: RunConfig) -> tuple[int, ...]:

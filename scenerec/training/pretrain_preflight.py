@@ -88,6 +88,9 @@ def _momentum_remark(method: MethodConfig, steps: int) -> str:
 def _check_probe(probe: LabelledSetsConfig) -> tuple[PackedSet, PackedSet]:
     """The labelled sets. Raises PlanError where one does not fit the other."""
     train, val = open_set(probe.train), open_set(probe.val)
+    for field, data in (("train", train), ("val", val)):
+        if data.manifest.is_multilabel:
+            raise PlanError(f"probe.{field}: {data.url} has several labels an image, and a probe asks for one class")
     ours, theirs = train.manifest.classes, val.manifest.classes
     if not same_names(ours, theirs):
         odd = sorted(set(map(clean, ours)) ^ set(map(clean, theirs)))

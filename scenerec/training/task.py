@@ -5,48 +5,23 @@ A further task NAME takes two new files and two edits:
 1. `training/torch_NAME.py` and `training/tf_NAME.py`, new: its arithmetic, the functions `training_losses` and `count`
    of `torch_task.TorchTask` and `tf_task.TfTask`; classification's are the pattern.
 2. This file: a subclass of Counts, its Metrics, and a Task of them, entered in TASKS.
-3. `config/train.py`: TrainingConfig gets `task: Literal["classification", "NAME"] = "classification"`, which `task_of`
-   then reads. (Where searches shall go by its metrics, `config/tune.py` names them in Objective.)
+3. `config/train.py`: its name in the Literal of TrainingConfig.task, and what of a config it cannot use. (Where
+   searches shall go by its metrics, `config/tune.py` names them in Objective and TASK_OBJECTIVES.)
 
 The loop, learners, checkpoints, TensorBoard, searches and screens ask the task, and need no edit.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from math import inf
-from typing import Any, Self
-
-import numpy as np
+from typing import Any
 
 from scenerec.config.pretrain import PretrainConfig
-from scenerec.config.train import LearningConfig
+from scenerec.config.train import LearningConfig, TrainingConfig
 from scenerec.epoch_metrics import EpochMetrics
-from scenerec.training.metric import Metric
-
-
-@dataclass(frozen=True)
-class Counts(ABC):
-    """Sums over validation samples: they add up, whatever the batches and ranks. Whole numbers stay exact to 2**53."""
-
-    samples: float = 0.0
-    """Samples that were counted."""
-
-    def __add__(self, other: Self) -> Self:
-        return self.from_array(self.as_array() + other.as_array())
-
-    def as_array(self) -> np.ndarray:
-        """float64 [fields], for a sum over ranks."""
-        return np.array(astuple(self), dtype=np.float64)
-
-    @classmethod
-    def from_array(cls, array: np.ndarray) -> Self:
-        """The counts of such an array."""
-        return cls(*array.tolist())
-
-    @abstractmethod
-    def metrics(self) -> dict[str, float]:
-        """The task's metrics by key, val_loss first."""
+from scenerec.training.counts import Counts
+from scenerec.training.metric import VAL_LOSS, Metric
+from scenerec.training.multilabel_counts import F1_MACRO, F1_MICRO, MAP, MultilabelCounts
 
 
 @dataclass(frozen=True)
@@ -130,7 +105,6 @@ class PretrainingCounts(Counts):
         }
 
 
-VAL_LOSS = Metric("val_loss", "loss")
 TOP1 = Metric("val_top1", "top-1", "share", is_maximised=True)
 TOP5 = Metric("val_top5", "top-5", "share", is_maximised=True)
 KNN = Metric("val_knn_top1", "k-NN top-1", "share", is_maximised=True)
@@ -147,6 +121,15 @@ CLASSIFICATION = Task(
     tf_module="scenerec.training.tf_classification",
 )
 
+MULTILABEL = Task(
+    name="multilabel",
+    counts=MultilabelCounts,
+    metrics=(VAL_LOSS, MAP, F1_MICRO, F1_MACRO),
+    best=MAP,
+    torch_module="scenerec.training.torch_multilabel",
+    tf_module="scenerec.training.tf_multilabel",
+)
+
 PRETRAINING = Task(
     name="pretraining", counts=PretrainingCounts, metrics=(VAL_LOSS, EMBEDDING_STD, EFFECTIVE_RANK), best=VAL_LOSS
 )
@@ -158,7 +141,7 @@ PROBED_PRETRAINING = Task(
 )
 """With a labelled set, by which the best epoch is chosen. Same run: a probe may come and go."""
 
-TASKS = {task.name: task for task in (CLASSIFICATION,)}
+TASKS = {task.name: task for task in (CLASSIFICATION, MULTILABEL)}
 """Every task that learns from labels, by its name."""
 
 METRICS = {metric.key: metric for task in (*TASKS.values(), PROBED_PRETRAINING, PRETRAINING) for metric in task.metrics}
@@ -166,10 +149,10 @@ METRICS = {metric.key: metric for task in (*TASKS.values(), PROBED_PRETRAINING, 
 
 
 def task_of(config: LearningConfig) -> Task:
-    """The task of a run; there is one so far that learns from labels, so that a config names none."""
+    """The task of a run: that which its config names, or pretraining."""
     if isinstance(config, PretrainConfig):
         return PROBED_PRETRAINING if config.probe else PRETRAINING
-    return CLASSIFICATION
+    return TASKS[config.task] if isinstance(config, TrainingConfig) else CLASSIFICATION
 
 
 def scores(values: Mapping[str, Any]) -> list[tuple[Metric, float]]:

@@ -11,6 +11,7 @@ import numpy as np
 from scenerec.checkpoint import STATE_FILE, list_checkpoints
 from scenerec.config.distill import DistillConfig
 from scenerec.config.run import RunConfig
+from scenerec.config.task import TaskName
 from scenerec.config.train import TrainConfig
 from scenerec.errors import (
     BundleError,
@@ -231,6 +232,7 @@ def _from_bundle(distill: DistillConfig, bundle: Bundle) -> Teacher:
         raise PlanError(
             f"optimize.distill.image_size: the bundle {bundle.url} takes images of {size} px only: leave it out"
         )
+    _check_task(bundle.url, bundle.info.task)
     if distill.arch is not None:
         raise PlanError(f"optimize.distill.arch: the bundle {bundle.url} needs none: leave it out")
     return Teacher(bundle.url, bundle, bundle.info.labels, size, bundle.info.preprocessing)
@@ -238,6 +240,7 @@ def _from_bundle(distill: DistillConfig, bundle: Bundle) -> Teacher:
 
 def _from_run(distill: DistillConfig, address: str, patience: Patience) -> Teacher:
     model = load_trained(address, patience=patience)
+    _check_task(model.url, model.task)
     if distill.arch not in (None, model.network.arch):
         raise PlanError(f"optimize.distill.arch: {model.url} is a {model.network.arch}: leave it out")
     size = _checked_size(distill, model.network.arch, model.preprocessing.image_size)
@@ -265,6 +268,11 @@ def _from_weights(distill: DistillConfig, source: WeightSource, patience: Patien
         size = _checked_size(distill, arch, own or architecture(arch).image_size)
         preprocessing = find_preprocessing(source.weights, arch, patience, source.fetched_to)
         return Teacher(source.weights, ZooNetwork(arch, classes, weights.state), (), size, preprocessing)
+
+
+def _check_task(address: str, task: TaskName) -> None:
+    if task == "multilabel":
+        raise PlanError(f"{FIELD}: {address} gives several labels, and answers that are learned from add up to 1")
 
 
 def _checked_size(distill: DistillConfig, arch: str, own: int) -> int:

@@ -146,8 +146,8 @@ class TfLearner(TfMechanics[Batch]):
         with self._averaged_weights():
             for batch in batches:
                 counted = self._local_counts(batch._replace(names=()))
-                counts += self.job.task.counts(len(batch.labels), *map(float, counted))
-        return counts.from_array(self.sum_over_ranks(counts.as_array()))
+                counts += counts.of_batch(len(batch.labels), [each.numpy() for each in counted])
+        return counts.over_ranks(self.world, self.sum_over_ranks)
 
     def _count(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         return self.task.count(self._logits(batch, training=False), batch.labels)

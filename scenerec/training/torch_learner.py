@@ -132,8 +132,8 @@ class TorchLearner(TorchMechanics[Batch]):
             for batch in batches:
                 logits = self._logits(self.model, batch)
                 counted = self.task.count(logits, self._on_device(batch.labels))
-                counts += self.job.task.counts(len(batch.labels), *map(float, counted))
-        return counts.from_array(self.sum_over_ranks(counts.as_array()))
+                counts += counts.of_batch(len(batch.labels), [each.cpu().numpy() for each in counted])
+        return counts.over_ranks(self.world, self.sum_over_ranks)
 
     @override
     def _see(self, batch: Batch) -> torch.Tensor:

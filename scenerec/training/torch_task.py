@@ -19,7 +19,9 @@ class TorchTask(Protocol):
         """
 
     def count(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Scalars in the order of the task's Counts, without `samples`, from the outputs and labels at validation."""
+        """What the task's `Counts.of_batch` takes, from the outputs and labels at validation: by default scalars in the
+        order of its fields, without `samples`.
+        """
 
 
 def torch_task(task: Task) -> TorchTask:

@@ -61,6 +61,9 @@ class PredictionBody(JsonBody):
     abstained: bool | Absent = None
     """Whether the model is not sure enough of the first class for the precision that it was exported with; absent where
     it was exported with none."""
+    given_labels: list[ClassBody] | Absent = None
+    """The labels that a multi-label model gives the image, those at or above their own thresholds, the most probable
+    first; there may be none. Absent where the model tells one class."""
     heat_map: HeatMapBody | Absent = None
     """Where the network sees the first class, if it was asked for."""
 
@@ -154,6 +157,10 @@ class _ModelFields(JsonBody):
     interpolation: Annotated[Interpolation, Field(description="Filter by which pictures are resized for it.")]
     explains: Annotated[bool, Field(description="Whether it has heat maps.")]
     coordinates: Annotated[bool, Field(description="Whether it reads where a photograph was taken.")]
+    task: Annotated[
+        Literal["classification", "multilabel"],
+        Field(description="Whether an image has one class, or any number of labels."),
+    ]
 
 
 @dataclass

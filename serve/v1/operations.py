@@ -136,5 +136,6 @@ def _example(model: str) -> ModelBody:
         interpolation="bilinear",
         explains=True,
         coordinates=False,
+        task="classification",
         labels=365,
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from scenerec.data.manifest import Place
 from scenerec.inference.explain.cam import NoHeatMapError, render
+from scenerec.inference.predictors.classifier import Guess
 from scenerec.inference.predictors.engine import Answer
 from scenerec.inference.predictors.predictor import abstains
 from serve.errors import ErrorKind, RequestError
@@ -23,11 +24,17 @@ def rank_classes(version: LoadedVersion, answers: Sequence[Answer], top_k: int) 
     predictions = []
     for answer in answers:
         ranked = rank(answer.probabilities, top_k)
-        classes = [ClassBody(each.label, round(each.probability, _DIGITS)) for each in ranked]
+        classes = [_class(each) for each in ranked]
         place = info.places.get(classes[0].label, _UNKNOWN)
         abstained = None if info.abstain_below is None else abstains(answer.probabilities, info.abstain_below)
-        predictions.append(PredictionBody(classes, place.indoor_outdoor, place.category, abstained))
+        given = version.engine.classifier.given_labels(answer.probabilities)
+        labels = None if given is None else [_class(each) for each in given]
+        predictions.append(PredictionBody(classes, place.indoor_outdoor, place.category, abstained, labels))
     return predictions
+
+
+def _class(guess: Guess) -> ClassBody:
+    return ClassBody(guess.label, round(guess.probability, _DIGITS))
 
 
 async def add_heat_maps(

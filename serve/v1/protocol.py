@@ -76,6 +76,7 @@ def _described(shelf: Shelf, model: str) -> ModelBody:
         interpolation=first.bundle.info.preprocessing.interpolation,
         explains=first.explains,
         coordinates=first.bundle.info.takes_coordinates,
+        task=first.bundle.info.task,
         labels=len(first.labels),
     )
 

@@ -60,7 +60,7 @@ def row_of(name: str) -> dict[str, object]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "image_size": size,
         "gflops": gflops(network, size),
-        "min_image_size": size if fixed else max(step, _LEAST_PX),
+        "min_image_size": size if fixed else step if step > 1 else _LEAST_PX,
         "fixed_image_size": "yes" if fixed else "",
         "gflops_224": "" if fixed or size == 224 else gflops_at(name, 224, step),
         "batchnorm_momentum": momenta.pop() if momenta else "",

@@ -83,8 +83,8 @@ def chaos(
         say("deploying a model in two replicas")
         with loaded_endpoint(scene) as load:
             complete(whole, plan, say)
-            if whole.problem:
-                return [f"{whole.name}: {whole.problem}"]
+            if problem := whole.problem or ("has stopped to learn" if whole.trained().is_dead else ""):
+                return [f"{whole.name}: {problem}"]
             quiet = Requests.of(load.tally)
             struck = disturb(scene, disturbed, plan, load, say)
             ended = Requests.of(load.tally)

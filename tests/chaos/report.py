@@ -9,6 +9,8 @@ from tests.chaos.plan import Strike
 from tests.chaos.timeline import Timeline
 from tests.steady_load import Tally
 
+_LAST_EPOCHS = 3
+
 
 class Requests(NamedTuple):
     """How many requests have ended in each way so far."""
@@ -42,6 +44,11 @@ class Trained(NamedTuple):
 
     batches: Sequence[GlobalBatch]
     epochs: Sequence[Learned]
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has stopped to learn, so that equal losses would prove nothing: its last ones are all the same."""
+        return len({epoch.train_loss for epoch in self.epochs[-_LAST_EPOCHS:]}) < 2
 
     def differences(self, whole: "Trained", is_elastic: bool = False) -> list[str]:
         """The first batch and the first epoch in which it is another than the same run undisturbed, in words.

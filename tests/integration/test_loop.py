@@ -284,6 +284,28 @@ def test_a_run_moves_between_frameworks(make_config: MakeConfig, first: str, sec
     check_logged_samples(result["run"])
 
 
+@pytest.mark.parametrize(
+    ("arch", "first", "second"),
+    [
+        ("timm/vit_tiny_patch16_224", "torch", "tensorflow"),
+        matrix("timm/mobilenetv4_conv_small", "tensorflow", "torch"),
+    ],
+)
+def test_an_architecture_of_timm_moves_between_frameworks(
+    make_config: MakeConfig, arch: str, first: str, second: str
+) -> None:
+    options: dict[str, Any] = {
+        "model": {"arch": arch},
+        "optimize": {"lr": 0.001, "layer_decay": 0.8},
+        "checkpoint": {"every_steps": 4},
+    }
+    with pytest.raises(KilledError):
+        run(make_config(framework=first, **options), stop_after=9)
+    result, events = run(make_config(framework=second, **options))
+    assert isinstance(events[0], Note) and f"written by {first}" in events[0].text
+    assert np.isfinite(result["last"]["train_loss"]) and result["last"]["epoch"] == 2
+
+
 @pytest.mark.parametrize(("first", "second"), [("torch", "tensorflow"), matrix("tensorflow", "torch")])
 def test_a_linear_probe_moves_between_frameworks(make_config: MakeConfig, first: str, second: str) -> None:
     """Only its head differs from the first weights; with all of it trained the run does not go on."""

@@ -1,8 +1,11 @@
 """An elastic training loses a node and gets one: it shrinks and grows, and sees the same samples."""
 
 import os
+import re
+import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,44 +16,100 @@ from tests.nodes.watched_job import WatchedJob
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 
+_ON_ALL = r"resumed from step .* on 3 worker\(s\)"
+
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow"])
 def test_a_run_shrinks_and_grows(framework: str, dc: Datacenter, table_file: Path) -> None:
-    scale = {"workers": {"min": 1, "max": 3}, "max_restarts": 20}
-    optimize = {"epochs": 1000, "global_batch_size": 12, "lr": 0.01}  # 12 are divided by 1, 2 and 3
-    job = dc.submit(document(f"elastic-{framework}", framework, 1000, scale=scale, optimize=optimize))
+    config = elastic(f"elastic-{framework}", framework)
+    job = dc.submit(config)
     job.until(r"on 3 worker\(s\)")
     await_epoch(job, 2)
-    rows = []
 
     struck_s, at_s = time.monotonic(), job.now_s
     lost = dc.nodes_of_ranks(job)[2]
     lost.kill()
     job.until(r"resumed from step .* on 2 worker\(s\)", after_s=at_s)
     await_epoch(job, newest_place([job])[0] + 1)
-    rows.append(Row("elastic: a node of three killed", framework, *_came_to("goes on with two", job, struck_s)))
+    shrunk = Row("elastic: a node of three killed", framework, *came_to("goes on with two", [job], struck_s))
 
     struck_s, at_s = time.monotonic(), job.now_s
     dc.join(lost)
-    joined_s = time.monotonic()
-    grown = job.until(r"resumed from step .* on 3 worker\(s\)", after_s=at_s)
+    job.until(_ON_ALL, after_s=at_s)
     await_epoch(job, newest_place([job])[0] + 1)
-    print(f"grew {job.began_s + grown.at_s - joined_s:.0f} s after the node had joined")
-    rows.append(Row("elastic: a node joins two", framework, *_came_to("goes on with three", job, struck_s)))
+    grown = Row("elastic: a node joins two", framework, *came_to("goes on with three", [job], struck_s))
 
     assert dc.scenerec("stop", job.job_id).returncode == 0
+    check_samples(dc, job)
+    workers = [epoch["workers"] for epoch in dc.history(job.name)]
+    assert [count for count, before in zip(workers, [0, *workers], strict=False) if count != before] == [3, 2, 3]
+    keep_all([shrunk, grown], table_file)
+
+
+def test_a_run_that_was_stopped_or_whose_driver_was_killed_has_all_nodes_again(
+    dc: Datacenter, table_file: Path
+) -> None:
+    """Nobody else computes: what it had reserved is free, at once where it was stopped, else when that lapses.
+
+    Every twentieth time a controller reserves anew, in the half second in which it is ended: so it is stopped up to
+    three times.
+    """
+    config = elastic("elastic-again", "torch")
+    jobs = [dc.submit(config)]
+    await_epoch(jobs[-1], 2)
+
+    for _ in range(3):
+        struck_s = time.monotonic()
+        assert dc.scenerec("stop", jobs[-1].job_id).returncode == 0
+        jobs.append(resumed_on_all(dc, config))
+        if not any("falling below the minimum" in line.text for line in jobs[-1].lines):
+            break
+    else:
+        raise AssertionError(jobs[-1].tail())
+    stopped = Row("elastic: stopped", "torch", *came_to("goes on with three when submitted again", jobs, struck_s))
+
+    struck_s = time.monotonic()
+    assert dc.head.signal("jobs.train", signal.SIGKILL)
+    assert jobs[-1].wait() != 0, jobs[-1].tail()
+    jobs.append(resumed_on_all(dc, config))
+    killed = Row("elastic: driver killed", "torch", *came_to("goes on with three when submitted again", jobs, struck_s))
+
+    assert dc.scenerec("stop", jobs[-1].job_id).returncode == 0
+    check_samples(dc, jobs[-1])
+    keep_all([stopped, killed], table_file)
+
+
+def elastic(name: str, framework: str) -> dict[str, Any]:
+    """A run on one to three workers, which ends only when it is stopped."""
+    scale = {"workers": {"min": 1, "max": 3}, "max_restarts": 20}
+    optimize = {"epochs": 1000, "global_batch_size": 12, "lr": 0.01}  # 12 are divided by 1, 2 and 3
+    return document(name, framework, 1000, scale=scale, optimize=optimize)
+
+
+def resumed_on_all(dc: Datacenter, config: dict[str, Any]) -> WatchedJob:
+    """The run submitted again, when it has got further than it was."""
+    job = dc.submit(config)
+    resumed = re.search(r"\(epoch (\d+)", job.until(_ON_ALL).text)
+    assert resumed
+    await_epoch(job, int(resumed[1]) + 2)
+    return job
+
+
+def came_to(outcome: str, jobs: list[WatchedJob], struck_s: float) -> tuple[str, int, float]:
+    seconds, restarts = standstill(jobs, struck_s)
+    return f"{outcome}, the same samples", restarts, seconds
+
+
+def check_samples(dc: Datacenter, job: WatchedJob) -> None:
+    """Whether the run saw the samples that any run of its seed sees, each in its step."""
     dc.python(
         "from tests.local_run import check_logged_samples as check; "
         f"check('s3://{BUCKET}/runs/{job.name}', finished=False)"
     )
-    workers = [epoch["workers"] for epoch in dc.history(job.name)]
-    assert [count for count, before in zip(workers, [0, *workers], strict=False) if count != before] == [3, 2, 3]
+
+
+def keep_all(rows: list[Row], table_file: Path) -> None:
     for row in rows:
         print(row)
         if os.environ.get("KEEP_FAULTS"):
             keep(row, table_file)
-
-
-def _came_to(outcome: str, job: WatchedJob, struck_s: float) -> tuple[str, int, float]:
-    seconds, restarts = standstill([job], struck_s)
-    return f"{outcome}, the same samples", restarts, seconds

@@ -27,7 +27,7 @@ def test_commands_take_the_token_from_a_file(dc: Datacenter, undisturbed: Callab
     assert "refuses this token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in refused.stderr
 
 
-def test_an_application_is_deployed_where_a_token_is_asked_for(
+def test_an_application_is_deployed_on_two_nodes_where_a_token_is_asked_for(
     dc: Datacenter, undisturbed: Callable[[str, int], list[Any]]
 ) -> None:
     undisturbed("torch", 6)
@@ -35,9 +35,15 @@ def test_an_application_is_deployed_where_a_token_is_asked_for(
     exported = dc.scenerec("export", "s3://scenes/runs/whole-torch-6", "--json", "-o", "s3://scenes/bundle")
     assert exported.returncode == 0, exported.stderr
     bundle = json.loads(exported.stdout.splitlines()[-1])["url"]
-    document = {"kind": "serve", "name": "scenes", "models": [{"name": "scenes", "version": bundle}]}
-    dc.client.path("/tmp/home/serve.yaml").write_text(yaml.safe_dump(document))
+    models = [{"name": "scenes", "version": bundle}]
+    scale = {"min_replicas": 2, "max_replicas": 2}  # of a CPU each, as the nodes have
+    application = {"kind": "serve", "name": "scenes", "models": models, "scale": scale}
+    dc.client.path("/tmp/home/serve.yaml").write_text(yaml.safe_dump(application))
     for env in ({}, IN_FILE):
         deployed = dc.scenerec("serve", "deploy", "serve.yaml", env=env)
         assert deployed.returncode == 0, deployed.stderr
+    ask = (
+        f"curl -sf --data-binary @$(ls drawn/val/*/* | head -1) http://{dc.head.address}:8000/v1/models/scenes:predict"
+    )
+    assert json.loads(dc.client.run(ask).stdout)["predictions"]
     assert dc.scenerec("serve", "stop", "scenes", env=IN_FILE).returncode == 0

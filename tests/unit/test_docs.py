@@ -28,7 +28,12 @@ from serve.errors import ErrorKind
 ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 DECISIONS = ROOT / "docs/decisions/README.md"
-RECIPES = {"train": "places365-resnet50.yaml", "tune": "folder-search.yaml", "serve": "serve-photos.yaml"}
+RECIPES = {
+    "train": "places365-resnet50.yaml",
+    "multilabel": "multilabel.yaml",
+    "tune": "folder-search.yaml",
+    "serve": "serve-photos.yaml",
+}
 
 BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 ANY_BLOCK = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)

@@ -87,7 +87,7 @@ def adopt(
     """
     use_store_environment()
     if not re.fullmatch(RULE_PATTERN, labels):
-        raise ConfigError(f"--labels {labels}: is none of cls, txt and json:FIELD, such as json:label")
+        raise ConfigError(f"--labels {labels}: is none of cls, txt, labels.json, json:FIELD and json:FIELD[]")
     request = AdoptRequest(
         shards=tuple(options.location("SHARDS", each) for each in shards),
         labels=labels,

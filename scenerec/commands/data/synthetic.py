@@ -11,6 +11,8 @@ from scenerec.commands.results import local_folder
 from scenerec.commands.screen.progress_bar import ProgressBar
 from scenerec.data.synthetic import draw_scenes
 from scenerec.data.synthetic_coordinates import DrawnCoordinates
+from scenerec.data.synthetic_multilabel import draw_collages
+from scenerec.errors import ConfigError
 
 app = typer.Typer()
 
@@ -32,6 +34,10 @@ def synthetic(
             "they were taken tells them apart; noise: coordinates tell nothing."
         ),
     ] = "none",
+    multilabel: Annotated[
+        bool,
+        typer.Option("--multilabel", help="Up to three scenes in a picture, listed in labels.csv: a multi-label set."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Draw a small ImageFolder of scenes (beach, city, forest, ...) to try everything with, and its places.csv.
@@ -43,10 +49,18 @@ def synthetic(
         scenerec data pack scenes/ packed/
 
         scenerec data synthetic located/ --coordinates place
+
+        scenerec data synthetic collages/ --multilabel
     """
     place = local_folder("FOLDER", folder)
+    if multilabel and coordinates != "none":
+        raise ConfigError("--coordinates: is for pictures of one scene: leave it or --multilabel out")
     with ProgressBar("drawing") as progress:
-        names = draw_scenes(place, classes, train_per_class, val_per_class, size, seed, progress.show, coordinates)
+        if multilabel:
+            train, val = classes * train_per_class, classes * val_per_class
+            names = draw_collages(place, classes, train, val, size, seed, progress.show)
+        else:
+            names = draw_scenes(place, classes, train_per_class, val_per_class, size, seed, progress.show, coordinates)
     typer.echo(f"{folder}: {progress.total} images of {', '.join(names)}.")
     if as_json:
         counts = {"train": classes * train_per_class, "val": classes * val_per_class}

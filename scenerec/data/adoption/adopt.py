@@ -10,7 +10,7 @@ import scenerec
 from scenerec.data.adoption.census import Census, CensusTask, Misfit, count_shard
 from scenerec.data.adoption.shard_names import find_shards
 from scenerec.data.class_names import check_names
-from scenerec.data.labels import Labels
+from scenerec.data.labels import Labels, indices_of
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, Shard, is_adopted, read_manifest, write_manifest
 from scenerec.data.pool import Runner, process_runner
 from scenerec.errors import DataError
@@ -33,7 +33,7 @@ class AdoptRequest(Frozen):
     shards: tuple[str, ...]
     """Tars, patterns of their names, or folders; see `find_shards`."""
     labels: str
-    """`cls`, `txt` or `json:FIELD`; see `scenerec.data.labels.Labels`."""
+    """`cls`, `txt` or `json:FIELD`, of several labels `json:FIELD[]`; see `scenerec.data.labels.Labels`."""
     classes: tuple[str, ...] = ()
     """Class names in order of class index; empty where they are those that occur, or the indices themselves."""
     split: str = ""
@@ -90,7 +90,7 @@ def adopt(
     for census in counted:
         kinds.update(census.kinds)
     misfits = tuple(islice((misfit for census in counted for misfit in census.misfits), MOST_LISTED))
-    usable = [census for census in counted if census.values]
+    usable = [census for census in counted if census.samples]
     if not usable:
         remedy = ": --labels says where the class stands" if set(kinds) == {"label"} else ""
         raise DataError(f"{base}: no sample can be trained on: {misfits[0].shard}: {misfits[0].detail}{remedy}")
@@ -127,6 +127,8 @@ def _count(tasks: list[CensusTask], run: Runner, on_progress: Callable[[int, int
 
 def _manifest(request: AdoptRequest, usable: list[Census], kinds: Counter[str], base: str, shards_at: str) -> Manifest:
     classes = request.classes or _class_names({value for census in usable for value in census.values}, base)
+    if not classes:
+        raise DataError(f"{base}: no sample has a label: --labels says where they stand")
     labels = Labels(request.labels, classes)
     source = {"layout": LAYOUT, "labels": request.labels, "adopted_by": f"scenerec {scenerec.__version__}"}
     source |= {"split": request.split} if request.split else {}
@@ -178,12 +180,12 @@ def _class_names(values: set[int | str], base: str) -> tuple[str, ...]:
 def _shard(census: Census, labels: Labels) -> Shard:
     counts: Counter[int] = Counter()
     for value, count in census.values.items():
-        counts[labels.index(value)] += count
+        counts.update(dict.fromkeys(indices_of(labels.index(value)), count))
     return Shard(
         key=census.key,
         size_bytes=census.size_bytes,
         sha256=census.sha256,
-        samples=counts.total(),
+        samples=census.samples,
         class_counts={index: counts[index] for index in sorted(counts)},
         left_out=census.left_out,
     )

@@ -47,8 +47,10 @@ class Census:
     key: str
     size_bytes: int
     sha256: str
+    samples: int
+    """Samples that can be trained on; 0 where the whole shard is a misfit."""
     values: dict[int | str, int]
-    """Samples of each class index or class name; empty where the whole shard is a misfit."""
+    """How many of them are of each class index or class name; with several labels, of each."""
     turned: int
     """Of these samples, the pictures that are upright by EXIF alone."""
     left_out: tuple[int, ...]
@@ -74,7 +76,7 @@ def count_shard(task: CensusTask) -> Census:
     except NotFoundError:
         return _unusable(task.key, "there is no such object")
     values: Counter[int | str] = Counter()
-    turned = 0
+    samples = turned = 0
     kinds: Counter[str] = Counter()
     left_out: list[int] = []
     misfits: list[Misfit] = []
@@ -83,7 +85,8 @@ def count_shard(task: CensusTask) -> Census:
         for position, group in enumerate(cut_groups(content)):
             try:
                 value, orientation = _look(group, task.labels, seen)
-                values[value] += 1
+                values.update(value if isinstance(value, tuple) else (value,))
+                samples += 1
                 turned += orientation != UPRIGHT
             except _MisfitError as error:
                 left_out.append(position)
@@ -92,18 +95,19 @@ def count_shard(task: CensusTask) -> Census:
                     misfits.append(Misfit(task.key, error.kind, printable(str(error))))
     except ValueError as error:
         return _unusable(task.key, printable(str(error)))
-    if not values and not kinds:
+    if not samples and not kinds:
         return _unusable(task.key, "has no sample")
     digest = hashlib.sha256(content).hexdigest()
-    return Census(task.key, len(content), digest, dict(values), turned, tuple(left_out), dict(kinds), tuple(misfits))
+    problems = tuple(left_out), dict(kinds), tuple(misfits)
+    return Census(task.key, len(content), digest, samples, dict(values), turned, *problems)
 
 
 def _unusable(key: str, detail: str) -> Census:
-    return Census(key, 0, "", {}, 0, (), {"shard": 1}, (Misfit(key, "shard", detail),))
+    return Census(key, 0, "", 0, {}, 0, (), {"shard": 1}, (Misfit(key, "shard", detail),))
 
 
-def _look(group: Group, labels: Labels, seen: set[str]) -> tuple[int | str, int]:
-    """The class index or name of a sample, and the orientation of its picture. Raises _MisfitError."""
+def _look(group: Group, labels: Labels, seen: set[str]) -> tuple[int | str | tuple[int | str, ...], int]:
+    """The class index or name of a sample, or all, and the orientation of its picture. Raises _MisfitError."""
     if group.key in seen:
         raise _MisfitError("doubled", f"{group.key}: the key stands twice in the shard")
     seen.add(group.key)
@@ -117,8 +121,9 @@ def _look(group: Group, labels: Labels, seen: set[str]) -> tuple[int | str, int]
         value = group.label(labels)
         if labels.classes:
             value = labels.index(value)
-        elif isinstance(value, int) and value < 0:
-            raise ValueError(f"label {value} is below 0")
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, int) and each < 0:
+                raise ValueError(f"label {each} is below 0")
     except ValueError as error:
         detail = str(error)
         raise _MisfitError("label", detail if detail.startswith(group.key) else f"{group.key}: {detail}") from None

@@ -118,9 +118,13 @@ class Addition:
         sets = {data.url: data for data in (*self._siblings.values(), *(part.data for part in growing))}
         shards = [(data, shard) for data in sets.values() for shard in data.manifest.shards] if growing else []
         for content in read_contents(shards, run, on_progress):
-            names = sets[content.url].manifest.classes
-            own = [Twin("duplicate", f"is in the set already, as {name}") for name in names]
-            others = [Twin("leaked", f"is in {splits.get(content.url)} too, as {name}") for name in names]
+            labels = {sample.label for sample in content.samples}
+            names = {label: sets[content.url].manifest.labelling.named(label) for label in labels}
+            own = {label: Twin("duplicate", f"is in the set already, as {name}") for label, name in names.items()}
+            others = {
+                label: Twin("leaked", f"is in {splits.get(content.url)} too, as {name}")
+                for label, name in names.items()
+            }
             for part in growing:
                 known, twins = (part.own, own) if part.data.url == content.url else (part.elsewhere, others)
                 known.update((sample.digest, twins[sample.label]) for sample in content.samples)
@@ -291,7 +295,10 @@ class _Part:
 def _extended(request: AddRequest, raw: RawSet, data: PackedSet) -> tuple[str, ...]:
     """The classes of a set with those that are new behind them."""
     known = data.manifest.classes
-    new = sorted({image.class_name for images in raw.splits.values() for image in images} - set(known))
+    if raw.is_multilabel != data.manifest.is_multilabel:
+        ours, theirs = ("several labels", "one") if raw.is_multilabel else ("one label", "several")
+        raise DataError(f"{request.source}: has {ours} an image, and {data.url} {theirs}: pack it as another set")
+    new = sorted({name for images in raw.splits.values() for image in images for name in image.names} - set(known))
     if new and not request.new_classes:
         more = f" (nor are {len(new) - 1} others)" if len(new) > 1 else ""
         raise DataError(

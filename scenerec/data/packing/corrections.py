@@ -32,6 +32,8 @@ def relabel(raw: RawSet, table: Path) -> RawSet:
 
     Raises DataError for a row that names none of the set's images or none of its classes, and where a class loses all.
     """
+    if raw.is_multilabel:
+        raise DataError(f"{table}: --relabel gives an image one class, and those of {raw.root} have several labels")
     classes = {clean(name): name for name in raw.classes}
     changed: dict[str, str] = {}
     for where, row in _rows_of(raw, table, ("path", "likely_class")):

@@ -1,6 +1,7 @@
 """Data sets that list their images: the Places365 devkit, SUN397, and CSV files."""
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,13 +10,14 @@ from scenerec.data.class_names import check_names, without_alphabet
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.coordinate_list import row_coordinates
 from scenerec.data.packing.lists import class_list, csv_rows, has_columns, text_lines
+from scenerec.data.packing.multilabel_lists import PATH_COLUMN, class_columns, is_multilabel_list, labelled_rows
 from scenerec.data.packing.raw_set import RawImage, RawSet
 from scenerec.data.packing.tree import Folder
 from scenerec.data.splits import SPLITS, find_splits, split_of
 from scenerec.errors import DataError
 from scenerec.names import clean, few, printable
 
-CSV_COLUMNS = {"path": ("image", "img", "filename", "file", "id"), "label": ("class", "category")}
+CSV_COLUMNS = {**PATH_COLUMN, "label": ("class", "category")}
 """The columns that a list of images must have, each with the other names that it goes by, as on Kaggle."""
 PROBED_LINES = 50
 """Lines of a list that are tried to find the folder that it speaks of."""
@@ -42,9 +44,17 @@ def sun_lists(source: Path) -> dict[str, Path]:
 
 
 def csv_lists(source: Folder) -> list[str]:
-    """Names of the CSV files in a folder that have the columns path and label."""
+    """Names of the CSV files in a folder that have the columns path and label, or those of several labels."""
     tables = [name for name in source.files if name.lower().endswith(".csv")]
-    return [name for name in tables if has_columns(source.location / name, CSV_COLUMNS)]
+    return [name for name in tables if is_list(source.location / name)]
+
+
+def is_list(table: Path) -> bool:
+    """Whether a table lists images with their label or labels; one that cannot be read does not."""
+    try:
+        return has_columns(table, CSV_COLUMNS) or is_multilabel_list(table)
+    except DataError:
+        return False
 
 
 def read_places(folder: Folder, choices: Choices) -> RawSet:
@@ -97,31 +107,56 @@ def read_sun(folder: Folder, choices: Choices) -> RawSet:
 def read_csv(source: Folder | Path, choices: Choices) -> RawSet:
     """Columns path (relative to the CSV) and label (see CSV_COLUMNS), and perhaps split, latitude, longitude and time.
 
-    Of a folder the only such file, or one for each split: train.csv and val.csv.
+    In place of label those of several labels (`scenerec.data.packing.multilabel_lists`). Of a folder the only such
+    file, or one for each split: train.csv and val.csv.
     """
     files = {source: None} if isinstance(source, Path) else _csv_of_splits(source, choices)
+    is_multilabel = not has_columns(next(iter(files)), CSV_COLUMNS) and is_multilabel_list(next(iter(files)))
     splits: dict[str, list[RawImage]] = {}
     origins: dict[str, str] = {}
+    unseen: set[str] = set()
     for path, own_split in files.items():
-        for split, image in _csv_images(path, own_split):
+        for split, image in _csv_images(path, own_split, is_multilabel):
             splits.setdefault(split, []).append(image)
             origins[split] = path.name
+        unseen |= set(class_columns(path)) if is_multilabel else set()
     if not splits:
         raise DataError(f"{', '.join(map(str, files))}: no rows")
-    labels = sorted({image.class_name for images in splits.values() for image in images})
+    if is_multilabel:
+        splits = {split: _with_all_labels(images) for split, images in splits.items()}
+    labels = sorted({name for images in splits.values() for image in images for name in image.names} | unseen)
     names = dict(zip(labels, without_alphabet(labels), strict=True))
     classes = tuple(sorted(set(names.values())))
     root = next(iter(files)).parent
+    if not classes:
+        raise DataError(f"{', '.join(map(str, files))}: no image has a label")
     try:
         check_names(classes)
     except ValueError as error:
         raise DataError(f"{root}: {error}") from None
     ordered = {
-        split: tuple(replace(image, class_name=names[image.class_name]) for image in splits[split])
+        split: tuple(_renamed(image, names) for image in splits[split])
         for split in SPLITS
         if split in splits and choices.wants(split)
     }
-    return RawSet("csv", root, classes, ordered, origins)
+    return RawSet("csv", root, classes, ordered, origins, is_multilabel=is_multilabel)
+
+
+def _with_all_labels(images: Iterable[RawImage]) -> list[RawImage]:
+    """One for each path, in the order of the list: an image that stands in several rows has the labels of all."""
+    found: dict[str, RawImage] = {}
+    for image in images:
+        first = found.setdefault(image.path, image)
+        if first is not image:
+            labels = tuple(dict.fromkeys((*first.names, *image.names)))
+            found[image.path] = replace(first, labels=labels, coordinates=first.coordinates or image.coordinates)
+    return list(found.values())
+
+
+def _renamed(image: RawImage, names: Mapping[str, str]) -> RawImage:
+    if image.labels is None:
+        return replace(image, class_name=names[image.class_name])
+    return replace(image, labels=tuple(sorted({names[label] for label in image.labels})))
 
 
 def _csv_of_splits(folder: Folder, choices: Choices) -> dict[Path, str | None]:
@@ -148,21 +183,31 @@ def _csv_of_splits(folder: Folder, choices: Choices) -> dict[Path, str | None]:
     return {folder.location / by_split[split]: split for split in SPLITS if split in by_split}
 
 
-def _csv_images(path: Path, own_split: str | None) -> list[tuple[str, RawImage]]:
+def _csv_images(path: Path, own_split: str | None, is_multilabel: bool) -> Iterator[tuple[str, RawImage]]:
     """The images of a list, each with its split."""
-    images = []
-    for where, row in csv_rows(path, CSV_COLUMNS):
-        image_path, label = row["path"], clean(row["label"])
-        for column, value in (("path", clean(image_path)), ("label", label)):
-            if not value:
-                raise DataError(f"{where}: {column} is empty")
+    for where, row, labels in labelled_rows(path) if is_multilabel else _single_rows(path):
+        image_path = row["path"]
+        if not clean(image_path):
+            raise DataError(f"{where}: path is empty")
         split = split_of(row["split"]) if "split" in row else own_split or "train"
         if split is None:
             raise DataError(f"{where}: unknown split `{printable(row['split'])}`: use {', '.join(SPLITS)}")
         if own_split not in (None, split):
             raise DataError(f"{where}: split {split} in the list of {own_split}: correct the line, or move it")
-        images.append((split, RawImage(image_path, label, row_coordinates(where, row))))
-    return images
+        coordinates = row_coordinates(where, row)
+        if is_multilabel:
+            yield split, RawImage(image_path, "", coordinates, labels)
+        else:
+            yield split, RawImage(image_path, labels[0], coordinates)
+
+
+def _single_rows(path: Path) -> Iterator[tuple[str, dict[str, str], tuple[str, ...]]]:
+    """Where each row stands, its values by column, and its label."""
+    for where, row in csv_rows(path, CSV_COLUMNS):
+        label = clean(row["label"])
+        if clean(row["path"]) and not label:
+            raise DataError(f"{where}: label is empty")
+        yield where, row, (label,)
 
 
 def _image_folder(source: Folder, listing: Path, fields: int, split: str) -> str:

@@ -69,7 +69,7 @@ def read_raw_set(source: Path, layout: str = "auto", choices: Choices = _NO_CHOI
         raise DataError(
             f"{source}: there is no split `{choices.split}` in this {found.layout} data set: choose another --split"
         )
-    for split_name, images in () if choices.partial else found.splits.items():
+    for split_name, images in () if choices.partial or found.is_multilabel else found.splits.items():
         present = {image.class_name for image in images}
         if empty := [class_name for class_name in found.classes if class_name not in present]:
             more = f" (nor have {len(empty) - 1} others)" if len(empty) > 1 else ""
@@ -106,6 +106,8 @@ def divided(raw: RawSet, division: Mapping[str, str], told_by: Path) -> RawSet:
         raise DataError(f"{told_by}: {printable(missing)} is in neither split: add a line for it")
     parts = {split: tuple(each for each in images if division[each.path] == split) for split in _DIVIDED}
     for split, part in parts.items():
+        if raw.is_multilabel and not part:
+            raise DataError(f"{told_by}: no image is in {split}: move some there")
         if empty := {image.class_name for image in images} - {image.class_name for image in part}:
             raise DataError(f"{told_by}: class `{printable(min(empty))}` has no image in {split}: move one there")
     others = {split: found for split, found in raw.splits.items() if split != "train"}

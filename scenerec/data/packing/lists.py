@@ -39,16 +39,18 @@ def class_list(path: Path) -> dict[str, str]:
             raise DataError(f"{path}: {error}") from None
 
 
-def csv_rows(path: Path, columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, dict[str, str]]]:
+def csv_rows(
+    path: Path, columns: Mapping[str, Sequence[str]], keep_case: bool = False
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Where each row stands, and its values by column; empty rows are skipped.
 
-    Columns are found whatever their case. `columns` must all be there, each under its own name or else under the first
-    of the other names that are given for it. Raises DataError where one is missing, and for a row of more fields than
-    there are columns.
+    Columns are found whatever their case, and called in lower case, or where `keep_case` as they are written. `columns`
+    must all be there, each under its own name or else under the first of the other names that are given for it. Raises
+    DataError where one is missing, and for a row of more fields than there are columns.
     """
     with _open(path) as lines:
         rows = _table(lines)
-        headings = _headings(next(rows, []), columns)
+        headings = _headings(next(rows, []), columns, keep_case)
         for column in columns:
             if column not in headings:
                 raise DataError(f"{path}: no column `{column}`: the first line must name {' and '.join(columns)}")
@@ -87,13 +89,16 @@ def _table(lines: Iterator[str]) -> "_csv.Reader":
     return csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
 
 
-def _headings(row: Sequence[str], columns: Mapping[str, Sequence[str]]) -> list[str]:
+def _headings(row: Sequence[str], columns: Mapping[str, Sequence[str]], keep_case: bool = False) -> list[str]:
     """The names of the columns; one that is known by another name is called as `columns` calls it."""
-    headings = [clean(heading).casefold() for heading in row]
+    written = [clean(heading) for heading in row]
+    headings = [heading.casefold() for heading in written]
     for column, others in columns.items():
         if column not in headings and (other := next((name for name in others if name in headings), None)):
             headings[headings.index(other)] = column
-    return headings
+    if not keep_case:
+        return headings
+    return [name if name in columns else heading for name, heading in zip(headings, written, strict=True)]
 
 
 @contextmanager

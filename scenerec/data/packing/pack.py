@@ -15,6 +15,7 @@ from pathlib import Path
 
 import scenerec
 from scenerec.data.exif import exif_coordinates
+from scenerec.data.labels import OWN_MULTI_RULE, OWN_RULE
 from scenerec.data.manifest import MANIFEST_KEY, Manifest, Place, is_adopted, read_manifest, write_manifest
 from scenerec.data.packing.choices import SourceRequest
 from scenerec.data.packing.formats import open_source
@@ -287,7 +288,8 @@ class _SplitWork:
             "packed_by": f"scenerec {scenerec.__version__}",
             **{name: str(count) for name, count in count_records(records, problems).items()},
         }
-        manifest = Manifest(classes=self.plan.classes, shards=shards, places=self.places, source=source)
+        rule = OWN_MULTI_RULE if self.plan.is_multilabel else OWN_RULE
+        manifest = Manifest(classes=self.plan.classes, shards=shards, places=self.places, source=source, labels=rule)
         write_manifest(self.storage, manifest)
         kept = {shard.key for shard in shards} | {PROBLEMS_KEY, MANIFEST_KEY}
         self._clear([info.key for info in self.storage.list() if info.key not in kept])

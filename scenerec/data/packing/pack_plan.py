@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from scenerec.data.coordinates import Coordinates
+from scenerec.data.labels import Label
 from scenerec.data.packing.raw_set import RawImage
 
 TAR_BLOCK_BYTES = 512
@@ -49,7 +50,7 @@ class PlannedImage:
     index: int
     """Position in the source's list: the same for every seed."""
     path: str
-    label: int
+    label: Label
     size_bytes: int
     coordinates: Coordinates | None
     """Where and when it was taken, as a list says it."""
@@ -89,6 +90,11 @@ class PackPlan:
         return replace(self, options=replace(self.options, keep_metadata=True))
 
     @property
+    def is_multilabel(self) -> bool:
+        """Whether an image has any number of labels, rather than one."""
+        return any(isinstance(shard[0].label, tuple) for shard in self.shards[:1])
+
+    @property
     def images(self) -> int:
         """Images of all shards."""
         return sum(map(len, self.shards))
@@ -108,7 +114,7 @@ def plan_split(
     """
     labels = {name: label for label, name in enumerate(classes)}
     planned = [
-        PlannedImage(index, image.path, labels[image.class_name], size_bytes, image.coordinates)
+        PlannedImage(index, image.path, _label(image, labels), size_bytes, image.coordinates)
         for index, (image, size_bytes) in enumerate(images)
     ]
     planned.sort(key=lambda image: _shuffle_key(options.seed, image))
@@ -131,6 +137,12 @@ def cut(sizes_bytes: Sequence[int], target_bytes: float) -> list[tuple[int, int]
     owners = (np.cumsum(sizes) - sizes) * shards // max(total, 1)
     starts = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
     return list(zip(starts, [*starts[1:], len(sizes)], strict=True))
+
+
+def _label(image: RawImage, classes: Mapping[str, int]) -> Label:
+    if image.labels is None:
+        return classes[image.class_name]
+    return tuple(sorted(classes[name] for name in image.labels))
 
 
 def _shuffle_key(seed: int, image: PlannedImage) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from scenerec.data.coordinates import Coordinates
+from scenerec.data.labels import SEPARATOR
 from scenerec.frozen import Frozen
 from scenerec.names import printable
 
@@ -39,8 +40,21 @@ class RawImage:
     path: str
     """Path relative to the root of the set, with forward slashes."""
     class_name: str
+    """The class; of a multi-label set empty."""
     coordinates: Coordinates | None = None
     """Where and when it was taken, where a list says it."""
+    labels: tuple[str, ...] | None = None
+    """All labels of an image of a multi-label set; None in others."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class, or all labels."""
+        return (self.class_name,) if self.labels is None else self.labels
+
+    @property
+    def named(self) -> str:
+        """The class, or all labels, in words."""
+        return self.class_name if self.labels is None else SEPARATOR.join(self.labels) or "-"
 
 
 @dataclass(frozen=True)
@@ -60,3 +74,5 @@ class RawSet:
     """What else was found and is left out, in words."""
     inner: str = ""
     """Path, relative to the root, of the folder in which splits or classes lie."""
+    is_multilabel: bool = False
+    """Whether an image has any number of labels, rather than one class."""

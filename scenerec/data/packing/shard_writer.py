@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import tarfile
 from collections import Counter
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pydantic import Field
 from scenerec.data.contents import image_digest
 from scenerec.data.coordinates import COORDINATES_SUFFIX, encode_coordinates
 from scenerec.data.exif import exif_coordinates
+from scenerec.data.labels import OWN_MULTI_RULE, OWN_RULE, indices_of
 from scenerec.data.manifest import Shard
 from scenerec.data.packing.formats import open_source
 from scenerec.data.packing.intake import pack_image
@@ -78,7 +80,7 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
     """The bytes of a shard, the same for the same images, and its record, which lists what cannot be packed."""
     buffer = io.BytesIO()
     counts: Counter[int] = Counter()
-    located = 0
+    samples = located = 0
     did = Counter(converted=0, resized=0, stripped=0)
     formats: Counter[str] = Counter()
     problems: list[Problem] = []
@@ -107,14 +109,18 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
                 except ValueError as error:
                     problems.append(Problem.of("coordinates", image.path, f"EXIF: {error}"))
             _add(tar, f"{image.key}.{packed.suffix}", packed.content)
-            _add(tar, f"{image.key}.cls", str(image.label).encode())
+            if isinstance(image.label, int):
+                _add(tar, f"{image.key}.{OWN_RULE}", str(image.label).encode())
+            else:
+                _add(tar, f"{image.key}.{OWN_MULTI_RULE}", json.dumps(image.label).encode())
             if coordinates is not None:
                 _add(tar, f"{image.key}.{COORDINATES_SUFFIX}", encode_coordinates(coordinates))
                 located += 1
-            counts[image.label] += 1
+            counts.update(indices_of(image.label))
+            samples += 1
             did.update(converted=packed.converted, resized=packed.resized, stripped=packed.stripped)
             formats[packed.format] += packed.converted
-    content = buffer.getvalue() if counts else b""
+    content = buffer.getvalue() if samples else b""
     shard = None
     if content:
         checksum = hashlib.sha256(content).hexdigest()
@@ -123,7 +129,7 @@ def build_shard(task: ShardTask) -> tuple[bytes, ShardRecord]:
             key=task.key,
             size_bytes=len(content),
             sha256=checksum,
-            samples=counts.total(),
+            samples=samples,
             class_counts=ordered,
             coordinates=located,
         )

@@ -17,8 +17,12 @@ def summary(raw: RawSet, surveys: Mapping[str, Survey]) -> list[str]:
     one = len(raw.classes) == 1
     lines = [f"{printable(str(raw.root))}: {raw.layout}, {len(raw.classes)} {'class' if one else 'classes'}: {names}"]
     for split, found in surveys.items():
-        counts = Counter(image.class_name for image, _ in found.images)
-        lines.append(f"  {split}, from {raw.origins[split]}: {counts.total()} images: {_counts(raw.classes, counts)}")
+        counts = Counter(name for image, _ in found.images for name in image.names)
+        images = f"{len(found.images)} images"
+        if raw.is_multilabel:
+            without = sum(not image.names for image, _ in found.images)
+            images += f" with {counts.total()} labels" + (f", {without} of them with none" if without else "")
+        lines.append(f"  {split}, from {raw.origins[split]}: {images}: {_counts(raw.classes, counts)}")
     return lines + [f"  {remark}" for remark in raw.remarks]
 
 

@@ -36,7 +36,8 @@ class Survey:
 def survey(raw: RawSet) -> dict[str, Survey]:
     """Looks at every file of a raw set, by split.
 
-    Raises DataError where all images that a class has in a split are missing, empty or duplicates.
+    Raises DataError where all images that a class has in a split are missing, empty or duplicates; of a multi-label set
+    where no image is left in a split.
     """
     looks = {split: _look(raw.root, images) for split, images in raw.splits.items()}
     digests = _digests(raw.root, [entry for look in looks.values() for entry in look.images])
@@ -61,8 +62,8 @@ def survey(raw: RawSet) -> dict[str, Survey]:
                 first[digest] = image
                 if twin := of_train.get(digest):
                     contradictions.append(Problem.of("leaked", image.path, f"same as {twin.path}"))
-            if (twin := labelled.setdefault(digest, image)).class_name != image.class_name:
-                told = f"is {image.class_name} here, and {twin.class_name} as {twin.path}"
+            if (twin := labelled.setdefault(digest, image)).names != image.names:
+                told = f"is {image.named} here, and {twin.named} as {twin.path}"
                 contradictions.append(Problem.of("conflict", image.path, told))
         if split == "train":
             of_train = first
@@ -184,10 +185,12 @@ def _in_threads(function: Callable[[Item], Answer], items: Sequence[Item]) -> It
 
 
 def _require_all_classes(raw: RawSet, split: str, found: Survey, lost: Sequence[tuple[RawImage, Problem]]) -> None:
-    present = {image.class_name for image, _ in found.images}
+    if raw.is_multilabel and (found.images or not lost):
+        return  # a label may be on no image of a split
+    present = {name for image, _ in found.images for name in image.names}
     for name in raw.classes:
         if name not in present:
-            problem = next(problem for image, problem in lost if image.class_name == name)
+            problem = next(problem for image, problem in lost if raw.is_multilabel or image.class_name == name)
             raise DataError(
                 f"{raw.root}: class `{shortened(name)}` has no usable image in {split}: {shortened(problem.path)}: "
                 f"{problem.detail} (one of {len(found.problems)} such files)"

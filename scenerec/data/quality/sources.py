@@ -16,7 +16,7 @@ from scenerec.data.packing.raw_set import RawImage
 from scenerec.data.picture import PictureError
 from scenerec.data.pool import Runner, process_runner
 from scenerec.data.quality.facts import PictureFacts, measure
-from scenerec.errors import first_line, system_reason
+from scenerec.errors import DataError, first_line, system_reason
 
 _FILES_AT_ONCE = 64
 
@@ -82,10 +82,10 @@ class ShardPart:
 
     def pictures(self) -> Iterator[Encoded]:
         """Reads the shard. Raises DataError, StorageError."""
-        shard, classes = self.data.manifest.shards[0].key, self.data.manifest.classes
+        shard, labelling = self.data.manifest.shards[0].key, self.data.manifest.labelling
         where = f"{self.split}/{shard}" if self.split else shard
         for sample in self.data.read(0):
-            yield Encoded(f"{where}:{sample.key}", self.split, classes[sample.label], sample.image)
+            yield Encoded(f"{where}:{sample.key}", self.split, labelling.named(sample.label), sample.image)
 
 
 Part = FolderPart | ShardPart
@@ -93,13 +93,15 @@ Part = FolderPart | ShardPart
 
 def packed_parts(url: str) -> list[ShardPart]:
     """The shards of a packed set, or of the sets of its splits. Raises DataError where there is none, StorageError."""
+    sets = open_splits(url)
+    _check_single(url, any(data.manifest.is_multilabel for data in sets.values()))
     return [
         ShardPart(
             split,
             replace(data, manifest=data.manifest.model_copy(update={"shards": (shard,)})),
             {split: data.manifest.fingerprint},
         )
-        for split, data in open_splits(url).items()
+        for split, data in sets.items()
         for shard in data.manifest.shards
     ]
 
@@ -107,8 +109,17 @@ def packed_parts(url: str) -> list[ShardPart]:
 def folder_parts(source: Path, choices: Choices) -> list[FolderPart]:
     """The images of a folder that could be packed. Raises DataError for one that cannot."""
     raw = read_raw_set(source, choices=choices)
+    _check_single(str(source), raw.is_multilabel)
     alone = len(raw.splits) == 1
     return parts_of(raw.root, {"" if alone else split: images for split, images in raw.splits.items()})
+
+
+def _check_single(where: str, is_multilabel: bool) -> None:
+    if is_multilabel:
+        raise DataError(
+            f"{where}: has several labels an image, and what is looked for is a picture in the wrong class: "
+            "`scenerec evaluate --report` shows the labels of which a model is surest that they are wrong"
+        )
 
 
 def parts_of(root: Path, splits: Mapping[str, Sequence[RawImage]]) -> list[FolderPart]:

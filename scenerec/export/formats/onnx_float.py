@@ -74,7 +74,7 @@ def complete(job: ExportJob) -> Completed:
         network = convert(job, reference)
     _check_classes(job, network)
     with job.step("clean-up"):
-        model = network_graph.complete(_cleaned(network.model), source.preprocessing)
+        model = network_graph.complete(_cleaned(network.model), source.preprocessing, source.task)
     return Completed(model, network.route, reference, images, network.softmax_removed)
 
 

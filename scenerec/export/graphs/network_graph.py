@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from scenerec.config.task import TaskName
 from scenerec.errors import ModelError
 from scenerec.inference.bundles.info import ONNX_FILE, Preprocessing, TensorContract
 from scenerec.models.geo import COORDINATES, ENCODING_PATH, KNOWN
@@ -49,9 +50,10 @@ PROTOBUF_BYTES = 2_000_000_000
 _EXTERNAL_FROM_BYTES = 1024
 
 
-def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
+def complete(network: ModelProto, preprocessing: Preprocessing, task: TaskName = "classification") -> ModelProto:
     """Copies a network graph, and lets the copy answer with probabilities and logits, in this order.
 
+    Probabilities are the softmax of the logits, or of a multi-label network their logistic function.
     Where `preprocessing.in_graph`, its input is `images`: uint8 RGB [batch, height, width, 3], which it normalises;
     else it stays `pixels`. Raises ModelError where `network` is not a network graph.
     """
@@ -67,9 +69,11 @@ def complete(network: ModelProto, preprocessing: Preprocessing) -> ModelProto:
         images = helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [BATCH, size, size, 3])
         graph.input.extend([images, *places])
         graph.value_info.append(helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, [BATCH, 3, size, size]))
-    graph.node.append(
-        helper.make_node("Softmax", [LOGITS], [PROBABILITIES], name=f"{OWN_PREFIX}{PROBABILITIES}", axis=-1)
-    )
+    name = f"{OWN_PREFIX}{PROBABILITIES}"
+    if task == "multilabel":
+        graph.node.append(helper.make_node("Sigmoid", [LOGITS], [PROBABILITIES], name=name))
+    else:
+        graph.node.append(helper.make_node("Softmax", [LOGITS], [PROBABILITIES], name=name, axis=-1))
     graph.output.insert(0, helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [BATCH, classes]))
     return model
 

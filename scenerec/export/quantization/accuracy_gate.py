@@ -1,11 +1,12 @@
 """The accuracy that a quantised model must keep, and what is measured for it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from scenerec.errors import BundleError
+from scenerec.inference.evaluation.multilabel_metrics import mean_average_precision
 
 SAME_DB = 200.0
 """Signal-to-noise ratio of logits that agree: beyond what float32 resolves."""
@@ -25,29 +26,52 @@ class Score:
     """How good a model is on some images."""
 
     top1: float
-    """Share of the images whose label ranks first."""
+    """Share of the images whose label ranks first; of a multi-label set, one of whose labels does."""
     agreement: float
     """Share of the images to which float32 gives the same first label."""
     snr_db: float
     """Signal-to-noise ratio of the logits against float32's, in decibels."""
     images: int
     """How many images were seen."""
+    map: float | None = None
+    """Mean average precision on a multi-label set; None on another."""
+
+    @property
+    def accuracy(self) -> float:
+        """What must be kept: top-1, of a multi-label model mAP."""
+        return self.top1 if self.map is None else self.map
+
+    @property
+    def accuracy_name(self) -> str:
+        """What `accuracy` is, in words."""
+        return "top-1" if self.map is None else "mAP"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain JSON values, as bundle.json has them."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def score(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> Score:
-    """Scores `logits` against `reference`, both float32 [n, classes], on images of these labels, int64 [n]."""
-    predicted = logits.argmax(1)
+    """Scores `logits` against `reference`, both float32 [n, classes], on images of these labels.
+
+    They are int64 [n]; or of a multi-label set 1 where an image has one, float32 [n, classes].
+    """
+    predicted, mean = logits.argmax(1), None
+    if is_multilabel := labels.ndim > 1:
+        mean = mean_average_precision(logits, labels > 0)
+    right = labels[np.arange(len(labels)), predicted] > 0 if is_multilabel else predicted == labels
     return Score(
-        top1=float((predicted == labels).mean()),
+        top1=float(right.mean()),
         agreement=float((predicted == reference.argmax(1)).mean()),
         snr_db=snr_db(reference, logits),
         images=len(labels),
+        map=mean,
     )
 
 
 def top1_drop(base: Score, found: Score) -> float:
-    """Returns what `found` loses of the top-1 accuracy of `base`, in points (percent of the images)."""
-    return round((base.top1 - found.top1) * 100, 6)
+    """Returns what `found` loses of the accuracy of `base`, in points: of top-1, of a multi-label model of mAP."""
+    return round((base.accuracy - found.accuracy) * 100, 6)
 
 
 def snr_db(reference: np.ndarray, logits: np.ndarray) -> float:

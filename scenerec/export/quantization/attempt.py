@@ -29,13 +29,14 @@ class Attempt:
         """Returns plain JSON values, as bundle.json lists them."""
         return {
             "form": self.form,
-            **asdict(self.score),
+            **self.score.as_dict(),
             "size_bytes": self.size_bytes,
             "speed": [asdict(entry) for entry in self.speed],
         }
 
     def __str__(self) -> str:
         return (
-            f"{self.form}: top-1 {self.score.top1:.1%}, agrees with fp32 on {self.score.agreement:.1%}, "
+            f"{self.form}: {self.score.accuracy_name} {self.score.accuracy:.1%}, "
+            f"agrees with fp32 on {self.score.agreement:.1%}, "
             + ", ".join([f"{self.size_bytes / 1e6:.1f} MB", *map(str, self.speed)])
         )

@@ -116,7 +116,7 @@ class _Search:
         self.whole: dict[Recipe, tuple[Score, Score]] = {}  # of float32 and of the recipe, on the whole set
 
     def run(self) -> Quantized:
-        self.say(f"fp32: top-1 {self.base_score.top1:.1%} on {len(self.labels)} images")
+        self.say(f"fp32: {self.base_score.accuracy_name} {self.base_score.accuracy:.1%} on {len(self.labels)} images")
         for trial in self._forms():
             if not self.settings.thorough and self._passes_widely(trial) and (quantized := self._on_whole_set(trial)):
                 if left := "; ".join(map(str, self.not_tried)):
@@ -138,7 +138,8 @@ class _Search:
         base, whole = self.whole[trial.recipe] = self._whole_set(model, trial)
         if top1_drop(base, whole) <= self.settings.max_top1_drop:
             return Quantized(model, self._report(trial, base, whole))
-        self.say(f"{trial.recipe}: on the whole set top-1 {whole.top1:.1%} (fp32 {base.top1:.1%}): not taken")
+        named = f"{whole.accuracy_name} {whole.accuracy:.1%} (fp32 {base.accuracy:.1%})"
+        self.say(f"{trial.recipe}: on the whole set {named}: not taken")
         return None
 
     def _forms(self) -> Iterator[_Trial]:
@@ -271,9 +272,9 @@ class _Search:
         base, found = base or self.base_score, found or best.score
         return GateError(
             f"{self.bundle.url}: no int8 bundle: the best of {len(self.trials)} recipes ({best.recipe}) loses "
-            f"{top1_drop(base, found):.1f} points of top-1 (fp32 {base.top1:.1%}, int8 {found.top1:.1%}, on "
-            f"{found.images} images): allow it with --max-top1-drop (now {self.settings.max_top1_drop:g}), or stay "
-            "with fp32",
+            f"{top1_drop(base, found):.1f} points of {base.accuracy_name} (fp32 {base.accuracy:.1%}, int8 "
+            f"{found.accuracy:.1%}, on {found.images} images): allow it with --max-top1-drop (now "
+            f"{self.settings.max_top1_drop:g}), or stay with fp32",
             self._report(),
         )
 
@@ -286,21 +287,21 @@ class _Search:
             "calibration_images": self.calibration.images,
             "max_top1_drop": self.settings.max_top1_drop,
             "min_speedup": self.settings.min_speedup,
-            "fp32": {**asdict(base or self.base_score), "size_bytes": self.bundle.model_file.stat().st_size},
+            "fp32": {**(base or self.base_score).as_dict(), "size_bytes": self.bundle.model_file.stat().st_size},
             "trials": [trial.as_dict() for trial in self.trials],
         }
         if taken and whole:
             nodes = set(chosen(self.calibration.model, taken.recipe))
             kept = [name for name in layers(self.calibration.model) if name not in nodes]
             report |= {
-                "taken": {**taken.as_dict(), **asdict(whole), **asdict(taken.recipe), "float_layers": kept},
+                "taken": {**taken.as_dict(), **whole.as_dict(), **asdict(taken.recipe), "float_layers": kept},
                 "not_tried": [str(recipe) for recipe in self.not_tried],
             }
         return report
 
 
 def _accuracy(trial: _Trial) -> tuple[float, float]:
-    return trial.score.top1, trial.score.snr_db
+    return trial.score.accuracy, trial.score.snr_db
 
 
 def _preference(trial: _Trial) -> tuple[int, float, float]:

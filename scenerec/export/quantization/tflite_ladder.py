@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,7 +85,7 @@ def make(
     forms = LADDERS[precision]
     files = convert(source, ("fp32", *forms), calibration, settings.limits)
     base, attempts = _measure(files, forms, reference, source.preprocessing, val, settings)
-    say(f"fp32: top-1 {base.top1:.1%} on {base.images} images")
+    say(f"fp32: {base.accuracy_name} {base.accuracy:.1%} on {base.images} images")
     for attempt in attempts:
         say(f"TFLite {attempt} over TFLite in fp32 on this machine")
     report: dict[str, Any] = {
@@ -93,17 +93,17 @@ def make(
         "processor": speed.processor(),
         "calibration_images": len(calibration) if calibration is not None else 0,
         "max_top1_drop": settings.max_top1_drop,
-        "fp32": {**asdict(base), "size_bytes": len(files["fp32"])},
+        "fp32": {**base.as_dict(), "size_bytes": len(files["fp32"])},
         "trials": [attempt.as_dict() for attempt in attempts],
     }
     for form, attempt in zip(forms, attempts, strict=True):
         if top1_drop(base, attempt.score) <= settings.max_top1_drop:
             return Converted(files[form], {**report, "taken": attempt.as_dict()})
-    best = max(attempts, key=lambda attempt: attempt.score.top1)
+    best = max(attempts, key=lambda attempt: attempt.score.accuracy)
     raise GateError(
-        f"{source.address}: no TFLite bundle: {best.form} loses {top1_drop(base, best.score):.1f} points of top-1 "
-        f"(fp32 {base.top1:.1%}, TFLite {best.score.top1:.1%}, on {base.images} images): allow it with "
-        f"--max-top1-drop (now {settings.max_top1_drop:g})",
+        f"{source.address}: no TFLite bundle: {best.form} loses {top1_drop(base, best.score):.1f} points of "
+        f"{base.accuracy_name} (fp32 {base.accuracy:.1%}, TFLite {best.score.accuracy:.1%}, on {base.images} images): "
+        f"allow it with --max-top1-drop (now {settings.max_top1_drop:g})",
         report,
     )
 

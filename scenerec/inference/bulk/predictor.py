@@ -24,7 +24,7 @@ from scenerec.inference.bulk.request import Question
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.predictors.open_predictor import predictor_of
 from scenerec.inference.predictors.photograph import Preparer
-from scenerec.inference.predictors.predictor import softmax
+from scenerec.inference.predictors.predictor import DEFAULT_THRESHOLD, sigmoid, softmax
 from scenerec.storage import IMPATIENT, Patience
 
 _READERS = 16  # requests at a store that are under way at once
@@ -45,6 +45,9 @@ class Answers:
     """Address of each image that cannot be read, and why."""
     embeddings: np.ndarray | None = None
     """What the classifying layer is given of each image, float32 [n, width]; None where none was asked for, or read."""
+    given: tuple[tuple[tuple[int, float], ...], ...] = ()
+    """Class index and probability of each label that a multi-label model gives an image, of n images, the most probable
+    first; empty of another model."""
 
     @property
     def asked(self) -> int:
@@ -70,6 +73,9 @@ class BulkPredictor:
         self.question, self.threads, self.patience = question, threads or default_processes(), patience
         self._top_k = min(question.top_k, len(bundle.info.labels))
         self._name, self._temperature = bundle.url, bundle.info.temperature
+        self._thresholds: np.ndarray | None = None
+        if bundle.info.task == "multilabel":
+            self._thresholds = np.array(bundle.info.label_thresholds or DEFAULT_THRESHOLD)
         self._free: SimpleQueue[_Ask] = SimpleQueue()
         for ask in _open_all(bundle, self.threads, question.embeddings):
             self._free.put(ask)
@@ -126,21 +132,21 @@ class BulkPredictor:
             images.append(photograph.image)
             places.append(photograph.coordinates or self._coordinates(content))
         try:
-            ranked, probabilities, embeddings = self._rank(prepared, places)
+            ranked, probabilities, embeddings, given = self._rank(prepared, places)
         except ModelError:
             raise
         except Exception as error:  # whatever onnxruntime raises
             where = f"{len(images)} images from {images[0]} on"
             raise ModelError(f"{self._name}: fails on a batch of {where}: {first_line(error)}") from None
-        return Answers(tuple(images), ranked, probabilities, tuple(unreadable), embeddings)
+        return Answers(tuple(images), ranked, probabilities, tuple(unreadable), embeddings, given)
 
     def _rank(
         self, images: Sequence[np.ndarray], places: Sequence[Coordinates | None]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The ranked classes, their probabilities, and the embeddings where they are wanted."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[tuple[tuple[int, float], ...], ...]]:
+        """The ranked classes, their probabilities, the embeddings where they are wanted, and the labels given."""
         if not images:
             nothing = np.empty((0, self._top_k), np.float32)
-            return nothing.astype(np.int64), nothing, None
+            return nothing.astype(np.int64), nothing, None, ()
         coordinates = coordinates_array(places) if any(places) else None
         ask = self._free.get()
         try:
@@ -149,9 +155,21 @@ class BulkPredictor:
             self._free.put(ask)
         if not np.isfinite(logits).all():
             raise ModelError(f"{self._name}: gives logits that are not numbers: the model is damaged or diverged")
-        probabilities = softmax(logits, self._temperature)
-        ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, : self._top_k]
-        return ranked, np.take_along_axis(probabilities, ranked, axis=1), embeddings
+        multilabel = self._thresholds is not None
+        probabilities = sigmoid(logits) if multilabel else softmax(logits, self._temperature)
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        ranked, given = order[:, : self._top_k], self._given(probabilities, order)
+        return ranked, np.take_along_axis(probabilities, ranked, axis=1), embeddings, given
+
+    def _given(self, probabilities: np.ndarray, order: np.ndarray) -> tuple[tuple[tuple[int, float], ...], ...]:
+        """Class index and probability of each label at or above its threshold, by falling probability."""
+        if self._thresholds is None:
+            return ()
+        is_given = probabilities >= self._thresholds
+        return tuple(
+            tuple((int(index), float(row[index])) for index in indices if given[index])
+            for row, indices, given in zip(probabilities, order, is_given, strict=True)
+        )
 
     def _coordinates(self, content: bytes) -> Coordinates | None:
         """Those that the image's EXIF says, if it shall be asked and they are possible; else those of all."""
@@ -217,6 +235,7 @@ def _merge(batches: Sequence[Answers]) -> Answers:
         np.concatenate([batch.probabilities for batch in batches]),
         tuple(each for batch in batches for each in batch.unreadable),
         _joined([batch.embeddings for batch in batches if batch.embeddings is not None]),
+        tuple(given for batch in batches for given in batch.given),
     )
 
 

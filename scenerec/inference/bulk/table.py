@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scenerec.data.labels import SEPARATOR
 from scenerec.inference.bulk.predictor import Answers
 from scenerec.inference.bulk.request import Form
 from scenerec.inference.bundles.info import BundleInfo
@@ -20,7 +21,9 @@ def encode_answers(answers: Answers, info: BundleInfo, form: Form, embeddings: b
 
     Parquet: `image`, `label` and `probability` of the first class, `labels` and `probabilities` of the ranked classes
     (lists). CSV: `image`, `label`, `probability`, then `label_2`, `probability_2` and so on. JSONL: the lines of
-    `scenerec predict --json`. Of a model that may abstain, `abstained` says whether it did. With
+    `scenerec predict --json`. Of a model that may abstain, `abstained` says whether it did. Of a
+    multi-label model, the labels that it gives are `given_labels` and `given_probabilities` (lists; in CSV the labels
+    alone, apart by `;`; in JSONL one list of objects). With
     `embeddings`, which CSV does not take, a list `embedding` as well. The same answers give the same bytes.
     """
     match form:
@@ -64,6 +67,13 @@ def _parquet(answers: Answers, info: BundleInfo, embeddings: bool) -> bytes:
     }
     if info.abstain_below is not None:
         columns["abstained"] = pa.array(answers.probabilities[:, 0].astype(np.float64) < info.abstain_below)
+    if info.task == "multilabel":
+        ends = np.cumsum([0, *map(len, answers.given)], dtype=np.int32)
+        flat = [each for given in answers.given for each in given]
+        indices = pa.array([index for index, _ in flat], pa.int64())
+        shares = pa.array([probability for _, probability in flat], pa.float32())
+        columns["given_labels"] = pa.ListArray.from_arrays(ends, names.take(indices))
+        columns["given_probabilities"] = pa.ListArray.from_arrays(ends, shares)
     if embeddings:
         values = np.empty(0, np.float32) if answers.embeddings is None else answers.embeddings.ravel()
         columns["embedding"] = lists(pa.array(values))
@@ -77,15 +87,21 @@ def _csv(answers: Answers, info: BundleInfo) -> bytes:
     rows = csv.writer(text, lineterminator="\n")
     further = [f"{name}_{n}" for n in range(2, answers.ranked.shape[1] + 1) for name in ("label", "probability")]
     abstained = [] if info.abstain_below is None else ["abstained"]
-    rows.writerow(["image", "label", "probability", *further, *abstained])
-    for image, guesses in _rows(answers, info.labels):
+    given = ["given_labels"] if info.task == "multilabel" else []
+    rows.writerow(["image", "label", "probability", *further, *given, *abstained])
+    for row, (image, guesses) in enumerate(_rows(answers, info.labels)):
         abstained = [] if info.abstain_below is None else [str(guesses[0][1] < info.abstain_below).lower()]
-        rows.writerow([image, *(cell for guess in guesses for cell in guess), *abstained])
+        if info.task == "multilabel":
+            given = [SEPARATOR.join(info.labels[index] for index, _ in answers.given[row])]
+        rows.writerow([image, *(cell for guess in guesses for cell in guess), *given, *abstained])
     return text.getvalue().encode()
 
 
 def _jsonl(answers: Answers, info: BundleInfo) -> bytes:
     found = [_answer_object(*row, info) for row in _rows(answers, info.labels)]
+    if info.task == "multilabel":
+        for each, given in zip(found, answers.given, strict=True):
+            each["given_labels"] = [{"label": info.labels[index], "probability": share} for index, share in given]
     if answers.embeddings is not None:
         for each, embedding in zip(found, answers.embeddings.tolist(), strict=True):
             each["embedding"] = embedding

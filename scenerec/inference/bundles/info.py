@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from scenerec.config.task import TaskName
 from scenerec.data.manifest import Place
 from scenerec.frozen import Frozen, Sha256
 from scenerec.inference.bundles.precision import Precision
-from scenerec.inference.bundles.validation import Validation
+from scenerec.inference.bundles.validation import MultilabelValidation, Validation
 from scenerec.models.geo import COORDINATES
 from scenerec.models.preprocessing import WeightPreprocessing
 
@@ -147,6 +148,8 @@ class BundleInfo(Frozen):
     """Arithmetic of the model."""
     target: str = "any"
     """Machine that the model was made for (`scenerec export --target`)."""
+    task: TaskName = "classification"
+    """What the model has learned. Probabilities of a multi-label model are those of each label by itself."""
     labels: tuple[str, ...]
     """Class names in order of class index."""
     places: dict[str, Place] = Field(default_factory=dict)
@@ -156,8 +159,8 @@ class BundleInfo(Frozen):
     inputs: tuple[TensorContract, ...]
     """Inputs of the model: the images; where it reads coordinates, also `coordinates` and `known`."""
     outputs: tuple[TensorContract, ...]
-    """Outputs of the model, each [batch, classes]: `probabilities`, at the temperature, and `logits`, as the network
-    gives them; of TFLite logits alone."""
+    """Outputs of the model, each [batch, classes]: `probabilities`, at the temperature (of a multi-label model the
+    logistic function of the logits), and `logits`, as the network gives them; of TFLite logits alone."""
     opset: int | None = None
     """Version of ONNX's operator set; none for another format."""
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -168,6 +171,8 @@ class BundleInfo(Frozen):
     """How an int8 model was made, and what the gates measured."""
     validation: Validation | None = None
     """How good the exported model is, its temperature and its threshold; none where it was not measured."""
+    multilabel_validation: MultilabelValidation | None = None
+    """How good an exported multi-label model is, and the thresholds of its labels; none as above."""
     card: CardWords = CardWords()
     """What the user says of the model."""
     lineage: Lineage
@@ -190,6 +195,12 @@ class BundleInfo(Frozen):
         """Confidence below which the first class is no answer; None where the model always answers."""
         abstention = self.validation.abstention if self.validation else None
         return abstention.threshold if abstention else None
+
+    @property
+    def label_thresholds(self) -> tuple[float, ...]:
+        """Probability from which on a multi-label model gives each label; empty where none was measured."""
+        found = self.multilabel_validation
+        return tuple(each.threshold for each in found.labels) if found else ()
 
     @property
     def can_be_served(self) -> bool:
@@ -215,6 +226,8 @@ class BundleInfo(Frozen):
         for output in self.outputs:
             if output.shape[-1:] != (len(self.labels),):
                 raise ValueError(f"{len(self.labels)} labels do not fit the output {output.name} {list(output.shape)}")
+        if self.label_thresholds and len(self.label_thresholds) != len(self.labels):
+            raise ValueError(f"{len(self.labels)} labels do not fit {len(self.label_thresholds)} thresholds")
         for images in self.inputs[:1]:
             if self.preprocessing.image_size not in images.shape:
                 raise ValueError(

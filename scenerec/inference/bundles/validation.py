@@ -40,6 +40,44 @@ class Abstention(Frozen):
     """Share of these answers that are right."""
 
 
+class LabelValidation(Frozen):
+    """How one label of a multi-label model was answered, and from which probability on the model gives it."""
+
+    samples: int
+    """How many images have the label."""
+    average_precision: float | None
+    """Average precision of the ranking by its probability; none where no image has it."""
+    threshold: float = Field(ge=0, le=1)
+    """Probability from which on the label is given: that of the highest F1 on these images."""
+    precision: float
+    """Share of the images that it is given to that have it, at the threshold."""
+    recall: float
+    """Share of the images that have it that it is given to, at the threshold."""
+    f1: float
+    """Harmonic mean of both."""
+
+
+class MultilabelValidation(Frozen):
+    """Answers of an exported multi-label model on images of its validation set."""
+
+    data: str
+    """Address of the packed set."""
+    fingerprint: str
+    """Fingerprint of the set."""
+    samples: int
+    """How many of the set's images were answered; they are spread over it."""
+    map: float | None
+    """Mean average precision over the labels that some image has; none where none has any."""
+    f1_micro: float
+    """F1 over all decisions, at the labels' thresholds."""
+    f1_macro: float
+    """Mean of the labels' F1, at their thresholds."""
+    loss: float
+    """Mean binary cross-entropy, in nats."""
+    labels: tuple[LabelValidation, ...]
+    """How each label was answered, in order of class index."""
+
+
 class Validation(Frozen):
     """Answers of an exported model on images of its validation set."""
 

@@ -1,6 +1,6 @@
 """The story of an evaluation: predictions of one model or two over a set, their figures, their comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -11,7 +11,9 @@ from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import DataError, ScenerecError
 from scenerec.inference.evaluation.images import Preparation, image_batches
 from scenerec.inference.evaluation.metrics import Evaluation, assess
-from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predictions, predict
+from scenerec.inference.evaluation.multilabel_evaluation import MultilabelOutcome, assess_labels
+from scenerec.inference.evaluation.multilabel_predictions import MultilabelPredictions, merge_labels, predict_labels
+from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predictions, merge, predict
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.predictor import Predictor
@@ -57,7 +59,20 @@ class Outcome:
         }
 
 
-def evaluate(request: EvaluationRequest, predict_all: Callable[[Subject, int], Predictions]) -> Outcome:
+Answers = Predictions | MultilabelPredictions
+"""Those of a classifier, or of a multi-label model."""
+AnyOutcome = Outcome | MultilabelOutcome
+"""That of a classifier, or of a multi-label model."""
+
+
+def merge_answers(parts: Iterable[Answers]) -> Answers:
+    """Joins the answers of all parts, which are of one kind. Raises as `merge` does."""
+    parts = list(parts)
+    labelled = [part for part in parts if isinstance(part, MultilabelPredictions)]
+    return merge_labels(labelled) if labelled else merge(part for part in parts if isinstance(part, Predictions))
+
+
+def evaluate(request: EvaluationRequest, predict_all: Callable[[Subject, int], Answers]) -> AnyOutcome:
     """Evaluates what `request` names; `predict_all(subject, samples)` answers for the set's first `samples`.
 
     Raises ScenerecError: models that do not open or do not fit the set, data that cannot be read.
@@ -68,13 +83,19 @@ def evaluate(request: EvaluationRequest, predict_all: Callable[[Subject, int], P
     for answers in predictions:
         if answers.samples != range(samples):
             raise ScenerecError(f"{len(answers.labels)} of {samples} samples were evaluated: evaluate again")
+    finished_at, names = datetime.now(UTC).isoformat(timespec="seconds"), data.manifest.classes
+    labelled = [answers for answers in predictions if isinstance(answers, MultilabelPredictions)]
+    if labelled:
+        figures = [assess_labels(answers, names) for answers in labelled]
+        return MultilabelOutcome(request, data, labelled, figures, finished_at)
+    classified = [answers for answers in predictions if isinstance(answers, Predictions)]
     return Outcome(
         request,
         data,
-        predictions,
-        [assess(answers, data.manifest.classes) for answers in predictions],
-        compare(predictions[0].labels, *(answers.predicted for answers in predictions)) if request.other else None,
-        datetime.now(UTC).isoformat(timespec="seconds"),
+        classified,
+        [assess(answers, names) for answers in classified],
+        compare(classified[0].labels, *(answers.predicted for answers in classified)) if request.other else None,
+        finished_at,
     )
 
 
@@ -84,7 +105,7 @@ class Examiner:
     def __init__(self, request: EvaluationRequest, subject: Subject) -> None:
         self.request, self.subject = request, subject
 
-    def predict(self, samples: range, on_batch: Callable[[int], None] = lambda images: None) -> Predictions:
+    def predict(self, samples: range, on_batch: Callable[[int], None] = lambda images: None) -> Answers:
         """Answers for `samples`; `on_batch` is called with the number of images after each batch.
 
         Raises ScenerecError where the model or the set does not open, or they do not fit.
@@ -93,6 +114,8 @@ class Examiner:
         preparation = Preparation.of(model, request.crops)
         batches = image_batches(self.data, samples, preparation, request.images_per_batch, request.threads)
         classes = len(manifest.classes)
+        if manifest.is_multilabel:
+            return predict_labels(model, batches, samples.start, request.crops, classes, on_batch)
         keep_logits = request.samples_of(self.data) * classes * 4 <= KEPT_LOGITS_BYTES
         return predict(
             model, batches, samples.start, request.crops, keep_logits, on_batch, classes, without_coordinates=True
@@ -111,16 +134,17 @@ class Examiner:
         subject = self.subject
         model = open_predictor(subject.target, subject.framework, self.request.threads, subject.checkpoint)
         check_labels(model, self.data)
+        check_task(model, self.data)
         return model
 
 
 def examine_here(
     request: EvaluationRequest, on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> Outcome:
+) -> AnyOutcome:
     """Evaluates in this process; `on_progress` is given the images done and those there are, over both models."""
     done = 0
 
-    def predict_all(subject: Subject, samples: int) -> Predictions:
+    def predict_all(subject: Subject, samples: int) -> Answers:
         total = samples * len(request.subjects)
         examiner = Examiner(request, subject)
 
@@ -134,6 +158,14 @@ def examine_here(
         return examiner.predict(range(samples), on_batch)
 
     return evaluate(request, predict_all)
+
+
+def check_task(model: Predictor, data: PackedSet) -> None:
+    """Raises DataError where one of model and set is for one class an image, and the other for several labels."""
+    if model.task == "multilabel" and not data.manifest.is_multilabel:
+        raise DataError(f"{model.name}: gives several labels, and {data.url} has one an image: evaluate it on another")
+    if data.manifest.is_multilabel and model.task != "multilabel":
+        raise DataError(f"{model.name}: gives one class, and {data.url} has several labels: evaluate it on another")
 
 
 def check_labels(model: Predictor, data: PackedSet) -> None:

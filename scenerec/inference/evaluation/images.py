@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scenerec.data.coordinates import coordinates_array
+from scenerec.data.labels import Labels
 from scenerec.data.packed_image import evaluation_pixels, image_size, undecodable
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.picture import PictureError
@@ -46,15 +47,16 @@ def image_batches(
     Decoding runs ahead in `threads` threads; 0 takes one a core. Raises DataError, StorageError.
     """
     located = data.manifest.coordinates > 0
+    labelling = data.manifest.labelling
     with ThreadPoolExecutor(threads or default_processes(), "decode") as pool:
         pending: deque[list[tuple[Sample, Future[np.ndarray]]]] = deque()
         try:
             for batch in _batched(read_samples(data, samples), batch_size):
                 pending.append([(s, pool.submit(prepare_sample, s, name, preparation)) for name, s in batch])
                 if len(pending) > _BATCHES_AHEAD:
-                    yield _collect(pending.popleft(), preparation.crops, located)
+                    yield _collect(pending.popleft(), preparation.crops, labelling, located)
             while pending:
-                yield _collect(pending.popleft(), preparation.crops, located)
+                yield _collect(pending.popleft(), preparation.crops, labelling, located)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -94,9 +96,11 @@ def prepare_sample(sample: Sample, name: str, preparation: Preparation) -> np.nd
     return decoded if preparation.crops == 1 else with_mirrors(decoded)
 
 
-def _collect(batch: list[tuple[Sample, Future[np.ndarray]]], crops: int, located: bool) -> ImageBatch:
+def _collect(
+    batch: list[tuple[Sample, Future[np.ndarray]]], crops: int, labelling: Labels, located: bool
+) -> ImageBatch:
     images = np.concatenate([future.result() for _, future in batch])
-    labels = np.array([sample.label for sample, _ in batch], dtype=np.int64)
+    labels = labelling.array([sample.label for sample, _ in batch])
     coordinates = coordinates_array([sample.coordinates for sample, _ in batch]).repeat(crops, axis=0)
     return ImageBatch(images, labels, coordinates if located else None)
 

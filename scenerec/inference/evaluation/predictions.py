@@ -29,7 +29,7 @@ class ImageBatch(NamedTuple):
     images: np.ndarray
     """Images, uint8 RGB [n * crops, image_size, image_size, 3], the crops of an image in a row."""
     labels: np.ndarray
-    """Class indices, int64 [n]."""
+    """Class indices, int64 [n]; of a multi-label set 1 where a label is, float32 [n, classes]."""
     coordinates: np.ndarray | None = None
     """Latitude, longitude and time of each of `images`, float32 [n * crops, 3], NaN where not known; None: of none."""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from scenerec.errors import RegistryError
 from scenerec.inference.bundles.bundle import Bundle
+from scenerec.inference.evaluation.multilabel_metrics import mean_average_precision
+from scenerec.inference.evaluation.multilabel_predictions import predict_labels
 from scenerec.inference.evaluation.predictions import ImageBatch, Predictions, predict
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.golden import check_golden
@@ -35,14 +37,20 @@ class Evidence:
     """Comparison of the candidate (A) with the baseline (B); None where there is none."""
     top1: tuple[float, float] | None = None
     """Top-1 accuracies of the candidate and of the baseline, as fractions."""
+    label_figures: tuple[float, float, int] | None = None
+    """Mean average precisions of a multi-label candidate and of the baseline, and the images; None of others."""
 
     @property
     def is_best(self) -> bool:
         """Whether the candidate is at least as accurate as the baseline, and so the next one."""
+        if self.label_figures:
+            return self.label_figures[0] >= self.label_figures[1]
         return self.comparison is None or self.comparison.difference >= 0
 
     def __str__(self) -> str:
         golden = f"answers its golden images (difference {self.golden_difference:.0e})"
+        if self.label_figures:
+            return f"{golden}; {_label_figures(*self.label_figures)}"
         if self.comparison is None or self.top1 is None:
             return golden
         return f"{golden}; {_figures(self.comparison, self.top1)}"
@@ -65,7 +73,7 @@ def check_promotion(
 
     1. It was verified against its framework when it was exported, and answers its golden images now.
     2. Where there is a baseline: both have the same labels, and on the same images the candidate is not worse by the
-       rule of `is_worse`.
+       rule of `is_worse`; of multi-label models, by no more than `max_top1_drop` points of mean average precision.
 
     Raises RegistryError or BundleError with the figures, and what the models and the images raise.
     """
@@ -82,6 +90,19 @@ def check_promotion(
             f"{candidate.url}: has other labels than {baseline.url}: what calls the alias would read wrong names "
             "(--force overrules)"
         )
+    if candidate.info.task != baseline.info.task:
+        raise RegistryError(
+            f"{candidate.url}: its task is {candidate.info.task}, and that of {baseline.url} is {baseline.info.task}: "
+            "what calls the alias would read its answers wrong (--force overrules)"
+        )
+    if candidate.info.task == "multilabel":
+        figures = _mean_average_precisions(model, open_model(baseline), open_images)
+        if 100 * (figures[1] - figures[0]) > max_top1_drop:
+            raise RegistryError(
+                f"{candidate.url}: is worse than {baseline.url}: {_label_figures(*figures)}, and at most "
+                f"{max_top1_drop:g} points may be lost: not promoted (--max-top1-drop, --force)"
+            )
+        return Evidence(evidence.golden_difference, label_figures=figures)
     ours, theirs = _answers(model, open_images), _answers(open_model(baseline), open_images)
     comparison = compare(ours.labels, ours.predicted, theirs.predicted)
     top1 = (float(ours.correct.mean()), float(theirs.correct.mean()))
@@ -108,6 +129,22 @@ def _figures(comparison: Comparison, top1: tuple[float, float]) -> str:
     low, high = (100 * bound for bound in comparison.difference_interval)
     difference = f"{100 * comparison.difference:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})"
     return f"{accuracies}: {difference}, {comparison.chance}"
+
+
+def _mean_average_precisions(
+    candidate: Predictor, baseline: Predictor, open_images: OpenImages
+) -> tuple[float, float, int]:
+    classes = len(candidate.labels)
+    ours, theirs = (predict_labels(each, open_images(each), 0, 1, classes) for each in (candidate, baseline))
+    return (
+        mean_average_precision(ours.logits, ours.labels),
+        mean_average_precision(theirs.logits, theirs.labels),
+        len(ours.labels),
+    )
+
+
+def _label_figures(candidate: float, baseline: float, images: int) -> str:
+    return f"mAP {candidate:.2%} against {baseline:.2%} on the same {images} images"
 
 
 def _answers(model: Predictor, open_images: OpenImages) -> Predictions:

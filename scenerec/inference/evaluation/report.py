@@ -1,24 +1,18 @@
 """What an evaluation leaves: its figures, its predictions, and a report: one HTML file that loads nothing else."""
 
-import base64
-import io
 import json
-import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup, escape
-from PIL import Image, ImageOps
 
 from scenerec import __version__
-from scenerec.data.packed_image import decode
-from scenerec.data.packed_set import PackedSet
-from scenerec.html import html_environment
-from scenerec.inference.evaluation.evaluator import Outcome
+from scenerec.inference.evaluation.evaluator import Answers, AnyOutcome, Outcome
 from scenerec.inference.evaluation.metrics import ClassAccuracy, Confusion, ReliabilityBin
+from scenerec.inference.evaluation.multilabel_evaluation import MultilabelOutcome
+from scenerec.inference.evaluation.multilabel_report import render_labels
 from scenerec.inference.evaluation.predictions import Predictions
+from scenerec.inference.evaluation.report_parts import report_environment, thumbnails
 from scenerec.inference.evaluation.significance import Interval, wilson_interval
 from scenerec.storage import open_storage
 
@@ -30,11 +24,13 @@ PREDICTIONS_FILE = "predictions.safetensors"
 """Name of the file with the model's predictions."""
 OTHER_PREDICTIONS_FILE = "predictions-b.safetensors"
 """Name of the file with the predictions of the model that it is compared with."""
+MULTILABEL_PREDICTIONS_FILE = "multilabel-predictions.safetensors"
+"""As the first, of a multi-label model."""
+OTHER_MULTILABEL_PREDICTIONS_FILE = "multilabel-predictions-b.safetensors"
+"""As the second, of a multi-label model."""
 
 _TEMPLATE = "report.html.j2"
 
-_THUMBNAIL_PX = 232  # twice what is shown, for dense screens
-_JPEG_QUALITY = 80
 _CONFUSIONS = 6
 _CONFUSED_IMAGES = 5
 _CONFIDENT_ERRORS = 12
@@ -73,13 +69,17 @@ class ConfusionStory:
     """Picture of the class that it is taken for."""
 
 
-def write_outcome(outcome: Outcome, url: str) -> None:
+def write_outcome(outcome: AnyOutcome, url: str) -> None:
     """Writes evaluation.json, report.html and the predictions to a folder or s3:// prefix.
 
     Raises StorageError where they cannot be written, DataError where the report's pictures cannot be read.
     """
     storage = open_storage(url)
-    for file, answers in zip((PREDICTIONS_FILE, OTHER_PREDICTIONS_FILE), outcome.predictions, strict=False):
+    files = (PREDICTIONS_FILE, OTHER_PREDICTIONS_FILE)
+    if isinstance(outcome, MultilabelOutcome):
+        files = (MULTILABEL_PREDICTIONS_FILE, OTHER_MULTILABEL_PREDICTIONS_FILE)
+    answered: Sequence[Answers] = outcome.predictions
+    for file, answers in zip(files, answered, strict=False):
         metadata = {
             "predictor": answers.predictor,
             "data": outcome.data.url,
@@ -92,11 +92,15 @@ def write_outcome(outcome: Outcome, url: str) -> None:
     storage.put(EVALUATION_FILE, json.dumps(outcome.as_dict(), indent=1).encode())
 
 
-def render(outcome: Outcome) -> str:
+def render(outcome: AnyOutcome) -> str:
     """Renders the report as HTML, for which it reads the shards that hold its pictures.
 
     Raises DataError or StorageError where these cannot be read.
     """
+    return render_labels(outcome) if isinstance(outcome, MultilabelOutcome) else _render(outcome)
+
+
+def _render(outcome: Outcome) -> str:
     evaluation, predictions = outcome.evaluations[0], outcome.predictions[0]
     classes = outcome.data.manifest.classes
     stories = [_story(pair, predictions, classes) for pair in evaluation.confusions[:_CONFUSIONS]]
@@ -104,28 +108,30 @@ def render(outcome: Outcome) -> str:
     disagreements = _disagreements(outcome)
     shown = [picture for story in stories for picture in (*story.wrong, story.of_label, story.of_predicted) if picture]
     shown += [*errors, *(pair[0] for pairs in disagreements for pair in pairs)]
-    environment = html_environment("inference/evaluation")
-    environment.filters |= {"percent": _percent, "points": _points, "rate": _rate, "breakable": _breakable}
     worst, best = extreme_classes(evaluation.classes)
-    return environment.get_template(_TEMPLATE).render(
-        outcome=outcome,
-        request=outcome.request,
-        names=[_name(outcome, index) for index in range(len(outcome.evaluations))],
-        evaluation=evaluation,
-        evaluations=outcome.evaluations,
-        comparison=outcome.comparison,
-        manifest=outcome.data.manifest,
-        data_url=outcome.data.url,
-        worst=worst,
-        best=best,
-        bins=[(each, _bin_interval(each)) for each in evaluation.reliability],
-        largest_bin=max(each.samples for each in evaluation.reliability),
-        stories=stories,
-        errors=errors,
-        only_a=disagreements[0],
-        only_b=disagreements[1],
-        thumbnails=thumbnails(outcome.data, {picture.index for picture in shown}),
-        version=__version__,
+    return (
+        report_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            outcome=outcome,
+            request=outcome.request,
+            names=[_name(outcome, index) for index in range(len(outcome.evaluations))],
+            evaluation=evaluation,
+            evaluations=outcome.evaluations,
+            comparison=outcome.comparison,
+            manifest=outcome.data.manifest,
+            data_url=outcome.data.url,
+            worst=worst,
+            best=best,
+            bins=[(each, _bin_interval(each)) for each in evaluation.reliability],
+            largest_bin=max(each.samples for each in evaluation.reliability),
+            stories=stories,
+            errors=errors,
+            only_a=disagreements[0],
+            only_b=disagreements[1],
+            thumbnails=thumbnails(outcome.data, {picture.index for picture in shown}),
+            version=__version__,
+        )
     )
 
 
@@ -148,30 +154,6 @@ def extreme_classes(classes: Iterable[ClassAccuracy]) -> tuple[list[ClassAccurac
     if len(ranked) <= _ALL_CLASSES:
         return ranked, []
     return ranked[:_WORST_CLASSES], ranked[-_BEST_CLASSES:]
-
-
-def thumbnails(data: PackedSet, indices: Iterable[int]) -> dict[int, str]:
-    """Draws the central squares of samples, and returns JPEGs in base64 by index.
-
-    Raises DataError or StorageError where the samples cannot be read.
-    """
-    ends = np.cumsum(data.manifest.shard_samples)
-    of_shard: dict[int, list[int]] = defaultdict(list)
-    for index in indices:
-        of_shard[int(np.searchsorted(ends, index, side="right"))].append(index)
-    drawn = {}
-    for shard, wanted in of_shard.items():
-        samples = data.read(shard)
-        for index in wanted:
-            drawn[index] = _thumbnail(samples[index - int(ends[shard])].image)  # counted from the shard's end
-    return drawn
-
-
-def _thumbnail(encoded: bytes) -> str:
-    square = ImageOps.fit(Image.fromarray(decode(encoded)), (_THUMBNAIL_PX, _THUMBNAIL_PX))
-    file = io.BytesIO()
-    square.save(file, "JPEG", quality=_JPEG_QUALITY)
-    return base64.b64encode(file.getvalue()).decode()
 
 
 def _picture(index: int, predictions: Predictions, classes: tuple[str, ...]) -> Picture:
@@ -219,20 +201,3 @@ def _bin_interval(each: ReliabilityBin) -> Interval | None:
 def _name(outcome: Outcome, index: int) -> str:
     framework = outcome.request.subjects[index].framework
     return outcome.evaluations[index].predictor + (f" in {framework}" if framework else "")
-
-
-def _percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f} %"
-
-
-def _rate(per_s: float) -> str:
-    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
-
-
-def _breakable(name: str) -> Markup:
-    """A class name that may go on in the next line where its words end."""
-    return Markup(re.sub("([_/-])", r"\1<wbr>", str(escape(name))))
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f}"

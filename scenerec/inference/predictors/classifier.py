@@ -48,8 +48,26 @@ class Classifier:
         `coordinates` are as in `Predictor.logits`. Raises PictureError for one that is not an image, or damaged, or too
         large.
         """
-        images = np.stack([self.prepare(content) for content in photographs])
-        return [self.rank(probabilities, top_k) for probabilities in self.model.probabilities(images, coordinates)]
+        return [self.rank(probabilities, top_k) for probabilities in self.probabilities(photographs, coordinates)]
+
+    def probabilities(self, photographs: Sequence[bytes], coordinates: np.ndarray | None = None) -> np.ndarray:
+        """The probabilities of the classes in encoded photographs, float32 [n, classes]. Raises as `classify` does."""
+        return self.model.probabilities(np.stack([self.prepare(content) for content in photographs]), coordinates)
+
+    def given_labels(self, probabilities: np.ndarray) -> list[Guess] | None:
+        """The labels that a multi-label model gives an image, at or above their thresholds; None of another model.
+
+        `probabilities` are float32 [classes]. The most probable comes first; there may be none.
+        """
+        if self.model.task != "multilabel":
+            return None
+        thresholds = self.model.thresholds(len(self.labels))
+        ranked = self.rank_indices(probabilities, len(self.labels))
+        return [
+            Guess(self.labels[index], float(probabilities[index]))
+            for index in ranked
+            if probabilities[index] >= thresholds[index]
+        ]
 
     def abstains(self, guesses: Sequence[Guess]) -> bool:
         """Whether the first of an image's guesses is no answer, as the bundle's model is not sure enough of it."""
@@ -58,5 +76,10 @@ class Classifier:
 
     def rank(self, probabilities: np.ndarray, top_k: int) -> list[Guess]:
         """Ranks the `top_k` most probable of float32 probabilities [classes], the lower index first among equals."""
-        order = np.argsort(-probabilities, kind="stable")[:top_k]
-        return [Guess(self.labels[index], float(probabilities[index])) for index in order]
+        ranked = self.rank_indices(probabilities, top_k)
+        return [Guess(self.labels[index], float(probabilities[index])) for index in ranked]
+
+    @staticmethod
+    def rank_indices(probabilities: np.ndarray, top_k: int) -> list[int]:
+        """Class indices by falling probability, float32 [classes], the lower index first among equals."""
+        return np.argsort(-probabilities, kind="stable")[:top_k].tolist()

@@ -16,7 +16,6 @@ import numpy as np
 
 from scenerec.errors import ScenerecError
 from scenerec.inference.predictors.classifier import Classifier
-from scenerec.inference.predictors.predictor import softmax
 
 
 class OverloadedError(ScenerecError):
@@ -191,7 +190,7 @@ class Engine:
         images = [request.image for request in requests if request.image is not None]
         stacked = np.stack(images) if len(images) > 1 else images[0][np.newaxis]
         logits = self.classifier.model.logits(stacked, _coordinates(requests))
-        probabilities = softmax(logits, self.classifier.model.temperature)
+        probabilities = self.classifier.model.probabilities_of(logits)
         inferred_s = time.perf_counter() - started
         for row, request in enumerate(requests):
             request.outcome = Answer(

@@ -37,6 +37,7 @@ class OnnxPredictor(Predictor):
         self.session = open_session(bundle.model_file, threads, providers)
         self.takes_coordinates = bundle.info.takes_coordinates
         self.temperature, self.abstain_below = bundle.info.temperature, bundle.info.abstain_below
+        self.task, self.label_thresholds = bundle.info.task, bundle.info.label_thresholds
         self.input_name = self.session.get_inputs()[0].name
         self._names = (self.input_name, COORDINATES, KNOWN) if self.takes_coordinates else (self.input_name,)
         batch = self.session.get_inputs()[0].shape[0]

@@ -45,7 +45,7 @@ def open_predictor(
     if is_bundle:
         return predictor_of(open_bundle(target), threads)
     model = load_trained(target, checkpoint)
-    info = NetworkInfo(model.url, model.labels, model.preprocessing)
+    info = NetworkInfo(model.url, model.labels, model.preprocessing, model.task)
     return open_network(model.network, framework or model.framework, info, threads, device=None)
 
 

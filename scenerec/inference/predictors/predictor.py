@@ -6,9 +6,13 @@ from typing import Protocol
 
 import numpy as np
 
+from scenerec.config.task import TaskName
 from scenerec.data.coordinates import NetworkCoordinates, network_coordinates
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.models.preprocessing import Interpolation
+
+DEFAULT_THRESHOLD = 0.5
+"""Probability from which on a label is given, where no better one is known."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class NetworkInfo:
     """Class names in order of class index; empty where they are not known."""
     preprocessing: Preprocessing
     """What a photograph goes through before the network sees it."""
+    task: TaskName = "classification"
+    """What it has learned."""
 
 
 class Predictor(Protocol):
@@ -42,6 +48,10 @@ class Predictor(Protocol):
     """What its logits are divided by before they become probabilities (see `softmax`)."""
     abstain_below: float | None = None
     """Confidence below which its first class is no answer; None where it always answers."""
+    task: TaskName = "classification"
+    """What it has learned: one class of each image, or any number of labels."""
+    label_thresholds: tuple[float, ...] = ()
+    """Probability from which on a multi-label model gives each label; empty where that is DEFAULT_THRESHOLD."""
 
     def logits(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         """Computes the logits of any number of images.
@@ -57,7 +67,16 @@ class Predictor(Protocol):
 
     def probabilities(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
         """Computes the probabilities of any number of images, float32 [n, classes]; the arguments are `logits`'s."""
-        return softmax(self.logits(images, coordinates), self.temperature)
+        return self.probabilities_of(self.logits(images, coordinates))
+
+    def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
+        """The probabilities that its logits mean, float32 [n, classes] both; of a multi-label model they add up to
+        anything."""
+        return sigmoid(logits) if self.task == "multilabel" else softmax(logits, self.temperature)
+
+    def thresholds(self, classes: int) -> tuple[float, ...]:
+        """Probability from which on a multi-label model gives each of its labels."""
+        return self.label_thresholds or (DEFAULT_THRESHOLD,) * classes
 
 
 def abstains(probabilities: np.ndarray, abstain_below: float) -> bool:
@@ -97,6 +116,12 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """
     exponents = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(temperature))
     return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities 1 / (1 + exp(-logits)) of float logits of any shape, in their type; without an overflow."""
+    shares = np.exp(-np.abs(logits))
+    return (np.where(logits >= 0, 1, shares) / (1 + shares)).astype(logits.dtype)
 
 
 def logits_difference(expected: np.ndarray, found: np.ndarray) -> float:

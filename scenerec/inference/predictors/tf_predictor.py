@@ -28,7 +28,7 @@ class TfPredictor(Predictor):
     def __init__(self, network: Callable[..., tf.Tensor], info: NetworkInfo, takes_coordinates: bool = False) -> None:
         preprocessing = info.preprocessing
         self.takes_coordinates = takes_coordinates
-        self.name, self.labels = info.name, info.labels
+        self.name, self.labels, self.task = info.name, info.labels, info.task
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
         self.interpolation = preprocessing.interpolation
         mean, std = (tf.constant(values, tf.float32) * 255 for values in (preprocessing.mean, preprocessing.std))

@@ -53,6 +53,7 @@ class TflitePredictor(Predictor):
         else:
             self.labels = source.info.labels
             self.temperature, self.abstain_below = source.info.temperature, source.info.abstain_below
+            self.task, self.label_thresholds = source.info.task, source.info.label_thresholds
             self.eval_crop_ratio = source.info.preprocessing.eval_crop_ratio
             self.interpolation = source.info.preprocessing.interpolation
         self._mean, self._std = (np.array(values, np.float32) * 255 for values in (mean, std))

@@ -31,7 +31,7 @@ class TorchPredictor(Predictor):
     ) -> None:
         preprocessing = info.preprocessing
         self.takes_coordinates = takes_coordinates
-        self.name, self.labels = info.name, info.labels
+        self.name, self.labels, self.task = info.name, info.labels, info.task
         self.image_size, self.eval_crop_ratio = preprocessing.image_size, preprocessing.eval_crop_ratio
         self.interpolation = preprocessing.interpolation
         self._device = torch.device(device)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scenerec.checkpoint import AVERAGES_FILE, STATE_FILE, RunState, best_checkpoint, list_checkpoints, read_run_state
+from scenerec.config.task import TaskName
 from scenerec.data.class_names import parse_class_list
 from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
@@ -67,6 +68,11 @@ class TrainedModel:
     """Fingerprint of the training set."""
     origin: Origin | None = None
     """What the run's first weights began as; None in checkpoints that are older than the field."""
+
+    @property
+    def task(self) -> TaskName:
+        """What it has learned."""
+        return self.config.get("task", "classification")  # which the config of an older checkpoint does not have
 
     @property
     def validation_set(self) -> str | None:

@@ -258,7 +258,7 @@ def attention(
     values = [natural(ctx, x) for x in (q, k, v)]
     if attn_mask is not None:
         values.append(natural(ctx, constant(ctx, attn_mask)))
-    config = {"scale": q.shape[-1] ** -0.5 if scale is None else scale}
-    tensor = ctx.apply(tensor_layers.ScaledDotProductAttention, *(x.tensor for x in values), **config)
+    factor = q.shape[-1] ** -0.5 if scale is None else scale
+    tensor = ctx.apply(tensor_layers.ScaledDotProductAttention, *(x.tensor for x in values), scale=factor)
     leading = layout.broadcast(ctx, q.shape[:-2], k.shape[:-2])
     return Value(tensor, (*leading, q.shape[-2], v.shape[-1]), tuple(range(q.rank)))

@@ -36,7 +36,7 @@ def twin(network: nn.Module, image_size: int, name: str, shared: keras.Model | N
         network: takes float32 images [batch, 3, image_size, image_size], and coordinates and known where it reads them
             (`scenerec.models.torch_geo`); returns logits [batch, classes].
         image_size: height and width in pixels.
-        name: the model's name; Keras has a colon where it has a slash.
+        name: the model's name; Keras allows no slash, and has a dot there.
         shared: a twin of the same network for another image size, whose layers with weights it takes.
 
     Returns:
@@ -57,7 +57,7 @@ def twin(network: nn.Module, image_size: int, name: str, shared: keras.Model | N
     builder = _Builder(network, image, inputs, {layer.name: layer for layer in shared.layers} if shared else {})
     logits = builder.build()
     others = [inputs[name] for name in builder.taken]
-    return keras.Model([image, *others] if others else image, logits, name=name.replace("/", ":"))
+    return keras.Model([image, *others] if others else image, logits, name=name.replace("/", "."))
 
 
 class _Proxy(fx.Proxy):

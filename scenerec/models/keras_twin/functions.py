@@ -69,11 +69,11 @@ def interpolate(
 ) -> Value:
     """Converts an interpolation by the matrix of each axis, which torch itself tells."""
     x = channels_last(ctx, x)
-    options = {"mode": mode, "align_corners": align_corners, "antialias": antialias}
+    options: dict[str, Any] = {"mode": mode, "align_corners": align_corners, "antialias": antialias}
     height, width = x.shape[2:]
     image = F.interpolate(torch.zeros(1, 1, height, width), size, scale_factor, **options)
     new = tuple(image.shape[2:])
     rows = F.interpolate(torch.eye(height)[None, :, :, None], (new[0], 1), **options)[0, :, :, 0].T
     columns = F.interpolate(torch.eye(width)[None, :, None, :], (1, new[1]), **options)[0, :, 0, :].T
-    config = {"rows": pack(rows.numpy()), "columns": pack(columns.numpy()), "size": (height, width), "new_size": new}
-    return image_value(ctx.apply(tensor_layers.Resample2D, x.tensor, **config))
+    matrices = {"rows": pack(rows.numpy()), "columns": pack(columns.numpy())}
+    return image_value(ctx.apply(tensor_layers.Resample2D, x.tensor, size=(height, width), new_size=new, **matrices))

@@ -145,8 +145,8 @@ def _rows(ctx: Context, table: Value, axis: int, rows: torch.Tensor) -> Value:
     if table.batched or rows.dtype != torch.int64:
         raise ctx.unsupported("indexing by a tensor of other than a parameter by int64")
     front = natural(ctx, layout.permute(table, [axis, *(other for other in range(table.rank) if other != axis)]))
-    config = {"shape": list(rows.shape), "values": tensor_layers.pack(rows.numpy() % table.shape[axis])}
-    tensor = ctx.apply(tensor_layers.Gather, front.tensor, **config)
+    values = tensor_layers.pack(rows.numpy() % table.shape[axis])
+    tensor = ctx.apply(tensor_layers.Gather, front.tensor, shape=list(rows.shape), values=values)
     shape = (*rows.shape, *front.shape[1:])
     found = Value(tensor, shape, tuple(range(len(shape))))
     before = range(rows.ndim, rows.ndim + axis)
@@ -237,7 +237,7 @@ def pad(ctx: Context, x: Value, pad: Sequence[int], mode: str = "constant", valu
     for number in range(len(pad) // 2):
         widths[x.position(x.rank - 1 - number)] = (pad[2 * number], pad[2 * number + 1])
     shape = tuple(size + sum(widths[x.position(axis)]) for axis, size in enumerate(x.shape))
-    if min(map(min, widths)) < 0 or mode not in ("constant", "reflect") or (x.batched and sum(widths[0])):
+    if min(map(min, widths)) < 0 or mode not in ("constant", "reflect") or (x.batched and any(widths[0])):
         raise ctx.unsupported(f"padding by {tuple(pad)} in mode {mode!r}")
     fill = {"constant_values": value or 0.0} if mode == "constant" else {}
     tensor = ops.pad(x.tensor, widths, mode=mode, **fill)

@@ -113,7 +113,7 @@ def _layer_norm(ctx: Context, norm: nn.LayerNorm, x: Value, axis: int) -> Value:
     if len(norm.normalized_shape) != 1:
         raise ctx.unsupported("LayerNorm over several axes")
     x = axis_last(ctx, x, axis)
-    parts = {"scale": norm.weight is not None, "center": norm.bias is not None}
+    parts: dict[str, Any] = {"scale": norm.weight is not None, "center": norm.bias is not None}
     return x.become(ctx.weighted(keras.layers.LayerNormalization, epsilon=norm.eps, **parts)(x.tensor))
 
 

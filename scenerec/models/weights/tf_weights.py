@@ -33,11 +33,11 @@ def read(path: Path, url: str) -> tuple[State, str, int]:
         ModelError: it is not a twin, or damaged.
     """
     try:
-        name = _told_name(path)
+        name = str(_told_name(path)).replace(".", "/")  # which Keras does not allow
         if name not in zoo.ARCHITECTURES:
             raise _no_twin(url, f"{name!r} is no architecture of `scenerec models`")
         model = _load_saved_model(path) if path.is_dir() else keras.models.load_model(path, compile=False)
-        return tf_model.state(model), model.name, model.input_shape[1]
+        return tf_model.state(model), name, model.input_shape[1]
     except ModelError:
         raise
     except FileNotFoundError:

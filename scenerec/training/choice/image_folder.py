@@ -113,6 +113,11 @@ def _check(raw: RawSet) -> None:
     if "train" not in raw.splits:
         there = ", ".join(raw.splits) or "none"
         raise DataError(f"{raw.root}: has no images to learn from (its splits are {there}): add a folder train/")
+    if raw.is_multilabel:
+        raise DataError(
+            f"{raw.root}: has several labels an image, for which nothing is chosen: pack it, and write a train.yaml "
+            "with task: multilabel (docs/multi-label.md)"
+        )
     if len(raw.classes) < _CLASSES:
         one = printable(raw.classes[0]) if raw.classes else "none"
         raise DataError(

@@ -33,6 +33,11 @@ class PackedData:
                 f"{location}: {what}: name a folder with the packed sets train/ and val/, as `scenerec data pack` "
                 "writes them, or the folder of the images"
             )
+        if sets["train"].manifest.is_multilabel:
+            raise DataError(
+                f"{location}: has several labels an image, for which nothing is chosen: write a train.yaml with task: "
+                "multilabel (docs/multi-label.md)"
+            )
         self.train, self.val = sets["train"].url, sets["val"].url
         self.facts = _facts(sets)
         counts = self.facts.class_counts

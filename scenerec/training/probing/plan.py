@@ -144,6 +144,8 @@ def check_probe(config: ProbeConfig, nodes: Sequence[NodeResources] | None = Non
         )
     sets = open_sets(config, config.data.patience, cached=False)
     train, val = (sets[split].manifest for split in SPLITS)
+    if train.is_multilabel or val.is_multilabel:
+        raise PlanError("data: has several labels an image, and a probe's heads tell one class: pack a set of such")
     check_classes(config.data, train, val)
     if len(train.classes) < _LEAST_CLASSES:
         raise PlanError(

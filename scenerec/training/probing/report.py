@@ -9,11 +9,12 @@ from scenerec.config.probe import ProbeConfig
 from scenerec.data.packed_set import PackedSet
 from scenerec.html import html_environment
 from scenerec.json_object import JsonObject
+from scenerec.training.probing.features import Split
 
 _TEMPLATE = "probe_report.html.j2"
 
 
-def render(config: ProbeConfig, result: JsonObject, sets: Mapping[str, PackedSet]) -> str:
+def render(config: ProbeConfig, result: JsonObject, sets: Mapping[Split, PackedSet]) -> str:
     """The report as HTML, of the content of result.json."""
     environment = html_environment("training/probing")
     environment.filters |= {"percent": lambda share: f"{share:.2%}", "count": lambda number: f"{number:,}"}

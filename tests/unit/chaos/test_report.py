@@ -71,6 +71,12 @@ def test_equal_runs_differ_in_nothing() -> None:
     assert Trained(list(BATCHES), [EPOCH]).differences(WHOLE) == []
 
 
+def test_a_run_whose_loss_stands_still_proves_nothing() -> None:
+    learning = [EPOCH._replace(epoch=number, train_loss=1 / number) for number in range(1, 6)]
+    assert not Trained(BATCHES, learning).is_dead
+    assert Trained(BATCHES, [*learning, learning[-1], learning[-1]]).is_dead
+
+
 def test_the_first_difference_is_named() -> None:
     swapped = GlobalBatch(0, 1, ["d", "c"])
     other = Trained([BATCHES[0], swapped], [EPOCH._replace(train_loss=math.nextafter(0.5, 1))])

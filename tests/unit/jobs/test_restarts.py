@@ -5,13 +5,23 @@ from typing import Any
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError
-from ray.train import WorkerGroupError
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2._internal.execution.controller.state import RestartingState, RunningState
+from ray.train import ControllerError, WorkerGroupError
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+)
+from ray.train.v2._internal.execution.controller.state import (
+    ReschedulingState,
+    RestartingState,
+    RunningState,
+    SchedulingState,
+)
+from ray.train.v2._internal.execution.scaling_policy import ResizeDecision
 
-from jobs.ray_private import RoomSought
-from jobs.restarts import Restarts, reason
-from scenerec.errors import StorageError
+from jobs.ray_private import FailedStarts, RoomSought
+from jobs.restarts import Restarts, end_after_failed_starts, reason
+from scenerec.errors import ScenerecError, StorageError
 from scenerec.job_log import Event, Restart
 
 
@@ -59,3 +69,17 @@ def test_each_search_for_room_is_told_once() -> None:
     for before, after in ((running, lost), (lost, lost), (lost, lost), (lost, running), (running, running)):
         sought.after_controller_state_update(before, after)
     assert told == ["waiting"]
+
+
+def test_workers_that_cannot_be_started_end_the_job_at_the_fifth_time_in_a_row() -> None:
+    scheduling, running = SchedulingState(ResizeDecision(2, {"CPU": 1})), RunningState()
+    full = ControllerError(WorkerGroupStartupFailedError("The actor died.\n\tpid: 7\n\tip: 10.0.0.12\nThe actor is"))
+    no_room = ControllerError(WorkerGroupStartupTimeoutError(2))
+    starts = FailedStarts(end_after_failed_starts)
+    for error in (full, full, full, full, no_room):
+        starts.after_controller_state_update(scheduling, ReschedulingState(error))
+    starts.after_controller_state_update(scheduling, running)
+    for _ in range(4):
+        starts.after_controller_state_update(scheduling, ReschedulingState(full))
+    with pytest.raises(ScenerecError, match=r"^5 times in a row one ended on node 10\.0\.0\.12 as it started: "):
+        starts.after_controller_state_update(scheduling, ReschedulingState(full))

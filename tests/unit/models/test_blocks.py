@@ -62,7 +62,7 @@ def test_the_blocks_lead_from_the_stem_to_the_head(arch: str) -> None:
     assert in_head == {name for name in names_of(arch) if is_under(name, zoo.architecture(arch).head)}
     assert len(in_head) in (1, 2)
     stem = [name for name, number in numbers.items() if number == 0]
-    assert 1 <= len(stem) <= 15
+    assert 1 <= len(stem) <= (17 if arch == "timm/fastvit_t8" else 15)  # its three layers have two branches each
 
 
 def test_a_layer_between_two_blocks_counts_to_the_first() -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 from scenerec.inference.evaluation.evaluator import Outcome, examine_here
 from scenerec.inference.evaluation.images import read_samples
 from scenerec.inference.evaluation.metrics import ClassAccuracy
-from scenerec.inference.evaluation.report import confident_errors, extreme_classes, render, thumbnails
+from scenerec.inference.evaluation.report import confident_errors, extreme_classes, render
+from scenerec.inference.evaluation.report_parts import thumbnails
 from scenerec.inference.evaluation.request import EvaluationRequest
 from tests.colour_set import CLASSES, WRONG, pack_colours
 from tests.html_page import Page

@@ -1,0 +1,16 @@
+"""Multi-label classification in torch: each label asked by itself. Mirrors tf_multilabel."""
+
+import torch
+
+from scenerec.config.optimize import OptimizeConfig
+from scenerec.training.torch_bce import binary_cross_entropies
+
+
+def training_losses(logits: torch.Tensor, targets: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+    """Binary cross-entropies [n], means over the classes, of logits and labels (from 0 to 1), both [n, classes]."""
+    return binary_cross_entropies(logits, targets.to(logits.dtype))
+
+
+def count(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The answers and the labels as they are."""
+    return logits, labels
