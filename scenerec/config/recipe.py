@@ -139,8 +139,8 @@ def with_recipe(values: Any) -> Any:
         optimize["lr"] = float(f"{recipe.lr * scale:.3g}")
     if _is_number(epochs) and "warmup_epochs" not in optimize:
         optimize["warmup_epochs"] = min(_WARMUP_EPOCHS, epochs * _MOST_WARMUP)
-    if _is_number(least := optimize.get("min_lr")) and _is_number(lr := own.get("lr", optimize.get("lr"))):
-        optimize["min_lr"] = min(least, lr)
+    if "min_lr" in optimize and _is_number(lr := own.get("lr", optimize.get("lr"))):
+        optimize["min_lr"] = min(float(optimize["min_lr"]), lr)
     for (block, choice), fields in _OF_ITS_CHOICE.items():
         ours, theirs = _block(settings, block), _block(values, block)
         if theirs.get(choice, ours.get(choice)) != ours.get(choice):

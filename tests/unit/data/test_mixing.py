@@ -20,7 +20,7 @@ Place = tuple[int, int]
 """An epoch, and a position in it."""
 
 
-def drawn(count: int = 4000, image_size: int = SIZE, seed: int = 0, epoch: int = 0, **fields: Any) -> Mixes:
+def drawn(count: int = 4000, image_size: int = SIZE, seed: int = 0, epoch: int = 0, **fields: Any) -> Mixes[np.ndarray]:
     return draw_mixes(MixConfig(**fields), seed, epoch, np.arange(count), image_size)
 
 
@@ -129,7 +129,7 @@ def test_any_two_draws_make_a_number_that_float32_holds(concentration: float, fi
 
 
 # If one of these changes, no run that mixes can be resumed exactly.
-FROZEN = {
+FROZEN: dict[str, Any] = {
     "shares": [0.8085938, 0.765625, 0.9976959],
     "opacities": [1.0, 1.0, 0.9976959],
     "boxes": [[15, 15, 29, 29], [17, 0, 32, 16], [0, 0, 0, 0]],

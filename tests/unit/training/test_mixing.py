@@ -1,6 +1,6 @@
 """Mixed images and targets: equal in both frameworks, and those of torchvision; runs that mix, killed and elastic."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -15,7 +15,6 @@ from scenerec.config.mix import MixConfig
 from scenerec.config.train import TrainConfig
 from scenerec.data import tf_input, torch_input
 from scenerec.data.mixing import Mixes, draw_mixes
-from scenerec.data.packed_set import open_set
 from scenerec.data.stream import Cursor
 from scenerec.errors import CheckpointError
 from scenerec.training import tf_mixing, torch_mixing
@@ -33,7 +32,7 @@ COUNT, SIZE, CLASSES = 6, 8, 5
 BOTH = {"mixup": 0.5, "cutmix": 1.0}
 
 
-def mixed(mixes: Mixes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def mixed(mixes: Mixes[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Pixels NCHW, targets and weights of drawn images with the image before, by torch and by TensorFlow."""
     rng = np.random.default_rng(0)
     pixels, labels = rng.normal(size=(COUNT, 3, SIZE, SIZE)), np.arange(COUNT) % CLASSES
@@ -98,7 +97,7 @@ def test_a_batch_has_the_one_before_for_partners_in_both_frameworks(make_config:
     config = make_config(data={"augment": {"color_jitter": 0.4}}, optimize={"mix": BOTH})
     job, mix = open_job(config), MixConfig(**BOTH)
     first = Cursor(0, 5)  # the last of its epoch
-    data, world = open_set(config.data.train), World()
+    data, world = job.train, World()
     ours, theirs = (
         list(islice(each.training_input(data, config.data, job.order, world, first, 1, mix=mix), 3))
         for each in (torch_input, tf_input)
@@ -116,7 +115,7 @@ class KilledError(Exception):
     """Instead of a process's end."""
 
 
-def fail_after(batches: Iterator[Any], count: int) -> Iterator[Any]:
+def fail_after(batches: Iterator[Any], count: int) -> Generator[Any, None, None]:
     yield from islice(batches, count)
     raise KilledError
 
