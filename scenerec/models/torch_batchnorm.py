@@ -116,6 +116,7 @@ def synchronise(model: nn.Module) -> None:
 def _joint(layer: nn.BatchNorm2d) -> JointBatchNorm:
     joint = JointBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine)
     joint.load_state_dict(layer.state_dict())
+    joint.train(layer.training)
     activation = getattr(layer, "act", None)
     if isinstance(activation, nn.Module):  # timm has both in one layer
         joint.register_forward_hook(lambda _, __, normalised: activation(normalised))

@@ -106,7 +106,12 @@ def _fetch(placement: Placement, folder: Path) -> Bundle:
 def _hold(folder: Path) -> int:
     """Makes the folder, and keeps it from being removed until what is returned is closed, or this process ends."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if folder.exists():  # and is no folder; else it was there, and was removed before mkdir looked at it
+                raise
+            continue
         with suppress(FileNotFoundError):
             hold = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from scenerec.errors import PlanError
-from scenerec.models.zoo import architecture
+from scenerec.models.zoo import Architecture, architecture
 from scenerec.training.choice.costs import START_S, epoch_seconds
 from scenerec.training.choice.facts import DataFacts, Machine
 
@@ -136,11 +136,18 @@ def _ladder(data: DataFacts, weights: Weights, stated: Mapping[str, Any]) -> lis
         arch = stated[ARCH]
         entry = architecture(arch)
         if SIZE not in stated:
-            fitting = [size for size in sizes if size >= entry.min_image_size]
-            sizes = [entry.image_size] if entry.fixed_image_size else fitting or [entry.min_image_size]
+            fitting = [size for size in sizes if size >= entry.min_image_size] or [entry.min_image_size]
+            sizes = [entry.image_size] if entry.fixed_image_size else _multiples(fitting, entry)
         return [(arch, size, names.get(arch, default)) for size in sizes]
     if names:
         return [(arch, size, names[arch]) for size in sizes for arch in CANDIDATE_ARCHITECTURES if arch in names]
     small = [("resnet18", size, default) for size in sizes] + [("mobilenet_v3_small", sizes[-1], default)]
     large = [("resnet50", size, default) for size in sizes if size >= _LEAST_OF_LARGE_PX]
     return [*large, *small] if data.images >= LARGE_SET else small
+
+
+def _multiples(sizes: Sequence[int], entry: Architecture) -> list[int]:
+    """The sizes that the architecture takes next below these, the largest first; its smallest, where there is none."""
+    step = entry.image_size_step
+    least = ceil(entry.min_image_size / step)
+    return sorted({max(size // step, least) * step for size in sizes}, reverse=True)

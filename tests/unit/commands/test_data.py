@@ -268,7 +268,7 @@ class TestAdopt:
 
     def test_odd_options_are_named(self, foreign: Path) -> None:
         result = invoke("adopt", foreign, "--labels", "pyd")
-        assert "error: --labels pyd: is none of cls, txt and json:FIELD, such as json:label" in result.stderr
+        assert "error: --labels pyd: is none of cls, txt, labels.json, json:FIELD and json:FIELD[]" in result.stderr
         result = invoke("adopt", "https://example.org/{0..3}.tar")
         assert "SHARDS https://example.org/{0..3}.tar: only s3:// addresses and local paths" in result.stderr
 
