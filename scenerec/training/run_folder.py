@@ -19,6 +19,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import Frozen, parse_json
 from scenerec.json_object import JsonObject
+from scenerec.models.drop_path import DROP_VERSION, drops_by_itself
 from scenerec.models.preprocessing import IMAGENET
 from scenerec.step_metrics import StepMetrics
 from scenerec.storage import IMPATIENT, Patience, Storage, open_storage, read_json
@@ -45,6 +46,7 @@ _IDENTITY_DEFAULTS = {
     "optimize.mix": None,
     "optimize.distill.teacher": None,
     "model.drop_path": None,
+    "dropout version": 1,
     "model.geo": None,
     "data.mean": list(IMAGENET.mean),
     "data.std": list(IMAGENET.std),
@@ -172,10 +174,20 @@ def run_identity(
         "optimize.ema_decay": config.optimize.ema_decay,
         "optimize.distill.teacher": teacher.digest if teacher else None,
         "model.drop_path": config.model.drop_path,
+        "dropout version": DROP_VERSION if _drops(config) else 1,
         "model.geo": config.model.geo.model_dump(mode="json") if config.model.geo else None,
         "model.freeze": config.model.freeze if isinstance(config.model.freeze, str) else sorted(config.model.freeze),
         **(_method_identity(config) if isinstance(config, PretrainConfig) else {}),
     }
+
+
+def _drops(config: RunConfig) -> bool:
+    """Whether its samples' own draws drop something; a pretraining's dropout goes by the worker, as it always did."""
+    if isinstance(config, PretrainConfig):
+        return False
+    model = config.model
+    geo = model.geo is not None and model.geo.dropout > 0
+    return geo or bool(model.drop_path) or (model.drop_path is None and drops_by_itself(model.arch))
 
 
 def _method_identity(config: PretrainConfig) -> JsonObject:

@@ -29,6 +29,8 @@ NAMES = (
 """Of the families that a scene is recognised with; timm's names."""
 _LEAST_PX = 32
 """Of what convolves: stem and stages halve the sides five times."""
+_NO_LAST_PIXEL = ("convnextv2",)
+"""Whose graphs take no last map of a single pixel."""
 
 
 def main() -> None:
@@ -60,12 +62,16 @@ def row_of(name: str) -> dict[str, object]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "image_size": size,
         "gflops": gflops(network, size),
-        "min_image_size": size if fixed else step if step > 1 else _LEAST_PX,
+        "min_image_size": size if fixed else step if step > 1 else _least_px(name),
         "fixed_image_size": "yes" if fixed else "",
         "gflops_224": "" if fixed or size == 224 else gflops_at(name, 224, step),
         "batchnorm_momentum": momenta.pop() if momenta else "",
         "image_size_step": step if step > 1 else "",
     }
+
+
+def _least_px(name: str) -> int:
+    return 2 * _LEAST_PX if name.startswith(_NO_LAST_PIXEL) else _LEAST_PX
 
 
 def takes_any_size(name: str) -> bool:

@@ -10,7 +10,7 @@ from torchvision.ops import StochasticDepth
 
 from scenerec.errors import ModelError
 from scenerec.models import tf_model, torch_model
-from scenerec.models.drop_path import has_drop_path
+from scenerec.models.drop_path import drops_by_itself, has_drop_path
 from scenerec.models.keras_twin import layers
 from scenerec.models.torch_drop_path import set_drop_path
 from scenerec.models.torch_outline import _WithoutStorage
@@ -52,6 +52,8 @@ def test_without_a_rate_an_architecture_keeps_its_own() -> None:
 def test_the_config_knows_which_architectures_can(arch: str) -> None:
     with _WithoutStorage():
         network = torch_model.build(arch, 4, 0)
+    elements = [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
+    assert any([*elements, *rates(network)]) == drops_by_itself(arch)
     if has_drop_path(arch):
         set_drop_path(network, 0.2)
         assert max(rates(network)) == pytest.approx(0.2)

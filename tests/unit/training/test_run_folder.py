@@ -40,6 +40,17 @@ def test_a_run_that_began_with_other_draws_of_the_augmentation_is_refused(make_c
         check_identity("runs/x", stored, identity(make_config))
 
 
+def test_a_run_that_drops_by_earlier_draws_is_refused(make_config: Any) -> None:
+    drops = identity(make_config, model={"arch": "mobilenet_v3_small"})
+    stored = {**drops}
+    del stored["dropout version"]  # as in checkpoints from before there was one
+    with pytest.raises(CheckpointError, match=r"another dropout version \(1, now 2\): give the run another name"):
+        check_identity("runs/x", stored, drops)
+    keeps = identity(make_config, model={"arch": "resnet18"})
+    del keeps["dropout version"]
+    check_identity("runs/x", keeps, identity(make_config, model={"arch": "resnet18"}))
+
+
 def test_a_run_does_not_go_on_with_other_repeats(make_config: Any) -> None:
     stored = identity(make_config)
     del stored["data.repeats"]  # as in checkpoints from before there were any
