@@ -186,7 +186,7 @@ def test_an_interrupted_run_goes_on_in_the_other_framework(
 
     The uninterrupted run is one without a cluster; the job's worker decodes in a process of its own.
     """
-    settings: dict[str, Any] = {  # large enough for BatchNorm's statistics; no dropout, whose draws differ
+    settings: dict[str, Any] = {  # large enough for BatchNorm's statistics
         "data": document["data"] | {"image_size": 64, "augment": {"crop_scale": [0.5, 1]}},
         "optimize": {"epochs": 6, "global_batch_size": 20, "lr": 0.003},
         "scale": {"workers": 1, "cpus_per_worker": 2},
