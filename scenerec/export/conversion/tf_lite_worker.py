@@ -16,7 +16,8 @@ from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, Form, TfLiteReq
 from scenerec.export.conversion.tf_onnx import WEIGHTS_FILE
 from scenerec.export.conversion.tf_onnx_worker import load
 
-import keras  # isort: skip  (after torchvision, which the worker's twins import)
+import torchvision  # noqa: F401  # isort: skip  (before Keras, which imports tensorflow: the other order aborts)
+import keras  # isort: skip
 import tensorflow as tf
 
 
