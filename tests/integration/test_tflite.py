@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ai_edge_litert.interpreter import Interpreter
 
 from scenerec.data.packed_set import PackedSet, open_set
@@ -15,6 +16,9 @@ from scenerec.export.source import KerasNetwork, Source
 from scenerec.export.xnnpack_plan import xnnpack_plan
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.tflite_predictor import TflitePredictor
+from scenerec.inference.predictors.trained_model import ZooNetwork
+from scenerec.models import torch_model
 from tests.colour_set import CLASSES, PER_CLASS, WRONG, pack_colours
 
 import keras  # isort: skip  (after torchvision)
@@ -88,3 +92,17 @@ def test_what_loses_too_much_is_refused(tmp_path: Path, colours: PackedSet) -> N
 def test_probabilities_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"colours\.keras: ends with a softmax"):
         convert(source(tmp_path, keras.layers.Softmax()), ["fp32"])
+
+
+def test_an_architecture_of_the_zoo_answers_as_its_torch_network(tmp_path: Path) -> None:
+    network = torch_model.build("shufflenet_v2_x0_5", 3, seed=1).eval()
+    zoo = ZooNetwork("shufflenet_v2_x0_5", 3, torch_model.state(network))
+    seen = Preprocessing(image_size=32, eval_crop_ratio=1.0)
+    made = convert(Source("zoo", "zoo", zoo, None, CLASSES, seen), ["fp32"])
+    (tmp_path / "model.tflite").write_bytes(made["fp32"])
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    pixels = (images / 255 - PREPROCESSING.mean) / PREPROCESSING.std
+    with torch.no_grad():
+        expected = network(torch.from_numpy(pixels).float().permute(0, 3, 1, 2)).numpy()
+    found = TflitePredictor(tmp_path / "model.tflite").logits(images)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
