@@ -51,9 +51,10 @@ test-integration: $(READY)  ## On a real Ray cluster and a real S3 store, and th
 
 test-cluster: $(READY)
 	$(BIN)/pytest tests/integration -m "cluster $(CASES)"
+	$(BIN)/pytest tests/nodes -m "slow and not nodes $(CASES)"
 
 test-without-cluster: $(READY)
-	$(BIN)/pytest tests/integration tests/nodes $(SLOW) -m "slow and not cluster and not nodes $(CASES)"
+	$(BIN)/pytest tests/integration $(SLOW) -m "slow and not cluster $(CASES)"
 
 # KEEP_FAULTS: docs/faults.md has its table from here.
 test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; about an hour)

@@ -19,7 +19,10 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "optimize",
     [
         {"optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4, "ema_decay": 0.9},
-        {"optimizer": "adamw", "lr": 0.001, "weight_decay": 0.05, "label_smoothing": 0.1, "clip_grad_norm": 1.0},
+        pytest.param(
+            {"optimizer": "adamw", "lr": 0.001, "weight_decay": 0.05, "label_smoothing": 0.1, "clip_grad_norm": 1.0},
+            marks=pytest.mark.matrix,
+        ),
     ],
 )
 def test_both_frameworks_are_the_same_function_of_their_batches(sets: Path, optimize: dict[str, Any]) -> None:

@@ -133,7 +133,7 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", keep({"tensorflow"}, LEARNERS))
+@pytest.mark.parametrize("framework", keep({"torch"}, LEARNERS))
 def test_a_killed_run_resumes_bit_equal(make_config: MakeConfig, framework: str) -> None:
     make = partial(make_config, framework=framework, checkpoint={"every_steps": 2}, **SETTINGS)
     whole, killed = make(name="whole"), make(name="killed")
