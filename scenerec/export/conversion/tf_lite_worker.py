@@ -16,7 +16,7 @@ from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, Form, TfLiteReq
 from scenerec.export.conversion.tf_onnx import WEIGHTS_FILE
 from scenerec.export.conversion.tf_onnx_worker import load
 
-import torchvision  # noqa: F401  # isort: skip  (before Keras, which imports tensorflow: the other order aborts)
+from scenerec.models import torch_model  # noqa: F401  # isort: skip  (torchvision goes before tensorflow, or it aborts)
 import keras  # isort: skip
 import tensorflow as tf
 
