@@ -91,7 +91,7 @@ bench-ray: $(READY)  ## Training under Ray against the same loop in bare process
 bench-start: $(READY)  ## What comes before a job's first step, part by part, beside bare processes (ten minutes)
 	$(BIN)/python -m tests.bench.start
 
-bench-twins: $(READY)  ## The Keras twins of all 80 architectures against torch (hours; goes on where it ended)
+bench-twins: $(READY)  ## The Keras twins of all architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
 
 timm-weights: $(READY)  ## The table of timm's published weights; RESULTS= results/results-imagenet.csv of its repository

@@ -23,15 +23,16 @@ _MOST_WARMUP = 0.1  # of the epochs
 
 _LAMB = {"optimizer": "lamb", "eps": 1e-6, "clip_grad_norm": 1.0, "global_batch_size": 2048}
 _BCE = {"loss": "bce", "bce_threshold": 0.2}
+_LONG_DATA = {
+    "eval_crop_ratio": 0.95,
+    "repeats": 3,
+    "augment": {"rand_augment": {"num_ops": 2, "magnitude": 21}},
+}
 
 RECIPES = {
     "a1": Recipe(
         {
-            "data": {
-                "eval_crop_ratio": 0.95,
-                "repeats": 3,
-                "augment": {"rand_augment": {"num_ops": 2, "magnitude": 21}},
-            },
+            "data": _LONG_DATA,
             "model": {"drop_path": 0.05},
             "optimize": {
                 **_LAMB,
@@ -47,11 +48,7 @@ RECIPES = {
     ),
     "a2": Recipe(
         {
-            "data": {
-                "eval_crop_ratio": 0.95,
-                "repeats": 3,
-                "augment": {"rand_augment": {"num_ops": 2, "magnitude": 21}},
-            },
+            "data": _LONG_DATA,
             "model": {"drop_path": 0.05},
             "optimize": {**_LAMB, **_BCE, "epochs": 300, "weight_decay": 0.02, "mix": {"mixup": 0.1, "cutmix": 1.0}},
         },

@@ -95,12 +95,8 @@ class Optimizer:
         exp_avg_sq: tf.Variable,
     ) -> None:
         """torch.optim.AdamW (Loshchilov, Hutter 2019, alg. 2): decoupled decay; epsilon after the bias correction."""
-        beta1, beta2 = self.config.betas
         correction1, correction2 = self._bias_corrections(learning_rate.dtype)
-        first = exp_avg + (1 - beta1) * (gradient - exp_avg)
-        second = beta2 * exp_avg_sq + (1 - beta2) * tf.square(gradient)
-        exp_avg.assign(first)
-        exp_avg_sq.assign(second)
+        first, second = self._moments(gradient, exp_avg, exp_avg_sq)
         denominator = tf.sqrt(second) / tf.sqrt(correction2) + self.config.eps
         decayed = weight * (1 - learning_rate * decay) if decay else weight
         weight.assign(decayed - learning_rate / correction1 * first / denominator)
@@ -115,12 +111,8 @@ class Optimizer:
         exp_avg_sq: tf.Variable,
     ) -> None:
         """LAMB of torch_optimizers, to which it says more."""
-        beta1, beta2 = self.config.betas
         correction1, correction2 = self._bias_corrections(learning_rate.dtype)
-        first = exp_avg + (1 - beta1) * (gradient - exp_avg)
-        second = beta2 * exp_avg_sq + (1 - beta2) * tf.square(gradient)
-        exp_avg.assign(first)
-        exp_avg_sq.assign(second)
+        first, second = self._moments(gradient, exp_avg, exp_avg_sq)
         change = first / correction1 / (tf.sqrt(second / correction2) + self.config.eps)
         if trusts(len(weight.shape)):
             change = change + decay * weight
@@ -128,6 +120,17 @@ class Optimizer:
             trust = tf.where((length > 0) & (change_length > 0), length / change_length, 1.0)
             change = change * (tf.minimum(trust, 1.0) if self.config.trust_clip else trust)
         weight.assign(weight - learning_rate * change)
+
+    def _moments(
+        self, gradient: tf.Tensor, exp_avg: tf.Variable, exp_avg_sq: tf.Variable
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The running means of a gradient and of its square (Kingma, Ba 2015, alg. 1), which it moves on."""
+        beta1, beta2 = self.config.betas
+        first = exp_avg + (1 - beta1) * (gradient - exp_avg)
+        second = beta2 * exp_avg_sq + (1 - beta2) * tf.square(gradient)
+        exp_avg.assign(first)
+        exp_avg_sq.assign(second)
+        return first, second
 
     def _bias_corrections(self, dtype: tf.DType) -> list[tf.Tensor]:
         """1 - beta^t of both moments at this step; in float32 the second would have four digits at first."""

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from scenerec import __version__
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import DataError, ScenerecError
 from scenerec.inference.evaluation.images import Preparation, image_batches
@@ -14,7 +13,7 @@ from scenerec.inference.evaluation.metrics import Evaluation, assess
 from scenerec.inference.evaluation.multilabel_evaluation import MultilabelOutcome, assess_labels
 from scenerec.inference.evaluation.multilabel_predictions import MultilabelPredictions, merge_labels, predict_labels
 from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predictions, merge, predict
-from scenerec.inference.evaluation.request import EvaluationRequest, Subject
+from scenerec.inference.evaluation.request import EvaluationRequest, Subject, origin
 from scenerec.inference.evaluation.significance import Comparison, compare
 from scenerec.inference.predictors.predictor import Predictor
 from scenerec.names import clean
@@ -39,23 +38,13 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain JSON values: the content of evaluation.json."""
-        manifest = self.data.manifest
         others = self.evaluations[1:]
         comparison = self.comparison
         return {
             "evaluation": asdict(self.evaluations[0]),
             "other": asdict(others[0]) if others else None,
             "comparison": {**asdict(comparison), "sentence": comparison.sentence} if comparison else None,
-            "data": {
-                "url": self.data.url,
-                "fingerprint": manifest.fingerprint,
-                "samples": manifest.samples,
-                "classes": len(manifest.classes),
-            },
-            "request": self.request.model_dump(mode="json"),
-            "command": self.request.command,
-            "finished_at": self.finished_at,
-            "scenerec": __version__,
+            **origin(self.request, self.data, self.finished_at),
         }
 
 

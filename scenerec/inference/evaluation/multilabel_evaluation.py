@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from scenerec import __version__
 from scenerec.data.packed_set import PackedSet
 from scenerec.inference.evaluation import multilabel_metrics as formulas
 from scenerec.inference.evaluation.multilabel_predictions import MultilabelPredictions
-from scenerec.inference.evaluation.request import EvaluationRequest
+from scenerec.inference.evaluation.request import EvaluationRequest, origin
 
 
 @dataclass(frozen=True)
@@ -85,21 +84,12 @@ class MultilabelOutcome:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain JSON values: the content of evaluation.json."""
-        manifest, others = self.data.manifest, self.evaluations[1:]
+        others = self.evaluations[1:]
         return {
             "task": "multilabel",
             "evaluation": asdict(self.evaluations[0]),
             "other": asdict(others[0]) if others else None,
-            "data": {
-                "url": self.data.url,
-                "fingerprint": manifest.fingerprint,
-                "samples": manifest.samples,
-                "classes": len(manifest.classes),
-            },
-            "request": self.request.model_dump(mode="json"),
-            "command": self.request.command,
-            "finished_at": self.finished_at,
-            "scenerec": __version__,
+            **origin(self.request, self.data, self.finished_at),
         }
 
 

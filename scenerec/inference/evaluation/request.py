@@ -6,10 +6,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
+from scenerec import __version__
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import ConfigError, first_line
 from scenerec.frozen import Frozen
 from scenerec.inference.evaluation.crops import Crops
+from scenerec.json_object import JsonObject
 from scenerec.storage import open_storage
 
 _DEFAULT_BATCH_SIZE = 32
@@ -126,3 +128,19 @@ def run_output(request: EvaluationRequest) -> str | None:
     fingerprint = open_set(request.data).manifest.fingerprint
     crops = "-10crops" if request.crops == 10 else ""
     return f"{target}/evaluations/{request.data.rpartition('/')[2]}-{fingerprint[:8]}{crops}"
+
+
+def origin(request: EvaluationRequest, data: PackedSet, finished_at: str) -> JsonObject:
+    """What evaluation.json says of where its figures come from, as plain JSON values."""
+    return {
+        "data": {
+            "url": data.url,
+            "fingerprint": data.manifest.fingerprint,
+            "samples": data.manifest.samples,
+            "classes": len(data.manifest.classes),
+        },
+        "request": request.model_dump(mode="json"),
+        "command": request.command,
+        "finished_at": finished_at,
+        "scenerec": __version__,
+    }
