@@ -26,6 +26,8 @@ _JOB_ENVIRONMENT = {
     # Ray would hold back lines that resemble each other, and colour the name of the worker before each line.
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
+    # A job that is stopped writes down that it was: on a busy machine Ray's 3 s, after which it is killed, are too few.
+    "RAY_JOB_STOP_WAIT_TIME_S": "10",
 }
 
 
@@ -124,7 +126,7 @@ class ClusterClient:
                 return
             time.sleep(1)
 
-    def stop(self, job_id: str, timeout_s: float = 30.0) -> Job:
+    def stop(self, job_id: str, timeout_s: float = 60.0) -> Job:
         """Asks the job to end, waits until it has, and returns it."""
         self.request("POST", f"/api/jobs/{job_id}/stop")
         deadline = time.monotonic() + timeout_s

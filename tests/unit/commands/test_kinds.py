@@ -18,6 +18,7 @@ from scenerec.commands.status import newest
 from scenerec.config import file
 from scenerec.config.job import JobConfig
 from scenerec.job_log import EpochSummary, Progress, format_line
+from tests.patience import PATIENCE_S
 from tests.toy_kind import TOY, ToyConfig
 
 TEXT = "kind: toy\nname: first\ncount_to: 3\noutput: {output}\n"
@@ -65,7 +66,7 @@ def test_its_run_is_resumed_from_its_folder(toy: Path, tmp_path: Path) -> None:
 
 def test_its_job_is_shown_as_it_wants(toy: Path) -> None:
     command = [sys.executable, "-m", TOY.module, str(toy)]
-    log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
     kind, output = job_kind("toy"), io.StringIO()
     console = Console(file=output, force_terminal=True, width=80, color_system=None, _environ={"TERM": "xterm"})
     story = tell(log.splitlines(), console, kind.view)
