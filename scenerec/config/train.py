@@ -85,8 +85,10 @@ class TrainingConfig(LearningConfig):
 
     recipe: Literal["a1", "a2", "a3", "finetune", "probe"] | None = None
     """A published training whose settings hold wherever this file has none of its own. From random weights: `a1`, `a2`,
-    `a3` (ResNet strikes back: Wightman, Touvron and Jégou 2021). From trained ones: `finetune` (He et al. 2022), and
-    `probe` for the head alone (Caron et al. 2021). `scenerec validate` prints what the file becomes."""
+    `a3`, in 600, 300 and 100 epochs to 80.4, 79.8 and 78.1 % top-1 of a ResNet-50 on ImageNet (ResNet strikes back:
+    Wightman, Touvron and Jégou 2021). From trained ones: `finetune`, to 57.9 % of a ViT-B on Places365 (He et al.
+    2022); and `probe` for the head alone, to 75.3 % of a ResNet-50 of DINO on ImageNet (Caron et al. 2021). `scenerec
+    validate` prints what the file becomes."""
     task: TaskName = "classification"
     """`classification`: of each image one class. `multilabel`: any number of labels, of a set that was packed with
     several. Each is asked by itself, by binary cross-entropy; mean average precision (mAP) says which epoch is best."""
@@ -131,7 +133,6 @@ class TrainingConfig(LearningConfig):
 _OF_ONE_CLASS: dict[str, tuple[Callable[[TrainingConfig], object], object, str]] = {
     "optimize.label_smoothing": (lambda c: c.optimize.label_smoothing, 0, "spreads what one class has over the others"),
     "optimize.bce_threshold": (lambda c: c.optimize.bce_threshold, None, "is for images of one class each"),
-    "optimize.class_weights": (lambda c: c.optimize.class_weights, "none", "weighs images by their one class"),
     "optimize.distill": (lambda c: c.optimize.distill, None, "compares answers that add up to 1"),
     "data.balance": (lambda c: c.data.balance, 0, "chooses images by their one class"),
 }
