@@ -129,6 +129,19 @@ class TrainingConfig(LearningConfig):
                     raise ValueError(f"{field}: {why} (task is multilabel): {remedy}")
         return self
 
+    @property
+    def training_loss(self) -> str:
+        """What makes the training loss another than val_loss, in words; empty where both are the same function."""
+        optimize = self.optimize
+        differs = {
+            "of mixed images": optimize.mix is not None,
+            "by binary cross-entropy": optimize.loss == "bce" and self.task == "classification",
+            "by smoothed labels": optimize.label_smoothing > 0,
+            "by class weights": optimize.class_weights != "none",
+            "by a teacher's answers": optimize.distill is not None,
+        }
+        return ", ".join(words for words, is_so in differs.items() if is_so)
+
 
 _OF_ONE_CLASS: dict[str, tuple[Callable[[TrainingConfig], object], object, str]] = {
     "optimize.label_smoothing": (lambda c: c.optimize.label_smoothing, 0, "spreads what one class has over the others"),

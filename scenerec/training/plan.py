@@ -79,6 +79,8 @@ class Plan:
     """What is wrong with a momentum encoder's momentum in a run of this length, in words; empty where nothing is."""
     teacher: TeacherPlan | None = None
     """From whom the network learns beside the labels, or instead of them; None where it learns from labels alone."""
+    training_loss: str = ""
+    """What makes the training loss another than val_loss, in words; empty where both are the same function."""
     repeats: int = 1
     """How often each image of a batch is in it, at least."""
     images_per_epoch: int = 0
@@ -125,6 +127,11 @@ class Plan:
             *self._repeats_row(),
             *([("sizes", self.sizes)] if self.sizes else []),
             *([("momentum", self.momentum_encoder)] if self.momentum_encoder else []),
+            *(
+                [("train_loss", f"{self.training_loss}: not to be compared with val_loss")]
+                if self.training_loss
+                else []
+            ),
             *self._class_weights_row(),
             *self._reading_row(),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
@@ -235,6 +242,7 @@ def resolve(
         images_per_epoch=steps * taking.items_per_batch,
         precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
         has_several_labels=train.is_multilabel,
+        training_loss=config.training_loss if isinstance(config, TrainConfig) else "",
         recipe=_recipe(config) if isinstance(config, TrainConfig) and config.recipe else "",
         method=config.pretrain.method if isinstance(config, PretrainConfig) else "",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scenerec.checkpoint import best_checkpoint
 from scenerec.config.run import RunConfig
+from scenerec.config.train import TrainConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
 from scenerec.inference.evaluation.label_figures import LabelFigures
@@ -46,6 +47,8 @@ class RunOverview:
     """Address of its best checkpoint; None before the first epoch has ended."""
     steps: Sequence[StepMetrics] = ()
     """Its metrics by step, where they were asked for; none of an older version's run."""
+    training_loss: str = ""
+    """What makes the training loss another than the validation loss, in words; empty where they compare."""
     labels: Sequence[LabelFigures] = ()
     """How good the answers for each label were after the best epoch, where they were asked for; none of a task with one
     label an image."""
@@ -82,6 +85,7 @@ def read_overview(run_url: str, patience: Patience = IMPATIENT, in_full: bool = 
         starts=len(folder.read_starts()),
         best_checkpoint=_best(folder) if in_full else None,
         steps=folder.read_steps() if in_full else (),
+        training_loss=config.training_loss if isinstance(config, TrainConfig) else "",
         labels=_labels(folder, task.best_epoch(history)) if in_full else (),
     )
 

@@ -65,6 +65,13 @@ def test_it_says_what_will_happen() -> None:
     assert found.as_dict()["workers"] == [8]
 
 
+def test_it_says_why_losses_do_not_compare() -> None:
+    optimize = {"mix": {"mixup": 0.2}, "loss": "bce", "label_smoothing": 0.1, "class_weights": "balanced"}
+    said = dict(plan(optimize=optimize).rows())["train_loss"]
+    ways = "of mixed images, by binary cross-entropy, by smoothed labels, by class weights"
+    assert said == f"{ways}: not to be compared with val_loss"
+
+
 def test_it_says_that_training_sees_another_size() -> None:
     said = "trained on images of 160 px; evaluated, and later exported, at 224 px"
     assert ("sizes", said) in plan(data={"train_size": 160}).rows()
