@@ -125,6 +125,8 @@ _OF_ITS_CHOICE = {
     ("optimize", "loss"): ("bce_threshold",),
 }
 """What a recipe says of its own image size, optimizer and loss, and not of another one."""
+_OF_ONE_CLASS = ("label_smoothing", "bce_threshold")
+"""What a recipe says of images with one class each."""
 
 
 def with_recipe(values: Any) -> Any:
@@ -150,6 +152,10 @@ def with_recipe(values: Any) -> Any:
         ours, theirs = _block(settings, block), _block(values, block)
         if theirs.get(choice, ours.get(choice)) != ours.get(choice):
             settings[block] = {field: value for field, value in ours.items() if field not in fields}
+    if values.get("task") == "multilabel":
+        settings["optimize"] = {
+            field: value for field, value in settings["optimize"].items() if field not in _OF_ONE_CLASS
+        }
     if not has_drop_path(str(_block(values, "model").get("arch"))):
         _block(settings, "model").pop("drop_path", None)
     return _merged(settings, values)

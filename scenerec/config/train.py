@@ -109,7 +109,8 @@ class TrainingConfig(LearningConfig):
     @model_validator(mode="after")
     def _mixes_no_places(self) -> "TrainingConfig":
         if self.optimize.mix is not None and self.model.geo is not None:
-            raise ValueError("optimize.mix: two images have two places, and model.geo reads one: leave one of them out")
+            remedy = "set it to null, as the recipe sets it" if self.recipe else "leave one of them out"
+            raise ValueError(f"optimize.mix: two images have two places, and model.geo reads one: {remedy}")
         return self
 
     @model_validator(mode="after")
@@ -124,9 +125,7 @@ class TrainingConfig(LearningConfig):
         if self.task == "multilabel":
             for field, (value, unset, why) in _OF_ONE_CLASS.items():
                 if value(self) != unset:
-                    none = "null" if unset is None else unset
-                    remedy = f"set it to {none}, as the recipe sets it" if self.recipe else "leave it out"
-                    raise ValueError(f"{field}: {why} (task is multilabel): {remedy}")
+                    raise ValueError(f"{field}: {why} (task is multilabel): leave it out")
         return self
 
     @property

@@ -201,8 +201,12 @@ def resolve(
     workers = _allowed_workers(config)
     steps = steps_per_epoch(train.samples, batch)
     if not steps:
+        of_recipe = (
+            f", which the recipe {config.recipe} sets" if isinstance(config, TrainConfig) and config.recipe else ""
+        )
         raise PlanError(
-            f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train_names}"
+            f"optimize.global_batch_size: {batch}{of_recipe} exceeds the {train.samples} samples of "
+            f"{config.data.train_names}: lower it"
         )
     lanes = resumed_lanes or config.data.lanes
     if lanes == "auto":

@@ -101,6 +101,12 @@ def test_an_architecture_without_stochastic_depth_trains_without() -> None:
         train("a1", model={"arch": "resnet50", "drop_path": 0.1})
 
 
+def test_what_a_recipe_mixes_can_be_left_out() -> None:
+    with pytest.raises(ValueError, match=r"model\.geo reads one: set it to null, as the recipe sets it"):
+        train("a1", model={"geo": {}})
+    assert train("a1", model={"geo": {}}, optimize={"mix": None}).model.geo
+
+
 @pytest.mark.parametrize("recipe", ["finetune", "probe"])
 def test_what_begins_with_weights_asks_for_them(recipe: str) -> None:
     with pytest.raises(ValueError, match=rf"model\.weights: the recipe {recipe} begins with trained weights"):

@@ -152,11 +152,14 @@ def test_what_needs_one_class_an_image_is_refused(
     small_config(collages, tmp_path, **blocks)
 
 
-def test_what_a_recipe_sets_of_that_is_overruled(collages: Path, tmp_path: Path) -> None:
-    blocks: dict[str, Any] = {"recipe": "finetune", "model": {"weights": "IMAGENET1K_V1"}}
-    with pytest.raises(ValidationError, match=r"optimize.label_smoothing: .* set it to 0, as the recipe sets it"):
-        config(collages, tmp_path, **blocks)
-    assert config(collages, tmp_path, **blocks, optimize={"label_smoothing": 0}).recipe == "finetune"
+@pytest.mark.parametrize("recipe", ["a1", "finetune"])
+def test_a_recipe_leaves_that_out(collages: Path, tmp_path: Path, recipe: str) -> None:
+    blocks: dict[str, Any] = {"recipe": recipe, "model": {"weights": "IMAGENET1K_V1"}}
+    optimize = config(collages, tmp_path, **blocks).optimize
+    assert (optimize.label_smoothing, optimize.bce_threshold) == (0, None)
+    assert optimize.mix and optimize.weight_decay
+    with pytest.raises(ValidationError, match=r"optimize.label_smoothing: .* leave it out"):
+        config(collages, tmp_path, **blocks, optimize={"label_smoothing": 0.1})
 
 
 def test_a_set_of_the_other_kind_is_refused(collages: Path, scenes: Path, tmp_path: Path) -> None:

@@ -149,7 +149,9 @@ def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
     assert refused(manifest(200, classes), manifest(400, classes), data={"train_share": 0.5}) == (
         "data.train: class 'c0' has no image in /train: raise data.train_share (0.5), or pack with smaller shards"
     )
-    assert refused(manifest(10), manifest()) == "optimize.global_batch_size: 64 exceeds the 10 samples of /train"
+    assert refused(manifest(10), manifest()) == (
+        "optimize.global_batch_size: 64 exceeds the 10 samples of /train: lower it"
+    )
     assert refused(scale={"workers": 24}) == (
         "optimize.global_batch_size: 64 is not divisible by scale.workers (24); 48 would be"
     )
