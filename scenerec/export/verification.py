@@ -18,7 +18,7 @@ from scenerec.inference.bundles.info import Verification
 from scenerec.inference.bundles.precision import TOLERANCES, Precision
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import predictor_of
-from scenerec.inference.predictors.predictor import Predictor, logits_difference, softmax
+from scenerec.inference.predictors.predictor import Predictor, agreement, logits_difference, softmax
 
 BATCH_SIZES = (1, 3, 32)
 """Sizes of the batches that a model is verified in."""
@@ -49,7 +49,7 @@ def compare(
         images=len(images),
         batch_sizes=tuple(batch_sizes),
         max_difference=max(logits_difference(expected, answer) for expected, answer in pairs),
-        top1_agreement=min(float((answer.argmax(1) == expected.argmax(1)).mean()) for expected, answer in pairs),
+        top1_agreement=min(agreement(expected, answer, reference.task == "multilabel") for expected, answer in pairs),
     )
 
 

@@ -21,7 +21,7 @@ from scenerec.training.node_time import Start
 from scenerec.training.pace import Pace
 from scenerec.training.place import Place
 from scenerec.training.preemption import PreemptionWatch, never
-from scenerec.training.run_folder import RunFolder, check_identity, run_identity
+from scenerec.training.run_folder import BestLabels, RunFolder, check_identity, run_identity
 from scenerec.training.sample_log import GlobalBatch, SampleLog, discard_samples
 from scenerec.training.schedules import learning_rate
 from scenerec.training.sums import Sums
@@ -203,7 +203,7 @@ class _Run(Generic[Batch]):
         if self.metrics_log:
             self.metrics_log.add(metrics)
         self.say(EpochSummary.of(metrics, optimize.epochs))
-        self._save(place, Cursor(epoch + 1, 0), finished_epoch=True)
+        self._save(place, Cursor(epoch + 1, 0), counts)
         return metrics
 
     def finish(self, place: Place) -> JsonObject:
@@ -224,7 +224,8 @@ class _Run(Generic[Batch]):
             self.folder.write_result(result)
         return result
 
-    def _save(self, place: Place, cursor: Cursor, finished_epoch: bool = False) -> None:
+    def _save(self, place: Place, cursor: Cursor, counts: Counts | None = None) -> None:
+        """Saves a checkpoint in the background; at the end of an epoch with what its validation has counted."""
         if self.sample_log:
             self.sample_log.write()
             self.learner.agree(0)  # waits for all ranks: no checkpoint is without the log of its steps
@@ -247,9 +248,22 @@ class _Run(Generic[Batch]):
             since_line=asdict(place.since_line),
             origin=asdict(self.job.plan.origin) if self.job.plan.origin else None,
         )
-        best = self._described(history[-1]) if finished_epoch and self._is_best(history) else None
-        after = (lambda: self.folder.write_metrics(history)) if finished_epoch else None
-        self.writer.save(Checkpoint(run, state), best, self.metrics_log.writer(self.folder), after)
+        is_best = counts is not None and self._is_best(history)
+        best = self._described(history[-1]) if is_best else None
+        write_lines = self.metrics_log.writer(self.folder)
+
+        def before() -> None:
+            write_lines()
+            if counts and is_best:
+                self._write_labels(history[-1], counts)
+
+        after = (lambda: self.folder.write_metrics(history)) if counts else None
+        self.writer.save(Checkpoint(run, state), best, before, after)
+
+    def _write_labels(self, best: EpochMetrics, counts: Counts) -> None:
+        """Writes labels.json of the best epoch, by what its validation has counted."""
+        if labels := counts.label_figures(self.job.classes):
+            self.folder.write_labels(BestLabels(epoch=best.epoch, labels=labels))
 
     def _is_best(self, history: list[EpochMetrics]) -> bool:
         """Whether the newest epoch is the best so far."""
