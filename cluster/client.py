@@ -50,14 +50,16 @@ class ClusterClient:
 
     def nodes(self) -> list[Node]:
         """Lists the nodes that are alive, the head first."""
-        alive = [
-            node
-            for node in self._get(f"{ray_private.NODES_PATH}?detail=1&limit=1000")["result"]["result"]
-            if node["state"] == "ALIVE"
-        ]
+        alive = [node for node in self._known_nodes() if node["state"] == "ALIVE"]
         load = ray_private.load_of_nodes(self._get(ray_private.LOAD_PATH))
         nodes = [Node.parse(node, load.get(node["node_id"]) or {}) for node in alive]
         return sorted(nodes, key=lambda node: not node.is_head)
+
+    def lost_nodes(self) -> list[str]:
+        """Lists the addresses of nodes that are gone though nobody has ended them, and that did not come back."""
+        known = self._known_nodes()
+        there = {node["node_ip"] for node in known if node["state"] == "ALIVE"}
+        return sorted({node["node_ip"] for node in known if ray_private.was_lost(node)} - there)
 
     def submit(
         self,
@@ -180,6 +182,10 @@ class ClusterClient:
                 loop.run_until_complete(waiting)
             loop.run_until_complete(chunks.aclose())
             loop.close()
+
+    def _known_nodes(self) -> list[dict[str, Any]]:
+        # Ray keeps a thousand that have ended, among which those that are alive must not be cut off.
+        return self._get(f"{ray_private.NODES_PATH}?detail=1&limit=10000")["result"]["result"]
 
     def _get(self, path: str) -> Any:
         """Returns the data of an answer of the dashboard's own API."""

@@ -1,6 +1,6 @@
 """What the jobs use of Ray that is not of its public interface: what to look at first when Ray is upgraded.
 
-`jobs.light_trainer` also overrides a method of Ray's trainer that is not public.
+`jobs.light_trainer` also overrides a method of Ray's trainer that is not public; `jobs.nodes` reads why a node ended.
 """
 
 import time
