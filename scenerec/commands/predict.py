@@ -120,8 +120,9 @@ def predict(
 
     A run that has no bundle yet is exported first, into RUN/bundles/fp32.
     A model that reads coordinates is told those that are given, and answers without as well. One that was exported with
-    --abstain-precision says of which images it is not sure enough. An image that cannot be
-    read is named on standard error, and the others go on; the exit code is then 4.
+    --abstain-precision says of which images it is not sure enough. A model that gives embeddings, such as a
+    pretraining's, tells these with --json, and writes them with --output. An image that cannot be read is named on
+    standard error, and the others go on; the exit code is then 4.
 
     With --output, images are answered in batches on all cores, or by a job of the cluster, into a table: image, label,
     probability, and those of the --top classes. What was stopped goes on by the same command, without a gap or a
@@ -147,7 +148,10 @@ def predict(
     else:
         bundle = open_named("--model", model, registry)
         location.check(bundle)
-        _predict_here(bundle, named_images(images), top_k, explain, location, as_json)
+        if bundle.info.task == "embedding":
+            _embed_here(bundle, named_images(images), explain, as_json)
+        else:
+            _predict_here(bundle, named_images(images), top_k, explain, location, as_json)
 
 
 def _check_bulk(endpoint: str | None, explain: Path | None) -> None:
@@ -186,6 +190,28 @@ def _predict_here(
         if bundle.info.abstain_below is not None:
             further["abstained"] = classifier.abstains(guesses)
         _print(image, guesses, as_json, further, given)
+    if failed:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _embed_here(bundle: Bundle, images: Iterator[str], explain: Path | None, as_json: bool) -> None:
+    if explain:
+        raise ConfigError(f"--explain: shows where a class is seen, and {bundle.url} gives embeddings: leave it out")
+    from scenerec.inference.predictors.classifier import Classifier
+
+    classifier, failed = Classifier(bundle), 0
+    for image in images:
+        try:
+            (embedding,) = classifier.embeddings([read_image(image)])
+        except ScenerecError as error:
+            failed += 1
+            _complain(image, error)
+            continue
+        if as_json:
+            print(json.dumps({"image": image, "embedding": embedding.tolist()}), flush=True)
+        else:
+            length = float((embedding.astype(float) ** 2).sum() ** 0.5)
+            print(f"{image}: {len(embedding)} numbers, of length {length:.3f} (--json tells them)", flush=True)
     if failed:
         raise typer.Exit(DataError.exit_code)
 
