@@ -326,7 +326,7 @@ def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
     info = exported.info
     size_mb = sum(file.size_bytes for name, file in info.files.items() if name.startswith("model")) / 1e6
     classes, image_size = len(info.labels), info.preprocessing.image_size
-    gives = f"{info.outputs[0].shape[-1]} features" if info.task == "embedding" else f"{classes} classes"
+    gives = f"{info.embedding_size} features" if info.task == "embedding" else f"{classes} classes"
     typer.echo(f"bundle    {exported.url}")
     if hub_folder:
         typer.echo(f"hub       {hub_folder}")

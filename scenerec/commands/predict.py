@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -207,11 +208,7 @@ def _embed_here(bundle: Bundle, images: Iterator[str], explain: Path | None, as_
             failed += 1
             _complain(image, error)
             continue
-        if as_json:
-            print(json.dumps({"image": image, "embedding": embedding.tolist()}), flush=True)
-        else:
-            length = float((embedding.astype(float) ** 2).sum() ** 0.5)
-            print(f"{image}: {len(embedding)} numbers, of length {length:.3f} (--json tells them)", flush=True)
+        _print_embedding(image, embedding.tolist(), as_json, {})
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -233,6 +230,10 @@ def _predict_by(
             failed += 1
             _complain(image, outcome)
             return
+        if outcome.embedding is not None:
+            further = {"model": outcome.model, "version": outcome.version, "request_id": outcome.request_id}
+            _print_embedding(image, outcome.embedding, as_json, further)
+            return
         further = {
             "model": outcome.model,
             "version": outcome.version,
@@ -246,6 +247,15 @@ def _predict_by(
     asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell, location.of_request))
     if failed:
         raise typer.Exit(DataError.exit_code)
+
+
+def _print_embedding(image: str, embedding: Sequence[float], as_json: bool, further: JsonObject) -> None:
+    if as_json:
+        print(json.dumps({"image": image, "embedding": list(embedding), **further}), flush=True)
+    else:
+        print(
+            f"{image}: {len(embedding)} numbers, of length {math.hypot(*embedding):.3f} (--json tells them)", flush=True
+        )
 
 
 def _complain(image: str, error: Exception) -> None:

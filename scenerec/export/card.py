@@ -78,11 +78,10 @@ def _summary(info: BundleInfo) -> str:
     network = info.lineage.arch or "a network of its own making"
     trained = f", trained in {info.lineage.framework}" if info.lineage.framework else ""
     kind = {"onnx": "ONNX", "tflite": "TFLite"}[info.format]
-    numbers = info.outputs[0].shape[-1]
     what = {
         "classification": f"Names the scene on a photograph, one of {len(info.labels)} classes.",
         "multilabel": f"Gives a photograph any of {len(info.labels)} labels, several or none.",
-        "embedding": f"Turns a photograph into {numbers} numbers, which are alike where photographs are.",
+        "embedding": f"Turns a photograph into {info.embedding_size} numbers, which are alike where photographs are.",
     }[info.task]
     return (
         f"{what} It is {network}{trained}, exported to {kind} in {info.precision} by scenerec {info.lineage.scenerec}."

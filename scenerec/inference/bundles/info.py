@@ -193,6 +193,11 @@ class BundleInfo(Frozen):
         return any(each.name == COORDINATES for each in self.inputs)
 
     @property
+    def embedding_size(self) -> int:
+        """How many numbers a model whose task is `embedding` makes of an image; 0 of another."""
+        return int(self.outputs[0].shape[-1]) if self.task == "embedding" else 0
+
+    @property
     def temperature(self) -> float:
         """What logits are divided by before they become probabilities."""
         return self.validation.scaled.temperature if self.validation else 1.0

@@ -72,7 +72,9 @@ class Predictor(Protocol):
 
     def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
         """The probabilities that its logits mean, float32 [n, classes] both; of a multi-label model they add up to
-        anything."""
+        anything. Features mean none: [n, 0]."""
+        if self.task == "embedding":
+            return logits[:, :0]
         return sigmoid(logits) if self.task == "multilabel" else softmax(logits, self.temperature)
 
     def thresholds(self, classes: int) -> tuple[float, ...]:

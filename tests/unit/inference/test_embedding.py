@@ -99,6 +99,13 @@ def test_what_needs_classes_refuses_it(bundle: Bundle, photographs: Path, scenes
         _ = Examiner(request, request.subject).model
 
 
+def test_it_is_timed_as_others_are(bundle: Bundle) -> None:
+    timed = CliRunner().invoke(app, ["bench", bundle.url, "--batch", "1", "--threads", "1", "--seconds", "0.1"])
+    assert timed.exit_code == 0 and len(timed.stdout.splitlines()) == 2, timed.output
+    verified = CliRunner().invoke(app, ["verify", bundle.url, "--golden"])
+    assert verified.exit_code == 0, verified.output
+
+
 def test_data_check_goes_by_what_it_sees(bundle: Bundle) -> None:
     onlooker = open_onlooker(bundle.url, ("red", "sea"), {"": None})
     assert not onlooker.knows_classes and onlooker.gives_embeddings
