@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from cluster.working_dir import fill_working_dir
+from cluster.working_dir import copy_packages
 from scenerec.cli import app
 from scenerec.commands.kinds import KINDS, FileKind, job_kind
 from scenerec.commands.screen.live import RunBar, tell
@@ -79,11 +79,11 @@ def test_its_job_is_shown_as_it_wants(toy: Path) -> None:
 
 
 def test_every_kind_of_file_that_is_submitted_has_a_job(tmp_path: Path) -> None:
-    """The two tables agree, and a job's module is among what its folder brings along."""
+    """The two tables agree, and a job's module is among the code that it brings along."""
     submitted = {name: config for name, config in file.KINDS.items() if issubclass(config, JobConfig)}
     assert submitted.keys() == {kind.name for kind in KINDS.values() if isinstance(kind, FileKind)}
     assert all(config.model_fields["kind"].annotation is not str for config in submitted.values())
-    fill_working_dir(tmp_path, "")
+    copy_packages(tmp_path)
     for kind in KINDS.values():
         assert (tmp_path / f"{kind.module.replace('.', '/')}.py").is_file()
 
