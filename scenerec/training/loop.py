@@ -18,6 +18,7 @@ from scenerec.training.data_wait import MeasuredBatches
 from scenerec.training.learner import Batch, Learner, TrainingJob
 from scenerec.training.metrics_log import MetricsLog, line_interval
 from scenerec.training.node_time import Start
+from scenerec.training.pace import Pace
 from scenerec.training.place import Place
 from scenerec.training.preemption import PreemptionWatch, never
 from scenerec.training.run_folder import BestLabels, RunFolder, check_identity, run_identity
@@ -82,6 +83,7 @@ class _Run(Generic[Batch]):
         self.identity = run_identity(job.config, plan.lanes, plan.classes, fingerprint, plan.teacher)
         self.sample_log = SampleLog(self.folder.samples, world) if job.config.data.log_samples else None
         self.steps_per_epoch = job.plan.steps_per_epoch
+        self.pace = Pace(self.steps_per_epoch)
         self.said_every = line_interval("auto", self.steps_per_epoch)
         self.logged_every = line_interval(job.config.track.every_steps, self.steps_per_epoch)
         self.metrics_log: MetricsLog | None = None  # of rank 0, from the first step on
@@ -291,8 +293,8 @@ class _Run(Generic[Batch]):
 
     def _say_progress(self, place: Place, epoch: int, done: int, newest: Sums) -> None:
         optimize = self.job.config.optimize
-        mean_s = 1 / place.sums.steps_per_s
-        left = (optimize.epochs - epoch) * self.steps_per_epoch - done
+        steps_done = epoch * self.steps_per_epoch + done
+        step_s = self.pace.seconds_a_step(steps_done, time.perf_counter(), at_first_s=1 / place.sums.steps_per_s)
         self.say(
             Progress(
                 epoch=epoch + 1,
@@ -302,7 +304,7 @@ class _Run(Generic[Batch]):
                 images_per_s=newest.steps_per_s * optimize.global_batch_size,
                 loss=newest.mean_loss,
                 lr=self.last_lr,
-                eta_s=left * mean_s,
+                eta_s=(optimize.epochs * self.steps_per_epoch - steps_done) * step_s,
                 data_wait=newest.wait_share,
                 checkpoint_s=self.writer.took_s,
             )

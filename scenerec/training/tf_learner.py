@@ -55,7 +55,8 @@ class TfLearner(TfMechanics[Batch]):
         super().__init__(job, world, build, list(shapes))
         weights = list(job.plan.class_weights.values())
         of_classes = tf.constant(weights, self.dtype) if weights else None
-        self.image_weights, self.label_weights = (None, of_classes) if job.task.weighs_labels else (of_classes, None)
+        self.image_weights = None if job.task.weighs_labels else of_classes
+        self.label_weights = of_classes if job.task.weighs_labels else None
         with self.strategy.scope():
             self.evaluated = self._at_evaluations_size()
             self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None

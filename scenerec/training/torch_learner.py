@@ -46,7 +46,8 @@ class TorchLearner(TorchMechanics[Batch]):
         )
         weights = list(job.plan.class_weights.values())
         of_classes = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
-        self.image_weights, self.label_weights = (None, of_classes) if job.task.weighs_labels else (of_classes, None)
+        self.image_weights = None if job.task.weighs_labels else of_classes
+        self.label_weights = of_classes if job.task.weighs_labels else None
         self.teacher = TorchTeacher(job, self.device, self.dtype) if job.plan.teacher else None
 
     @override

@@ -126,7 +126,7 @@ def _size(taken: Candidate, data: DataFacts, found: Sequence[Candidate]) -> Deci
 
 
 def _epochs(taken: Candidate, epochs: int, machine: Machine, minutes: float, has_recipe: bool) -> Decision:
-    why = "more would help little" if epochs >= taken.most_epochs else f"as {minutes:g} minutes have room for"
+    why = "more would help little" if epochs >= taken.most_epochs else f"as many as fit into {minutes:g} min"
     settings: dict[str, Any] = {EPOCHS: epochs}
     if not has_recipe:
         settings["optimize.warmup_epochs"] = min(round(epochs / 10, 1), 5.0) if epochs > 1 else 0.0
