@@ -281,6 +281,18 @@ def test_a_model_of_several_labels_says_all_that_it_gives_or_that_there_is_none(
         assert page.locator("#bars li").count() == 3
 
 
+def test_a_model_without_classes_says_how_many_numbers_it_gives(
+    visit: Visit, picture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shelf, bundle = Shelf(), make_tiny_bundle(tmp_path / "numbers", task="embedding")
+    shelf.replace({"numbers": [Weighted(load_version("numbers", "1", bundle, EngineOptions()), 1.0)]})
+    with serving(Api(shelf)) as url:
+        visit.page.goto(url)
+        visit.choose(picture("red"), picture("blue"))
+        visit.answered("3 numbers")
+        expect(visit.page.locator("#pictures .caption")).to_have_text(["3 numbers"] * 2)
+
+
 def test_a_server_with_keys_is_told_one(visit: Visit, shelf: Shelf, picture: Callable[[str], Path]) -> None:
     key, entry = new_key("tests")
     with serving(Api(shelf, Guard(ApiKeys(keys=(entry,))))) as url:
