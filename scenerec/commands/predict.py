@@ -230,14 +230,12 @@ def _predict_by(
             failed += 1
             _complain(image, outcome)
             return
+        answered = {"model": outcome.model, "version": outcome.version, "request_id": outcome.request_id}
         if outcome.embedding is not None:
-            further = {"model": outcome.model, "version": outcome.version, "request_id": outcome.request_id}
-            _print_embedding(image, outcome.embedding, as_json, further)
+            _print_embedding(image, outcome.embedding, as_json, answered)
             return
         further = {
-            "model": outcome.model,
-            "version": outcome.version,
-            "request_id": outcome.request_id,
+            **answered,
             **({"indoor_outdoor": outcome.indoor_outdoor} if outcome.indoor_outdoor else {}),
             **({"category": list(outcome.category)} if outcome.category else {}),
             **({"abstained": outcome.abstained} if outcome.abstained is not None else {}),
