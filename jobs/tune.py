@@ -26,7 +26,6 @@ from scenerec.search.samplers import make_sampler
 from scenerec.search.standing import savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import BEST_CONFIG_FILE, SearchFolder
-from scenerec.training.plan import NodeResources
 from scenerec.training.run_folder import RunFolder
 
 if TYPE_CHECKING:  # they import Ray, which reads the settings below
@@ -91,11 +90,12 @@ def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
     os.environ.update(_TUNE_SETTINGS)
     import ray
 
+    from jobs.nodes import nodes_alive
     from jobs.search_gauges import SearchGauges
     from jobs.search_log import SearchLog
 
     ray.init(log_to_driver=False, logging_level="ERROR")
-    at_once = trials_at_once(config, _nodes())
+    at_once = trials_at_once(config, nodes_alive())
     say(Note(f"{at_once} trial(s) at once; {len(ended)} of {config.trials} ended before, {len(unfinished)} go on"))
     with SearchGauges(config.name) as gauges, tempfile.TemporaryDirectory(prefix="scenerec-tune-") as notes:
         log = SearchLog(config, job_id(), make_sampler(config, earlier), earlier, say, gauges.observe)
@@ -155,13 +155,6 @@ def _tuner(config: TuneConfig, log: "SearchLog", unfinished: list[Trial], at_onc
 
 def _trial_name(trial: "TuneTrial") -> str:
     return f"{trial.config['trial']['number']:04d}"
-
-
-def _nodes() -> list[NodeResources]:
-    import ray
-
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [NodeResources(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in alive]
 
 
 def _retrain(config: TuneConfig, best: Trial) -> JsonObject:

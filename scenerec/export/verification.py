@@ -18,7 +18,13 @@ from scenerec.inference.bundles.info import Verification
 from scenerec.inference.bundles.precision import TOLERANCES, Precision
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import predictor_of
-from scenerec.inference.predictors.predictor import Predictor, cosine_similarities, logits_difference, softmax
+from scenerec.inference.predictors.predictor import (
+    Predictor,
+    agreement,
+    cosine_similarities,
+    logits_difference,
+    softmax,
+)
 
 BATCH_SIZES = (1, 3, 32)
 """Sizes of the batches that a model is verified in."""
@@ -53,8 +59,8 @@ def compare(
     if model.task == "embedding":
         cosine = min(float(cosine_similarities(*pair).min()) for pair in pairs)
         return found.model_copy(update={"cosine": cosine})
-    agreement = min(float((answer.argmax(1) == expected.argmax(1)).mean()) for expected, answer in pairs)
-    return found.model_copy(update={"top1_agreement": agreement})
+    several = reference.task == "multilabel"
+    return found.model_copy(update={"top1_agreement": min(agreement(*pair, several) for pair in pairs)})
 
 
 def drawn_places(count: int) -> np.ndarray:

@@ -54,7 +54,9 @@ class TfLearner(TfMechanics[Batch]):
         shapes = torch_outline.parameter_shapes(config.model.arch, job.plan.classes, config.model.geo)
         super().__init__(job, world, build, list(shapes))
         weights = list(job.plan.class_weights.values())
-        self.class_weights = tf.constant(weights, self.dtype) if weights else None
+        of_classes = tf.constant(weights, self.dtype) if weights else None
+        self.image_weights = None if job.task.weighs_labels else of_classes
+        self.label_weights = of_classes if job.task.weighs_labels else None
         with self.strategy.scope():
             self.evaluated = self._at_evaluations_size()
             self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None
@@ -108,8 +110,8 @@ class TfLearner(TfMechanics[Batch]):
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
             logits = self._logits(batch, training=True)
             losses = self._losses(logits, batch)
-            if self.class_weights is not None:
-                losses = losses * self._weights(self.class_weights, batch)
+            if self.image_weights is not None:
+                losses = losses * self._weights(self.image_weights, batch)
             loss = tf.reduce_sum(losses) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
@@ -137,7 +139,7 @@ class TfLearner(TfMechanics[Batch]):
         targets = batch.labels
         if batch.partners is not None:
             targets = mixed_targets(targets, batch.partners, logits.shape[1], logits.dtype)
-        return self.task.training_losses(logits, targets, self.optimize)
+        return self.task.training_losses(logits, targets, self.optimize, self.label_weights)
 
     @override
     def evaluate(self, batches: Iterable[Batch]) -> Counts:

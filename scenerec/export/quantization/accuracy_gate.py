@@ -7,7 +7,7 @@ import numpy as np
 
 from scenerec.errors import BundleError
 from scenerec.inference.evaluation.multilabel_metrics import mean_average_precision
-from scenerec.inference.predictors.predictor import cosine_similarities
+from scenerec.inference.predictors.predictor import agreement, cosine_similarities
 
 SAME_DB = 200.0
 """Signal-to-noise ratio of logits that agree: beyond what float32 resolves."""
@@ -29,7 +29,8 @@ class Score:
     top1: float | None
     """Share of the images whose label ranks first; of a multi-label set, one of whose labels does. None of features."""
     agreement: float
-    """Share of the images to which float32 gives the same first label; of features, the same nearest other image."""
+    """Share of the images to which float32 gives the same first label (`predictor.agreement`); of features, the same
+    nearest other image."""
     snr_db: float
     """Signal-to-noise ratio of the logits, or of the features, against float32's, in decibels."""
     images: int
@@ -67,7 +68,7 @@ def score(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> Scor
     right = labels[np.arange(len(labels)), predicted] > 0 if is_multilabel else predicted == labels
     return Score(
         top1=float(right.mean()),
-        agreement=float((predicted == reference.argmax(1)).mean()),
+        agreement=agreement(reference, logits, is_multilabel),
         snr_db=snr_db(reference, logits),
         images=len(labels),
         map=mean,

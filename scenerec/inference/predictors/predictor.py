@@ -155,3 +155,16 @@ def logits_difference(expected: np.ndarray, found: np.ndarray) -> float:
     if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
         return float("inf")
     return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+
+
+def agreement(expected: np.ndarray, found: np.ndarray, several_labels: bool) -> float:
+    """Returns the share of images to which two models give the same first label, by logits [n, classes] of both.
+
+    Where images have several labels, that one ranks first which is surest of those that are sure: it agrees as well
+    where `expected` gives it from a probability of DEFAULT_THRESHOLD on.
+    """
+    first = found.argmax(1)
+    agrees = first == expected.argmax(1)
+    if several_labels:
+        agrees |= expected[np.arange(len(expected)), first] >= 0
+    return float(agrees.mean())
