@@ -3,12 +3,12 @@
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-_COMPILER = "torch._dynamo.utils"
+_COMPILER, _FUNCTION = "torch._dynamo.utils", "is_compile_supported"
 
 
 @contextmanager
@@ -32,15 +32,16 @@ def large_imports() -> Iterator[None]:
 
 
 class _PutOff(ModuleType):
-    """Stands in for a module, which is loaded when that function is called that is there, or another name is wanted."""
-
-    def is_compile_supported(self, device: object) -> bool:
-        return self._load().is_compile_supported(device)
+    """Stands in for a module, which is loaded when its function is called, or another name of it is wanted."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # Python asks for a package's path
             raise AttributeError(name)
-        return getattr(self._load(), name)
+        if name != _FUNCTION:
+            return getattr(self._load(), name)
+        with suppress(ImportError):
+            import_module("triton")  # as the compiler does: its LLVM aborts the process where TensorFlow's came first
+        return lambda device: getattr(self._load(), name)(device)
 
     def _load(self) -> Any:
         if sys.modules.get(self.__name__) is self:
