@@ -46,7 +46,7 @@ for name in {LOSSES}:
 
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
 
-@tf.function
+@tf.function(autograph=False)
 def step(name, tensors):
     def replica(tensors):
         with tf.GradientTape() as tape:
