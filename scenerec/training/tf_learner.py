@@ -60,8 +60,8 @@ class TfLearner(TfMechanics[Batch]):
         with self.strategy.scope():
             self.evaluated = self._at_evaluations_size()
             self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None
-        self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
-        self._local_counts = tf.function(self._count, reduce_retracing=True)
+        self._distributed_step = tf.function(self._run_step, autograph=False, reduce_retracing=True)
+        self._local_counts = tf.function(self._count, autograph=False, reduce_retracing=True)
 
     def _at_evaluations_size(self) -> keras.Model:
         """The model by which images are answered outside of training, of the same weights."""
@@ -94,9 +94,9 @@ class TfLearner(TfMechanics[Batch]):
         return self.strategy.run(self._replica_step, args=(batch, learning_rate))
 
     def _replica_step(self, batch: Batch, learning_rate: tf.Tensor) -> tf.Tensor:
-        loss = tf.zeros((), self.dtype)
-        gradients = [tf.zeros(b.variable.shape, self.dtype) for b in self.parameters]
-        for piece in _pieces(batch, self.optimize.accumulate_steps):
+        first, *others = _pieces(batch, self.optimize.accumulate_steps)
+        loss, gradients = self._forward_backward(first)
+        for piece in others:
             some_loss, some_gradients = self._forward_backward(piece)
             loss += some_loss
             gradients = [total + gradient for total, gradient in zip(gradients, some_gradients, strict=True)]
