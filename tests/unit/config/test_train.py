@@ -424,6 +424,24 @@ def test_what_is_wrong_with_a_distillation_is_one_problem(file: Path, written: s
     assert problem in found
 
 
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (
+            ["compute.fused_optimizer=true", "optimize.optimizer=lars"],
+            "compute.fused_optimizer: lars has no fused form: leave it out, or set optimize.optimizer to sgd or adamw",
+        ),
+        (
+            ["compute.recompute_activations=true", "model.arch=vgg11"],
+            "compute.recompute_activations: vgg11 is made of single layers, of which nothing can be left out: leave it",
+        ),
+    ],
+)
+def test_what_cannot_be_computed_so_is_one_problem(file: Path, overrides: list[str], problem: str) -> None:
+    (found,) = problems(file, *overrides)
+    assert problem in found
+
+
 def test_class_weights_need_labels(file: Path) -> None:
     distill = "optimize.distill={teacher: /t, weight: %s}"
     (found,) = problems(file, distill % 1, "optimize.class_weights=balanced")
