@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 from scenerec.models.status import STATUS_FILE, Status, read_status
 from scenerec.models.zoo import architecture
@@ -52,6 +53,17 @@ def put_rows(name: str, key: str, figures: Sequence[dict[str, object]]) -> Path:
         writer.writerows(rows[one] for one in sorted(rows))
     part.replace(path)
     return path
+
+
+def write_table(path: Path, entries: Sequence[Any], kind: Any) -> None:
+    """A row for each, of this dataclass, "" where a field has its default, as `scenerec.models.table` reads it."""
+    defaults = {field.name: field.default for field in fields(kind)}
+    with path.open("w", encoding="utf-8", newline="") as rows:
+        writer = csv.DictWriter(rows, list(defaults), lineterminator="\n")
+        writer.writeheader()
+        for entry in entries:
+            cells = {name: "" if value == defaults[name] else value for name, value in asdict(entry).items()}
+            writer.writerow({name: "yes" if cell is True else cell for name, cell in cells.items()})
 
 
 def _path(name: str) -> Path:

@@ -3,11 +3,7 @@
 After a new version of timm, or a new name in the list: python -m tests.bench.timm_table, and look at what has changed.
 """
 
-import csv
-from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -17,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from scenerec.models import zoo
+from tests.bench.record import write_table
 
 NAMES = (
     *("convnextv2_atto", "convnextv2_nano", "convnextv2_tiny", "convnextv2_base"),
@@ -37,18 +34,7 @@ _NO_LAST_PIXEL = ("convnextv2",)
 
 def main() -> None:
     """Writes the table."""
-    write_table(Path(zoo.__file__).with_name("timm.csv"), [entry_of(name) for name in sorted(NAMES)])
-
-
-def write_table(path: Path, entries: Sequence[Any], kind: Any = zoo.Architecture) -> None:
-    """A row for each, of this dataclass, "" where a field has its default, as `scenerec.models.table` reads it."""
-    defaults = {field.name: field.default for field in fields(kind)}
-    with path.open("w", encoding="utf-8", newline="") as rows:
-        writer = csv.DictWriter(rows, list(defaults), lineterminator="\n")
-        writer.writeheader()
-        for entry in entries:
-            cells = {name: "" if value == defaults[name] else value for name, value in asdict(entry).items()}
-            writer.writerow({name: "yes" if cell is True else cell for name, cell in cells.items()})
+    write_table(Path(zoo.__file__).with_name("timm.csv"), [entry_of(name) for name in sorted(NAMES)], zoo.Architecture)
 
 
 def entry_of(name: str) -> zoo.Architecture:

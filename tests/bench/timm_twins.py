@@ -27,13 +27,13 @@ from typing import IO, Any
 import psutil
 
 from scenerec.models import zoo
-from tests.bench.record import put_rows, put_status, read_rows
+from tests.bench.record import put_rows, put_status, read_rows, write_table
 
 NAME = "timm_twins"
 UNTRIED, TOO_LARGE, PASS, REFUSED = "untried", "too large", "pass", "refused"
 _MODELS = Path(zoo.__file__).parent
 _ENTRY = [field.name for field in fields(zoo.TimmArchitecture) if field.name not in ("name", "parameters")]
-_HANDFUL = 12
+_HANDFUL = 40
 
 Row = dict[str, Any]
 
@@ -187,8 +187,6 @@ def _bytes(process: psutil.Process) -> int:
 
 def write_tables() -> None:
     """What the program reads: of what passed all that must be known of it, of what did not the cause."""
-    from tests.bench.timm_table import write_table
-
     others = [row for row in read_rows(NAME) if zoo.TIMM + row["arch"] not in zoo.ARCHITECTURES]
     more = [entry(row) for row in others if row["result"] == PASS]
     write_table(_MODELS / "timm_more.csv", more, zoo.TimmArchitecture)
