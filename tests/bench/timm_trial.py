@@ -114,7 +114,7 @@ def drops(name: str) -> dict[str, bool]:
     """Whether something is dropped in training, and whether there are places for stochastic depth."""
     modules = list(timm_table.outline(name).modules())
     rates = [each.p if isinstance(each, nn.Dropout) else each.drop_prob for each in modules if _drops(each)]
-    return {"drops": any(rates), "drop_path": any(list(torch_drop_path.places(each)) for each in modules)}
+    return {"drops": any(rates), "drop_path": any(list(torch_drop_path.places_of(each)) for each in modules)}
 
 
 def _drops(module: nn.Module) -> bool:

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import torch
 from timm.layers import EcaModule, RmsNorm2d, ScaledStdConv2d, StdConv2d
+from timm.models.metaformer import GroupNorm1NoBias
 from torch import nn
 from torch.nn import functional as F
 
@@ -48,6 +49,7 @@ AROUND_ZERO = Lambda(lambda x: 4 * x)
 OPERATIONS: dict[str, nn.Module] = {
     "group norm": nn.Sequential(nn.Conv2d(3, 6, 1), nn.GroupNorm(3, 6)),
     "group norm of all": nn.GroupNorm(1, 3, affine=False),
+    "group norm without an offset": GroupNorm1NoBias(3),
     "rms norm": Lambda(lambda x: F.rms_norm(x, (6,), eps=0.01)),
     "rms norm of channels": RmsNorm2d(3),
     "batch norm of vectors": nn.Sequential(nn.Flatten(), nn.BatchNorm1d(108)),
