@@ -64,3 +64,13 @@ def test_synchronised_batchnorm_of_vectors_is_batchnorm() -> None:
         torch_batchnorm.synchronise(network)
         assert [type(layer) for layer in network[1::2]] == [torch_batchnorm.JointBatchNorm] * 2
         torch.testing.assert_close(network(images), expected)
+
+
+def test_dropout_that_is_a_function_gets_a_layer_to_draw_by() -> None:
+    from timm.models.ghostnet import GhostNet
+
+    network = GhostNet([[[3, 16, 16, 0, 1]]], num_classes=3)
+    keys = list(network.state_dict())
+    torch_model.name_dropout(network)
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.2]
+    assert network.drop_rate == 0 and list(network.state_dict()) == keys

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import torch
 from timm.layers import EcaModule, RmsNorm2d, ScaledStdConv2d, StdConv2d
+from timm.models.edgenext import PositionalEncodingFourier
 from timm.models.metaformer import GroupNorm1NoBias
 from torch import nn
 from torch.nn import functional as F
@@ -42,6 +43,18 @@ class WithTable(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.function(x, self.table)
+
+
+class WithPositions(nn.Module):
+    """A network that adds EdgeNeXt's encoding of positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = PositionalEncodingFourier(hidden_dim=2, dim=3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, _, height, width = x.shape
+        return x * self.positions((batch, height, width))
 
 
 AROUND_ZERO = Lambda(lambda x: 4 * x)
@@ -75,6 +88,7 @@ OPERATIONS: dict[str, nn.Module] = {
     "windows": nn.Unfold(3, dilation=1, padding=1, stride=2),
     "windows of an axis": Lambda(lambda x: x.unfold(2, 3, 2).unfold(3, 2, 2)),
     "sum of windows": Lambda(lambda x: F.fold(F.unfold(x, 3, padding=1, stride=2), 6, 3, padding=1, stride=2)),
+    "positions": WithPositions(),
     "as another": Lambda(lambda x: x.flatten(2).reshape_as(x)),
 }
 
