@@ -21,7 +21,7 @@ WITH_TENSORFLOW := $(addprefix tests/unit/,commands data/adoption/test_adopt.py 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-slow-training test-slow-models test-slow-others test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins timm-weights bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-ease bench-costs bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
+.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-slow-training test-slow-models test-slow-others test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins timm-weights bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-ease bench-costs bench-gpu bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -142,6 +142,9 @@ bench-ease: $(READY)  ## From a folder to an answer by HTTP in two commands, bes
 
 bench-costs: $(READY)  ## What a core takes to learn from an image: the table by which `scenerec train` chooses (three minutes)
 	$(BIN)/python -m tests.bench.training_costs
+
+bench-gpu: $(READY)  ## What each key of `compute` is worth, in both frameworks; on the GPU, else on the CPU (ten minutes)
+	$(BIN)/python -m tests.bench.gpu_keys
 
 bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset, tf.data, DALI, litData and Streaming (PHOTOS=folder; 15 minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)
