@@ -126,7 +126,7 @@ class ClusterClient:
                 return
             time.sleep(1)
 
-    def stop(self, job_id: str, timeout_s: float = 30.0) -> Job:
+    def stop(self, job_id: str, timeout_s: float = 120.0) -> Job:
         """Asks the job to end, waits until it has, and returns it."""
         self.request("POST", f"/api/jobs/{job_id}/stop")
         deadline = time.monotonic() + timeout_s
