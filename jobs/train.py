@@ -46,7 +46,7 @@ _RAY_SETTINGS = {
 
 
 class Reporter:
-    """What a run's workers tell the job's log and Ray. It travels to them; a search has one of its own."""
+    """What a run's workers tell the job's log. It travels to them; a search has one of its own."""
 
     exports: ClassVar[bool] = True
     """Whether the run has gauges for Prometheus."""
@@ -56,10 +56,7 @@ class Reporter:
         say(event)
 
     def report(self, config: RunConfig, world: World, metrics: EpochMetrics) -> None:
-        """Tells Ray of an epoch's end; called on all ranks, and the run goes on when it returns."""
-        import ray.train
-
-        ray.train.report(metrics.as_dict())
+        """Is told of an epoch's end on all ranks; the run goes on when it returns."""
 
 
 def run_file(file: str) -> JsonObject:

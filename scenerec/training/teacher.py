@@ -11,7 +11,7 @@ import numpy as np
 from scenerec.checkpoint import STATE_FILE, list_checkpoints
 from scenerec.config.distill import DistillConfig
 from scenerec.config.run import RunConfig
-from scenerec.config.task import TaskName
+from scenerec.config.task import ModelTask
 from scenerec.config.train import TrainConfig
 from scenerec.errors import (
     BundleError,
@@ -131,6 +131,11 @@ def plan_teacher(config: TrainConfig, classes: Sequence[str], download: bool = F
         return None
     teacher = find_teacher(distill, config.output, IMPATIENT if download else config.data.patience, download)
     _check_classes(teacher, classes)
+    if config.compute.compile and config.framework == "tensorflow" and isinstance(teacher.network, Bundle):
+        raise PlanError(
+            f"{FIELD}: {teacher.address}: XLA cannot compile what a bundle computes: leave compute.compile out, or "
+            "name the run that the bundle was made from"
+        )
     order: Literal["same", "other", "unknown"] = "same" if teacher.labels else "unknown"
     if class_order(teacher, classes) is not None:
         order = "other"
@@ -270,9 +275,11 @@ def _from_weights(distill: DistillConfig, source: WeightSource, patience: Patien
         return Teacher(source.weights, ZooNetwork(arch, classes, weights.state), (), size, preprocessing)
 
 
-def _check_task(address: str, task: TaskName) -> None:
+def _check_task(address: str, task: ModelTask) -> None:
     if task == "multilabel":
         raise PlanError(f"{FIELD}: {address} gives several labels, and answers that are learned from add up to 1")
+    if task == "embedding":
+        raise PlanError(f"{FIELD}: {address} gives embeddings, and a teacher names classes: name another")
 
 
 def _checked_size(distill: DistillConfig, arch: str, own: int) -> int:

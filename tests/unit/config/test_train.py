@@ -256,6 +256,7 @@ def test_locations_that_mean_nothing(file: Path, location: str, message: str) ->
         ("data.train_size=8", "data.train_size"),
         ("optimize.class_weights=even", "optimize.class_weights: must be `none`, `balanced`, or weights by class"),
         ("optimize.class_weights={beach: 0}", "optimize.class_weights.beach"),
+        ("optimize.mix={share: 0.5}", "optimize.mix: name mixup or cutmix, which mix, or leave the block out"),
         ("optimize.class_weights={}", "optimize.class_weights: must be"),
         ("data.cache={folder: shards, size_gb: 1}", "data.cache.folder: must be a path from the root on"),
         ("data.cache={folder: /shards, size_gb: 0}", "data.cache.size_gb"),
@@ -420,6 +421,24 @@ def test_weights_that_were_never_published_are_refused(file: Path, written: str,
 )
 def test_what_is_wrong_with_a_distillation_is_one_problem(file: Path, written: str, problem: str) -> None:
     (found,) = problems(file, f"optimize.distill={written}")
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (
+            ["compute.fused_optimizer=true", "optimize.optimizer=lars"],
+            "compute.fused_optimizer: lars has no fused form: leave it out, or set optimize.optimizer to sgd or adamw",
+        ),
+        (
+            ["compute.recompute_activations=true", "model.arch=vgg11"],
+            "compute.recompute_activations: vgg11 is made of single layers, of which nothing can be left out: leave it",
+        ),
+    ],
+)
+def test_what_cannot_be_computed_so_is_one_problem(file: Path, overrides: list[str], problem: str) -> None:
+    (found,) = problems(file, *overrides)
     assert problem in found
 
 

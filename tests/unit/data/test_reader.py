@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -99,14 +100,14 @@ def test_twenty_epochs_have_the_threads_and_the_memory_of_one(train: PackedSet, 
     order = TrainingOrder(seed=5, lanes=12, global_batch_size=50, epochs=20)
     threads, files, memory = [], [], []
     before = threading.active_count()
-    of_a_reader = 1 + 2 + FETCH_THREADS  # the stream, two that decode, those that fetch
+    of_a_reader = 1 + 2 + 1 + FETCH_THREADS  # the stream, two that decode, one that makes batches, those that fetch
     for _ in reader(train, 2, order):
         threads.append(threading.active_count())
         memory.append(tracemalloc.get_traced_memory()[0])
         files.append(len(open_files()))
     assert len(threads) == 40
     assert max(threads) <= before + of_a_reader
-    assert max(memory[20:]) <= 1.1 * max(memory[:20])
+    assert mean(memory[20:]) <= 1.05 * mean(memory[10:20])  # how much is being fetched varies with the threads
     assert max(files) <= min(files) + 8  # shards that are being fetched
 
 

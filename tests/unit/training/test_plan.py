@@ -65,10 +65,35 @@ def test_it_says_what_will_happen() -> None:
     assert found.as_dict()["workers"] == [8]
 
 
+def test_it_says_why_losses_do_not_compare() -> None:
+    optimize = {"mix": {"mixup": 0.2}, "loss": "bce", "label_smoothing": 0.1, "class_weights": "balanced"}
+    said = dict(plan(optimize=optimize).rows())["train_loss"]
+    ways = "of mixed images, by binary cross-entropy, by smoothed labels, by class weights"
+    assert said == f"{ways}: not to be compared with val_loss"
+
+
 def test_it_says_that_training_sees_another_size() -> None:
     said = "trained on images of 160 px; evaluated, and later exported, at 224 px"
     assert ("sizes", said) in plan(data={"train_size": 160}).rows()
     assert not plan(data={"train_size": 224}).sizes
+
+
+def test_it_says_how_workers_compute_and_what_does_nothing() -> None:
+    keys = ("compile", "fused_optimizer", "recompute_activations", "tf32", "cudnn_benchmark")
+    everything = {"compute": dict.fromkeys(keys, True)}
+    on_gpus = plan(scale={"gpus_per_worker": 1}, **everything)
+    assert ("compute", on_gpus.compute) in on_gpus.rows()
+    assert on_gpus.compute == (
+        "compile the training step by torch.compile; fused_optimizer; recompute_activations by blocks, for less "
+        "memory; tf32; cudnn_benchmark"
+    )
+    said = plan(framework="tensorflow", **everything).compute
+    assert said == (
+        "compile the training step by XLA; fused_optimizer does nothing in TensorFlow (compile fuses updates there); "
+        "recompute_activations by blocks, for less memory; tf32 does nothing without GPUs (scale.gpus_per_worker); "
+        "cudnn_benchmark does nothing without GPUs (scale.gpus_per_worker)"
+    )
+    assert plan().compute == ""
 
 
 def test_it_says_what_is_repeated() -> None:
@@ -142,7 +167,9 @@ def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
     assert refused(manifest(200, classes), manifest(400, classes), data={"train_share": 0.5}) == (
         "data.train: class 'c0' has no image in /train: raise data.train_share (0.5), or pack with smaller shards"
     )
-    assert refused(manifest(10), manifest()) == "optimize.global_batch_size: 64 exceeds the 10 samples of /train"
+    assert refused(manifest(10), manifest()) == (
+        "optimize.global_batch_size: 64 exceeds the 10 samples of /train: lower it"
+    )
     assert refused(scale={"workers": 24}) == (
         "optimize.global_batch_size: 64 is not divisible by scale.workers (24); 48 would be"
     )
