@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from cluster import environment, local
 from scenerec.errors import ClusterError
 
+TARGETS_PATH = "/api/prometheus/sd"
+"""Path of the dashboard's list of what Prometheus is to scrape."""
+
 
 @dataclass(frozen=True)
 class Address:

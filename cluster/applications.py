@@ -1,8 +1,10 @@
 """The applications that Ray Serve runs on a cluster: asked and told by HTTP, without a job and without Ray here."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -88,9 +90,18 @@ class Applications:
         """Returns the names of the applications, those included that are ending."""
         return list(self._details()["applications"])
 
-    def shut_down(self) -> None:
-        """Ends Ray Serve itself, with its proxies and whatever application is left."""
+    def shut_down(self, patience_s: float) -> None:
+        """Ends Ray Serve itself, with its proxies and whatever application is left; waits so long for its end.
+
+        Ray answers after half a minute whether or not it has ended, and until then the ports are not free.
+        """
         self._client.text("DELETE", _APPLICATIONS)
+        ends_at_s = time.monotonic() + patience_s
+        while time.monotonic() < ends_at_s:
+            with suppress(ClusterError):  # of a controller that ends as it is asked
+                if self.endpoint() is None:
+                    return
+            time.sleep(0.1)
 
     def _details(self) -> JsonObject:
         return self._client.request("GET", _APPLICATIONS)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ _JOB_ENVIRONMENT = {
     # Ray would hold back lines that resemble each other, and colour the name of the worker before each line.
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
+    # A job that is stopped writes down that it was: on a busy machine Ray's 3 s, after which it is killed, are too few.
+    "RAY_JOB_STOP_WAIT_TIME_S": "10",
 }
 
 
@@ -39,6 +41,8 @@ class ClusterClient:
     """How long a dashboard may be away while a job is followed, in seconds."""
     stall_s = 30.0
     """Silence of a running job's log after which its stream is opened anew: Ray's can stop without a word."""
+    lively_lines = 200
+    """Lines of a job's log that are asked for as well: Ray's stream brings what is new up to two seconds late."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -48,14 +52,16 @@ class ClusterClient:
 
     def nodes(self) -> list[Node]:
         """Lists the nodes that are alive, the head first."""
-        alive = [
-            node
-            for node in self._get(f"{ray_private.NODES_PATH}?detail=1&limit=1000")["result"]["result"]
-            if node["state"] == "ALIVE"
-        ]
+        alive = [node for node in self._known_nodes() if node["state"] == "ALIVE"]
         load = ray_private.load_of_nodes(self._get(ray_private.LOAD_PATH))
         nodes = [Node.parse(node, load.get(node["node_id"]) or {}) for node in alive]
         return sorted(nodes, key=lambda node: not node.is_head)
+
+    def lost_nodes(self) -> list[str]:
+        """Lists the addresses of nodes that are gone though nobody has ended them, and that did not come back."""
+        known = self._known_nodes()
+        there = {node["node_ip"] for node in known if node["state"] == "ALIVE"}
+        return sorted({node["node_ip"] for node in known if ray_private.was_lost(node)} - there)
 
     def submit(
         self,
@@ -65,20 +71,23 @@ class ClusterClient:
         working_dir: Path,
         metadata: Mapping[str, str],
         env: Mapping[str, str],
+        packages: Iterable[Path] = (),
     ) -> str:
         """Sends `working_dir` to the cluster and runs `entrypoint` in it; returns the job's id.
 
-        Metadata and env can be read by everyone who sees the dashboard: no secrets in them.
+        Metadata and env can be read by everyone who sees the dashboard: no secrets in them. The job can import
+        `packages`, folders of Python's. A node keeps them, compiled, for the next job that brings the same ones.
         """
         from ray.exceptions import AuthenticationError
 
         job_id = f"{name}-{secrets.token_hex(3)}"
         env_vars = {**_JOB_ENVIRONMENT, "SCENEREC_JOB_ID": job_id, **env}
+        code = {"py_modules": [str(package) for package in packages]}
         try:
             self._ray_client().submit_job(
                 entrypoint=entrypoint,
                 submission_id=job_id,
-                runtime_env={"working_dir": str(working_dir), "env_vars": env_vars},
+                runtime_env={"working_dir": str(working_dir), **code, "env_vars": env_vars},
                 metadata={**metadata, "name": name, "run": run_url},
             )
         except AuthenticationError:
@@ -108,7 +117,7 @@ class ClusterClient:
         seen = skip
         away_since: float | None = None
         while True:
-            for line in self._stream(job_id, skip=seen):
+            for line in self._stream(job_id, told=seen):
                 seen += 1
                 yield line
             try:
@@ -124,7 +133,7 @@ class ClusterClient:
                 return
             time.sleep(1)
 
-    def stop(self, job_id: str, timeout_s: float = 30.0) -> Job:
+    def stop(self, job_id: str, timeout_s: float = 60.0) -> Job:
         """Asks the job to end, waits until it has, and returns it."""
         self.request("POST", f"/api/jobs/{job_id}/stop")
         deadline = time.monotonic() + timeout_s
@@ -146,18 +155,22 @@ class ClusterClient:
         """Returns the text that the dashboard answers."""
         return self._response(method, path).text
 
-    def _stream(self, job_id: str, skip: int) -> Iterator[str]:
-        """Lines of the log after the first `skip`, for as long as the stream holds and says something."""
+    def _stream(self, job_id: str, told: int) -> Iterator[str]:
+        """Lines of the log after the first `told`, for as long as the stream holds and says something."""
         loop = asyncio.new_event_loop()
         chunks = self._ray_client().tail_job_logs(job_id)
-        partial = ""
+        streamed, partial = 0, ""
         last_news = time.monotonic()
         try:
             waiting = loop.create_task(_next(chunks))
             while time.monotonic() - last_news < self.stall_s:
-                loop.run_until_complete(asyncio.wait({waiting}, timeout=0.5))
+                loop.run_until_complete(asyncio.wait({waiting}, timeout=0.25 if told < self.lively_lines else 0.5))
                 if not waiting.done():
                     with suppress(ClusterError):
+                        if told < self.lively_lines:
+                            new = self.logs(job_id).split("\n")[told:-1]
+                            yield from new
+                            told += len(new)
                         if self.job(job_id).ended:
                             return
                     continue
@@ -167,17 +180,19 @@ class ClusterClient:
                 last_news = time.monotonic()
                 waiting = loop.create_task(_next(chunks))
                 *lines, partial = (partial + chunk).split("\n")
-                for line in lines:
-                    if skip:
-                        skip -= 1
-                    else:
-                        yield line
+                yield from lines[max(told - streamed, 0) :]
+                streamed += len(lines)
+                told = max(told, streamed)
         finally:
             waiting.cancel()
             with suppress(asyncio.CancelledError):
                 loop.run_until_complete(waiting)
             loop.run_until_complete(chunks.aclose())
             loop.close()
+
+    def _known_nodes(self) -> list[dict[str, Any]]:
+        # Ray keeps a thousand that have ended, among which those that are alive must not be cut off.
+        return self._get(f"{ray_private.NODES_PATH}?detail=1&limit=10000")["result"]["result"]
 
     def _get(self, path: str) -> Any:
         """Returns the data of an answer of the dashboard's own API."""

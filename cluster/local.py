@@ -16,7 +16,7 @@ from cluster.state import ClusterState, NodeOptions, cluster_home, load_state, l
 from cluster.store import Store
 from scenerec.errors import ClusterError
 
-_RAY_ATTEMPTS = 2  # Ray ends a node that takes 30 s to register: too little beside other work on a small machine
+_RAY_ATTEMPTS = 3  # Ray ends a node that takes 30 s to register: too little beside other work on a small machine
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ def load_of_nodes(status: Mapping[str, Any]) -> Mapping[str, Mapping[str, tuple[
     return report.get("usageByNode") or {}
 
 
+def was_lost(node: Mapping[str, Any]) -> bool:
+    """Whether a node of the list at NODES_PATH has ended otherwise than by `ray stop`, a drain or the autoscaler."""
+    return node["state"] == "DEAD" and (node["state_message"] or "").startswith("Unexpected termination")
+
+
 def silence_uploads() -> None:
     """Keeps the Jobs client from logging each working folder that it sends."""
     for name in _UPLOAD_LOGGERS:

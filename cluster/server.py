@@ -10,6 +10,7 @@ from cluster.state import ClusterState, Service, save_state
 from scenerec.errors import ClusterError, last_line
 
 _START_TIMEOUT_S = 120.0
+_ANSWER_TIMEOUT_S = 30.0
 
 
 class Server(Protocol):
@@ -71,9 +72,17 @@ def await_ready(server: Server, home: Path, state: ClusterState, attempts: int =
 
 
 def is_up(server: Server, state: ClusterState) -> bool:
-    """Whether the recorded process is running and answers."""
-    service = state.services.get(server.name)
-    return service is not None and is_running(service.pid, state.mark(server.name)) and server.is_ready(service.ports)
+    """Whether the recorded process is running and answers.
+
+    One that runs is asked for half a minute: whoever takes it for down starts it anew, which ends its jobs, and on a
+    machine that trains on all cores an answer takes its time.
+    """
+    service, mark = state.services.get(server.name), state.mark(server.name)
+    return service is not None and wait_until(
+        lambda: is_running(service.pid, mark) and server.is_ready(service.ports),
+        lambda: is_running(service.pid, mark),
+        _ANSWER_TIMEOUT_S,
+    )
 
 
 def end(server: Server, state: ClusterState) -> int:

@@ -1,4 +1,4 @@
-"""The folder that a job brings along: its config, and the code of whoever submits it."""
+"""What a job brings along beside its config: the code of whoever submits it."""
 
 import shutil
 import subprocess
@@ -14,18 +14,19 @@ COMMIT_VARIABLE = "SCENEREC_COMMIT"
 _PACKAGES = ("scenerec", "jobs", "cluster", "serve")
 
 
-def fill_working_dir(folder: Path, config_yaml: str, module: str = "jobs") -> None:
-    """Puts config.yaml and scenerec's packages into `folder`: the cluster runs the client's code, not its own.
+def copy_packages(folder: Path, module: str = "jobs") -> list[Path]:
+    """Copies scenerec's packages into `folder`, and returns theirs: the cluster runs the client's code, not its own.
 
-    `module` is what will run there. Where it lies in none of scenerec's packages, its own package comes as well.
+    `module` is what will run there. Where it lies in none of scenerec's packages, its own package comes as well. What
+    Python has compiled stays behind: it belongs to this machine.
     """
-    (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
     root = Path(scenerec.__file__).parent.parent
     packages = {package: root / package for package in _PACKAGES}
     if (package := module.partition(".")[0]) not in packages:
         packages[package] = Path(str(import_module(package).__file__)).parent
     for package, source in packages.items():
         shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return [folder / package for package in packages]
 
 
 def commit_environment() -> dict[str, str]:

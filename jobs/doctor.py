@@ -12,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.doctor.examine import examine
 from cluster.doctor.report import ClusterReport, DoctorRequest, NodeReport
 from jobs.main import main
+from jobs.nodes import lost_nodes
 from scenerec.errors import last_line
 from scenerec.json_object import JsonObject
 
@@ -24,9 +25,8 @@ def run_file(file: str) -> JsonObject:
     """Looks at every node of the cluster, by the request in `file`; returns a ClusterReport."""
     request = DoctorRequest.model_validate_json(Path(file).read_bytes())
     ray.init(log_to_driver=False, logging_level="ERROR")
-    known: list[dict[str, Any]] = ray.nodes()
-    alive = [node for node in known if node["Alive"]]
-    addresses = {node["NodeManagerAddress"] for node in alive}
+    alive: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]
+    lost = lost_nodes()
     examiners = [_on_node(node).remote() for node in alive]
     seen = [examiner.examine.remote(node, request.store) for examiner, node in zip(examiners, alive, strict=True)]
     answered, _ = ray.wait(seen, num_returns=len(seen), timeout=_PATIENCE_S)
@@ -38,7 +38,7 @@ def run_file(file: str) -> JsonObject:
     cluster = ClusterReport(
         nodes=tuple(report for report in reports if report),
         silent=tuple(node["NodeManagerAddress"] for node in silent),
-        lost=tuple(sorted({node["NodeManagerAddress"] for node in known} - addresses)),
+        lost=tuple(lost),
     )
     training = [node for node in _training(alive) if node not in silent]
     if request.all_reduce and training:

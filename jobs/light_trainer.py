@@ -11,13 +11,13 @@ from typing_extensions import override
 from jobs.orphans import remove_own_placement_groups
 from jobs.preemption import HeedPreemption
 from jobs.ray_private import (
-    BriefReservations,
     DatasetsCallback,
     FailedStarts,
     PlacementGroupCleanerCallback,
     RoomSought,
     StartsUndone,
     cancel_reservation,
+    train_from_here,
 )
 from jobs.restarts import end_after_failed_starts
 
@@ -26,8 +26,6 @@ from jobs.restarts import end_after_failed_starts
 # gives them back).
 _UNUSED = (DatasetsCallback, PlacementGroupCleanerCallback)
 
-_RESERVATION_S = 60.0
-
 
 def run_on_each(worker_group: Any, function: Callable[..., None], *arguments: object) -> None:
     """Calls a function in every worker with these arguments and the worker's rank, and waits for all."""
@@ -35,10 +33,10 @@ def run_on_each(worker_group: Any, function: Callable[..., None], *arguments: ob
 
 
 class LightTrainer(DataParallelTrainer):
-    """The base of both frameworks' trainers. Neither the driver nor the controller imports a framework.
+    """The base of both frameworks' trainers. Its driver, in whose process the controller runs, imports no framework.
 
     Args:
-        tell_wait: is called in the controller's process where it looks for room for the workers again.
+        tell_wait: is called where the controller looks for room for the workers again.
     """
 
     def __init__(self, tell_wait: Callable[[], None], **settings: Any) -> None:
@@ -47,12 +45,16 @@ class LightTrainer(DataParallelTrainer):
 
     @override
     def fit(self) -> Result:
-        """Trains, as Ray's `fit` does; a job that is told to end gives back first what its controller has reserved."""
+        """Trains, as Ray's `fit` does; a job that is told to end gives back first what it has reserved."""
         try:
             return super().fit()
-        except SystemExit:  # SIGTERM's; the controller ends with this process, and gives nothing back
+        except SystemExit:  # SIGTERM's, which ends the controller wherever it is
             cancel_reservation(self.train_run_context.run_id)
             raise
+
+    @override
+    def _initialize_and_run_controller(self, **controller_init_kwargs: Any) -> Result:
+        return train_from_here(**controller_init_kwargs)
 
     @override
     def _create_default_callbacks(self) -> list[Any]:
@@ -60,7 +62,6 @@ class LightTrainer(DataParallelTrainer):
         own = (
             StartsUndone(remove_own_placement_groups),
             FailedStarts(end_after_failed_starts),
-            BriefReservations(_RESERVATION_S),
             RoomSought(self._tell_wait),
         )
         return [*used, *own, HeedPreemption()]

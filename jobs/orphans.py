@@ -9,20 +9,19 @@ them as there are CPUs, nothing runs any more.
 import ray
 from ray.util.placement_group import remove_placement_group
 
-from jobs.ray_private import actors_placement_groups, is_actor_dead
+from jobs.ray_private import is_actor_dead, own_actor, placement_groups
 
 
 def remove_orphaned_placement_groups(job_id: str) -> int:
     """Removes the placement groups of this Ray job (its id in hex) whose actor is dead; returns how many."""
-    orphaned = [group for group, actor in actors_placement_groups(job_id) if is_actor_dead(actor)]
+    orphaned = [group for group, actor in placement_groups(job_id) if is_actor_dead(actor)]
     for group in orphaned:
         remove_placement_group(group)
     return len(orphaned)
 
 
 def remove_own_placement_groups() -> None:
-    """Removes the placement groups of the actor that calls it, and ends what runs in them."""
-    context = ray.get_runtime_context()
-    for group, actor in actors_placement_groups(context.get_job_id()):
-        if actor == context.get_actor_id():
+    """Removes the placement groups that the actor or driver that calls it has made, and ends what runs in them."""
+    for group, actor in placement_groups(ray.get_runtime_context().get_job_id()):
+        if actor == own_actor():
             remove_placement_group(group)

@@ -1,12 +1,13 @@
 """What the jobs use of Ray that is not of its public interface: what to look at first when Ray is upgraded.
 
-`jobs.light_trainer` also overrides a method of Ray's trainer that is not public.
+`jobs.light_trainer` also overrides a method of Ray's trainer that is not public; `jobs.nodes` reads why a node ended.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import ray
 from ray._common.network_utils import build_address
@@ -19,6 +20,7 @@ from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.controller.state import (
     ReschedulingState,
     RestartingState,
@@ -26,47 +28,97 @@ from ray.train.v2._internal.execution.controller.state import (
     TrainControllerState,
 )
 from ray.train.v2._internal.execution.scaling_policy import autoscaling_coordinator_client
+from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
+from ray.train.v2.api.result import Result
 from ray.util.placement_group import PlacementGroup
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import MedianStoppingRule  # takes a second to import, and trainings need no Tune
 
 __all__ = [
-    "BriefReservations",
     "DatasetsCallback",
     "FailedStarts",
     "PlacementGroupCleanerCallback",
     "RoomSought",
     "StartsUndone",
     "WorkerGroupCallback",
-    "actors_placement_groups",
     "cancel_reservation",
     "free_address",
     "free_address_and_port",
     "is_actor_dead",
     "is_node_draining",
     "lost_worker",
+    "own_actor",
+    "placement_groups",
     "recall_results",
+    "train_from_here",
 ]
 
-_NO_ACTOR = 0xFF  # all bytes of the id, where a driver has made the placement group
+NO_ACTOR = "ff" * 16
+"""The id of an actor, in hex, for what is none: a driver."""
+
+_RESERVATION_S = 60.0
 
 
-@dataclass
-class BriefReservations(ControllerCallback):
-    """Lets what a training has reserved lapse soon after it was killed; it renews the reservation every 20 s.
+def train_from_here(**settings: Any) -> Result:
+    """Trains with Ray's controller in this process, which waits for its end anyway; in Ray it is an actor's.
 
-    With Ray's own three minutes an elastic job that comes after a killed one, such as the same run resumed, waits so
-    long for processors that are free.
+    So a training starts without two processes more that import Ray Train: the controller's, and the one in which Ray's
+    `report` lets ranks wait for each other, which ours do in their own framework. What a training has reserved lapses
+    soon after it was killed; it renews that every 20 s. With Ray's own three minutes an elastic job that comes after a
+    killed one, such as the same run resumed, waits so long for processors that are free.
+
+    Args:
+        settings: of Ray's controller.
     """
+    autoscaling_coordinator_client.AUTOSCALING_REQUESTS_EXPIRE_TIME_S = _RESERVATION_S
+    worker_group.SynchronizationActor = _NoMeeting
+    state._shutdown_sync_actor = lambda meeting: None
+    controller = _Controller(**settings)
+    asyncio.run(controller.run())
+    return controller.get_result()
 
-    expire_s: float
-    """How long a reservation holds that is not renewed, in seconds."""
 
-    def __setstate__(self, state: dict[str, float]) -> None:
-        """Unpickled in the controller's process, before that reserves anything."""
-        self.__dict__.update(state)
-        autoscaling_coordinator_client.AUTOSCALING_REQUESTS_EXPIRE_TIME_S = self.expire_s
+class _NoMeeting:
+    """Takes the place of the actor in which ranks meet: nobody calls `ray.train.report`."""
+
+    @classmethod
+    def options(cls, **options: Any) -> type[Self]:
+        return cls
+
+    @classmethod
+    def remote(cls, **arguments: Any) -> Self:
+        return cls()
+
+
+class _Workers(WorkerGroup):
+    """Ray's group of workers, whose controller may be no actor."""
+
+    @override
+    def _init_train_context_on_workers(  # type: ignore[no-untyped-def]
+        self, workers, sync_actor, train_context_args
+    ) -> None:
+        """As Ray's own, but for the controller's handle, by which workers would ask for checkpoints of Ray's."""
+        ray.get(
+            [
+                worker.actor.init_train_context.remote(
+                    train_run_context=self._train_run_context,
+                    distributed_context=worker.distributed_context,
+                    synchronization_actor=sync_actor,
+                    storage_context=self._storage_context,
+                    worker_callbacks=self._worker_callbacks_to_propagate,
+                    controller_actor=None,
+                    **{name: values[rank] for name, values in train_context_args.items()},
+                )
+                for rank, worker in enumerate(workers)
+            ]
+        )
+        self._decorate_worker_log_file_paths(workers)
+
+
+class _Controller(TrainController):
+    worker_group_cls = _Workers
 
 
 @dataclass
@@ -83,7 +135,7 @@ class RoomSought(ControllerCallback):
     def after_controller_state_update(
         self, previous_state: TrainControllerState, current_state: TrainControllerState
     ) -> None:
-        """Ray calls it in the controller's process."""
+        """Ray calls it in the controller."""
         if current_state is previous_state:  # never while workers run: that state is made anew each time
             time.sleep(self.pause_s)
         elif isinstance(current_state, RestartingState | ReschedulingState):
@@ -103,7 +155,7 @@ class StartsUndone(ControllerCallback):
     def after_controller_state_update(
         self, previous_state: TrainControllerState, current_state: TrainControllerState
     ) -> None:
-        """Ray calls it in the controller's process."""
+        """Ray calls it in the controller."""
         if isinstance(current_state, ReschedulingState):
             self.give_back()
 
@@ -122,7 +174,7 @@ class FailedStarts(ControllerCallback):
     def after_controller_state_update(
         self, previous_state: TrainControllerState, current_state: TrainControllerState
     ) -> None:
-        """Ray calls it in the controller's process."""
+        """Ray calls it in the controller."""
         if isinstance(current_state, RunningState):
             self.in_a_row = 0
         elif isinstance(current_state, ReschedulingState):
@@ -140,22 +192,28 @@ def cancel_reservation(training: str) -> None:
     autoscaling_coordinator_client.TrainAutoscalingCoordinatorClient(f"train-{training}").cancel_resource_request()
 
 
-def actors_placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]:
-    """The placement groups of a Ray job (its id in hex) that actors have made and that end with them.
+def placement_groups(job_id: str) -> Iterator[tuple[PlacementGroup, str]]:
+    """The placement groups of a Ray job (its id in hex) that end with whoever has made them.
 
-    Each comes with its actor's id in hex: Ray's public tables do not name it, the one of its head does.
+    Each comes with its maker, the id of an actor in hex or NO_ACTOR: Ray's public tables do not name it, the one of its
+    head does.
     """
     for content in cluster_state._connect_and_get_accessor().get_placement_group_table():
         group = PlacementGroupTableData.FromString(content)
         if group.state == PlacementGroupTableData.PlacementGroupState.REMOVED or group.is_detached:
             continue
-        if group.creator_job_id.hex() == job_id and set(group.creator_actor_id) != {_NO_ACTOR}:
+        if group.creator_job_id.hex() == job_id:
             yield PlacementGroup(PlacementGroupID(group.placement_group_id)), group.creator_actor_id.hex()
 
 
+def own_actor() -> str:
+    """The id in hex of the actor that calls it, NO_ACTOR where a driver does."""
+    return ray.get_runtime_context().worker.actor_id.hex()
+
+
 def is_actor_dead(actor_id: str) -> bool:
-    """Whether an actor (its id in hex) has ended."""
-    return cluster_state.actor_table(actor_id).get("State") == "DEAD"
+    """Whether an actor (its id in hex) has ended; a driver has not, while its job runs."""
+    return actor_id != NO_ACTOR and cluster_state.actor_table(actor_id).get("State") == "DEAD"
 
 
 def is_node_draining() -> bool:

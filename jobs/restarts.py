@@ -14,12 +14,12 @@ from scenerec.errors import ScenerecError, first_line
 from scenerec.job_log import Event, Restart
 
 _PEER = re.compile(r"/gloo/.*\[([0-9A-Fa-f.:]+)\]:\d+")
-_ADDRESS = re.compile(r"\bip: ([0-9A-Fa-f.:]+[0-9A-Fa-f])")
+_ADDRESS = re.compile(r"\b(?:ip: |node_ip=')([0-9A-Fa-f.:]+[0-9A-Fa-f])")  # of a dead actor; of the worker itself
 _MOST_FAILED_STARTS = 5
 
 
 class Restarts(UserCallback):
-    """Tells of every restart of the workers. It lives in the process of Ray's controller.
+    """Tells of every restart of the workers. Copies travel to them, with Ray's config of the run, and do nothing there.
 
     Args:
         say: tells the job's log.
@@ -34,7 +34,10 @@ class Restarts(UserCallback):
         self._max_restarts = max_restarts
         self._labels = labels
         self._restarts = 0
-        self._gauges: LastingGauges | None = None  # made in the controller's process: threads do not travel
+        self._gauges: LastingGauges | None = None  # made when there is something to tell: threads do not travel
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Restarts, (self._say, self._max_restarts, self._labels)
 
     @override
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:

@@ -1,4 +1,4 @@
-"""Ray Train's TensorflowTrainer, whose driver and controller do not import TensorFlow. Mirrors torch_trainer."""
+"""Ray Train's TensorflowTrainer, whose driver does not import TensorFlow. Mirrors torch_trainer."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class KerasConfig(BackendConfig):
 class _KerasBackend(Backend):
     @override
     def on_start(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
-        """Runs in the controller, before the training function."""
+        """Runs in the driver, before the training function."""
         run_on_each(worker_group, _set_tf_config, worker_group.execute(free_address))
 
 

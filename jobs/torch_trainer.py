@@ -1,4 +1,4 @@
-"""Ray Train's TorchTrainer, whose driver and controller do not import torch. Mirrors tf_trainer."""
+"""Ray Train's TorchTrainer, whose driver does not import torch. Mirrors tf_trainer."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ _SHUTDOWN_PATIENCE_S = 5.0
 
 
 class TorchTrainer(LightTrainer):
-    """Trains in torch, in place of `ray.train.torch.TorchTrainer`, which imports torch in driver and controller."""
+    """Trains in torch, in place of `ray.train.torch.TorchTrainer`, which imports torch in its driver."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(backend_config=ProcessGroupConfig(), **settings)
@@ -41,14 +41,14 @@ class _ProcessGroupBackend(Backend):
 
     @override
     def on_start(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
-        """Runs in the controller, before the training function."""
+        """Runs in the driver, before the training function."""
         address, port = worker_group.execute_single(0, free_address_and_port)
         name = "nccl" if worker_group.get_resources_per_worker().get("GPU", 0) else "gloo"
         run_on_each(worker_group, _join_process_group, name, address, port, len(worker_group))
 
     @override
     def on_shutdown(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
-        """Runs in the controller, after the training function or a failure."""
+        """Runs in the driver, after the training function or a failure."""
         ray.wait(
             worker_group.execute_async(_leave_process_group),
             num_returns=len(worker_group),

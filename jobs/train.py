@@ -28,7 +28,7 @@ from scenerec.training.loop import train
 from scenerec.training.make_learner import make_learner
 from scenerec.training.node_time import node_time, nodes_taken
 from scenerec.training.open_job import open_job
-from scenerec.training.plan import NodeResources, Plan
+from scenerec.training.plan import Plan
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.run_preflight import plan_run
 from scenerec.training.run_report import write_report
@@ -46,7 +46,7 @@ _RAY_SETTINGS = {
 
 
 class Reporter:
-    """What a run's workers tell the job's log and Ray. It travels to them; a search has one of its own."""
+    """What a run's workers tell the job's log. It travels to them; a search has one of its own."""
 
     exports: ClassVar[bool] = True
     """Whether the run has gauges for Prometheus."""
@@ -56,10 +56,7 @@ class Reporter:
         say(event)
 
     def report(self, config: RunConfig, world: World, metrics: EpochMetrics) -> None:
-        """Tells Ray of an epoch's end; called on all ranks, and the run goes on when it returns."""
-        import ray.train
-
-        ray.train.report(metrics.as_dict())
+        """Is told of an epoch's end on all ranks; the run goes on when it returns."""
 
 
 def run_file(file: str) -> JsonObject:
@@ -98,10 +95,9 @@ def _evaluated_by_crops(config: TrainConfig) -> JsonObject | None:
 
 
 def _nodes_of(config: RunConfig, workers: int) -> float:
-    import ray
+    from jobs.nodes import nodes_alive  # imports Ray
 
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return nodes_taken(config.scale, workers, [NodeResources(each.get("CPU", 0), each.get("GPU", 0)) for each in alive])
+    return nodes_taken(config.scale, workers, nodes_alive())
 
 
 def fit(config: RunConfig, plan: Plan, attempt: str, reporter: Reporter) -> JsonObject:
@@ -172,21 +168,9 @@ def failure_of_workers(reason: str) -> ScenerecError:
 
 
 def _tell_wait(config: RunConfig, reporter: Reporter) -> None:
-    reporter.say(Waiting(f"{config.framework} on {_workers_asked(config)}"))
+    from jobs.room import room_sought  # imports Ray
 
-
-def _workers_asked(config: RunConfig) -> str:
-    """`2 workers: 1 CPU each, 0 of 2 free`: what Ray has to find room for, and what there is."""
-    import ray
-
-    if not ray.is_initialized():
-        ray.init()
-    scale, wanted = config.scale, []
-    total, free = ray.cluster_resources(), ray.available_resources()
-    for what, each in (("CPU", scale.cpus_per_worker), ("GPU", scale.gpus_per_worker)):
-        if each:
-            wanted.append(f"{each} {what} each, {free.get(what, 0):g} of {total.get(what, 0):g} free")
-    return f"{scale.min_workers} worker{'s' if scale.min_workers > 1 else ''}: {'; '.join(wanted)}"
+    reporter.say(Waiting(f"{config.framework} on {room_sought(config.scale)}"))
 
 
 def _trainer(framework: str) -> Any:

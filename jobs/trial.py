@@ -108,7 +108,6 @@ class TrialReporter(Reporter):
     @override
     def report(self, config: RunConfig, world: World, metrics: EpochMetrics) -> None:
         """Waits for the scheduler's word, rank 0 for all: the others meet it in the next step."""
-        super().report(config, world, metrics)
         if world.is_chief and metrics.epoch in self.judged_epochs:
             wait_until_allowed(RunFolder(config.run_url, config.data.patience), metrics.epoch)
 

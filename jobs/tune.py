@@ -12,7 +12,6 @@ from jobs.main import job_id, main
 from jobs.tracking import trials_shown_elsewhere
 from jobs.train import run as run_training
 from scenerec.config.file import dump_config, parse_as
-from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.config.yaml_text import read_text
 from scenerec.errors import ScenerecError
@@ -26,7 +25,6 @@ from scenerec.search.samplers import make_sampler
 from scenerec.search.standing import savings
 from scenerec.search.trial import Trial
 from scenerec.search.trial_store import BEST_CONFIG_FILE, SearchFolder
-from scenerec.training.plan import NodeResources
 from scenerec.training.run_folder import RunFolder
 
 if TYPE_CHECKING:  # they import Ray, which reads the settings below
@@ -91,11 +89,12 @@ def _search(config: TuneConfig, earlier: list[Trial]) -> list[Trial]:
     os.environ.update(_TUNE_SETTINGS)
     import ray
 
+    from jobs.nodes import nodes_alive
     from jobs.search_gauges import SearchGauges
     from jobs.search_log import SearchLog
 
     ray.init(log_to_driver=False, logging_level="ERROR")
-    at_once = trials_at_once(config, _nodes())
+    at_once = trials_at_once(config, nodes_alive())
     say(Note(f"{at_once} trial(s) at once; {len(ended)} of {config.trials} ended before, {len(unfinished)} go on"))
     with SearchGauges(config.name) as gauges, tempfile.TemporaryDirectory(prefix="scenerec-tune-") as notes:
         log = SearchLog(config, job_id(), make_sampler(config, earlier), earlier, say, gauges.observe)
@@ -157,13 +156,6 @@ def _trial_name(trial: "TuneTrial") -> str:
     return f"{trial.config['trial']['number']:04d}"
 
 
-def _nodes() -> list[NodeResources]:
-    import ray
-
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [NodeResources(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in alive]
-
-
 def _retrain(config: TuneConfig, best: Trial) -> JsonObject:
     """Trains the best config in full, and exports it."""
     winner = best_config(config, best)
@@ -173,8 +165,7 @@ def _retrain(config: TuneConfig, best: Trial) -> JsonObject:
         folder.clear()  # an earlier session of the search had another winner
     result = run_training(winner)
     assert config.retrain is not None
-    exports = config.retrain.export and isinstance(winner, TrainConfig)  # a backbone alone is no classifier
-    return {**result, "bundle": _export(winner.run_url) if exports else None}
+    return {**result, "bundle": _export(winner.run_url) if config.retrain.export else None}
 
 
 def _export(run_url: str) -> str | None:

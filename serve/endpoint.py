@@ -33,7 +33,7 @@ def check_ports(http: HttpConfig, host: str) -> None:
 
 
 def await_answer(
-    http: HttpConfig, host: str, grpc_port: int | None, application: str, speaks_tls: bool, patience_s: float = 60.0
+    http: HttpConfig, host: str, grpc_port: int | None, application: str, speaks_tls: bool, patience_s: float = 180.0
 ) -> None:
     """Waits until the endpoint on this machine answers for an application, by HTTP and by gRPC.
 

@@ -72,7 +72,7 @@ class LoadedVersion:
     @cached_property
     def explains(self) -> bool:
         """Whether its network has class activation maps."""
-        return explains(self.bundle.model_file)
+        return bool(self.labels) and explains(self.bundle.model_file)
 
     def heat_map(self, photograph: bytes, class_index: int) -> np.ndarray:
         """Where the network sees this class in an encoded photograph: float32 [image_size, image_size] in [0, 1].

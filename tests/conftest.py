@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -17,6 +18,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic import draw_scenes
+from scenerec.large_imports import large_imports
 from tests.web import WebServer
 
 UNIT = Path(__file__).parent / "unit"
@@ -37,8 +39,8 @@ class _TorchvisionFirst(MetaPathFinder):
 
 sys.meta_path.insert(0, _TorchvisionFirst())
 
-# The garbage collector looks through all that is imported, again and again: a seventh of the tests' time.
-gc.disable()
+_imports = ExitStack()
+_imports.enter_context(large_imports())  # to the end of the collection
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
@@ -51,9 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What is imported by now stays, and is looked at no more; the rest less often than by itself."""
+    _imports.close()
     gc.freeze()
     gc.set_threshold(5_000, 10, 4)
-    gc.enable()
     atexit.register(gc.unfreeze)  # else nanobind reports what Python leaves at its end as leaked
 
 

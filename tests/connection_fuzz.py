@@ -9,8 +9,8 @@ from collections import Counter
 
 from tests.image_fuzz import Outcome
 from tests.mutated_bodies import INFER, PREDICT, changed
+from tests.patience import PATIENCE_S
 
-_PATIENCE_S = 20
 _HEAD = b"POST %s HTTP/1.1\r\nhost: server\r\nconnection: close\r\n"
 _BODY = b'{"images": ["aGVsbG8="]}'
 
@@ -27,7 +27,7 @@ def fuzz_connections(address: str, count: int, seed: int) -> Outcome:
         outcome = _outcome(address, sent)
         took_s = time.perf_counter() - started
         outcomes[outcome] += 1
-        if outcome.startswith("wrong") or took_s > _PATIENCE_S / 2:
+        if outcome.startswith("wrong"):
             found.wrong.append(f"{index}: {sent[:200]!r}: {outcome}")
         if took_s > found.slowest_s:
             found.slowest_s, found.slowest = round(took_s, 3), f"{index}: {outcome}"
@@ -37,7 +37,7 @@ def fuzz_connections(address: str, count: int, seed: int) -> Outcome:
 
 def _outcome(address: str, sent: bytes) -> str:
     host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=_PATIENCE_S) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
         try:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
@@ -48,7 +48,7 @@ def _outcome(address: str, sent: bytes) -> str:
             return "no answer"
         except TimeoutError:
             return "wrong: nothing happens"
-    if response.status in (500, 503, 504) or b"Traceback" in body:
+    if response.status in (408, 500, 503, 504) or b"Traceback" in body:  # 408: it waited for what cannot come any more
         return f"wrong: {response.status} {body[:300]!r}"
     if response.status == 200 or not body:
         return str(response.status)

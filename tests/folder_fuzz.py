@@ -24,7 +24,7 @@ from scenerec.names import clean
 from tests.image_fuzz import Outcome
 from tests.odd_folders import draw_labels, draw_table, draw_tree, picture
 
-LIMIT_S = 20
+LIMIT_S = 120
 _MOST_TOLD = 20
 _LEFT_BY_PROGRAMS = re.compile(r"\.|@eadir|__macosx|\$recycle\.bin|lost\+found|#recycle|thumbs\.db|desktop\.ini", re.I)
 

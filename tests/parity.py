@@ -283,7 +283,7 @@ def torch_logits(network: nn.Module, images: np.ndarray) -> np.ndarray:
 
 def twin_logits(twin: keras.Model, images: np.ndarray, **graph: bool) -> np.ndarray:
     """In evaluation mode, in graph mode; `graph`: tf.function's options."""
-    return tf.function(twin, **graph)(images, training=False).numpy()
+    return tf.function(twin, autograph=False, **graph)(images, training=False).numpy()
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> float:
@@ -305,7 +305,7 @@ def training_gradients(twin: keras.Model, images: np.ndarray, labels: np.ndarray
     name and in torch's layout."""
     parameters = [binding for binding in bindings.bindings(twin) if binding.trainable]
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradients() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, twin(images, training=True))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 150.0
+PATIENCE_S = 240.0
 """Longer than anything takes, on a machine that others use as well: who waits so long waits for what does not come."""
 
 

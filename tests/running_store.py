@@ -13,7 +13,7 @@ from cluster.store import Store
 @contextmanager
 def running_store(bucket: str) -> Iterator[dict[str, str]]:
     """A store with an empty bucket, while the context lasts; the variables that lead to it."""
-    with tempfile.TemporaryDirectory(prefix="scenerec-store-") as home:
+    with tempfile.TemporaryDirectory(prefix="scenerec-store-", ignore_cleanup_errors=True) as home:
         state = ClusterState()
         store = Store(Path(home), Path(home), state.access_key, state.secret_key)
         state = server.launch(store, Path(home), state)

@@ -17,7 +17,7 @@ from cluster.local import LocalCluster
 from cluster.processes import members
 from cluster.state import load_state
 from scenerec.cli import app
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, wait_until
 
 
 def picture(colour: str) -> bytes:
@@ -52,20 +52,20 @@ def status(application: str) -> dict[str, Any]:
 
 
 def status_when(application: str, condition: Callable[[dict[str, Any]], bool], patience_s: float = PATIENCE_S) -> Any:
-    """The first status for which it holds."""
+    """The first status for which it holds; not one of a moment in which the roll-out did not answer."""
     ends_at = time.monotonic() + patience_s
-    while not condition(found := status(application)):
+    while not ("models" in (found := status(application)) and condition(found)):
         assert time.monotonic() < ends_at, found
     return found
 
 
 def replica_pids(cluster: LocalCluster, application: str) -> list[int]:
-    """Of the replicas that run, by Ray's own account."""
+    """Of the replicas that run, by Ray's own account: of a moment, which another call need not repeat."""
     headers = {"Authorization": f"Bearer {cluster.environment['RAY_AUTH_TOKEN']}"}
-    details = requests.get(
-        f"{cluster.dashboard_url}/api/serve/applications/", headers=headers, timeout=PATIENCE_S
-    ).json()
-    replicas = details["applications"][application]["deployments"]["Replica"]["replicas"]
+    answer = requests.get(f"{cluster.dashboard_url}/api/serve/applications/", headers=headers, timeout=PATIENCE_S)
+    answer.raise_for_status()
+    deployments = answer.json()["applications"].get(application, {}).get("deployments", {})
+    replicas = deployments.get("Replica", {}).get("replicas", [])
     return [replica["pid"] for replica in replicas if replica["state"] == "RUNNING"]
 
 
@@ -77,6 +77,18 @@ def asked_pids(cluster: LocalCluster, application: str) -> list[int]:
     asked = {each.raddr.port for each in connections if each.pid in proxies and each.raddr}
     answering = {each.pid for each in connections if each.laddr.port in asked and each.status == psutil.CONN_LISTEN}
     return [pid for pid in replica_pids(cluster, application) if pid in answering]
+
+
+def as_many(count: int, look: Callable[[], list[int]]) -> list[int]:
+    """The first list of processes that `look` finds to have so many."""
+    found: list[int] = []
+
+    def found_them() -> bool:
+        found[:] = look()
+        return len(found) == count
+
+    wait_until(found_them, f"{count} processes")
+    return found
 
 
 def assert_loopback_only(cluster: LocalCluster, *process_names: str) -> None:

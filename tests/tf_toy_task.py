@@ -5,7 +5,9 @@ import tensorflow as tf
 from scenerec.config.optimize import OptimizeConfig
 
 
-def training_losses(outputs: tf.Tensor, targets: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+def training_losses(
+    outputs: tf.Tensor, targets: tf.Tensor, config: OptimizeConfig, label_weights: tf.Tensor | None
+) -> tf.Tensor:
     return tf.square(outputs[:, 0] - tf.cast(targets, outputs.dtype))
 
 

@@ -1,4 +1,7 @@
-"""A bundle in a few bytes: the class is the image's strongest colour, or follows from where it was taken."""
+"""A bundle in a few bytes: the class is the image's strongest colour, or follows from where it was taken.
+
+One that gives embeddings gives the colours themselves.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from scenerec.config.task import TaskName
+from scenerec.config.task import ModelTask, TaskName
 from scenerec.inference.bundles.bundle import GOLDEN_FILE, Bundle, Golden, open_bundle, write_bundle
 from scenerec.inference.bundles.info import ONNX_FILE, BundleInfo, Lineage, Preprocessing, TensorContract
 
@@ -24,16 +27,17 @@ PLACE_LOGITS = np.array([[0, 1, 0], [0, 0, 1], [100, 0, 0]], np.float32)
 
 
 def tiny_model(
-    scale: Scale = 0.05, fails_on_red: bool = False, coordinates: bool = False, task: TaskName = "classification"
+    scale: Scale = 0.05, fails_on_red: bool = False, coordinates: bool = False, task: ModelTask = "classification"
 ) -> bytes:
     """logits = scale x the mean of each colour over the pixels, and PLACE_LOGITS, where it takes coordinates."""
+    logits = "embedding" if task == "embedding" else "logits"
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
-        helper.make_node("Mul", ["means", "scale"], ["scaled" if fails_on_red or coordinates else "logits"]),
+        helper.make_node("Mul", ["means", "scale"], ["scaled" if fails_on_red or coordinates else logits]),
         *(_PLACES if coordinates else []),
         *(_FAILURE_ON_RED if fails_on_red else []),
-        _PROBABILITIES[task],
+        *(() if task == "embedding" else [_PROBABILITIES[task]]),
     ]
     constants = [
         helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
@@ -45,13 +49,16 @@ def tiny_model(
     if coordinates:
         inputs.append(helper.make_tensor_value_info("coordinates", TensorProto.FLOAT, ["batch", 3]))
         inputs.append(helper.make_tensor_value_info("known", TensorProto.FLOAT, ["batch", 2]))
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("probabilities", "logits")
-    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in output_names(task)]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def output_names(task: ModelTask) -> tuple[str, ...]:
+    """Of a bundle's graph, in order."""
+    return ("embedding",) if task == "embedding" else ("probabilities", "logits")
 
 
 _PROBABILITIES: dict[TaskName, onnx.NodeProto] = {
@@ -95,6 +102,7 @@ def make_tiny_bundle(
     With `answered` its golden logits are those of another scale: it does not answer them. With `fails_on_red` it
     answers its golden images, but no red photograph. With `coordinates` it takes these.
     """
+    task: ModelTask = info.get("task", "classification")
     images = np.random.default_rng(0).integers(0, 256, (4, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     means = images.astype(np.float32).mean(axis=(1, 2))
     logits = means * np.asarray(scale if answered is None else answered, np.float32)
@@ -108,12 +116,10 @@ def make_tiny_bundle(
     described = BundleInfo(
         **{
             "name": "tiny",
-            "labels": LABELS,
+            "labels": () if task == "embedding" else LABELS,
             "preprocessing": Preprocessing(image_size=IMAGE_SIZE, eval_crop_ratio=1.0),
             "inputs": tuple(contracts),
-            "outputs": tuple(
-                TensorContract(name=name, dtype="float32", shape=shape) for name in ("probabilities", "logits")
-            ),
+            "outputs": tuple(TensorContract(name=name, dtype="float32", shape=shape) for name in output_names(task)),
             "opset": 18,
             "lineage": Lineage(
                 framework="torch",

@@ -15,9 +15,11 @@ from typing import NamedTuple
 import grpc
 import uvicorn
 
+from serve.access.admission import RequestLimits
 from serve.api import Api
 from serve.oip.grpc_methods import add_to_server
 from serve.oip.grpc_service import GrpcInference
+from tests.patience import PATIENCE_S
 from tests.tiny_shelf import make_tiny_shelf
 
 
@@ -53,10 +55,11 @@ def tiny_server(folder: Path) -> Iterator[Addresses]:
 async def _serve(folder: Path) -> None:
     shelf = make_tiny_shelf(folder)
     rpc = grpc.aio.server()
-    add_to_server(GrpcInference(shelf), rpc)
+    limits = RequestLimits(timeout_s=PATIENCE_S)  # on a busy machine as well
+    add_to_server(GrpcInference(shelf, limits=limits), rpc)
     grpc_port = rpc.add_insecure_port("127.0.0.1:0")
     await rpc.start()
-    http = uvicorn.Server(uvicorn.Config(Api(shelf), host="127.0.0.1", port=0, log_level="warning"))
+    http = uvicorn.Server(uvicorn.Config(Api(shelf, limits=limits), host="127.0.0.1", port=0, log_level="warning"))
     serving = asyncio.create_task(http.serve())
     while not http.started:
         await asyncio.sleep(0.01)

@@ -5,7 +5,9 @@ import torch
 from scenerec.config.optimize import OptimizeConfig
 
 
-def training_losses(outputs: torch.Tensor, targets: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+def training_losses(
+    outputs: torch.Tensor, targets: torch.Tensor, config: OptimizeConfig, label_weights: torch.Tensor | None
+) -> torch.Tensor:
     return (outputs[:, 0] - targets).square()
 
 

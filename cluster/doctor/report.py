@@ -104,7 +104,7 @@ class ClusterReport(Frozen):
     silent: tuple[str, ...] = ()
     """Addresses of nodes that are alive to Ray, and did not answer."""
     lost: tuple[str, ...] = ()
-    """Addresses of nodes that Ray had and has no more."""
+    """Addresses of nodes that are gone though nobody has ended them, and that did not come back."""
     all_reduce_bytes_per_s: float | None = None
     """Bytes of gradients that the nodes add up in a second, one worker each; None where it was not asked for."""
     all_reduce_nodes: int = 0

@@ -73,7 +73,11 @@ TRAINING = Dashboard(
         Panel("Waiting for data, share of the time", "percentunit", ((_run("data_wait_ratio"), _RUN),)),
         Panel("Training loss", "none", ((_run("loss"), _RUN),)),
         Panel("Validation loss", "none", ((_validation('="val_loss"'), _RUN),)),
-        Panel("Validation top-1 and top-5", "percentunit", ((_validation('=~"val_top.*"'), "{{run}} {{metric}}"),)),
+        Panel(
+            "Validation: top-1 and top-5, mAP and F1",
+            "percentunit",
+            ((_validation('=~"val_(top[15]|map|f1_.*)"'), "{{run}} {{metric}}"),),
+        ),
         Panel("Learning rate", "none", ((_run("learning_rate"), _RUN),)),
         Panel("Fetched from the store", "Bps", ((_run("fetched_bytes_per_second"), _RUN),)),
         Panel("Writing a checkpoint", "s", ((_run("checkpoint_seconds"), _RUN),)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from cluster.address import TARGETS_PATH
 from cluster.monitoring.dashboards import DASHBOARDS, DATA_SOURCE_UID, grafana_json
 from scenerec.errors import ClusterError
 from scenerec.json_object import JsonObject
@@ -84,7 +85,7 @@ def _prometheus(folder: Path, targets: Targets) -> JsonObject:
     if targets.discovery_file:
         discovery = {"file_sd_configs": [{"files": [str(targets.discovery_file)], "refresh_interval": _REFRESH}]}
     else:
-        http: JsonObject = {"url": f"{targets.dashboard_url}/api/prometheus/sd", "refresh_interval": _REFRESH}
+        http: JsonObject = {"url": f"{targets.dashboard_url}{TARGETS_PATH}", "refresh_interval": _REFRESH}
         if targets.token:
             http["authorization"] = {"credentials_file": str(folder / _TOKEN)}
         discovery = {"http_sd_configs": [http]}

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,8 +117,9 @@ def _multipart(images: Sequence[bytes], fields: Mapping[str, str]) -> tuple[str,
 
 
 def _prediction(one: Any, document: Any) -> Prediction:
+    embedding = _embedding(one["embedding"]) if "embedding" in one else None
     return Prediction(
-        classes=_classes(one["classes"]),
+        classes=() if embedding else _classes(one["classes"]),
         model=str(document["model"]),
         version=str(document["version"]),
         request_id=str(document["request_id"]),
@@ -126,8 +128,16 @@ def _prediction(one: Any, document: Any) -> Prediction:
         abstained=bool(one["abstained"]) if "abstained" in one else None,
         given_labels=_guesses(one["given_labels"]) if "given_labels" in one else None,
         heat_map=_heat_map(one["heat_map"]) if one.get("heat_map") else None,
+        embedding=embedding,
         timings_ms={str(name): float(ms) for name, ms in document.get("timings_ms", {}).items()},
     )
+
+
+def _embedding(found: Any) -> tuple[float, ...]:
+    values = tuple(map(float, found))
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError("an embedding must be numbers")
+    return values
 
 
 def _classes(found: Any) -> tuple[Guess, ...]:

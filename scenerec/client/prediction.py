@@ -27,7 +27,7 @@ class Prediction:
     """The answer to one photograph."""
 
     classes: tuple[Guess, ...]
-    """The most probable first."""
+    """The most probable first; none where there is an embedding."""
     model: str
     """Name of the model."""
     version: str
@@ -46,5 +46,7 @@ class Prediction:
     None of a model that tells one class."""
     heat_map: HeatMap | None = None
     """Where the model saw the most probable class, if that was asked for."""
+    embedding: tuple[float, ...] | None = None
+    """The features of the photograph, where the model gives those in place of classes."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds of the whole request by the endpoint's clock, as total, queued, prepared and inferred."""

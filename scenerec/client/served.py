@@ -27,7 +27,7 @@ class ServedModel:
     versions: tuple[ServedVersion, ...]
     """At least one."""
     label_count: int
-    """How many classes it tells apart."""
+    """How many classes it tells apart; 0 of one that gives embeddings."""
     image_size: int
     """Side of the square that the network sees, in pixels."""
     explains: bool
@@ -35,4 +35,4 @@ class ServedModel:
     coordinates: bool = False
     """Whether it reads where a photograph was taken."""
     task: str = "classification"
-    """`classification`: one class of each image; `multilabel`: any number of labels."""
+    """`classification`: one class of each image; `multilabel`: any number of labels; `embedding`: features."""

@@ -23,6 +23,8 @@ from scenerec.inference.bundles.bundle import Bundle
 from scenerec.storage import split_url
 from scenerec.storage.writable import check_writable
 
+_LISTS = "embeddings are lists, which CSV does not take: write .parquet or .jsonl"
+
 
 @dataclass(frozen=True)
 class BulkOptions:
@@ -56,12 +58,15 @@ def predict_in_bulk(
     output = options.location("--output", typed.output)
     form = _form(output, typed.form)
     if typed.embeddings and form == "csv":
-        raise ConfigError("--embeddings: are lists, which CSV does not take: write .parquet or .jsonl")
+        raise ConfigError(f"--embeddings: {_LISTS}")
     sources = tuple(_source(image) for image in images)
     check_sources(sources)
     client = connect_or_start(typed.address) if typed.workers else None
     bundle = open_named("--model", model, registry)
     location.check(bundle)
+    gives_embeddings = bundle.info.task == "embedding"
+    if gives_embeddings and form == "csv":
+        raise ConfigError(f"--output {output}: {_LISTS}")
     check_writable(split_url(output)[0] if output_form(output) else output)
     request = PredictRequest(
         question=Question(
@@ -70,7 +75,7 @@ def predict_in_bulk(
             form=form,
             top_k=top_k,
             batch_size=typed.batch_size,
-            embeddings=typed.embeddings,
+            embeddings=typed.embeddings or gives_embeddings,
             images_per_part=typed.images_per_part,
             coordinates=location.given,
             coordinates_from_exif=location.from_exif,

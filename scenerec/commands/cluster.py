@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from cluster import environment, local, serve_proxy
-from cluster.client import Node
+from cluster.address import TARGETS_PATH
+from cluster.client import ClusterClient, Node
 from cluster.local import LocalCluster, store_bytes
 from cluster.queueing import MAX_JOBS, Limits
 from scenerec.commands import options
@@ -123,7 +124,7 @@ def status(address: options.Address = None, as_json: options.Json = False) -> No
     if cluster and client.address.embedded:
         _show(cluster, client.nodes(), as_json)
     else:
-        _show_named(client.address.url, "--address" if address else "RAY_ADDRESS", client.nodes(), as_json)
+        _show_named(client, "--address" if address else "RAY_ADDRESS", as_json)
 
 
 @app.command(epilog='Example: eval "$(scenerec cluster env)"; aws s3 ls s3://scenes')
@@ -222,17 +223,30 @@ def _show(cluster: LocalCluster, nodes: list[Node], as_json: bool) -> None:
     typer.echo(f"folder     {cluster.home}")
 
 
-def _show_named(url: str, source: str, nodes: list[Node], as_json: bool) -> None:
+def _show_named(client: ClusterClient, source: str, as_json: bool) -> None:
+    url, nodes, lost = client.address.url, client.nodes(), client.lost_nodes()
+    metrics_url = f"{url}{TARGETS_PATH}"
     if as_json:
-        facts = {"up": True, "embedded": False, "dashboard_url": url, "nodes": [asdict(node) for node in nodes]}
+        facts: JsonObject = {
+            "up": True,
+            "embedded": False,
+            "dashboard_url": url,
+            "metrics_url": metrics_url,
+            "nodes": [asdict(node) for node in nodes],
+            "lost_nodes": lost,
+        }
         typer.echo(json.dumps(facts))
         return
     typer.echo(f"dashboard  {url}  (named by {source}: not this machine's embedded cluster)")
+    monitoring = f"scenerec cluster monitoring FOLDER{client.address.option}"
+    typer.echo(f"metrics    {metrics_url} lists each node's  (dashboards and alerts: {monitoring})")
     _show_nodes(nodes)
+    for address in lost:
+        typer.echo(f"lost       {address}  does not come back by itself: start Ray on it again")
 
 
 def _show_nodes(nodes: list[Node]) -> None:
     for node in nodes:
         gpus = f", {node.gpus_used:g} of {node.gpus:g} GPU" if node.gpus else ""
-        memory = f"{node.memory_bytes / 1e9:.1f} GB memory"
+        memory = f"{node.memory_bytes / 1e9:.1f} GB memory" + (", head" if node.is_head and len(nodes) > 1 else "")
         typer.echo(f"node       {node.address}  {node.cpus_used:g} of {node.cpus:g} CPU{gpus} in use, {memory}")

@@ -68,6 +68,10 @@ def export(
         ),
     ] = None,
     checkpoint: Annotated[str, _source(help="Of a run: best, last or a name.")] = "best",
+    embedding: Annotated[
+        bool,
+        _source("--embedding", help="Its features alone, without classes: what a pretraining's run gives in any case."),
+    ] = False,
     keras: Annotated[
         Path | None, _source(metavar="PATH", help="Any .keras file or SavedModel.", show_default=False)
     ] = None,
@@ -92,7 +96,13 @@ def export(
         ),
     ] = None,
     max_top1_drop: Annotated[
-        float, _quantization(min=0, max=100, help="Top-1 that int8 and TFLite may lose on the whole set, in points.")
+        float,
+        _quantization(
+            min=0,
+            max=100,
+            help="Top-1 that int8 and TFLite may lose on the whole set, in points; of features, 100 times "
+            "their cosine to fp32's.",
+        ),
     ] = 0.5,
     calibration_data: Annotated[
         str | None,
@@ -200,6 +210,8 @@ def export(
     A run that averages its weights is exported with the averages, which are
     what it validated. Probabilities are calibrated on the validation set by
     a temperature, and the bundle's MODEL_CARD.md tells what it is worth.
+    A pretraining, and with --embedding any network of the zoo, becomes a
+    bundle whose only output is `embedding`: its features, as they are.
 
     Examples:
 
@@ -208,6 +220,8 @@ def export(
         scenerec export runs/photos --target cuda -o bundles/photos-cuda
 
         scenerec export runs/photos --precision int8 --thorough
+
+        scenerec export photos-simclr
 
         scenerec export runs/photos --abstain-precision 0.95 --intended-use "Sorting holiday pictures."
 
@@ -245,6 +259,7 @@ def export(
             std=_three("--std", std),
             interpolation=interpolation,
             labels=read_labels(options.location("--labels", labels)) if labels else (),
+            embedding=embedding,
         )
         lines.say(Step("start-up", time.time() - psutil.Process().create_time()))
         with step("weights", lines.say):
@@ -311,13 +326,14 @@ def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
     info = exported.info
     size_mb = sum(file.size_bytes for name, file in info.files.items() if name.startswith("model")) / 1e6
     classes, image_size = len(info.labels), info.preprocessing.image_size
+    gives = f"{info.embedding_size} features" if info.task == "embedding" else f"{classes} classes"
     typer.echo(f"bundle    {exported.url}")
     if hub_folder:
         typer.echo(f"hub       {hub_folder}")
     route = "torch (through the torch twin)" if info.lineage.route == "twin" else info.lineage.route
     typer.echo(
-        f"model     {info.precision}, {size_mb:.1f} MB, {f'opset {info.opset}' if info.opset else 'TFLite'}, {classes} "
-        f"classes, {image_size} px, by {route}"
+        f"model     {info.precision}, {size_mb:.1f} MB, {f'opset {info.opset}' if info.opset else 'TFLite'}, {gives}, "
+        f"{image_size} px, by {route}"
     )
     if info.verification:
         typer.echo(f"verified  on {info.verification}")
@@ -340,6 +356,8 @@ def _print_exported(exported: "Exported", hub_folder: Path | None) -> None:
         typer.echo(f"trained   to top-1 {info.metrics['val_top1']:.2%}")
     if "val_map" in info.metrics:
         typer.echo(f"trained   to mAP {info.metrics['val_map']:.2%}")
+    if "val_knn_top1" in info.metrics:
+        typer.echo(f"trained   to top-1 {info.metrics['val_knn_top1']:.2%} of the nearest neighbours")
     if info.lineage.licence:
         typer.echo(f"licence   {describe_licence(info.lineage.licence)} (of {info.lineage.first_weights})")
     for name, licence in info.lineage.teachers.items():
@@ -370,10 +388,14 @@ def _print_quantization(taken: JsonObject, fp32: JsonObject, not_tried: list[str
         typer.echo(
             f"not tried {len(not_tried)} other forms, as this one passes by a wide margin (--thorough tries all)"
         )
-    name, key = ("mAP", "map") if "map" in taken else ("top-1", "top1")
+    if "cosine" in taken:
+        kept = f"cosine to fp32 {taken['cosine']:.5f} on {taken['images']} images, the same nearest one"
+    else:
+        name, key = ("mAP", "map") if "map" in taken else ("top-1", "top1")
+        kept = f"{name} {taken[key]:.2%} (fp32 {fp32[key]:.2%}) on {taken['images']} images, agrees with fp32"
     typer.echo(
-        f"accuracy  {name} {taken[key]:.2%} (fp32 {fp32[key]:.2%}) on {taken['images']} images, agrees with fp32 "
-        f"on {taken['agreement']:.1%}, {taken['size_bytes'] / 1e6:.1f} MB (fp32 {fp32['size_bytes'] / 1e6:.1f} MB)"
+        f"accuracy  {kept} on {taken['agreement']:.1%}, {taken['size_bytes'] / 1e6:.1f} MB "
+        f"(fp32 {fp32['size_bytes'] / 1e6:.1f} MB)"
     )
     for entry in taken["speed"]:
         typer.echo(

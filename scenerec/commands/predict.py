@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -120,8 +121,9 @@ def predict(
 
     A run that has no bundle yet is exported first, into RUN/bundles/fp32.
     A model that reads coordinates is told those that are given, and answers without as well. One that was exported with
-    --abstain-precision says of which images it is not sure enough. An image that cannot be
-    read is named on standard error, and the others go on; the exit code is then 4.
+    --abstain-precision says of which images it is not sure enough. A model that gives embeddings, such as a
+    pretraining's, tells these with --json, and writes them with --output. An image that cannot be read is named on
+    standard error, and the others go on; the exit code is then 4.
 
     With --output, images are answered in batches on all cores, or by a job of the cluster, into a table: image, label,
     probability, and those of the --top classes. What was stopped goes on by the same command, without a gap or a
@@ -147,7 +149,10 @@ def predict(
     else:
         bundle = open_named("--model", model, registry)
         location.check(bundle)
-        _predict_here(bundle, named_images(images), top_k, explain, location, as_json)
+        if bundle.info.task == "embedding":
+            _embed_here(bundle, named_images(images), explain, as_json)
+        else:
+            _predict_here(bundle, named_images(images), top_k, explain, location, as_json)
 
 
 def _check_bulk(endpoint: str | None, explain: Path | None) -> None:
@@ -190,6 +195,24 @@ def _predict_here(
         raise typer.Exit(DataError.exit_code)
 
 
+def _embed_here(bundle: Bundle, images: Iterator[str], explain: Path | None, as_json: bool) -> None:
+    if explain:
+        raise ConfigError(f"--explain: shows where a class is seen, and {bundle.url} gives embeddings: leave it out")
+    from scenerec.inference.predictors.classifier import Classifier
+
+    classifier, failed = Classifier(bundle), 0
+    for image in images:
+        try:
+            (embedding,) = classifier.embeddings([read_image(image)])
+        except ScenerecError as error:
+            failed += 1
+            _complain(image, error)
+            continue
+        _print_embedding(image, embedding.tolist(), as_json, {})
+    if failed:
+        raise typer.Exit(DataError.exit_code)
+
+
 def _predict_by(
     url: str,
     api_key: str | None,
@@ -207,10 +230,12 @@ def _predict_by(
             failed += 1
             _complain(image, outcome)
             return
+        answered = {"model": outcome.model, "version": outcome.version, "request_id": outcome.request_id}
+        if outcome.embedding is not None:
+            _print_embedding(image, outcome.embedding, as_json, answered)
+            return
         further = {
-            "model": outcome.model,
-            "version": outcome.version,
-            "request_id": outcome.request_id,
+            **answered,
             **({"indoor_outdoor": outcome.indoor_outdoor} if outcome.indoor_outdoor else {}),
             **({"category": list(outcome.category)} if outcome.category else {}),
             **({"abstained": outcome.abstained} if outcome.abstained is not None else {}),
@@ -220,6 +245,15 @@ def _predict_by(
     asyncio.run(ask_endpoint(url, api_key, model, images, top_k, read_image, tell, location.of_request))
     if failed:
         raise typer.Exit(DataError.exit_code)
+
+
+def _print_embedding(image: str, embedding: Sequence[float], as_json: bool, further: JsonObject) -> None:
+    if as_json:
+        print(json.dumps({"image": image, "embedding": list(embedding), **further}), flush=True)
+    else:
+        print(
+            f"{image}: {len(embedding)} numbers, of length {math.hypot(*embedding):.3f} (--json tells them)", flush=True
+        )
 
 
 def _complain(image: str, error: Exception) -> None:

@@ -86,7 +86,7 @@ def show(
         ("model", f"{version.model}:{version.number}" + (f" ({holders})" if holders else "")),
         ("bundle", f"{version.url} ({model_bytes / 1e6:.1f} MB)"),
         ("network", f"{lineage.arch or '-'}, {info.precision} {info.format}, trained in {lineage.framework or '-'}"),
-        ("labels", f"{len(info.labels)}: {', '.join(info.labels[:4])}{', ...' if len(info.labels) > 4 else ''}"),
+        ("labels", _labels(info)),
         ("input", f"{info.preprocessing.image_size} px, target {info.target}"),
         ("metrics", ", ".join(f"{name} {value:.4g}" for name, value in info.metrics.items()) or "-"),
         *_measured(info),
@@ -239,6 +239,12 @@ def _summary(registry: Registry, model: str) -> JsonObject:
 
 def _version(version: Version) -> JsonObject:
     return {"model": version.model, "version": version.number, "url": version.url}
+
+
+def _labels(info: BundleInfo) -> str:
+    if info.task == "embedding":
+        return f"none: it gives embeddings of {info.embedding_size} numbers"
+    return f"{len(info.labels)}: {', '.join(info.labels[:4])}{', ...' if len(info.labels) > 4 else ''}"
 
 
 def _measured(info: BundleInfo) -> list[tuple[str, str]]:

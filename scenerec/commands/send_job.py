@@ -11,7 +11,7 @@ from cluster.client import ClusterClient
 from cluster.queueing import QueueRequest
 from cluster.run_record import run_environment
 from cluster.runs import remember_output
-from cluster.working_dir import commit_environment, fill_working_dir
+from cluster.working_dir import commit_environment, copy_packages
 from scenerec import __version__
 from scenerec.commands.follow import exit_code, explain, farewell
 from scenerec.commands.kinds import JobKind, is_run
@@ -52,8 +52,12 @@ def send_job(
         variables = run_environment(name, run_url, kind.name, framework, request) | commit_environment()
         remember_output(run_url.rpartition("/")[0])
     with tempfile.TemporaryDirectory(prefix="scenerec-") as folder:
-        fill_working_dir(Path(folder), config, kind.module)
-        return client.submit(name, run_url, f"python -m {kind.module} config.yaml", Path(folder), metadata, variables)
+        packages = copy_packages(Path(folder) / "code", kind.module)
+        working_dir = Path(folder) / "config"
+        working_dir.mkdir()
+        (working_dir / "config.yaml").write_text(config, encoding="utf-8")
+        entrypoint = f"python -m {kind.module} config.yaml"
+        return client.submit(name, run_url, entrypoint, working_dir, metadata, variables, packages)
 
 
 def run_job(

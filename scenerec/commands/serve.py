@@ -148,7 +148,7 @@ def stop(name: Name, address: options.Address = None, as_json: options.Json = Fa
             )
         time.sleep(0.1)
     if not left:
-        applications.shut_down()  # the next one may listen elsewhere
+        applications.shut_down(_STOP_PATIENCE_S)  # the next one may listen elsewhere
     typer.echo(json.dumps({"stopped": name, "left": left}) if as_json else f"ended {name}")
 
 

@@ -19,7 +19,7 @@ from scenerec.commands.watched import Watched
 from scenerec.data.coordinates import coordinates_array
 from scenerec.errors import ConfigError, DataError
 from scenerec.inference.predictors.open_predictor import open_predictor, predictor_of
-from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.predictor import Predictor, check_names_classes
 from scenerec.inference.watch.changes import Thresholds
 from scenerec.inference.watch.watcher import Watcher
 
@@ -140,7 +140,9 @@ def _open(model: str, registry: str, threads: int) -> Predictor:
             f"MODEL {model}: gives several labels, and what is watched is one scene after the other: ask it by "
             "`scenerec predict`"
         )
-    return predictor_of(bundle, threads)
+    predictor = predictor_of(bundle, threads)
+    check_names_classes(predictor)
+    return predictor
 
 
 @contextmanager

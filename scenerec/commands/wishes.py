@@ -24,7 +24,10 @@ _ANY_ARCH, _ANY_SIZE_PX = "resnet18", 224
 _LONGEST_NAME = 40
 _NO_NAME = "photos"
 _BLOCKS = ("data", "data.augment", "model", "optimize", "scale")
-_SAID_BY = {"name": "--name", "output": "--output", "kind": "the command", "data.train": "FOLDER", "data.val": "FOLDER"}
+_SAID_BY = {
+    **{"name": "--name", "output": "--output", "kind": "the command"},
+    **{"data.train": "FOLDER", "data.val": "FOLDER", "task": "FOLDER, whose images have one class each"},
+}
 
 
 @dataclass(frozen=True)

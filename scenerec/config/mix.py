@@ -1,6 +1,6 @@
 """How training images are mixed with each other, and their targets with them."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scenerec.config.block import Block
 
@@ -18,3 +18,10 @@ class MixConfig(Block):
     """Share of the images that are mixed."""
     cutmix_share: float = Field(0.5, ge=0, le=1)
     """Share of CutMix among the mixed images, where both are asked for."""
+
+    @model_validator(mode="after")
+    def _says_how(self) -> "MixConfig":
+        """By 0 both may be left out, as a search does."""
+        if not self.model_fields_set & {"mixup", "cutmix"}:
+            raise ValueError("name mixup or cutmix, which mix, or leave the block out")
+        return self

@@ -86,7 +86,9 @@ class OptimizeConfig(Block):
     class_weights: ClassWeights = "none"
     """How much the losses of a class's images count, for sets with rare classes: `none`: all the same; `balanced`: in
     inverse proportion to the class's images in an epoch; or weights by class name, such as {beach: 3}, and 1 for those
-    that are not named. They are scaled so that an epoch's images have 1 on average. Validation stays unweighted."""
+    that are not named. They are scaled so that an epoch's images have 1 on average. Validation stays unweighted.
+    Of several labels an image: how much each counts where it is there, against 1 where it is not (torch's
+    `pos_weight`); `balanced` is the images without it over those with it, and weights by name stay as they are."""
     mix: MixConfig | None = None
     """Mix training images, and their targets, with each other (mixup, CutMix); without it each is learned as it is."""
     distill: DistillConfig | None = None

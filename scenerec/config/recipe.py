@@ -16,8 +16,11 @@ class Recipe(NamedTuple):
     lr_power: float
     """By which power of the global batch the learning rate changes with it: 1 (Goyal et al. 2017), or 1/2 where an
     optimizer evens out the gradients' size (You et al. 2020, section 4)."""
+    reached: str
+    """What it has come to elsewhere, and who says so."""
 
 
+_STRIKES_BACK = "(Wightman, Touvron and Jégou 2021)"
 _WARMUP_EPOCHS = 5.0
 _MOST_WARMUP = 0.1  # of the epochs
 
@@ -45,6 +48,7 @@ RECIPES = {
         },
         lr=5e-3,
         lr_power=0.5,
+        reached=f"80.4 % top-1 of a ResNet-50 on ImageNet {_STRIKES_BACK}",
     ),
     "a2": Recipe(
         {
@@ -54,6 +58,7 @@ RECIPES = {
         },
         lr=5e-3,
         lr_power=0.5,
+        reached=f"79.8 % top-1 of a ResNet-50 on ImageNet {_STRIKES_BACK}",
     ),
     "a3": Recipe(
         {
@@ -67,6 +72,7 @@ RECIPES = {
         },
         lr=8e-3,
         lr_power=0.5,
+        reached=f"78.1 % top-1 of a ResNet-50 on ImageNet {_STRIKES_BACK}",
     ),
     "finetune": Recipe(
         {
@@ -91,6 +97,7 @@ RECIPES = {
         },
         lr=2e-3,
         lr_power=1.0,
+        reached="57.9 % top-1 of a ViT-B of masked autoencoders on Places365 (He et al. 2022)",
     ),
     "probe": Recipe(
         {
@@ -105,6 +112,7 @@ RECIPES = {
         },
         lr=4e-3,
         lr_power=1.0,
+        reached="75.3 % top-1 of a ResNet-50 of DINO on ImageNet (Caron et al. 2021)",
     ),
 }
 """`a1`, `a2`, `a3`: Wightman, Touvron and Jégou 2021 (ResNet strikes back), table 2. `finetune`: He et al. 2022 (masked
@@ -117,6 +125,8 @@ _OF_ITS_CHOICE = {
     ("optimize", "loss"): ("bce_threshold",),
 }
 """What a recipe says of its own image size, optimizer and loss, and not of another one."""
+_OF_ONE_CLASS = ("label_smoothing", "bce_threshold")
+"""What a recipe says of images with one class each."""
 
 
 def with_recipe(values: Any) -> Any:
@@ -142,6 +152,10 @@ def with_recipe(values: Any) -> Any:
         ours, theirs = _block(settings, block), _block(values, block)
         if theirs.get(choice, ours.get(choice)) != ours.get(choice):
             settings[block] = {field: value for field, value in ours.items() if field not in fields}
+    if values.get("task") == "multilabel":
+        settings["optimize"] = {
+            field: value for field, value in settings["optimize"].items() if field not in _OF_ONE_CLASS
+        }
     if not has_drop_path(str(_block(values, "model").get("arch"))):
         _block(settings, "model").pop("drop_path", None)
     return _merged(settings, values)

@@ -38,7 +38,7 @@ def model_card(info: BundleInfo, size_bytes: int, usage: str = "") -> str:
         "Limitations": _limitations(info),
         "Licence": _licence(info),
         "Results": _results(info),
-        "Classes": _classes(info),
+        **({} if info.task == "embedding" else {"Classes": _classes(info)}),
         "Where it comes from": _lineage(info),
         "Size and speed": _size_and_speed(info, size_bytes),
         "How to use it": usage or _usage(info),
@@ -78,25 +78,18 @@ def _summary(info: BundleInfo) -> str:
     network = info.lineage.arch or "a network of its own making"
     trained = f", trained in {info.lineage.framework}" if info.lineage.framework else ""
     kind = {"onnx": "ONNX", "tflite": "TFLite"}[info.format]
-    what = (
-        f"Gives a photograph any of {len(info.labels)} labels, several or none."
-        if info.task == "multilabel"
-        else f"Names the scene on a photograph, one of {len(info.labels)} classes."
-    )
+    what = {
+        "classification": f"Names the scene on a photograph, one of {len(info.labels)} classes.",
+        "multilabel": f"Gives a photograph any of {len(info.labels)} labels, several or none.",
+        "embedding": f"Turns a photograph into {info.embedding_size} numbers, which are alike where photographs are.",
+    }[info.task]
     return (
         f"{what} It is {network}{trained}, exported to {kind} in {info.precision} by scenerec {info.lineage.scenerec}."
     )
 
 
 def _limitations(info: BundleInfo) -> str:
-    facts = [
-        f"It knows its {len(info.labels)} labels alone, and asks of each by itself: probabilities do not add up to 1."
-        if info.task == "multilabel"
-        else f"It knows its {len(info.labels)} classes alone: whatever is on a photograph, one of them ranks first.",
-        "Its probabilities and its figures hold for photographs like those of its validation set."
-        if info.validation or info.multilabel_validation
-        else "It was not measured when it was exported: nothing is known of how far its probabilities can be trusted.",
-    ]
+    facts = _limits(info)
     few = [label for label, count in zip(info.labels, info.lineage.class_samples, strict=False) if count < _FEW_IMAGES]
     if few:
         shown = ", ".join(few[:_SHOWN_CLASSES]) + (", ..." if len(few) > _SHOWN_CLASSES else "")
@@ -104,6 +97,23 @@ def _limitations(info: BundleInfo) -> str:
     return "\n".join(
         [*([info.card.limitations, ""] if info.card.limitations else []), *(f"- {each}" for each in facts)]
     )
+
+
+def _limits(info: BundleInfo) -> list[str]:
+    if info.task == "embedding":
+        return [
+            "It names nothing: how alike photographs are is told by the cosine between their features, whose lengths "
+            "differ.",
+            "Features are to be compared with those of this very model alone: another training has other axes.",
+        ]
+    return [
+        f"It knows its {len(info.labels)} labels alone, and asks of each by itself: probabilities do not add up to 1."
+        if info.task == "multilabel"
+        else f"It knows its {len(info.labels)} classes alone: whatever is on a photograph, one of them ranks first.",
+        "Its probabilities and its figures hold for photographs like those of its validation set."
+        if info.validation or info.multilabel_validation
+        else "It was not measured when it was exported: nothing is known of how far its probabilities can be trusted.",
+    ]
 
 
 def _licence(info: BundleInfo) -> str:
@@ -277,12 +287,14 @@ def _size_and_speed(info: BundleInfo, size_bytes: int) -> str:
 
 
 def _usage(info: BundleInfo) -> str:
+    photograph = '[Path("holiday.jpg").read_bytes()]'
+    asked = f"embeddings({photograph})" if info.task == "embedding" else f"classify({photograph}, top_k=3)"
     how = (
         "```sh\nscenerec predict holiday.jpg --model BUNDLE\n```\n\n```python\nfrom pathlib import Path\n"
         "from scenerec.inference.bundles.bundle import open_bundle\n"
         "from scenerec.inference.predictors.classifier import Classifier\n\n"
         'classifier = Classifier(open_bundle("BUNDLE"))\n'
-        'print(classifier.classify([Path("holiday.jpg").read_bytes()], top_k=3))\n```'
+        f"print(classifier.{asked})\n```"
     )
     shape = " x ".join(map(str, info.inputs[0].shape))
     given = ", ".join(f"`{output.name}`" for output in info.outputs)

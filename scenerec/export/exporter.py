@@ -55,9 +55,12 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
     check_place(destination)
     if options.hub_folder is not None:
         check_hub_folder(options.hub_folder, options, export_format)
-    for named in filter(None, (options.data, options.calibration_data)):
-        check_labels(source, named)
-    check_abstention(source, options)
+    if source.task == "embedding":  # for which any images will do
+        _check_embedding(source, options)
+    else:
+        for named in filter(None, (options.data, options.calibration_data)):
+            check_labels(source, named)
+        check_abstention(source, options)
     with tempfile.TemporaryDirectory(prefix="scenerec-export-") as folder:
         job = ExportJob(_with_places(source, options, say), destination, options, Path(folder), say)
         with job.step("libraries"):
@@ -81,12 +84,24 @@ def export(source: Source, destination: str, options: Options, say: Say = lambda
 def default_destination(source: Source, options: Options) -> str:
     """Returns the place beside the run: RUN/bundles/PRECISION, or RUN/bundles/TARGET-PRECISION.
 
-    Raises ConfigError for a source that belongs to no run.
+    PRECISION is `embedding-PRECISION` where a run that names classes gives features alone. Raises ConfigError for a
+    source that belongs to no run.
     """
     if source.run_url is None:
         raise ConfigError(f"{source.address}: is of no run: name the bundle's folder with -o DEST")
     prefix = "" if options.target is ANY else f"{options.target.name}-"
+    if source.task == "embedding" and "pretrain" not in (source.config or {}):
+        prefix += "embedding-"
     return f"{source.run_url}/bundles/{prefix}{options.precision}"
+
+
+def _check_embedding(source: Source, options: Options) -> None:
+    """Raises ConfigError for what is of models that name classes alone."""
+    if options.precision.startswith("tflite"):
+        raise ConfigError(f"{source.address}: gives embeddings, which are exported to ONNX alone: take no TFLite")
+    named = {"--hub-folder": options.hub_folder, "--abstain-precision": options.abstain_precision}
+    if option := next((option for option, value in named.items() if value is not None), None):
+        raise ConfigError(f"{option}: is for models that name classes, and embeddings name none: leave it out")
 
 
 def _tell_mlflow(run_url: str, bundle_url: str, precision: str, say: Say) -> None:
@@ -103,7 +118,7 @@ def _with_places(source: Source, options: Options, say: Say) -> Source:
     No answer of the model depends on them, so that a set which is gone by now hinders no export.
     """
     where = source.training_set or options.calibration_data or options.data
-    if where is None:
+    if where is None or source.task == "embedding":
         return source
     try:
         return with_class_samples(with_places(source, where))

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from scenerec.config.location import expand_location
-from scenerec.config.task import TaskName
+from scenerec.config.task import ModelTask
 from scenerec.data.class_names import check_order
 from scenerec.data.manifest import Place, read_manifest
 from scenerec.errors import ConfigError, ModelError, ScenerecError
 from scenerec.inference.bundles.info import Preprocessing
-from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_trained
+from scenerec.inference.predictors.trained_model import Framework, TrainedModel, ZooNetwork, load_any
 from scenerec.models import zoo
 from scenerec.models.preprocessing import Interpolation
 from scenerec.models.weights.files import head_classes, read_weights
@@ -58,6 +58,8 @@ class Stated:
     """Filter by which photographs are resized."""
     labels: tuple[str, ...] = ()
     """Class names in order of class index."""
+    embedding: bool = False
+    """Whether the backbone alone is wanted, for its features; that of a pretraining is in any case."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Source:
     framework: Framework | None
     """Framework that trained the network; None where scenerec did not train it."""
     labels: tuple[str, ...]
-    """Class names in order of class index."""
+    """Class names in order of class index; none of a backbone that gives features."""
     preprocessing: Preprocessing
     """What a photograph goes through before the network sees it."""
     averaged: bool = False
@@ -89,13 +91,13 @@ class Source:
     run_url: str | None = None
     """Folder or s3:// prefix of the run; None where the network is of no run."""
     validation_set: str | None = None
-    """Address of the run's packed validation set."""
+    """Address of the run's packed validation set; of a pretraining that of its probe or, without one, of its images."""
     origin: Origin | None = None
     """What the training began with, and the licence of that; None where that is not known."""
     class_samples: tuple[int, ...] = ()
     """Images of each class in the training set, in order of class index; empty where that is not known."""
-    task: TaskName = "classification"
-    """What the network has learned."""
+    task: ModelTask = "classification"
+    """What the network answers."""
 
     @property
     def takes_coordinates(self) -> bool:
@@ -126,23 +128,26 @@ def open_source(target: str, checkpoint: str = "best", stated: Stated = Stated()
         raise ConfigError(f"{target}: {error}") from None
     if file_format(target):
         return _from_weight_file(target, stated)
-    return from_trained(load_trained(target, checkpoint), stated)
+    return from_trained(load_any(target, checkpoint), stated)
 
 
 def from_trained(model: TrainedModel, stated: Stated = Stated()) -> Source:
-    """Takes the model of a run or checkpoint. Raises ConfigError where its class names cannot be found."""
+    """Takes the model of a run or checkpoint. Raises ConfigError where its class names are needed and not found."""
     if stated.arch and stated.arch != model.network.arch:
         raise ConfigError(f"--arch {stated.arch}: {model.url} is a {model.network.arch}: leave --arch out")
-    try:
-        check_order(stated.labels, model.labels, model.url)
-    except ValueError as error:
-        raise ConfigError(f"--labels: {error}: put the labels in its order, or leave them out") from None
-    return Source(
+    network, task, labels = model.network, model.task, model.labels
+    if stated.embedding:
+        network, task, labels = network.backbone, "embedding", ()
+    if task != "embedding":
+        labels = _stated_labels(model, stated)
+    elif stated.labels:
+        raise ConfigError(f"--labels: {_NAMELESS}")
+    source = Source(
         name=stated.name or model.name,
         address=model.url,
-        network=model.network,
+        network=network,
         framework=model.framework,
-        labels=_checked_labels(stated.labels or model.labels, model.network.classes, model.url),
+        labels=labels,
         preprocessing=_stated_preprocessing(model.preprocessing, stated),
         averaged=model.averaged,
         metrics=model.metrics,
@@ -151,8 +156,19 @@ def from_trained(model: TrainedModel, stated: Stated = Stated()) -> Source:
         run_url=model.url.rpartition("/checkpoints/")[0] or None,
         validation_set=model.validation_set,
         origin=model.origin or _older_origin(model.config),
-        task=model.task,
+        task=task,
     )
+    if task == "embedding" and source.validation_set is None:
+        return replace(source, validation_set=source.training_set)
+    return source
+
+
+def _stated_labels(model: TrainedModel, stated: Stated) -> tuple[str, ...]:
+    try:
+        check_order(stated.labels, model.labels, model.url)
+    except ValueError as error:
+        raise ConfigError(f"--labels: {error}: put the labels in its order, or leave them out") from None
+    return _checked_labels(stated.labels or model.labels, model.network.classes, model.url)
 
 
 def keras_source(path: Path, stated: Stated) -> Source:
@@ -184,17 +200,23 @@ def _from_weight_file(url: str, stated: Stated) -> Source:
 
         weights = weights.for_network(state_shapes(arch, classes=1), url)
     classes = head_classes(weights.state, arch)
-    if classes is None:
-        raise ModelError(f"{url}: the weights do not fit {arch}: {entry.head}.weight is missing")
+    if classes is None and not stated.embedding:
+        raise ModelError(
+            f"{url}: the weights do not fit {arch}: {entry.head}.weight is missing (--embedding takes the features)"
+        )
+    if stated.embedding and stated.labels:
+        raise ConfigError(f"--labels: {_NAMELESS}")
+    network = ZooNetwork(arch, classes or 0, weights.state)
     size = weights.image_size or entry.image_size
     return Source(
         name=stated.name or split_url(url)[1].partition(".")[0],
         address=url,
-        network=ZooNetwork(arch, classes, weights.state),
+        network=network.backbone if stated.embedding else network,
         framework=None,
-        labels=_checked_labels(stated.labels, classes, url),
+        labels=() if stated.embedding else _checked_labels(stated.labels, network.classes, url),
         preprocessing=_stated_preprocessing(Preprocessing.of_weights(find_preprocessing(url, arch), size), stated),
         origin=find_origin(url, arch),
+        task="embedding" if stated.embedding else "classification",
     )
 
 
@@ -209,6 +231,8 @@ def _older_origin(config: dict[str, Any]) -> Origin:
 
 
 def _foreign(network: KerasNetwork | TorchNetwork, address: str, name: str, stated: Stated) -> Source:
+    if stated.embedding:
+        raise ConfigError("--embedding: is for networks of the zoo: let the module itself give its features")
     if stated.image_size is None:
         raise ConfigError(f"{address}: state the side of its images in pixels: --image-size 224")
     if not stated.labels:
@@ -217,6 +241,7 @@ def _foreign(network: KerasNetwork | TorchNetwork, address: str, name: str, stat
     return Source(name, address, network, None, stated.labels, _stated_preprocessing(preprocessing, stated))
 
 
+_NAMELESS = "embeddings name no classes: leave it out"
 _LABELS_REMEDY = "its class names are not known: give them with --labels FILE, one a line in order of class index"
 
 

@@ -43,13 +43,15 @@ def validate(job: ExportJob, product: Product) -> Product:
 
     The answers are those of the finished model, in its arithmetic: int8 is calibrated as int8. An ONNX graph is written
     once more, with the temperature in its probabilities; no logit changes. A multi-label model gets a threshold for
-    each label in place of a temperature: that of the highest F1. A model whose job knows no validation set of its
-    classes comes back as it is.
+    each label in place of a temperature: that of the highest F1. A model that gives features, or whose job knows no
+    validation set of its classes, comes back as it is.
 
     Raises:
         BundleError: the model is not good enough on these images for the precision that was asked for.
         DataError, StorageError: the set cannot be read.
     """
+    if job.source.task == "embedding":
+        return product
     data = _validation_set(job.source, job.options)
     if data is None:
         job.say("neither temperature nor figures: there is no validation set of the model's classes to measure it on")

@@ -18,7 +18,13 @@ from scenerec.inference.bundles.info import Verification
 from scenerec.inference.bundles.precision import TOLERANCES, Precision
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.open_predictor import predictor_of
-from scenerec.inference.predictors.predictor import Predictor, logits_difference, softmax
+from scenerec.inference.predictors.predictor import (
+    Predictor,
+    agreement,
+    cosine_similarities,
+    logits_difference,
+    softmax,
+)
 
 BATCH_SIZES = (1, 3, 32)
 """Sizes of the batches that a model is verified in."""
@@ -45,12 +51,16 @@ def compare(
         for size in batch_sizes:
             answer = _in_batches(model, images, places, size)
             pairs.append((expected, softmax(answer, 1.0) if probabilities else answer))
-    return Verification(
+    found = Verification(
         images=len(images),
         batch_sizes=tuple(batch_sizes),
         max_difference=max(logits_difference(expected, answer) for expected, answer in pairs),
-        top1_agreement=min(float((answer.argmax(1) == expected.argmax(1)).mean()) for expected, answer in pairs),
     )
+    if model.task == "embedding":
+        cosine = min(float(cosine_similarities(*pair).min()) for pair in pairs)
+        return found.model_copy(update={"cosine": cosine})
+    several = reference.task == "multilabel"
+    return found.model_copy(update={"top1_agreement": min(agreement(*pair, several) for pair in pairs)})
 
 
 def drawn_places(count: int) -> np.ndarray:
@@ -107,6 +117,7 @@ def source_of(bundle: Bundle, address: str | None = None, import_path: str | Non
         std=prepared.std,
         interpolation=prepared.interpolation,
         labels=info.labels,
+        embedding=info.task == "embedding",
     )
     if import_path is not None:
         return torch_source(import_path, stated)
@@ -134,14 +145,19 @@ def verify_bundle(bundle: Bundle, source: Source, data: str | None = None, image
 
 def gate(name: str, verification: Verification, precision: Precision) -> None:
     """Raises BundleError, with the figures, unless `verification` is within the precision's tolerance."""
-    allowed = TOLERANCES[precision]
-    if verification.max_difference <= allowed.difference and verification.top1_agreement >= allowed.agreement:
+    allowed, cosine, agreement = TOLERANCES[precision], verification.cosine, verification.top1_agreement
+    is_alike = cosine >= allowed.cosine if cosine is not None else (agreement or 0) >= allowed.agreement
+    if verification.max_difference <= allowed.difference and is_alike:
         return
+    if cosine is not None:
+        what, alike = "features", f"the smallest cosine is {cosine:.6f} ({allowed.cosine:g} is needed)"
+    else:
+        what, alike = "logits", f"first labels agree on {agreement or 0:.1%} of {verification.images} images"
+        alike += f" ({allowed.agreement:.0%} is needed)" if allowed.agreement else ""
     raise BundleError(
-        f"{name}: answers otherwise than the network it was made from: logits differ by "
-        f"{verification.max_difference:.1e} of their scale ({allowed.difference:.0e} is allowed at {precision}), first "
-        f"labels agree on {verification.top1_agreement:.1%} of {verification.images} images"
-        + (f" ({allowed.agreement:.0%} is needed)" if allowed.agreement else "")
+        f"{name}: answers otherwise than the network it was made from: {what} differ by "
+        f"{verification.max_difference:.1e} of their scale ({allowed.difference:.0e} is allowed at {precision}), "
+        + alike
     )
 
 

@@ -81,8 +81,8 @@ class Onlooker:
         with ThreadPoolExecutor(default_processes(), "decode") as pool:
             for paths, images in _prepared(parts, place.keys(), prepare, pool):
                 answers = self.look(images)
-                if not np.isfinite(answers[0]).all():
-                    problem = "gives logits that are not numbers: the model is damaged or diverged"
+                if not all(np.isfinite(each).all() for each in answers):
+                    problem = "gives answers that are not numbers: the model is damaged or diverged"
                     raise ModelError(f"{self.model.name}: {problem}")
                 found = found or [np.zeros((len(place), each.shape[1]), np.float32) for each in answers]
                 for every, some in zip(found, answers, strict=True):

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from scenerec.inference.evaluation.label_figures import LabelFigures
 from scenerec.world import World
 
 
@@ -37,6 +38,10 @@ class Counts(ABC):
     def from_array(cls, array: np.ndarray) -> Self:
         """The counts of such an array."""
         return cls(*array.tolist())
+
+    def label_figures(self, classes: Sequence[str]) -> tuple[LabelFigures, ...]:
+        """How good the answers for each of `classes` are; empty of a task whose samples have one label each."""
+        return ()
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:

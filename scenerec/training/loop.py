@@ -18,9 +18,10 @@ from scenerec.training.data_wait import MeasuredBatches
 from scenerec.training.learner import Batch, Learner, TrainingJob
 from scenerec.training.metrics_log import MetricsLog, line_interval
 from scenerec.training.node_time import Start
+from scenerec.training.pace import Pace
 from scenerec.training.place import Place
 from scenerec.training.preemption import PreemptionWatch, never
-from scenerec.training.run_folder import RunFolder, check_identity, run_identity
+from scenerec.training.run_folder import BestLabels, RunFolder, check_identity, run_identity
 from scenerec.training.sample_log import GlobalBatch, SampleLog, discard_samples
 from scenerec.training.schedules import learning_rate
 from scenerec.training.sums import Sums
@@ -82,6 +83,7 @@ class _Run(Generic[Batch]):
         self.identity = run_identity(job.config, plan.lanes, plan.classes, fingerprint, plan.teacher)
         self.sample_log = SampleLog(self.folder.samples, world) if job.config.data.log_samples else None
         self.steps_per_epoch = job.plan.steps_per_epoch
+        self.pace = Pace(self.steps_per_epoch)
         self.said_every = line_interval("auto", self.steps_per_epoch)
         self.logged_every = line_interval(job.config.track.every_steps, self.steps_per_epoch)
         self.metrics_log: MetricsLog | None = None  # of rank 0, from the first step on
@@ -201,7 +203,7 @@ class _Run(Generic[Batch]):
         if self.metrics_log:
             self.metrics_log.add(metrics)
         self.say(EpochSummary.of(metrics, optimize.epochs))
-        self._save(place, Cursor(epoch + 1, 0), finished_epoch=True)
+        self._save(place, Cursor(epoch + 1, 0), counts)
         return metrics
 
     def finish(self, place: Place) -> JsonObject:
@@ -222,7 +224,8 @@ class _Run(Generic[Batch]):
             self.folder.write_result(result)
         return result
 
-    def _save(self, place: Place, cursor: Cursor, finished_epoch: bool = False) -> None:
+    def _save(self, place: Place, cursor: Cursor, counts: Counts | None = None) -> None:
+        """Saves a checkpoint in the background; at the end of an epoch with what its validation has counted."""
         if self.sample_log:
             self.sample_log.write()
             self.learner.agree(0)  # waits for all ranks: no checkpoint is without the log of its steps
@@ -245,9 +248,22 @@ class _Run(Generic[Batch]):
             since_line=asdict(place.since_line),
             origin=asdict(self.job.plan.origin) if self.job.plan.origin else None,
         )
-        best = self._described(history[-1]) if finished_epoch and self._is_best(history) else None
-        after = (lambda: self.folder.write_metrics(history)) if finished_epoch else None
-        self.writer.save(Checkpoint(run, state), best, self.metrics_log.writer(self.folder), after)
+        is_best = counts is not None and self._is_best(history)
+        best = self._described(history[-1]) if is_best else None
+        write_lines = self.metrics_log.writer(self.folder)
+
+        def before() -> None:
+            write_lines()
+            if counts and is_best:
+                self._write_labels(history[-1], counts)
+
+        after = (lambda: self.folder.write_metrics(history)) if counts else None
+        self.writer.save(Checkpoint(run, state), best, before, after)
+
+    def _write_labels(self, best: EpochMetrics, counts: Counts) -> None:
+        """Writes labels.json of the best epoch, by what its validation has counted."""
+        if labels := counts.label_figures(self.job.classes):
+            self.folder.write_labels(BestLabels(epoch=best.epoch, labels=labels))
 
     def _is_best(self, history: list[EpochMetrics]) -> bool:
         """Whether the newest epoch is the best so far."""
@@ -277,8 +293,8 @@ class _Run(Generic[Batch]):
 
     def _say_progress(self, place: Place, epoch: int, done: int, newest: Sums) -> None:
         optimize = self.job.config.optimize
-        mean_s = 1 / place.sums.steps_per_s
-        left = (optimize.epochs - epoch) * self.steps_per_epoch - done
+        steps_done = epoch * self.steps_per_epoch + done
+        step_s = self.pace.seconds_a_step(steps_done, time.perf_counter(), at_first_s=1 / place.sums.steps_per_s)
         self.say(
             Progress(
                 epoch=epoch + 1,
@@ -288,7 +304,7 @@ class _Run(Generic[Batch]):
                 images_per_s=newest.steps_per_s * optimize.global_batch_size,
                 loss=newest.mean_loss,
                 lr=self.last_lr,
-                eta_s=left * mean_s,
+                eta_s=(optimize.epochs * self.steps_per_epoch - steps_done) * step_s,
                 data_wait=newest.wait_share,
                 checkpoint_s=self.writer.took_s,
             )

@@ -8,6 +8,8 @@ import numpy as np
 from typing_extensions import override
 
 from scenerec.inference.evaluation import multilabel_metrics as formulas
+from scenerec.inference.evaluation.label_figures import LabelFigures, label_figures
+from scenerec.inference.predictors.predictor import DEFAULT_THRESHOLD
 from scenerec.training.counts import Counts
 from scenerec.training.metric import VAL_LOSS, Metric
 from scenerec.world import World
@@ -53,6 +55,12 @@ class MultilabelCounts(Counts):
             return sum_over_ranks(places.ravel()).reshape(places.shape)
 
         return type(self)(float(samples.sum()), (gathered(self.logits),), (gathered(self.labels),))
+
+    @override
+    def label_figures(self, classes: Sequence[str]) -> tuple[LabelFigures, ...]:
+        """At a threshold of 0.5; those of an exported model are chosen when it is exported."""
+        logits, labels = (np.concatenate(parts).astype(np.float64) for parts in (self.logits, self.labels))
+        return label_figures(logits, labels > 0, [DEFAULT_THRESHOLD] * len(classes), classes)
 
     @override
     def metrics(self) -> dict[str, float]:

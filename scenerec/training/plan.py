@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from scenerec.config.data import DataConfig, InputConfig
 from scenerec.config.pretrain import PretrainConfig
+from scenerec.config.recipe import RECIPES
 from scenerec.config.run import RunConfig
 from scenerec.config.scale import ScaleConfig, WorkerRange
 from scenerec.config.train import TrainConfig
@@ -66,7 +67,10 @@ class Plan:
     precise_batchnorm: PreciseBatchNorm | None = None
     """How BatchNorm's statistics are re-estimated; None where the running averages are taken as they are."""
     class_weights: dict[str, float] = field(default_factory=dict)
-    """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1."""
+    """What the loss of an image of each class is multiplied by, in order of class index; empty where that is 1. Of
+    several labels an image: that of each label where it is there."""
+    has_several_labels: bool = False
+    """Whether an image may have several labels."""
     recipe: str = ""
     """What the file's `recipe` has made of the training, in words; empty where it names none."""
     method: str = ""
@@ -75,6 +79,8 @@ class Plan:
     """What is wrong with a momentum encoder's momentum in a run of this length, in words; empty where nothing is."""
     teacher: TeacherPlan | None = None
     """From whom the network learns beside the labels, or instead of them; None where it learns from labels alone."""
+    training_loss: str = ""
+    """What makes the training loss another than val_loss, in words; empty where both are the same function."""
     repeats: int = 1
     """How often each image of a batch is in it, at least."""
     images_per_epoch: int = 0
@@ -124,6 +130,11 @@ class Plan:
             *self._repeats_row(),
             *([("sizes", self.sizes)] if self.sizes else []),
             *([("momentum", self.momentum_encoder)] if self.momentum_encoder else []),
+            *(
+                [("train_loss", f"{self.training_loss}: not to be compared with val_loss")]
+                if self.training_loss
+                else []
+            ),
             *self._class_weights_row(),
             *self._reading_row(),
             ("results", f"{self.run_url}/metrics.jsonl, checkpoints/, tensorboard/, result.json"),
@@ -147,7 +158,8 @@ class Plan:
             return []
         least, most = (choose(self.class_weights, key=self.class_weights.__getitem__) for choose in (min, max))
         weights = f"{self.class_weights[least]:.3g} ({least}) to {self.class_weights[most]:.3g} ({most})"
-        return [("class weights", f"{weights} in the training loss, 1 on average over an epoch's images")]
+        against = "1 where it is not" if self.has_several_labels else "1 on average over an epoch's images"
+        return [("class weights", f"{weights} in the training loss, {against}")]
 
     def _reading_row(self) -> list[tuple[str, str]]:
         """A row where much is fetched more than once, or much is held in memory."""
@@ -192,8 +204,12 @@ def resolve(
     workers = _allowed_workers(config)
     steps = steps_per_epoch(train.samples, batch)
     if not steps:
+        of_recipe = (
+            f", which the recipe {config.recipe} sets" if isinstance(config, TrainConfig) and config.recipe else ""
+        )
         raise PlanError(
-            f"optimize.global_batch_size: {batch} exceeds the {train.samples} samples of {config.data.train_names}"
+            f"optimize.global_batch_size: {batch}{of_recipe} exceeds the {train.samples} samples of "
+            f"{config.data.train_names}: lower it"
         )
     lanes = resumed_lanes or config.data.lanes
     if lanes == "auto":
@@ -233,6 +249,8 @@ def resolve(
         compute=_compute(config),
         images_per_epoch=steps * taking.items_per_batch,
         precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
+        has_several_labels=train.is_multilabel,
+        training_loss=config.training_loss if isinstance(config, TrainConfig) else "",
         recipe=_recipe(config) if isinstance(config, TrainConfig) and config.recipe else "",
         method=config.pretrain.method if isinstance(config, PretrainConfig) else "",
     )
@@ -240,9 +258,11 @@ def resolve(
 
 def _recipe(config: TrainConfig) -> str:
     optimize = config.optimize
+    assert config.recipe is not None
+    reached = f"it has reached {RECIPES[config.recipe].reached}"
     return (
         f"{config.recipe}: {optimize.optimizer}, learning rate {optimize.lr:g}, {optimize.epochs} epochs, loss "
-        f"{optimize.loss}; `scenerec validate` shows all that it has set"
+        f"{optimize.loss}; {reached}; `scenerec validate` shows all that it has set"
     )
 
 

@@ -1,6 +1,7 @@
 """A run's folder, output/name: config.yaml, metrics.jsonl, steps.jsonl, checkpoints/, tensorboard/, result.json.
 
-starts.jsonl says when its workers began, and began again. Where data.log_samples is set, samples/ as well.
+starts.jsonl says when its workers began, and began again. Where images have several labels, labels.json tells of each.
+Where data.log_samples is set, samples/ as well.
 """
 
 import json
@@ -18,6 +19,7 @@ from scenerec.data.augment import AUGMENT_VERSION
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, NotFoundError
 from scenerec.frozen import Frozen, parse_json
+from scenerec.inference.evaluation.label_figures import LabelFigures
 from scenerec.json_object import JsonObject
 from scenerec.models.drop_path import DROP_VERSION, drops_by_itself
 from scenerec.models.preprocessing import IMAGENET
@@ -32,6 +34,7 @@ Line = TypeVar("Line", bound=Frozen)
 CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
 REPORT_FILE = "report.html"
+LABELS_FILE = "labels.json"
 
 # What a checkpoint was made with that is older than the field.
 _IDENTITY_DEFAULTS = {
@@ -52,6 +55,15 @@ _IDENTITY_DEFAULTS = {
     "data.std": list(IMAGENET.std),
     "data.interpolation": IMAGENET.interpolation,
 }
+
+
+class BestLabels(Frozen):
+    """How good the answers for each label were after the best epoch."""
+
+    epoch: int
+    """Number of the epoch, from 1."""
+    labels: tuple[LabelFigures, ...]
+    """In order of class index, over the validation set."""
 
 
 class JobFolder:
@@ -117,6 +129,16 @@ class RunFolder(JobFolder):
     def read_history(self) -> list[EpochMetrics]:
         """Reads metrics.jsonl: the finished epochs, in order. Raises CheckpointError where it is damaged."""
         return self._lines("metrics.jsonl", EpochMetrics)
+
+    def write_labels(self, labels: BestLabels) -> None:
+        """Writes labels.json."""
+        self.storage.put(LABELS_FILE, labels.model_dump_json(indent=1).encode())
+
+    def read_labels(self) -> BestLabels | None:
+        """Reads labels.json; None of a task with one label an image. Raises CheckpointError where it is damaged."""
+        if not self.storage.size(LABELS_FILE):
+            return None
+        return parse_json(BestLabels, self.storage.get(LABELS_FILE), f"{self.url}/{LABELS_FILE}", CheckpointError)
 
     def write_steps(self, lines: bytes, events: bytes) -> None:
         """Writes steps.jsonl, of which `lines` is the content, and all metrics as TensorBoard's `events`."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from scenerec.checkpoint import best_checkpoint
 from scenerec.config.run import RunConfig
+from scenerec.config.train import TrainConfig
 from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError
+from scenerec.inference.evaluation.label_figures import LabelFigures
 from scenerec.step_metrics import StepMetrics
 from scenerec.storage import IMPATIENT, Patience
 from scenerec.training.run_folder import RunFolder
@@ -45,6 +47,11 @@ class RunOverview:
     """Address of its best checkpoint; None before the first epoch has ended."""
     steps: Sequence[StepMetrics] = ()
     """Its metrics by step, where they were asked for; none of an older version's run."""
+    training_loss: str = ""
+    """What makes the training loss another than the validation loss, in words; empty where they compare."""
+    labels: Sequence[LabelFigures] = ()
+    """How good the answers for each label were after the best epoch, where they were asked for; none of a task with one
+    label an image."""
 
     @property
     def name(self) -> str:
@@ -58,7 +65,7 @@ class RunOverview:
 
 
 def read_overview(run_url: str, patience: Patience = IMPATIENT, in_full: bool = False) -> RunOverview:
-    """Reads what the folder of a training run holds; the metrics by step and the best checkpoint only `in_full`.
+    """Reads what the folder of a training run holds; metrics by step, by label and the best checkpoint only `in_full`.
 
     Raises CheckpointError where it is none, a search's, or damaged, ConfigError where another version's config is not
     understood, StorageError.
@@ -67,17 +74,26 @@ def read_overview(run_url: str, patience: Patience = IMPATIENT, in_full: bool = 
     config = folder.read_job()
     if not isinstance(config, RunConfig):
         raise CheckpointError(f"{run_url}: is no training, but of kind {config.kind}, which has a report of its own")
+    task, history = task_of(config), folder.read_history()
     return RunOverview(
         url=folder.url,
         framework=config.framework,
-        task=task_of(config),
+        task=task,
         epochs=config.optimize.epochs,
         settings=_settings(config),
-        history=folder.read_history(),
+        history=history,
         starts=len(folder.read_starts()),
         best_checkpoint=_best(folder) if in_full else None,
         steps=folder.read_steps() if in_full else (),
+        training_loss=config.training_loss if isinstance(config, TrainConfig) else "",
+        labels=_labels(folder, task.best_epoch(history)) if in_full else (),
     )
+
+
+def _labels(folder: RunFolder, best: EpochMetrics | None) -> tuple[LabelFigures, ...]:
+    """Those of the best epoch; none where the file tells of one that was killed before its checkpoint was whole."""
+    found = folder.read_labels()
+    return found.labels if found and best and found.epoch == best.epoch else ()
 
 
 def _best(folder: RunFolder) -> str | None:

@@ -6,6 +6,8 @@ from statistics import median
 
 from scenerec import __version__
 from scenerec.html import html_environment
+from scenerec.inference.evaluation.label_figures import hardest_first
+from scenerec.inference.predictors.predictor import DEFAULT_THRESHOLD
 from scenerec.storage import Patience
 from scenerec.training.run_charts import COLOURS, run_charts
 from scenerec.training.run_folder import REPORT_FILE, RunFolder
@@ -32,6 +34,8 @@ def render(runs: Sequence[RunOverview], ranking: Ranking | None = None) -> str:
     return environment.get_template(_TEMPLATE).render(
         runs=runs,
         one=runs[0] if len(runs) == 1 else None,
+        labels=hardest_first(runs[0].labels) if len(runs) == 1 else [],
+        threshold=DEFAULT_THRESHOLD,
         figures=figures,
         columns=list(dict.fromkeys(column for row in figures for column in row)),
         charts=run_charts([(run.history, run.steps) for run in runs]),

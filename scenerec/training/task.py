@@ -41,6 +41,8 @@ class Task:
     """Module of its arithmetic in torch, a `torch_task.TorchTask`; pretraining has a learner of its own instead."""
     tf_module: str = ""
     """Module of its arithmetic in TensorFlow, a `tf_task.TfTask`; as above."""
+    weighs_labels: bool = False
+    """Whether class weights say how much each label counts that is there; else how much the loss of an image does."""
 
     def best_epoch(self, history: Sequence[EpochMetrics]) -> EpochMetrics | None:
         """The epoch with the best value of `best`, the first of equals; None where no epoch is finished.
@@ -128,6 +130,7 @@ MULTILABEL = Task(
     best=MAP,
     torch_module="scenerec.training.torch_multilabel",
     tf_module="scenerec.training.tf_multilabel",
+    weighs_labels=True,
 )
 
 PRETRAINING = Task(

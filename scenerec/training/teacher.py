@@ -11,7 +11,7 @@ import numpy as np
 from scenerec.checkpoint import STATE_FILE, list_checkpoints
 from scenerec.config.distill import DistillConfig
 from scenerec.config.run import RunConfig
-from scenerec.config.task import TaskName
+from scenerec.config.task import ModelTask
 from scenerec.config.train import TrainConfig
 from scenerec.errors import (
     BundleError,
@@ -275,9 +275,11 @@ def _from_weights(distill: DistillConfig, source: WeightSource, patience: Patien
         return Teacher(source.weights, ZooNetwork(arch, classes, weights.state), (), size, preprocessing)
 
 
-def _check_task(address: str, task: TaskName) -> None:
+def _check_task(address: str, task: ModelTask) -> None:
     if task == "multilabel":
         raise PlanError(f"{FIELD}: {address} gives several labels, and answers that are learned from add up to 1")
+    if task == "embedding":
+        raise PlanError(f"{FIELD}: {address} gives embeddings, and a teacher names classes: name another")
 
 
 def _checked_size(distill: DistillConfig, arch: str, own: int) -> int:

@@ -9,11 +9,14 @@ from scenerec.config.optimize import OptimizeConfig
 from scenerec.training.tf_bce import binary_cross_entropies
 
 
-def training_losses(logits: tf.Tensor, targets: tf.Tensor, config: OptimizeConfig) -> tf.Tensor:
+def training_losses(
+    logits: tf.Tensor, targets: tf.Tensor, config: OptimizeConfig, label_weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Losses [n] by `config.loss`, of logits [n, classes] and classes int64 [n], or of shares of them [n, classes].
 
     Cross-entropies with label smoothing (Szegedy et al. 2016, section 7); or binary ones (Wightman, Touvron and Jégou
     2021, section 3), whose targets are smoothed likewise, and then 1 above `config.bce_threshold` and 0 elsewhere.
+    `label_weights` are None: images are weighed here, and the learner does it.
     """
     classes, smoothing = logits.shape[-1], config.label_smoothing
     shares = tf.one_hot(targets, classes, dtype=logits.dtype) if targets.shape.rank == 1 else targets

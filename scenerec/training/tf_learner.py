@@ -54,14 +54,16 @@ class TfLearner(TfMechanics[Batch]):
         shapes = torch_outline.parameter_shapes(config.model.arch, job.plan.classes, config.model.geo)
         super().__init__(job, world, build, list(shapes))
         weights = list(job.plan.class_weights.values())
-        self.class_weights = tf.constant(weights, self.dtype) if weights else None
+        of_classes = tf.constant(weights, self.dtype) if weights else None
+        self.image_weights = None if job.task.weighs_labels else of_classes
+        self.label_weights = of_classes if job.task.weighs_labels else None
         with self.strategy.scope():
             self.evaluated = self._at_evaluations_size()
             self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None
         # With XLA what one rank computes by itself: sums over the ranks are none of its operations.
-        self._compiled = tf.function(self._forward_backward, jit_compile=True, reduce_retracing=True)
-        self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
-        self._local_counts = tf.function(self._count, reduce_retracing=True)
+        self._compiled = tf.function(self._forward_backward, autograph=False, jit_compile=True, reduce_retracing=True)
+        self._distributed_step = tf.function(self._run_step, autograph=False, reduce_retracing=True)
+        self._local_counts = tf.function(self._count, autograph=False, reduce_retracing=True)
 
     def _at_evaluations_size(self) -> keras.Model:
         """The model by which images are answered outside of training, of the same weights."""
@@ -95,9 +97,9 @@ class TfLearner(TfMechanics[Batch]):
 
     def _replica_step(self, batch: Batch, learning_rate: tf.Tensor) -> tf.Tensor:
         compute = self._compiled if self.job.config.compute.compile else self._forward_backward
-        loss = tf.zeros((), self.dtype)
-        gradients = [tf.zeros(b.variable.shape, self.dtype) for b in self.parameters]
-        for piece in _pieces(batch, self.optimize.accumulate_steps):
+        first, *others = _pieces(batch, self.optimize.accumulate_steps)
+        loss, gradients = compute(first)
+        for piece in others:
             some_loss, some_gradients = compute(piece)
             loss += some_loss
             gradients = [total + gradient for total, gradient in zip(gradients, some_gradients, strict=True)]
@@ -111,8 +113,8 @@ class TfLearner(TfMechanics[Batch]):
             tape.watch(weights)  # nothing else: no gradient runs through what is frozen
             logits = self._logits(batch, training=True)
             losses = self._losses(logits, batch)
-            if self.class_weights is not None:
-                losses = losses * self._weights(self.class_weights, batch)
+            if self.image_weights is not None:
+                losses = losses * self._weights(self.image_weights, batch)
             loss = tf.reduce_sum(losses) / self.optimize.global_batch_size
             scaled = loss * self.loss_scale
         gradients = tape.gradient(scaled, weights)
@@ -140,7 +142,7 @@ class TfLearner(TfMechanics[Batch]):
         targets = batch.labels
         if batch.partners is not None:
             targets = mixed_targets(targets, batch.partners, logits.shape[1], logits.dtype)
-        return self.task.training_losses(logits, targets, self.optimize)
+        return self.task.training_losses(logits, targets, self.optimize, self.label_weights)
 
     @override
     def evaluate(self, batches: Iterable[Batch]) -> Counts:

@@ -98,8 +98,8 @@ class TfMechanics(Learner[Batch]):
         self.average_statistics: Tensors = {}  # of the averages as they are since the last step
         self.normalised = tf_batchnorm.trained_layers(self.model)
         self.sample_batches: list[Images] | None = None
-        self._local_moments = tf.function(self._measure, reduce_retracing=True)
-        self._reduce = tf.function(self._run_reduce)
+        self._local_moments = tf.function(self._measure, autograph=False, reduce_retracing=True)
+        self._reduce = tf.function(self._run_reduce, autograph=False)
         self._loss_sum = tf.zeros((), tf.float64)
 
     def _pixels(self, images: tf.Tensor, colors: tf.Tensor | None = None) -> tf.Tensor:

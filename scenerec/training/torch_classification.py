@@ -7,11 +7,14 @@ from scenerec.config.optimize import OptimizeConfig
 from scenerec.training.torch_bce import binary_cross_entropies
 
 
-def training_losses(logits: torch.Tensor, targets: torch.Tensor, config: OptimizeConfig) -> torch.Tensor:
+def training_losses(
+    logits: torch.Tensor, targets: torch.Tensor, config: OptimizeConfig, label_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Losses [n] by `config.loss`, of logits [n, classes] and classes int64 [n], or of shares of them [n, classes].
 
     Cross-entropies with label smoothing (Szegedy et al. 2016, section 7); or binary ones (Wightman, Touvron and Jégou
     2021, section 3), whose targets are smoothed likewise, and then 1 above `config.bce_threshold` and 0 elsewhere.
+    `label_weights` are None: images are weighed here, and the learner does it.
     """
     if config.loss == "cross_entropy":
         return F.cross_entropy(logits, targets, reduction="none", label_smoothing=config.label_smoothing)

@@ -50,7 +50,9 @@ class TorchLearner(TorchMechanics[Batch]):
             check_compiler()
             self.trained = torch.compile(self.parallel, dynamic=False)
         weights = list(job.plan.class_weights.values())
-        self.class_weights = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
+        of_classes = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
+        self.image_weights = None if job.task.weighs_labels else of_classes
+        self.label_weights = of_classes if job.task.weighs_labels else None
         self.teacher = TorchTeacher(job, self.device, self.dtype) if job.plan.teacher else None
 
     @override
@@ -96,8 +98,8 @@ class TorchLearner(TorchMechanics[Batch]):
         self.drops.begin(batch.drop_keys)
         logits = self._logits(self.trained, batch)
         losses = self._losses(logits, batch)
-        if self.class_weights is not None:
-            losses = losses * self._weights(self.class_weights, batch)
+        if self.image_weights is not None:
+            losses = losses * self._weights(self.image_weights, batch)
         loss = losses.sum() / self.optimize.global_batch_size
         self._loss_sum += loss.detach()
         # DistributedDataParallel divides by the world size; the sum over ranks is the mean over the global batch.
@@ -125,7 +127,7 @@ class TorchLearner(TorchMechanics[Batch]):
         targets = batch.labels
         if batch.partners is not None:
             targets = mixed_targets(targets, batch.partners, logits.shape[1], logits.dtype)
-        return self.task.training_losses(logits, targets, self.optimize)
+        return self.task.training_losses(logits, targets, self.optimize, self.label_weights)
 
     @override
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """SGD, AdamW, LARS and LAMB in torch, and their state in neutral terms. Mirrors tf_optimizers."""
 
 from collections.abc import Callable, Iterable, Mapping
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,22 @@ class Optimizer:
         return (torch.zeros_like(p) if kept is None else kept).detach()
 
 
-class Lars(torch.optim.Optimizer):
+class _Uncompiled(torch.optim.Optimizer):
+    """Loads no compiler: torch wraps these methods in what imports torch._dynamo, a second of each worker's start."""
+
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+
+
+class _Sgd(_Uncompiled, torch.optim.SGD):
+    step = torch.no_grad()(unwrap(torch.optim.SGD.step))
+
+
+class _AdamW(_Uncompiled, torch.optim.AdamW):
+    step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
+
+
+class Lars(_Uncompiled):
     """Layer-wise adaptive rate scaling (You, Gitman, Ginsburg 2017, algorithm 1), as SimCLR and MoCo v3 use it.
 
     A weight's gradient, with coupled decay, is scaled to `trust_coefficient` times the length of the weight (L2; as it
@@ -108,7 +124,7 @@ class Lars(torch.optim.Optimizer):
                 p.add_(buffer, alpha=-group["lr"])
 
 
-class Lamb(torch.optim.Optimizer):
+class Lamb(_Uncompiled):
     """Layer-wise adaptive moments (You et al. 2020, algorithm 2), as timm's and NVIDIA's programs have it.
 
     Adam's step, both moments corrected for their bias, with decoupled decay, is scaled to the length of the weight (L2;
@@ -168,9 +184,9 @@ def _build(
     ]
     if config.optimizer == "sgd":
         nesterov = config.nesterov and config.momentum > 0
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
+        return _Sgd(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
     if config.optimizer == "lars":
         return Lars(groups, config.lr, config.momentum, config.trust_coefficient)
     if config.optimizer == "lamb":
         return Lamb(groups, config.lr, config.betas, config.eps, config.trust_clip)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
+    return _AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)

@@ -2,8 +2,9 @@
 
 HTTP sends them as they are. gRPC's messages are the same: their fields have the names of the documents' keys.
 
-A model's metadata and configuration announce `images` and `probabilities` alone: tools that read them send every input
-that they find, and NVIDIA's image clients want exactly one of each. Of the others the configuration's parameters tell.
+A model's metadata and configuration announce `images` and `probabilities`, or `embedding`, alone: tools that read them
+send every input that they find, and NVIDIA's image clients want exactly one of each. Of the others the configuration's
+parameters tell.
 """
 
 from scenerec import __version__
@@ -40,7 +41,7 @@ def describe_model(metered: Metered, model: str, number: str) -> V2ModelBody:
     """What a version takes and gives; without a number, the model's main version. Raises NotServedError."""
     version = main_version(metered.shelf, model, number)
     image, _ = input_specs(version)
-    announced, _ = output_specs(version)
+    announced = output_specs(version)[0]
     return V2ModelBody(
         name=model,
         versions=(number,) if number else tuple(each.version.number for each in metered.shelf.weighted(model)),
@@ -54,10 +55,10 @@ def describe_config(metered: Metered, model: str, number: str) -> V2ConfigBody:
     """Triton's configuration of a version, or of the model's main one, as far as it has any. Raises NotServedError."""
     version = main_version(metered.shelf, model, number)
     image, file = input_specs(version)
-    announced, other = output_specs(version)
+    announced, *others = output_specs(version)
     further = {
         file.name: f"an input in place of {image.name}: {file.datatype} {axes(file.shape)}, encoded files",
-        other.name: f"an output beside {announced.name}: {other.datatype} {axes(other.shape)}",
+        **{other.name: f"an output beside {announced.name}: {other.datatype} {axes(other.shape)}" for other in others},
     }
     if version.bundle.info.takes_coordinates:
         further[COORDINATES.name] = (

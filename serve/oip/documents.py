@@ -205,7 +205,8 @@ class V2InputBody(_Sent):
 class V2RequestedOutputBody(_Sent):
     """An output that is asked for."""
 
-    name: Annotated[str, Field(json_schema_extra={"enum": ["probabilities", "logits"]})]
+    name: Annotated[str, Field(json_schema_extra={"enum": ["probabilities", "logits", "embedding"]})]
+    """`embedding`: of a model that gives features, and nothing else."""
     parameters: Annotated[
         dict[str, Any],
         WithJsonSchema(
@@ -232,4 +233,4 @@ class V2QuestionBody(_Sent):
     parameters: _Parameters = {}
     inputs: Annotated[list[V2InputBody], Field(json_schema_extra={"minItems": 1, "maxItems": 2})]
     outputs: list[V2RequestedOutputBody] = []
-    """Both where nothing is named."""
+    """All where nothing is named."""

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from serve.access.admission import RequestLimits
 from serve.loaded_version import LoadedVersion
 from serve.oip.inference import (
-    OUTPUTS,
     InferRequest,
     RequestedOutput,
+    output_names,
     photographs_and_coordinates,
     refuse_shared_memory,
     requested_output,
@@ -30,10 +30,12 @@ def infer_request(version: LoadedVersion, request: pb.ModelInferRequest, limits:
     photographs, coordinates = photographs_and_coordinates(
         [_tensor(spec, given, part) for spec, given, part in zip(specs, request.inputs, parts, strict=True)]
     )
-    outputs = [requested_output(each.name, _values(each.parameters), in_binary=True) for each in request.outputs]
+    outputs = [
+        requested_output(version, each.name, _values(each.parameters), in_binary=True) for each in request.outputs
+    ]
     return InferRequest(
         photographs,
-        outputs or [RequestedOutput(name) for name in OUTPUTS],
+        outputs or [RequestedOutput(name) for name in output_names(version)],
         coordinates,
         timeout_s(_values(request.parameters)),
     )

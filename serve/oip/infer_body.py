@@ -14,9 +14,9 @@ from serve.http.response import HttpResponse
 from serve.loaded_version import LoadedVersion
 from serve.oip.documents import HEADER_LENGTH, V2AnswerBody, V2InputBody, V2QuestionBody, V2TensorBody
 from serve.oip.inference import (
-    OUTPUTS,
     InferRequest,
     RequestedOutput,
+    output_names,
     photographs_and_coordinates,
     refuse_shared_memory,
     requested_output,
@@ -39,9 +39,9 @@ def read_infer_request(
         refuse_shared_memory(given.name, given.parameters)
     by_default = question.parameters.get("binary_data_output", False) is True
     outputs = [
-        requested_output(each.name, each.parameters, each.parameters.get("binary_data", by_default) is True)
+        requested_output(version, each.name, each.parameters, each.parameters.get("binary_data", by_default) is True)
         for each in question.outputs
-    ] or [RequestedOutput(name, in_binary=by_default) for name in OUTPUTS]
+    ] or [RequestedOutput(name, in_binary=by_default) for name in output_names(version)]
     photographs, coordinates = photographs_and_coordinates(_tensors(specs, question.inputs, binary))
     return InferRequest(photographs, outputs, coordinates, timeout_s(question.parameters), question.id)
 

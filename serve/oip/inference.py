@@ -4,7 +4,8 @@ A model takes one of two inputs: `images`, UINT8 RGB [n, image_size, image_size,
 an encoded JPEG, PNG, WebP, GIF or BMP. Beside it may stand `coordinates`, FP32 [n, 3]: degrees north, degrees east and
 the share of the year that has passed, each NaN (in JSON: null) where not known. It answers with `probabilities` and
 `logits`, FP32 [n, classes]; either comes as BYTES [n, k] of "value:index:label" where its k best classes are asked for
-(Triton's classification extension, github.com/triton-inference-server/server, extension_classification.md).
+(Triton's classification extension, github.com/triton-inference-server/server, extension_classification.md). A model of
+features answers with `embedding` alone, FP32 [n, features].
 
 `images` of BYTES are photographs: so sends NVIDIA's client for ensembles that decode.
 """
@@ -16,13 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scenerec.data.coordinates import Coordinates, check_coordinates
+from scenerec.inference.bundles.info import EMBEDDING
 from scenerec.inference.predictors.engine import Answer
 from serve.errors import ErrorKind, RequestError, short
 from serve.loaded_version import LoadedVersion
 from serve.metered import Metered
 from serve.oip.tensors import BYTES, Tensor, TensorSpec, bad_tensor
 
-OUTPUTS = ("probabilities", "logits")
 COORDINATES = TensorSpec("coordinates", "FP32", (-1, 3))
 """The input of coordinates. A model that does not read them passes over it."""
 
@@ -72,10 +73,15 @@ def input_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
     return TensorSpec("images", "UINT8", (_BATCH, size, size, 3)), TensorSpec("photographs", BYTES, (_BATCH,))
 
 
-def output_specs(version: LoadedVersion) -> tuple[TensorSpec, TensorSpec]:
-    """The outputs that a version gives."""
-    probabilities, logits = (TensorSpec(name, "FP32", (_BATCH, len(version.labels))) for name in OUTPUTS)
-    return probabilities, logits
+def output_specs(version: LoadedVersion) -> list[TensorSpec]:
+    """The outputs that a version gives, the first of which stands for it."""
+    numbers = version.bundle.info.embedding_size or len(version.labels)
+    return [TensorSpec(name, "FP32", (_BATCH, numbers)) for name in output_names(version)]
+
+
+def output_names(version: LoadedVersion) -> tuple[str, ...]:
+    """The names of these outputs."""
+    return (EMBEDDING,) if version.bundle.info.task == "embedding" else ("probabilities", "logits")
 
 
 def specs_of(version: LoadedVersion, inputs: Sequence[tuple[str, str]]) -> list[TensorSpec]:
@@ -125,14 +131,20 @@ def _checked_coordinates(tensor: Tensor, images: int) -> list[np.ndarray]:
     return rows
 
 
-def requested_output(name: str, parameters: Mapping[str, object], in_binary: bool) -> RequestedOutput:
+def requested_output(
+    version: LoadedVersion, name: str, parameters: Mapping[str, object], in_binary: bool
+) -> RequestedOutput:
     """An output as a request describes it. Raises RequestError for an unknown one, or a parameter without sense."""
-    if name not in OUTPUTS:
-        raise bad_tensor(f"no output {short(name)}: there are {' and '.join(OUTPUTS)}")
+    names = output_names(version)
+    if name not in names:
+        verb = "are" if len(names) > 1 else "is"
+        raise bad_tensor(f"no output {short(name)}: there {verb} {' and '.join(names)}")
     refuse_shared_memory(name, parameters)
     classes = parameters.get("classification", 0)
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0:
         raise _bad_parameter(f"{name}: classification: must be a whole number of classes")
+    if classes and name == EMBEDDING:
+        raise _bad_parameter(f"{name}: classification: it has no classes: leave it out")
     return RequestedOutput(name, classes, in_binary)
 
 
@@ -155,7 +167,8 @@ def _bad_parameter(message: str) -> RequestError:
 
 
 def _output(version: LoadedVersion, output: RequestedOutput, answers: Sequence[Answer]) -> Tensor:
-    values = np.stack([getattr(answer, output.name) for answer in answers])
+    field = "logits" if output.name == EMBEDDING else output.name
+    values = np.stack([getattr(answer, field) for answer in answers])
     if not output.classes:
         return Tensor.of_numbers(output.name, values)
     labels = version.labels

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypeAliasType
 
+from scenerec.config.task import ModelTask
 from scenerec.models.preprocessing import Interpolation
 from serve.http.json_body import Absent, JsonBody
 from serve.http.model_name import ModelName
@@ -52,8 +53,8 @@ class HeatMapBody(JsonBody):
 class PredictionBody(JsonBody):
     """What one photograph shows."""
 
-    classes: Annotated[list[ClassBody], Field(min_length=1)]
-    """The most probable ones, the first first."""
+    classes: list[ClassBody]
+    """The most probable ones, the first first; none where the model gives an embedding."""
     indoor_outdoor: Literal["indoor", "outdoor"] | Absent = None
     """Whether the first class is found indoors or outdoors, where that is known."""
     category: tuple[str, ...] = ()
@@ -66,6 +67,8 @@ class PredictionBody(JsonBody):
     first; there may be none. Absent where the model tells one class."""
     heat_map: HeatMapBody | Absent = None
     """Where the network sees the first class, if it was asked for."""
+    embedding: list[float] | Absent = None
+    """The features of the image, as they are, where the model gives those in place of classes."""
 
 
 @dataclass
@@ -158,8 +161,8 @@ class _ModelFields(JsonBody):
     explains: Annotated[bool, Field(description="Whether it has heat maps.")]
     coordinates: Annotated[bool, Field(description="Whether it reads where a photograph was taken.")]
     task: Annotated[
-        Literal["classification", "multilabel"],
-        Field(description="Whether an image has one class, or any number of labels."),
+        ModelTask,
+        Field(description="Whether an image has one class, any number of labels, or features and no class."),
     ]
 
 
@@ -167,16 +170,16 @@ class _ModelFields(JsonBody):
 class ModelBody(_ModelFields):
     """A model that is served."""
 
-    labels: Annotated[int, Field(ge=1)]
-    """How many classes it tells apart."""
+    labels: Annotated[int, Field(ge=0)]
+    """How many classes it tells apart; 0 of one that gives embeddings."""
 
 
 @dataclass
 class ModelWithLabelsBody(_ModelFields):
     """A model that is served, with the names of its classes."""
 
-    labels: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Class names by class index."""
+    labels: tuple[str, ...]
+    """Class names by class index; none of a model that gives embeddings."""
 
 
 @dataclass

@@ -18,9 +18,11 @@ _UNKNOWN = Place()
 
 
 def rank_classes(version: LoadedVersion, answers: Sequence[Answer], top_k: int) -> list[PredictionBody]:
-    """For each photograph its `top_k` most probable classes."""
+    """For each photograph its `top_k` most probable classes; or its embedding, where the version gives that."""
     rank = version.engine.classifier.rank
     info = version.bundle.info
+    if info.task == "embedding":
+        return [PredictionBody([], embedding=answer.logits.tolist()) for answer in answers]
     predictions = []
     for answer in answers:
         ranked = rank(answer.probabilities, top_k)
@@ -41,6 +43,8 @@ async def add_heat_maps(
     version: LoadedVersion, photographs: Sequence[bytes], predictions: Sequence[PredictionBody]
 ) -> None:
     """Adds to each prediction the class activation map of its first class. Raises RequestError (422)."""
+    if not version.labels:
+        raise RequestError(ErrorKind.NO_HEAT_MAP, "embeddings have no heat maps: leave out `explain`")
     for photograph, prediction in zip(photographs, predictions, strict=True):
         label = prediction.classes[0].label
         try:

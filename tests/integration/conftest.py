@@ -66,7 +66,10 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[local.LocalCluster]:
     """A cluster of two CPUs with the bucket `scenes`; the environment of this process leads to it."""
-    with tempfile.TemporaryDirectory(prefix="scenerec-test-") as home, pytest.MonkeyPatch.context() as patch:
+    with (
+        tempfile.TemporaryDirectory(prefix="scenerec-test-", ignore_cleanup_errors=True) as home,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         lead_to({"SCENEREC_HOME": home}, patch)
         try:
             with explained_by_logs(Path(home)):
@@ -125,6 +128,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
             executable_path=chromium,
             args=list(BROWSER_FLAGS),
             headless=True,
+            timeout=BROWSER_PATIENCE_MS,
             viewport={"width": 1280, "height": 860},
         )
         context.set_default_timeout(BROWSER_PATIENCE_MS)

@@ -68,10 +68,13 @@ def test_status_shows_the_cluster_that_a_job_would_go_to(
     monkeypatch.setenv("SCENEREC_HOME", str(tmp_path))  # as on another machine
     url, shown = cluster.dashboard_url, command("cluster", "status").splitlines()
     assert shown[0] == f"dashboard  {url}  (named by RAY_ADDRESS: not this machine's embedded cluster)"
-    assert [line.split()[0] for line in shown] == ["dashboard", "node"]
+    assert [line.split()[0] for line in shown] == ["dashboard", "metrics", "node"]
     told = json.loads(command("cluster", "status", "--json"))
     assert (told["embedded"], told["dashboard_url"]) == (False, url)
     assert [node["cpus"] for node in told["nodes"]] == [2]
+    assert told["lost_nodes"] == []
+    listed = ClusterClient(find_address()).request("GET", told["metrics_url"].removeprefix(url))
+    assert isinstance(listed, list)
 
 
 def test_up_again_changes_nothing(cluster: local.LocalCluster) -> None:

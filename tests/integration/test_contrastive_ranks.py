@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from jobs.torch_trainer import connect
 from scenerec.training import torch_contrastive, tf_contrastive
+from scenerec.training.tf_ranks import strategy_of_ranks
 import tensorflow as tf
 
 rank, port, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -44,9 +45,9 @@ for name in {LOSSES}:
     found[f"torch {{name}}"] = losses.detach().numpy()
     found[f"torch {{name}} gradients"] = np.stack([tensor.grad.numpy() for tensor in tensors[:2]])
 
-strategy = tf.distribute.MultiWorkerMirroredStrategy()
+strategy = strategy_of_ranks({len(SHARES)})
 
-@tf.function
+@tf.function(autograph=False)
 def step(name, tensors):
     def replica(tensors):
         with tf.GradientTape() as tape:

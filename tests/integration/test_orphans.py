@@ -37,7 +37,11 @@ seen = {"held": free_cpus(0, 150), "freed while alive": remove_orphaned_placemen
 ray.kill(holders[0])
 seen["kept by Ray"] = free_cpus(1, 5)
 seen["of another job"] = remove_orphaned_placement_groups("ffffffff")
-seen["freed"] = remove_orphaned_placement_groups(job)
+seen["freed"] = 0
+deadline = time.monotonic() + 150
+while not seen["freed"] and time.monotonic() < deadline:  # until Ray has noticed that the actor is dead
+    time.sleep(0.2)
+    seen["freed"] = remove_orphaned_placement_groups(job)
 seen["then"] = free_cpus(1, 150)
 seen["freed again"] = remove_orphaned_placement_groups(job)
 print(json.dumps(seen))
@@ -45,7 +49,7 @@ print(json.dumps(seen))
 
 
 RESERVED = """
-import json, sys
+import json, sys, time
 import ray
 from ray.train import ScalingConfig
 from jobs.ray_private import autoscaling_coordinator_client, cancel_reservation
@@ -58,8 +62,12 @@ trainings = {
 
 def reserved_cpus():
     coordinator = trainings["other"]._autoscaling_coordinator
-    held = [ray.get(coordinator.get_reserved_resources.remote(f"train-{name}")) for name in trainings]
-    return [sum(node["CPU"] for node in nodes.values()) for nodes in held]
+    deadline, cpus = time.monotonic() + 150, [0, 0]
+    while sum(cpus) != 2 and time.monotonic() < deadline:  # what a killed training had reserved lapses within a minute
+        time.sleep(0.2)
+        held = [ray.get(coordinator.get_reserved_resources.remote(f"train-{name}")) for name in trainings]
+        cpus = [sum(node["CPU"] for node in nodes.values()) for nodes in held]
+    return cpus
 
 for training in trainings.values():
     training.send_resource_request(ScalingConfig(), 2)

@@ -13,7 +13,7 @@ from cluster import local
 from cluster.address import find_address
 from cluster.client import ClusterClient
 from cluster.run_record import run_environment
-from cluster.working_dir import fill_working_dir
+from cluster.working_dir import copy_packages
 from scenerec.checkpoint import checkpoint_name
 from scenerec.config.train import TrainConfig
 from scenerec.epoch_metrics import EpochMetrics
@@ -84,7 +84,7 @@ def test_a_run_outlives_a_store_that_goes_in_the_middle_of_an_epoch(
     proxy.leaves_at = f"{config.name}/checkpoints/{checkpoint_name(15)}"  # of ten steps an epoch
     client = ClusterClient(find_address())
     (tmp_path / "sent").mkdir()
-    fill_working_dir(tmp_path / "sent", yaml.safe_dump(document), "jobs.train")
+    (tmp_path / "sent" / "config.yaml").write_text(yaml.safe_dump(document))
     environment = run_environment(config.name, config.run_url, "train", framework)
     job = client.submit(
         config.name,
@@ -93,6 +93,7 @@ def test_a_run_outlives_a_store_that_goes_in_the_middle_of_an_epoch(
         tmp_path / "sent",
         {"scenerec": "test", "kind": "train", "framework": framework},
         {**environment, "AWS_ENDPOINT_URL": proxy.url},
+        copy_packages(tmp_path / "code"),
     )
     events = (event for line in client.follow(job) if (event := parse_line(line)))
     away = _until(events, lambda event: isinstance(event, Note) and "cannot reach" in event.text)

@@ -1,7 +1,6 @@
 """A cluster that a test has for itself: killed, started again, mistaken."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from cluster.processes import members
 from cluster.state import ClusterState, Service, load_state, save_state
 from scenerec.errors import ClusterError
 from scenerec.storage import open_storage
+from tests.kept_port import keep_port, port_of
 from tests.variables import lead_to
 
 
@@ -70,9 +70,6 @@ def test_a_process_that_got_a_recorded_id_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_dashboard_is_one_line() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    with pytest.raises(ClusterError, match="cannot be reached") as raised:
-        ClusterClient(find_address(address)).nodes()
+    with keep_port() as unused, pytest.raises(ClusterError, match="cannot be reached") as raised:
+        ClusterClient(find_address(f"http://127.0.0.1:{port_of(unused)}")).nodes()
     assert len(str(raised.value).splitlines()) == 1

@@ -16,6 +16,7 @@ from scenerec.cli import app
 from scenerec.storage import open_storage
 from tests.colour_set import CLASSES, PER_CLASS, pack_colours
 from tests.held_file import HeldFile
+from tests.patience import PATIENCE_S
 from tests.tiny_bundle import make_tiny_bundle
 
 STORED = 9
@@ -39,7 +40,7 @@ def test_each_image_is_answered_once_also_when_a_worker_dies(cluster: LocalClust
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         held.kill_reader(running)
-        stdout, stderr = running.communicate(timeout=200)
+        stdout, stderr = running.communicate(timeout=2 * PATIENCE_S)
     finally:
         running.kill()
     assert running.returncode == 4, stderr

@@ -7,10 +7,9 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pytest
 
 from cluster import loopback, serve_proxy
 from serve.oip.grpc_methods import SERVICE
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, wait_until
 from tests.tls import make_certificate
 from tests.web import WebServer
 
@@ -94,12 +93,21 @@ def proxy(folder: Path, port: int, server: int, more: str = "", **environment: s
     variables = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": launcher, **environment}
     with subprocess.Popen([launcher, "-db", "-f", str(config)], env=variables, stderr=subprocess.DEVNULL) as process:
         try:
-            while not (folder / "a.sock").exists():
-                assert process.poll() is None, "HAProxy ended"
-                time.sleep(0.05)
+            wait_until(lambda: answers(folder / "a.sock") or process.poll() is not None, "HAProxy")
+            assert process.poll() is None, "HAProxy ended"
             yield
         finally:
             process.terminate()
+
+
+def answers(stats: Path) -> bool:
+    """Whether HAProxy answers at its socket: the file is there before it listens at its ports, an answer after."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(str(stats))
+        connection.sendall(b"show info\n")
+        return bool(connection.recv(1))
+    return False
 
 
 def test_with_a_certificate_the_endpoint_speaks_tls_alone(tmp_path: Path) -> None:
@@ -156,8 +164,8 @@ def test_a_dying_server_that_still_takes_connections_does_not_use_up_the_tries(t
             taken = 0
             while taken < 6:
                 connection, _ = dying.accept()
-                taken += bool(connection.recv(1 << 16))  # HAProxy's check sends nothing
-                connection.close()
+                with connection, suppress(ConnectionResetError):  # HAProxy's check sends nothing, or resets
+                    taken += bool(connection.recv(1 << 16))
             dying.close()
 
         last_resort = f"    server fallback {fallback.url.removeprefix('http://')} backup\n"
@@ -195,8 +203,7 @@ def test_a_long_grpc_call_that_a_killed_server_had_is_answered_by_another(tmp_pa
     ):
         infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
         call = infer.future(bytes(200_000), timeout=PATIENCE_S)  # HTTP/2 sends the first 64 KB at once
-        while not (taken.exists() and taken.read_text()):
-            assert not call.done()
-            time.sleep(0.05)
+        wait_until(lambda: call.done() or (taken.exists() and bool(taken.read_text())), "a server that has the call")
+        assert not call.done()
         os.kill(int(taken.read_text()), signal.SIGKILL)
         assert call.result() == b"200000"

@@ -13,7 +13,7 @@ from cluster.client import ClusterClient
 from cluster.job import WAITING, Turn
 from cluster.queueing import MAX_JOBS, QueueRequest
 from cluster.run_record import read_record, run_environment
-from cluster.working_dir import fill_working_dir
+from cluster.working_dir import copy_packages
 from scenerec.storage import open_storage
 from tests.patience import wait_until
 from tests.served import command
@@ -42,8 +42,8 @@ def client(cluster: local.LocalCluster) -> ClusterClient:
 def send(client: ClusterClient, tmp_path: Path) -> Callable[..., str]:
     """(name, priority, after) -> id of a job that ends when the file of its name is gone; one may run at a time."""
     (tmp_path / "sent").mkdir()
-    fill_working_dir(tmp_path / "sent", "", "jobs.main")
     (tmp_path / "sent" / "held.py").write_text(MODULE)
+    packages = copy_packages(tmp_path / "code")
 
     def submit(name: str, priority: int = 0, after: tuple[str, ...] = ()) -> str:
         request = QueueRequest("anna", priority, after, {"test": "queue"})
@@ -55,6 +55,7 @@ def send(client: ClusterClient, tmp_path: Path) -> Callable[..., str]:
             tmp_path / "sent",
             {"scenerec": "test", "kind": "train", "framework": "torch", **request.metadata()},
             {**run_environment(name, run_url, "train", "torch", request), MAX_JOBS: "1"},
+            packages,
         )
 
     return submit

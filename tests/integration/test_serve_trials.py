@@ -15,7 +15,7 @@ from cluster import loopback
 from cluster.local import LocalCluster
 from scenerec.inference.bundles.registry import Registry
 from tests.patience import PATIENCE_S, wait_until
-from tests.served import PICTURES, command, replica_pids, status_when
+from tests.served import PICTURES, as_many, command, replica_pids, status_when
 from tests.steady_load import SteadyLoad
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -60,7 +60,7 @@ def config(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_pinned_replicas_have_a_core_each(config: Path, cluster: LocalCluster) -> None:
-    cores = [os.sched_getaffinity(pid) for pid in replica_pids(cluster, "trial")]
+    cores = [os.sched_getaffinity(pid) for pid in as_many(2, lambda: replica_pids(cluster, "trial"))]
     assert [len(each) for each in cores] == [1, 1]
     assert len(set.union(*cores)) == min(2, os.cpu_count() or 1)
 
@@ -85,10 +85,15 @@ def test_a_version_that_fails_at_requests_is_rolled_back_and_none_is_lost(config
     registry.move("tiny", "production", 1, "test", 3)
 
 
+def versions_served(told: dict[str, Any]) -> list[list[str]]:
+    """What each replica says that it serves."""
+    return [sorted(each["serving"]) for each in told["served_by"].values()]
+
+
 def test_a_canary_gets_its_share(config: Path) -> None:
     command("serve", "deploy", str(config), "--set", CANARY)
     with SteadyLoad(URL, "tiny", PICTURES) as load:
-        wait_until(lambda: load.tally.right["2"] > 50)  # on both replicas
+        status_when("trial", lambda told: versions_served(told) == [["tiny:1", "tiny:2"]] * 2)
         before = dict(load.tally.right)
         wait_until(lambda: load.tally.answered > sum(before.values()) + 1000)
         after = dict(load.tally.right)
@@ -102,8 +107,7 @@ def test_a_canary_gets_its_share(config: Path) -> None:
 def test_a_replica_of_two_cores_decodes_in_one_of_them(config: Path, cluster: LocalCluster) -> None:
     settings = ("scale.min_replicas=1", "scale.max_replicas=1", "scale.cpus_per_replica=2")
     command("serve", "deploy", str(config), *(part for setting in settings for part in ("--set", setting)))
-    wait_until(lambda: len(replica_pids(cluster, "trial")) == 1)
-    (pid,) = replica_pids(cluster, "trial")
+    (pid,) = as_many(1, lambda: replica_pids(cluster, "trial"))
     assert len(os.sched_getaffinity(pid)) == min(2, os.cpu_count() or 1)
     with SteadyLoad(URL, "tiny", PICTURES, connections=8) as load:
         wait_until(lambda: load.tally.answered > 200)

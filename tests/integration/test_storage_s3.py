@@ -10,6 +10,7 @@ import pytest
 
 from scenerec.errors import NotFoundError, StorageError
 from scenerec.storage import ObjectInfo, S3Storage, open_storage
+from tests.kept_port import keep_port, port_of
 
 
 @pytest.fixture
@@ -99,8 +100,10 @@ def test_a_reader_sees_the_old_object_or_the_new_one(storage: S3Storage) -> None
     seen: set[bytes] = set()
 
     def read() -> None:
-        while not done.is_set():
+        while True:
             seen.add(storage.get("object"))
+            if done.is_set():
+                return
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -129,11 +132,10 @@ def test_no_credentials(store: None, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_a_store_that_is_down(store: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
-    with pytest.raises(StorageError, match="cannot reach http://127"):
-        S3Storage("scenes").get("key")
+    with keep_port() as unused:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port_of(unused)}")
+        with pytest.raises(StorageError, match="cannot reach http://127"):
+            S3Storage("scenes").get("key")
 
 
 def test_a_host_that_does_not_exist(store: None, monkeypatch: pytest.MonkeyPatch) -> None:

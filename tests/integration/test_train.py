@@ -129,7 +129,8 @@ def test_a_killed_worker_and_a_killed_job_cost_no_epoch(
     assert re.fullmatch(r"worker [01] on 127\.0\.0\.1 was lost; restart 1 of 3", restart.words)
 
     for driver in job_drivers(cluster):
-        driver.kill()
+        with suppress(psutil.NoSuchProcess):  # where one of them is the child of another
+            driver.kill()
     wait_until(lambda: client.job(job).ended, "the end of a job whose driver was killed")
     assert client.job(job).status == "FAILED"
 
@@ -165,8 +166,14 @@ def checkpointed_steps(run: str) -> int:
 
 def halt_worker_when(happened: Callable[[], bool], cluster: local.LocalCluster) -> psutil.Process:
     """Lets the worker of the only job run for moments only, until it has happened: then it stands still."""
-    wait_until(lambda: bool(of_cluster(training_workers(), cluster)), "a worker that trains", 2 * PATIENCE_S)
-    [worker] = of_cluster(training_workers(), cluster)
+    found: list[psutil.Process] = []
+
+    def begun() -> bool:
+        found[:] = of_cluster(training_workers(), cluster)  # among them, for a moment, one of a job that has ended
+        return len(found) == 1
+
+    wait_until(begun, "a worker that trains", 2 * PATIENCE_S)
+    [worker] = found
     worker.suspend()
 
     def has_run_and_it_happened() -> bool:

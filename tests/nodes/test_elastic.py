@@ -46,15 +46,16 @@ def test_a_run_shrinks_and_grows(framework: str, dc: Datacenter, table_file: Pat
     keep_all([shrunk, grown], table_file)
 
 
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
 def test_a_run_that_was_stopped_or_whose_driver_was_killed_has_all_nodes_again(
-    dc: Datacenter, table_file: Path
+    framework: str, dc: Datacenter, table_file: Path
 ) -> None:
     """Nobody else computes: what it had reserved is free, at once where it was stopped, else when that lapses.
 
     Every twentieth time a controller reserves anew, in the half second in which it is ended: so it is stopped up to
     three times.
     """
-    config = elastic("elastic-again", "torch")
+    config = elastic(f"elastic-again-{framework}", framework)
     jobs = [dc.submit(config)]
     await_epoch(jobs[-1], 2)
 
@@ -66,13 +67,14 @@ def test_a_run_that_was_stopped_or_whose_driver_was_killed_has_all_nodes_again(
             break
     else:
         raise AssertionError(jobs[-1].tail())
-    stopped = Row("elastic: stopped", "torch", *came_to("goes on with three when submitted again", jobs, struck_s))
+    resumed = "goes on with three when submitted again"
+    stopped = Row("elastic: stopped", framework, *came_to(resumed, jobs, struck_s))
 
     struck_s = time.monotonic()
     assert dc.head.signal("jobs.train", signal.SIGKILL)
     assert jobs[-1].wait() != 0, jobs[-1].tail()
     jobs.append(resumed_on_all(dc, config))
-    killed = Row("elastic: driver killed", "torch", *came_to("goes on with three when submitted again", jobs, struck_s))
+    killed = Row("elastic: driver killed", framework, *came_to(resumed, jobs, struck_s))
 
     assert dc.scenerec("stop", jobs[-1].job_id).returncode == 0
     check_samples(dc, jobs[-1])

@@ -125,6 +125,10 @@ GROUPS = {
 """By a word for each group: a run of each meets them one after the other."""
 
 
+SUBMITTED_AGAIN = (1, 3, 7)
+"""Exit codes after which the loop of docs/faults.md submits the run again: a driver, a store, a head that is gone."""
+
+
 def epochs_under(faults: tuple[Fault, ...]) -> int:
     """More than a run can make until the last of them is over: while a cable is pulled, it goes on elsewhere."""
     return 16 if all(fault.ends_job for fault in faults) else 40
@@ -165,7 +169,7 @@ def test_a_run_outlives_one_fault_after_another(
         before, struck_s = newest_place(jobs), time.monotonic()
         fault.strike(dc, jobs[-1])
         if fault.ends_job:
-            assert jobs[-1].wait() != 0, jobs[-1].tail()
+            assert jobs[-1].wait() in SUBMITTED_AGAIN, jobs[-1].tail()
             print(jobs[-1].tail(3))
         dc.restore(nodes=3)
         if fault.ends_job:

@@ -1,6 +1,5 @@
 import json
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,13 +61,10 @@ def imported_by(*arguments: str, among: list[str]) -> tuple[int, str, list[str]]
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
-    heavy = ["torch", "tensorflow", "keras", "ray", "boto3", "pyarrow", "PIL", "numpy", "pydantic", "psutil"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    exit_code, shown, imported = imported_by("--help", among=heavy)
-    user_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    heavy = ["torch", "tensorflow", "keras", "ray", "boto3", "pyarrow", "PIL", "numpy", "pydantic", "psutil", "asyncio"]
+    exit_code, shown, imported = imported_by("--help", among=[*heavy, "requests", "yaml"])
     assert (exit_code, imported) == (0, [])
     assert "submit" in shown
-    assert user_s < 0.5, "CPU time, which a busy machine does not lengthen"
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ import scenerec
 from scenerec.errors import MissingPartError
 from tests.borrowed_site import brought_by, link
 from tests.drawn_video import draw_video
+from tests.patience import PATIENCE_S
 from tests.tiny_bundle import make_tiny_bundle
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,9 @@ PREDICT_MANY = f"{PREDICT} --output answers.csv"
 
 def run(*arguments: object, cwd: Path, **environment: str) -> str:
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment
-    done = subprocess.run([*map(str, arguments)], cwd=cwd, env=variables, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*map(str, arguments)], cwd=cwd, env=variables, capture_output=True, text=True, timeout=2 * PATIENCE_S
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -146,7 +149,7 @@ class TestLight:
             env={**os.environ, "PYTHONPATH": str(site), "SCENEREC_HOME": str(tmp_path / "home")},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=2 * PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -1,16 +1,23 @@
 """Data sets that list their images: the Places365 devkit, SUN397, and CSV files."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from scenerec.data.class_names import check_names, without_alphabet
+from scenerec.data.labels import SEPARATOR
 from scenerec.data.packing.choices import Choices
 from scenerec.data.packing.coordinate_list import row_coordinates
 from scenerec.data.packing.lists import class_list, csv_rows, has_columns, text_lines
-from scenerec.data.packing.multilabel_lists import PATH_COLUMN, class_columns, is_multilabel_list, labelled_rows
+from scenerec.data.packing.multilabel_lists import (
+    PATH_COLUMN,
+    check_is_list,
+    class_columns,
+    is_multilabel_list,
+    labelled_rows,
+)
 from scenerec.data.packing.raw_set import RawImage, RawSet
 from scenerec.data.packing.tree import Folder
 from scenerec.data.splits import SPLITS, find_splits, split_of
@@ -112,6 +119,8 @@ def read_csv(source: Folder | Path, choices: Choices) -> RawSet:
     """
     files = {source: None} if isinstance(source, Path) else _csv_of_splits(source, choices)
     is_multilabel = not has_columns(next(iter(files)), CSV_COLUMNS) and is_multilabel_list(next(iter(files)))
+    if not is_multilabel and not has_columns(next(iter(files)), CSV_COLUMNS):
+        check_is_list(next(iter(files)))
     splits: dict[str, list[RawImage]] = {}
     origins: dict[str, str] = {}
     unseen: set[str] = set()
@@ -139,7 +148,17 @@ def read_csv(source: Folder | Path, choices: Choices) -> RawSet:
         for split in SPLITS
         if split in splits and choices.wants(split)
     }
-    return RawSet("csv", root, classes, ordered, origins, is_multilabel=is_multilabel)
+    remarks = () if is_multilabel else _joined_labels(classes)
+    return RawSet("csv", root, classes, ordered, origins, remarks=remarks, is_multilabel=is_multilabel)
+
+
+def _joined_labels(classes: Sequence[str]) -> tuple[str, ...]:
+    """A remark where classes look as if several labels had been written into one."""
+    joined = [name for name in classes if SEPARATOR in name]
+    if not joined:
+        return ()
+    which = few(joined, _SHOWN_FILES)
+    return (f"classes with `{SEPARATOR}` in their names ({which}): for several labels an image call the column labels",)
 
 
 def _with_all_labels(images: Iterable[RawImage]) -> list[RawImage]:

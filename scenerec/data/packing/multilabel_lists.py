@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from scenerec.data.labels import SEPARATOR
@@ -29,15 +28,47 @@ def is_multilabel_list(table: Path) -> bool:
 def class_columns(table: Path) -> tuple[str, ...]:
     """The columns that name classes, as they are written: all but those of a list, where they hold 0 and 1 alone.
 
-    None where the labels are in one column. Some rows are looked at, not all. Raises DataError where one is malformed.
+    None where the labels are in one column. The first rows are looked at, seldom all. Raises DataError where one is
+    malformed.
     """
     if has_columns(table, LABELS_COLUMN) or not has_columns(table, PATH_COLUMN):
         return ()
-    rows = [row for _, row in islice(csv_rows(table, PATH_COLUMN, keep_case=True), _PROBED_ROWS)]
-    columns = [name for name in next(iter(rows), {}) if name.casefold() not in _OTHER_COLUMNS]
-    cells = {name: {clean(row[name]).casefold() for row in rows} for name in columns}
-    is_form = all(name and any(found) and found <= _TRUTH.keys() for name, found in cells.items())
-    return tuple(columns) if is_form else ()
+    cells = _first_cells(table)
+    return tuple(cells) if all(name and _is_of_class(found) for name, found in cells.items()) else ()
+
+
+def _is_of_class(cells: set[str]) -> bool:
+    return any(cells) and cells <= _TRUTH.keys()
+
+
+def _first_cells(table: Path) -> dict[str, set[str]]:
+    """What the first rows have in each column that may name a class: so many rows that none is empty, if there are."""
+    cells: dict[str, set[str]] = {}
+    for number, (_, row) in enumerate(csv_rows(table, PATH_COLUMN, keep_case=True)):
+        if number >= _PROBED_ROWS and all(any(found) for found in cells.values()):
+            break
+        for name in row:
+            if name.casefold() not in _OTHER_COLUMNS:
+                cells.setdefault(name, set()).add(clean(row[name]).casefold())
+    return cells
+
+
+def check_is_list(table: Path) -> None:
+    """Raises DataError, with the reason, for a table with a column of paths and no column label that is no such list.
+
+    One without a column of paths is not judged, and neither is one without further columns.
+    """
+    if not has_columns(table, PATH_COLUMN) or is_multilabel_list(table):
+        return
+    cells = _first_cells(table)
+    odd = next((name for name, found in cells.items() if not _is_of_class(found)), None)
+    if odd is None or len(cells) < _FEWEST_CLASSES:
+        return
+    value = min(cells[odd] - _TRUTH.keys(), default="")
+    raise DataError(
+        f"{table}: has neither a column label, nor labels (several, apart by `{SEPARATOR}`), nor columns of 0 and 1 "
+        f"alone: {printable(odd)} has {f'`{printable(value)}`' if value else 'nothing'}"
+    )
 
 
 def labelled_rows(table: Path) -> Iterator[tuple[str, dict[str, str], tuple[str, ...]]]:
@@ -46,6 +77,7 @@ def labelled_rows(table: Path) -> Iterator[tuple[str, dict[str, str], tuple[str,
     Raises DataError where a table is neither form, and for what is neither 0 nor 1 in the column of a class.
     """
     if has_columns(table, LABELS_COLUMN):
+        _check_separators(table)
         for where, row in csv_rows(table, LABELS_COLUMN):
             names = map(clean, re.split(rf"[{SEPARATOR}|]", row["labels"]))
             yield where, row, tuple(dict.fromkeys(name for name in names if name))
@@ -59,6 +91,21 @@ def labelled_rows(table: Path) -> Iterator[tuple[str, dict[str, str], tuple[str,
     for where, row in csv_rows(table, PATH_COLUMN, keep_case=True):
         values = {column.casefold(): value for column, value in row.items() if column not in classes}
         yield where, values, tuple(clean(name) for name in classes if _is_on(where, name, row[name]))
+
+
+def _check_separators(table: Path) -> None:
+    """Raises DataError where labels stand apart by commas: as one label `sea,sky` they would be learned."""
+    odd = None
+    for where, row in csv_rows(table, LABELS_COLUMN):
+        text = row["labels"]
+        if SEPARATOR in text or "|" in text:
+            return
+        odd = odd or ((where, text) if "," in text else None)
+    if odd:
+        raise DataError(
+            f"{odd[0]}: labels `{printable(odd[1])}` have a comma: write them apart by `{SEPARATOR}`; where it is part "
+            f"of one label, end each cell with `{SEPARATOR}`"
+        )
 
 
 def _is_on(where: str, name: str, text: str) -> bool:

@@ -71,7 +71,7 @@ class RawSet:
     problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     """By split what is there and is no image of it."""
     remarks: tuple[str, ...] = ()
-    """What else was found and is left out, in words."""
+    """What else was found, and is left out or perhaps meant otherwise, in words."""
     inner: str = ""
     """Path, relative to the root, of the folder in which splits or classes lie."""
     is_multilabel: bool = False

@@ -42,7 +42,7 @@ class NetworkRequest(Frozen):
     arch: str | None = None
     """Architecture of a zoo's twin."""
     classes: int | None = None
-    """Classes of the twin's head."""
+    """Classes of the twin's head; 0 of a backbone alone, whose features are what it gives."""
     geo: GeoSpec | None = None
     """How the twin reads coordinates; None where it sees images alone."""
     path: str | None = None

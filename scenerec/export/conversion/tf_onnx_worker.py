@@ -56,11 +56,14 @@ def load(request: NetworkRequest, weights: Path) -> LoadedModel:
 def _load_twin(request: NetworkRequest, weights: Path) -> LoadedModel:
     from safetensors.numpy import load_file
 
-    from scenerec.models import tf_model, torch_model
+    from scenerec.models import tf_model, torch_encoder, torch_model
     from scenerec.models.keras_twin.builder import twin
 
     assert request.arch is not None and request.classes is not None
-    network = torch_model.build(request.arch, request.classes, 0, request.geo)
+    if request.classes:
+        network = torch_model.build(request.arch, request.classes, 0, request.geo)
+    else:
+        network = torch_encoder.build(request.arch, lambda features: {}, 0)
     model = twin(network, request.image_size, name=request.arch)
     tf_model.load_state(model, load_file(weights))
 

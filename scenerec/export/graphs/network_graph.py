@@ -1,8 +1,8 @@
 """ONNX graphs, whichever framework they come from: from normalised pixels to a graph that takes photographs.
 
 A *network graph* is an ONNX model with one input, `pixels`: float32 [batch, 3, height, width], normalised, and one
-output, `logits`: float32 [batch, classes]; `batch` is symbolic. One that reads coordinates has two more inputs, in this
-order: `coordinates`, float32 [batch, 3], and `known`, float32 [batch, 2] (see `scenerec.models.geo`).
+output, `logits`: float32 [batch, classes], or features; `batch` is symbolic. One that reads coordinates has two more
+inputs, in this order: `coordinates`, float32 [batch, 3], and `known`, float32 [batch, 2] (see `scenerec.models.geo`).
 """
 
 from collections import Counter
@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from scenerec.config.task import TaskName
+from scenerec.config.task import ModelTask
 from scenerec.errors import ModelError
-from scenerec.inference.bundles.info import ONNX_FILE, Preprocessing, TensorContract
+from scenerec.inference.bundles.info import EMBEDDING, ONNX_FILE, Preprocessing, TensorContract
 from scenerec.models.geo import COORDINATES, ENCODING_PATH, KNOWN
 
 BATCH = "batch"
@@ -50,10 +50,11 @@ PROTOBUF_BYTES = 2_000_000_000
 _EXTERNAL_FROM_BYTES = 1024
 
 
-def complete(network: ModelProto, preprocessing: Preprocessing, task: TaskName = "classification") -> ModelProto:
+def complete(network: ModelProto, preprocessing: Preprocessing, task: ModelTask = "classification") -> ModelProto:
     """Copies a network graph, and lets the copy answer with probabilities and logits, in this order.
 
-    Probabilities are the softmax of the logits, or of a multi-label network their logistic function.
+    Probabilities are the softmax of the logits, or of a multi-label network their logistic function. Where the task is
+    `embedding`, the network's logits are features: the graph's only output, `embedding`.
     Where `preprocessing.in_graph`, its input is `images`: uint8 RGB [batch, height, width, 3], which it normalises;
     else it stays `pixels`. Raises ModelError where `network` is not a network graph.
     """
@@ -69,6 +70,9 @@ def complete(network: ModelProto, preprocessing: Preprocessing, task: TaskName =
         images = helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, [BATCH, size, size, 3])
         graph.input.extend([images, *places])
         graph.value_info.append(helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, [BATCH, 3, size, size]))
+    if task == "embedding":
+        _rename(graph, LOGITS, EMBEDDING)
+        return model
     name = f"{OWN_PREFIX}{PROBABILITIES}"
     if task == "multilabel":
         graph.node.append(helper.make_node("Sigmoid", [LOGITS], [PROBABILITIES], name=name))
@@ -111,6 +115,15 @@ def with_unknown_places(model: ModelProto) -> ModelProto:
             copied.graph.initializer.append(numpy_helper.from_array(zeros, value.name))
             del copied.graph.value_info[:]  # which say that there are as many rows as images
     return copied
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Gives a value of the graph another name."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
+    for value in graph.output:
+        value.name = new if value.name == old else value.name
 
 
 def _normalising(graph: onnx.GraphProto, preprocessing: Preprocessing) -> list[NodeProto]:

@@ -14,7 +14,7 @@ from onnx import ModelProto
 from scenerec.data.packed_set import PackedSet
 from scenerec.export.graphs import network_graph
 from scenerec.export.quantization import sensitivity, speed
-from scenerec.export.quantization.accuracy_gate import GateError, Score, score, top1_drop
+from scenerec.export.quantization.accuracy_gate import GateError, Score, score, score_features, top1_drop
 from scenerec.export.quantization.attempt import Attempt
 from scenerec.export.quantization.calibration import Calibration, Method
 from scenerec.export.quantization.quantize import OPERATORS, Recipe, Scope, chosen, layers, prepare, quantize
@@ -110,7 +110,7 @@ class _Search:
         self.batches = list(self._batches(min(settings.evaluation_images, val.manifest.samples)))
         self.labels = np.concatenate([batch.labels for batch in self.batches])
         self.reference = self._logits(self.base)
-        self.base_score = score(self.reference, self.reference, self.labels)
+        self.base_score = self._score(self.reference)
         self.trials: list[_Trial] = []
         self.not_tried: list[Recipe] = []  # so far, of those that have no layer in float32
         self.whole: dict[Recipe, tuple[Score, Score]] = {}  # of float32 and of the recipe, on the whole set
@@ -222,9 +222,7 @@ class _Search:
         speeds: tuple[SpeedUp, ...] = ()
         if self.settings.min_speedup is not None:
             speeds = speed.compare(self.base_single, self._open(model, threads=1), self.settings.seconds)
-        trial = _Trial(
-            str(recipe), score(self._logits(predictor), self.reference, self.labels), size_bytes, speeds, recipe
-        )
+        trial = _Trial(str(recipe), self._score(self._logits(predictor)), size_bytes, speeds, recipe)
         self.trials.append(trial)
         self.say(str(trial))
         return trial
@@ -233,6 +231,12 @@ class _Search:
         network_graph.save(model, self.folder)
         bundle = Bundle(self.folder, self.bundle.info, self.bundle.url)
         return OnnxPredictor(bundle, self.settings.threads if threads is None else threads)
+
+    def _score(self, logits: np.ndarray) -> Score:
+        """Scores answers to the first images of the validation set against float32's."""
+        if self.base.task == "embedding":
+            return score_features(logits, self.reference)
+        return score(logits, self.reference, self.labels)
 
     def _logits(self, model: OnnxPredictor) -> np.ndarray:
         return np.concatenate([model.logits(batch.images, batch.coordinates) for batch in self.batches])
@@ -244,9 +248,9 @@ class _Search:
         return image_batches(self.val, range(samples), preparation, _BATCH_SIZE, self.settings.threads)
 
     def _whole_set(self, model: ModelProto, trial: _Trial) -> tuple[Score, Score]:
-        """Scores float32 and `model` on the whole validation set."""
+        """Scores float32 and `model` on the whole validation set; features on few, which tell their mean cosine."""
         samples = self.val.manifest.samples
-        if len(self.labels) == samples:
+        if len(self.labels) == samples or self.base.task == "embedding":
             return self.base_score, trial.score
         quantized = self._open(model)
         answers = [

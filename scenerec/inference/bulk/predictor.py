@@ -44,7 +44,8 @@ class Answers:
     unreadable: tuple[tuple[str, str], ...]
     """Address of each image that cannot be read, and why."""
     embeddings: np.ndarray | None = None
-    """What the classifying layer is given of each image, float32 [n, width]; None where none was asked for, or read."""
+    """What the classifying layer is given of each image, or an embedding model gives, float32 [n, width]; None where
+    none was asked for, or read."""
     given: tuple[tuple[tuple[int, float], ...], ...] = ()
     """Class index and probability of each label that a multi-label model gives an image, of n images, the most probable
     first; empty of another model."""
@@ -153,8 +154,10 @@ class BulkPredictor:
             logits, embeddings = ask(np.stack(images), coordinates)
         finally:
             self._free.put(ask)
-        if not np.isfinite(logits).all():
-            raise ModelError(f"{self._name}: gives logits that are not numbers: the model is damaged or diverged")
+        if not (np.isfinite(logits).all() and (embeddings is None or np.isfinite(embeddings).all())):
+            raise ModelError(f"{self._name}: gives answers that are not numbers: the model is damaged or diverged")
+        if not logits.shape[1]:  # of an embedding model
+            return np.empty(logits.shape, np.int64), logits, embeddings, ()
         multilabel = self._thresholds is not None
         probabilities = sigmoid(logits) if multilabel else softmax(logits, self._temperature)
         order = np.argsort(-probabilities, axis=1, kind="stable")

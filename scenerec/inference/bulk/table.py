@@ -24,7 +24,8 @@ def encode_answers(answers: Answers, info: BundleInfo, form: Form, embeddings: b
     `scenerec predict --json`. Of a model that may abstain, `abstained` says whether it did. Of a
     multi-label model, the labels that it gives are `given_labels` and `given_probabilities` (lists; in CSV the labels
     alone, apart by `;`; in JSONL one list of objects). With
-    `embeddings`, which CSV does not take, a list `embedding` as well. The same answers give the same bytes.
+    `embeddings`, which CSV does not take, a list `embedding` as well; of a model that gives these alone, nothing else.
+    The same answers give the same bytes.
     """
     match form:
         case "parquet":
@@ -58,13 +59,14 @@ def _parquet(answers: Answers, info: BundleInfo, embeddings: bool) -> bytes:
         ends = np.arange(rows + 1, dtype=np.int32) * (len(values) // rows if rows else 0)
         return pa.ListArray.from_arrays(ends, values)
 
-    columns = {
-        "image": pa.array([printable_image(image) for image in answers.images], pa.string()),
-        "label": names.take(pa.array(answers.ranked[:, 0])),
-        "probability": pa.array(answers.probabilities[:, 0]),
-        "labels": lists(names.take(pa.array(answers.ranked.ravel()))),
-        "probabilities": lists(pa.array(answers.probabilities.ravel())),
-    }
+    columns = {"image": pa.array([printable_image(image) for image in answers.images], pa.string())}
+    if info.task != "embedding":
+        columns |= {
+            "label": names.take(pa.array(answers.ranked[:, 0])),
+            "probability": pa.array(answers.probabilities[:, 0]),
+            "labels": lists(names.take(pa.array(answers.ranked.ravel()))),
+            "probabilities": lists(pa.array(answers.probabilities.ravel())),
+        }
     if info.abstain_below is not None:
         columns["abstained"] = pa.array(answers.probabilities[:, 0].astype(np.float64) < info.abstain_below)
     if info.task == "multilabel":
@@ -110,6 +112,8 @@ def _jsonl(answers: Answers, info: BundleInfo) -> bytes:
 
 def _answer_object(image: str, guesses: Sequence[tuple[str, float]], info: BundleInfo) -> JsonObject:
     """An image's answer in JSON; `guesses` are labels with their probabilities, the most probable first."""
+    if info.task == "embedding":
+        return {"image": image}
     found = [{"label": label, "probability": probability} for label, probability in guesses]
     place = info.places.get(guesses[0][0])
     further = place.model_dump(mode="json", exclude_defaults=True) if place else {}

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from scenerec.config.task import TaskName
+from scenerec.config.task import ModelTask
 from scenerec.data.manifest import Place
 from scenerec.frozen import Frozen, Sha256
 from scenerec.inference.bundles.precision import Precision
@@ -17,6 +17,9 @@ ONNX_FILE = "model.onnx"
 """Name of an ONNX model."""
 TFLITE_FILE = "model.tflite"
 """Name of a TFLite model."""
+
+EMBEDDING = "embedding"
+"""Name of the output of a model that gives features: its only one."""
 
 ModelFormat = Literal["onnx", "tflite"]
 """Kind of a model file."""
@@ -66,16 +69,19 @@ class Verification(Frozen):
     batch_sizes: tuple[int, ...]
     """Batch sizes that were tried."""
     max_difference: float
-    """Largest difference of logits over their scale (the largest magnitude of a reference logit)."""
-    top1_agreement: float
-    """Smallest share, over the batch sizes, of images with the same first label."""
+    """Largest difference of logits over their scale (the largest magnitude of a reference logit); or of features."""
+    top1_agreement: float | None = None
+    """Smallest share, over the batch sizes, of images with the same first label; none of features."""
+    cosine: float | None = None
+    """Smallest cosine similarity of an image's features to the framework's; none of a model that names classes."""
 
     def __str__(self) -> str:
         batches = ", ".join(map(str, self.batch_sizes))
-        return (
-            f"{self.images} images at batch {batches}: logits differ by {self.max_difference:.1e} of their scale, "
-            f"top-1 agrees on {self.top1_agreement:.1%}"
-        )
+        what, alike = "logits", f"top-1 agrees on {self.top1_agreement:.1%}" if self.top1_agreement is not None else ""
+        if self.cosine is not None:
+            what, alike = "features", f"the smallest cosine is {self.cosine:.6f}"
+        difference = f"{what} differ by {self.max_difference:.1e} of their scale"
+        return f"{self.images} images at batch {batches}: {difference}, {alike}"
 
 
 class Lineage(Frozen):
@@ -148,10 +154,10 @@ class BundleInfo(Frozen):
     """Arithmetic of the model."""
     target: str = "any"
     """Machine that the model was made for (`scenerec export --target`)."""
-    task: TaskName = "classification"
-    """What the model has learned. Probabilities of a multi-label model are those of each label by itself."""
+    task: ModelTask = "classification"
+    """What the model answers. Probabilities of a multi-label model are those of each label by itself."""
     labels: tuple[str, ...]
-    """Class names in order of class index."""
+    """Class names in order of class index; none where the task is `embedding`."""
     places: dict[str, Place] = Field(default_factory=dict)
     """Indoors or outdoors, and categories, by class name, where the training set's manifest tells."""
     preprocessing: Preprocessing
@@ -160,7 +166,8 @@ class BundleInfo(Frozen):
     """Inputs of the model: the images; where it reads coordinates, also `coordinates` and `known`."""
     outputs: tuple[TensorContract, ...]
     """Outputs of the model, each [batch, classes]: `probabilities`, at the temperature (of a multi-label model the
-    logistic function of the logits), and `logits`, as the network gives them; of TFLite logits alone."""
+    logistic function of the logits), and `logits`, as the network gives them; of TFLite logits alone. Where the task is
+    `embedding` its only output is that, [batch, features], as the backbone gives them: not of length 1."""
     opset: int | None = None
     """Version of ONNX's operator set; none for another format."""
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -184,6 +191,11 @@ class BundleInfo(Frozen):
     def takes_coordinates(self) -> bool:
         """Whether the model reads where an image was taken."""
         return any(each.name == COORDINATES for each in self.inputs)
+
+    @property
+    def embedding_size(self) -> int:
+        """How many numbers a model whose task is `embedding` makes of an image; 0 of another."""
+        return int(self.outputs[0].shape[-1]) if self.task == "embedding" else 0
 
     @property
     def temperature(self) -> float:
@@ -223,8 +235,10 @@ class BundleInfo(Frozen):
     @model_validator(mode="after")
     def _describe_one_model(self) -> "BundleInfo":
         """Labels that do not fit the outputs would name scenes wrongly, and nothing else would tell."""
+        if self.task == "embedding" and (self.labels or [output.name for output in self.outputs] != [EMBEDDING]):
+            raise ValueError(f"a model that gives embeddings has no labels, and one output, {EMBEDDING}")
         for output in self.outputs:
-            if output.shape[-1:] != (len(self.labels),):
+            if self.task != "embedding" and output.shape[-1:] != (len(self.labels),):
                 raise ValueError(f"{len(self.labels)} labels do not fit the output {output.name} {list(output.shape)}")
         if self.label_thresholds and len(self.label_thresholds) != len(self.labels):
             raise ValueError(f"{len(self.labels)} labels do not fit {len(self.label_thresholds)} thresholds")

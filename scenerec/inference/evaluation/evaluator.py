@@ -15,7 +15,7 @@ from scenerec.inference.evaluation.multilabel_predictions import MultilabelPredi
 from scenerec.inference.evaluation.predictions import KEPT_LOGITS_BYTES, Predictions, merge, predict
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject, origin
 from scenerec.inference.evaluation.significance import Comparison, compare
-from scenerec.inference.predictors.predictor import Predictor
+from scenerec.inference.predictors.predictor import Predictor, check_names_classes
 from scenerec.names import clean
 
 
@@ -122,6 +122,7 @@ class Examiner:
 
         subject = self.subject
         model = open_predictor(subject.target, subject.framework, self.request.threads, subject.checkpoint)
+        check_names_classes(model)
         check_labels(model, self.data)
         check_task(model, self.data)
         return model

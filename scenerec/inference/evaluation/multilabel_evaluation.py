@@ -7,34 +7,9 @@ import numpy as np
 
 from scenerec.data.packed_set import PackedSet
 from scenerec.inference.evaluation import multilabel_metrics as formulas
+from scenerec.inference.evaluation.label_figures import LabelFigures, label_figures
 from scenerec.inference.evaluation.multilabel_predictions import MultilabelPredictions
 from scenerec.inference.evaluation.request import EvaluationRequest, origin
-
-
-@dataclass(frozen=True)
-class LabelFigures:
-    """How good the answers for one label are. All are fractions."""
-
-    name: str
-    """Name of the label."""
-    samples: int
-    """How many samples have it."""
-    given: int
-    """How many samples the model gives it to."""
-    average_precision: float | None
-    """Average precision of the ranking by its probability; None where no sample has it."""
-    threshold: float
-    """Probability from which on the model gives it."""
-    precision: float
-    """Share of those that it is given to that have it; 0 where it is given to none."""
-    recall: float
-    """Share of those that have it that it is given to; 0 where none has it."""
-    f1: float
-    """Harmonic mean of both."""
-    best_threshold: float
-    """Threshold that would have the highest F1 on these samples."""
-    best_f1: float
-    """F1 at that threshold."""
 
 
 @dataclass(frozen=True)
@@ -96,28 +71,20 @@ class MultilabelOutcome:
 def assess_labels(predictions: MultilabelPredictions, classes: tuple[str, ...]) -> MultilabelEvaluation:
     """Computes all figures of `predictions` over `classes`."""
     labels, logits, clock = predictions.labels, predictions.logits, predictions.clock
-    given, probabilities = predictions.given, predictions.probabilities
-    precision, recall, f1 = formulas.precision_recall_f1(given, labels)
-    best = formulas.best_thresholds(probabilities, labels)
-    best_f1 = formulas.precision_recall_f1(probabilities >= best, labels)[2]
-    average_precisions = formulas.average_precisions(logits, labels)
-    columns = (labels.sum(0), given.sum(0), average_precisions, predictions.thresholds, precision, recall, f1)
-    rows = zip(classes, *(np.asarray(column).tolist() for column in (*columns, best, best_f1)), strict=True)
+    given = predictions.given
+    of_labels = label_figures(logits, labels, predictions.thresholds, classes)
     mean = formulas.mean_average_precision(logits, labels)
     return MultilabelEvaluation(
         predictor=predictions.predictor,
         samples=len(labels),
         map=None if np.isnan(mean) else mean,
         f1_micro=formulas.micro_f1(given, labels),
-        f1_macro=float(f1.mean()),
-        best_f1_macro=float(best_f1.mean()),
+        f1_macro=float(np.mean([each.f1 for each in of_labels])),
+        best_f1_macro=float(np.mean([each.best_f1 for each in of_labels])),
         loss=formulas.mean_loss(logits, labels),
         labels_per_sample=float(labels.sum(1).mean()),
         given_per_sample=float(given.sum(1).mean()),
         images_per_s=len(labels) / max(clock.ended_s - clock.began_s, 1e-9),
         model_images_per_s=clock.model_images / clock.model_s if clock.model_images else None,
-        classes=tuple(
-            LabelFigures(name, samples, count, None if np.isnan(ap) else ap, *others)
-            for name, samples, count, ap, *others in rows
-        ),
+        classes=of_labels,
     )

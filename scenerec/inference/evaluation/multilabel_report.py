@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenerec import __version__
-from scenerec.inference.evaluation.multilabel_evaluation import LabelFigures, MultilabelOutcome
+from scenerec.inference.evaluation.label_figures import hardest_first
+from scenerec.inference.evaluation.multilabel_evaluation import MultilabelOutcome
 from scenerec.inference.evaluation.multilabel_predictions import MultilabelPredictions
 from scenerec.inference.evaluation.report_parts import report_environment, thumbnails
 
@@ -52,11 +53,6 @@ def render_labels(outcome: MultilabelOutcome) -> str:
             version=__version__,
         )
     )
-
-
-def hardest_first(labels: tuple[LabelFigures, ...]) -> list[LabelFigures]:
-    """The labels by rising average precision; those that no sample has come last."""
-    return sorted(labels, key=lambda each: (each.average_precision is None, each.average_precision or 0))
 
 
 def wrong_labels(predictions: MultilabelPredictions) -> list[tuple[int, int]]:

@@ -73,7 +73,8 @@ def check_promotion(
 
     1. It was verified against its framework when it was exported, and answers its golden images now.
     2. Where there is a baseline: both have the same labels, and on the same images the candidate is not worse by the
-       rule of `is_worse`; of multi-label models, by no more than `max_top1_drop` points of mean average precision.
+       rule of `is_worse`; of multi-label models, by no more than `max_top1_drop` points of mean average precision. A
+       model that gives embeddings follows no other.
 
     Raises RegistryError or BundleError with the figures, and what the models and the images raise.
     """
@@ -94,6 +95,11 @@ def check_promotion(
         raise RegistryError(
             f"{candidate.url}: its task is {candidate.info.task}, and that of {baseline.url} is {baseline.info.task}: "
             "what calls the alias would read its answers wrong (--force overrules)"
+        )
+    if candidate.info.task == "embedding":
+        raise RegistryError(
+            f"{candidate.url}: its embeddings are no match for those that {baseline.url} has given, which may be kept "
+            "somewhere: give it a name of its own (--force overrules)"
         )
     if candidate.info.task == "multilabel":
         figures = _mean_average_precisions(model, open_model(baseline), open_images)

@@ -54,6 +54,13 @@ class Classifier:
         """The probabilities of the classes in encoded photographs, float32 [n, classes]. Raises as `classify` does."""
         return self.model.probabilities(np.stack([self.prepare(content) for content in photographs]), coordinates)
 
+    def embeddings(self, photographs: Sequence[bytes]) -> np.ndarray:
+        """What a bundle whose task is `embedding` makes of encoded photographs, float32 [n, features].
+
+        Raises as `classify` does.
+        """
+        return self.model.logits(np.stack([self.prepare(content) for content in photographs]))
+
     def given_labels(self, probabilities: np.ndarray) -> list[Guess] | None:
         """The labels that a multi-label model gives an image, at or above their thresholds; None of another model.
 

@@ -1,16 +1,19 @@
 """A bundle's ONNX model that gives embeddings beside its logits: what the layer that classifies is given.
 
-Any bundle can: the graph is the bundle's own, with one output more.
+Any bundle can: the graph is the bundle's own, with one output more. One whose task is `embedding` gives nothing else.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx
-from onnx import GraphProto, NodeProto
 
 from scenerec.errors import BundleError
 from scenerec.inference.bundles.bundle import Bundle
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor, open_session
 from scenerec.inference.predictors.predictor import in_batches_of
+
+if TYPE_CHECKING:  # a light installation lacks it
+    from onnx import GraphProto, NodeProto
 
 _LOGITS = "logits"
 _CLASSIFYING = ("Gemm", "MatMul")
@@ -31,6 +34,11 @@ class Embedder(OnnxPredictor):
         if bundle.info.format != "onnx":
             raise BundleError(f"{bundle.url}: gives no embeddings, as it is a {bundle.info.format} model: export ONNX")
         super().__init__(bundle, threads)
+        if self.task == "embedding":
+            self._outputs = [self.output_name]
+            return
+        import onnx
+
         model = onnx.load(bundle.model_file, load_external_data=False)
         layer = _classifying_layer(model.graph, self.input_name)
         self._outputs = [_LOGITS, layer.input[0] if layer else ""]
@@ -43,7 +51,10 @@ class Embedder(OnnxPredictor):
     def logits_and_embeddings(
         self, images: np.ndarray, coordinates: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The logits, float32 [n, classes], and the embeddings, float32 [n, width], of `logits`'s arguments."""
+        """The logits, float32 [n, classes], and the embeddings, float32 [n, width], of `logits`'s arguments.
+
+        Of a model that gives embeddings alone there are no classes.
+        """
         feeds = self.feeds(images, coordinates)
 
         def run(*inputs: np.ndarray) -> np.ndarray:
@@ -54,7 +65,7 @@ class Embedder(OnnxPredictor):
         return both[:, : len(self.labels)], both[:, len(self.labels) :]
 
 
-def _classifying_layer(graph: GraphProto, images: str) -> NodeProto | None:
+def _classifying_layer(graph: "GraphProto", images: str) -> "NodeProto | None":
     """The last product with weights on the way from the images to the logits."""
     of_images = {images}
     for node in graph.node:

@@ -37,7 +37,7 @@ class Answer:
     probabilities: np.ndarray
     """Probabilities, float32 [classes]."""
     logits: np.ndarray
-    """Logits, float32 [classes]."""
+    """Logits, float32 [classes]; of a model whose task is `embedding` its features, which have no probabilities."""
     queued_s: float
     """Seconds of waiting for the model to be free."""
     prepared_s: float

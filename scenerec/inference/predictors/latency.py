@@ -60,7 +60,7 @@ def _time(
         model.logits(images)
 
     def bare() -> None:
-        raw.run(["logits"], prepared)
+        raw.run([model.output_name], prepared)
 
     pairs = interleaved(ours, bare, seconds)
     ours_s, bare_s = (sorted(times) for times in zip(*pairs, strict=True))

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from scenerec.errors import BundleError, first_line
 from scenerec.inference.bundles.bundle import Bundle
-from scenerec.inference.bundles.info import Preprocessing
+from scenerec.inference.bundles.info import EMBEDDING, Preprocessing
 from scenerec.inference.predictors.predictor import Predictor, in_batches_of, place_inputs
 from scenerec.models.geo import COORDINATES, KNOWN
 
@@ -39,6 +39,7 @@ class OnnxPredictor(Predictor):
         self.temperature, self.abstain_below = bundle.info.temperature, bundle.info.abstain_below
         self.task, self.label_thresholds = bundle.info.task, bundle.info.label_thresholds
         self.input_name = self.session.get_inputs()[0].name
+        self.output_name = EMBEDDING if self.task == "embedding" else "logits"
         self._names = (self.input_name, COORDINATES, KNOWN) if self.takes_coordinates else (self.input_name,)
         batch = self.session.get_inputs()[0].shape[0]
         self._fixed_batch = batch if isinstance(batch, int) else None
@@ -61,7 +62,7 @@ class OnnxPredictor(Predictor):
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def _run(self, *inputs: np.ndarray) -> np.ndarray:
-        (answer,) = self.session.run(["logits"], dict(zip(self._names, inputs, strict=True)))
+        (answer,) = self.session.run([self.output_name], dict(zip(self._names, inputs, strict=True)))
         return np.asarray(answer, dtype=np.float32)
 
 

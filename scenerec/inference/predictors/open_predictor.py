@@ -8,7 +8,6 @@ from scenerec.errors import ConfigError, ModelError
 from scenerec.inference.bundles.bundle import INFO_FILE, Bundle, open_bundle
 from scenerec.inference.predictors.predictor import NetworkInfo, Predictor
 from scenerec.inference.predictors.trained_model import Framework, ZooNetwork, load_trained
-from scenerec.models.neutral import State
 from scenerec.storage import open_storage, split_url
 
 CPU = ("CPUExecutionProvider",)
@@ -55,7 +54,7 @@ def open_network(
     """Builds a network of the zoo in one of the frameworks, which only then is imported.
 
     Args:
-        network: architecture and weights.
+        network: architecture and weights; without a head its logits are the features.
         framework: computes it.
         info: what is known of it.
         threads: that compute; 0 leaves the choice to the framework.
@@ -71,22 +70,6 @@ def open_network(
     from scenerec.inference.predictors import torch_predictor
 
     return torch_predictor.load(network, info, threads, device or torch_predictor.default_device())
-
-
-def open_backbone(
-    arch: str, state: State, framework: Framework, info: NetworkInfo, threads: int = 0, device: str = "cpu"
-) -> Predictor:
-    """As `open_network`, of an architecture without its head: its logits are the features, float32 [n, features].
-
-    Raises StateError where the weights do not fit the architecture.
-    """
-    if framework == "tensorflow":
-        from scenerec.inference.predictors import tf_predictor
-
-        return tf_predictor.load_backbone(arch, state, info, threads)
-    from scenerec.inference.predictors import torch_predictor
-
-    return torch_predictor.load_backbone(arch, state, info, threads, device)
 
 
 def _open_tflite(target: str, threads: int) -> Predictor:

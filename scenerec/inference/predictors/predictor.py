@@ -6,8 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from scenerec.config.task import TaskName
+from scenerec.config.task import ModelTask
 from scenerec.data.coordinates import NetworkCoordinates, network_coordinates
+from scenerec.errors import ModelError
 from scenerec.inference.bundles.info import Preprocessing
 from scenerec.models.preprocessing import Interpolation
 
@@ -25,12 +26,12 @@ class NetworkInfo:
     """Class names in order of class index; empty where they are not known."""
     preprocessing: Preprocessing
     """What a photograph goes through before the network sees it."""
-    task: TaskName = "classification"
-    """What it has learned."""
+    task: ModelTask = "classification"
+    """What it answers."""
 
 
 class Predictor(Protocol):
-    """A network that takes prepared images and gives logits."""
+    """A network that takes prepared images and gives logits; or features, whose task is `embedding`."""
 
     name: str
     """Name for people: the network's address."""
@@ -48,8 +49,8 @@ class Predictor(Protocol):
     """What its logits are divided by before they become probabilities (see `softmax`)."""
     abstain_below: float | None = None
     """Confidence below which its first class is no answer; None where it always answers."""
-    task: TaskName = "classification"
-    """What it has learned: one class of each image, or any number of labels."""
+    task: ModelTask = "classification"
+    """What it answers: one class of each image, any number of labels, or features, which stand for logits then."""
     label_thresholds: tuple[float, ...] = ()
     """Probability from which on a multi-label model gives each label; empty where that is DEFAULT_THRESHOLD."""
 
@@ -62,7 +63,7 @@ class Predictor(Protocol):
                 known; None where none are.
 
         Returns:
-            float32 [n, classes]
+            float32 [n, classes]; where the task is `embedding`, float32 [n, features]
         """
 
     def probabilities(self, images: np.ndarray, coordinates: np.ndarray | None = None) -> np.ndarray:
@@ -71,12 +72,23 @@ class Predictor(Protocol):
 
     def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
         """The probabilities that its logits mean, float32 [n, classes] both; of a multi-label model they add up to
-        anything."""
+        anything. Features mean none: [n, 0]."""
+        if self.task == "embedding":
+            return logits[:, :0]
         return sigmoid(logits) if self.task == "multilabel" else softmax(logits, self.temperature)
 
     def thresholds(self, classes: int) -> tuple[float, ...]:
         """Probability from which on a multi-label model gives each of its labels."""
         return self.label_thresholds or (DEFAULT_THRESHOLD,) * classes
+
+
+def check_names_classes(model: Predictor) -> None:
+    """Raises ModelError for a model that gives features, and so names nothing."""
+    if model.task == "embedding":
+        raise ModelError(
+            f"{model.name}: gives embeddings, and names no classes: take a model with a head, which a training with "
+            "model.weights or a probe makes (kind: probe)"
+        )
 
 
 def abstains(probabilities: np.ndarray, abstain_below: float) -> bool:
@@ -124,6 +136,17 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return (np.where(logits >= 0, 1, shares) / (1 + shares)).astype(logits.dtype)
 
 
+def cosine_similarities(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """The cosine of the angle between features of each image, float [n, d] both -> float64 [n].
+
+    1 where both are 0, and 0 where one of them is.
+    """
+    lengths = [np.linalg.norm(rows.astype(np.float64), axis=1) for rows in (expected, found)]
+    products, scales = (expected.astype(np.float64) * found).sum(axis=1), lengths[0] * lengths[1]
+    both_zero = (lengths[0] == 0) & (lengths[1] == 0)
+    return np.where(both_zero, 1.0, products / np.where(scales == 0, 1.0, scales))
+
+
 def logits_difference(expected: np.ndarray, found: np.ndarray) -> float:
     """Returns the largest difference of logits [n, classes] over their scale, the largest magnitude of those expected.
 
@@ -132,3 +155,16 @@ def logits_difference(expected: np.ndarray, found: np.ndarray) -> float:
     if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
         return float("inf")
     return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+
+
+def agreement(expected: np.ndarray, found: np.ndarray, several_labels: bool) -> float:
+    """Returns the share of images to which two models give the same first label, by logits [n, classes] of both.
+
+    Where images have several labels, that one ranks first which is surest of those that are sure: it agrees as well
+    where `expected` gives it from a probability of DEFAULT_THRESHOLD on.
+    """
+    first = found.argmax(1)
+    agrees = first == expected.argmax(1)
+    if several_labels:
+        agrees |= expected[np.arange(len(expected)), first] >= 0
+    return float(agrees.mean())

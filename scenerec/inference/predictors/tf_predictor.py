@@ -13,7 +13,6 @@ from typing_extensions import override
 from scenerec.errors import ModelError, first_line
 from scenerec.inference.predictors.predictor import NetworkInfo, Predictor, place_inputs
 from scenerec.inference.predictors.trained_model import ZooNetwork
-from scenerec.models.neutral import State
 
 
 class TfPredictor(Predictor):
@@ -53,24 +52,17 @@ def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0) -> TfPredicto
     Raises StateError where the weights do not fit the architecture.
     """
     _use_threads(threads)
-    built = tf_model.build(network.arch, network.classes, info.preprocessing.image_size, 0, network.geo)
+    size = info.preprocessing.image_size
+    if network.classes:
+        built = tf_model.build(network.arch, network.classes, size, 0, network.geo)
+    else:
+        built = tf_encoder.build(network.arch, lambda features: {}, size, 0)  # of one output Keras makes no list
     tf_model.load_state(built, network.state)
 
     def answer(images: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
         return built([images, *others] if others else images, training=False)
 
     return TfPredictor(answer, info, takes_coordinates=network.geo is not None)
-
-
-def load_backbone(arch: str, state: State, info: NetworkInfo, threads: int = 0) -> TfPredictor:
-    """As `load`, of an architecture without its head: its logits are the features, float32 [n, features].
-
-    Raises StateError where the weights do not fit the architecture.
-    """
-    _use_threads(threads)
-    built = tf_encoder.build(arch, lambda features: {}, info.preprocessing.image_size, 0)
-    tf_model.load_state(built, state)
-    return TfPredictor(lambda images: built(images, training=False), info)  # of one output Keras makes no list
 
 
 def load_keras(path: Path, info: NetworkInfo) -> TfPredictor:

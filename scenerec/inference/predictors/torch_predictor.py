@@ -13,7 +13,6 @@ from scenerec.errors import ModelError, first_line
 from scenerec.inference.predictors.predictor import NetworkInfo, Predictor, place_inputs
 from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.models import torch_encoder, torch_model
-from scenerec.models.neutral import State
 
 
 class TorchPredictor(Predictor):
@@ -60,26 +59,17 @@ def load(network: ZooNetwork, info: NetworkInfo, threads: int = 0, device: str =
     return TorchPredictor(build(network), info, device, takes_coordinates=network.geo is not None)
 
 
-def load_backbone(arch: str, state: State, info: NetworkInfo, threads: int = 0, device: str = "cpu") -> TorchPredictor:
-    """As `load`, of an architecture without its head: its logits are the features, float32 [n, features].
-
-    Raises StateError where the weights do not fit the architecture.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    built = torch_encoder.build(arch, lambda features: {}, 0)
-    torch_model.load_state(built, state)
-    return TorchPredictor(built, info, device)
-
-
 def build(network: ZooNetwork) -> nn.Module:
-    """Builds the network with its weights, in evaluation mode on the CPU.
+    """Builds the network with its weights, in evaluation mode on the CPU; of a backbone, the logits are the features.
 
     Raises StateError where the weights do not fit the architecture.
     """
-    built = torch_model.build(network.arch, network.classes, 0, network.geo).eval()
+    if network.classes:
+        built = torch_model.build(network.arch, network.classes, 0, network.geo)
+    else:
+        built = torch_encoder.build(network.arch, lambda features: {}, 0)
     torch_model.load_state(built, network.state)
-    return built
+    return built.eval()
 
 
 def import_network(import_path: str) -> nn.Module:

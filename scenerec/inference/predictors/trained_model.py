@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scenerec.checkpoint import AVERAGES_FILE, STATE_FILE, RunState, best_checkpoint, list_checkpoints, read_run_state
-from scenerec.config.task import TaskName
+from scenerec.config.task import ModelTask
 from scenerec.data.class_names import parse_class_list
 from scenerec.data.manifest import read_manifest
 from scenerec.epoch_metrics import EpochMetrics
@@ -16,6 +16,7 @@ from scenerec.models.neutral import State
 from scenerec.models.preprocessing import WeightPreprocessing
 from scenerec.models.weights.files import read_weights
 from scenerec.models.weights.origin import Origin
+from scenerec.models.zoo import architecture
 from scenerec.storage import IMPATIENT, Patience, open_storage, split_url
 
 Framework = Literal["torch", "tensorflow"]
@@ -29,7 +30,7 @@ class ZooNetwork:
     arch: str
     """Name in the zoo."""
     classes: int
-    """Classes of the head."""
+    """Classes of the head; 0 of a backbone alone, which gives features."""
     state: State
     """Weights by their neutral names."""
     geo: GeoSpec | None = None
@@ -40,6 +41,14 @@ class ZooNetwork:
         """The same, but that it sees images alone: it answers as it does where no place is known."""
         state = {key: array for key, array in self.state.items() if not is_under(key, PATH)}
         return replace(self, state=state, geo=None)
+
+    @property
+    def backbone(self) -> "ZooNetwork":
+        """The same without its head, and of images alone: it gives features."""
+        images, head = self.of_images, architecture(self.arch).head
+        return replace(
+            images, classes=0, state={k: array for k, array in images.state.items() if not is_under(k, head)}
+        )
 
 
 @dataclass(frozen=True)
@@ -70,18 +79,35 @@ class TrainedModel:
     """What the run's first weights began as; None in checkpoints that are older than the field."""
 
     @property
-    def task(self) -> TaskName:
-        """What it has learned."""
+    def task(self) -> ModelTask:
+        """What it answers."""
+        if not self.network.classes:
+            return "embedding"
         return self.config.get("task", "classification")  # which the config of an older checkpoint does not have
 
     @property
     def validation_set(self) -> str | None:
-        """Address of the run's packed validation set."""
-        return self.config.get("data", {}).get("val")
+        """Address of the run's packed validation set; of a pretraining that of its probe, if it has one."""
+        return self.config.get("data", {}).get("val") or (self.config.get("probe") or {}).get("val")
 
 
 def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMPATIENT) -> TrainedModel:
-    """Reads a run's or a checkpoint's model.
+    """Reads a run's or a checkpoint's model, which names classes. Arguments and errors are those of `load_any`.
+
+    Raises ModelError for a pretraining, too.
+    """
+    model = load_any(target, checkpoint, patience)
+    if not model.network.classes:
+        weights_of = model.url.rpartition("/checkpoints/")[0] or model.url
+        raise ModelError(
+            f"{model.url}: is of a pretraining, which knows no classes: train a head on it (kind: train with "
+            f"model.weights: {weights_of}), and take that run; or take its features (`scenerec export {weights_of}`)"
+        )
+    return model
+
+
+def load_any(target: str, checkpoint: str = "best", patience: Patience = IMPATIENT) -> TrainedModel:
+    """Reads a run's or a checkpoint's model: of a pretraining the backbone, without what averages it.
 
     Args:
         target: a run's folder (output/NAME), or a checkpoint's; local or s3://.
@@ -96,13 +122,8 @@ def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMP
     url = find_checkpoint(target, checkpoint, patience)
     folder, name = split_url(url)
     run = read_run_state(open_storage(folder, patience), name)
-    if not run.identity["classes"]:
-        weights_of = url.rpartition("/checkpoints/")[0] or url
-        raise ModelError(
-            f"{url}: is of a pretraining, which knows no classes: train a head on it (kind: train with model.weights: "
-            f"{weights_of}), and take that run"
-        )
-    averaged = open_storage(url, patience).size(AVERAGES_FILE) is not None
+    is_classifier = run.identity["classes"] > 0  # a pretraining's averages are those of its momentum encoder
+    averaged = is_classifier and open_storage(url, patience).size(AVERAGES_FILE) is not None
     weights = read_weights(url, averaged, patience)
     at_an_epochs_end = run.step == 0 and run.history
     return TrainedModel(
@@ -111,7 +132,7 @@ def load_trained(target: str, checkpoint: str = "best", patience: Patience = IMP
         framework="tensorflow" if run.framework == "tensorflow" else "torch",
         network=_network(run, weights.state),
         averaged=averaged,
-        labels=_labels(run),
+        labels=_labels(run) if is_classifier else (),
         preprocessing=Preprocessing.of_weights(
             WeightPreprocessing.of_data(run.config["data"]), run.config["data"]["image_size"]
         ),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
 
+from scenerec.config.recipe import RECIPES
 from scenerec.training.choice.candidates import (
     ARCH,
     BATCH,
@@ -12,6 +13,7 @@ from scenerec.training.choice.candidates import (
     FRAMEWORK,
     LARGE_SET,
     LONG_EPOCHS,
+    RECIPE,
     SIZE,
     WEIGHTS,
     WORKERS,
@@ -79,10 +81,9 @@ def choose(
         _network(taken, data, found),
         _size(taken, data, found),
         Decision("weights", {WEIGHTS: taken.weights}, taken.weights, weights.reason),
-        _epochs(taken, epochs, machine, minutes),
+        _epochs(taken, epochs, machine, minutes, has_recipe=RECIPE in stated),
         Decision("batch", {BATCH: batch}, str(batch), f"{max(data.images // batch, 1):,} steps in an epoch"),
-        _learning_rate(taken, batch),
-        _augmentation(taken, epochs, data),
+        *_recipe(taken, batch, epochs, data, stated.get(RECIPE)),
         *_balance(data),
         _scale(machine, workers, cpus_per_worker),
     )
@@ -91,8 +92,8 @@ def choose(
 
 
 def _as_stated(decision: Decision, stated: Mapping[str, Any]) -> Decision:
-    """The decision with the values that somebody has stated."""
-    said = {key: value for key, value in stated.items() if key in decision.settings}
+    """The decision with the values that somebody has stated. That of a recipe is nobody else's, and says what it is."""
+    said = {key: value for key, value in stated.items() if key in decision.settings and key != RECIPE}
     if not said:
         return decision
     first = next(iter(decision.settings))
@@ -124,10 +125,20 @@ def _size(taken: Candidate, data: DataFacts, found: Sequence[Candidate]) -> Deci
     return Decision("image size", {SIZE: size}, f"{size} px", reason)
 
 
-def _epochs(taken: Candidate, epochs: int, machine: Machine, minutes: float) -> Decision:
-    why = "more would help little" if epochs >= taken.most_epochs else f"as {minutes:g} minutes have room for"
-    settings = {EPOCHS: epochs, "optimize.warmup_epochs": min(round(epochs / 10, 1), 5.0) if epochs > 1 else 0.0}
+def _epochs(taken: Candidate, epochs: int, machine: Machine, minutes: float, has_recipe: bool) -> Decision:
+    why = "more would help little" if epochs >= taken.most_epochs else f"as many as fit into {minutes:g} min"
+    settings: dict[str, Any] = {EPOCHS: epochs}
+    if not has_recipe:
+        settings["optimize.warmup_epochs"] = min(round(epochs / 10, 1), 5.0) if epochs > 1 else 0.0
     return Decision("epochs", settings, str(epochs), f"of {taken.epoch_s:.2g} s on {machine.words}: {why}")
+
+
+def _recipe(taken: Candidate, batch: int, epochs: int, data: DataFacts, stated: str | None) -> list[Decision]:
+    """How it is learned: by a recipe that somebody has stated, or by what suits the data."""
+    if stated is None:
+        return [_learning_rate(taken, batch), _augmentation(taken, epochs, data)]
+    reason = f"its optimizer, learning rate and augmentation; it has reached {RECIPES[stated].reached}"
+    return [Decision("recipe", {RECIPE: stated}, stated, reason)]
 
 
 def _learning_rate(taken: Candidate, batch: int) -> Decision:

@@ -40,7 +40,20 @@ def train_yaml(heading: Sequence[str], fixed: Mapping[str, Any], choice: Choice,
     return "\n".join(lines) + "\n"
 
 
-_ORDER = ("kind", "name", "framework", "data", "model", "optimize", "scale", "checkpoint", "job", "cost", "output")
+_ORDER = (
+    "kind",
+    "name",
+    "framework",
+    "recipe",
+    "data",
+    "model",
+    "optimize",
+    "scale",
+    "checkpoint",
+    "job",
+    "cost",
+    "output",
+)
 
 
 def _place(key: str) -> tuple[int, ...]:

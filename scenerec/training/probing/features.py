@@ -21,8 +21,9 @@ from scenerec.config.probe import ProbeConfig
 from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.errors import DataError, ModelError
 from scenerec.inference.evaluation.images import Preparation, image_batches
-from scenerec.inference.predictors.open_predictor import open_backbone
+from scenerec.inference.predictors.open_predictor import open_network
 from scenerec.inference.predictors.predictor import NetworkInfo
+from scenerec.inference.predictors.trained_model import ZooNetwork
 from scenerec.json_object import JsonObject
 from scenerec.storage import Patience, Storage, open_storage
 from scenerec.training.probe import BATCH_SIZE, Features, joined
@@ -123,11 +124,10 @@ class FeatureMaker:
         self.folder = FeatureFolder(config, backbone, patience)
         prepared = backbone.preprocessing
         self.preparation = Preparation.of(prepared)
-        self.network = open_backbone(
-            backbone.config.arch,
-            state,
+        self.network = open_network(
+            ZooNetwork(backbone.config.arch, 0, state),
             config.framework,
-            NetworkInfo(self.name, (), prepared),
+            NetworkInfo(self.name, (), prepared, "embedding"),
             self.threads,
             "cuda" if config.scale.gpus_per_worker else "cpu",
         )

@@ -376,7 +376,7 @@ def test_threads_share_a_client(web: WebServer) -> None:
 def test_the_import_is_light() -> None:
     heavy = ["numpy", "torch", "tensorflow", "keras", "ray", "onnxruntime", "boto3", "PIL", "pydantic"]
     program = f"import sys, scenerec.client; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout.strip() == "[]", done.stderr
 
 

@@ -6,9 +6,15 @@ from typing import Any
 from cluster.address import Address
 from cluster.applications import Applications
 from cluster.client import ClusterClient
+from tests.patience import PATIENCE_S
 from tests.web import Answer, WebServer
 
 PATH = "/api/serve/applications/"
+
+
+def told(**details: Any) -> Answer:
+    """What Ray Serve says of itself."""
+    return Answer(json.dumps({"applications": {}, "proxies": {}, "http_options": None, **details}).encode())
 
 
 def dashboard(web: WebServer, route_prefix: str | None, **details: Any) -> Applications:
@@ -19,8 +25,7 @@ def dashboard(web: WebServer, route_prefix: str | None, **details: Any) -> Appli
         "route_prefix": route_prefix,
         "deployments": {},
     }
-    told = {"applications": {"photos": application}, "proxies": {}, "http_options": None, **details}
-    web.serve(PATH, Answer(json.dumps(told).encode()))
+    web.serve(PATH, told(applications={"photos": application}, **details))
     return Applications(ClusterClient(Address(web.url)))
 
 
@@ -36,3 +41,10 @@ def test_an_application_has_the_address_that_it_is_asked_at(web: WebServer) -> N
 def test_without_an_endpoint_there_is_no_address(web: WebServer) -> None:
     status = dashboard(web, None).status("photos")
     assert (status["applications"][0]["url"], status["http"]) == ("-", None)
+
+
+def test_the_end_of_ray_serve_is_waited_for(web: WebServer) -> None:
+    """It was told to end, goes on with its proxies for a while, and cannot be asked as it ends."""
+    web.serve(PATH, b"", told(**SERVES), Answer(b"no controller", status=503), told(**SERVES), told())
+    Applications(ClusterClient(Address(web.url))).shut_down(PATIENCE_S)
+    assert [request.method for request in web.received] == ["DELETE", *["GET"] * 4]

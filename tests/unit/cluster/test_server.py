@@ -71,6 +71,24 @@ def test_a_server_that_gave_up_is_started_again(tmp_path: Path) -> None:
         assert server.end(one, state) == 1
 
 
+def test_one_that_runs_is_asked_again_before_it_is_taken_for_down(tmp_path: Path) -> None:
+    answers = iter([False, False, True])
+
+    @dataclass(frozen=True)
+    class Busy(Fickle):
+        def is_ready(self, ports: dict[str, int]) -> bool:
+            return next(answers)
+
+    (tmp_path / "starts").write_text("")
+    one = Busy(tmp_path / "starts", failures=0)
+    state = server.launch(one, tmp_path, ClusterState())
+    try:
+        assert server.is_up(one, state)
+    finally:
+        server.end(one, state)
+    assert not server.is_up(one, state)
+
+
 def test_but_not_for_ever(tmp_path: Path) -> None:
     one = fickle(tmp_path, failures=9)
     with pytest.raises(ClusterError, match="the embedded fickle did not start: no luck"):

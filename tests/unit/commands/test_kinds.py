@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from cluster.working_dir import fill_working_dir
+from cluster.working_dir import copy_packages
 from scenerec.cli import app
 from scenerec.commands.kinds import KINDS, FileKind, job_kind
 from scenerec.commands.screen.live import RunBar, tell
@@ -18,6 +18,7 @@ from scenerec.commands.status import newest
 from scenerec.config import file
 from scenerec.config.job import JobConfig
 from scenerec.job_log import EpochSummary, Progress, format_line
+from tests.patience import PATIENCE_S
 from tests.toy_kind import TOY, ToyConfig
 
 TEXT = "kind: toy\nname: first\ncount_to: 3\noutput: {output}\n"
@@ -65,7 +66,7 @@ def test_its_run_is_resumed_from_its_folder(toy: Path, tmp_path: Path) -> None:
 
 def test_its_job_is_shown_as_it_wants(toy: Path) -> None:
     command = [sys.executable, "-m", TOY.module, str(toy)]
-    log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
     kind, output = job_kind("toy"), io.StringIO()
     console = Console(file=output, force_terminal=True, width=80, color_system=None, _environ={"TERM": "xterm"})
     story = tell(log.splitlines(), console, kind.view)
@@ -78,11 +79,11 @@ def test_its_job_is_shown_as_it_wants(toy: Path) -> None:
 
 
 def test_every_kind_of_file_that_is_submitted_has_a_job(tmp_path: Path) -> None:
-    """The two tables agree, and a job's module is among what its folder brings along."""
+    """The two tables agree, and a job's module is among the code that it brings along."""
     submitted = {name: config for name, config in file.KINDS.items() if issubclass(config, JobConfig)}
     assert submitted.keys() == {kind.name for kind in KINDS.values() if isinstance(kind, FileKind)}
     assert all(config.model_fields["kind"].annotation is not str for config in submitted.values())
-    fill_working_dir(tmp_path, "")
+    copy_packages(tmp_path)
     for kind in KINDS.values():
         assert (tmp_path / f"{kind.module.replace('.', '/')}.py").is_file()
 

@@ -22,6 +22,7 @@ from scenerec.epoch_metrics import EpochMetrics
 from scenerec.job_log import EpochSummary, Failure, Progress, RunResult, format_line
 from scenerec.storage import open_storage
 from scenerec.training.run_folder import RunFolder
+from tests.patience import PATIENCE_S
 
 EPOCH = EpochSummary(2, 2, 0.51239, {"val_loss": 0.4, "val_top1": 0.881, "val_top5": 1.0}, 120.55, 0.01)
 LOG = "[note] first\n(Worker pid=9) [note] second\n(raylet pid=7) starting\n(Worker pid=9) [note] third"
@@ -246,7 +247,7 @@ def test_a_jobs_process_leaves_its_record_and_its_log(
     variables = {"SCENEREC_JOB_ID": "photos-7", **run_environment("photos", f"{output}/photos", "train", "torch")}
     with (tmp_path / "driver.log").open("w") as log:
         command = [sys.executable, "-c", JOB, act]
-        done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **variables}, timeout=60)
+        done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **variables}, timeout=PATIENCE_S)
     assert done.returncode == exit_code
     found = json.loads(scenerec("status", "photos", "--json").stdout)
     assert (found["id"], found["status"], found["message"], found["kind"]) == ("photos-7", status, message, "train")

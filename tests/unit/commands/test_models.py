@@ -12,6 +12,7 @@ from scenerec.commands import models
 from scenerec.config.model import ModelConfig
 from scenerec.models.status import Status, read_status
 from scenerec.models.zoo import ARCHITECTURES, TORCHVISION
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -109,5 +110,7 @@ def test_it_is_quick_because_nothing_heavy_is_imported(arguments: list[str]) -> 
         "try: main()\n"
         f"finally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert (done.returncode, done.stderr.strip()) == (0, "[]")

@@ -1,5 +1,6 @@
 """Recipes: what a file becomes by one, and that what its writer says wins."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -35,6 +36,16 @@ def test_a_recipe_fills_a_file_that_names_data_and_network(recipe: str) -> None:
         assert {field: found[field] for field in plain} == plain
     assert config.optimize.lr == RECIPES[recipe].lr
     assert parse_as(TrainConfig, dump_config(config), "config.yaml") == config  # as a run's folder keeps it
+
+
+def test_every_recipe_says_what_it_has_reached() -> None:
+    described = TrainingConfig.model_fields["recipe"].description or ""
+    page = (Path(__file__).parents[3] / "docs/recipes.md").read_text()
+    for name, recipe in RECIPES.items():
+        figure, authors = recipe.reached.partition(" %")[0], recipe.reached.rpartition("(")[2].rstrip(")")
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        assert f"{figure} %" in row and figure in described
+        assert authors in page and authors in " ".join(described.split())
 
 
 def test_every_recipe_can_be_named() -> None:
@@ -88,6 +99,12 @@ def test_an_architecture_without_stochastic_depth_trains_without() -> None:
     assert train("a1", model={"arch": "resnet50"}).model.drop_path is None
     with pytest.raises(ValueError, match=r"drop_path: resnet50 has no layers of stochastic depth"):
         train("a1", model={"arch": "resnet50", "drop_path": 0.1})
+
+
+def test_what_a_recipe_mixes_can_be_left_out() -> None:
+    with pytest.raises(ValueError, match=r"model\.geo reads one: set it to null, as the recipe sets it"):
+        train("a1", model={"geo": {}})
+    assert train("a1", model={"geo": {}}, optimize={"mix": None}).model.geo
 
 
 @pytest.mark.parametrize("recipe", ["finetune", "probe"])

@@ -256,6 +256,7 @@ def test_locations_that_mean_nothing(file: Path, location: str, message: str) ->
         ("data.train_size=8", "data.train_size"),
         ("optimize.class_weights=even", "optimize.class_weights: must be `none`, `balanced`, or weights by class"),
         ("optimize.class_weights={beach: 0}", "optimize.class_weights.beach"),
+        ("optimize.mix={share: 0.5}", "optimize.mix: name mixup or cutmix, which mix, or leave the block out"),
         ("optimize.class_weights={}", "optimize.class_weights: must be"),
         ("data.cache={folder: shards, size_gb: 1}", "data.cache.folder: must be a path from the root on"),
         ("data.cache={folder: /shards, size_gb: 0}", "data.cache.size_gb"),

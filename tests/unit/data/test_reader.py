@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_twenty_epochs_have_the_threads_and_the_memory_of_one(train: PackedSet, 
         files.append(len(open_files()))
     assert len(threads) == 40
     assert max(threads) <= before + of_a_reader
-    assert max(memory[20:]) <= 1.1 * max(memory[:20])
+    assert mean(memory[20:]) <= 1.05 * mean(memory[10:20])  # how much is being fetched varies with the threads
     assert max(files) <= min(files) + 8  # shards that are being fetched
 
 

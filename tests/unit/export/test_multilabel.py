@@ -24,7 +24,7 @@ from scenerec.inference.bundles.bundle import CARD_FILE, Bundle, open_bundle
 from scenerec.inference.evaluation.evaluator import examine_here
 from scenerec.inference.evaluation.multilabel_evaluation import MultilabelOutcome
 from scenerec.inference.evaluation.request import EvaluationRequest, Subject
-from scenerec.inference.predictors.predictor import sigmoid
+from scenerec.inference.predictors.predictor import agreement, sigmoid
 from tests.multilabel_set import IMAGES, LABELS, pack_labelled_colours
 from tests.tiny_network import random_images, tiny_graph, tiny_network
 from tests.unit.export.graphs.test_network_graph import PREPARED
@@ -49,6 +49,15 @@ def test_probabilities_are_the_logistic_function_of_the_logits() -> None:
     probabilities, logits = session.run(["probabilities", "logits"], {"images": images})
     np.testing.assert_allclose(probabilities, sigmoid(logits), atol=1e-6)
     assert tiny_graph().graph.node[-1].op_type == "Softmax"
+
+
+def test_first_labels_agree_where_both_are_sure_of_them() -> None:
+    """Which of two sure labels ranks first is chance; an unsure one that comes first is none."""
+    expected = np.float32([[5.0, 4.9, -3.0], [5.0, -1.0, -3.0]])
+    swapped = np.float32([[4.9, 5.0, -3.0], [5.0, 6.0, -3.0]])
+    assert agreement(expected, swapped, several_labels=True) == 0.5
+    assert agreement(expected, swapped, several_labels=False) == 0.0
+    assert score(swapped, expected, np.float32([[1, 1, 0], [1, 0, 0]])).agreement == 0.5
 
 
 def test_the_gate_goes_by_mean_average_precision_where_there_are_several_labels() -> None:

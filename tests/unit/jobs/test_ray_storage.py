@@ -9,6 +9,7 @@ import pytest
 from jobs.ray_storage import S3Files, ray_storage
 from scenerec.storage.s3_endpoint import CHECKSUM_VARIABLE
 from tests.odd_store import OddStore
+from tests.patience import PATIENCE_S
 
 WRITE = """
 import pickle, sys
@@ -37,5 +38,5 @@ def test_a_store_that_refuses_checksums_in_each_process(monkeypatch: pytest.Monk
         assert isinstance(files, S3Files)
         assert pickle.loads(pickle.dumps(files)).patience_s == 300
         monkeypatch.delenv(CHECKSUM_VARIABLE)  # as in a worker, which was not started by this process
-        subprocess.run([sys.executable, "-c", WRITE], input=pickle.dumps(files), check=True, timeout=120)
+        subprocess.run([sys.executable, "-c", WRITE], input=pickle.dumps(files), check=True, timeout=PATIENCE_S)
         assert store.objects == {"runs/ray/note": b"content"}

@@ -62,11 +62,16 @@ def test_jobs_that_wait_at_once_run_two_at_a_time() -> None:
 
 
 def test_what_is_waited_for_is_told_once_and_then_that_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first job ends once it was told that the second waits for it."""
     table, told = Table(job("first"), job("second", 1)), list[str]()
+
+    def tell(words: str) -> None:
+        told.append(words)
+        table.end("first")
+
     wait_in(table, "first", Limits(max_jobs=1), told.append, LOOK_EVERY_S)
     assert told == []
-    threading.Timer(0.1, table.end, ["first"]).start()
-    wait_in(table, "second", Limits(max_jobs=1), told.append, LOOK_EVERY_S)
+    wait_in(table, "second", Limits(max_jobs=1), tell, LOOK_EVERY_S)
     words = "its turn: place 1 of 1; 1 of at most 1 run (first)"
     assert told == [words, ""]
     assert capsys.readouterr().out == f"[waiting] {words}\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import scenerec
+from tests.patience import PATIENCE_S
 
 ASK = """
 import asyncio, importlib.metadata, json
@@ -49,7 +50,12 @@ def test_the_server_knows_its_version_where_no_scenerec_is_installed(tmp_path: P
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     # -S: without the site packages, where the installed scenerec is.
     done = subprocess.run(
-        [sys.executable, "-S", "-c", ASK], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-S", "-c", ASK],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     version = scenerec.__version__

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from scenerec.config.file import parse_as
+from scenerec.config.recipe import RECIPES
 from scenerec.config.train import TrainConfig
 from scenerec.errors import PlanError
 from scenerec.models.zoo import ARCHITECTURES
@@ -117,6 +118,31 @@ def test_what_is_stated_stays_and_the_rest_is_chosen_around_it() -> None:
     fixed_epochs = choose(PHOTOS, LAPTOP, 10, NONE, {"optimize.epochs": 1000})
     assert fixed_epochs.estimated_s > 600
     assert fixed_epochs.settings["optimize.epochs"] == 1000
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_takes_the_place_of_learning_rate_and_augmentation(recipe: str) -> None:
+    stated = {"recipe": recipe, "optimize.weight_decay": 0.3}
+    if recipe in ("finetune", "probe"):
+        stated["model.weights"] = "IMAGENET1K_V1"
+    choice, free = (choose(PHOTOS, LAPTOP, 10, NONE, each) for each in (stated, {}))
+    for key in ("optimize.epochs", "optimize.global_batch_size", "model.arch"):
+        assert choice.settings[key] == free.settings[key] or "model.weights" in stated
+    config, settings = config_of(choice, stated), choice.settings
+    assert config.recipe == recipe and config.optimize.weight_decay == 0.3
+    named = {"kind": "train", "recipe": recipe, "name": "x", "framework": "torch", "output": "o"}
+    sizes = {"epochs": settings["optimize.epochs"], "global_batch_size": settings["optimize.global_batch_size"]}
+    pure = TrainConfig.model_validate(
+        {
+            **named,
+            "data": {"train": "/t", "val": "/v", "image_size": settings["data.image_size"]},
+            "model": {"arch": settings["model.arch"], "weights": settings["model.weights"]},
+            "optimize": {**sizes, "weight_decay": 0.3},
+        }
+    )
+    assert (config.optimize, config.data.augment, config.model) == (pure.optimize, pure.data.augment, pure.model)
+    (said,) = (each for each in choice.decisions if each.title == "recipe")
+    assert RECIPES[recipe].reached in said.reason
 
 
 def test_the_photographs_of_a_laptop() -> None:

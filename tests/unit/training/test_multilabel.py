@@ -1,6 +1,8 @@
 """The task multilabel: its arithmetic in both frameworks, what ranks come to together, runs, and what it refuses."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -9,20 +11,30 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scenerec.checkpoint import best_checkpoint
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.config.train import TrainConfig, TrainingConfig
 from scenerec.config.tune import TuneConfig
+from scenerec.data.labels import OWN_MULTI_RULE
+from scenerec.data.manifest import Manifest, Shard
+from scenerec.data.packed_set import PackedSet, open_set
 from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.synthetic_multilabel import draw_collages
+from scenerec.epoch_metrics import EpochMetrics
 from scenerec.errors import CheckpointError, DataError, PlanError
+from scenerec.storage import IMPATIENT, LocalStorage
 from scenerec.training import tf_multilabel, torch_multilabel
 from scenerec.training.choice.packed_data import PackedData
+from scenerec.training.class_weights import loss_weights
 from scenerec.training.multilabel_counts import MultilabelCounts
 from scenerec.training.preflight import check_job, plan_job
-from scenerec.training.run_folder import RunFolder, check_identity, run_identity
+from scenerec.training.run_folder import REPORT_FILE, RunFolder, check_identity, run_identity
+from scenerec.training.run_report import write_report
 from scenerec.training.task import TASKS
 from scenerec.world import World
 from tests.conftest import small_config
@@ -53,11 +65,49 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
 def test_losses_are_the_same_in_both_frameworks(collages: Path, tmp_path: Path) -> None:
     logits, labels = drawn()
     optimize = config(collages, tmp_path).optimize
-    ours = torch_multilabel.training_losses(torch.from_numpy(logits), torch.from_numpy(labels), optimize)
-    theirs = tf_multilabel.training_losses(tf.constant(logits), tf.constant(labels), optimize)
+    ours = torch_multilabel.training_losses(torch.from_numpy(logits), torch.from_numpy(labels), optimize, None)
+    theirs = tf_multilabel.training_losses(tf.constant(logits), tf.constant(labels), optimize, None)
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-6)
     counts = MultilabelCounts.of_batch(SAMPLES, (logits, labels))
     assert counts.metrics()["val_loss"] == pytest.approx(float(ours.mean()), abs=1e-6)
+
+
+@given(st.data(), st.booleans())
+@settings(max_examples=30)
+def test_weighted_losses_are_torchs_in_both_frameworks(drawn: st.DataObject, mixed: bool) -> None:
+    """`pos_weight` of BCEWithLogitsLoss, also of labels that are there in part."""
+
+    def row(values: st.SearchStrategy[float]) -> np.ndarray:
+        return np.array(drawn.draw(st.lists(values, min_size=CLASSES, max_size=CLASSES)), np.float64)
+
+    logits, weights = row(st.floats(-30, 30))[None], row(st.floats(0.01, 100))
+    labels = row(st.floats(0, 1) if mixed else st.sampled_from([0.0, 1.0]))[None]
+    torchs, tensors = torch.from_numpy, (torch.from_numpy(logits), torch.from_numpy(labels))
+    optimize = OptimizeConfig(epochs=1, global_batch_size=1, lr=1)
+    expected = float(torch.nn.BCEWithLogitsLoss(pos_weight=torchs(weights))(*tensors))
+    ours = torch_multilabel.training_losses(*tensors, optimize, torchs(weights))
+    theirs = tf_multilabel.training_losses(tf.constant(logits), tf.constant(labels), optimize, tf.constant(weights))
+    assert [float(ours[0]), float(theirs[0])] == pytest.approx([expected] * 2, rel=1e-9)
+
+
+def test_balanced_weights_are_the_images_without_a_label_over_those_with_it(collages: Path, tmp_path: Path) -> None:
+    asked = config(collages, tmp_path, optimize={"class_weights": "balanced"})
+    plan, train = check_job(asked).plan, open_set(asked.data.train_names).manifest
+    absent = train.samples - train.class_counts
+    assert list(plan.class_weights.values()) == pytest.approx((absent / train.class_counts).tolist())
+    assert plan.class_weights == plan_job(asked).class_weights
+    assert dict(plan.rows())["class weights"].endswith("in the training loss, 1 where it is not")
+    rare = plan_job(config(collages, tmp_path, optimize={"class_weights": {train.classes[1]: 7}}))
+    assert list(rare.class_weights.values()) == [1, 7, 1, 1]
+
+
+@pytest.mark.parametrize("counts", [{0: 0, 1: 2}, {0: 8, 1: 2}])
+def test_a_label_that_tells_nothing_apart_weighs_nothing_more(collages: Path, tmp_path: Path, counts: Any) -> None:
+    """No image has it, or all have: neither 0 nor infinity."""
+    shard = Shard(key="0.tar", size_bytes=1, sha256="0" * 64, samples=8, class_counts=counts)
+    manifest = Manifest(classes=("a", "b"), shards=(shard,), labels=OWN_MULTI_RULE)
+    asked = config(collages, tmp_path, optimize={"class_weights": "balanced"})
+    assert loss_weights(asked, [(PackedSet(LocalStorage(tmp_path), manifest), 1.0)]) == {"a": 1.0, "b": 3.0}
 
 
 @pytest.mark.parametrize("cuts", [(), (12,), (0, 12), (5, 5, 20), (SAMPLES, SAMPLES)])
@@ -91,7 +141,6 @@ def test_ranks_come_to_the_same_figures_to_the_last_bit(cuts: tuple[int, ...]) -
     ("blocks", "problem"),
     [
         ({"optimize": {"label_smoothing": 0.1}}, "optimize.label_smoothing: spreads"),
-        ({"optimize": {"class_weights": "balanced"}}, "optimize.class_weights: weighs"),
         ({"optimize": {"distill": {"teacher": "s3://runs/big"}}}, "optimize.distill: compares"),
         ({"data": {"balance": 0.5}}, "data.balance: chooses"),
     ],
@@ -104,11 +153,14 @@ def test_what_needs_one_class_an_image_is_refused(
     small_config(collages, tmp_path, **blocks)
 
 
-def test_what_a_recipe_sets_of_that_is_overruled(collages: Path, tmp_path: Path) -> None:
-    blocks: dict[str, Any] = {"recipe": "finetune", "model": {"weights": "IMAGENET1K_V1"}}
-    with pytest.raises(ValidationError, match=r"optimize.label_smoothing: .* set it to 0, as the recipe sets it"):
-        config(collages, tmp_path, **blocks)
-    assert config(collages, tmp_path, **blocks, optimize={"label_smoothing": 0}).recipe == "finetune"
+@pytest.mark.parametrize("recipe", ["a1", "finetune"])
+def test_a_recipe_leaves_that_out(collages: Path, tmp_path: Path, recipe: str) -> None:
+    blocks: dict[str, Any] = {"recipe": recipe, "model": {"weights": "IMAGENET1K_V1"}}
+    optimize = config(collages, tmp_path, **blocks).optimize
+    assert (optimize.label_smoothing, optimize.bce_threshold) == (0, None)
+    assert optimize.mix and optimize.weight_decay
+    with pytest.raises(ValidationError, match=r"optimize.label_smoothing: .* leave it out"):
+        config(collages, tmp_path, **blocks, optimize={"label_smoothing": 0.1})
 
 
 def test_a_set_of_the_other_kind_is_refused(collages: Path, scenes: Path, tmp_path: Path) -> None:
@@ -136,12 +188,37 @@ def test_a_search_goes_by_what_the_task_measures(collages: Path, tmp_path: Path)
     assert TuneConfig.model_validate({**document, "objective": ["val_map", "parameters"]}).objective[0] == "val_map"
 
 
+def check_labels(ours: RunFolder, theirs: RunFolder, best: EpochMetrics) -> None:
+    """Both tell the same of each label, and the report shows them, the hardest first."""
+    found = [folder.read_labels() for folder in (ours, theirs)]
+    assert found[0] and found[1] and found[0].epoch == best.epoch
+    rows = [[astuple(label) for label in each.labels] for each in found if each]
+    assert [row[0] for row in rows[0]] == [row[0] for row in rows[1]]
+    np.testing.assert_allclose(*([row[1:] for row in each] for each in rows), atol=1e-6)
+    precisions = [each.average_precision or 0 for each in found[0].labels]
+    assert np.mean(precisions) == pytest.approx(best.validation["val_map"])
+    assert np.mean([each.f1 for each in found[0].labels]) == pytest.approx(best.validation["val_f1_macro"])
+    write_report(ours.url, IMPATIENT)
+    page = ours.storage.get(REPORT_FILE).decode()
+    rows = re.findall(r"<td>([^<]+)</td>\n  <td class=\"number\">(\d+)</td>\n  <td class=\"number\">([\d.]+)%", page)
+    expected = sorted(found[0].labels, key=lambda each: each.average_precision or 0)
+    assert [row[0] for row in rows] == [each.name for each in expected]
+    assert [int(row[1]) for row in rows] == [each.samples for each in expected]
+    assert [float(row[2]) for row in rows] == pytest.approx([100 * p for p in sorted(precisions)], abs=0.06)
+
+
 @pytest.mark.slow
 def test_both_frameworks_make_the_same_run_and_go_on_with_each_others(collages: Path, tmp_path: Path) -> None:
-    """In float64 from the same weights: losses, figures and history; then torch's run goes on in TensorFlow."""
+    """In float64 from the same weights: losses, figures and history; then torch's run goes on in TensorFlow.
+
+    Of mixed images with rare labels weighed; each run says of its best epoch how good each label is.
+    """
     settings = {
         "model": {"freeze": "backbone"},
-        "optimize": {"precision": "fp64", "lr": 0.5, "epochs": 2, "global_batch_size": 16},
+        "optimize": {
+            **{"precision": "fp64", "lr": 0.5, "epochs": 2, "global_batch_size": 16},
+            **{"class_weights": "balanced", "mix": {"mixup": 0.5, "cutmix": 1.0}},
+        },
     }
     runs = {
         framework: config(collages, tmp_path, framework=framework, name=framework, **settings)
@@ -159,6 +236,7 @@ def test_both_frameworks_make_the_same_run_and_go_on_with_each_others(collages: 
     best = max(histories[0], key=lambda epoch: epoch.validation["val_map"])
     assert results["torch"]["best"] == best.as_dict()
     assert best_checkpoint(RunFolder(runs["torch"].run_url).checkpoints) in results["torch"]["best_checkpoint"]
+    check_labels(*(RunFolder(each.run_url) for each in runs.values()), best)
     longer = {**settings, "optimize": {**settings["optimize"], "epochs": 3}}
     went_on = config(collages, tmp_path, framework="tensorflow", name="torch", **longer)
     assert train_here(went_on)["last"]["epoch"] == 3

@@ -65,6 +65,13 @@ def test_it_says_what_will_happen() -> None:
     assert found.as_dict()["workers"] == [8]
 
 
+def test_it_says_why_losses_do_not_compare() -> None:
+    optimize = {"mix": {"mixup": 0.2}, "loss": "bce", "label_smoothing": 0.1, "class_weights": "balanced"}
+    said = dict(plan(optimize=optimize).rows())["train_loss"]
+    ways = "of mixed images, by binary cross-entropy, by smoothed labels, by class weights"
+    assert said == f"{ways}: not to be compared with val_loss"
+
+
 def test_it_says_that_training_sees_another_size() -> None:
     said = "trained on images of 160 px; evaluated, and later exported, at 224 px"
     assert ("sizes", said) in plan(data={"train_size": 160}).rows()
@@ -160,7 +167,9 @@ def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
     assert refused(manifest(200, classes), manifest(400, classes), data={"train_share": 0.5}) == (
         "data.train: class 'c0' has no image in /train: raise data.train_share (0.5), or pack with smaller shards"
     )
-    assert refused(manifest(10), manifest()) == "optimize.global_batch_size: 64 exceeds the 10 samples of /train"
+    assert refused(manifest(10), manifest()) == (
+        "optimize.global_batch_size: 64 exceeds the 10 samples of /train: lower it"
+    )
     assert refused(scale={"workers": 24}) == (
         "optimize.global_batch_size: 64 is not divisible by scale.workers (24); 48 would be"
     )

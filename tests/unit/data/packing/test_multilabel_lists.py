@@ -46,6 +46,11 @@ def test_the_columns_keep_their_names_as_they_are_written_and_classes_without_an
     assert labels(raw) == {"train": {"red.png": ("Far Horizon",), "green.png": ()}}
 
 
+def test_a_rare_class_may_be_empty_for_long(tmp_path: Path) -> None:
+    raw = read_raw_set(write(tmp_path, "path,sea,ice\n" + "red.png,1,\n" * 80 + "blue.png,1,1\n"))
+    assert labels(raw)["train"]["blue.png"] == ("ice", "sea")
+
+
 def test_each_split_may_have_a_list_of_its_own(tmp_path: Path) -> None:
     write(tmp_path, "path,labels\nred.png,sea\n", "train.csv")
     raw = read_raw_set(write(tmp_path, "path,sea,sky\nblue.png,1,1\n", "val.csv"))
@@ -58,7 +63,14 @@ def test_each_split_may_have_a_list_of_its_own(tmp_path: Path) -> None:
         ("path,labels\nred.png,\n", "no image has a label"),
         ("path,labels\n,sea\n", "path is empty"),
         ("path,sea,sky\n" + "red.png,1,0\n" * 60 + "blue.png,2,0\n", "line 62: sea is `2`: write 1"),
-        ("path,sea,sky\nred.png,0.7,1\n", "name path and label"),
+        ("path,sea,sky\nred.png,0.7,1\n", r"nor columns of 0 and 1 alone: sea has `0\.7`"),
+        ("path,id,sea\nred.png,7,1\n", "alone: id has `7`"),
+        ("path,sea,sky\nred.png,1,\n", "alone: sky has nothing"),
+        ("path,sea\nred.png,1\n", "name path and label"),
+        (
+            'path,labels\nred.png,\nblue.png,"sea,sky"\n',
+            "line 3: labels `sea,sky` have a comma: write them apart by `;`",
+        ),
     ],
 )
 def test_what_is_no_such_list_is_refused(tmp_path: Path, table: str, problem: str) -> None:
@@ -71,6 +83,14 @@ def test_a_table_with_one_label_stays_what_it_was(tmp_path: Path) -> None:
     raw = read_raw_set(write(tmp_path, "path,label,labels\nred.png,sea;sky,other\n"))
     assert not raw.is_multilabel
     assert raw.classes == ("sea;sky",)
+    assert raw.remarks == (
+        "classes with `;` in their names (sea;sky): for several labels an image call the column labels",
+    )
+
+
+def test_a_label_may_have_a_comma_where_cells_end_as_lists_do(tmp_path: Path) -> None:
+    raw = read_raw_set(write(tmp_path, 'path,labels\nred.png,"sea, wide;"\nblue.png,"sea, wide"\n'))
+    assert raw.classes == ("sea, wide",)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""What a training waits for until its workers have a place: `2 workers: 1 CPU each, 0 of 2 free`."""
+
+from collections.abc import Mapping, Sequence
+
+import ray
+
+from jobs.nodes import lost_nodes, nodes_alive
+from scenerec.config.scale import ScaleConfig
+from scenerec.names import few
+from scenerec.training.plan import NodeResources, room_for
+
+
+def room_sought(scale: ScaleConfig) -> str:
+    """For which workers Ray looks for room, and what there is; where that is too little, which nodes were lost."""
+    if not ray.is_initialized():
+        ray.init()
+    return room_words(scale, nodes_alive(), ray.available_resources(), lost_nodes())
+
+
+def room_words(
+    scale: ScaleConfig, nodes: Sequence[NodeResources], free: Mapping[str, float], lost: Sequence[str]
+) -> str:
+    """The words for `room_sought`.
+
+    Args:
+        scale: the workers.
+        nodes: those that are alive.
+        free: what nobody has of them, by the resource's name.
+        lost: addresses of nodes that are gone though nobody has ended them.
+    """
+    parts = []
+    for what, each, total in (
+        ("CPU", scale.cpus_per_worker, sum(node.cpus for node in nodes)),
+        ("GPU", scale.gpus_per_worker, sum(node.gpus for node in nodes)),
+    ):
+        if each:
+            parts.append(f"{each} {what} each, {free.get(what, 0):g} of {total:g} free")
+    if lost and room_for(scale, nodes) < scale.min_workers:
+        was = "was" if len(lost) == 1 else "were"
+        parts.append(f"{few(lost)} {was} lost: start Ray there again")
+    return f"{scale.min_workers} worker{'s' * (scale.min_workers > 1)}: {'; '.join(parts)}"
