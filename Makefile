@@ -8,8 +8,10 @@ READY := $(VENV)/.ready
 # Of `make chaos`.
 SEED ?= 1
 MINUTES ?= 60
-# Files with unit tests that are too slow for `make test-unit`.
+# Files with unit tests that are too slow for `make test-unit`, in parts.
 SLOW := $(shell grep --recursive --files-with-matches --include='*.py' 'mark\.slow' tests/unit | sort)
+SLOW_TRAINING := $(filter tests/unit/training/%,$(SLOW))
+SLOW_MODELS := $(filter tests/unit/models/% tests/unit/export/%,$(SLOW))
 # Of the tests' matrix, one case of each row; with CASES= all.
 CASES ?= and not matrix
 # All unit tests that need TensorFlow, and as many others as make half of the time.
@@ -19,7 +21,7 @@ WITH_TENSORFLOW := $(addprefix tests/unit/,commands data/adoption/test_adopt.py 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins timm-weights bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-ease bench-costs bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
+.PHONY: help venv demo check test test-all test-unit test-integration test-cluster test-without-cluster test-slow-training test-slow-models test-slow-others test-with-tensorflow test-without-tensorflow test-nodes chaos coverage mutation lint format hooks bench-ray bench-start bench-twins timm-weights bench-parity bench-twin-speed bench-export bench-int8 bench-search bench-pretrain bench-distill bench-ease bench-costs bench-gpu bench-data bench-scale bench-serve bench-watch bench-predict fuzz proto wheel clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,15 +48,29 @@ test-with-tensorflow: $(READY)
 test-without-tensorflow: $(READY)
 	$(BIN)/pytest tests/unit $(addprefix --ignore=,$(WITH_TENSORFLOW)) -m "not slow $(CASES)"
 
+# Two at a time: whichever process has ended first, the next one takes its place.
 test-integration: $(READY)  ## On a real Ray cluster and a real S3 store, and the slow units
-	$(MAKE) -j 2 test-cluster test-without-cluster
+	$(MAKE) -k -j 2 test-cluster test-without-cluster test-slow-training test-slow-models test-slow-others
 
 test-cluster: $(READY)
 	$(BIN)/pytest tests/integration -m "cluster $(CASES)"
 	$(BIN)/pytest tests/nodes -m "slow and not nodes $(CASES)"
 
 test-without-cluster: $(READY)
-	$(BIN)/pytest tests/integration $(SLOW) -m "slow and not cluster $(CASES)"
+	$(BIN)/pytest tests/integration -m "not cluster $(CASES)"
+
+# Two threads that wait for each other are slower than one where others compute as well.
+test-slow-training test-slow-models test-slow-others: export OMP_NUM_THREADS = 1
+test-slow-training test-slow-models test-slow-others: export TF_NUM_INTRAOP_THREADS = 1
+
+test-slow-training: $(READY)
+	$(BIN)/pytest $(SLOW_TRAINING) -m "slow $(CASES)"
+
+test-slow-models: $(READY)
+	$(BIN)/pytest $(SLOW_MODELS) -m "slow $(CASES)"
+
+test-slow-others: $(READY)
+	$(BIN)/pytest $(filter-out $(SLOW_TRAINING) $(SLOW_MODELS),$(SLOW)) -m "slow $(CASES)"
 
 # KEEP_FAULTS: docs/faults.md has its table from here.
 test-nodes: $(READY)  ## Training on several nodes, machines made of namespaces, under every fault (root; about an hour)
@@ -93,6 +109,7 @@ bench-start: $(READY)  ## What comes before a job's first step, part by part, be
 
 bench-twins: $(READY)  ## The Keras twins of all architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
+	$(BIN)/python -m tests.bench.timm_twins
 
 timm-weights: $(READY)  ## The table of timm's published weights; RESULTS= results/results-imagenet.csv of its repository
 	$(BIN)/python -m tests.bench.timm_weights $(RESULTS)
@@ -126,6 +143,9 @@ bench-ease: $(READY)  ## From a folder to an answer by HTTP in two commands, bes
 
 bench-costs: $(READY)  ## What a core takes to learn from an image: the table by which `scenerec train` chooses (three minutes)
 	$(BIN)/python -m tests.bench.training_costs
+
+bench-gpu: $(READY)  ## What each key of `compute` is worth, in both frameworks; on the GPU, else on the CPU (ten minutes)
+	$(BIN)/python -m tests.bench.gpu_keys
 
 bench-data: $(READY)  ## What a core reads, beside ImageFolder, torchvision v2, WebDataset, tf.data, DALI, litData and Streaming (PHOTOS=folder; 15 minutes)
 	$(BIN)/python -m tests.bench.data $(PHOTOS)

@@ -14,7 +14,7 @@ from scenerec.errors import ScenerecError, first_line
 from scenerec.job_log import Event, Restart
 
 _PEER = re.compile(r"/gloo/.*\[([0-9A-Fa-f.:]+)\]:\d+")
-_ADDRESS = re.compile(r"\bip: ([0-9A-Fa-f.:]+[0-9A-Fa-f])")
+_ADDRESS = re.compile(r"\b(?:ip: |node_ip=')([0-9A-Fa-f.:]+[0-9A-Fa-f])")  # of a dead actor; of the worker itself
 _MOST_FAILED_STARTS = 5
 
 

@@ -12,7 +12,6 @@ from jobs.main import job_id, main
 from jobs.tracking import trials_shown_elsewhere
 from jobs.train import run as run_training
 from scenerec.config.file import dump_config, parse_as
-from scenerec.config.train import TrainConfig
 from scenerec.config.tune import TuneConfig
 from scenerec.config.yaml_text import read_text
 from scenerec.errors import ScenerecError
@@ -166,8 +165,7 @@ def _retrain(config: TuneConfig, best: Trial) -> JsonObject:
         folder.clear()  # an earlier session of the search had another winner
     result = run_training(winner)
     assert config.retrain is not None
-    exports = config.retrain.export and isinstance(winner, TrainConfig)  # a backbone alone is no classifier
-    return {**result, "bundle": _export(winner.run_url) if exports else None}
+    return {**result, "bundle": _export(winner.run_url) if config.retrain.export else None}
 
 
 def _export(run_url: str) -> str | None:

@@ -11,6 +11,7 @@ from cluster.client import ClusterClient
 from cluster.environment import use_store_environment
 from scenerec.commands import options
 from scenerec.commands.connect import connect_or_start
+from scenerec.commands.evaluate_embedding import evaluate_embedding, gives_embeddings
 from scenerec.commands.kinds import EVALUATE
 from scenerec.commands.results import result_file, write_result
 from scenerec.commands.run_bundle import model_location
@@ -90,14 +91,24 @@ def evaluate(
 ) -> None:
     """Measure a model on a packed set: accuracy, confusions, calibration, speed.
 
+    A bundle that gives embeddings is judged by a labelled set (--data): by the classes of an image's nearest others.
     Images are prepared as training prepares those that it validates on. A model that reads coordinates is told those of
     the set, and asked a second time without them: both accuracies are shown.
     """
     report = result_file("--report", report)
     client = connect_or_start(address) if workers else None
     use_store_environment()
+    target = model_location("TARGET", target)
+    if gives_embeddings(target):
+        asked = {"compare": compare, "framework": framework, "workers": workers, "output": output, "report": report}
+        if option := next((name for name, given in asked.items() if given), "crops" if crops > 1 else None):
+            raise ConfigError(f"--{option}: is for models that name classes, and {target} gives embeddings")
+        evaluate_embedding(
+            target, options.location("--data", data) if data else None, limit, batch_size, threads, as_json
+        )
+        return
     request = _request(
-        subject={"target": model_location("TARGET", target), "framework": framework, "checkpoint": checkpoint},
+        subject={"target": target, "framework": framework, "checkpoint": checkpoint},
         other={"target": model_location("--compare", compare), "framework": compare_framework} if compare else None,
         data=options.location("--data", data) if data else None,
         crops=crops,

@@ -144,6 +144,8 @@ class PretrainingConfig(LearningConfig):
             raise ValueError("model.drop_path: is for learning from labels: leave it out")
         if self.model.freeze == "backbone":
             raise ValueError("model.freeze: backbone: is what is pretrained: name some of its modules, or leave it out")
+        if self.compute.compile:
+            raise ValueError("compute.compile: is for learning from labels: leave it out")
         for field, reason in _MEANINGLESS.items():
             if getattr(optimize, field) != defaults[field].default:
                 raise ValueError(f"optimize.{field}: {reason}: leave it out")

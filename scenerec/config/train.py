@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from scenerec.config.block import Block
 from scenerec.config.checkpoint import CheckpointConfig
+from scenerec.config.compute import ComputeConfig
 from scenerec.config.data import DataConfig, InputConfig
 from scenerec.config.job import JobConfig
 from scenerec.config.model import ModelConfig
@@ -19,10 +20,13 @@ from scenerec.config.scale import ScaleConfig
 from scenerec.config.task import TaskName
 from scenerec.config.track import TrackConfig
 from scenerec.errors import ModelError
-from scenerec.models.blocks import check_blocks
+from scenerec.models.blocks import check_blocks, check_recomputable
 from scenerec.models.zoo import architecture, check_image_size
 
 _LEAST_IMAGES = 2
+
+FUSED = ("sgd", "adamw")
+"""Optimizers of which torch has a fused form."""
 
 
 class LearningConfig(Block):
@@ -38,6 +42,8 @@ class LearningConfig(Block):
     """How it learns."""
     scale: ScaleConfig = ScaleConfig()
     """On how many machines."""
+    compute: ComputeConfig = ComputeConfig()
+    """How they compute."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """How often it is saved."""
     track: TrackConfig = TrackConfig()
@@ -59,6 +65,20 @@ class LearningConfig(Block):
                 check_blocks(self.model.arch)
             except ModelError as error:
                 raise ValueError(f"optimize.layer_decay: {error}, or set it to 1") from None
+        return self
+
+    @model_validator(mode="after")
+    def _can_compute_so(self) -> "LearningConfig":
+        if self.compute.fused_optimizer and self.optimize.optimizer not in FUSED:
+            raise ValueError(
+                f"compute.fused_optimizer: {self.optimize.optimizer} has no fused form: leave it out, or set "
+                f"optimize.optimizer to {' or '.join(FUSED)}"
+            )
+        if self.compute.recompute_activations:
+            try:
+                check_recomputable(self.model.arch)
+            except ModelError as error:
+                raise ValueError(f"compute.recompute_activations: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -98,21 +98,27 @@ class Reader(Generic[Memory, Batch], Iterable[Batch]):
             closing(self.encoded()) as stream,
             decoding_threads(self.threads) as decoders,
             ThreadPoolExecutor(1, "stream") as feeder,
+            ThreadPoolExecutor(1, "batches") as finisher,  # TensorFlow copies to the GPU meanwhile
         ):
 
             def begin() -> _UnderWay[Memory] | None:
                 batch = next(stream, None)
                 return None if batch is None else self._begin(batch, allocate, decoders, closed)
 
+            def finish(begun: Future[_UnderWay[Memory] | None]) -> Batch | None:
+                under_way = begun.result()
+                return None if under_way is None else self._finish(under_way)
+
             try:
-                ahead = deque(feeder.submit(begin) for _ in range(_BATCHES_AHEAD))
-                while under_way := ahead.popleft().result():
-                    ahead.append(feeder.submit(begin))
-                    yield self._finish(under_way)
+                ahead = deque(finisher.submit(finish, feeder.submit(begin)) for _ in range(_BATCHES_AHEAD))
+                while (batch := ahead.popleft().result()) is not None:
+                    ahead.append(finisher.submit(finish, feeder.submit(begin)))
+                    yield batch
             finally:  # the threads end with what they have at hand
                 closed.set()
                 feeder.shutdown(cancel_futures=True)
                 decoders.shutdown(cancel_futures=True)
+                finisher.shutdown(cancel_futures=True)
 
     def _begin(
         self,

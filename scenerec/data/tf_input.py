@@ -4,6 +4,7 @@ Mirrors torch_input.
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 # First: torch goes before tensorflow.
@@ -39,7 +40,7 @@ class Partners(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One rank's share of a batch, on the CPU."""
+    """One rank's share of a batch; on the GPU, where the rank has one, but for what it is mixed by."""
 
     images: tf.Tensor
     """uint8 [n, image_size, image_size, 3] (NHWC), RGB."""
@@ -73,7 +74,7 @@ def training_input(
     """
 
     def begin(first: Cursor) -> Generator[Batch, None, None]:
-        return iter(training_reader(_Tensorflow(), data, config, order, world, first, threads, coordinates))
+        return iter(training_reader(_Tensorflow(world), data, config, order, world, first, threads, coordinates))
 
     pairing = Pairing(mix, order, data.manifest.samples)
     for at, batch, others in pairing.pairs(begin, start):
@@ -99,14 +100,14 @@ def view_pair_input(
 
     The first view is drawn by config.augment, as in `training_input`, the second by `second`. An image is decoded once.
     """
-    return iter(view_pair_reader(_Tensorflow(), data, config, second, order, world, start, threads))
+    return iter(view_pair_reader(_Tensorflow(world), data, config, second, order, world, start, threads))
 
 
 def validation_input(
     data: PackedSet, config: InputConfig, world: World, batch_size: int, threads: int, coordinates: bool = False
 ) -> Iterable[Batch]:
     """This rank's share of the validation set, iterated once an epoch, decoded in `threads` threads."""
-    return validation_reader(_Tensorflow(), data, config, world, batch_size, threads, coordinates)
+    return validation_reader(_Tensorflow(world), data, config, world, batch_size, threads, coordinates)
 
 
 def statistics_input(
@@ -120,7 +121,7 @@ def statistics_input(
     coordinates: bool = False,
 ) -> Iterable[Batch]:
     """This rank's whole batches (each `world.size`-th) of `batches` that sample the training set by `seed`."""
-    return statistics_reader(_Tensorflow(), data, config, seed, batch_size, batches, world, threads, coordinates)
+    return statistics_reader(_Tensorflow(world), data, config, seed, batch_size, batches, world, threads, coordinates)
 
 
 def normalize(
@@ -161,8 +162,11 @@ def _recolor(rows: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
     return tf.reshape(product + added, [-1, *rows.shape[1:]])
 
 
+@dataclass(frozen=True)
 class _Tensorflow:
-    """Makes TensorFlow's batches."""
+    """Makes TensorFlow's batches, on the rank's device."""
+
+    world: World
 
     def allocator(self) -> Callable[[tuple[int, ...]], np.ndarray]:
         return RecycledMemory().array
@@ -175,5 +179,11 @@ class _Tensorflow:
         names: Sequence[str],
         coordinates: np.ndarray | None,
     ) -> Batch:
-        matrices, located = (None if array is None else tf.constant(array) for array in (colors, coordinates))
-        return Batch(tf.constant(images), tf.constant(labels), matrices, names, located)
+        with tf.device(self._device):
+            matrices, located = (None if array is None else tf.constant(array) for array in (colors, coordinates))
+            return Batch(tf.constant(images), tf.constant(labels), matrices, names, located)
+
+    @property
+    def _device(self) -> str:
+        """What TensorFlow calls it; a worker sees one GPU alone."""
+        return "CPU:0" if self.world.device == "cpu" else "GPU:0"

@@ -17,17 +17,19 @@ class _Family:
         names: matches the architectures' names.
         block: matches, at the beginning of a parameter's name, the path of the block it is in.
         norm_follows: a path whose number is one above another's is that layer's normalisation, not a block.
+        layers: its blocks are single layers.
     """
 
     names: str
     block: str
     norm_follows: bool = False
+    layers: bool = False
 
 
 _FAMILIES = (
     _Family(r"(wide_)?resne(x)?t\d+.*", r"layer\d+\.\d+"),
-    _Family(r"alexnet|vgg\d+", r"(features|classifier)\.\d+"),
-    _Family(r"vgg\d+_bn", r"(features|classifier)\.\d+", norm_follows=True),
+    _Family(r"alexnet|vgg\d+", r"(features|classifier)\.\d+", layers=True),
+    _Family(r"vgg\d+_bn", r"(features|classifier)\.\d+", norm_follows=True, layers=True),
     _Family(r"convnext_.*|swin_.*", r"features\.[1357]\.\d+"),  # between the stages lie layers that halve the size
     _Family(r"densenet\d+", r"features\.denseblock\d+\.denselayer\d+"),
     _Family(r"efficientnet_.*", r"features\.\d+\.\d+(?=\.block)"),
@@ -53,6 +55,27 @@ _FAMILIES = (
 def check_blocks(arch: str) -> None:
     """Raises ModelError for an architecture of whose blocks this module knows nothing."""
     _family(arch)
+
+
+def check_recomputable(arch: str) -> None:
+    """Raises ModelError for an architecture without blocks whose inside could be computed once more."""
+    if _family(arch).layers:
+        raise ModelError(f"{arch} is made of single layers, of which nothing can be left out: leave it out")
+
+
+def block_paths(arch: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Paths of the modules that are the blocks of an architecture, in the order of `names`.
+
+    Args:
+        arch: a name of the zoo.
+        names: all parameters of the network.
+
+    Raises:
+        ModelError: as `check_recomputable`, and `block_numbers`.
+    """
+    check_recomputable(arch)
+    found = (re.match(_family(arch).block, name) for name in names if not is_classifying(name, arch))
+    return tuple(dict.fromkeys(each.group() for each in found if each))
 
 
 def block_numbers(arch: str, names: Sequence[str]) -> dict[str, int]:

@@ -6,7 +6,6 @@ this pass, and the element's place in torch's order: the twin hashes the same, b
 
 import math
 import zlib
-from collections import Counter
 
 import torch
 from torch import nn
@@ -22,18 +21,13 @@ class DropDraws:
 
     def __init__(self) -> None:
         self.keys: torch.Tensor | None = None
-        self._calls: Counter[str] = Counter()
+        self.layers: list[Dropout] = []
 
     def begin(self, keys: torch.Tensor) -> None:
         """The next pass is over samples with these keys, int64 [n] in [0, 2^32)."""
         self.keys = keys
-        self._calls.clear()
-
-    def name(self, path: str) -> str:
-        """The layer at `path` by its calls in this pass, as the twin names its layers."""
-        calls = self._calls[path]
-        self._calls[path] += 1
-        return f"{path}_{calls}" if calls else path
+        for layer in self.layers:
+            layer.calls = 0
 
 
 class Dropout(nn.Module):
@@ -44,11 +38,16 @@ class Dropout(nn.Module):
         rows: whether samples are dropped, in place of single elements.
         path: of the module in its network.
         draws: shared by the network's dropout.
+
+    Attributes:
+        calls: how often it has dropped in this pass.
     """
 
     def __init__(self, p: float, rows: bool, path: str, draws: DropDraws) -> None:
         super().__init__()
         self.p, self.rows, self.path, self.draws = p, rows, path, draws
+        self.calls = 0
+        draws.layers.append(self)
 
     @override
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -57,16 +56,26 @@ class Dropout(nn.Module):
             return x
         assert self.draws.keys is not None
         elements = 1 if self.rows else math.prod(x.shape[1:])
-        kept = kept_elements(self.draws.keys, self.draws.name(self.path), elements, self.p)
+        name = f"{self.path}_{self.calls}" if self.calls else self.path  # as the twin names its layers
+        self.calls += 1
+        kept = kept_elements(self.draws.keys, name, elements, self.p)
         kept = kept.view(-1, *([1] * (x.ndim - 1) if self.rows else x.shape[1:]))
         return torch.where(kept, x * (1 / (1 - self.p)), 0.0) if self.p < 1 else torch.zeros_like(x)
 
 
 def kept_elements(keys: torch.Tensor, name: str, elements: int, rate: float) -> torch.Tensor:
     """Which of so many elements of each sample are kept, bool [n, elements], by keys int64 [n] and the layer's name."""
-    starts = _hash(keys ^ zlib.crc32(name.encode()))
+    starts = _hash(keys ^ _checksum(name))
     places = torch.arange(elements, device=keys.device) * _GOLDEN
     return _hash((starts[:, None] + places) & _LOW) >= math.floor(rate * 2**32)
+
+
+def _checksum(name: str) -> int:
+    return zlib.crc32(name.encode())
+
+
+# All that torch.compiler.assume_constant_result does, but for loading the compiler.
+_checksum._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _hash(bits: torch.Tensor) -> torch.Tensor:

@@ -34,17 +34,21 @@ def knn_accuracy(
     test_labels: np.ndarray,
     neighbors: int = 200,
     temperature: float = 0.07,
+    is_one_set: bool = False,
 ) -> float:
     """Share of `test` [m, d] for whose class the nearest of `train` [n, d] vote; labels are int [m] and [n].
 
     Each of the `neighbors` (of all, where there are fewer) votes with exp(cosine similarity / temperature), as in Wu,
     Xiong, Yu, Lin 2018, section 3.4. Of classes with as many votes the first counts.
+    Where `is_one_set`, both are the same images, of which none is its own neighbour.
     """
     known, asked = (_normalized(features).astype(np.float32) for features in (train, test))
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     right = 0
     for rows in _chunks(len(asked)):
         similarity = asked[rows] @ known.T
+        if is_one_set:
+            similarity[np.arange(len(similarity)), np.arange(rows.start, rows.stop)] = -np.inf
         nearest = _largest(similarity, neighbors)
         weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / temperature)  # of equals: 1
         boxes = np.arange(len(nearest))[:, None] * classes + train_labels[nearest]

@@ -87,6 +87,8 @@ class Plan:
     """Different images that an epoch takes, where classes are not evened out."""
     sizes: str = ""
     """Sizes of the images in words, where training sees another than evaluation; empty elsewhere."""
+    compute: str = ""
+    """What `compute` of the file makes of the training, in words; empty where it sets nothing."""
     origin: Origin | None = None
     """What the first weights began as, and their licence; None until `preflight` has found it."""
     preprocessing: WeightPreprocessing = IMAGENET
@@ -122,6 +124,7 @@ class Plan:
                 + f", {self.lanes} lanes",
             ),
             ("workers", f"{workers}, each {resources}, {self.decode_processes} decoding"),
+            *([("compute", self.compute)] if self.compute else []),
             ("batch", f"{self.global_batch_size} = {self.batch_per_worker} on each of {self.workers[-1]} worker(s)"),
             ("steps", f"{self.steps_per_epoch} an epoch, {self.total_steps} in all{dropped}"),
             *self._repeats_row(),
@@ -155,8 +158,9 @@ class Plan:
             return []
         least, most = (choose(self.class_weights, key=self.class_weights.__getitem__) for choose in (min, max))
         weights = f"{self.class_weights[least]:.3g} ({least}) to {self.class_weights[most]:.3g} ({most})"
-        against = "1 where it is not" if self.has_several_labels else "1 on average over an epoch's images"
-        return [("class weights", f"{weights} in the training loss, {against}")]
+        if self.has_several_labels:
+            return [("class weights", f"{weights} in the training loss where a label is there, 1 where it is not")]
+        return [("class weights", f"{weights} in the training loss, 1 on average over an epoch's images")]
 
     def _reading_row(self) -> list[tuple[str, str]]:
         """A row where much is fetched more than once, or much is held in memory."""
@@ -243,6 +247,7 @@ def resolve(
         reading=_reading(config, train, taking, workers, nodes),
         repeats=config.data.repeats,
         sizes=_sizes(config.data),
+        compute=_compute(config),
         images_per_epoch=steps * taking.items_per_batch,
         precise_batchnorm=plan_precise_batchnorm(config, train.samples, steps),
         has_several_labels=train.is_multilabel,
@@ -260,6 +265,20 @@ def _recipe(config: TrainConfig) -> str:
         f"{config.recipe}: {optimize.optimizer}, learning rate {optimize.lr:g}, {optimize.epochs} epochs, loss "
         f"{optimize.loss}; {reached}; `scenerec validate` shows all that it has set"
     )
+
+
+def _compute(config: RunConfig) -> str:
+    """Each key that is set, and where it does nothing in this job, why."""
+    keys, is_torch = config.compute, config.framework == "torch"
+    without_gpu = "" if config.scale.gpus_per_worker else "does nothing without GPUs (scale.gpus_per_worker)"
+    told = {
+        "compile": "the training step by " + ("torch.compile" if is_torch else "XLA"),
+        "fused_optimizer": "" if is_torch else "does nothing in TensorFlow (compile fuses updates there)",
+        "recompute_activations": "by blocks, for less memory",
+        "tf32": without_gpu,
+        "cudnn_benchmark": without_gpu,
+    }
+    return "; ".join(f"{key} {words}".strip() for key, words in told.items() if getattr(keys, key))
 
 
 def _sizes(data: InputConfig) -> str:

@@ -131,6 +131,11 @@ def plan_teacher(config: TrainConfig, classes: Sequence[str], download: bool = F
         return None
     teacher = find_teacher(distill, config.output, IMPATIENT if download else config.data.patience, download)
     _check_classes(teacher, classes)
+    if config.compute.compile and config.framework == "tensorflow" and isinstance(teacher.network, Bundle):
+        raise PlanError(
+            f"{FIELD}: {teacher.address}: XLA cannot compile what a bundle computes: leave compute.compile out, or "
+            "name the run that the bundle was made from"
+        )
     order: Literal["same", "other", "unknown"] = "same" if teacher.labels else "unknown"
     if class_order(teacher, classes) is not None:
         order = "other"

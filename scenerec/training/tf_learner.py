@@ -60,8 +60,10 @@ class TfLearner(TfMechanics[Batch]):
         with self.strategy.scope():
             self.evaluated = self._at_evaluations_size()
             self.teacher = TfTeacher(job, self.dtype) if job.plan.teacher else None
-        self._distributed_step = tf.function(self._run_step, reduce_retracing=True)
-        self._local_counts = tf.function(self._count, reduce_retracing=True)
+        # With XLA what one rank computes by itself: sums over the ranks are none of its operations.
+        self._compiled = tf.function(self._forward_backward, autograph=False, jit_compile=True, reduce_retracing=True)
+        self._distributed_step = tf.function(self._run_step, autograph=False, reduce_retracing=True)
+        self._local_counts = tf.function(self._count, autograph=False, reduce_retracing=True)
 
     def _at_evaluations_size(self) -> keras.Model:
         """The model by which images are answered outside of training, of the same weights."""
@@ -94,10 +96,11 @@ class TfLearner(TfMechanics[Batch]):
         return self.strategy.run(self._replica_step, args=(batch, learning_rate))
 
     def _replica_step(self, batch: Batch, learning_rate: tf.Tensor) -> tf.Tensor:
-        loss = tf.zeros((), self.dtype)
-        gradients = [tf.zeros(b.variable.shape, self.dtype) for b in self.parameters]
-        for piece in _pieces(batch, self.optimize.accumulate_steps):
-            some_loss, some_gradients = self._forward_backward(piece)
+        compute = self._compiled if self.job.config.compute.compile else self._forward_backward
+        first, *others = _pieces(batch, self.optimize.accumulate_steps)
+        loss, gradients = compute(first)
+        for piece in others:
+            some_loss, some_gradients = compute(piece)
             loss += some_loss
             gradients = [total + gradient for total, gradient in zip(gradients, some_gradients, strict=True)]
         self._update(self._sum_of_gradients(gradients), learning_rate)
@@ -162,7 +165,7 @@ class TfLearner(TfMechanics[Batch]):
         """The network's answers to a batch, [n, classes], in the weights' precision."""
         pixels = self._shown(batch)
         others = network_inputs(batch.coordinates, self.dtype)
-        model = self.model if training else self.evaluated
+        model = self.trained if training else self.evaluated
         with drop_keys(batch.drop_keys):
             return model([pixels, *others] if others else pixels, training=training)
 

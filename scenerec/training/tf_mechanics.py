@@ -3,12 +3,14 @@
 Mirrors torch_mechanics.
 """
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 # First: torchvision goes before tensorflow.
-from scenerec.models import tf_batchnorm, tf_freezing, tf_model
+from scenerec.models import tf_batchnorm, tf_freezing, tf_model, tf_recompute
 
 import keras  # isort: skip
 import numpy as np
@@ -16,9 +18,10 @@ import tensorflow as tf
 from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState, Tensors
+from scenerec.config.compute import ComputeConfig
 from scenerec.data.tf_input import Batch as Images
 from scenerec.data.tf_input import normalize, statistics_input
-from scenerec.models.blocks import lr_factors
+from scenerec.models.blocks import block_paths, lr_factors
 from scenerec.models.freezing import frozen_names
 from scenerec.models.tf_model import Binding
 from scenerec.training.batchnorm import PreciseBatchNorm, population
@@ -41,6 +44,19 @@ _ALL_REDUCE = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=8 <
 _POLICY = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16", "fp64": "float64"}
 
 
+Network = Callable[..., Any]
+"""Called as a Keras model is: inputs, `training` -> outputs."""
+
+
+def use_kernels(config: ComputeConfig) -> None:
+    """Which kernels GPUs compute by, in this process: TensorFloat-32 or float32, and how cuDNN chooses.
+
+    TensorFlow asks for the second when the first convolution is computed.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(config.tf32)
+    os.environ["TF_CUDNN_USE_AUTOTUNE"] = str(int(config.cudnn_benchmark))
+
+
 class TfMechanics(Learner[Batch]):
     """A Keras network with its optimizer, on one rank. TF_CONFIG, where the world has more of them, is already set."""
 
@@ -55,6 +71,7 @@ class TfMechanics(Learner[Batch]):
         self.job, self.world, self.optimize = job, world, config.optimize
         self.reads_coordinates = config.model.geo is not None
         self.strategy = strategy_of_ranks(world.size) if world.size > 1 else tf.distribute.get_strategy()
+        use_kernels(config.compute)
         keras.config.set_dtype_policy(_POLICY[self.optimize.precision])
         self.dtype = tf.float64 if self.optimize.precision == "fp64" else tf.float32
         with self.strategy.scope():
@@ -64,6 +81,9 @@ class TfMechanics(Learner[Batch]):
             bindings = tf_model.bindings(self.model)
             self.parameters = [b for b in bindings if b.trainable]
             self.running_statistics = [b for b in bindings if b.key not in names]
+            self.trained: Network = self.model
+            if config.compute.recompute_activations:
+                self.trained = tf_recompute.Recomputing(self.model, block_paths(config.model.arch, names))
             factors = lr_factors(config.model.arch, names, self.optimize.layer_decay)
             self.optimizer = Optimizer(self.optimize, self.parameters, factors)
             self.loss_scale = tf.Variable(
@@ -78,8 +98,8 @@ class TfMechanics(Learner[Batch]):
         self.average_statistics: Tensors = {}  # of the averages as they are since the last step
         self.normalised = tf_batchnorm.trained_layers(self.model)
         self.sample_batches: list[Images] | None = None
-        self._local_moments = tf.function(self._measure, reduce_retracing=True)
-        self._reduce = tf.function(self._run_reduce)
+        self._local_moments = tf.function(self._measure, autograph=False, reduce_retracing=True)
+        self._reduce = tf.function(self._run_reduce, autograph=False)
         self._loss_sum = tf.zeros((), tf.float64)
 
     def _pixels(self, images: tf.Tensor, colors: tf.Tensor | None = None) -> tf.Tensor:

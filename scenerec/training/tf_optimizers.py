@@ -7,6 +7,7 @@ epsilon before the bias correction.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import keras
 import numpy as np
@@ -38,11 +39,12 @@ class Optimizer:
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """One step with gradients that are already the mean over the global batch; equal on all replicas."""
         self.updates.assign_add(1)
+        corrections = self._bias_corrections(learning_rate.dtype)
         rules: dict[str, Callable[..., None]] = {
             "sgd": self._sgd,
-            "adamw": self._adamw,
+            "adamw": partial(self._adamw, corrections),
             "lars": self._lars,
-            "lamb": self._lamb,
+            "lamb": partial(self._lamb, corrections),
         }
         step = rules[self.config.optimizer]
         for index, (weight, gradient) in enumerate(zip(self.weights, gradients, strict=True)):
@@ -87,6 +89,7 @@ class Optimizer:
 
     def _adamw(
         self,
+        corrections: Sequence[tf.Tensor],
         weight: keras.Variable,
         gradient: tf.Tensor,
         learning_rate: tf.Tensor,
@@ -95,7 +98,7 @@ class Optimizer:
         exp_avg_sq: tf.Variable,
     ) -> None:
         """torch.optim.AdamW (Loshchilov, Hutter 2019, alg. 2): decoupled decay; epsilon after the bias correction."""
-        correction1, correction2 = self._bias_corrections(learning_rate.dtype)
+        correction1, correction2 = corrections
         first, second = self._moments(gradient, exp_avg, exp_avg_sq)
         denominator = tf.sqrt(second) / tf.sqrt(correction2) + self.config.eps
         decayed = weight * (1 - learning_rate * decay) if decay else weight
@@ -103,6 +106,7 @@ class Optimizer:
 
     def _lamb(
         self,
+        corrections: Sequence[tf.Tensor],
         weight: keras.Variable,
         gradient: tf.Tensor,
         learning_rate: tf.Tensor,
@@ -111,7 +115,7 @@ class Optimizer:
         exp_avg_sq: tf.Variable,
     ) -> None:
         """LAMB of torch_optimizers, to which it says more."""
-        correction1, correction2 = self._bias_corrections(learning_rate.dtype)
+        correction1, correction2 = corrections
         first, second = self._moments(gradient, exp_avg, exp_avg_sq)
         change = first / correction1 / (tf.sqrt(second / correction2) + self.config.eps)
         if trusts(len(weight.shape)):

@@ -166,7 +166,7 @@ class TfPretrainLearner(TfMechanics[Pairs]):
         temperature = self.method.temperature
 
         def query(views: tf.Tensor) -> tf.Tensor:
-            return self.model(views, training=training)[-1]
+            return self.trained(views, training=training)[-1]
 
         def key(views: tf.Tensor) -> tf.Tensor:
             assert self.momentum_encoder is not None

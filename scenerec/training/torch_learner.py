@@ -17,8 +17,10 @@ from scenerec.models.torch_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
 from scenerec.training.task import Counts
+from scenerec.training.torch_compiler import check_compiler
 from scenerec.training.torch_mechanics import TorchMechanics
 from scenerec.training.torch_mixing import mixed_pixels, mixed_targets, mixed_weights
+from scenerec.training.torch_ranks import mean_of_ranks
 from scenerec.training.torch_task import torch_task
 from scenerec.training.torch_teacher import Network, TorchTeacher, distillation_losses
 from scenerec.world import World
@@ -40,10 +42,11 @@ class TorchLearner(TorchMechanics[Batch]):
         self.drops = torch_dropout.draw_by_sample(model)
         super().__init__(job, world, model)
         self.task = torch_task(job.task)
-        # Running statistics are rank 0's, but only validation and checkpoints read them: sent then, not each step.
-        self.parallel: nn.Module = (
-            DistributedDataParallel(self.model, forward_sync_buffers=False) if world.size > 1 else self.model
-        )
+        self.parallel: nn.Module = mean_of_ranks(self.model, config.compute.compile) if world.size > 1 else self.model
+        self.trained: Network = self.parallel
+        if config.compute.compile:
+            check_compiler()
+            self.trained = torch.compile(self.parallel, dynamic=False)
         weights = list(job.plan.class_weights.values())
         of_classes = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
         self.image_weights = None if job.task.weighs_labels else of_classes
@@ -91,7 +94,7 @@ class TorchLearner(TorchMechanics[Batch]):
     def _forward_backward(self, batch: Batch) -> None:
         assert batch.drop_keys is not None
         self.drops.begin(batch.drop_keys)
-        logits = self._logits(self.parallel, batch)
+        logits = self._logits(self.trained, batch)
         losses = self._losses(logits, batch)
         if self.image_weights is not None:
             losses = losses * self._weights(self.image_weights, batch)

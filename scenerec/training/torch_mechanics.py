@@ -15,11 +15,13 @@ from torch import nn
 from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState
+from scenerec.config.compute import ComputeConfig
 from scenerec.data.torch_input import Batch as Images
 from scenerec.data.torch_input import normalize, statistics_input
 from scenerec.models import torch_batchnorm, torch_freezing, torch_model
-from scenerec.models.blocks import lr_factors
+from scenerec.models.blocks import block_paths, lr_factors
 from scenerec.models.freezing import frozen_names
+from scenerec.models.torch_recompute import recompute
 from scenerec.training.batchnorm import PreciseBatchNorm, population
 from scenerec.training.learner import (
     FP16_BACKOFF_FACTOR,
@@ -36,6 +38,13 @@ from scenerec.world import World
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def use_kernels(config: ComputeConfig) -> None:
+    """Which kernels GPUs compute by, in this process: TensorFloat-32 or float32, and how cuDNN chooses."""
+    torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    torch.backends.cudnn.allow_tf32 = config.tf32
+    torch.backends.cudnn.benchmark = config.cudnn_benchmark
+
+
 class TorchMechanics(Learner[Batch]):
     """A torch network with its optimizer, on one rank. Where the world has several, their group is set up."""
 
@@ -47,13 +56,18 @@ class TorchMechanics(Learner[Batch]):
         self.device = torch.device(world.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # for NCCL, which otherwise takes the first
+        # A stream of their own, so that copies go on while the GPU computes what was asked for before.
+        self.copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        use_kernels(config.compute)
         self.dtype = torch.float64 if self.optimize.precision == "fp64" else torch.float32
         self.model = model.to(self.device, self.dtype, memory_format=torch.channels_last)
         names = [name for name, _ in self.model.named_parameters()]
         torch_freezing.freeze(self.model, frozen_names(config.model.arch, config.model.freeze, names))
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if config.compute.recompute_activations:
+            recompute(self.model, block_paths(config.model.arch, names))
         factors = lr_factors(config.model.arch, names, self.optimize.layer_decay)
-        self.optimizer = Optimizer(self.optimize, self.parameters, factors)
+        self.optimizer = Optimizer(self.optimize, self.parameters, factors, config.compute.fused_optimizer)
         self.scaler = torch.amp.GradScaler(
             self.device.type,
             init_scale=FP16_FIRST_LOSS_SCALE,
@@ -72,7 +86,15 @@ class TorchMechanics(Learner[Batch]):
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def _on_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self.device, non_blocking=True)
+        """A tensor that the device's computations may read; it comes from page-locked memory without blocking."""
+        if self.copies is None or tensor.device == self.device:
+            return tensor.to(self.device)
+        with torch.cuda.stream(self.copies):
+            copied = tensor.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self.copies)
+        copied.record_stream(computing)  # its memory is not used again before
+        return copied
 
     def _pixels(self, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
         """uint8 images NCHW, and what becomes of their colours -> what the network sees, on the device."""

@@ -17,15 +17,21 @@ from scenerec.training.update_rule import COUNTING, SLOTS, trusts, weight_decay
 class Optimizer:
     """SGD, AdamW, LARS or LAMB over named weights, with a learning rate for each: the given one times its factor.
 
-    Weights with fewer than two axes (biases, normalisation) do not decay.
+    Weights with fewer than two axes (biases, normalisation) do not decay. With `fused`, SGD and AdamW update all of
+    them in one kernel.
     """
 
     def __init__(
-        self, config: OptimizeConfig, weights: Mapping[str, nn.Parameter], lr_factors: Mapping[str, float]
+        self,
+        config: OptimizeConfig,
+        weights: Mapping[str, nn.Parameter],
+        lr_factors: Mapping[str, float],
+        fused: bool = False,
     ) -> None:
         self.config = config
         self.weights = weights
-        self.rule = _build(config, weights, lr_factors)
+        self.fused = fused
+        self.rule = _build(config, weights, lr_factors, fused)
         """The optimizer of torch.optim; a GradScaler unscales its gradients."""
         self.updates = 0
 
@@ -61,7 +67,8 @@ class Optimizer:
             slots = {slot: torch.from_numpy(np.array(tensors[name])).to(p.device) for slot, tensors in state.items()}
             self.rule.state[p].update(slots)
             if self.config.optimizer in COUNTING:
-                self.rule.state[p]["step"] = torch.tensor(float(updates))
+                # A fused kernel reads it where the weight is.
+                self.rule.state[p]["step"] = torch.tensor(float(updates), device=p.device if self.fused else None)
         self.updates = updates
 
     def _slot(self, slot: str, p: nn.Parameter) -> torch.Tensor:
@@ -167,7 +174,7 @@ def clip_by_global_norm(weights: Mapping[str, nn.Parameter], largest: float) -> 
 
 
 def _build(
-    config: OptimizeConfig, weights: Mapping[str, nn.Parameter], lr_factors: Mapping[str, float]
+    config: OptimizeConfig, weights: Mapping[str, nn.Parameter], lr_factors: Mapping[str, float], fused: bool
 ) -> torch.optim.Optimizer:
     members: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in weights.items():
@@ -177,9 +184,9 @@ def _build(
     ]
     if config.optimizer == "sgd":
         nesterov = config.nesterov and config.momentum > 0
-        return _Sgd(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
+        return _Sgd(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
     if config.optimizer == "lars":
         return Lars(groups, config.lr, config.momentum, config.trust_coefficient)
     if config.optimizer == "lamb":
         return Lamb(groups, config.lr, config.betas, config.eps, config.trust_clip)
-    return _AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+    return _AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)

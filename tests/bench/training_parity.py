@@ -188,7 +188,8 @@ def draw() -> Path:
         rounding = np.finfo(np.float64 if "fp64" in row["setting"] else np.float32).eps / 2
         above.plot(steps, losses["torch"], color=LIGHT, linewidth=6, solid_capstyle="round", label="PyTorch")
         above.plot(steps, losses["tensorflow"], color=DARK, linewidth=1.4, label="TensorFlow")
-        above.set(title=row["setting"], ylim=(0, None))
+        above.set_title(row["setting"].replace(", ", "\n", 1), fontsize="medium")
+        above.set(ylim=(0, None))
         for run, color, label in (
             ("torch-reversed", LIGHT, "PyTorch, batches reversed"),
             ("tensorflow", DARK, "TensorFlow"),

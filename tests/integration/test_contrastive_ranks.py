@@ -47,7 +47,7 @@ for name in {LOSSES}:
 
 strategy = strategy_of_ranks({len(SHARES)})
 
-@tf.function
+@tf.function(autograph=False)
 def step(name, tensors):
     def replica(tensors):
         with tf.GradientTape() as tape:

@@ -21,6 +21,7 @@ from serve.access.keys import ApiKeys, Guard, new_key
 from serve.api import Api
 from serve.loaded_version import EngineOptions, load_version
 from serve.shelf import Shelf, Weighted
+from tests.measured import multilabel_validation
 from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_shelf import make_tiny_shelf
 
@@ -253,6 +254,43 @@ def test_a_model_that_reads_coordinates_is_told_them_in_no_address(
         visit.choose(picture("blue"))
         visit.answered("blue")
         assert not [request for request in visit.requests if "lat" in urlsplit(request).query]
+
+
+def test_a_model_of_several_labels_says_all_that_it_gives_or_that_there_is_none(
+    visit: Visit, picture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    measured = multilabel_validation((0.9, 0.8, 0.9))  # of red, green and blue
+    bundle = make_tiny_bundle(tmp_path / "labels", task="multilabel", multilabel_validation=measured)
+    shelf = Shelf()
+    shelf.replace({"labels": [Weighted(load_version("labels", "1", bundle, EngineOptions()), 1.0)]})
+    for name, colour in (("yellow", (250, 240, 20)), ("black", (0, 0, 0))):
+        Image.new("RGB", (96, 64), colour).save(tmp_path / f"{name}.png")
+    with serving(Api(shelf)) as url:
+        page = visit.page
+        page.goto(url)
+        visit.choose(tmp_path / "yellow.png", tmp_path / "black.png")
+        visit.answered("red, green")
+        expect(page.locator("#bars .given .label")).to_have_text(["red", "green"])
+        shares = [float(text.split()[0].lstrip(">")) for text in page.locator("#bars .percent").all_inner_texts()]
+        assert sum(shares) > 200  # each by itself
+        expect(page.locator("#pictures .caption")).to_have_text(["red, green", "No label"])
+        page.locator("#pictures button").nth(1).click()
+        visit.answered("No label")
+        expect(page.locator(".chips")).to_have_text("none is probable enough")
+        expect(page.locator("#bars .given")).to_have_count(0)
+        assert page.locator("#bars li").count() == 3
+
+
+def test_a_model_without_classes_says_how_many_numbers_it_gives(
+    visit: Visit, picture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shelf, bundle = Shelf(), make_tiny_bundle(tmp_path / "numbers", task="embedding")
+    shelf.replace({"numbers": [Weighted(load_version("numbers", "1", bundle, EngineOptions()), 1.0)]})
+    with serving(Api(shelf)) as url:
+        visit.page.goto(url)
+        visit.choose(picture("red"), picture("blue"))
+        visit.answered("3 numbers")
+        expect(visit.page.locator("#pictures .caption")).to_have_text(["3 numbers"] * 2)
 
 
 def test_a_server_with_keys_is_told_one(visit: Visit, shelf: Shelf, picture: Callable[[str], Path]) -> None:

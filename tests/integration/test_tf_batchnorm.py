@@ -43,7 +43,10 @@ def worker_env(workers: list[str], rank: int) -> dict[str, str]:
 
 WORKER = f"""
 import os, signal, subprocess, sys
-from scenerec.models import tf_model
+from scenerec.large_imports import large_imports
+with large_imports():
+    from scenerec.models import tf_model
+from scenerec.models.keras_twin.layers import Dropout
 from scenerec.training.tf_ranks import strategy_of_ranks
 import keras
 import numpy as np
@@ -52,15 +55,16 @@ import tensorflow as tf
 strategy = strategy_of_ranks({WORLD_SIZE})
 rank = strategy.cluster_resolver.task_id
 with strategy.scope():
-    model = tf_model.build("mobilenet_v3_small", 5, 64, seed=0)
+    model = tf_model.build("resnet18", 5, 32, seed=0)
+    dropout = Dropout(0.5)
+    dropout.build([4, 64])
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(model.trainable_variables)
-statistics = next(b for b in tf_model.bindings(model) if b.key == "features.0.1.running_mean")
+statistics = next(b for b in tf_model.bindings(model) if b.key == "bn1.running_mean")
 rng = np.random.default_rng(rank)
-images, labels = rng.normal(size=(4, 64, 64, 3)).astype("float32"), rng.integers(0, 5, 4)
+images, labels = rng.normal(size=(4, 32, 32, 3)).astype("float32"), rng.integers(0, 5, 4)
 data = tf.data.Dataset.from_tensors((images, labels)).repeat()
 batches = iter(strategy.distribute_datasets_from_function(lambda context: data))
-dropout = model.layers[[type(layer).__name__ for layer in model.layers].index("Dropout")]
 
 def step(images, labels):
     with tf.GradientTape() as tape:
@@ -70,7 +74,7 @@ def step(images, labels):
     optimizer.apply_gradients(zip(gradients, model.trainable_variables))
     return loss, dropout(tf.ones([4, 64]), training=True)
 
-@tf.function
+@tf.function(autograph=False)
 def distributed_step(images, labels):
     return strategy.run(step, args=(images, labels))
 
@@ -85,8 +89,8 @@ if rank == 0:
     tf_model.state(model)  # one rank alone may read: no collective, no hang
 tf_model.load_state(model, {{**trained, statistics.key: np.full_like(initial, 7.0 + rank)}})
 loaded = statistics.variable.numpy()
-np.savez(sys.argv[1], weight=trained["classifier.3.weight"], running=trained[statistics.key],
-         kernel=trained["features.0.0.weight"], loaded=loaded, mask=mask)
+np.savez(sys.argv[1], weight=trained["fc.weight"], running=trained[statistics.key],
+         kernel=trained["conv1.weight"], loaded=loaded, mask=mask)
 """
 
 

@@ -7,6 +7,7 @@ import pytest
 from cluster.local import LocalCluster
 from scenerec.config.file import parse_as
 from scenerec.config.pretrain import PretrainConfig
+from scenerec.inference.bundles.bundle import read_info
 from scenerec.search.trial_store import SearchFolder
 from tests.pretrain_run import pretrain_config
 from tests.submitted import submit_document
@@ -37,4 +38,6 @@ def test_a_search_over_pretrainings(cluster: LocalCluster, stored_scenes: str, t
         epoch.validation["val_knn_top1"] for trial in trials for epoch in trial.history
     )
     best = parse_as(PretrainConfig, folder.storage.get("train.yaml").decode(), "train.yaml")
-    assert result["retrained"]["run"] == best.run_url and result["retrained"]["bundle"] is None
+    assert result["retrained"]["run"] == best.run_url
+    assert result["retrained"]["bundle"] == f"{best.run_url}/bundles/fp32"
+    assert read_info(result["retrained"]["bundle"]).task == "embedding"

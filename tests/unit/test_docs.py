@@ -40,7 +40,9 @@ ANY_BLOCK = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"((?:scenerec|cluster|jobs|serve|tests|docs)/[\w./-]*)(?:::([\w.]+))?")
-FIELD = re.compile(r"((?:data|model|optimize|scale|checkpoint|scheduler|budget|retrain|http|batching|rollout)\.[\w.]+)")
+FIELD = re.compile(
+    r"((?:data|model|optimize|scale|compute|checkpoint|scheduler|budget|retrain|http|batching|rollout)\.[\w.]+)"
+)
 FILES = (".py", ".json", ".jsonl", ".yaml", ".onnx", ".data", ".tflite", ".safetensors")
 RUN = re.compile(r"s3://scenes/runs/([^/]+)")
 MODEL = re.compile(r"([a-z][\w-]*)(?:@[a-z]+|:[1-9])")

@@ -15,6 +15,7 @@ from keras import ops
 from typing_extensions import override
 
 from scenerec.models.keras_twin.drop_draws import DROP_KEYS, kept_elements, torch_places
+from scenerec.models.keras_twin.repetition import COMPUTATION, repeats
 
 # Keras walks a model's graph recursively, to build it and to load it; efficientnet_v2_l is deeper than Python's limit.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
@@ -147,6 +148,8 @@ class BatchNormalization(TwinLayer):
         return y, mean, unbiased
 
     def _update(self, running: keras.Variable, batch: tf.Tensor) -> None:
+        if repeats():
+            return
         running.assign((1.0 - self.momentum) * running + self.momentum * tf.stop_gradient(batch))
 
     @override
@@ -198,11 +201,16 @@ class Dropout(TwinLayer):
             return tf.zeros_like(x)
         if (keys := DROP_KEYS.get()) is not None:
             return tf.where(self._kept(x, keys), x * (1 / (1 - self.rate)), tf.zeros((), x.dtype))
+        computation = COMPUTATION.get()
+        keys = computation.drawn(self.name, self._draw) if computation else self._draw()
+        return tf.nn.experimental.stateless_dropout(x, self.rate, seed=keys, noise_shape=self._noise_shape(x))
+
+    def _draw(self) -> tf.Tensor:
+        """What this call draws from, int64 [2]; the next draws from something else."""
         seed, calls = tf.unstack(tf.convert_to_tensor(self.random_state))
         self.random_state.assign(tf.stack([seed, calls + 1]))
         # 63 bits each: a seed below the replica, and the number of the call below the layer.
-        keys = tf.stack([seed + _shifted_replica_id(31), calls + (zlib.crc32(self.name.encode()) << 31)])
-        return tf.nn.experimental.stateless_dropout(x, self.rate, seed=keys, noise_shape=self._noise_shape(x))
+        return tf.stack([seed + _shifted_replica_id(31), calls + (zlib.crc32(self.name.encode()) << 31)])
 
     def _kept(self, x: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         shape = [1] * (x.shape.rank - 1) if self.rows else x.shape[1:].as_list()

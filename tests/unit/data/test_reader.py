@@ -100,7 +100,7 @@ def test_twenty_epochs_have_the_threads_and_the_memory_of_one(train: PackedSet, 
     order = TrainingOrder(seed=5, lanes=12, global_batch_size=50, epochs=20)
     threads, files, memory = [], [], []
     before = threading.active_count()
-    of_a_reader = 1 + 2 + FETCH_THREADS  # the stream, two that decode, those that fetch
+    of_a_reader = 1 + 2 + 1 + FETCH_THREADS  # the stream, two that decode, one that makes batches, those that fetch
     for _ in reader(train, 2, order):
         threads.append(threading.active_count())
         memory.append(tracemalloc.get_traced_memory()[0])

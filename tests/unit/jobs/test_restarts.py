@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import (
     WorkerGroupStartupFailedError,
@@ -18,6 +18,7 @@ from ray.train.v2._internal.execution.controller.state import (
     SchedulingState,
 )
 from ray.train.v2._internal.execution.scaling_policy import ResizeDecision
+from ray.train.v2._internal.execution.worker_group.worker import ActorMetadata
 
 from jobs.ray_private import FailedStarts, RoomSought
 from jobs.restarts import Restarts, end_after_failed_starts, reason
@@ -33,9 +34,17 @@ def lost(address: str) -> Exception:
     return WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError(context))
 
 
+def silent(address: str) -> Exception:
+    """The same of a worker whose connection is gone, and of which nobody has said yet that it is dead."""
+    metadata = ActorMetadata(hostname="node1", node_id="13cace", node_ip=address, pid=7, accelerator_ids={})
+    gone = ActorUnavailableError("RpcError: recvmsg: Connection reset by peer", bytes(16))
+    return WorkerHealthCheckFailedError(f"A worker health check failed.\nWorker info: {metadata}", gone)
+
+
 @pytest.mark.parametrize(
     ("met", "words"),
     [
+        ({1: silent("10.0.0.12")}, "worker 1 on 10.0.0.12 was lost"),
         ({1: lost("10.0.0.12")}, "worker 1 on 10.0.0.12 was lost"),
         ({2: lost("fd00::7"), 0: RuntimeError("Connection closed by peer")}, "worker 2 on fd00::7 was lost"),
         ({3: lost("10.0.0.3"), 2: lost("10.0.0.3")}, "workers 2, 3 on 10.0.0.3 were lost"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scenerec.errors import ModelError
 from scenerec.models import torch_model, torch_outline, zoo
-from scenerec.models.blocks import block_numbers, is_under, lr_factors
+from scenerec.models.blocks import block_numbers, block_paths, is_under, lr_factors
 from tests.matrix import FAMILIES, keep
 
 # The residual, dense, inception or transformer blocks that the papers count; of plain networks the weighted layers
@@ -63,6 +63,15 @@ def test_the_blocks_lead_from_the_stem_to_the_head(arch: str) -> None:
     assert len(in_head) in (1, 2)
     stem = [name for name, number in numbers.items() if number == 0]
     assert 1 <= len(stem) <= (17 if arch == "timm/fastvit_t8" else 15)  # its three layers have two branches each
+
+
+def test_the_blocks_are_modules_but_of_plain_networks() -> None:
+    expected = ("stage2.0", "stage2.1", "stage2.2", "stage2.3", "stage3.0")
+    assert block_paths("shufflenet_v2_x1_0", names_of("shufflenet_v2_x1_0"))[:5] == expected
+    paths = block_paths("mobilenet_v3_small", names_of("mobilenet_v3_small"))
+    assert len(paths) == BLOCKS["mobilenet_v3_small"] and paths[0] == "features.1"
+    with pytest.raises(ModelError, match="vgg11_bn is made of single layers, of which nothing can be left out"):
+        block_paths("vgg11_bn", names_of("vgg11_bn"))
 
 
 def test_a_layer_between_two_blocks_counts_to_the_first() -> None:

@@ -68,6 +68,19 @@ def test_nearest_neighbours_vote(neighbors: int) -> None:
     assert 0.3 < found < 0.9
 
 
+@pytest.mark.parametrize("neighbors", [1, 5, 200])
+def test_of_one_set_no_image_is_its_own_neighbour(neighbors: int) -> None:
+    rows, labels = clusters(30, 0, apart=0.4)
+    by_hand = [
+        knn_by_hand(*(np.delete(each, row, 0) for each in (rows, labels)), rows[[row]], labels[[row]], neighbors)
+        for row in range(len(rows))
+    ]
+    found = knn_accuracy(rows, labels, rows, labels, neighbors, is_one_set=True)
+    assert found == pytest.approx(np.mean(by_hand)) and found < 0.9
+    many, wanted = clusters(300, 1, apart=0.4)  # more than are compared at a time
+    assert knn_accuracy(many, wanted, many, wanted, 1, is_one_set=True) < 0.9
+
+
 def test_a_probe_finds_what_is_linear_and_nothing_in_noise() -> None:
     train, labels = clusters(60, 0)
     test, wanted = clusters(60, 1)

@@ -10,6 +10,7 @@ import torch
 from timm.optim import Lamb
 
 from scenerec.config.optimize import OptimizeConfig
+from scenerec.config.train import FUSED
 from scenerec.training import tf_optimizers, torch_optimizers
 
 SHAPES = {"layer.weight": (3, 4), "layer.bias": (4,), "conv.weight": (2, 3, 3, 3)}
@@ -36,9 +37,9 @@ def arrays(seed: int) -> dict[str, np.ndarray]:
 
 
 class TorchSide:
-    def __init__(self, config: OptimizeConfig, start: dict[str, np.ndarray]) -> None:
+    def __init__(self, config: OptimizeConfig, start: dict[str, np.ndarray], fused: bool = False) -> None:
         self.parameters = {name: torch.nn.Parameter(torch.from_numpy(array.copy())) for name, array in start.items()}
-        self.optimizer = torch_optimizers.Optimizer(config, self.parameters, LR_FACTORS)
+        self.optimizer = torch_optimizers.Optimizer(config, self.parameters, LR_FACTORS, fused)
         self.scaler = torch.amp.GradScaler("cpu", enabled=False)
 
     def step(self, gradients: dict[str, np.ndarray], lr: float) -> None:
@@ -110,6 +111,25 @@ def test_the_state_crosses_over(fields: dict[str, Any], sides: tuple[Any, Any]) 
         first.step(arrays(step + 1), 0.05)
         second.step(arrays(step + 1), 0.05)
     assert_close(first.weights(), second.weights())
+
+
+@pytest.mark.parametrize("fields", [fields for fields in SETTINGS if fields["optimizer"] in FUSED])
+def test_a_fused_optimizer_makes_the_same_steps_and_its_state_crosses_over(fields: dict[str, Any]) -> None:
+    config = optimize(**fields)
+    plain, first = (TorchSide(config, arrays(0), fused) for fused in (False, True))
+    for step in range(4):
+        plain.step(arrays(step + 1), 0.1)
+        first.step(arrays(step + 1), 0.1)
+    assert_close(plain.weights(), first.weights())
+    resumed, unfused = (TorchSide(config, first.weights(), fused) for fused in (True, False))
+    for side in (resumed, unfused):
+        side.load(first.state(), 4)
+    for step in range(4, 8):
+        for side in (first, resumed, unfused):
+            side.step(arrays(step + 1), 0.05)
+    for name, array in first.weights().items():
+        np.testing.assert_array_equal(array, resumed.weights()[name])
+    assert_close(first.weights(), unfused.weights())
 
 
 def test_biases_do_not_decay() -> None:

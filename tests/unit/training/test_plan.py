@@ -78,6 +78,24 @@ def test_it_says_that_training_sees_another_size() -> None:
     assert not plan(data={"train_size": 224}).sizes
 
 
+def test_it_says_how_workers_compute_and_what_does_nothing() -> None:
+    keys = ("compile", "fused_optimizer", "recompute_activations", "tf32", "cudnn_benchmark")
+    everything = {"compute": dict.fromkeys(keys, True)}
+    on_gpus = plan(scale={"gpus_per_worker": 1}, **everything)
+    assert ("compute", on_gpus.compute) in on_gpus.rows()
+    assert on_gpus.compute == (
+        "compile the training step by torch.compile; fused_optimizer; recompute_activations by blocks, for less "
+        "memory; tf32; cudnn_benchmark"
+    )
+    said = plan(framework="tensorflow", **everything).compute
+    assert said == (
+        "compile the training step by XLA; fused_optimizer does nothing in TensorFlow (compile fuses updates there); "
+        "recompute_activations by blocks, for less memory; tf32 does nothing without GPUs (scale.gpus_per_worker); "
+        "cudnn_benchmark does nothing without GPUs (scale.gpus_per_worker)"
+    )
+    assert plan().compute == ""
+
+
 def test_it_says_what_is_repeated() -> None:
     found = plan(data={"repeats": 3}, scale={"workers": 4})
     assert (
