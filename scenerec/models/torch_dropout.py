@@ -65,14 +65,17 @@ class Dropout(nn.Module):
 
 def kept_elements(keys: torch.Tensor, name: str, elements: int, rate: float) -> torch.Tensor:
     """Which of so many elements of each sample are kept, bool [n, elements], by keys int64 [n] and the layer's name."""
-    starts = _hash(keys ^ _checksum(name))
+    starts = _hash(keys ^ checksum(name))
     places = torch.arange(elements, device=keys.device) * _GOLDEN
     return _hash((starts[:, None] + places) & _LOW) >= math.floor(rate * 2**32)
 
 
-@torch.compiler.assume_constant_result
 def _checksum(name: str) -> int:
     return zlib.crc32(name.encode())
+
+
+# All that torch.compiler.assume_constant_result does, but for loading the compiler.
+_checksum._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _hash(bits: torch.Tensor) -> torch.Tensor:
