@@ -65,7 +65,7 @@ class Dropout(nn.Module):
 
 def kept_elements(keys: torch.Tensor, name: str, elements: int, rate: float) -> torch.Tensor:
     """Which of so many elements of each sample are kept, bool [n, elements], by keys int64 [n] and the layer's name."""
-    starts = _hash(keys ^ checksum(name))
+    starts = _hash(keys ^ _checksum(name))
     places = torch.arange(elements, device=keys.device) * _GOLDEN
     return _hash((starts[:, None] + places) & _LOW) >= math.floor(rate * 2**32)
 

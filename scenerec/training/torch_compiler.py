@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from scenerec.errors import ClusterError
-from scenerec.models import torch_dropout
 
 
 def compiled(network: nn.Module, **options: Any) -> Callable[..., torch.Tensor]:
@@ -24,7 +23,6 @@ def compiled(network: nn.Module, **options: Any) -> Callable[..., torch.Tensor]:
             f"compute.compile: torch compiles by {compiler}, and a worker's machine has none: install it on the nodes "
             "(or name another compiler in their CXX), or leave compute.compile out"
         )
-    torch.compiler.assume_constant_result(torch_dropout.checksum)  # marked here, since that loads the compiler
     # Blocks that are computed twice (torch_recompute) count the calls of dropout, which a repetition must not.
     torch._dynamo.config.skip_fwd_side_effects_in_bwd_under_checkpoint = True
     return torch.compile(network, dynamic=False, **options)
