@@ -17,7 +17,7 @@ from scenerec.models.torch_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
 from scenerec.training.task import Counts
-from scenerec.training.torch_compiler import check_compiler
+from scenerec.training.torch_compiler import compiled
 from scenerec.training.torch_mechanics import TorchMechanics
 from scenerec.training.torch_mixing import mixed_pixels, mixed_targets, mixed_weights
 from scenerec.training.torch_ranks import mean_of_ranks
@@ -43,10 +43,7 @@ class TorchLearner(TorchMechanics[Batch]):
         super().__init__(job, world, model)
         self.task = torch_task(job.task)
         self.parallel: nn.Module = mean_of_ranks(self.model, config.compute.compile) if world.size > 1 else self.model
-        self.trained: Network = self.parallel
-        if config.compute.compile:
-            check_compiler()
-            self.trained = torch.compile(self.parallel, dynamic=False)
+        self.trained: Network = compiled(self.parallel) if config.compute.compile else self.parallel
         weights = list(job.plan.class_weights.values())
         of_classes = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
         self.image_weights = None if job.task.weighs_labels else of_classes
