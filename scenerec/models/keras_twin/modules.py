@@ -75,7 +75,7 @@ def conv2d(
         return _conv2d(ctx, conv, x, primitives.pair(padding))
     x = primitives.pad(ctx, channels_last(ctx, x), [(p, p) for p in primitives.pair(padding)])
     kernel = ops.transpose(natural(ctx, weight).tensor, (2, 3, 1, 0))
-    options = {"strides": primitives.pair(stride), "dilation_rate": primitives.pair(dilation)}
+    options: dict[str, Any] = {"strides": primitives.pair(stride), "dilation_rate": primitives.pair(dilation)}
     if groups == x.shape[1] > 1:
         height, width, _, outputs = kernel.shape
         kernel = ops.reshape(kernel, (height, width, groups, outputs // groups))
