@@ -1,6 +1,7 @@
 """BatchNorm's statistics of a batch in torch. Mirrors tf_batchnorm."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from typing_extensions import override
 
 from scenerec.models.torch_freezing import is_frozen
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+BatchNorm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d
 Layers = dict[str, BatchNorm]
 
 

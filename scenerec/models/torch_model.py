@@ -64,9 +64,10 @@ def _of_timm(entry: Architecture, classes: int) -> nn.Module:
 
 
 def name_dropout(network: nn.Module) -> None:
-    """Gives the dropout of timm's GhostNet and RepGhost, which is a function there, a layer that can draw by sample."""
-    if type(network).__name__ in ("GhostNet", "RepGhostNet"):
-        network.flatten = nn.Sequential(network.flatten, nn.Dropout(network.drop_rate))
+    """Gives the dropout of some of timm's networks, which is a function there, a layer that can draw by sample."""
+    before = {"GhostNet": "flatten", "RepGhostNet": "flatten", "SENet": "global_pool"}.get(type(network).__name__)
+    if before:
+        setattr(network, before, nn.Sequential(getattr(network, before), nn.Dropout(network.drop_rate)))
         network.drop_rate = 0.0
 
 

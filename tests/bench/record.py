@@ -44,7 +44,8 @@ def put_row(name: str, key: str, figures: dict[str, object]) -> Path:
 def put_rows(name: str, key: str, figures: Sequence[dict[str, object]]) -> Path:
     """Writes several of them, which have the same columns."""
     origin = _origin()
-    rows = {str(row[key]): row for row in [*read_rows(name), *({**origin, **each} for each in figures)]}
+    rows: dict[str, dict[str, Any]] = {row[key]: dict(row) for row in read_rows(name)}
+    rows |= {str(each[key]): {**origin, **each} for each in figures}
     path = _path(name)
     part = path.with_suffix(".part")
     with part.open("w", newline="") as file:

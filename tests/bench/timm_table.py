@@ -4,6 +4,7 @@ After a new version of timm, or a new name in the list: python -m tests.bench.ti
 """
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -61,7 +62,7 @@ def entry_of(name: str) -> zoo.Architecture:
     )
 
 
-def outline(name: str, classes: int = 1000, **options: object) -> nn.Module:
+def outline(name: str, classes: int = 1000, **options: Any) -> nn.Module:
     """The network without the memory of its weights."""
     with torch.device("meta"):
         network: nn.Module = timm.create_model(name, num_classes=classes, **options)

@@ -38,7 +38,8 @@ def run(names: Sequence[str], most: float) -> None:
 
 def attempt(name: str, most: float) -> dict[str, Any]:
     """What became of an architecture, and the processor's seconds that it took."""
-    start, figures = time.process_time(), {}
+    start = time.process_time()
+    figures: dict[str, Any] = {}
     try:
         figures["parameters"] = sum(parameter.numel() for parameter in timm_table.outline(name).parameters())
         if figures["parameters"] > most * 1e6:
@@ -74,8 +75,7 @@ def measure(name: str) -> dict[str, Any]:
         if entry.image_size_step == 1:
             raise
         size = entry.image_size  # positions that are not interpolated may have a twin
-        one_size = {"image_size_step": 1, "fixed_image_size": True, "min_image_size": size, "gflops_224": None}
-        return compare(replace(known, **one_size))
+        return compare(replace(known, image_size_step=1, fixed_image_size=True, min_image_size=size, gflops_224=None))
 
 
 def check_head(name: str) -> nn.Module:

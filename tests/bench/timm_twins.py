@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -202,7 +202,7 @@ def entry(row: Row) -> zoo.TimmArchitecture:
     """The table's entry of a row that passed."""
     kinds = {field.name: field.type for field in fields(zoo.TimmArchitecture)}
     cells = {"name": zoo.TIMM + row["arch"], **{name: row[name] for name in ("parameters", *_ENTRY) if row[name]}}
-    readers = {int: int, float: float, bool: lambda cell: cell == "True", str: str}
+    readers: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: lambda cell: cell == "True", str: str}
     return zoo.TimmArchitecture(**{name: readers.get(kinds[name], float)(cell) for name, cell in cells.items()})
 
 

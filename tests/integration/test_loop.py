@@ -173,23 +173,29 @@ def test_both_frameworks_make_the_same_steps(make_config: MakeConfig, optimize: 
 
 
 @pytest.mark.parametrize(
-    ("freeze", "optimize"),
+    ("arch", "freeze", "optimize"),
     [
-        matrix("backbone", {"lr": 0.02, "weight_decay": 1e-3, "ema_decay": 0.8, "clip_grad_norm": 0.5}),
-        matrix(["conv1", "bn1", "layer1"], {"lr": 0.002, "optimizer": "adamw", "eps": 1e-3, "layer_decay": 0.7}),
+        matrix("resnet18", "backbone", {"lr": 0.02, "weight_decay": 1e-3, "ema_decay": 0.8, "clip_grad_norm": 0.5}),
+        matrix(
+            "resnet18",
+            ["conv1", "bn1", "layer1"],
+            {"lr": 0.002, "optimizer": "adamw", "eps": 1e-3, "layer_decay": 0.7},
+        ),
+        matrix("timm/mobilenetv4_conv_small", ["conv_stem", "bn1", "blocks.0"], {"lr": 0.02, "layer_decay": 0.7}),
         (
+            "resnet18",
             ["layer4", "layer2.0.bn1.weight"],
             {"lr": 0.02, "layer_decay": 0.5, "ema_decay": 0.8, "clip_grad_norm": 0.5, "accumulate_steps": 2},
         ),
     ],
 )
 def test_both_frameworks_freeze_and_decay_alike(
-    make_config: MakeConfig, freeze: str | list[str], optimize: dict[str, Any]
+    make_config: MakeConfig, arch: str, freeze: str | list[str], optimize: dict[str, Any]
 ) -> None:
     """And what is frozen stays bit for bit as it was, with its BatchNorm's statistics; it has no slots, no average."""
-    start, ends = compare_steps(make_config, optimize, {"freeze": freeze})
+    start, ends = compare_steps(make_config, optimize, {"arch": arch, "freeze": freeze})
     names = [name for name in start.model if not name.endswith(("running_mean", "running_var"))]
-    frozen = frozen_names("resnet18", freeze, names)
+    frozen = frozen_names(arch, freeze, names)
     modules = {name.rpartition(".")[0] for name in frozen} - {
         name.rpartition(".")[0] for name in names if name not in frozen
     }

@@ -16,6 +16,7 @@ from scenerec.models.keras_twin.layout import (
     Value,
     axis_last,
     channels_last,
+    constant,
     image_value,
     natural,
     permute,
@@ -69,12 +70,12 @@ def conv2d(
     groups: int = 1,
 ) -> Value:
     """Converts the convolution of a module that pads by itself, and one whose kernel is made of weights."""
-    conv = ctx.module
+    conv, weight = ctx.module, constant(ctx, weight)
     if isinstance(conv, nn.Conv2d) and _is_parameter(weight, f"{ctx.path}.weight"):
         return _conv2d(ctx, conv, x, primitives.pair(padding))
     x = primitives.pad(ctx, channels_last(ctx, x), [(p, p) for p in primitives.pair(padding)])
     kernel = ops.transpose(natural(ctx, weight).tensor, (2, 3, 1, 0))
-    options = {"strides": primitives.pair(stride), "dilation_rate": primitives.pair(dilation)}
+    options: dict[str, Any] = {"strides": primitives.pair(stride), "dilation_rate": primitives.pair(dilation)}
     if groups == x.shape[1] > 1:
         height, width, _, outputs = kernel.shape
         kernel = ops.reshape(kernel, (height, width, groups, outputs // groups))
@@ -99,9 +100,10 @@ def _conv2d(ctx: Context, conv: nn.Conv2d, x: Value, padding: Sequence[int]) -> 
     )
     if not same:
         x = primitives.pad(ctx, x, [(p, p) for p in padding])
+    apart = max(stride) > 1 and max(dilation) > 1  # which TensorFlow does not do at once
     config: dict[str, Any] = {
         "kernel_size": kernel,
-        "strides": stride,
+        "strides": 1 if apart else stride,
         "dilation_rate": dilation,
         "padding": "same" if same else "valid",
         "use_bias": conv.bias is not None,
@@ -111,7 +113,12 @@ def _conv2d(ctx: Context, conv: nn.Conv2d, x: Value, padding: Sequence[int]) -> 
         layer = ctx.weighted(keras.layers.DepthwiseConv2D, depth_multiplier=multiplier, **config)
     else:
         layer = ctx.weighted(keras.layers.Conv2D, filters=conv.out_channels, groups=conv.groups, **config)
-    return image_value(layer(x.tensor), x.shape[0])
+    tensor = layer(x.tensor)
+    if apart:
+        whole = [None, None, None]
+        key = [whole, *([None, None, step] for step in stride), whole]
+        tensor = ctx.apply(tensor_layers.Index, tensor, part="stride", key=key)
+    return image_value(tensor, x.shape[0])
 
 
 @converts_module(nn.Linear)

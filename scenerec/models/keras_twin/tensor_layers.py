@@ -106,7 +106,7 @@ class Convolution(keras.layers.Layer):
 
     @override
     def compute_output_shape(self, x_shape: Shape, kernel_shape: Shape) -> Shape:
-        sides = zip(x_shape[1:3], kernel_shape[:2], self.strides, self.dilation_rate, strict=True)
+        sides: Any = zip(x_shape[1:3], kernel_shape[:2], self.strides, self.dilation_rate, strict=True)
         lengths = [(pixels - gap * (size - 1) - 1) // step + 1 for pixels, size, step, gap in sides]
         return (x_shape[0], *lengths, kernel_shape[3])
 

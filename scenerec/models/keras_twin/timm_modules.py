@@ -9,7 +9,7 @@ import torch
 from timm.layers import DropPath, resample_abs_pos_embed
 from timm.models.edgenext import PositionalEncodingFourier
 
-from scenerec.models.keras_twin import primitives, products
+from scenerec.models.keras_twin import indexing, primitives, products
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.converters import converts_function, converts_module
 from scenerec.models.keras_twin.layout import Value
@@ -35,5 +35,4 @@ def position_embedding(ctx: Context, positions: Value, *args: Any, **kwargs: Any
 def fourier_positions(ctx: Context, module: PositionalEncodingFourier, shape: tuple[int, int, int]) -> Value:
     """Converts EdgeNeXt's encoding of positions, which counts them in a mask of all images: here in that of one."""
     projected = module.forward((1, *shape[1:]))  # traced, as its projection is a layer
-    value: Value = projected.node.meta["value"]
-    return value
+    return indexing.expand(ctx, projected.node.meta["value"], shape[0], *projected.shape[1:])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
-from timm.layers import EcaModule, RmsNorm2d, ScaledStdConv2d, StdConv2d
+from timm.layers import BlurPool2d, EcaModule, RmsNorm2d, ScaledStdConv2d, StdConv2d
 from timm.models.edgenext import PositionalEncodingFourier
 from timm.models.metaformer import GroupNorm1NoBias
 from torch import nn
@@ -69,6 +69,8 @@ OPERATIONS: dict[str, nn.Module] = {
     "batch norm of tokens": nn.Sequential(nn.Flatten(2), nn.BatchNorm1d(3)),
     "batch norm of sequences": nn.Sequential(nn.Flatten(1, 2), nn.BatchNorm1d(18)),
     "standardised weights": nn.Sequential(StdConv2d(3, 4, 3, stride=2), ScaledStdConv2d(4, 4, 3, groups=2)),
+    "strided dilated conv": nn.Conv2d(3, 4, 2, stride=2, dilation=2, padding=1),
+    "blurred": BlurPool2d(3),
     "convolved channels": EcaModule(3, kernel_size=3),
     "average without padding": nn.AvgPool2d(3, 2, 1, count_include_pad=False),
     "average of a cut window": nn.AvgPool2d(4, 4, ceil_mode=True),
