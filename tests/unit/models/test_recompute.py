@@ -51,10 +51,13 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.blocks, self.head = nn.Conv2d(3, 8, 3), nn.Sequential(Block(8), Block(8)), nn.Linear(8, 5)
+        self.stem, self.blocks, self.head = nn.Conv2d(3, 8, 3), nn.ModuleList((Block(8), Block(8))), nn.Linear(8, 5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.blocks(self.stem(x)).mean(dim=(2, 3)))
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x=x)  # by name, as timm gives positions
+        return self.head(x.mean(dim=(2, 3)))
 
 
 def drawn_network() -> nn.Module:
@@ -76,14 +79,14 @@ def by_torch(network: nn.Module, paths: tuple[str, ...], size: int = SIZE, trace
     answer = compiled(network, fullgraph=True, backend="aot_eager") if traces else network
     kept = 0
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def note(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
         kept += tensor.numel()
         return tensor
 
     for _ in range(STEPS):
         draws.begin(torch.from_numpy(KEYS))
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             logits = answer(torch.from_numpy(images(size).transpose(0, 3, 1, 2)))
         logits.square().sum().backward()
     gradients = {f"gradient of {name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
