@@ -239,7 +239,7 @@ def _show_named(client: ClusterClient, source: str, as_json: bool) -> None:
         return
     typer.echo(f"dashboard  {url}  (named by {source}: not this machine's embedded cluster)")
     monitoring = f"scenerec cluster monitoring FOLDER{client.address.option}"
-    typer.echo(f"metrics    {metrics_url} lists each node's  (dashboards and alerts: {monitoring})")
+    typer.echo(f"metrics    {metrics_url}  (lists their addresses; dashboards and alerts: {monitoring})")
     _show_nodes(nodes)
     for address in lost:
         typer.echo(f"lost       {address}  does not come back by itself: start Ray on it again")

@@ -14,7 +14,7 @@ from timm.layers import DropPath
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from scenerec.models import torch_drop_path, zoo
+from scenerec.models import torch_drop_path, torch_model, zoo
 from scenerec.models.keras_twin.context import UnsupportedOperationError
 from tests import parity
 from tests.bench import timm_table
@@ -112,9 +112,11 @@ def compare(entry: zoo.TimmArchitecture) -> dict[str, Any]:
 
 def drops(name: str) -> dict[str, bool]:
     """Whether something is dropped in training, and whether there are places for stochastic depth."""
-    modules = list(timm_table.outline(name).modules())
+    network = timm_table.outline(name)
+    torch_model.name_dropout(network)
+    modules = list(network.modules())
     rates = [each.p if isinstance(each, nn.Dropout) else each.drop_prob for each in modules if _drops(each)]
-    return {"drops": any(rates), "drop_path": any(list(torch_drop_path.places(each)) for each in modules)}
+    return {"drops": any(rates), "drop_path": any(list(torch_drop_path.places_of(each)) for each in modules)}
 
 
 def _drops(module: nn.Module) -> bool:

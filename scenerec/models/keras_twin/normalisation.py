@@ -94,8 +94,9 @@ def batch_norm(
 def group_norm(ctx: Context, norm: nn.GroupNorm, x: Value) -> Value:
     """Converts the normalisation of groups of channels (Wu and He 2018)."""
     x = axis_last(ctx, x, 1)
-    config = {"groups": norm.num_groups, "epsilon": norm.eps, "scale": norm.affine, "center": norm.affine}
-    return x.become(ctx.weighted(keras.layers.GroupNormalization, **config)(x.tensor))
+    parts: dict[str, Any] = {"scale": norm.weight is not None, "center": norm.bias is not None}
+    layer = ctx.weighted(keras.layers.GroupNormalization, groups=norm.num_groups, epsilon=norm.eps, **parts)
+    return x.become(layer(x.tensor))
 
 
 @converts_function(F.group_norm)

@@ -51,3 +51,26 @@ def test_synchronised_batchnorm_keeps_the_activation_that_timm_has_in_it() -> No
         assert any(isinstance(layer, torch_batchnorm.JointBatchNorm) for layer in network.modules())
         assert not any(isinstance(layer, nn.BatchNorm2d) and hasattr(layer, "act") for layer in network.modules())
         torch.testing.assert_close(network(images), expected)
+
+
+def test_synchronised_batchnorm_of_vectors_is_batchnorm() -> None:
+    """Some of timm's architectures have it in their heads, and in their attention."""
+    network = nn.Sequential(nn.Flatten(2), nn.BatchNorm1d(3), nn.Flatten(), nn.BatchNorm1d(48)).train()
+    images = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    network(images)
+    assert list(torch_batchnorm.trained_layers(network)) == ["1", "3"]
+    with torch.no_grad():
+        expected = network.eval()(images)
+        torch_batchnorm.synchronise(network)
+        assert [type(layer) for layer in network[1::2]] == [torch_batchnorm.JointBatchNorm] * 2
+        torch.testing.assert_close(network(images), expected)
+
+
+def test_dropout_that_is_a_function_gets_a_layer_to_draw_by() -> None:
+    from timm.models.ghostnet import GhostNet
+
+    network = GhostNet([[[3, 16, 16, 0, 1]]], num_classes=3)
+    keys = list(network.state_dict())
+    torch_model.name_dropout(network)
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.2]
+    assert network.drop_rate == 0 and list(network.state_dict()) == keys

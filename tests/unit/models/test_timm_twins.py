@@ -5,6 +5,7 @@ import pytest
 from scenerec.errors import ModelError
 from scenerec.models import zoo
 from scenerec.models.drop_path import drops_by_itself, has_drop_path
+from scenerec.models.geo import GeoSpec
 from tests.bench import timm_twins
 from tests.bench.record import read_rows
 
@@ -35,6 +36,14 @@ def test_what_did_not_pass_is_refused_with_what_is_missing(monkeypatch: pytest.M
         "timm/lenet cannot be trained here, for the function cumprod, used by fc (Linear); "
         "`scenerec models --all` lists what can"
     )
+
+
+def test_coordinates_are_not_joined_before_a_head_that_convolves(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = zoo.TimmArchitecture("timm/lenet", "head.fc", 60_000, 224, 0.001, conv_head=True)
+    monkeypatch.setitem(zoo.more_of_timm(), entry.name, entry)
+    GeoSpec(fusion="logits").check_suits(entry.name)
+    with pytest.raises(ModelError, match="concat needs a linear head, and timm/lenet's is a convolution: take logits"):
+        GeoSpec(fusion="concat").check_suits(entry.name)
 
 
 def test_a_mistyped_name_of_timms_suggests_one_that_passed() -> None:

@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 import torch
 from timm.layers import EcaModule, RmsNorm2d, ScaledStdConv2d, StdConv2d
+from timm.models.edgenext import PositionalEncodingFourier
+from timm.models.metaformer import GroupNorm1NoBias
 from torch import nn
 from torch.nn import functional as F
 
@@ -43,11 +45,24 @@ class WithTable(nn.Module):
         return self.function(x, self.table)
 
 
+class WithPositions(nn.Module):
+    """A network that adds EdgeNeXt's encoding of positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = PositionalEncodingFourier(hidden_dim=2, dim=3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, _, height, width = x.shape
+        return x * self.positions((batch, height, width))
+
+
 AROUND_ZERO = Lambda(lambda x: 4 * x)
 
 OPERATIONS: dict[str, nn.Module] = {
     "group norm": nn.Sequential(nn.Conv2d(3, 6, 1), nn.GroupNorm(3, 6)),
     "group norm of all": nn.GroupNorm(1, 3, affine=False),
+    "group norm without an offset": GroupNorm1NoBias(3),
     "rms norm": Lambda(lambda x: F.rms_norm(x, (6,), eps=0.01)),
     "rms norm of channels": RmsNorm2d(3),
     "batch norm of vectors": nn.Sequential(nn.Flatten(), nn.BatchNorm1d(108)),
@@ -73,6 +88,7 @@ OPERATIONS: dict[str, nn.Module] = {
     "windows": nn.Unfold(3, dilation=1, padding=1, stride=2),
     "windows of an axis": Lambda(lambda x: x.unfold(2, 3, 2).unfold(3, 2, 2)),
     "sum of windows": Lambda(lambda x: F.fold(F.unfold(x, 3, padding=1, stride=2), 6, 3, padding=1, stride=2)),
+    "positions": WithPositions(),
     "as another": Lambda(lambda x: x.flatten(2).reshape_as(x)),
 }
 
