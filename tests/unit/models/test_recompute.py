@@ -208,6 +208,7 @@ def in_float64() -> Iterator[None]:
 def test_an_architecture_in_tensorflow(arch: str) -> None:
     """But for rounding: TensorFlow simplifies x * (c * y), as in Hardswish, where no gradient needs c * y as well."""
     size = smallest_telling_size(arch)
-    assert_close(
-        *(by_tensorflow(tf_model.build(arch, 5, size, seed=0), paths, size) for paths in ((), paths_of(arch))), 1e-6
+    plain, recomputing = (
+        by_tensorflow(tf_model.build(arch, 5, size, seed=0), paths, size) for paths in ((), paths_of(arch))
     )
+    assert_close(plain, recomputing, 1e-6)
