@@ -146,6 +146,11 @@ class PretrainingConfig(LearningConfig):
             raise ValueError("model.freeze: backbone: is what is pretrained: name some of its modules, or leave it out")
         if self.compute.compile:
             raise ValueError("compute.compile: is for learning from labels: leave it out")
+        if self.compute.recompute_activations and self.scale.max_workers > 1:
+            raise ValueError(
+                "compute.recompute_activations: BatchNorm goes by the images of all workers here, who would have to "
+                "meet in each repetition: leave it out, or set scale.workers to 1"
+            )
         for field, reason in _MEANINGLESS.items():
             if getattr(optimize, field) != defaults[field].default:
                 raise ValueError(f"optimize.{field}: {reason}: leave it out")

@@ -27,13 +27,13 @@ def recompute(network: nn.Module, paths: Iterable[str]) -> None:
         block.forward = partial(_recomputed, block, block.forward)
 
 
-def _recomputed(block: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:
+def _recomputed(block: nn.Module, forward: Callable[..., Any], /, *inputs: Any, **named: Any) -> Any:
     if not torch.is_grad_enabled():
-        return forward(*inputs)
+        return forward(*inputs, **named)
     given = tree_map(lambda each: each, inputs)  # DenseNet appends to the list that a layer was given
     if torch.compiler.is_compiling():  # what is not output is no part of the graph that is repeated
-        return checkpoint(forward, *given, use_reentrant=False)
-    return checkpoint(forward, *given, use_reentrant=False, context_fn=partial(_passes, block))
+        return checkpoint(forward, *given, use_reentrant=False, **named)
+    return checkpoint(forward, *given, use_reentrant=False, context_fn=partial(_passes, block), **named)
 
 
 def _passes(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

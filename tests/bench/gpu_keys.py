@@ -24,6 +24,9 @@ from scenerec.data.packing.pack import PackRequest, pack
 from scenerec.data.packing.pack_plan import PackOptions
 from scenerec.data.stream import Cursor
 from scenerec.data.synthetic import draw_scenes
+from scenerec.training.make_learner import make_learner
+from scenerec.training.open_job import open_job
+from scenerec.training.preflight import plan_job
 from scenerec.world import World
 from tests.bench.record import append_row
 
@@ -166,15 +169,8 @@ class Process:
 
 def serve_turns(connection: Connection, way: str, work: Work, sets: Path) -> None:
     """The process of a way."""
-    from tests.local_run import LEARNERS, open_job  # imports both frameworks
-
     config = make_config(way, work, sets)
-    job = open_job(config)
-    if work.framework == "tensorflow":
-        from scenerec.training import tf_learner
-
-        tf_learner.use_threads(config.scale.cpus_per_worker)
-    learner = LEARNERS[work.framework](job, World(device="cuda:0" if work.on_gpu else "cpu"))
+    learner = make_learner(open_job(config, plan_job(config)), World(device="cuda:0" if work.on_gpu else "cpu"))
     (batch,) = islice(learner.training_batches(Cursor()), 1)
 
     def train(steps: int) -> None:

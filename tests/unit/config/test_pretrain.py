@@ -79,6 +79,11 @@ def test_what_a_run_folder_keeps_is_read_as_the_same(method: str) -> None:
         ("simclr", "optimize.label_smoothing=0.1", "optimize.label_smoothing: labels are not read here"),
         ("simclr", "optimize.accumulate_steps=2", "optimize.accumulate_steps: each part of a batch"),
         ("simclr", "optimize.ema_decay=0.9", "optimize.ema_decay: momentum encoders are methods here"),
+        (
+            "simclr",
+            "compute.recompute_activations=true; scale.workers=2",
+            "compute.recompute_activations: BatchNorm goes by the images of all workers here, who would have to meet",
+        ),
         ("simclr", "compute.compile=true", "compute.compile: is for learning from labels: leave it out"),
         ("simclr", "data.repeats=2", "data.repeats: the copies of an image would be its negatives: leave it out"),
         ("simclr", "data.train_size=32", "data.train_size: image_size is that of both views here"),

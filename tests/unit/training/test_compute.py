@@ -77,7 +77,8 @@ def test_a_compiled_run_learns_the_same_but_for_rounding(
         config = make_config(framework=framework, name=name, compute=keys, model={"arch": "squeezenet1_1"})
         train_here(config)
         losses.append([line[3] for line in learned_by_step(config.run_url)])
-    np.testing.assert_allclose(*losses, rtol=1e-4)
+    plain, keyed = losses
+    np.testing.assert_allclose(plain, keyed, rtol=1e-4)
 
 
 @pytest.mark.slow
