@@ -109,6 +109,7 @@ bench-start: $(READY)  ## What comes before a job's first step, part by part, be
 
 bench-twins: $(READY)  ## The Keras twins of all architectures against torch (hours; goes on where it ended)
 	$(BIN)/python -m tests.bench.twin_parity
+	$(BIN)/python -m tests.bench.timm_twins
 
 timm-weights: $(READY)  ## The table of timm's published weights; RESULTS= results/results-imagenet.csv of its repository
 	$(BIN)/python -m tests.bench.timm_weights $(RESULTS)

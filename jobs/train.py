@@ -31,7 +31,6 @@ from scenerec.training.open_job import open_job
 from scenerec.training.plan import Plan
 from scenerec.training.run_folder import RunFolder
 from scenerec.training.run_preflight import plan_run
-from scenerec.training.run_report import write_report
 from scenerec.world import World
 
 _FAILURE_FILE = "error.json"
@@ -80,12 +79,18 @@ def run_plan(config: RunConfig, plan: Plan) -> JsonObject:
         result = fit(config, plan, job_id(), Reporter())
         time_taken = node_time(begun_s, folder.read_starts()[earlier:], time.time(), partial(_nodes_of, config))
         result["usage"] = time_taken.as_dict(config.cost)
-        result["report"] = write_report(config.run_url, config.data.patience)
+        result["report"] = _reported(config)
         folder.write_result(result)
         if isinstance(config, TrainConfig) and config.data.eval_crops > 1:
             result["ten_crops"] = _evaluated_by_crops(config)
             folder.write_result(result)
     return result
+
+
+def _reported(config: RunConfig) -> str:
+    from scenerec.training.run_report import write_report  # takes longer to import than the first step may wait
+
+    return write_report(config.run_url, config.data.patience)
 
 
 def _evaluated_by_crops(config: TrainConfig) -> JsonObject | None:

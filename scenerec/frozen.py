@@ -1,11 +1,14 @@
 """Immutable values that are read from files and checked: the base of all models, and their errors in one line."""
 
+import ast
+import inspect
 import re
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
+from itertools import groupby, pairwise
+from textwrap import dedent
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -15,9 +18,35 @@ from scenerec.errors import ScenerecError
 
 
 class Frozen(BaseModel):
-    """A value that never changes. Unknown keys are refused; a field's docstring describes it in the schema."""
+    """A value that never changes. Unknown keys are refused; a field's docstring describes it in the schema.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    The docstrings are read when a schema is wanted: pydantic's `use_attribute_docstrings` would read them when a model
+    is defined, in every process, which takes half of that time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        document = handler(schema)
+        properties = handler.resolve_ref_schema(document)["properties"]
+        for name, text in field_docstrings(cls).items():
+            properties[name].setdefault("description", text)
+        return document
+
+
+def field_docstrings(model: type[Frozen]) -> dict[str, str]:
+    """The docstrings below the fields of a model and of those that it extends, by field."""
+    found = {}
+    for kind in reversed(model.__mro__):
+        if kind is not Frozen and issubclass(kind, Frozen):
+            [definition] = ast.parse(dedent(inspect.getsource(kind))).body
+            assert isinstance(definition, ast.ClassDef)
+            for field, text in pairwise(definition.body):
+                match field, text:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(docstring))):
+                        found[name] = inspect.cleandoc(docstring)
+    return {name: text for name, text in found.items() if name in model.model_fields}
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -9,10 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 
 from scenerec.client import Client, EndpointError
 from tests.image_fuzz import Outcome
 from tests.mutated_bodies import changed
+from tests.patience import PATIENCE_S
 
 _SOUND = {
     "model": "tiny",
@@ -35,11 +37,11 @@ _HEADERS = (
 _STATUSES = (*(b"200",) * 6, b"301", b"307", b"400", b"401", b"404", b"429", b"500", b"503", b"204", b"999", b"100")
 
 
-def fuzz_answers(count: int, seed: int) -> Outcome:
+def fuzz_answers(times: int, seed: int) -> Outcome:
     """Asks so often; what comes is an answer of our own types, or an EndpointError in one line."""
     found, outcomes = Outcome(), Counter[str]()
-    with serve_damaged(count, seed) as address, Client(f"http://{address}", timeout_s=5, retries=0) as client:
-        for index in range(count):
+    with serve_damaged(seed) as address, Client(f"http://{address}", timeout_s=PATIENCE_S, retries=0) as client:
+        for index in range(times):
             started = time.perf_counter()
             try:
                 client.predict("tiny", b"picture")
@@ -78,13 +80,13 @@ def _answer(draw: random.Random) -> bytes:
 
 
 @contextmanager
-def serve_damaged(count: int, seed: int) -> Iterator[str]:
+def serve_damaged(seed: int) -> Iterator[str]:
     """Sends one answer on each connection, and closes it. A client may leave its end open until it is collected."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
-            for index in range(count):
-                with suppress(OSError):
+            with suppress(OSError):  # it listens no more
+                for index in count():
                     connection, _ = listening.accept()
                     threading.Thread(target=answer, args=(connection, index), daemon=True).start()
 
@@ -97,4 +99,8 @@ def serve_damaged(count: int, seed: int) -> Iterator[str]:
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)  # which wakes the thread; closing it would not
+            thread.join()

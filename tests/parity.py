@@ -23,6 +23,7 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import keras  # isort: skip
 import tensorflow as tf
@@ -271,6 +272,31 @@ def _measure_torch(arch: str, image_size: int, store: "_Store") -> "tuple[np.nda
     return truth, comparison
 
 
+def export_differences(arch: str, image_size: int) -> dict[str, float]:
+    """How far the ONNX graphs of torch's exporter and of tf2onnx are from torch's logits, over their scale."""
+    import onnx  # these take seconds, and no other comparison needs them
+    import onnxruntime
+
+    from scenerec.export.conversion import tf_hollow, torch_onnx
+
+    network = make_network(arch, image_size).eval()
+    images = draw_batch(image_size)[0][:LOGITS_BATCH]
+    expected = torch_logits(network, images)
+    twin = make_twin(network, image_size)
+    layer_names = frozenset(layer.name for layer in twin.layers)
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
+        files = {name: Path(folder) / f"{name}.onnx" for name in ("torch", "tensorflow")}
+        onnx.save(torch_onnx.convert(network, image_size), files["torch"])
+        evaluate = partial(twin, training=False)
+        tf_hollow.convert(evaluate, image_size, layer_names, 18, files["tensorflow"], False)
+        found = {}
+        for name, file in files.items():
+            session = onnxruntime.InferenceSession(file)
+            (logits,) = session.run(["logits"], {session.get_inputs()[0].name: nchw(images).numpy()})
+            found[name] = difference(logits, expected)
+    return found
+
+
 Visit = Callable[[str, np.ndarray], None]
 STATISTICS = ("running_mean", "running_var")
 
@@ -284,6 +310,13 @@ def torch_logits(network: nn.Module, images: np.ndarray) -> np.ndarray:
 def twin_logits(twin: keras.Model, images: np.ndarray, **graph: bool) -> np.ndarray:
     """In evaluation mode, in graph mode; `graph`: tf.function's options."""
     return tf.function(twin, autograph=False, **graph)(images, training=False).numpy()
+
+
+def double_twin_logits(arch: str, image_size: int, images: np.ndarray) -> np.ndarray:
+    """In evaluation mode, in graph mode, in float64."""
+    with _double_precision():
+        twin = make_twin(make_network(arch, image_size), image_size)
+        return twin_logits(keras.Model(twin.input, twin.get_layer("logits").input), images)
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> float:
@@ -402,15 +435,13 @@ def _draw_statistics(network: nn.Module, images: np.ndarray, rng: np.random.Gene
     rounding.
     """
 
-    def draw(norm: nn.BatchNorm2d, inputs: tuple[torch.Tensor]) -> None:
-        spread = inputs[0].square().mean(dim=(0, 2, 3)).sqrt()
+    def draw(norm: _BatchNorm, inputs: tuple[torch.Tensor]) -> None:
+        spread = inputs[0].transpose(0, 1).flatten(1).square().mean(dim=1).sqrt()
         spread += 0.1 * spread.mean()  # no channel is dead
         norm.running_mean.copy_(spread * torch.from_numpy(rng.normal(0.0, 0.1, spread.shape)))
         norm.running_var.copy_(spread.square() * torch.from_numpy(rng.uniform(2.0, 6.0, spread.shape)))
 
-    handles = [
-        module.register_forward_pre_hook(draw) for module in network.modules() if isinstance(module, nn.BatchNorm2d)
-    ]
+    handles = [module.register_forward_pre_hook(draw) for module in network.modules() if isinstance(module, _BatchNorm)]
     network.eval()(nchw(images))
     for handle in handles:
         handle.remove()

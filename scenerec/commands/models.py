@@ -14,7 +14,7 @@ from scenerec.json_object import JsonObject
 from scenerec.models.status import Status, read_status
 from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
 from scenerec.models.weights.published import best_weights, published_weights
-from scenerec.models.zoo import TIMM, Architecture, architecture
+from scenerec.models.zoo import ARCHITECTURES, TIMM, Architecture, architecture, more_of_timm
 
 _WIDTH = 120
 """Columns that suffice for the longest name; a narrower terminal wraps the lines."""
@@ -30,16 +30,25 @@ All about one, with its pretrained weights: scenerec models show resnet50"""
 
 
 @app.callback()
-def models(context: typer.Context, as_json: options.Json = False) -> None:
+def models(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also timm's others, of which the twin alone was tried.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
     """List the architectures, which train in either framework; `show` tells all about one."""
     if context.invoked_subcommand is not None:
         return
-    found = [_description(architecture(name), status) for name, status in read_status().items()]
+    known = read_status().items()
+    found = [_description(architecture(name), status) for name, status in known if everything or name in ARCHITECTURES]
     if as_json:
         typer.echo(json.dumps(found))
         return
     for timms in (False, True):
         _print_table([each for each in found if each["name"].startswith(TIMM) == timms])
+    if not everything:
+        typer.echo(f"\nand {len(more_of_timm())} more of timm's: scenerec models --all")
     typer.echo(_LEGEND)
 
 

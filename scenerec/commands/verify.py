@@ -85,6 +85,7 @@ def _against_framework(
 
 def _print(bundle: Bundle, golden: float, found: Verification | None) -> None:
     typer.echo(f"{bundle.url}: {len(bundle.info.files)} files are as they were written")
-    typer.echo(f"golden images: logits differ by {golden:.1e} of their scale")
+    what = "features" if bundle.info.task == "embedding" else "logits"
+    typer.echo(f"golden images: {what} differ by {golden:.1e} of their scale")
     if found:
         typer.echo(str(found))

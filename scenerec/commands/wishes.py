@@ -14,7 +14,7 @@ from scenerec.config.train import TrainConfig
 from scenerec.data.packing.nesting import Nested
 from scenerec.errors import ConfigError
 from scenerec.frozen import find_problems
-from scenerec.models.zoo import ARCHITECTURES
+from scenerec.models.zoo import find_architecture
 from scenerec.training.choice.candidates import ARCH, FRAMEWORK
 
 DEFAULT_MINUTES = 30.0
@@ -93,7 +93,8 @@ class Wishes:
 def _any_training(overrides: list[str]) -> str:
     """A file on which overrides can be tried, of an image size that suits their architecture."""
     arch = next((each.partition("=")[2] for each in reversed(overrides) if each.startswith(f"{ARCH}=")), _ANY_ARCH)
-    image_size = ARCHITECTURES[arch].image_size if arch in ARCHITECTURES else _ANY_SIZE_PX
+    entry = find_architecture(arch)
+    image_size = entry.image_size if entry else _ANY_SIZE_PX
     return (
         f"{{kind: train, name: any, framework: torch, output: any, data: {{train: any, val: other, image_size: "
         f"{image_size}}}, model: {{arch: {_ANY_ARCH}}}, optimize: {{epochs: 1000, global_batch_size: 1024, lr: 0.1}}}}"

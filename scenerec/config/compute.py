@@ -18,8 +18,8 @@ class ComputeConfig(Block):
     there `compile` does it. It rounds otherwise."""
     recompute_activations: bool = False
     """Keep of each block of the network its input alone, and compute the rest once more for the backward pass
-    (activation checkpointing; Chen et al. 2016): less memory, so larger batches, for a third more arithmetic. Its
-    results are the same to the last bit, unless they are compiled."""
+    (activation checkpointing; Chen et al. 2016): less memory, so larger batches, for a third more arithmetic. Results
+    stay the same, in torch to the last bit."""
     tf32: bool = False
     """GPUs from Ampere on: multiply float32 with 10 bits of mantissa, as TensorFloat-32 does, in matrix products and
     convolutions of both frameworks. Without it both compute in whole float32. It concerns optimize.precision fp32."""

@@ -13,7 +13,7 @@ from scenerec.inference.bundles.validation import ClassCounts, LabelValidation, 
 from scenerec.inference.evaluation.significance import wilson_interval
 from scenerec.models.weights.licences import LICENCES, describe_licence, forbids_commercial_use
 from scenerec.models.weights.origin import RANDOM, is_address
-from scenerec.models.zoo import ARCHITECTURES
+from scenerec.models.zoo import find_architecture
 
 Cells = Sequence[str]
 
@@ -269,7 +269,7 @@ def _first_weights(lineage: Lineage) -> str:
 
 
 def _size_and_speed(info: BundleInfo, size_bytes: int) -> str:
-    size, network = info.preprocessing.image_size, ARCHITECTURES.get(info.lineage.arch or "")
+    size, network = info.preprocessing.image_size, find_architecture(info.lineage.arch or "")
     rows = [
         ("model", f"{size_bytes / 1e6:.1f} MB, {info.precision}"),
         ("images", f"{size} x {size} pixels; {info.preprocessing.words}"),

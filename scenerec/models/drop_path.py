@@ -5,6 +5,8 @@ Dropout (Srivastava et al. 2014) and stochastic depth (Huang et al. 2016).
 
 import re
 
+from scenerec.models.zoo import more_of_timm
+
 _OF_TORCHVISION = r"(convnext|efficientnet|maxvit|swin)_.*"
 _OF_TIMM = (
     r"timm/(tf_)?efficientnet(v2)?_.*"
@@ -21,9 +23,13 @@ DROP_VERSION = 2
 
 def drops_by_itself(arch: str) -> bool:
     """Whether something is dropped of the architecture as it is published, where no `model.drop_path` is set."""
+    if arch in more_of_timm():
+        return more_of_timm()[arch].drops
     return re.fullmatch(f"{_OF_TORCHVISION}|{_DROP_ELEMENTS}|{_DROPS_OF_TIMM}", arch) is not None
 
 
 def has_drop_path(arch: str) -> bool:
     """Whether `model.drop_path` can be set for the architecture: its blocks have layers for it."""
+    if arch in more_of_timm():
+        return more_of_timm()[arch].drop_path
     return re.fullmatch(f"{_OF_TORCHVISION}|{_OF_TIMM}", arch) is not None

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from scenerec.errors import ModelError
 from scenerec.frozen import Frozen
+from scenerec.models.zoo import more_of_timm
 
 PATH = "geo"
 """Path of the module that reads coordinates, beside torchvision's own modules."""
@@ -51,7 +52,9 @@ class GeoSpec(Frozen):
 
     def check_suits(self, arch: str) -> None:
         """Raises ModelError for an architecture whose head this fusion cannot stand before."""
-        if self.fusion != "logits" and arch.startswith("squeezenet"):
+        timms = more_of_timm().get(arch)
+        convolves = timms.conv_head if timms else arch.startswith("squeezenet")
+        if self.fusion != "logits" and convolves:
             raise ModelError(f"{self.fusion} needs a linear head, and {arch}'s is a convolution: take logits")
 
 

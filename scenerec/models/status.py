@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenerec.models.zoo import ARCHITECTURES
+from scenerec.models.zoo import ARCHITECTURES, more_of_timm
 
 STATUS_FILE = Path(__file__).with_name("status.csv")
 """A row for each architecture of which something was measured."""
@@ -24,10 +24,10 @@ class Status:
 
 
 def read_status(file: Path = STATUS_FILE) -> dict[str, Status]:
-    """The status of every architecture of the zoo."""
+    """The status of every architecture that can be trained, the chosen ones first."""
     with file.open(encoding="utf-8", newline="") as rows:
         found = {row.pop("arch"): row for row in csv.DictReader(rows)}
     return {
         name: Status(**{field: float(value) for field, value in found.get(name, {}).items() if value})
-        for name in ARCHITECTURES
+        for name in (*ARCHITECTURES, *more_of_timm())
     }

@@ -25,7 +25,8 @@ _INPUTS: _Place = (0, False)
 class Recomputing:
     """A functional model, called as it is, whose blocks compute once more for the backward pass.
 
-    It has no weights of its own, but those of the model. Results and gradients stay the same to the last bit.
+    It has no weights of its own, but those of the model. Results and gradients stay the same, to the last bit where
+    TensorFlow's graph optimizer finds nothing to simplify in a block whose gradients it does not see: x * (c * y).
 
     Args:
         model: its layers are named by their paths in torch.

@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from scenerec.models.torch_freezing import is_frozen
 
-Layers = dict[str, nn.BatchNorm2d]
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+Layers = dict[str, BatchNorm]
 
 
 def trained_layers(model: nn.Module) -> Layers:
@@ -18,7 +19,7 @@ def trained_layers(model: nn.Module) -> Layers:
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.BatchNorm2d) and not is_frozen(module)
+        if isinstance(module, BatchNorm) and not is_frozen(module)
     }
 
 
@@ -55,7 +56,7 @@ def measure(model: nn.Module, layers: Layers, forward: Callable[[], object]) -> 
 
 
 class JointBatchNorm(nn.BatchNorm2d):
-    """BatchNorm of images or feature vectors by all ranks' batches, which are of one size, with gradients through them.
+    """BatchNorm of images, sequences or vectors by the batches of all ranks, of one size, with gradients through them.
 
     torch's own SyncBatchNorm runs on GPUs alone.
     """
@@ -65,7 +66,7 @@ class JointBatchNorm(nn.BatchNorm2d):
 
     @override
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        images = x if x.ndim == 4 else x[:, :, None, None]
+        images = x[(..., *(None,) * (4 - x.ndim))]
         together = self.training and not self.alone
         return (self._normalise(images) if together else super().forward(images)).view_as(x)
 
@@ -109,11 +110,11 @@ def synchronise(model: nn.Module) -> None:
     """Lets all BatchNorm of a model normalise by the batches of all ranks when it is trained."""
     for module in model.modules():
         for name, layer in module.named_children():
-            if isinstance(layer, nn.BatchNorm2d):
+            if isinstance(layer, BatchNorm):
                 setattr(module, name, _joint(layer))
 
 
-def _joint(layer: nn.BatchNorm2d) -> JointBatchNorm:
+def _joint(layer: BatchNorm) -> JointBatchNorm:
     joint = JointBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine)
     joint.load_state_dict(layer.state_dict())
     joint.train(layer.training)

@@ -18,7 +18,7 @@ def set_drop_path(network: nn.Module, rate: float) -> None:
     Raises:
         ModelError: no block has a place for stochastic depth.
     """
-    blocks = [(block, places) for block in network.modules() if (places := list(_places(block)))]
+    blocks = [(block, places) for block in network.modules() if (places := list(places_of(block)))]
     if not blocks:
         raise ModelError(f"model.drop_path: {type(network).__name__} has no blocks with stochastic depth: leave it out")
     for (block, places), share in zip(blocks, np.linspace(0, rate, len(blocks)).tolist(), strict=True):
@@ -26,7 +26,7 @@ def set_drop_path(network: nn.Module, rate: float) -> None:
             setattr(block, place, _layer(getattr(block, place), share))
 
 
-def _places(block: nn.Module) -> Iterator[str]:
+def places_of(block: nn.Module) -> Iterator[str]:
     """Names of the block's attributes that are layers of stochastic depth, or that such layers may be put into."""
     for name, child in block.named_children():
         if isinstance(child, StochasticDepth) or name.startswith(_OF_TIMM):

@@ -70,9 +70,12 @@ def kept_elements(keys: torch.Tensor, name: str, elements: int, rate: float) -> 
     return _hash((starts[:, None] + places) & _LOW) >= math.floor(rate * 2**32)
 
 
-@torch.compiler.assume_constant_result
 def _checksum(name: str) -> int:
     return zlib.crc32(name.encode())
+
+
+# All that torch.compiler.assume_constant_result does, but for loading the compiler.
+_checksum._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _hash(bits: torch.Tensor) -> torch.Tensor:

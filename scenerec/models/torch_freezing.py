@@ -22,5 +22,5 @@ def train_mode(model: nn.Module) -> None:
     """Training mode, but for BatchNorm that is frozen: it normalises by its running statistics and keeps them."""
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and is_frozen(module):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and is_frozen(module):
             module.eval()

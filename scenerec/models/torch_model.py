@@ -59,7 +59,15 @@ def _of_timm(entry: Architecture, classes: int) -> nn.Module:
 
     options: dict[str, Any] = {"dynamic_img_size": True} if entry.image_size_step > 1 else {}
     network: nn.Module = timm.create_model(entry.name.removeprefix(TIMM), num_classes=classes, **options)
+    name_dropout(network)
     return network
+
+
+def name_dropout(network: nn.Module) -> None:
+    """Gives the dropout of timm's GhostNet and RepGhost, which is a function there, a layer that can draw by sample."""
+    if type(network).__name__ in ("GhostNet", "RepGhostNet"):
+        network.flatten = nn.Sequential(network.flatten, nn.Dropout(network.drop_rate))
+        network.drop_rate = 0.0
 
 
 def state(model: nn.Module) -> neutral.State:

@@ -31,6 +31,8 @@ def _recomputed(block: nn.Module, forward: Callable[..., Any], *inputs: Any) -> 
     if not torch.is_grad_enabled():
         return forward(*inputs)
     given = tree_map(lambda each: each, inputs)  # DenseNet appends to the list that a layer was given
+    if torch.compiler.is_compiling():  # what is not output is no part of the graph that is repeated
+        return checkpoint(forward, *given, use_reentrant=False)
     return checkpoint(forward, *given, use_reentrant=False, context_fn=partial(_passes, block))
 
 

@@ -1,6 +1,7 @@
 """The architectures a config can name: torchvision's and timm's ImageNet classifiers, as data, without torch."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from scenerec.errors import ModelError
@@ -47,15 +48,54 @@ class Architecture:
         return at_224 * (image_size / _COMPARED_AT_PX) ** 2
 
 
+@dataclass(frozen=True)
+class TimmArchitecture(Architecture):
+    """A classifier of timm beyond the chosen ones; a row of timm_more.csv, which `make bench-twins` writes.
+
+    Attributes:
+        drops: something is dropped of it in training, as it is published.
+        drop_path: its blocks have layers of stochastic depth, or places for them.
+        conv_head: its head is a convolution of 1 by 1 pixels.
+    """
+
+    drops: bool = False
+    drop_path: bool = False
+    conv_head: bool = False
+
+
+@dataclass(frozen=True)
+class RefusedArchitecture:
+    """A classifier of timm of which there is no twin; a row of timm_refused.csv."""
+
+    name: str
+    cause: str
+
+
+_FOLDER = Path(__file__).parent
 _TABLES = ("zoo.csv", "timm.csv")
 
-ARCHITECTURES = {
-    entry.name: entry for table in _TABLES for entry in read_table(Path(__file__).with_name(table), Architecture)
-}
-"""All by name, torchvision's first."""
+ARCHITECTURES = {entry.name: entry for table in _TABLES for entry in read_table(_FOLDER / table, Architecture)}
+"""The chosen ones by name, torchvision's first: each is tried to the end, from training to the exported graph."""
 
 TORCHVISION = tuple(name for name in ARCHITECTURES if not name.startswith(TIMM))
 """The names of torchvision's."""
+
+
+@cache
+def more_of_timm() -> dict[str, TimmArchitecture]:
+    """By name the other architectures of timm that can be trained: their twins' logits are torch's."""
+    return {entry.name: entry for entry in read_table(_FOLDER / "timm_more.csv", TimmArchitecture)}
+
+
+@cache
+def refused_of_timm() -> dict[str, str]:
+    """By name the architectures of timm that cannot be trained, each with what is missing."""
+    return {entry.name: entry.cause for entry in read_table(_FOLDER / "timm_refused.csv", RefusedArchitecture)}
+
+
+def find_architecture(name: str) -> Architecture | None:
+    """The entry for the architecture `name`, whether chosen or not; None where there is none that can be trained."""
+    return ARCHITECTURES.get(name) or (more_of_timm().get(name) if name.startswith(TIMM) else None)
 
 
 def split_tag(name: str) -> tuple[str, str]:
@@ -72,11 +112,14 @@ def architecture(name: str) -> Architecture:
     """The table's entry for the architecture `name`.
 
     Raises:
-        ModelError: there is none; the message suggests the nearest name.
+        ModelError: there is none; the message says why, or suggests the nearest name.
     """
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
-    hints = (did_you_mean(name.lower(), ARCHITECTURES, "'"), "`scenerec models` lists them all")
+    if found := find_architecture(name):
+        return found
+    if cause := refused_of_timm().get(name) if name.startswith(TIMM) else None:
+        raise ModelError(f"{name} cannot be trained here, for {cause}; `scenerec models --all` lists what can")
+    known = [*ARCHITECTURES, *more_of_timm()] if name.startswith(TIMM) else ARCHITECTURES
+    hints = (did_you_mean(name.lower(), known, "'"), "`scenerec models` lists them all")
     raise ModelError(f"unknown architecture {name!r}: {' '.join(filter(None, hints))}")
 
 

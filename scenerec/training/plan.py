@@ -158,8 +158,9 @@ class Plan:
             return []
         least, most = (choose(self.class_weights, key=self.class_weights.__getitem__) for choose in (min, max))
         weights = f"{self.class_weights[least]:.3g} ({least}) to {self.class_weights[most]:.3g} ({most})"
-        against = "1 where it is not" if self.has_several_labels else "1 on average over an epoch's images"
-        return [("class weights", f"{weights} in the training loss, {against}")]
+        if self.has_several_labels:
+            return [("class weights", f"{weights} in the training loss where a label is there, 1 where it is not")]
+        return [("class weights", f"{weights} in the training loss, 1 on average over an epoch's images")]
 
     def _reading_row(self) -> list[tuple[str, str]]:
         """A row where much is fetched more than once, or much is held in memory."""

@@ -17,9 +17,10 @@ from scenerec.models.torch_geo import network_inputs
 from scenerec.training.initial import initial_state
 from scenerec.training.learner import TrainingJob
 from scenerec.training.task import Counts
-from scenerec.training.torch_compiler import check_compiler
+from scenerec.training.torch_compiler import compiled
 from scenerec.training.torch_mechanics import TorchMechanics
 from scenerec.training.torch_mixing import mixed_pixels, mixed_targets, mixed_weights
+from scenerec.training.torch_ranks import mean_of_ranks
 from scenerec.training.torch_task import torch_task
 from scenerec.training.torch_teacher import Network, TorchTeacher, distillation_losses
 from scenerec.world import World
@@ -41,14 +42,8 @@ class TorchLearner(TorchMechanics[Batch]):
         self.drops = torch_dropout.draw_by_sample(model)
         super().__init__(job, world, model)
         self.task = torch_task(job.task)
-        # Running statistics are rank 0's, but only validation and checkpoints read them: sent then, not each step.
-        self.parallel: nn.Module = (
-            DistributedDataParallel(self.model, forward_sync_buffers=False) if world.size > 1 else self.model
-        )
-        self.trained: Network = self.parallel
-        if config.compute.compile:
-            check_compiler()
-            self.trained = torch.compile(self.parallel, dynamic=False)
+        self.parallel: nn.Module = mean_of_ranks(self.model, config.compute.compile) if world.size > 1 else self.model
+        self.trained: Network = compiled(self.parallel) if config.compute.compile else self.parallel
         weights = list(job.plan.class_weights.values())
         of_classes = torch.tensor(weights, dtype=self.dtype, device=self.device) if weights else None
         self.image_weights = None if job.task.weighs_labels else of_classes

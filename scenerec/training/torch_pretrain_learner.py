@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState
@@ -51,6 +50,7 @@ from scenerec.training.torch_contrastive import (
     update_queue,
 )
 from scenerec.training.torch_mechanics import TorchMechanics
+from scenerec.training.torch_ranks import mean_of_ranks
 from scenerec.world import World
 
 Pairs = PairBatch[Batch]
@@ -79,9 +79,7 @@ class TorchPretrainLearner(TorchMechanics[Pairs]):
             torch_batchnorm.synchronise(model)
         super().__init__(job, world, model)
         self.queries = _Queries(self.model)
-        self.parallel: nn.Module = (
-            DistributedDataParallel(self.queries, forward_sync_buffers=False) if world.size > 1 else self.queries
-        )
+        self.parallel: nn.Module = mean_of_ranks(self.queries) if world.size > 1 else self.queries
         self.momentum_encoder: nn.Module | None = None
         if self.method.has_momentum_encoder:
             self.momentum_encoder = _without_predictor(deepcopy(self.model))

@@ -4,8 +4,9 @@ Of one backbone: at random, and after as many epochs over the same images by eac
 lightly's SimCLR with the same settings and views. All are judged alike, as they are after the last epoch: features in
 torch of the images as evaluation sees them, with BatchNorm's statistics of the training images; a linear classifier on
 a tenth of each class's training images, the mean over many draws of that tenth; and the nearest neighbours among all of
-them. A row of pretrain.csv for each subject and seed, and at the end each subject's mean and range. What is done lies
-in `--folder`, and is not done again: stopped at any time, it goes on from the newest checkpoint.
+them. What differs between lightly's program and ours is told in docs/pretraining.md. A row of pretrain.csv for each
+subject and seed, and at the end each subject's mean and range. What is done lies in `--folder`, and is not done again:
+stopped at any time, it goes on from the newest checkpoint.
 """
 
 import argparse

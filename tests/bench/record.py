@@ -5,8 +5,10 @@ import datetime
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 from scenerec.models.status import STATUS_FILE, Status, read_status
 from scenerec.models.zoo import architecture
@@ -36,16 +38,32 @@ def read_rows(name: str) -> list[dict[str, str]]:
 
 def put_row(name: str, key: str, figures: dict[str, object]) -> Path:
     """Writes `figures` in the place of the row of NAME.csv with the same `key`; rows are sorted by it."""
-    row = {**_origin(), **figures}
-    others = [other for other in read_rows(name) if other[key] != figures[key]]
+    return put_rows(name, key, [figures])
+
+
+def put_rows(name: str, key: str, figures: Sequence[dict[str, object]]) -> Path:
+    """Writes several of them, which have the same columns."""
+    origin = _origin()
+    rows = {str(row[key]): row for row in [*read_rows(name), *({**origin, **each} for each in figures)]}
     path = _path(name)
     part = path.with_suffix(".part")
     with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
+        writer = csv.DictWriter(file, [*origin, *figures[0]])
         writer.writeheader()
-        writer.writerows(sorted([*others, row], key=lambda one: str(one[key])))
+        writer.writerows(rows[one] for one in sorted(rows))
     part.replace(path)
     return path
+
+
+def write_table(path: Path, entries: Sequence[Any], kind: Any) -> None:
+    """A row for each, of this dataclass, "" where a field has its default, as `scenerec.models.table` reads it."""
+    defaults = {field.name: field.default for field in fields(kind)}
+    with path.open("w", encoding="utf-8", newline="") as rows:
+        writer = csv.DictWriter(rows, list(defaults), lineterminator="\n")
+        writer.writeheader()
+        for entry in entries:
+            cells = {name: "" if value == defaults[name] else value for name, value in asdict(entry).items()}
+            writer.writerow({name: "yes" if cell is True else cell for name, cell in cells.items()})
 
 
 def _path(name: str) -> Path:

@@ -1,10 +1,10 @@
 """What comes before a job's first step, part by part, beside the same loop in bare processes, in turn.
 
-The parts: `submit` (the command's own checks), `driver` (the job's Python and its imports), `controller` (Ray Train's),
-`workers` (their processes), `learner` (the framework's import, the network, the look for a checkpoint) and `step` (the
-first batch, tracing); `end` is what comes after the last epoch. The peer is torchrun (torch), or two processes with a
-TF_CONFIG (tensorflow): its time is what the framework and the network need. Processor seconds are those of everything
-that the node runs meanwhile.
+The parts: `submit` (the command's own checks), `driver` (the job's Python and its imports), `controller` (Ray Train's,
+to the first worker), `workers` (their processes), `learner` (the framework's import, the network, the look for a
+checkpoint) and `step` (the first batch, tracing); `end` is what comes after the last epoch. The peer is torchrun
+(torch), or two processes with a TF_CONFIG (tensorflow): its time is what the framework and the network need. Processor
+seconds are those of everything that the node runs meanwhile.
 """
 
 import argparse

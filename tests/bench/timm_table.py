@@ -3,8 +3,6 @@
 After a new version of timm, or a new name in the list: python -m tests.bench.timm_table, and look at what has changed.
 """
 
-import csv
-from dataclasses import fields
 from pathlib import Path
 
 import timm
@@ -15,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from scenerec.models import zoo
+from tests.bench.record import write_table
 
 NAMES = (
     *("convnextv2_atto", "convnextv2_nano", "convnextv2_tiny", "convnextv2_base"),
@@ -27,61 +26,77 @@ NAMES = (
     *("vit_small_patch16_dinov3", "vit_base_patch16_dinov3", "vit_base_patch16_siglip_224"),
 )
 """Of the families that a scene is recognised with; timm's names."""
-_LEAST_PX = 32
-"""Of what convolves: stem and stages halve the sides five times."""
+_LEAST_PX = (32, 64, 96, 128, 160)
+"""What is tried as the smallest side of what convolves: stem and stages halve the sides five times."""
 _NO_LAST_PIXEL = ("convnextv2",)
 """Whose graphs take no last map of a single pixel."""
 
 
 def main() -> None:
     """Writes the table."""
-    path = Path(zoo.__file__).with_name("timm.csv")
-    with path.open("w", encoding="utf-8", newline="") as rows:
-        writer = csv.DictWriter(rows, [field.name for field in fields(zoo.Architecture)], lineterminator="\n")
-        writer.writeheader()
-        for name in sorted(NAMES):
-            row = row_of(name)
-            writer.writerow(row)
-            print(*row.values(), flush=True)
+    write_table(Path(zoo.__file__).with_name("timm.csv"), [entry_of(name) for name in sorted(NAMES)], zoo.Architecture)
 
 
-def row_of(name: str) -> dict[str, object]:
-    """The row of an architecture, as text; "" where the field has its default."""
+def entry_of(name: str) -> zoo.Architecture:
+    """The table's entry for an architecture, from timm itself; one that takes odd sizes takes all."""
     config = timm.get_pretrained_cfg(name)
     size = config.input_size[-1]
-    with torch.device("meta"):
-        network = timm.create_model(name, num_classes=1000).eval()
-    embedding = getattr(network, "patch_embed", None)
-    step = embedding.patch_size[0] if isinstance(embedding, PatchEmbed) and takes_any_size(name) else 1
-    fixed = embedding_is_fixed(network) and step == 1
+    network = outline(name)
     momenta = {round(each.momentum, 6) for each in network.modules() if isinstance(each, _BatchNorm)}
     assert len(momenta) <= 1, (name, momenta)
-    return {
-        "name": f"{zoo.TIMM}{name}",
-        "head": config.classifier,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "image_size": size,
-        "gflops": gflops(network, size),
-        "min_image_size": size if fixed else step if step > 1 else _least_px(name),
-        "fixed_image_size": "yes" if fixed else "",
-        "gflops_224": "" if fixed or size == 224 else gflops_at(name, 224, step),
-        "batchnorm_momentum": momenta.pop() if momenta else "",
-        "image_size_step": step if step > 1 else "",
-    }
+    step = patch(network) if takes_any_size(name) else 1
+    fixed = step == 1 and (embedding_is_fixed(network) or not takes(network, 2 * _LEAST_PX[1] + 7))
+    least = size if fixed else step if step > 1 else least_px(name, network)
+    return zoo.Architecture(
+        name=f"{zoo.TIMM}{name}",
+        head=config.classifier,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        image_size=size,
+        gflops=gflops(network, size),
+        min_image_size=least,
+        fixed_image_size=fixed,
+        gflops_224=None if fixed or size == 224 else gflops_at(name, 224, step),
+        batchnorm_momentum=momenta.pop() if momenta else None,
+        image_size_step=step,
+    )
 
 
-def _least_px(name: str) -> int:
-    return 2 * _LEAST_PX if name.startswith(_NO_LAST_PIXEL) else _LEAST_PX
+def outline(name: str, classes: int = 1000, **options: object) -> nn.Module:
+    """The network without the memory of its weights."""
+    with torch.device("meta"):
+        network: nn.Module = timm.create_model(name, num_classes=classes, **options)
+    return network.eval()
+
+
+def patch(network: nn.Module) -> int:
+    """Side of its patches in pixels; 1 where it has no plain embedding of patches."""
+    embedding = getattr(network, "patch_embed", None)
+    return int(embedding.patch_size[0]) if isinstance(embedding, PatchEmbed) else 1
+
+
+def least_px(name: str, network: nn.Module) -> int:
+    """The smallest side of those tried that the network takes."""
+    least = next((size for size in _LEAST_PX if takes(network, size)), timm.get_pretrained_cfg(name).input_size[-1])
+    return 2 * _LEAST_PX[0] if name.startswith(_NO_LAST_PIXEL) else least
+
+
+def takes(network: nn.Module, size: int) -> bool:
+    """Whether the network takes images of this side."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network(torch.zeros(1, 3, size, size))
+    except Exception:  # each raises what it likes
+        return False
+    return True
 
 
 def takes_any_size(name: str) -> bool:
     """Whether its position embeddings are interpolated to the grid of the images."""
     try:
-        with torch.device("meta"):
-            timm.create_model(name, dynamic_img_size=True)
+        outline(name, dynamic_img_size=True)
     except TypeError:
         return False
-    return name.startswith(("vit_", "eva02_"))
+    return True
 
 
 def embedding_is_fixed(network: nn.Module) -> bool:
@@ -96,9 +111,10 @@ def embedding_is_fixed(network: nn.Module) -> bool:
 
 
 def gflops_at(name: str, size: int, step: int) -> float:
-    """At another size than its own."""
-    with torch.device("meta"):
-        return gflops(timm.create_model(name, **({"dynamic_img_size": True} if step > 1 else {})).eval(), size)
+    """At another size than its own, of which it may take no other than a multiple of `step`."""
+    network = outline(name, **({"dynamic_img_size": True} if step > 1 else {}))
+    nearest = max(round(size / step), 1) * step
+    return round(gflops(network, nearest) * (size / nearest) ** 2, 3)
 
 
 def gflops(network: nn.Module, size: int) -> float:

@@ -1,7 +1,8 @@
-"""All architectures, torch against Keras: see `tests.parity`. One row an architecture, the last one measured.
+"""All chosen architectures, torch against Keras: see `tests.parity`. One row an architecture, the last one measured.
 
-Each is measured in processes of its own, one at a time, under a limit of memory and of time; XLA in a second one, since
-its compiler may fail or take long. Goes on where an earlier run ended: --again measures anew.
+Each is measured in processes of its own, one at a time, under a limit of memory and of time; the ONNX graphs by both
+exporters, and XLA, in a second and a third one, since they may fail or take long. Goes on where an earlier run ended:
+--again measures anew. timm's others are tried by `tests.bench.timm_twins`.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -30,17 +31,16 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also what these versions have a row for")
     parser.add_argument("--memory-gb", type=float, default=14.0, help="limit of a process")
     parser.add_argument("--limit-s", type=float, default=1800.0, help="limit of a process")
-    parser.add_argument("--measure", choices=["parity", "xla"], help=argparse.SUPPRESS)
+    parser.add_argument("--leave-out", nargs="+", choices=["exports", "xla"], default=[], help="what is not measured")
+    parser.add_argument("--measure", choices=list(MEASURES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(
-            json.dumps(measure_parity(*options.archs) if options.measure == "parity" else measure_xla(*options.archs))
-        )
+        print(json.dumps(MEASURES[options.measure](*options.archs)))
         return
     os.nice(10)
     done = set() if options.again else {row["arch"] for row in read_rows(NAME) if row["versions"] == VERSIONS}
     for arch in sorted(set(options.archs) - done, key=lambda arch: ARCHITECTURES[arch].parameters):
-        figures = compare(arch, options.memory_gb, options.limit_s)
+        figures = compare(arch, options)
         put_row(NAME, "arch", figures)
         print(json.dumps(figures), flush=True)
     record_status()
@@ -56,21 +56,26 @@ def record_status() -> None:
             put_status(row["arch"], twin_difference=max(float(row["logits_eager"]), float(row["logits_graph"])))
 
 
-def compare(arch: str, memory_gb: float, limit_s: float) -> dict[str, Any]:
+def compare(arch: str, options: argparse.Namespace) -> dict[str, Any]:
     """The row of `arch`."""
-    parity = run_child("parity", arch, memory_gb, limit_s)
-    xla = run_child("xla", arch, memory_gb, limit_s)
+    parity, exports, xla = (
+        Child() if kind in options.leave_out else run_child(kind, arch, options.memory_gb, options.limit_s)
+        for kind in MEASURES
+    )
     failures = parity.figures.pop("failures", [])
     return {
         "arch": arch,
         "versions": VERSIONS,
         "result": parity.failure or "; ".join(failures[:3]) or "pass",
         **{name: parity.figures.get(name, "") for name in FIGURES},
-        "xla": xla.failure or xla.figures["xla"],
+        "xla": xla.failure or xla.figures.get("xla", ""),
         "seconds": round(parity.seconds, 1),
         "peak_gb": round(parity.peak_bytes / 1e9, 2),
         "xla_seconds": round(xla.seconds, 1),
         "xla_peak_gb": round(xla.peak_bytes / 1e9, 2),
+        **{name: exports.failure or exports.figures.get(name, "") for name in EXPORTS},
+        "exports_seconds": round(exports.seconds, 1),
+        "exports_peak_gb": round(exports.peak_bytes / 1e9, 2),
     }
 
 
@@ -128,6 +133,14 @@ def measure_parity(arch: str) -> dict[str, Any]:
     return figures
 
 
+def measure_exports(arch: str) -> dict[str, Any]:
+    """In the child: the logits' difference over their scale, of the ONNX graph of each exporter in onnxruntime."""
+    from tests import parity
+
+    size = parity.smallest_telling_size(arch)
+    return {f"onnx_{name}": f"{found:.1e}" for name, found in parity.export_differences(arch, size).items()}
+
+
 def measure_xla(arch: str) -> dict[str, Any]:
     """In the child: the logits' difference over their scale with `jit_compile`."""
     from tests import parity
@@ -140,14 +153,18 @@ def measure_xla(arch: str) -> dict[str, Any]:
     return {"xla": f"{parity.difference(compiled, parity.torch_logits(network, images)):.1e}"}
 
 
+MEASURES = {"parity": measure_parity, "exports": measure_exports, "xla": measure_xla}
+EXPORTS = ("onnx_torch", "onnx_tensorflow")
+
+
 @dataclass
 class Child:
     """What became of a process: its figures, or the one line of why there are none."""
 
-    figures: dict[str, Any]
-    failure: str
-    seconds: float
-    peak_bytes: int
+    figures: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
+    seconds: float = 0.0
+    peak_bytes: int = 0
 
 
 def run_child(kind: str, arch: str, memory_gb: float, limit_s: float) -> Child:

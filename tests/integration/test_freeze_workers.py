@@ -52,8 +52,12 @@ def test_two_workers_train_a_probe_as_one_does(make_probe: Any, framework: str) 
 
 @pytest.mark.parametrize("framework", keep({"tensorflow"}, ["torch", "tensorflow"]))
 def test_what_is_frozen_between_trained_modules_stays_on_all_ranks(make_probe: Any, framework: str) -> None:
-    """What is not frozen has the statistics that one worker finds for the same weights, and for their averages."""
-    config = make_probe(framework=framework, model={"freeze": ["layer2", "bn1"]})
+    """What is not frozen has the statistics that one worker finds for the same weights, and for their averages.
+
+    Blocks are computed once more for the backward pass, in which the ranks talk to each other.
+    """
+    keys = {"recompute_activations": True}
+    config = make_probe(framework=framework, model={"freeze": ["layer2", "bn1"]}, compute=keys)
     run_workers(config, WORLD_SIZE)
     drawn = torch_model.build("resnet18", 4, config.optimize.seed)
     names = [name for name, _ in drawn.named_parameters()]

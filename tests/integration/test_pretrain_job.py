@@ -34,6 +34,9 @@ def test_a_pretraining_is_a_job_like_others(cluster: LocalCluster, stored_scenes
     (epoch,) = status["history"]
     assert epoch["workers"] == 2 and epoch["val_embedding_std"] > 0
     assert "k-NN top-1" in run("status", config.name).stdout
-    for command in ("export", "evaluate"):
-        refused = run(command, result["run"], *(("--data", probe["val"]) if command == "evaluate" else ()))
-        assert "is of a pretraining, which knows no classes: train a head on it" in refused.stderr, refused.output
+    refused = run("evaluate", config.name, "--data", probe["val"])
+    assert "is of a pretraining, which knows no classes: train a head on it" in refused.stderr, refused.output
+    exported = run("export", config.name, "--images", 8)
+    assert exported.exit_code == 0 and ", 512 features, 32 px, by torch" in exported.stdout, exported.output
+    judged = run("evaluate", f"{result['run']}/bundles/fp32", "--data", probe["val"])
+    assert "top-1 of the 20 nearest other images: " in judged.stdout, judged.output

@@ -94,10 +94,10 @@ def test_a_canary_gets_its_share(config: Path) -> None:
     command("serve", "deploy", str(config), "--set", CANARY)
     with SteadyLoad(URL, "tiny", PICTURES) as load:
         status_when("trial", lambda told: versions_served(told) == [["tiny:1", "tiny:2"]] * 2)
-        before = dict(load.tally.right)
-        wait_until(lambda: load.tally.answered > sum(before.values()) + 1000)
-        after = dict(load.tally.right)
-    share = (after["2"] - before["2"]) / (sum(after.values()) - sum(before.values()))
+        before = load.tally.right.copy()
+        wait_until(lambda: load.tally.answered > before.total() + 1000)
+        after = load.tally.right.copy()
+    share = (after["2"] - before["2"]) / (after.total() - before.total())
     assert load.tally.lost == []
     assert share == pytest.approx(CANARY_WEIGHT, abs=0.06)  # four standard deviations
     named = requests.post(f"{URL}/v1/models/tiny/versions/2:predict", data=PICTURES["red"], timeout=PATIENCE_S)

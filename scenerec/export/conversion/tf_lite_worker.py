@@ -15,10 +15,12 @@ from scenerec.export.conversion.child_process import answer
 from scenerec.export.conversion.tf_lite import CALIBRATION_FILE, Form, TfLiteRequest
 from scenerec.export.conversion.tf_onnx import WEIGHTS_FILE
 from scenerec.export.conversion.tf_onnx_worker import load
+from scenerec.large_imports import large_imports
 
-from scenerec.models import torch_model  # noqa: F401  # isort: skip  (torchvision goes before tensorflow, or it aborts)
-import keras  # isort: skip
-import tensorflow as tf
+with large_imports():
+    from scenerec.models import torch_model  # noqa: F401  # isort: skip  (torchvision goes before tensorflow, or it aborts)
+    import keras  # isort: skip
+    import tensorflow as tf
 
 
 def main(folder: Path) -> int:

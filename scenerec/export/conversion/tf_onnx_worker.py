@@ -13,6 +13,7 @@ from typing import Any
 from scenerec.errors import ModelError, first_line
 from scenerec.export.conversion.child_process import answer
 from scenerec.export.conversion.tf_onnx import NETWORK_FILE, WEIGHTS_FILE, NetworkRequest
+from scenerec.large_imports import large_imports
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def load(request: NetworkRequest, weights: Path) -> LoadedModel:
 def _load_twin(request: NetworkRequest, weights: Path) -> LoadedModel:
     from safetensors.numpy import load_file
 
-    from scenerec.models import tf_model, torch_encoder, torch_model
-    from scenerec.models.keras_twin.builder import twin
+    with large_imports():
+        from scenerec.models import tf_model, torch_encoder, torch_model
+        from scenerec.models.keras_twin.builder import twin
 
     assert request.arch is not None and request.classes is not None
     if request.classes:

@@ -1,4 +1,4 @@
-"""Converters of arithmetic: sums and products, functions of single elements, reductions, products of matrices."""
+"""Converters of arithmetic: sums and products, functions of single elements, reductions."""
 
 import math
 import operator
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from scenerec.models.keras_twin import layout, primitives, tensor_layers
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.converters import converts_function, converts_method, converts_module
-from scenerec.models.keras_twin.layout import Value, constant, natural, stored
+from scenerec.models.keras_twin.layout import Value, constant, stored
 
 Operation = Callable[[Any, Any], Any]
 
@@ -102,6 +102,12 @@ def leaky_relu(ctx: Context, x: Value, negative_slope: float = 0.01, inplace: bo
     return x.become(ops.leaky_relu(x.tensor, negative_slope))
 
 
+@converts_function(F.elu)
+def elu(ctx: Context, x: Value, alpha: float = 1.0, inplace: bool = False) -> Value:
+    """Converts the exponential linear unit (Clevert et al. 2016)."""
+    return x.become(ops.elu(x.tensor, alpha))
+
+
 @converts_function(operator.neg, torch.neg)
 @converts_method("neg")
 def negative(ctx: Context, x: Value) -> Value:
@@ -128,6 +134,26 @@ def square_root(ctx: Context, x: Value) -> Value:
 def reciprocal_square_root(ctx: Context, x: Value) -> Value:
     """Converts 1 / sqrt(x)."""
     return x.become(ops.rsqrt(x.tensor), nonnegative=True)
+
+
+@converts_function(torch.log)
+@converts_method("log")
+def logarithm(ctx: Context, x: Value) -> Value:
+    """Converts the natural logarithm."""
+    return x.become(ops.log(x.tensor))
+
+
+@converts_function(torch.abs)
+@converts_method("abs")
+def absolute(ctx: Context, x: Value) -> Value:
+    """Converts the distance from 0."""
+    return x.become(ops.absolute(x.tensor), nonnegative=True)
+
+
+@converts_function(F.softplus)
+def softplus(ctx: Context, x: Value) -> Value:
+    """Converts log(1 + exp(x)), of which torch has x itself above 20."""
+    return x.become(ops.softplus(x.tensor), nonnegative=True)
 
 
 @converts_function(torch.exp)
@@ -173,6 +199,25 @@ def largest(ctx: Context, x: Value, dim: int | Sequence[int], keepdim: bool = Fa
     return _reduce(ctx, ops.max, x, [x.axis(each) for each in ([dim] if isinstance(dim, int) else dim)], keepdim)
 
 
+@converts_method("var")
+@converts_function(torch.var)
+def variance(
+    ctx: Context,
+    x: Value,
+    dim: int | Sequence[int],
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Value:
+    """Converts the variance over some axes, by default with Bessel's correction."""
+    axes = [x.axis(each) for each in ([dim] if isinstance(dim, int) else dim)]
+    count = math.prod(x.shape[axis] for axis in axes)
+    less = float(unbiased) if correction is None else correction
+    centred = subtract(ctx, x, _reduce(ctx, ops.mean, x, axes, keepdim=True))
+    return multiply(ctx, _reduce(ctx, ops.sum, power(ctx, centred, 2), axes, keepdim), 1 / (count - less))
+
+
 def _reduce(
     ctx: Context, function: Callable[..., keras.KerasTensor], x: Value, axes: Sequence[int], keepdim: bool
 ) -> Value:
@@ -213,52 +258,3 @@ def softmax(ctx: Context, x: Value, dim: int, dtype: torch.dtype | None = None) 
     """Converts softmax over an axis."""
     tensor = ctx.apply(tensor_layers.Softmax, x.tensor, axis=x.position(dim))
     return x.become(tensor, nonnegative=True)
-
-
-@converts_function(F.linear)
-def linear(ctx: Context, x: Value, weight: Value, bias: Value | None = None) -> Value:
-    """Converts a layer whose weights are asked for by name, or made of others, over the last torch axis."""
-    x = layout.axis_last(ctx, x, -1)
-    product = ops.matmul(x.tensor, ops.transpose(natural(ctx, weight).tensor))
-    product = x.become(product)
-    product = Value(product.tensor, (*x.shape[:-1], weight.shape[0]), x.order)
-    return product if bias is None else add(ctx, product, bias)
-
-
-@converts_function(operator.matmul, torch.matmul, torch.bmm)
-@converts_method("matmul", "bmm")
-def matmul(ctx: Context, a: Any, b: Any) -> Value:
-    """Converts a product of matrices, with torch's broadcasting of the axes before."""
-    a, b = natural(ctx, constant(ctx, a)), natural(ctx, constant(ctx, b))
-    if min(a.rank, b.rank) < 2 or any(x.batched and x.rank < max(a.rank, b.rank) for x in (a, b)):
-        raise ctx.unsupported(f"the product of {a.shape} and {b.shape}")
-    rank = max(a.rank, b.rank)
-    leading = layout.broadcast(ctx, *((1,) * (rank - x.rank) + x.shape[:-2] for x in (a, b)))
-    shape = (*leading, a.shape[-2], b.shape[-1])
-    return Value(ops.matmul(a.tensor, b.tensor), shape, tuple(range(rank)))
-
-
-@converts_function(F.scaled_dot_product_attention)
-def attention(
-    ctx: Context,
-    q: Value,
-    k: Value,
-    v: Value,
-    attn_mask: Any = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Value:
-    """Converts attention without dropout; a mask of truth values becomes a bias of 0 and minus infinity."""
-    if dropout_p or is_causal or enable_gqa:
-        raise ctx.unsupported("attention with dropout, causal, or with groups of queries")
-    if isinstance(attn_mask, torch.Tensor) and attn_mask.dtype == torch.bool:
-        attn_mask = torch.zeros_like(attn_mask, dtype=torch.float32).masked_fill(~attn_mask, -math.inf)
-    values = [natural(ctx, x) for x in (q, k, v)]
-    if attn_mask is not None:
-        values.append(natural(ctx, constant(ctx, attn_mask)))
-    factor = q.shape[-1] ** -0.5 if scale is None else scale
-    tensor = ctx.apply(tensor_layers.ScaledDotProductAttention, *(x.tensor for x in values), scale=factor)
-    leading = layout.broadcast(ctx, q.shape[:-2], k.shape[:-2])
-    return Value(tensor, (*leading, q.shape[-2], v.shape[-1]), tuple(range(q.rank)))

@@ -99,6 +99,11 @@ def _convolution_kernel(variable: keras.Variable) -> tuple[Convert, Convert]:
     return lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1)
 
 
+def _sequence_kernel(variable: keras.Variable) -> tuple[Convert, Convert]:
+    """[out, in / groups, length] <-> [length, in / groups, out]."""
+    return np.transpose, np.transpose
+
+
 def _depthwise_kernel(variable: keras.Variable) -> tuple[Convert, Convert]:
     """[in * multiplier, 1, height, width] <-> [height, width, in, multiplier]."""
     height, width, channels, multiplier = variable.shape
@@ -110,8 +115,10 @@ def _depthwise_kernel(variable: keras.Variable) -> tuple[Convert, Convert]:
 
 # layer class -> (attribute of the variable, torch's name of it, layout)
 _LAYOUTS: dict[type, tuple[tuple[str, str, Callable[[keras.Variable], tuple[Convert, Convert]]], ...]] = {
+    keras.layers.Conv1D: (("kernel", "weight", _sequence_kernel), ("bias", "bias", _unchanged)),
     keras.layers.Conv2D: (("kernel", "weight", _convolution_kernel), ("bias", "bias", _unchanged)),
     keras.layers.DepthwiseConv2D: (("kernel", "weight", _depthwise_kernel), ("bias", "bias", _unchanged)),
     keras.layers.Dense: (("kernel", "weight", _dense_kernel), ("bias", "bias", _unchanged)),
+    keras.layers.GroupNormalization: (("gamma", "weight", _unchanged), ("beta", "bias", _unchanged)),
     keras.layers.LayerNormalization: (("gamma", "weight", _unchanged), ("beta", "bias", _unchanged)),
 }

@@ -14,15 +14,21 @@ import torchvision  # noqa: F401, I001  (before Keras, which imports tensorflow)
 import keras
 import torch
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
 from typing_extensions import override
 
 from scenerec.models.keras_twin import arithmetic, attention, coordinates, functions, indexing, modules  # noqa: F401
-from scenerec.models.keras_twin import layers
+from scenerec.models.keras_twin import layers, normalisation, products, windows  # noqa: F401
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.converters import FUNCTIONS, METHODS, MODULES, Converter
 from scenerec.models.geo import COORDINATES, KNOWN
 from scenerec.models.keras_twin.layout import BATCH, Value, constant, image_value, natural, parameter_value
+
+
+_NOT_OF_THE_RESULT = ("out", "_stacklevel")
+"""Arguments of torch's functions that say where the result goes, and whence a warning comes."""
+_NORMALISATIONS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def twin(network: nn.Module, image_size: int, name: str, shared: keras.Model | None = None) -> keras.Model:
@@ -123,8 +129,10 @@ class _Builder(fx.Tracer):
         """The logits, by the network in evaluation mode, which has no auxiliary heads; its mode is left as it was."""
         modes = {module: module.training for module in self._network.modules()}
         try:
-            graph = self.trace(self._network.eval())
+            # Into training first, where some of timm's modules forget the biases that they keep for evaluation.
+            graph = self.trace(self._network.train().eval())
         finally:
+            self._network.train()
             for module, mode in modes.items():
                 module.training = mode
         return next(node for node in graph.nodes if node.op == "output").meta["value"]
@@ -146,14 +154,22 @@ class _Builder(fx.Tracer):
     @override
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
         """A converter sees the weights themselves, and the network stand-ins for them."""
-        return attr_val if self._converting else super().getattr(attr, attr_val, parameter_proxy_cache)
+        if self._converting or self._normalises():
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     @override
     def create_arg(self, a: Any) -> Any:
         """Tensors that are no weights are constants, and need no name."""
-        if isinstance(a, torch.Tensor) and not isinstance(a, nn.Parameter):
+        if isinstance(a, torch.Tensor) and (not isinstance(a, nn.Parameter) or self._normalises()):
+            if a.requires_grad and not isinstance(a, nn.Parameter):
+                raise self._ctx.unsupported("what is made of weights apart")
             return a
         return super().create_arg(a)
+
+    def _normalises(self) -> bool:
+        """Whether this is the forward of a layer whose converter takes its weights from the layer itself."""
+        return bool(self.module_stack) and issubclass(next(reversed(self.module_stack.values()))[1], _NORMALISATIONS)
 
     @override
     def create_node(
@@ -208,7 +224,8 @@ class _Builder(fx.Tracer):
             return args[0][args[1]]
         if not any(isinstance(leaf, Value) for leaf in tree_leaves((args, kwargs))):
             return target(*args, **kwargs)  # of sizes
-        return self._converter(FUNCTIONS, target, "function")(self._ctx, *args, **kwargs)
+        given = {name: value for name, value in kwargs.items() if name not in _NOT_OF_THE_RESULT}
+        return self._converter(FUNCTIONS, target, "function")(self._ctx, *args, **given)
 
     def _input(self, name: str) -> Value:
         """The image comes first, whatever torch calls it."""

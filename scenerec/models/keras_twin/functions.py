@@ -21,6 +21,20 @@ def view(ctx: Context, x: Value, *shape: Any) -> Value:
     return reshape(ctx, x, sequence(shape))
 
 
+@converts_method("reshape_as", "view_as")
+def view_as(ctx: Context, x: Value, other: Value) -> Value:
+    """Converts a change of shape to another's."""
+    return reshape(ctx, x, other.shape)
+
+
+@converts_function(F.pixel_shuffle)
+def pixel_shuffle(ctx: Context, x: Value, upscale_factor: int) -> Value:
+    """Converts the spreading of channels over the pixels of a larger image (Shi et al. 2016)."""
+    factor, (batch, channels, height, width) = upscale_factor, x.shape
+    x = reshape(ctx, x, (batch, channels // factor**2, factor, factor, height, width))
+    return reshape(ctx, permute(x, (0, 1, 4, 2, 5, 3)), (batch, channels // factor**2, height * factor, width * factor))
+
+
 @converts_function(torch.permute)
 @converts_method("permute")
 def permute_axes(ctx: Context, x: Value, *dims: Any) -> Value:
@@ -76,4 +90,5 @@ def interpolate(
     rows = F.interpolate(torch.eye(height)[None, :, :, None], (new[0], 1), **options)[0, :, :, 0].T
     columns = F.interpolate(torch.eye(width)[None, :, None, :], (1, new[1]), **options)[0, :, 0, :].T
     matrices = {"rows": pack(rows.numpy()), "columns": pack(columns.numpy())}
-    return image_value(ctx.apply(tensor_layers.Resample2D, x.tensor, size=(height, width), new_size=new, **matrices))
+    tensor = ctx.apply(tensor_layers.Resample2D, x.tensor, size=(height, width), new_size=new, **matrices)
+    return image_value(tensor, x.shape[0])

@@ -74,10 +74,10 @@ class Value:
         return replace(self, tensor=tensor, nonnegative=nonnegative)
 
 
-def image_value(tensor: keras.KerasTensor, *, nonnegative: bool = False) -> Value:
-    """The Value of an NHWC tensor."""
+def image_value(tensor: keras.KerasTensor, batch: int = BATCH, *, nonnegative: bool = False) -> Value:
+    """The Value of an NHWC tensor, of all images or of so many windows of each."""
     _, height, width, channels = tensor.shape
-    return Value(tensor, (BATCH, channels, height, width), NHWC, nonnegative)
+    return Value(tensor, (batch, channels, height, width), NHWC, nonnegative)
 
 
 def parameter_value(tensor: keras.KerasTensor) -> Value:

@@ -7,13 +7,20 @@ import keras
 from keras import ops
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import Permute, StochasticDepth
 
-from scenerec.models.keras_twin import layers, primitives
+from scenerec.models.keras_twin import arithmetic, functions, indexing, layers, primitives, tensor_layers
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.converters import converts_function, converts_module
-from scenerec.models.keras_twin.layout import Value, axis_last, channels_last, image_value, natural, permute, reshape
+from scenerec.models.keras_twin.layout import (
+    Value,
+    axis_last,
+    channels_last,
+    image_value,
+    natural,
+    permute,
+    reshape,
+)
 
 
 @converts_module(nn.Identity)
@@ -28,6 +35,26 @@ def conv2d_module(ctx: Context, conv: nn.Conv2d, x: Value) -> Value:
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         raise ctx.unsupported(f"padding {conv.padding!r} with mode {conv.padding_mode!r}")
     return _conv2d(ctx, conv, x, conv.padding)
+
+
+@converts_module(nn.Conv1d)
+def conv1d(ctx: Context, conv: nn.Conv1d, x: Value) -> Value:
+    """Converts the convolution of sequences [batch, channels, length] to Conv1D."""
+    if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        raise ctx.unsupported(f"padding {conv.padding!r} with mode {conv.padding_mode!r}")
+    x = axis_last(ctx, x, 1)
+    tensor = ctx.apply(keras.layers.ZeroPadding1D, x.tensor, part="pad", padding=conv.padding[0])
+    layer = ctx.weighted(
+        keras.layers.Conv1D,
+        filters=conv.out_channels,
+        kernel_size=conv.kernel_size,
+        strides=conv.stride,
+        dilation_rate=conv.dilation,
+        groups=conv.groups,
+        use_bias=conv.bias is not None,
+    )
+    tensor = layer(tensor)
+    return Value(tensor, (x.shape[0], conv.out_channels, tensor.shape[1]), (0, 2, 1))
 
 
 @converts_function(F.conv2d)
@@ -47,13 +74,13 @@ def conv2d(
         return _conv2d(ctx, conv, x, primitives.pair(padding))
     x = primitives.pad(ctx, channels_last(ctx, x), [(p, p) for p in primitives.pair(padding)])
     kernel = ops.transpose(natural(ctx, weight).tensor, (2, 3, 1, 0))
-    options = {"strides": primitives.pair(stride), "dilation_rate": primitives.pair(dilation), "padding": "valid"}
+    options = {"strides": primitives.pair(stride), "dilation_rate": primitives.pair(dilation)}
     if groups == x.shape[1] > 1:
         height, width, _, outputs = kernel.shape
         kernel = ops.reshape(kernel, (height, width, groups, outputs // groups))
-        product = image_value(ops.depthwise_conv(x.tensor, kernel, **options))
+        product = image_value(ops.depthwise_conv(x.tensor, kernel, padding="valid", **options), x.shape[0])
     else:
-        product = image_value(ops.conv(x.tensor, kernel, **options))
+        product = image_value(ctx.apply(tensor_layers.Convolution, x.tensor, kernel, **options), x.shape[0])
     return product if bias is None else product.become(product.tensor + bias.tensor)
 
 
@@ -84,53 +111,7 @@ def _conv2d(ctx: Context, conv: nn.Conv2d, x: Value, padding: Sequence[int]) -> 
         layer = ctx.weighted(keras.layers.DepthwiseConv2D, depth_multiplier=multiplier, **config)
     else:
         layer = ctx.weighted(keras.layers.Conv2D, filters=conv.out_channels, groups=conv.groups, **config)
-    return image_value(layer(x.tensor))
-
-
-@converts_module(nn.BatchNorm2d)
-def batch_norm2d(ctx: Context, norm: nn.BatchNorm2d, x: Value) -> Value:
-    """Converts to the layer whose running statistics are torch's."""
-    if not norm.affine or not norm.track_running_stats or norm.momentum is None:
-        raise ctx.unsupported("BatchNorm2d without affine parameters, running statistics or momentum")
-    layer = ctx.weighted(layers.BatchNormalization, momentum=norm.momentum, epsilon=norm.eps)
-    x = channels_last(ctx, x)
-    return x.become(layer(x.tensor))
-
-
-@converts_module(nn.LayerNorm)
-def layer_norm(ctx: Context, norm: nn.LayerNorm, x: Value) -> Value:
-    """Converts LayerNorm over the last axis; over more than one axis there is no converter."""
-    return _layer_norm(ctx, norm, x, axis=-1)
-
-
-@converts_module(LayerNorm2d)
-def layer_norm2d(ctx: Context, norm: LayerNorm2d, x: Value) -> Value:
-    """Converts ConvNeXt's LayerNorm over the channels of an image batch."""
-    return _layer_norm(ctx, norm, x, axis=1)
-
-
-def _layer_norm(ctx: Context, norm: nn.LayerNorm, x: Value, axis: int) -> Value:
-    if len(norm.normalized_shape) != 1:
-        raise ctx.unsupported("LayerNorm over several axes")
-    x = axis_last(ctx, x, axis)
-    parts: dict[str, Any] = {"scale": norm.weight is not None, "center": norm.bias is not None}
-    return x.become(ctx.weighted(keras.layers.LayerNormalization, epsilon=norm.eps, **parts)(x.tensor))
-
-
-@converts_function(F.batch_norm)
-def batch_norm(ctx: Context, x: Value, *args: Any, **kwargs: Any) -> Value:
-    """Converts the normalisation of a module that goes on after it."""
-    if not isinstance(ctx.module, nn.BatchNorm2d):
-        raise ctx.unsupported("batch_norm outside of a BatchNorm2d")
-    return batch_norm2d(ctx, ctx.module, x)
-
-
-@converts_function(F.layer_norm)
-def layer_norm_function(ctx: Context, x: Value, *args: Any, **kwargs: Any) -> Value:
-    """Converts the normalisation, over the last axis, of a module that does more."""
-    if not isinstance(ctx.module, nn.LayerNorm):
-        raise ctx.unsupported("layer_norm outside of a LayerNorm")
-    return _layer_norm(ctx, ctx.module, x, axis=-1)
+    return image_value(layer(x.tensor), x.shape[0])
 
 
 @converts_module(nn.Linear)
@@ -147,6 +128,18 @@ def activation(ctx: Context, module: nn.Module, x: Value) -> Value:
     return primitives.activation(ctx, x, primitives.ACTIVATIONS[type(module).__name__.lower()])
 
 
+@converts_module(nn.LeakyReLU)
+def leaky_relu(ctx: Context, module: nn.LeakyReLU, x: Value) -> Value:
+    """Converts a ReLU that lets a share of negative numbers through."""
+    return arithmetic.leaky_relu(ctx, x, module.negative_slope)
+
+
+@converts_module(nn.ELU)
+def elu(ctx: Context, module: nn.ELU, x: Value) -> Value:
+    """Converts the exponential linear unit (Clevert et al. 2016)."""
+    return arithmetic.elu(ctx, x, module.alpha)
+
+
 @converts_module(nn.GELU)
 def gelu(ctx: Context, module: nn.GELU, x: Value) -> Value:
     """Converts the exact GELU, and its approximation by tanh."""
@@ -157,6 +150,14 @@ def gelu(ctx: Context, module: nn.GELU, x: Value) -> Value:
 def dropout(ctx: Context, module: nn.Dropout, x: Value) -> Value:
     """Converts dropout of single elements."""
     return primitives.dropout(ctx, x, module.p)
+
+
+@converts_module(nn.Dropout2d)
+def dropout2d(ctx: Context, module: nn.Dropout2d, x: Value) -> Value:
+    """Converts dropout of whole channels to nothing where its rate is 0."""
+    if module.p:
+        raise ctx.unsupported(f"dropout of whole channels at a rate of {module.p}")
+    return x
 
 
 @converts_module(StochasticDepth)
@@ -185,6 +186,30 @@ def avg_pool2d(ctx: Context, pool: nn.AvgPool2d, x: Value) -> Value:
 def adaptive_avg_pool2d(ctx: Context, pool: nn.AdaptiveAvgPool2d, x: Value) -> Value:
     """Converts the mean over as many windows as the output has pixels."""
     return primitives.adaptive_average_pool(ctx, x, pool.output_size)
+
+
+@converts_module(nn.AdaptiveMaxPool2d)
+def adaptive_max_pool2d(ctx: Context, pool: nn.AdaptiveMaxPool2d, x: Value) -> Value:
+    """Converts the maximum over all pixels."""
+    return primitives.adaptive_max_pool(ctx, x, pool.output_size, pool.return_indices)
+
+
+@converts_module(nn.ZeroPad2d, nn.ConstantPad2d)
+def pad2d(ctx: Context, module: nn.ConstantPad2d, x: Value) -> Value:
+    """Converts padding by a number."""
+    return indexing.pad(ctx, x, module.padding, value=module.value)
+
+
+@converts_module(nn.Upsample)
+def upsample(ctx: Context, module: nn.Upsample, x: Value) -> Value:
+    """Converts interpolation to a size, or by a factor."""
+    return functions.interpolate(ctx, x, module.size, module.scale_factor, module.mode, module.align_corners)
+
+
+@converts_module(nn.PixelShuffle)
+def pixel_shuffle(ctx: Context, module: nn.PixelShuffle, x: Value) -> Value:
+    """Converts the spreading of channels over the pixels of a larger image."""
+    return functions.pixel_shuffle(ctx, x, module.upscale_factor)
 
 
 @converts_module(nn.Flatten)

@@ -62,6 +62,14 @@ def dropout(ctx: Context, x: Value, rate: float, rows: bool = False) -> Value:
     return x.become(ctx.apply(layers.Dropout, x.tensor, rate=rate, rows=rows, order=x.order), nonnegative=x.nonnegative)
 
 
+@converts_function(F.dropout)
+def dropout_function(ctx: Context, x: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    """Converts dropout without a module, whose rate is 0: another has no name to draw by."""
+    if p:
+        raise ctx.unsupported(f"dropout without a module, at a rate of {p}")
+    return x
+
+
 @converts_function(torch.flatten)
 @converts_method("flatten")
 def flatten(ctx: Context, x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
@@ -78,7 +86,7 @@ def pad(ctx: Context, x: Value, padding: Sequence[tuple[int, int]], value: float
         tensor = ctx.apply(keras.layers.ZeroPadding2D, x.tensor, part="pad", padding=tuple(padding))
     else:
         tensor = ops.pad(x.tensor, [(0, 0), *padding, (0, 0)], constant_values=value)
-    return image_value(tensor, nonnegative=x.nonnegative and value >= 0.0)
+    return image_value(tensor, x.shape[0], nonnegative=x.nonnegative and value >= 0.0)
 
 
 @converts_function(F.max_pool2d)
@@ -102,7 +110,7 @@ def max_pool(
     window, step, sides = _windows(x, kernel_size, stride, padding, ceil_mode)
     x = pad(ctx, x, sides, value=0.0 if x.nonnegative else -math.inf)
     tensor = ctx.apply(keras.layers.MaxPooling2D, x.tensor, pool_size=window, strides=step)
-    return image_value(tensor, nonnegative=x.nonnegative)
+    return image_value(tensor, x.shape[0], nonnegative=x.nonnegative)
 
 
 @converts_function(F.avg_pool2d)
@@ -116,16 +124,19 @@ def average_pool(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Value:
-    """Takes the mean over windows, padding included."""
-    if divisor_override is not None or not (count_include_pad or pair(padding) == (0, 0)):
+    """Takes the mean over windows, whose padding counts or does not."""
+    if divisor_override is not None:
         raise ctx.unsupported("average pooling with another divisor than the window's size")
     x = channels_last(ctx, x)
     window, step, sides = _windows(x, kernel_size, stride, padding, ceil_mode)
-    if any(before != after for before, after in sides):
-        raise ctx.unsupported("average pooling whose last window is cut off (ceil_mode)")
+    counted = F.avg_pool2d(torch.ones(1, 1, *x.shape[2:]), window, step, padding, ceil_mode, count_include_pad)
+    (top, bottom), (left, right) = sides
+    inside = F.avg_pool2d(F.pad(torch.ones(1, 1, *x.shape[2:]), (left, right, top, bottom)), window, step)
     x = pad(ctx, x, sides)
     tensor = ctx.apply(keras.layers.AveragePooling2D, x.tensor, pool_size=window, strides=step)
-    return image_value(tensor, nonnegative=x.nonnegative)
+    if not torch.equal(counted, inside):  # what lies outside is a zero there, and is not counted here
+        tensor *= ctx.constant((counted / inside)[0, 0, :, :, None].numpy())
+    return image_value(tensor, x.shape[0], nonnegative=x.nonnegative)
 
 
 @converts_function(F.adaptive_avg_pool2d)
@@ -139,16 +150,26 @@ def adaptive_average_pool(ctx: Context, x: Value, output_size: Size) -> Value:
         return x
     if any(pixels % out for pixels, out in zip(image, size, strict=True)):
         tensor = ctx.apply(layers.AdaptiveAveragePooling2D, x.tensor, output_size=size)
-        return image_value(tensor, nonnegative=x.nonnegative)
+        return image_value(tensor, x.shape[0], nonnegative=x.nonnegative)
     window = (image[0] // size[0], image[1] // size[1])
     return average_pool(ctx, x, window)
+
+
+@converts_function(F.adaptive_max_pool2d)
+def adaptive_max_pool(ctx: Context, x: Value, output_size: Size, return_indices: bool = False) -> Value:
+    """Takes the maximum over all pixels."""
+    if pair(output_size) != (1, 1) or return_indices:
+        raise ctx.unsupported(f"adaptive max-pooling to {output_size}")
+    x = channels_last(ctx, x)
+    tensor = ctx.apply(keras.layers.GlobalMaxPooling2D, x.tensor, keepdims=True)
+    return image_value(tensor, x.shape[0], nonnegative=x.nonnegative)
 
 
 def global_average_pool(ctx: Context, x: Value, keepdims: bool) -> Value:
     """Takes the mean over all pixels: [batch, channels], or [batch, channels, 1, 1]."""
     x = channels_last(ctx, x)
     tensor = ctx.apply(keras.layers.GlobalAveragePooling2D, x.tensor, keepdims=keepdims)
-    return image_value(tensor) if keepdims else Value(tensor, x.shape[:2], (0, 1))
+    return image_value(tensor, x.shape[0]) if keepdims else Value(tensor, x.shape[:2], (0, 1))
 
 
 def _windows(

@@ -87,6 +87,35 @@ class Index(keras.layers.Layer):
 
 
 @serialisable
+class Convolution(keras.layers.Layer):
+    """A convolution whose kernel is no weight of its own: `layer(x, kernel)`.
+
+    Args:
+        strides: (down, right).
+        dilation_rate: (down, right).
+    """
+
+    def __init__(self, strides: Sequence[int], dilation_rate: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.strides, self.dilation_rate = tuple(strides), tuple(dilation_rate)
+
+    @override
+    def call(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """[batch, height, width, in], [height, width, in / groups, out] -> [batch, height, width, out]."""
+        return keras.ops.conv(x, kernel, self.strides, "valid", dilation_rate=self.dilation_rate)
+
+    @override
+    def compute_output_shape(self, x_shape: Shape, kernel_shape: Shape) -> Shape:
+        sides = zip(x_shape[1:3], kernel_shape[:2], self.strides, self.dilation_rate, strict=True)
+        lengths = [(pixels - gap * (size - 1) - 1) // step + 1 for pixels, size, step, gap in sides]
+        return (x_shape[0], *lengths, kernel_shape[3])
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "strides": list(self.strides), "dilation_rate": list(self.dilation_rate)}
+
+
+@serialisable
 class EuclideanNorm(keras.layers.Layer):
     """The length of vectors along axes, which stay with length 1; its gradient at length 0 is 0, as torch's.
 
@@ -141,6 +170,35 @@ class Gather(keras.layers.Layer):
     @override
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": list(self.shape), "values": self.values}
+
+
+@serialisable
+class Windows(keras.layers.Layer):
+    """Elements of an axis by their numbers, which may come again.
+
+    Args:
+        axis: its position.
+        shape: of the numbers, (windows, elements).
+        values: the numbers by `pack`.
+    """
+
+    def __init__(self, axis: int, shape: Sequence[int], values: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis, self.shape, self.values = axis, tuple(shape), values
+        self.places = unpack(values, shape, "<i4")
+
+    @override
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns windows and elements in the place of the axis."""
+        return tf.gather(x, self.places, axis=self.axis)
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[: self.axis], *self.shape, *input_shape[self.axis + 1 :])
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis, "shape": list(self.shape), "values": self.values}
 
 
 @serialisable

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from timm.layers import DropPath, resample_abs_pos_embed
+from timm.models.edgenext import PositionalEncodingFourier
 
-from scenerec.models.keras_twin import arithmetic, primitives
+from scenerec.models.keras_twin import primitives, products
 from scenerec.models.keras_twin.context import Context
 from scenerec.models.keras_twin.converters import converts_function, converts_module
 from scenerec.models.keras_twin.layout import Value
@@ -27,4 +28,12 @@ def position_embedding(ctx: Context, positions: Value, *args: Any, **kwargs: Any
     """Converts the interpolation of position embeddings [1, n, width] to another grid by its matrix [m, n]."""
     unit = torch.eye(positions.shape[1])[None]
     matrix = resample_abs_pos_embed(unit, *args, **kwargs)
-    return positions if matrix is unit else arithmetic.matmul(ctx, matrix[0], positions)
+    return positions if matrix is unit else products.matmul(ctx, matrix[0], positions)
+
+
+@converts_module(PositionalEncodingFourier)
+def fourier_positions(ctx: Context, module: PositionalEncodingFourier, shape: tuple[int, int, int]) -> Value:
+    """Converts EdgeNeXt's encoding of positions, which counts them in a mask of all images: here in that of one."""
+    projected = module.forward((1, *shape[1:]))  # traced, as its projection is a layer
+    value: Value = projected.node.meta["value"]
+    return value

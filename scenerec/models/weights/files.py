@@ -259,7 +259,7 @@ def _weight_file(
         raise ModelError(f"{url}: {shown_key(odd)} {what}")
     left_out = tuple(key for key in named if key.startswith(_AUXILIARY_HEADS))
     state = {key: array for key, array in named.items() if key not in left_out}
-    known = arch if arch in zoo.ARCHITECTURES else None
+    known = arch if arch and zoo.find_architecture(arch) else None
     return WeightFile(state, known, image_size, kind, left_out, wrappers(tensors))
 
 

@@ -34,7 +34,7 @@ def read(path: Path, url: str) -> tuple[State, str, int]:
     """
     try:
         name = str(_told_name(path)).replace(".", "/")  # which Keras does not allow
-        if name not in zoo.ARCHITECTURES:
+        if zoo.find_architecture(name) is None:
             raise _no_twin(url, f"{name!r} is no architecture of `scenerec models`")
         model = _load_saved_model(path) if path.is_dir() else keras.models.load_model(path, compile=False)
         return tf_model.state(model), name, model.input_shape[1]

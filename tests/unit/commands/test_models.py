@@ -11,7 +11,7 @@ from scenerec.cli import app
 from scenerec.commands import models
 from scenerec.config.model import ModelConfig
 from scenerec.models.status import Status, read_status
-from scenerec.models.zoo import ARCHITECTURES, TORCHVISION
+from scenerec.models.zoo import ARCHITECTURES, TORCHVISION, more_of_timm
 from tests.patience import PATIENCE_S
 
 
@@ -45,6 +45,13 @@ def test_the_list_has_a_line_for_each() -> None:
     assert rows["efficientnet_b7"] == "66.3 M 5.17 600 84.1 - - BSD-3-Clause"
     assert max(map(len, lines[: len(TORCHVISION)])) <= 80
     assert not any("…" in line for line in lines)
+
+
+def test_all_lists_timms_others_as_well() -> None:
+    names = [each["name"] for each in json.loads(run("--all", "--json").stdout)]
+    assert names == [*ARCHITECTURES, *more_of_timm()] and "timm/resnet10t" in names
+    assert f"and {len(more_of_timm())} more of timm's: scenerec models --all" in run().stdout
+    assert json.loads(run("show", "timm/resnet10t", "--json").stdout)["weights"] == []
 
 
 @pytest.mark.usefixtures("measured")

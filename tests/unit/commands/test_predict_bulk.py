@@ -80,7 +80,7 @@ def test_images_that_cannot_be_read_are_counted_and_the_exit_code_tells(
         (
             "photos -o a.csv --embeddings",
             2,
-            "--embeddings: are lists, which CSV does not take: write .parquet or .jsonl",
+            "--embeddings: embeddings are lists, which CSV does not take: write .parquet or .jsonl",
         ),
         ("https://here/a.jpg -o a.csv", 2, "IMAGE https://here/a.jpg: with --output, name files, folders, s3://"),
         ("photos photos -o a.csv", 2, "{here}/photos: is named twice"),

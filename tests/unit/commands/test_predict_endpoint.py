@@ -52,6 +52,16 @@ def test_json_tells_who_answered(web: WebServer, photographs: list[Path]) -> Non
     assert run(photographs[0], "--endpoint", web.url).stdout == f"{photographs[0]}: beach 50.0% (outdoor; nature)\n"
 
 
+def test_a_model_of_features_tells_numbers(web: WebServer, photographs: list[Path]) -> None:
+    web.serve(PATH, predicted(one(embedding=[3.0, 4.0])))
+    assert run(photographs[0], "--endpoint", web.url).stdout == (
+        f"{photographs[0]}: 2 numbers, of length 5.000 (--json tells them)\n"
+    )
+    told = json.loads(run(photographs[0], "--endpoint", web.url, "--json").stdout)
+    who = {"model": "photos", "version": "3", "request_id": "of-the-answer"}
+    assert told == {"image": str(photographs[0]), "embedding": [3.0, 4.0], **who}
+
+
 def test_several_are_in_flight_and_told_in_order(web: WebServer, tmp_path: Path) -> None:
     """The server holds back the first ones until the others are answered, and always as many as may be in flight."""
     files = [tmp_path / f"{n:02}.jpg" for n in range(2 * IN_FLIGHT)]

@@ -175,6 +175,7 @@ def test_a_folder_from_which_nothing_can_be_learned_is_refused_in_a_line(name: s
         (["--set", "optimize.lrr=1"], "--set optimize.lrr=1: optimize.lrr: unknown key; did you mean `lr`?"),
         (["--set", "name=other"], "--set name: is said by --name: leave it out"),
         (["--set", "data.train=/x"], "--set data.train: is said by FOLDER: leave it out"),
+        (["--set", "task=multilabel"], "--set task: is said by FOLDER, whose images have one class each: leave it out"),
         (["--name", "my photos!"], "--name my photos!: must begin with a letter or digit"),
     ],
 )

@@ -9,7 +9,7 @@ from scenerec.config.file import dump_config, parse_as
 from scenerec.config.recipe import RECIPES, with_recipe
 from scenerec.config.train import TrainConfig, TrainingConfig
 from scenerec.config.tune import searchable_fields
-from scenerec.frozen import first_problem
+from scenerec.frozen import field_docstrings, first_problem
 
 
 def train(recipe: str, **blocks: Any) -> TrainConfig:
@@ -39,7 +39,7 @@ def test_a_recipe_fills_a_file_that_names_data_and_network(recipe: str) -> None:
 
 
 def test_every_recipe_says_what_it_has_reached() -> None:
-    described = TrainingConfig.model_fields["recipe"].description or ""
+    described = field_docstrings(TrainingConfig)["recipe"]
     page = (Path(__file__).parents[3] / "docs/recipes.md").read_text()
     for name, recipe in RECIPES.items():
         figure, authors = recipe.reached.partition(" %")[0], recipe.reached.rpartition("(")[2].rstrip(")")

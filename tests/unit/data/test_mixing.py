@@ -72,7 +72,7 @@ def test_an_images_mix_depends_on_its_position_alone(seed: int, epoch: int, posi
 
 
 def test_shares_and_rectangles_are_those_of_what_is_asked_for() -> None:
-    for mixes in (drawn(), drawn(mixup=0.2, cutmix=1.0, share=0.0)):
+    for mixes in (drawn(mixup=0.0), drawn(mixup=0.2, cutmix=1.0, share=0.0)):
         assert (mixes.shares == 1).all() and (mixes.opacities == 1).all() and not mixes.boxes.any()
     blended = drawn(mixup=0.5)
     assert np.array_equal(blended.shares, blended.opacities) and not blended.boxes.any()

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
 from scenerec.cli import app
-from scenerec.errors import BundleError, ModelError, RegistryError
+from scenerec.config.distill import DistillConfig
+from scenerec.errors import BundleError, ModelError, PlanError, RegistryError
 from scenerec.export.card import model_card
 from scenerec.export.quantization.accuracy_gate import score_features, top1_drop
 from scenerec.export.verification import compare, gate
@@ -26,6 +27,7 @@ from scenerec.inference.predictors.classifier import Classifier
 from scenerec.inference.predictors.embedder import Embedder
 from scenerec.inference.predictors.onnx_predictor import OnnxPredictor
 from scenerec.inference.predictors.predictor import cosine_similarities
+from scenerec.training.teacher import find_teacher
 from tests.tiny_bundle import IMAGE_SIZE, make_tiny_bundle
 
 COLOURS = {"red": (200, 0, 40), "sea": (0, 60, 220)}
@@ -96,6 +98,8 @@ def test_what_needs_classes_refuses_it(bundle: Bundle, photographs: Path, scenes
     assert watched.exit_code == ModelError.exit_code and said in watched.stderr
     compared = CliRunner().invoke(app, ["evaluate", bundle.url, "--data", f"{scenes}/val", "--compare", bundle.url])
     assert compared.exit_code == 2 and "--compare: is for models that name classes, and" in compared.stderr
+    with pytest.raises(PlanError, match="gives embeddings, and a teacher names classes"):
+        find_teacher(DistillConfig(teacher=bundle.url), str(tmp_path))
     request = EvaluationRequest(subject=Subject(target=bundle.url), data=f"{scenes}/val")
     with pytest.raises(ModelError, match=said):
         _ = Examiner(request, request.subject).model

@@ -3,13 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from scenerec.export.conversion import torch_onnx
 from scenerec.models import neutral, torch_batchnorm, torch_model
 from scenerec.models.weights import tf_weights
 from tests import parity
@@ -20,21 +17,9 @@ SIZES = {"convnextv2_atto": 64, "mobilenetv4_conv_small": 64, "vit_tiny_patch16_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", keep({"mobilenetv4_conv_small"}, SIZES))
-def test_the_graphs_of_both_routes_are_the_network(name: str, tmp_path: Path) -> None:
-    from scenerec.export.conversion import tf_hollow
-
-    size = SIZES[name]
-    network = parity.make_network(f"timm/{name}", size).eval()
-    twin = parity.make_twin(network, size)
-    images = parity.draw_batch(size)[0][:2]
-    expected = parity.torch_logits(network, images)
-    onnx.save(torch_onnx.convert(network, size), tmp_path / "torch.onnx")
-    layers = frozenset(layer.name for layer in twin.layers)
-    tf_hollow.convert(lambda *inputs: twin(*inputs, training=False), size, layers, 18, tmp_path / "tf.onnx", False)
-    for file in ("torch.onnx", "tf.onnx"):
-        session = onnxruntime.InferenceSession(tmp_path / file)
-        (logits,) = session.run(["logits"], {session.get_inputs()[0].name: parity.nchw(images).numpy()})
-        assert parity.difference(logits, expected) <= parity.LOGITS_TOLERANCE, file
+def test_the_graphs_of_both_routes_are_the_network(name: str) -> None:
+    found = parity.export_differences(f"timm/{name}", SIZES[name])
+    assert set(found) == {"torch", "tensorflow"} and max(found.values()) <= parity.LOGITS_TOLERANCE, found
 
 
 @pytest.mark.slow
@@ -66,3 +51,26 @@ def test_synchronised_batchnorm_keeps_the_activation_that_timm_has_in_it() -> No
         assert any(isinstance(layer, torch_batchnorm.JointBatchNorm) for layer in network.modules())
         assert not any(isinstance(layer, nn.BatchNorm2d) and hasattr(layer, "act") for layer in network.modules())
         torch.testing.assert_close(network(images), expected)
+
+
+def test_synchronised_batchnorm_of_vectors_is_batchnorm() -> None:
+    """Some of timm's architectures have it in their heads, and in their attention."""
+    network = nn.Sequential(nn.Flatten(2), nn.BatchNorm1d(3), nn.Flatten(), nn.BatchNorm1d(48)).train()
+    images = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    network(images)
+    assert list(torch_batchnorm.trained_layers(network)) == ["1", "3"]
+    with torch.no_grad():
+        expected = network.eval()(images)
+        torch_batchnorm.synchronise(network)
+        assert [type(layer) for layer in network[1::2]] == [torch_batchnorm.JointBatchNorm] * 2
+        torch.testing.assert_close(network(images), expected)
+
+
+def test_dropout_that_is_a_function_gets_a_layer_to_draw_by() -> None:
+    from timm.models.ghostnet import GhostNet
+
+    network = GhostNet([[[3, 16, 16, 0, 1]]], num_classes=3)
+    keys = list(network.state_dict())
+    torch_model.name_dropout(network)
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.2]
+    assert network.drop_rate == 0 and list(network.state_dict()) == keys

@@ -96,7 +96,7 @@ def test_balanced_weights_are_the_images_without_a_label_over_those_with_it(coll
     absent = train.samples - train.class_counts
     assert list(plan.class_weights.values()) == pytest.approx((absent / train.class_counts).tolist())
     assert plan.class_weights == plan_job(asked).class_weights
-    assert dict(plan.rows())["class weights"].endswith("in the training loss, 1 where it is not")
+    assert dict(plan.rows())["class weights"].endswith("in the training loss where a label is there, 1 where it is not")
     rare = plan_job(config(collages, tmp_path, optimize={"class_weights": {train.classes[1]: 7}}))
     assert list(rare.class_weights.values()) == [1, 7, 1, 1]
 
