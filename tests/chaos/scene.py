@@ -38,7 +38,8 @@ RUNS = "s3://scenes/runs"
 _SCENES = "s3://scenes/chaos"
 _REGISTRY = "s3://scenes/models"
 _CLASSES = 4
-_REJOINS_S = 20
+_SETTLES_S = 20
+"""After so long a node whose cable was healed is either given up by Ray's head, or will not be."""
 _CLONE_NEWNET = 0x40000000
 
 
@@ -77,12 +78,10 @@ class Scene:
     def plug_in(self, machine: Machine) -> None:
         """Heals a machine's cable. Where Ray's head has given the node up meanwhile, it is started again."""
         machine.heal()
-        ends_at = time.monotonic() + _REJOINS_S
-        while time.monotonic() < ends_at:
-            with suppress(ClusterError):
-                if any(node.address == machine.address for node in self.client.nodes()):
-                    return
-            time.sleep(1)
+        time.sleep(_SETTLES_S)
+        with suppress(ClusterError):
+            if any(node.address == machine.address for node in self.client.nodes()):
+                return
         machine.kill()
         self.start_node(machine)
 
