@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
+from scenerec.models.torch_batchnorm import BatchNorm
 from scenerec.models.torch_dropout import Dropout
 
 
@@ -48,7 +49,7 @@ def _repetition(block: nn.Module, calls: Mapping[Dropout, int]) -> Iterator[None
 
     BatchNorm moves its running statistics by nothing: without them it would save other tensors than before.
     """
-    norms = [layer for layer in block.modules() if isinstance(layer, nn.BatchNorm2d)]
+    norms = [layer for layer in block.modules() if isinstance(layer, BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     calls_before = {layer: layer.calls for layer in calls}
     for norm in norms:
