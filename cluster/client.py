@@ -82,7 +82,8 @@ class ClusterClient:
 
         job_id = f"{name}-{secrets.token_hex(3)}"
         env_vars = {**_JOB_ENVIRONMENT, "SCENEREC_JOB_ID": job_id, **env}
-        code = {"py_modules": [str(package) for package in packages]}
+        modules = [str(package) for package in packages]
+        code = {"py_modules": modules} if modules else {}  # Ray cannot unpack a list of none
         try:
             self._ray_client().submit_job(
                 entrypoint=entrypoint,
