@@ -1,6 +1,7 @@
 """Keras networks that answer. torch_predictor is the counterpart in torch."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from scenerec.models import tf_encoder, tf_model  # first: torchvision goes before tensorflow
@@ -78,7 +79,9 @@ def load_keras(path: Path, info: NetworkInfo) -> TfPredictor:
 
 
 def _use_threads(threads: int) -> None:
-    if threads:
+    if not threads:
+        return
+    with suppress(RuntimeError):  # a process that has computed keeps the threads that it began with
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
 
