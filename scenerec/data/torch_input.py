@@ -162,19 +162,19 @@ def _recolor(rows: torch.Tensor, colors: torch.Tensor, darkest: torch.Tensor, br
     n, pixels = len(rows), 4 if rows.shape[1] * rows.shape[2] % 12 == 0 else 1
     diagonal = torch.eye(pixels, dtype=colors.dtype, device=colors.device)
     matrices = torch.einsum("ij,ndc->nicjd", diagonal, colors[:, :, :3]).reshape(n, 3 * pixels, 3 * pixels)
-    added = colors[:, :, 3].repeat(1, pixels)
+    added = colors[:, :, 3].repeat(1, rows.shape[2] // 3)[:, None]
     recolored = torch.empty_like(rows, dtype=colors.dtype)
     flat = recolored.view(n, -1, 3 * pixels)
     if rows.device.type != "cpu":
-        torch.baddbmm(added[:, None], rows.view(flat.shape).to(colors.dtype), matrices, out=flat)
-        return recolored.clamp_(darkest, brightest)
+        torch.bmm(rows.view(flat.shape).to(colors.dtype), matrices, out=flat)
+        return recolored.add_(added).clamp_(darkest, brightest)
     # One core, which has one image at a time in its cache; of several, each would wait for the others at each step.
     levels = torch.empty(rows.shape[1:], dtype=colors.dtype)
     with _one_thread():
         for row, target, product, matrix, offset in zip(rows, recolored, flat, matrices, added, strict=True):
             levels.copy_(row)
-            torch.addmm(offset, levels.view(product.shape), matrix, out=product)
-            target.clamp_(darkest, brightest)
+            torch.mm(levels.view(product.shape), matrix, out=product)  # addmm takes four times as long
+            target.add_(offset).clamp_(darkest, brightest)
     return recolored
 
 

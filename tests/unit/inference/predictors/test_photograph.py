@@ -144,6 +144,14 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
             PREPARE(content[:-2] + last * scans + content[-2:])
 
 
+def test_a_jpeg_whose_first_scan_is_whole_has_no_further_one(picture: Image.Image) -> None:
+    content = encode(picture, "JPEG")
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    for scans in (1, MAX_SCANS):
+        with pytest.raises(DamagedPictureError, match="cannot be decoded"):
+            PREPARE(content[:-2] + scan * scans + content[-2:])
+
+
 def test_only_a_jpegs_own_scans_count(picture: Image.Image) -> None:
     plain = encode(picture, "JPEG", quality=95, progressive=True)
     comment = b"\xff\xda" * 1000
