@@ -5,7 +5,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +15,7 @@ from ray._private.state import state as cluster_state
 from ray._raylet import PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.exceptions import RayActorError
+from ray.train import ScalingConfig
 from ray.train._internal.utils import get_address_and_port
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -27,7 +28,7 @@ from ray.train.v2._internal.execution.controller.state import (
     RunningState,
     TrainControllerState,
 )
-from ray.train.v2._internal.execution.scaling_policy import autoscaling_coordinator_client
+from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, autoscaling_coordinator_client
 from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
 from ray.train.v2.api.result import Result
 from ray.util.placement_group import PlacementGroup
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DatasetsCallback",
+    "ElasticWorkers",
     "FailedStarts",
     "PlacementGroupCleanerCallback",
     "RoomSought",
@@ -119,6 +121,20 @@ class _Workers(WorkerGroup):
 
 class _Controller(TrainController):
     worker_group_cls = _Workers
+
+
+class ElasticWorkers(ElasticScalingPolicy):
+    """Ray's policy of an elastic training, which starts as many workers as there is room for; here, one of `counts`."""
+
+    def __init__(self, scaling_config: ScalingConfig, counts: Sequence[int]) -> None:
+        super().__init__(scaling_config)
+        self._counts = counts
+
+    @override
+    def _count_possible_workers(self, reserved_resources: Mapping[str, Mapping[str, float]]) -> int:
+        """With fewer than Ray's least number the training waits, or goes on as it is."""
+        room = super()._count_possible_workers(reserved_resources)
+        return max((count for count in self._counts if count <= room), default=0)
 
 
 @dataclass

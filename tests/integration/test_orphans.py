@@ -107,6 +107,7 @@ class Losing(BackendConfig):
 
 LightTrainer(
     tell_wait=lambda: None,
+    worker_counts=(2,),
     backend_config=Losing(),
     train_loop_per_worker=lambda: (Path(folder) / "trained").touch(),
     scaling_config=ScalingConfig(num_workers=2),
