@@ -29,7 +29,7 @@ from ray.train.v2._internal.execution.controller.state import (
     TrainControllerState,
 )
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, autoscaling_coordinator_client
-from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
+from ray.train.v2._internal.execution.worker_group import WorkerGroup, poll, state, worker_group
 from ray.train.v2.api.result import Result
 from ray.util.placement_group import PlacementGroup
 from typing_extensions import override
@@ -55,6 +55,7 @@ __all__ = [
     "placement_groups",
     "recall_results",
     "train_from_here",
+    "was_preempted",
 ]
 
 NO_ACTOR = "ff" * 16
@@ -240,6 +241,14 @@ def is_node_draining() -> bool:
 def lost_worker(error: Exception) -> bool:
     """Whether what Ray's controller tells of a worker is that it does not answer any more."""
     return isinstance(error, WorkerHealthCheckFailedError | RayActorError)
+
+
+def was_preempted(error: Exception) -> bool:
+    """Whether what Ray's controller tells of a worker is that it was lost with a node that was drained for that end.
+
+    Such a loss is none of the failures of which a training may have so many.
+    """
+    return poll._is_preempted_actor(error)
 
 
 def free_address_and_port() -> tuple[str, int]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from ray.core.generated.common_pb2 import ActorDiedErrorContext
+from ray.core.generated.common_pb2 import ActorDiedErrorContext, NodeDeathInfo
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import (
@@ -23,13 +23,17 @@ from ray.train.v2._internal.execution.worker_group.worker import ActorMetadata
 from jobs.ray_private import FailedStarts, RoomSought
 from jobs.restarts import Restarts, end_after_failed_starts, reason
 from scenerec.errors import ScenerecError, StorageError
-from scenerec.job_log import Event, Restart
+from scenerec.job_log import Event, Note, Restart
 
 
-def lost(address: str) -> Exception:
+def lost(address: str, end_of_node: NodeDeathInfo | None = None) -> Exception:
     """What Ray's controller meets in place of an answer."""
     context = ActorDiedErrorContext(
-        actor_id=bytes(16), pid=7, node_ip_address=address, error_message="The process died"
+        actor_id=bytes(16),
+        pid=7,
+        node_ip_address=address,
+        error_message="The process died",
+        node_death_info=end_of_node,
     )
     return WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError(context))
 
@@ -69,6 +73,17 @@ def test_each_restart_is_told_and_the_end_is_not() -> None:
     for _ in range(3):
         restarts.after_exception(None, {0: ValueError("gone")})
     assert told == [Restart(number, 2, "worker 0 failed: gone") for number in (1, 2)]
+
+
+def test_announced_ends_of_machines_are_told_and_use_up_no_restart() -> None:
+    told: list[Event] = []
+    restarts: Any = Restarts(told.append, 1)
+    preempted = lost("10.0.0.12", NodeDeathInfo(reason=NodeDeathInfo.Reason.AUTOSCALER_DRAIN_PREEMPTED))
+    failed = ValueError("gone")
+    for met in ({1: preempted}, {0: failed, 1: preempted}, {0: failed}, {1: preempted}, {0: failed}):
+        restarts.after_exception(None, met)
+    note = Note("worker 1 on 10.0.0.12 was lost with a machine whose end was announced: all workers start again")
+    assert told == [note, note, Restart(1, 1, "worker 0 failed: gone"), note]
 
 
 def test_each_search_for_room_is_told_once() -> None:
