@@ -50,7 +50,7 @@ class LightTrainer(DataParallelTrainer):
         """Trains, as Ray's `fit` does; a job that is told to end gives back first what it has reserved."""
         try:
             return super().fit()
-        except SystemExit:  # SIGTERM's, which ends the controller wherever it is
+        except (SystemExit, KeyboardInterrupt):  # SIGTERM's and Ctrl-C's, which end the controller wherever it is
             cancel_reservation(self.train_run_context.run_id)
             raise
 
