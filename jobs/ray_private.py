@@ -14,7 +14,7 @@ from ray._common.network_utils import build_address
 from ray._private.state import state as cluster_state
 from ray._raylet import PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.train import ScalingConfig
 from ray.train._internal.utils import get_address_and_port
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
@@ -34,10 +34,13 @@ from ray.train.v2.api.result import Result
 from ray.util.placement_group import PlacementGroup
 from typing_extensions import override
 
+from scenerec.errors import first_line
+
 if TYPE_CHECKING:
     from ray.tune.schedulers import MedianStoppingRule  # takes a second to import, and trainings need no Tune
 
 __all__ = [
+    "FAILED_AS_IT_STARTED",
     "DatasetsCallback",
     "ElasticWorkers",
     "FailedStarts",
@@ -60,6 +63,9 @@ __all__ = [
 
 NO_ACTOR = "ff" * 16
 """The id of an actor, in hex, for what is none: a driver."""
+
+FAILED_AS_IT_STARTED = "a worker failed as it started: "
+"""What `FailedStarts` tells of a worker that has met an error begins with it."""
 
 _RESERVATION_S = 60.0
 
@@ -97,6 +103,21 @@ class _NoMeeting:
 
 class _Workers(WorkerGroup):
     """Ray's group of workers, whose controller may be no actor."""
+
+    @override
+    def _start(self) -> None:
+        """As Ray's own, which ends the training where a worker says that another is gone before Ray knows of it.
+
+        Here they start anew, as where Ray is the first to know; so they do where a port was taken meanwhile.
+        """
+        try:
+            super()._start()
+        except RayActorError as error:
+            raise WorkerGroupStartupFailedError(str(error)) from error
+        except RayTaskError as error:
+            if not isinstance(error.cause, OSError | RuntimeError):
+                raise
+            raise WorkerGroupStartupFailedError(f"{FAILED_AS_IT_STARTED}{first_line(error.cause)}") from error
 
     @override
     def _init_train_context_on_workers(  # type: ignore[no-untyped-def]
@@ -179,7 +200,7 @@ class StartsUndone(ControllerCallback):
 
 @dataclass
 class FailedStarts(ControllerCallback):
-    """Tells of every start of workers in which one of them ended, and how many such starts there were in a row.
+    """Tells of every start of workers in which one of them ended or failed, and how many there were in a row.
 
     Ray's controller tries again for ever. What `tell` raises ends the training.
     """

@@ -8,7 +8,7 @@ from ray.train import UserCallback
 from typing_extensions import override
 
 from cluster.gauges import LastingGauges
-from jobs.ray_private import lost_worker, was_preempted
+from jobs.ray_private import FAILED_AS_IT_STARTED, lost_worker, was_preempted
 from jobs.run_gauges import RESTARTS, RUN_GAUGES
 from scenerec.errors import ScenerecError, first_line
 from scenerec.job_log import Event, Note, Restart
@@ -81,10 +81,16 @@ def end_after_failed_starts(in_a_row: int, told: str) -> None:
     A node whose disk is full still offers its processors, and every worker that Ray starts there ends.
 
     Args:
-        in_a_row: starts in which a worker ended.
+        in_a_row: starts in which a worker ended or failed.
         told: what Ray says of the newest.
     """
     if in_a_row >= _MOST_FAILED_STARTS:
+        _, has_failed, met = told.partition(FAILED_AS_IT_STARTED)
+        if has_failed:
+            raise ScenerecError(
+                f"{in_a_row} times in a row one failed as it started: {met}: "
+                "`scenerec cluster doctor --all-reduce` tells whether the nodes reach each other"
+            )
         hosts = sorted(set(_ADDRESS.findall(told)))
         node = f" on node {', '.join(hosts)}" if hosts else ""
         raise ScenerecError(
