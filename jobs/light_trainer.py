@@ -1,6 +1,6 @@
 """Ray Train's trainer without what a run of ours does not use: what it starts and imports delays a job's first step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -12,6 +12,7 @@ from jobs.orphans import remove_own_placement_groups
 from jobs.preemption import HeedPreemption
 from jobs.ray_private import (
     DatasetsCallback,
+    ElasticWorkers,
     FailedStarts,
     PlacementGroupCleanerCallback,
     RoomSought,
@@ -37,10 +38,11 @@ class LightTrainer(DataParallelTrainer):
 
     Args:
         tell_wait: is called where the controller looks for room for the workers again.
+        worker_counts: numbers of workers that an elastic training may have.
     """
 
-    def __init__(self, tell_wait: Callable[[], None], **settings: Any) -> None:
-        self._tell_wait = tell_wait
+    def __init__(self, tell_wait: Callable[[], None], worker_counts: Sequence[int], **settings: Any) -> None:
+        self._tell_wait, self._worker_counts = tell_wait, worker_counts
         super().__init__(**settings)
 
     @override
@@ -48,12 +50,14 @@ class LightTrainer(DataParallelTrainer):
         """Trains, as Ray's `fit` does; a job that is told to end gives back first what it has reserved."""
         try:
             return super().fit()
-        except SystemExit:  # SIGTERM's, which ends the controller wherever it is
+        except (SystemExit, KeyboardInterrupt):  # SIGTERM's and Ctrl-C's, which end the controller wherever it is
             cancel_reservation(self.train_run_context.run_id)
             raise
 
     @override
     def _initialize_and_run_controller(self, **controller_init_kwargs: Any) -> Result:
+        if self.scaling_config.elasticity_enabled:
+            controller_init_kwargs["scaling_policy"] = ElasticWorkers(self.scaling_config, self._worker_counts)
         return train_from_here(**controller_init_kwargs)
 
     @override

@@ -22,6 +22,8 @@ def main(module: str) -> int:
     would have modules of its own for them.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(signal.SIGTERM))  # as Ray does, once it is there
+    # In place of Python's own asyncio would wait for the next pause, and a controller that looks for room makes none.
+    signal.signal(signal.SIGINT, _interrupt)
     return run_job(lambda file: import_module(module).run_file(file), sys.argv[1])
 
 
@@ -46,6 +48,10 @@ def run_job(run_file: Callable[[str], JsonObject], file: str) -> int:
         say(Failure(message))
         record.end("FAILED", message, exit_code)
         return exit_code
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def job_id() -> str:

@@ -5,7 +5,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +14,8 @@ from ray._common.network_utils import build_address
 from ray._private.state import state as cluster_state
 from ray._raylet import PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
+from ray.train import ScalingConfig
 from ray.train._internal.utils import get_address_and_port
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -27,17 +28,21 @@ from ray.train.v2._internal.execution.controller.state import (
     RunningState,
     TrainControllerState,
 )
-from ray.train.v2._internal.execution.scaling_policy import autoscaling_coordinator_client
-from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
+from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, autoscaling_coordinator_client
+from ray.train.v2._internal.execution.worker_group import WorkerGroup, poll, state, worker_group
 from ray.train.v2.api.result import Result
 from ray.util.placement_group import PlacementGroup
 from typing_extensions import override
+
+from scenerec.errors import first_line
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import MedianStoppingRule  # takes a second to import, and trainings need no Tune
 
 __all__ = [
+    "FAILED_AS_IT_STARTED",
     "DatasetsCallback",
+    "ElasticWorkers",
     "FailedStarts",
     "PlacementGroupCleanerCallback",
     "RoomSought",
@@ -53,10 +58,14 @@ __all__ = [
     "placement_groups",
     "recall_results",
     "train_from_here",
+    "was_preempted",
 ]
 
 NO_ACTOR = "ff" * 16
 """The id of an actor, in hex, for what is none: a driver."""
+
+FAILED_AS_IT_STARTED = "a worker failed as it started: "
+"""What `FailedStarts` tells of a worker that has met an error begins with it."""
 
 _RESERVATION_S = 60.0
 
@@ -96,6 +105,21 @@ class _Workers(WorkerGroup):
     """Ray's group of workers, whose controller may be no actor."""
 
     @override
+    def _start(self) -> None:
+        """As Ray's own, which ends the training where a worker says that another is gone before Ray knows of it.
+
+        Here they start anew, as where Ray is the first to know; so they do where a port was taken meanwhile.
+        """
+        try:
+            super()._start()
+        except RayActorError as error:
+            raise WorkerGroupStartupFailedError(str(error)) from error
+        except RayTaskError as error:
+            if not isinstance(error.cause, OSError | RuntimeError):
+                raise
+            raise WorkerGroupStartupFailedError(f"{FAILED_AS_IT_STARTED}{first_line(error.cause)}") from error
+
+    @override
     def _init_train_context_on_workers(  # type: ignore[no-untyped-def]
         self, workers, sync_actor, train_context_args
     ) -> None:
@@ -119,6 +143,20 @@ class _Workers(WorkerGroup):
 
 class _Controller(TrainController):
     worker_group_cls = _Workers
+
+
+class ElasticWorkers(ElasticScalingPolicy):
+    """Ray's policy of an elastic training, which starts as many workers as there is room for; here, one of `counts`."""
+
+    def __init__(self, scaling_config: ScalingConfig, counts: Sequence[int]) -> None:
+        super().__init__(scaling_config)
+        self._counts = counts
+
+    @override
+    def _count_possible_workers(self, reserved_resources: Mapping[str, Mapping[str, float]]) -> int:
+        """With fewer than Ray's least number the training waits, or goes on as it is."""
+        room = super()._count_possible_workers(reserved_resources)
+        return max((count for count in self._counts if count <= room), default=0)
 
 
 @dataclass
@@ -162,7 +200,7 @@ class StartsUndone(ControllerCallback):
 
 @dataclass
 class FailedStarts(ControllerCallback):
-    """Tells of every start of workers in which one of them ended, and how many such starts there were in a row.
+    """Tells of every start of workers in which one of them ended or failed, and how many there were in a row.
 
     Ray's controller tries again for ever. What `tell` raises ends the training.
     """
@@ -224,6 +262,14 @@ def is_node_draining() -> bool:
 def lost_worker(error: Exception) -> bool:
     """Whether what Ray's controller tells of a worker is that it does not answer any more."""
     return isinstance(error, WorkerHealthCheckFailedError | RayActorError)
+
+
+def was_preempted(error: Exception) -> bool:
+    """Whether what Ray's controller tells of a worker is that it was lost with a node that was drained for that end.
+
+    Such a loss is none of the failures of which a training may have so many.
+    """
+    return poll._is_preempted_actor(error)
 
 
 def free_address_and_port() -> tuple[str, int]:

@@ -8,10 +8,10 @@ from ray.train import UserCallback
 from typing_extensions import override
 
 from cluster.gauges import LastingGauges
-from jobs.ray_private import lost_worker
+from jobs.ray_private import FAILED_AS_IT_STARTED, lost_worker, was_preempted
 from jobs.run_gauges import RESTARTS, RUN_GAUGES
 from scenerec.errors import ScenerecError, first_line
-from scenerec.job_log import Event, Restart
+from scenerec.job_log import Event, Note, Restart
 
 _PEER = re.compile(r"/gloo/.*\[([0-9A-Fa-f.:]+)\]:\d+")
 _ADDRESS = re.compile(r"\b(?:ip: |node_ip=')([0-9A-Fa-f.:]+[0-9A-Fa-f])")  # of a dead actor; of the worker itself
@@ -23,7 +23,7 @@ class Restarts(UserCallback):
 
     Args:
         say: tells the job's log.
-        max_restarts: how many restarts the job may have.
+        max_restarts: how many restarts the job may have, beside those after an announced end of a machine.
         labels: of the run's gauges for Prometheus; None where it has none.
     """
 
@@ -33,7 +33,7 @@ class Restarts(UserCallback):
         self._say = say
         self._max_restarts = max_restarts
         self._labels = labels
-        self._restarts = 0
+        self._restarts = self._preemptions = 0
         self._gauges: LastingGauges | None = None  # made when there is something to tell: threads do not travel
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -41,12 +41,18 @@ class Restarts(UserCallback):
 
     @override
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        self._restarts += 1
-        if self._restarts <= self._max_restarts:  # else the job ends, and says why itself
-            self._say(Restart(self._restarts, self._max_restarts, reason(worker_exceptions)))
-            if self._labels is not None:
-                self._gauges = self._gauges or LastingGauges(RUN_GAUGES, self._labels)
-                self._gauges.set(RESTARTS, float(self._restarts))
+        met = reason(worker_exceptions)
+        if any(map(was_preempted, worker_exceptions.values())):
+            self._preemptions += 1
+            self._say(Note(f"{met} with a machine whose end was announced: all workers start again"))
+        elif self._restarts < self._max_restarts:
+            self._restarts += 1
+            self._say(Restart(self._restarts, self._max_restarts, met))
+        else:
+            return  # the job ends, and says why itself
+        if self._labels is not None:
+            self._gauges = self._gauges or LastingGauges(RUN_GAUGES, self._labels)
+            self._gauges.set(RESTARTS, float(self._restarts + self._preemptions))
 
 
 def reason(worker_exceptions: Mapping[int, Exception]) -> str:
@@ -75,10 +81,16 @@ def end_after_failed_starts(in_a_row: int, told: str) -> None:
     A node whose disk is full still offers its processors, and every worker that Ray starts there ends.
 
     Args:
-        in_a_row: starts in which a worker ended.
+        in_a_row: starts in which a worker ended or failed.
         told: what Ray says of the newest.
     """
     if in_a_row >= _MOST_FAILED_STARTS:
+        _, has_failed, met = told.partition(FAILED_AS_IT_STARTED)
+        if has_failed:
+            raise ScenerecError(
+                f"{in_a_row} times in a row one failed as it started: {met}: "
+                "`scenerec cluster doctor --all-reduce` tells whether the nodes reach each other"
+            )
         hosts = sorted(set(_ADDRESS.findall(told)))
         node = f" on node {', '.join(hosts)}" if hosts else ""
         raise ScenerecError(

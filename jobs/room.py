@@ -10,20 +10,26 @@ from scenerec.names import few
 from scenerec.training.plan import NodeResources, room_for
 
 
-def room_sought(scale: ScaleConfig) -> str:
-    """For which workers Ray looks for room, and what there is; where that is too little, which nodes were lost."""
+def room_sought(scale: ScaleConfig, workers: int) -> str:
+    """For which workers Ray looks for room, and what there is; where that is too little, which nodes were lost.
+
+    Args:
+        scale: what each worker takes.
+        workers: the fewest that can train.
+    """
     if not ray.is_initialized():
         ray.init()
-    return room_words(scale, nodes_alive(), ray.available_resources(), lost_nodes())
+    return room_words(scale, workers, nodes_alive(), ray.available_resources(), lost_nodes())
 
 
 def room_words(
-    scale: ScaleConfig, nodes: Sequence[NodeResources], free: Mapping[str, float], lost: Sequence[str]
+    scale: ScaleConfig, workers: int, nodes: Sequence[NodeResources], free: Mapping[str, float], lost: Sequence[str]
 ) -> str:
     """The words for `room_sought`.
 
     Args:
-        scale: the workers.
+        scale: what each worker takes.
+        workers: the fewest that can train.
         nodes: those that are alive.
         free: what nobody has of them, by the resource's name.
         lost: addresses of nodes that are gone though nobody has ended them.
@@ -35,7 +41,7 @@ def room_words(
     ):
         if each:
             parts.append(f"{each} {what} each, {free.get(what, 0):g} of {total:g} free")
-    if lost and room_for(scale, nodes) < scale.min_workers:
+    if lost and room_for(scale, nodes) < workers:
         was = "was" if len(lost) == 1 else "were"
         parts.append(f"{few(lost)} {was} lost: start Ray there again")
-    return f"{scale.min_workers} worker{'s' * (scale.min_workers > 1)}: {'; '.join(parts)}"
+    return f"{workers} worker{'s' * (workers > 1)}: {'; '.join(parts)}"

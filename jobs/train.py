@@ -128,13 +128,14 @@ def _fit(config: RunConfig, plan: Plan, attempt: str, reporter: Reporter) -> Non
         from jobs.run_gauges import run_labels, running
 
     scale = config.scale
-    workers = (scale.min_workers, scale.max_workers) if isinstance(scale.workers, WorkerRange) else scale.workers
+    workers = (plan.workers[0], plan.workers[-1]) if isinstance(scale.workers, WorkerRange) else scale.workers
     labels = run_labels(config) if reporter.exports else None
     resources = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
     settings = {"config": config.model_dump(mode="json"), "plan": plan, "attempt": attempt, "reporter": reporter}
-    tell_wait = partial(_tell_wait, config, reporter)
+    tell_wait = partial(_tell_wait, config, plan.workers[0], reporter)
     trainer = _trainer(config.framework)(
         tell_wait=tell_wait,
+        worker_counts=plan.workers,
         train_loop_per_worker=train_on_worker,
         train_loop_config=settings,
         scaling_config=ScalingConfig(
@@ -172,10 +173,10 @@ def failure_of_workers(reason: str) -> ScenerecError:
     return ScenerecError(f"the workers failed: {reason}")
 
 
-def _tell_wait(config: RunConfig, reporter: Reporter) -> None:
+def _tell_wait(config: RunConfig, workers: int, reporter: Reporter) -> None:
     from jobs.room import room_sought  # imports Ray
 
-    reporter.say(Waiting(f"{config.framework} on {room_sought(config.scale)}"))
+    reporter.say(Waiting(f"{config.framework} on {room_sought(config.scale, workers)}"))
 
 
 def _trainer(framework: str) -> Any:

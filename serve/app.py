@@ -135,15 +135,22 @@ def _versioned(deployment: serve.Deployment, started_with: str = "") -> serve.De
 @cache
 def _code_digest() -> str:
     """SHA-256 of the sources that a replica runs."""
-    root = Path(scenerec.__file__).parent.parent
     digest = hashlib.sha256()
-    for name in served_sources(root):
-        digest.update(name.encode() + b"\0" + (root / name).read_bytes())
+    for name, path in served_sources().items():
+        digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
-def served_sources(root: Path) -> list[str]:
-    """The files below `root` that a replica runs, by their path from there."""
-    found = (path for package in ("scenerec", "serve") for path in (root / package).rglob("*"))
-    names = (path.relative_to(root) for path in found if path.suffix in (".py", ".html"))
-    return sorted(name.as_posix() for name in names if name.parts[1] not in _NOT_SERVED)
+def served_sources() -> dict[str, Path]:
+    """The files that a replica runs, by their path from the folder of their package, in the order of these paths.
+
+    A job has each package in a folder of its own.
+    """
+    packages = (Path(scenerec.__file__).parent, Path(__file__).parent)
+    found = (
+        (path.relative_to(package.parent), path)
+        for package in packages
+        for path in package.rglob("*")
+        if path.suffix in (".py", ".html")
+    )
+    return {name.as_posix(): path for name, path in sorted(found) if name.parts[1] not in _NOT_SERVED}

@@ -242,7 +242,7 @@ def _show_named(client: ClusterClient, source: str, as_json: bool) -> None:
     typer.echo(f"metrics    {metrics_url}  (lists their addresses; dashboards and alerts: {monitoring})")
     _show_nodes(nodes)
     for address in lost:
-        typer.echo(f"lost       {address}  does not come back by itself: start Ray on it again")
+        typer.echo(f"lost       {address}  is gone for good: start Ray on it again, unless it was meant to go")
 
 
 def _show_nodes(nodes: list[Node]) -> None:

@@ -15,6 +15,7 @@ _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither an escaped
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 _BARE_MARKERS = (b"\x01", b"\xd8")  # that no segment follows
 _FRAMES_WITHOUT_PROGRESSION = (0xC0, 0xC1)  # start of frame, baseline and extended
+_SEGMENTS = {*range(0xC0, 0xD0), *range(0xDA, 0xFF)}  # what has a length: between lie restarts, and both ends
 _SCAN, _APP1, _EXIF, _XMP = 0xDA, 0xE1, b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ORIENTATION_TAG, _SHORT = 0x0112, 3
 _TIFF_UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
@@ -99,15 +100,19 @@ def has_too_many_scans(content: bytes) -> bool:
 
 
 def _has_one_scan(content: bytes) -> bool:
-    """Whether its header says that the first scan has all components, whole: libjpeg then takes no further one."""
+    """Whether its header says that the first scan has all components, whole: libjpeg then takes no further one.
+
+    False also where the header is not segment after segment: libjpeg passes over bytes between them, and over markers
+    that have no length, and would find another header than is read here.
+    """
     components, at = None, 2
     try:
-        while (kind := content[at + 1]) != _SCAN:
-            if content[at] != 0xFF or not 0xC0 <= kind < 0xFF:
-                return False
-            if kind in _FRAMES_WITHOUT_PROGRESSION:
+        while content[at] == 0xFF and content[at + 1] in _SEGMENTS:
+            if content[at + 1] == _SCAN:
+                return content[at + 4] == components
+            if content[at + 1] in _FRAMES_WITHOUT_PROGRESSION:
                 components = content[at + 9]
             at += 2 + (content[at + 2] << 8 | content[at + 3])
-        return content[at + 4] == components
     except IndexError:  # of a file that ends here
-        return False
+        pass
+    return False

@@ -223,7 +223,7 @@ def resolve(
     if lanes > train.samples:
         raise PlanError(f"data.lanes: {lanes} lanes exceed the {train.samples} samples of {config.data.train_names}")
     if nodes is not None:
-        check_cluster(config.scale, nodes)
+        check_cluster(config.scale, nodes, workers[0])
     per_worker, taking = batch // workers[-1], Repeats(config.data.repeats, batch, lanes)
     return Plan(
         run_url=config.run_url,
@@ -352,14 +352,14 @@ def _allowed_workers(config: RunConfig) -> tuple[int, ...]:
     )
 
 
-def check_cluster(scale: ScaleConfig, nodes: Sequence[NodeResources]) -> None:
-    """Raises PlanError where the nodes have no room for the smallest number of workers."""
+def check_cluster(scale: ScaleConfig, nodes: Sequence[NodeResources], workers: int) -> None:
+    """Raises PlanError where the nodes have no room for so many workers, the fewest that can train."""
     room = room_for(scale, nodes)
-    if room >= scale.min_workers:
+    if room >= workers:
         return
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     raise PlanError(
-        f"scale.workers: {scale.min_workers} workers of {scale.cpus_per_worker} CPU and {scale.gpus_per_worker} GPU "
+        f"scale.workers: {workers} workers of {scale.cpus_per_worker} CPU and {scale.gpus_per_worker} GPU "
         f"each: the cluster has room for {room} ({cpus:g} CPU, {gpus:g} GPU on {len(nodes)} node(s)): lower "
         "scale.workers or cpus_per_worker, or, where the cluster grows by itself, --no-cluster-check"
     )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 BUCKET = "bench"
@@ -45,9 +46,9 @@ def main() -> None:
 def _take_cores(cores: int) -> None:
     """All threads of this process, and what they start, compute on so many cores from now on."""
     chosen = sorted(os.sched_getaffinity(os.getppid()))[:cores]
-    for thread in os.listdir("/proc/self/task"):
+    for thread in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # it has ended meanwhile
-            os.sched_setaffinity(int(thread), chosen)
+            os.sched_setaffinity(int(thread.name), chosen)
 
 
 def _cpu_s() -> float:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cluster import local
 from tests.patience import PATIENCE_S
 
@@ -88,16 +90,19 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.backend import Backend, BackendConfig
 from jobs.light_trainer import LightTrainer
 
-folder, root = sys.argv[2:]
+folder, root, how = sys.argv[2:]
 environment = {"env_vars": {"PYTHONPATH": root}}
 ray.init(address=sys.argv[1], _node_ip_address="127.0.0.1", runtime_env=environment, logging_level="ERROR")
+
+def miss_another():
+    raise ConnectionError("closed by peer")
 
 class LosesOne(Backend):
     def on_start(self, worker_group, backend_config):
         lost = Path(folder) / "lost"
         if not lost.exists():
             lost.touch()
-            worker_group.execute_single(1, os._exit, 1)
+            worker_group.execute_single(1, *((os._exit, 1) if how == "ends" else (miss_another,)))
 
 @dataclass
 class Losing(BackendConfig):
@@ -107,6 +112,7 @@ class Losing(BackendConfig):
 
 LightTrainer(
     tell_wait=lambda: None,
+    worker_counts=(2,),
     backend_config=Losing(),
     train_loop_per_worker=lambda: (Path(folder) / "trained").touch(),
     scaling_config=ScalingConfig(num_workers=2),
@@ -115,10 +121,11 @@ LightTrainer(
 """
 
 
-def test_a_training_that_loses_a_worker_while_it_starts_has_its_places_again(
-    cluster: local.LocalCluster, tmp_path: Path
+@pytest.mark.parametrize("how", ["ends", "misses another"])
+def test_a_training_of_which_a_worker_fails_while_it_starts_has_its_places_again(
+    how: str, cluster: local.LocalCluster, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", LOST_AT_START, cluster.ray_address, str(tmp_path), str(ROOT)]
+    command = [sys.executable, "-c", LOST_AT_START, cluster.ray_address, str(tmp_path), str(ROOT), how]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     assert ran.returncode == 0, ran.stderr
     assert {path.name for path in tmp_path.iterdir()} >= {"lost", "trained"}

@@ -153,7 +153,7 @@ def check_probe(config: ProbeConfig, nodes: Sequence[NodeResources] | None = Non
             "name a set of two classes or more"
         )
     if nodes is not None:
-        check_cluster(config.scale, nodes)
+        check_cluster(config.scale, nodes, config.scale.min_workers)
     for data in sets.values():
         check_shards(data)
     check_writable(folder.url)

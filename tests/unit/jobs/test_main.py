@@ -1,5 +1,9 @@
 """What every job's process says, and how it ends."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,3 +26,31 @@ def test_a_job_ends_with_its_result_or_with_a_line(capsys: pytest.CaptureFixture
     shown = capsys.readouterr()
     assert shown.out == "[error] met what nobody has foreseen (ZeroDivisionError: integer division or modulo by zero)\n"
     assert shown.err.startswith("Traceback")
+
+
+LOOKS_FOR_ROOM = """
+import asyncio
+import time
+
+async def look():
+    print("looking", flush=True)
+    while True:
+        time.sleep(0.1)
+
+def run_file(file):
+    asyncio.run(look())
+"""
+
+
+def test_ctrl_c_ends_a_job_that_makes_no_pause(tmp_path: Path) -> None:
+    (tmp_path / "looking.py").write_text(LOOKS_FOR_ROOM)
+    program = "import sys; from jobs.main import main; sys.path.append(sys.argv[2]); main('looking')"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "file", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as job:
+        try:
+            assert job.stdout and job.stdout.readline() == b"looking\n"
+            job.send_signal(signal.SIGINT)
+            assert job.wait(timeout=60) == -signal.SIGINT
+        finally:
+            job.kill()

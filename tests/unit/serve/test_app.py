@@ -1,4 +1,7 @@
+import os
 import pkgutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,10 +40,25 @@ def test_what_ray_serve_is_told_by_name_is_there() -> None:
 
 
 def test_a_change_of_what_no_replica_runs_starts_none_anew() -> None:
-    root = Path(scenerec.__file__).parents[1]
-    sources = served_sources(root)
+    sources = served_sources()
     assert {"serve/api.py", "serve/pages/docs.html", "scenerec/errors.py", "scenerec/inference/bundles/bundle.py"} <= {
         *sources
     }
-    assert (root / "scenerec/commands/screen").is_dir()
+    assert (Path(scenerec.__file__).parent / "commands/screen").is_dir()
     assert not [name for name in sources if name.startswith(("scenerec/commands/", "scenerec/training/"))]
+
+
+def test_all_that_a_replica_runs_counts_where_a_job_has_its_packages_in_several_folders(tmp_path: Path) -> None:
+    for package in ("scenerec", "serve", "cluster", "jobs"):
+        (tmp_path / f"of_{package}").mkdir()
+        (tmp_path / f"of_{package}" / package).symlink_to(Path(scenerec.__file__).parents[1] / package)
+    program = "from serve.app import served_sources as s; print(*s(), sep='\\n')"
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, tmp_path.iterdir()))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.splitlines() == list(served_sources())

@@ -193,6 +193,12 @@ def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
     )
 
 
+def test_an_elastic_job_needs_room_for_a_number_that_divides_the_batch() -> None:
+    scale = {"workers": {"min": 3, "max": 9}}
+    assert refused(nodes=[NodeResources(3)], scale=scale).startswith("scale.workers: 4 workers of 1 CPU and 0 GPU each")
+    assert plan(nodes=[NodeResources(4)], scale=scale).workers == (4, 8)
+
+
 def test_what_just_fits_is_taken() -> None:
     just_full = resolve(config(data={"lanes": 64}), manifest(64), manifest(100), [NodeResources(cpus=1)])
     assert (just_full.steps_per_epoch, just_full.lanes, just_full.gpus_per_worker) == (1, 64, 0)

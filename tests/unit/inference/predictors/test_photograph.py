@@ -39,6 +39,11 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def comment(text: bytes) -> bytes:
+    """A segment of a JPEG that is passed over."""
+    return b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
+
+
 def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return np.abs(ours.astype(int) - theirs.astype(int))
 
@@ -152,12 +157,26 @@ def test_a_jpeg_whose_first_scan_is_whole_has_no_further_one(picture: Image.Imag
             PREPARE(content[:-2] + scan * scans + content[-2:])
 
 
+def test_a_header_that_libjpeg_passes_over_hides_no_scans() -> None:
+    plain = encode(Image.new("RGB", (700, 700)), "JPEG", progressive=True)
+    scan = plain.index(b"\xff\xda")
+    content = plain[:-2] + plain[plain.rindex(b"\xff\xda") : -2] * 1000 + plain[-2:]
+    of_one_scan = bytes.fromhex("ffc0 0011 08 02bc 02bc 03") + bytes(9) + bytes.fromhex("ffda 000c 03")
+    first = comment(bytes(60_000))
+    gap = bytes(0xFFFE - len(first) - 4)  # the comment's marker would be the length of the restart, which has none
+    behind_restart = content[:2] + b"\xff\xd0" + first + comment(gap + of_one_scan) + content[2:]
+    baseline = content.replace(b"\xff\xc2", b"\xff\xc0", 1)
+    behind_bytes = baseline[:scan] + b"\0\xda\0\x0c\3" + baseline[scan:]
+    for hiding in (behind_restart, behind_bytes):
+        with pytest.raises(DamagedPictureError, match="more than 32 scans"):
+            PREPARE(hiding)
+
+
 def test_only_a_jpegs_own_scans_count(picture: Image.Image) -> None:
     plain = encode(picture, "JPEG", quality=95, progressive=True)
-    comment = b"\xff\xda" * 1000
-    inside = plain[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + plain[2:]
+    scans = b"\xff\xda" * 1000
     expected = PREPARE(plain)
-    for content in (inside, plain + comment):
+    for content in (plain[:2] + comment(scans) + plain[2:], plain + scans):
         assert apart(PREPARE(content), expected).max() == 0
 
 
