@@ -19,7 +19,10 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 _LEAST_IMAGES = 2
 
 _PUBLISHED: dict[str, dict[str, object]] = {
-    "simclr": {"temperature": 0.1, "projector_layers": 2, "projector_width": "features", "embedding_size": 128},
+    "simclr": {
+        **{"temperature": 0.1, "projector_layers": 2, "projector_width": "features", "embedding_size": 128},
+        **{"batchnorm": "both_views"},
+    },
     "mocov2": {
         **{"temperature": 0.2, "projector_layers": 2, "projector_width": "features", "embedding_size": 128},
         **{"queue": 65_536, "momentum": 0.999},
@@ -48,6 +51,9 @@ class MethodConfig(Block):
     mocov3."""
     embedding_size: Width = 128
     """Numbers of an embedding. By default 128, and 256 of mocov3."""
+    batchnorm: Literal["both_views", "each_view"] | None = None
+    """simclr: of which images of a step BatchNorm takes its statistics: of both views together, or of each view by
+    itself, which gave better features in small batches (docs/pretraining.md). By default of both."""
     queue: int | None = Field(None, ge=1)
     """mocov2: keys that the queue holds, a multiple of optimize.global_batch_size, and at most an epoch's images. By
     default 65536."""
@@ -68,7 +74,7 @@ class MethodConfig(Block):
 
     @model_validator(mode="after")
     def _fields_of_the_method(self) -> "MethodConfig":
-        for field in ("queue", "momentum", "momentum_schedule", "predictor_width"):
+        for field in ("batchnorm", "queue", "momentum", "momentum_schedule", "predictor_width"):
             if getattr(self, field) is not None and field not in _PUBLISHED[self.method]:
                 others = " and ".join(name for name, known in _PUBLISHED.items() if field in known)
                 raise ValueError(f"{field}: {self.method} has none, it is of {others}: leave it out")

@@ -13,6 +13,7 @@ import tensorflow as tf
 from typing_extensions import override
 
 from scenerec.checkpoint import LearnerState, Tensors
+from scenerec.config.pretrain import MethodConfig
 from scenerec.data.packed_set import PackedSet
 from scenerec.data.stream import Cursor
 from scenerec.data.tf_input import Batch, statistics_input, validation_input, view_pair_input
@@ -51,8 +52,6 @@ from scenerec.training.tf_mechanics import TfMechanics
 from scenerec.world import World
 
 Pairs = PairBatch[Batch]
-
-_PASSES = {"simclr": 1, "mocov2": 1, "mocov3": 2}  # of each network in a step
 
 
 class Contrast(NamedTuple):
@@ -117,7 +116,7 @@ class TfPretrainLearner(TfMechanics[Pairs]):
         self.steps = start.epoch * job.plan.steps_per_epoch + start.step
         for model in (self.model, self.momentum_encoder):
             if model is not None:
-                tf_model.restart_dropout(model, self.optimize.seed, self.steps * _PASSES[self.method.method])
+                tf_model.restart_dropout(model, self.optimize.seed, self.steps * _passes(self.method))
         threads = job.plan.decode_processes
         return view_pair_input(job.train, config.paired, config.views.second, job.order, self.world, start, threads)
 
@@ -173,8 +172,11 @@ class TfPretrainLearner(TfMechanics[Pairs]):
             return tf.stop_gradient(self.momentum_encoder(views, training=training)[-1])
 
         match self.method.method:
-            case "simclr":  # one pass: BatchNorm sees both views
-                ours, theirs = tf.split(query(tf.concat([first, second], axis=0)), 2)
+            case "simclr":
+                if self.method.batchnorm == "each_view":
+                    ours, theirs = query(first), query(second)
+                else:  # one pass: BatchNorm sees both views
+                    ours, theirs = tf.split(query(tf.concat([first, second], axis=0)), 2)
                 return Contrast(nt_xent(ours, theirs, temperature, gather), ours)
             case "mocov2":
                 assert self.queue is not None
@@ -267,3 +269,8 @@ class TfPretrainLearner(TfMechanics[Pairs]):
 def _nameless(batch: Pairs) -> Pairs:
     """Other names would be another graph."""
     return PairBatch(batch.first._replace(names=()), batch.second._replace(names=()), ())
+
+
+def _passes(method: MethodConfig) -> int:
+    """How often images go through a network in a step."""
+    return 2 if method.method == "mocov3" or method.batchnorm == "each_view" else 1

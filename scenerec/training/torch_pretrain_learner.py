@@ -133,8 +133,11 @@ class TorchPretrainLearner(TorchMechanics[Pairs]):
         first, second = (self._pixels(view.images, view.colors) for view in (batch.first, batch.second))
         temperature = self.method.temperature
         match self.method.method:
-            case "simclr":  # one pass: BatchNorm sees both views
-                ours, theirs = self._queries(torch.cat([first, second]))[0].chunk(2)
+            case "simclr":
+                if self.method.batchnorm == "each_view":
+                    ours, theirs = self._queries(first, second)
+                else:  # one pass: BatchNorm sees both views
+                    ours, theirs = self._queries(torch.cat([first, second]))[0].chunk(2)
                 return Contrast(nt_xent(ours, theirs, temperature, gather), ours)
             case "mocov2":
                 assert self.queue is not None

@@ -47,10 +47,14 @@ VIEW = {"crop_scale": [0.2, 1.0], "color_jitter": 0.4, "hue": 0.1, "color_share"
 """Of all methods: half of SimCLR's changes of the colours, and no crops below a fifth."""
 METHODS: dict[str, dict[str, Any]] = {
     "simclr": {"temperature": TEMPERATURE},
+    "simclr-each-view": {"method": "simclr", "temperature": TEMPERATURE, "batchnorm": "each_view"},  # as lightly's
     "mocov2": {"temperature": TEMPERATURE, "momentum": 0.98},  # and a queue of an epoch
     "mocov3": {"temperature": TEMPERATURE, "projector_width": 512, "predictor_width": 512, "momentum": 0.95},
 }
-"""With their settings for few images and some hundred steps: the published ones are for a million images."""
+"""With their settings for few images and some hundred steps: the published ones are for a million images.
+
+A method that is here in two ways has a name of ours for the second, and says its own.
+"""
 PEER = Path(__file__).parent / "pretrain_peers" / "lightly.txt"
 OURS = [f"{method} {framework}" for method in METHODS for framework in ("torch", "tensorflow")]
 SUBJECTS = ["random", "lightly", *OURS]

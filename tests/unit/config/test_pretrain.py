@@ -31,15 +31,15 @@ def parsed(method: str = "simclr", *overrides: str) -> PretrainConfig:
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
-        ("simclr", (0.1, "features", 128, None, None, None, None)),
-        ("mocov2", (0.2, "features", 128, 65_536, 0.999, None, None)),
-        ("mocov3", (1.0, 4096, 256, None, 0.99, "cosine", 4096)),
+        ("simclr", (0.1, "features", 128, "both_views", None, None, None, None)),
+        ("mocov2", (0.2, "features", 128, None, 65_536, 0.999, None, None)),
+        ("mocov3", (1.0, 4096, 256, None, None, 0.99, "cosine", 4096)),
     ],
 )
 def test_a_method_has_the_settings_of_its_authors(method: str, settings: tuple[Any, ...]) -> None:
     block = parsed(method).pretrain
-    fields = ("temperature", "projector_width", "embedding_size", "queue", "momentum", "momentum_schedule")
-    assert tuple(getattr(block, field) for field in (*fields, "predictor_width")) == settings
+    fields = ("temperature", "projector_width", "embedding_size", "batchnorm", "queue", "momentum")
+    assert tuple(getattr(block, field) for field in (*fields, "momentum_schedule", "predictor_width")) == settings
     assert block.has_momentum_encoder == (method != "simclr")
 
 
@@ -67,6 +67,7 @@ def test_what_a_run_folder_keeps_is_read_as_the_same(method: str) -> None:
         ("byol", "name=x", "pretrain.method: must be simclr, mocov2 or mocov3, not 'byol'"),
         ("simclr", "pretrain.queue=64", "queue: simclr has none, it is of mocov2: leave it out"),
         ("simclr", "pretrain.momentum=0.9", "momentum: simclr has none, it is of mocov2 and mocov3: leave it out"),
+        ("mocov3", "pretrain.batchnorm=each_view", "batchnorm: mocov3 has none, it is of simclr: leave it out"),
         ("mocov2", "pretrain.predictor_width=9", "predictor_width: mocov2 has none, it is of mocov3"),
         ("mocov2", "pretrain.queue=100", "100 is no multiple of optimize.global_batch_size (64), by which"),
         ("mocov2", "pretrain.queue=32", "take 64"),

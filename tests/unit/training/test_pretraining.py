@@ -31,6 +31,7 @@ from tests.pretrain_run import MOCO, last_state, pretrain_config, same, train_un
 Make = Callable[..., PretrainConfig]
 METHODS: dict[str, dict[str, Any]] = {
     "simclr": {"method": "simclr"},
+    "simclr, BatchNorm of each view": {"method": "simclr", "batchnorm": "each_view"},
     "mocov2": MOCO,
     "mocov3": {"method": "mocov3", "projector_width": 32, "predictor_width": 32},
 }
