@@ -93,7 +93,8 @@ class Applications:
     def shut_down(self, patience_s: float) -> None:
         """Ends Ray Serve itself, with its proxies and whatever application is left; waits so long for its end.
 
-        Ray answers after half a minute whether or not it has ended, and until then the ports are not free.
+        Ray answers after half a minute whether or not it has ended, and until then the ports are not free. Raises
+        ClusterError where it does not end.
         """
         self._client.text("DELETE", _APPLICATIONS)
         ends_at_s = time.monotonic() + patience_s
@@ -102,6 +103,10 @@ class Applications:
                 if self.endpoint() is None:
                     return
             time.sleep(0.1)
+        raise ClusterError(
+            f"Ray Serve has not ended within {patience_s:g} s of its last application, and holds its ports: what it "
+            "waits for stands in `scenerec serve status`; ask again"
+        )
 
     def _details(self) -> JsonObject:
         return self._client.request("GET", _APPLICATIONS)

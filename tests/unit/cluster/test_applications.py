@@ -3,9 +3,12 @@
 import json
 from typing import Any
 
+import pytest
+
 from cluster.address import Address
 from cluster.applications import Applications
 from cluster.client import ClusterClient
+from scenerec.errors import ClusterError
 from tests.patience import PATIENCE_S
 from tests.web import Answer, WebServer
 
@@ -48,3 +51,9 @@ def test_the_end_of_ray_serve_is_waited_for(web: WebServer) -> None:
     web.serve(PATH, b"", told(**SERVES), Answer(b"no controller", status=503), told(**SERVES), told())
     Applications(ClusterClient(Address(web.url))).shut_down(PATIENCE_S)
     assert [request.method for request in web.received] == ["DELETE", *["GET"] * 4]
+
+
+def test_ray_serve_that_does_not_end_is_told(web: WebServer) -> None:
+    web.serve(PATH, b"", told(**SERVES))
+    with pytest.raises(ClusterError, match=r"Ray Serve has not ended within 0\.2 s .* holds its ports: .* ask again"):
+        Applications(ClusterClient(Address(web.url))).shut_down(0.2)
