@@ -17,10 +17,15 @@ pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 _DISK_MB = 300
 
 
+@pytest.fixture(params=["torch", "tensorflow"])
+def framework(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def small(dc: Datacenter, undisturbed: Callable[[str, int], list[Any]]) -> Iterator[Datacenter]:
+def small(framework: str, dc: Datacenter, undisturbed: Callable[[str, int], list[Any]]) -> Iterator[Datacenter]:
     """Two nodes with small disks, where the undisturbed run was made before."""
-    undisturbed("torch", 6)
+    undisturbed(framework, 6)
     for node in dc.nodes[:3]:
         node.kill()
     for node in dc.nodes[:2]:
@@ -31,11 +36,11 @@ def small(dc: Datacenter, undisturbed: Callable[[str, int], list[Any]]) -> Itera
 
 
 def test_a_full_disk_is_told_with_its_node(
-    small: Datacenter, undisturbed: Callable[[str, int], list[Any]], table_file: Path
+    framework: str, small: Datacenter, undisturbed: Callable[[str, int], list[Any]], table_file: Path
 ) -> None:
     """Its worker ends as it cannot write its log, and so does each that Ray starts there in its place."""
     dc = small
-    config = document("filled", "torch", 6, scale={"workers": 2, "max_restarts": 1})
+    config = document(f"filled-{framework}", framework, 6, scale={"workers": 2, "max_restarts": 1})
     jobs = [dc.submit(config)]
     await_epoch(jobs[0], 2)
     full, struck_s = dc.nodes_of_ranks(jobs[0])[0], time.monotonic()
@@ -51,9 +56,9 @@ def test_a_full_disk_is_told_with_its_node(
     full.run("rm /tmp/full")
     jobs.append(dc.submit(config))
     assert jobs[1].wait() == 0, jobs[1].tail()
-    assert learned(dc, "filled") == undisturbed("torch", 6)
+    assert learned(dc, jobs[1].name) == undisturbed(framework, 6)
     seconds, restarts = standstill(jobs, struck_s)
-    row = Row("disk of a node full", "torch", "goes on when submitted again, bit-equal", restarts, seconds)
+    row = Row("disk of a node full", framework, "goes on when submitted again, bit-equal", restarts, seconds)
     print(row)
     if os.environ.get("KEEP_FAULTS"):
         keep(row, table_file)
