@@ -51,6 +51,7 @@ __all__ = [
     "cancel_reservation",
     "free_address",
     "free_address_and_port",
+    "free_resources",
     "is_actor_dead",
     "is_node_draining",
     "lost_worker",
@@ -252,6 +253,11 @@ def own_actor() -> str:
 def is_actor_dead(actor_id: str) -> bool:
     """Whether an actor (its id in hex) has ended; a driver has not, while its job runs."""
     return actor_id != NO_ACTOR and cluster_state.actor_table(actor_id).get("State") == "DEAD"
+
+
+def free_resources() -> list[Mapping[str, float]]:
+    """What nobody has of each node that is alive, by the resource's name; Ray's public interface has only the sums."""
+    return list(cluster_state.available_resources_per_node().values())
 
 
 def is_node_draining() -> bool:

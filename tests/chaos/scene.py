@@ -38,8 +38,8 @@ RUNS = "s3://scenes/runs"
 _SCENES = "s3://scenes/chaos"
 _REGISTRY = "s3://scenes/models"
 _CLASSES = 4
-_SETTLES_S = 20
-"""After so long a node whose cable was healed is either given up by Ray's head, or will not be."""
+_SETTLES_S = 65
+"""After so long a node whose cable was healed is either given up by Ray's head, or will not be: five times 13 s."""
 _CLONE_NEWNET = 0x40000000
 
 
@@ -78,12 +78,14 @@ class Scene:
     def plug_in(self, machine: Machine) -> None:
         """Heals a machine's cable. Where Ray's head has given the node up meanwhile, it is started again."""
         machine.heal()
-        time.sleep(_SETTLES_S)
-        with suppress(ClusterError):
-            if any(node.address == machine.address for node in self.client.nodes()):
-                return
-        machine.kill()
-        self.start_node(machine)
+        settled_s = time.monotonic() + _SETTLES_S
+        while time.monotonic() < settled_s:
+            time.sleep(1)
+            with suppress(ClusterError):
+                if all(node.address != machine.address for node in self.client.nodes()):
+                    machine.kill()
+                    self.start_node(machine)
+                    return
 
 
 @contextmanager
