@@ -52,8 +52,8 @@ class MethodConfig(Block):
     embedding_size: Width = 128
     """Numbers of an embedding. By default 128, and 256 of mocov3."""
     batchnorm: Literal["both_views", "each_view"] | None = None
-    """simclr: of which images of a step BatchNorm takes its statistics: of both views together, or of each view by
-    itself, which gave better features in small batches (docs/pretraining.md). By default of both."""
+    """simclr: of which images of a step BatchNorm takes its statistics: of both views together, as the authors' program
+    does, or of each view by itself, as lightly's example does. By default of both."""
     queue: int | None = Field(None, ge=1)
     """mocov2: keys that the queue holds, a multiple of optimize.global_batch_size, and at most an epoch's images. By
     default 65536."""
