@@ -5,7 +5,7 @@ input; here it is a whole block. In the repetition BatchNorm moves no running st
 dropped.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from scenerec.models import tf_model  # noqa: F401  (first: torchvision goes before tensorflow)
@@ -76,8 +76,8 @@ def _divided(model: keras.Model, paths: Collection[str]) -> list[_Part]:
     numbers: dict[str, int] = {}
     nodes: dict[_Place, list[Any]] = {}
     made_at: dict[int, _Place] = {id(tensor): _INPUTS for tensor in model.inputs}
-    for node in _in_order(model):
-        newest, path = max(made_at[id(tensor)] for tensor in node.input_tensors), _block_of(node.operation.name, paths)
+    for node, path in _with_blocks(list(_in_order(model)), paths):
+        newest = max(made_at[id(tensor)] for tensor in node.input_tensors)
         place = (newest[0], True)
         if path and newest > _INPUTS:  # weights and constants, which take the images for form's sake, go before all
             place = (numbers.setdefault(path, len(numbers) + 1), False)
@@ -102,6 +102,27 @@ def _in_order(model: keras.Model) -> Iterator[Any]:
     """The nodes of a model in the order in which Keras computes them: the calls of its layers."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         yield from (node for node in model._nodes_by_depth[depth] if not node.is_input)
+
+
+def _with_blocks(nodes: Sequence[Any], paths: Collection[str]) -> Iterator[tuple[Any, str]]:
+    """Each node with the path of the block that it is in; empty where it is in none.
+
+    Plain operations (a mean, a sum) have no path in their names. They are in a block where they take what it makes, and
+    it takes what they make.
+    """
+    own = [_block_of(node.operation.name, paths) for node in nodes]
+    maker = {id(tensor): place for place, node in enumerate(nodes) for tensor in node.outputs}
+    takes = [[maker[id(tensor)] for tensor in node.input_tensors if id(tensor) in maker] for node in nodes]
+    above: list[set[str]] = []  # blocks of which something goes into a node, or that it is in
+    for path, places in zip(own, takes, strict=True):
+        above.append({path}.union(*(above[place] for place in places)))
+    below = [{path} for path in own]  # blocks into which something of a node goes, or that it is in
+    for place in reversed(range(len(nodes))):
+        for taken in takes[place]:
+            below[taken] |= below[place]
+    for node, path, before, after in zip(nodes, own, above, below, strict=True):
+        around = (before & after) - {""}
+        yield node, path or (around.pop() if len(around) == 1 else "")
 
 
 def _block_of(name: str, paths: Collection[str]) -> str:
