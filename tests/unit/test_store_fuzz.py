@@ -12,4 +12,5 @@ def test_damaged_answers_of_a_store() -> None:
 def test_damaged_downloads() -> None:
     found = fuzz_downloads(40, seed=7)
     assert not found.wrong, "\n".join(found.wrong)
-    assert min(found.outcomes["ok"], found.outcomes["DownloadError"]) > 20
+    # Both come; how often, goes by when a reset meets the reader.
+    assert min(found.outcomes["ok"], found.outcomes["DownloadError"]) >= 10
