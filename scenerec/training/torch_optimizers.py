@@ -33,6 +33,10 @@ class Optimizer:
         self.fused = fused
         self.rule = _build(config, weights, lr_factors, fused)
         """The optimizer of torch.optim; a GradScaler unscales its gradients."""
+        if fused and config.optimizer == "sgd" and config.momentum:
+            # By itself torch makes them in the first step, and leaves them unfilled where that one overflows.
+            for p in weights.values():
+                self.rule.state[p]["momentum_buffer"] = torch.zeros_like(p)
         self.updates = 0
 
     def update(self, learning_rate: float, scaler: torch.amp.GradScaler) -> bool:
@@ -64,8 +68,13 @@ class Optimizer:
     def load_state(self, state: Mapping[str, Tensors], updates: int) -> None:
         """Sets all slots, and the number of updates made, from which AdamW and LAMB correct their bias."""
         for name, p in self.weights.items():
-            slots = {slot: torch.from_numpy(np.array(tensors[name])).to(p.device) for slot, tensors in state.items()}
-            self.rule.state[p].update(slots)
+            # Stored as the weight is: a fused kernel goes by places in memory, and sums of lengths by their order.
+            self.rule.state[p].update(
+                {
+                    slot: torch.empty_like(p).copy_(torch.from_numpy(np.array(kept[name])))
+                    for slot, kept in state.items()
+                }
+            )
             if self.config.optimizer in COUNTING:
                 # A fused kernel reads it where the weight is.
                 self.rule.state[p]["step"] = torch.tensor(float(updates), device=p.device if self.fused else None)

@@ -36,15 +36,21 @@ def arrays(seed: int) -> dict[str, np.ndarray]:
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
 
 
+def stored(array: np.ndarray) -> torch.Tensor:
+    """A copy as the learner stores weights: kernels of convolutions channels last."""
+    tensor = torch.from_numpy(array.copy())
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
 class TorchSide:
     def __init__(self, config: OptimizeConfig, start: dict[str, np.ndarray], fused: bool = False) -> None:
-        self.parameters = {name: torch.nn.Parameter(torch.from_numpy(array.copy())) for name, array in start.items()}
+        self.parameters = {name: torch.nn.Parameter(stored(array)) for name, array in start.items()}
         self.optimizer = torch_optimizers.Optimizer(config, self.parameters, LR_FACTORS, fused)
         self.scaler = torch.amp.GradScaler("cpu", enabled=False)
 
     def step(self, gradients: dict[str, np.ndarray], lr: float) -> None:
         for name, gradient in gradients.items():
-            self.parameters[name].grad = torch.from_numpy(gradient.copy())
+            self.parameters[name].grad = stored(gradient)
         assert self.optimizer.update(lr, self.scaler)
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -54,7 +60,9 @@ class TorchSide:
         return self.optimizer.state()
 
     def load(self, state: dict, updates: int) -> None:
-        self.optimizer.load_state(state, updates)
+        """As from a checkpoint, whose arrays are in C order."""
+        read = {slot: {name: np.ascontiguousarray(kept[name]) for name in kept} for slot, kept in state.items()}
+        self.optimizer.load_state(read, updates)
 
 
 class TfSide:
@@ -130,6 +138,41 @@ def test_a_fused_optimizer_makes_the_same_steps_and_its_state_crosses_over(field
     for name, array in first.weights().items():
         np.testing.assert_array_equal(array, resumed.weights()[name])
     assert_close(first.weights(), unfused.weights())
+
+
+@pytest.mark.parametrize("fields", [fields for fields in SETTINGS if fields["optimizer"] in FUSED])
+def test_a_fused_optimizer_keeps_nothing_of_a_first_step_that_overflows(fields: dict[str, Any]) -> None:
+    plain, fused = (TorchSide(optimize(**fields), arrays(0), fused) for fused in (False, True))
+    for side in (plain, fused):
+        side.scaler = torch.amp.GradScaler("cpu")
+        side.scaler.scale(torch.zeros(()))
+        for p in side.parameters.values():
+            p.grad = torch.full_like(p, torch.inf)
+        used = [torch.full_like(p, 100.0) for p in side.parameters.values() for _ in range(50)]
+        del used  # what is allocated next, and not filled, has such numbers
+        side.scaler.unscale_(side.optimizer.rule)
+        assert not side.optimizer.update(0.1, side.scaler)
+        assert side.optimizer.updates == 0
+        for slot in side.state().values():
+            assert not any(array.any() for array in slot.values())
+        side.scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for step in range(3):
+        for side in (plain, fused):
+            side.step(arrays(step + 1), 0.1)
+    assert_close(plain.weights(), fused.weights())
+
+
+@pytest.mark.parametrize("fields", SETTINGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_resumed_is_kept_as_the_weights_are(fields: dict[str, Any], dtype: torch.dtype) -> None:
+    """Else lengths would be sums in another order, and fp64 would go on in float32."""
+    side = TorchSide(optimize(**fields), arrays(0))
+    for p in side.parameters.values():
+        p.data = p.data.to(dtype)
+    side.load(side.state(), 1)
+    for p in side.parameters.values():
+        kept = [tensor for slot, tensor in side.optimizer.rule.state[p].items() if slot != "step"]
+        assert kept and all((tensor.dtype, tensor.stride()) == (dtype, p.stride()) for tensor in kept)
 
 
 def test_biases_do_not_decay() -> None:
