@@ -173,7 +173,7 @@ def _recolor(rows: torch.Tensor, colors: torch.Tensor, darkest: torch.Tensor, br
     with _one_thread():
         for row, target, product, matrix, offset in zip(rows, recolored, flat, matrices, added, strict=True):
             levels.copy_(row)
-            torch.mm(levels.view(product.shape), matrix, out=product)  # addmm takes four times as long
+            torch.mm(levels.view(product.shape), matrix, out=product)  # addmm takes three times as long
             target.add_(offset).clamp_(darkest, brightest)
     return recolored
 

@@ -12,5 +12,5 @@ def test_damaged_answers_of_a_store() -> None:
 def test_damaged_downloads() -> None:
     found = fuzz_downloads(40, seed=7)
     assert not found.wrong, "\n".join(found.wrong)
-    # Both come; how often, goes by when a reset meets the reader.
+    # Both come; one connection more or less, and all later answers are others.
     assert min(found.outcomes["ok"], found.outcomes["DownloadError"]) >= 10
