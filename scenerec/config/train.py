@@ -78,7 +78,7 @@ class LearningConfig(Block):
             try:
                 check_recomputable(self.model.arch)
             except ModelError as error:
-                raise ValueError(f"compute.recompute_activations: {error}") from None
+                raise ValueError(f"compute.recompute_activations: {error}, or leave it out") from None
         return self
 
     @model_validator(mode="after")

@@ -60,7 +60,7 @@ def check_blocks(arch: str) -> None:
 def check_recomputable(arch: str) -> None:
     """Raises ModelError for an architecture without blocks whose inside could be computed once more."""
     if _family(arch).layers:
-        raise ModelError(f"{arch} is made of single layers, of which nothing can be left out: leave it out")
+        raise ModelError(f"{arch} is made of single layers, of which nothing can be left out: take another network")
 
 
 def block_paths(arch: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from scenerec.models import tf_model  # noqa: F401  (first: torchvision goes bef
 import keras  # isort: skip
 import tensorflow as tf
 
+from scenerec.errors import ModelError
 from scenerec.models.blocks import is_under
 from scenerec.models.keras_twin.drop_draws import DROP_KEYS, drop_keys
 from scenerec.models.keras_twin.repetition import Computation, computing
@@ -31,6 +32,9 @@ class Recomputing:
     Args:
         model: its layers are named by their paths in torch.
         paths: of its blocks.
+
+    Raises:
+        ModelError: a block takes what is made of what it gives.
     """
 
     def __init__(self, model: keras.Model, paths: Collection[str]) -> None:
@@ -81,7 +85,10 @@ def _divided(model: keras.Model, paths: Collection[str]) -> list[_Part]:
         place = (newest[0], True)
         if path and newest > _INPUTS:  # weights and constants, which take the images for form's sake, go before all
             place = (numbers.setdefault(path, len(numbers) + 1), False)
-            assert newest <= place, f"{path}: takes what is made after it"
+            if newest > place:
+                raise ModelError(
+                    f"compute.recompute_activations: {path} takes what is made after it: leave it out, or take torch"
+                )
         nodes.setdefault(place, []).append(node)
         made_at |= dict.fromkeys(map(id, node.outputs), place)
     taken_by: dict[int, set[_Place]] = {id(tensor): {_INPUTS} for tensor in model.outputs}

@@ -81,7 +81,7 @@ def choose(
         _network(taken, data, found),
         _size(taken, data, found),
         Decision("weights", {WEIGHTS: taken.weights}, taken.weights, weights.reason),
-        _epochs(taken, epochs, machine, minutes, has_recipe=RECIPE in stated),
+        _epochs(taken, epochs, machine, minutes, has_recipe=stated.get(RECIPE) is not None),
         Decision("batch", {BATCH: batch}, str(batch), f"{max(data.images // batch, 1):,} steps in an epoch"),
         *_recipe(taken, batch, epochs, data, stated.get(RECIPE)),
         *_balance(data),

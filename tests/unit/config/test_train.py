@@ -389,7 +389,13 @@ def test_weights_that_were_never_published_are_refused(file: Path, written: str,
         ),
         (
             ["compute.recompute_activations=true", "model.arch=vgg11"],
-            "compute.recompute_activations: vgg11 is made of single layers, of which nothing can be left out: leave it",
+            "compute.recompute_activations: vgg11 is made of single layers, of which nothing can be left out: take "
+            "another network, or leave it out",
+        ),
+        (
+            ["compute.recompute_activations=true", "model.arch=timm/resnet10t"],
+            "compute.recompute_activations: the blocks of timm/resnet10t are not known: add a rule for it to "
+            "scenerec/models/blocks.py, or leave it out",
         ),
     ],
 )

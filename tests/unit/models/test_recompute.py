@@ -10,6 +10,7 @@ from torch import nn
 import keras  # isort: skip
 import tensorflow as tf
 
+from scenerec.errors import ModelError
 from scenerec.models import tf_model, torch_dropout, torch_model, torch_recompute
 from scenerec.models.blocks import block_paths
 from scenerec.models.keras_twin import bindings, builder
@@ -49,9 +50,9 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Two blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, block: type[Block] = Block) -> None:
         super().__init__()
-        self.stem, self.blocks, self.head = nn.Conv2d(3, 8, 3), nn.ModuleList((Block(8), Block(8))), nn.Linear(8, 5)
+        self.stem, self.blocks, self.head = nn.Conv2d(3, 8, 3), nn.ModuleList((block(8), block(8))), nn.Linear(8, 5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
@@ -60,10 +61,22 @@ class Network(nn.Module):
         return self.head(x.mean(dim=(2, 3)))
 
 
-def drawn_network() -> nn.Module:
+class ScaledBlock(Block):
+    """With plain operations, whose counterparts in Keras have no path in their names."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.gamma = nn.Parameter(torch.full((channels,), 0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm(self.conv(x)) - x.mean(dim=(2, 3), keepdim=True)
+        return x + self.drop(torch.relu(y * self.gamma[:, None, None]) / (1 + torch.exp(-x)))
+
+
+def drawn_network(block: type[Block] = Block) -> nn.Module:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        return Network()
+        return Network(block)
 
 
 def images(size: int) -> np.ndarray:
@@ -128,8 +141,8 @@ def by_tensorflow(
     }
 
 
-def small_twin() -> keras.Model:
-    network = drawn_network()
+def small_twin(block: type[Block] = Block) -> keras.Model:
+    network = drawn_network(block)
     model = builder.twin(network, SIZE, name="twin")
     tf_model.load_state(model, torch_model.state(network))
     return model
@@ -166,6 +179,27 @@ def test_tensorflow_leaves_one_trace(keys: np.ndarray | None) -> None:
     assert calls == ({0} if keys is not None else {STEPS})
     statistics = [array for name, array in plain.items() if name.endswith("blocks.1.norm/moving_mean")]
     assert len(statistics) == 1 and statistics[0].any()
+
+
+@pytest.mark.slow
+def test_plain_operations_are_of_the_block_that_they_stand_in() -> None:
+    model = small_twin(ScaledBlock)
+    assert any("." not in layer.name for layer in model.layers if layer.name not in ("stem", "head"))
+    assert_close(by_tensorflow(small_twin(ScaledBlock), ()), by_tensorflow(model, BLOCKS), 1e-6)
+
+
+class BackAndForth(Network):
+    """Whose first block computes once more after the second."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = self.blocks
+        return self.head(first(second(first(self.stem(x)))).mean(dim=(2, 3)))
+
+
+def test_a_block_that_comes_again_is_refused_in_tensorflow() -> None:
+    model = builder.twin(BackAndForth(), SIZE, name="twin")
+    with pytest.raises(ModelError, match=r"recompute_activations: blocks\.0 takes what is made after it: leave it out"):
+        Recomputing(model, BLOCKS)
 
 
 @pytest.mark.slow

@@ -145,6 +145,11 @@ def test_a_recipe_takes_the_place_of_learning_rate_and_augmentation(recipe: str)
     assert RECIPES[recipe].reached in said.reason
 
 
+def test_no_recipe_can_be_said() -> None:
+    choice, free = (choose(PHOTOS, LAPTOP, 10, NONE, stated) for stated in ({"recipe": None}, {}))
+    assert choice == free and config_of(choice, {"recipe": None}) == config_of(free, {})
+
+
 def test_the_photographs_of_a_laptop() -> None:
     settings = choose(PHOTOS, LAPTOP, 10, NONE).settings
     assert settings["model.arch"] == "resnet18"
