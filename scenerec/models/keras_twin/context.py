@@ -60,8 +60,24 @@ class Context:
     def apply(
         self, layer: Callable[..., keras.layers.Layer], *inputs: keras.KerasTensor, part: str = "", **config: Any
     ) -> Any:
-        """Call a new layer without weights; `part` names one that only prepares or finishes the work."""
+        """Call a new layer without weights; `part` names one that only prepares or finishes the work.
+
+        It computes in float32 where an input is wide.
+        """
+        if any(map(self._is_wide, keras.tree.flatten(inputs))):
+            config = {"dtype": "float32", **config}
         return layer(name=self._unique(f"{self._stem}.{part}" if part else self._stem), **config)(*inputs)
+
+    def widen(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
+        """The tensor in float32 where the policy computes in 16 bits; so do, from there on, layers without weights.
+
+        Torch code asks for it where a sum may exceed 65,504, the end of float16.
+        """
+        return self._cast(tensor, "float32") if _computes_in_16_bits() else tensor
+
+    def narrow(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
+        """The tensor in the policy's compute dtype, where it was widened."""
+        return self._cast(tensor, keras.config.dtype_policy().compute_dtype) if self._is_wide(tensor) else tensor
 
     def weighted(self, layer: Callable[..., keras.layers.Layer], path: str | None = None, **config: Any) -> Any:
         """The layer with weights of the module at `path`, by default the node's; made on the first call."""
@@ -77,6 +93,12 @@ class Context:
         if key not in self._constants:
             self._constants[key] = self.apply(Constant, self.image, part="constant", shape=array.shape, values=values)
         return self._constants[key]
+
+    def _is_wide(self, tensor: keras.KerasTensor) -> bool:
+        return _computes_in_16_bits() and tensor.dtype == "float32" and tensor is not self.image
+
+    def _cast(self, tensor: keras.KerasTensor, dtype: str) -> keras.KerasTensor:
+        return keras.layers.Activation("linear", name=self._unique(self._stem), dtype=dtype)(tensor)
 
     def _shared_or(self, made: keras.layers.Layer, settings: Sequence[str]) -> keras.layers.Layer:
         """The shared layer of the name, where there is one: it must be as the one `made`, in all of its settings."""
@@ -100,3 +122,7 @@ class Context:
             name = f"{stem}_{count}"
         self._taken_names.add(name)
         return name
+
+
+def _computes_in_16_bits() -> bool:
+    return keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")

@@ -1,6 +1,7 @@
 """Converters of changes of shape and order, of casts, and of interpolation."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -56,12 +57,18 @@ def same(ctx: Context, x: Value, *args: Any, **kwargs: Any) -> Value:
     return x
 
 
-@converts_method("to", "type_as", "float")
+@converts_method("to", "type_as")
 def cast(ctx: Context, x: Value, *args: Any, **kwargs: Any) -> Value:
-    """Converts to nothing: a twin computes in the dtype of Keras's policy, which torch code asks for as float32."""
+    """Converts to the dtype of Keras's policy, which torch code asks for as float32."""
     if any(isinstance(each, torch.dtype) and each != torch.float32 for each in (*args, *kwargs.values())):
         raise ctx.unsupported(f"a cast to {args or kwargs}")
-    return x
+    return replace(x, tensor=ctx.narrow(x.tensor))
+
+
+@converts_method("float")
+def widen(ctx: Context, x: Value) -> Value:
+    """Converts to float32 where the policy computes in 16 bits, up to the next layer with weights."""
+    return replace(x, tensor=ctx.widen(x.tensor))
 
 
 @converts_method("numel")

@@ -91,6 +91,29 @@ def test_attention_survives_half_precision(
     assert 0.0 < np.abs(half - full).max() <= 0.02 * np.abs(full).max()
 
 
+class LinearAttention(nn.Module):
+    """Sums of products that only float32 holds, as EfficientViT's."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.relu().flatten(2).float()
+        products = rows @ rows.transpose(1, 2)
+        return (products @ rows / (products.sum((1, 2), keepdim=True) + 1e-15)).to(x.dtype)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_what_a_network_computes_in_float32_is_computed_so_in_16_bits_too(
+    policy: str, set_policy: Callable, twin_of: Callable, rng: np.random.Generator
+):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), LinearAttention(), nn.Flatten(), nn.Linear(400, 5))
+    images = 500 * rng.normal(size=(2, 12, 12, 3)).astype("float32")
+    with torch.no_grad():
+        full = network.eval()(nchw(images)).numpy()
+        rows = network[0](nchw(images)).relu().flatten(2)
+        assert (rows @ rows.transpose(1, 2)).max() > np.finfo(np.float16).max
+    set_policy(policy)
+    assert_close_in_scale(twin_of(network, 12)(images, training=False).numpy(), full, 0.02)
+
+
 def assert_same_training_step(network: nn.Module, twin: keras.Model, images: np.ndarray, tolerance: float) -> None:
     """The gradients of all parameters, and then the running statistics, agree."""
     labels = np.arange(len(images)) % 5
