@@ -33,6 +33,9 @@ _JOB_ENVIRONMENT = {
 
 _TIMEOUT_S = 60  # of silence
 
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 1.0  # between two looks at a job: a quiet one is asked less and less often
+_GROWTH_OF_PAUSES = 1.1
+
 
 class ClusterClient:
     """The nodes and jobs of one cluster. Every method raises ClusterError where the cluster does not do its part."""
@@ -161,15 +164,18 @@ class ClusterClient:
         loop = asyncio.new_event_loop()
         chunks = self._ray_client().tail_job_logs(job_id)
         streamed, partial = 0, ""
-        last_news = time.monotonic()
+        last_news, pause_s = time.monotonic(), _SHORTEST_PAUSE_S
         try:
             waiting = loop.create_task(_next(chunks))
             while time.monotonic() - last_news < self.stall_s:
-                loop.run_until_complete(asyncio.wait({waiting}, timeout=0.25 if told < self.lively_lines else 0.5))
+                loop.run_until_complete(asyncio.wait({waiting}, timeout=pause_s))
                 if not waiting.done():
+                    pause_s = min(_GROWTH_OF_PAUSES * pause_s, _LONGEST_PAUSE_S)
                     with suppress(ClusterError):
                         if told < self.lively_lines:
                             new = self.logs(job_id).split("\n")[told:-1]
+                            if new:
+                                pause_s = _SHORTEST_PAUSE_S
                             yield from new
                             told += len(new)
                         if self.job(job_id).ended:
@@ -178,7 +184,7 @@ class ClusterClient:
                 chunk = waiting.result()
                 if chunk is None:
                     return
-                last_news = time.monotonic()
+                last_news, pause_s = time.monotonic(), _SHORTEST_PAUSE_S
                 waiting = loop.create_task(_next(chunks))
                 *lines, partial = (partial + chunk).split("\n")
                 yield from lines[max(told - streamed, 0) :]
