@@ -161,7 +161,8 @@ class Gather(keras.layers.Layer):
     @override
     def call(self, table: tf.Tensor) -> tf.Tensor:
         """Returns [*shape, ...]."""
-        return tf.gather_nd(table, self.rows[..., None])  # not gather, whose gradient would be sparse
+        # The gradient of gather would be sparse, and so would that of gather_nd by a plain list of rows.
+        return tf.gather_nd(table, self.rows[None, ..., None])[0]
 
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -87,6 +87,7 @@ OPERATIONS: dict[str, nn.Module] = {
     "biased variance": Lambda(lambda x: x.var(1, unbiased=False)),
     "sum of products": WithTable((6, 5, 6), lambda x, table: torch.einsum("bchw,wkh->bck", x, table)),
     "sum of products of two": Lambda(lambda x: torch.einsum("bchw,bcvw->bhv", x, x)),
+    "rows of a table": WithTable((5, 6), lambda x, table: x * table[torch.tensor([4, 0, 4, 1, 2, 3])]),
     "windows": nn.Unfold(3, dilation=1, padding=1, stride=2),
     "windows of an axis": Lambda(lambda x: x.unfold(2, 3, 2).unfold(3, 2, 2)),
     "sum of windows": Lambda(lambda x: F.fold(F.unfold(x, 3, padding=1, stride=2), 6, 3, padding=1, stride=2)),
