@@ -1,20 +1,21 @@
 """How the disturbed run came forward, strike by strike, beside the same run undisturbed."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tests.chaos.plan import KINDS
 from tests.chaos.report import Outcome
 from tests.chaos.timeline import Timeline
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 _LIGHT, _DARK, _FAULT = "#f2a27f", "#1f3a5f", "#b3261e"
+_LISTED = 20
+"""Most strikes that are numbered and listed one by one; of more, each kind of fault has a line."""
 
 
 def draw(path: Path, disturbed: Timeline, whole: Timeline, found: Sequence[Outcome], title: str) -> Path:
-    """Draws steps over minutes into a PNG, with the strikes, numbered, and what each was below; returns its path.
+    """Draws steps over minutes into a PNG, with the strikes, and what each was or each kind cost below; returns its path.
 
     It is read as wide as a telephone.
 
@@ -30,7 +31,8 @@ def draw(path: Path, disturbed: Timeline, whole: Timeline, found: Sequence[Outco
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    legend_inches = 0.19 * (len(found) + 1)
+    lines = list(_listed(found) if len(found) <= _LISTED else _summed_up(found))
+    legend_inches = 0.19 * (len(lines) + 1)
     figure, (above, below) = pyplot.subplots(
         2, 1, figsize=(5.0, 3.9 + legend_inches), height_ratios=(3.9, legend_inches), layout="constrained"
     )
@@ -49,24 +51,34 @@ def draw(path: Path, disturbed: Timeline, whole: Timeline, found: Sequence[Outco
         begins = each.at_s / 60
         above.axvspan(begins, begins + (each.recovery_s or 0) / 60, color=_FAULT, alpha=0.12, linewidth=0)
         above.axvline(begins, color=_FAULT, linewidth=0.8)
-        above.text(begins, top * 1.02, str(each.strike.number), color=_FAULT, ha="center", va="bottom", fontsize=9)
+        if len(found) <= _LISTED:
+            above.text(begins, top * 1.02, str(each.strike.number), color=_FAULT, ha="center", va="bottom", fontsize=9)
     above.set(xlabel="minutes", ylabel="steps", xlim=(0, None), ylim=(0, top * 1.09))
     above.set_title(title, fontsize=10, loc="left")
     above.legend(frameon=False, loc="lower right", fontsize=10)
     above.spines[["top", "right"]].set_visible(False)
     below.axis("off")
-    for place, each in enumerate(found):
-        _line(below, 1 - (place + 0.5) / len(found), each)
+    for place, (number, words, recovery) in enumerate(lines):
+        height = 1 - (place + 0.5) / len(lines)
+        for x, text, color, ha in ((0.05, number, _FAULT, "right"), (0.08, words, "black", "left")):
+            below.text(x, height, text, color=color, ha=ha, va="center", fontsize=9)
+        below.text(1.0, height, recovery, ha="right", va="center", fontsize=9)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
     return path
 
 
-def _line(axes: "Axes", height: float, each: Outcome) -> None:
-    words = each.strike.kind.words + (f", {each.strike.lasts_s} s" if each.strike.lasts_s else "")
-    for x, text, color, ha in (
-        (0.05, str(each.strike.number), _FAULT, "right"),
-        (0.08, words, "black", "left"),
-        (1.0, each.recovery, "black", "right"),
-    ):
-        axes.text(x, height, text, color=color, ha=ha, va="center", fontsize=9)
+def _listed(found: Sequence[Outcome]) -> Iterator[tuple[str, str, str]]:
+    """The number of each strike, what it was, and how long it took to recover."""
+    for each in found:
+        lasts = f", {each.strike.lasts_s} s" if each.strike.lasts_s else ""
+        yield str(each.strike.number), each.strike.kind.words + lasts, each.recovery
+
+
+def _summed_up(found: Sequence[Outcome]) -> Iterator[tuple[str, str, str]]:
+    """How often each kind of fault came, what it is, and how long it took to recover: the median and the longest."""
+    for kind in KINDS:
+        if seconds := [each.recovery_s for each in found if each.strike.kind == kind]:
+            known = [inf if each is None else each for each in seconds]
+            held_up = f"{statistics.median(known):.0f} s, at most {max(known):.0f} s" if any(known) else "not held up"
+            yield f"{len(seconds)} x", kind.words, held_up

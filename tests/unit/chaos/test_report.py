@@ -91,8 +91,9 @@ def test_the_first_difference_is_named() -> None:
 
 
 def test_the_picture_is_a_png_as_wide_as_two_of_a_telephone(found: list[Outcome], tmp_path: Path) -> None:
-    file = draw(tmp_path / "chaos.png", RUN, RUN, found, "goodput 0.5")
-    assert Image.open(file).size[0] == 750
+    few, many = (draw(tmp_path / f"{times}.png", RUN, RUN, times * found, "goodput 0.5") for times in (1, 100))
+    assert Image.open(few).size[0] == Image.open(many).size[0] == 750
+    assert Image.open(many).size[1] < 1200  # a line for each kind of fault
 
 
 def test_each_kind_has_its_fault() -> None:
