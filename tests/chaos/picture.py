@@ -15,9 +15,9 @@ _LISTED = 20
 
 
 def draw(path: Path, disturbed: Timeline, whole: Timeline, found: Sequence[Outcome], title: str) -> Path:
-    """Draws steps over minutes into a PNG, with the strikes, and what each was or each kind cost below; returns its path.
+    """Draws steps over minutes into a PNG, with the strikes, and below what each of them cost; returns its path.
 
-    It is read as wide as a telephone.
+    Of many strikes it tells what each kind cost. It is read as wide as a telephone.
 
     Args:
         path: of the PNG.
