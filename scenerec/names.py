@@ -66,5 +66,5 @@ def _printable(character: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """Returns an address as it may be shown: without a user's name and password."""
-    return re.sub(r"//[^/]*@", "//", url)
+    """Returns an address as it may be shown: without a user's name and password, also where that has a bare slash."""
+    return re.sub(r"//(?:[^/]*|[^/:@[]*:(?!\d+/)[^@]*)@", "//", url)

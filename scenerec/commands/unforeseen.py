@@ -14,8 +14,9 @@ from pathlib import Path
 from scenerec import __version__
 from scenerec.commands.standard_streams import BROKEN_PIPE_EXIT_CODE, complain, reader_is_gone
 from scenerec.errors import ScenerecError, StorageError, first_line
+from scenerec.names import without_password
 
-_SECRETS = ("--api-key",)
+_SECRETS = ("--api-key", "--latitude", "--longitude", "--time")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -113,5 +114,5 @@ def _without_secrets(words: Sequence[str]) -> list[str]:
         if option in _SECRETS and equals:
             shown.append(f"{option}=...")
         else:
-            shown.append("..." if shown and shown[-1] in _SECRETS else word)
+            shown.append("..." if shown and shown[-1] in _SECRETS else without_password(word))
     return shown

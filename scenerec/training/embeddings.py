@@ -20,8 +20,10 @@ def embedding_std(embeddings: np.ndarray) -> float:
 def effective_rank(embeddings: np.ndarray) -> float:
     """How many directions the embeddings [n, d] use: 1 to min(n, d) (Roy and Vetterli 2007, definition 1).
 
-    exp of the entropy of the singular values, over their sum. 0 where all embeddings are 0.
+    exp of the entropy of the singular values, over their sum. 0 where all embeddings are 0, NaN where one is no number.
     """
+    if not np.isfinite(embeddings).all():  # a run that has diverged says so itself, which NumPy's SVD would not
+        return float("nan")
     values = np.linalg.svd(np.asarray(embeddings, np.float64), compute_uv=False)
     shares = values[values > 0] / max(values.sum(), np.finfo(np.float64).tiny)
     return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
@@ -64,8 +66,10 @@ def linear_probe_accuracy(
 
     Multinomial logistic regression on features that are standardised by `train`, with `decay` / 2 times the squared
     weights beside the mean cross-entropy: convex, so that the result depends on nothing else. Labels are class
-    indices, int [n] and [m].
+    indices, int [n] and [m]. 0 where a feature of `train` is no number.
     """
+    if not np.isfinite(train).all():  # as of a run that has diverged: there is nothing to fit
+        return 0.0
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     (head,) = fit_linear_heads(train, train_labels, classes, (decay,))
     return top_share(head.logits(test), test_labels, 1)

@@ -107,7 +107,13 @@ def update_queue(queue: tf.Tensor, position: tf.Tensor | int, keys: tf.Tensor) -
     return updated, (position + count) % size
 
 
-def update_momentum_encoder(keys: Sequence[tf.Variable], queries: Sequence[tf.Variable], momentum: float) -> None:
-    """Moves a momentum encoder's weights, in place, towards the trained ones (He et al. 2020, equation 2)."""
+def update_momentum_encoder(
+    keys: Sequence[tf.Variable], queries: Sequence[tf.Variable], momentum: tf.Tensor | float
+) -> None:
+    """Moves a momentum encoder's weights, in place, towards the trained ones (He et al. 2020, equation 2).
+
+    A momentum that is a tensor is float64: close to 1 float32 loses most of what it gives up.
+    """
+    given_up = tf.convert_to_tensor(1 - momentum, tf.float64)
     for key, query in zip(keys, queries, strict=True):
-        key.assign_add((1 - momentum) * (query - key))
+        key.assign_add(tf.cast(given_up, key.dtype) * (query - key))

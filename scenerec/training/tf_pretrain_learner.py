@@ -129,7 +129,7 @@ class TfPretrainLearner(TfMechanics[Pairs]):
 
     @override
     def train_step(self, batch: Pairs, learning_rate: float) -> None:
-        rates = tf.constant(learning_rate, self.dtype), tf.constant(self._momentum(), self.dtype)
+        rates = tf.constant(learning_rate, self.dtype), tf.constant(self._momentum(), tf.float64)
         loss = self._distributed_step(_nameless(batch), *rates)
         self._loss_sum += tf.cast(loss, tf.float64)
         self.steps += 1

@@ -115,8 +115,11 @@ def _address(name: str, url: str) -> tuple[str, int]:
     try:
         place = urlsplit(url)
         host, port = place.hostname, place.port
-    except ValueError as error:
-        raise ConfigError(f"{name}: is no address: {error}") from None
+    except ValueError:  # which may quote a part of the password
+        raise ConfigError(
+            f"{name}: is no address: write rtsp://USER:PASSWORD@HOST:PORT/PATH, and of /, ?, #, [ and ] in a password "
+            "%2F, %3F, %23, %5B and %5D"
+        ) from None
     if place.scheme not in _PORTS or not host:
         raise ConfigError(f"{name}: must begin with {'://, '.join(_PORTS)}://, and name a host")
     return host, port or _PORTS[place.scheme]

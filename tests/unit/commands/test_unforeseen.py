@@ -45,6 +45,27 @@ def test_it_is_a_line_and_a_file(home: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("equals", [False, True])
+def test_the_file_says_neither_where_a_camera_stands_nor_its_password(
+    equals: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        1 / 0  # noqa: B018
+
+    monkeypatch.setattr("scenerec.commands.watch.Watched", fail)
+    options = {"--latitude": "52.5219", "--longitude": "13.4132", "--time": "2024-06-21"}
+    place = (
+        [f"{name}={value}" for name, value in options.items()] if equals else [w for o in options.items() for w in o]
+    )
+    shown = run("watch", "bundle", *place, "--stream", "rtsp://me:hush@door.local/live")
+    assert shown.exit_code == 1
+    (file,) = home.iterdir()
+    (typed, *_) = file.read_text().splitlines()
+    assert "rtsp://door.local/live" in typed
+    for private in (*options.values(), "hush"):
+        assert private not in file.read_text() + shown.stderr
+
+
 @pytest.mark.usefixtures("broken")
 @pytest.mark.parametrize("arguments", [("--verbose", "data", "show", "x"), ("data", "show", "x")])
 def test_verbose_shows_the_traceback(arguments: tuple[str, ...]) -> None:

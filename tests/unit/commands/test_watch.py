@@ -146,6 +146,14 @@ def test_what_is_wrong_is_named(bundle: Path, case: str, monkeypatch: pytest.Mon
     assert f"error: {message}" in result.stderr.replace(f"{Path.cwd()}/", "")
 
 
+@pytest.mark.parametrize("password", ["hush/secret", "hush#secret", "hush?secret", "hush/se/cret"])
+def test_a_password_that_splits_its_address_is_not_shown(bundle: Path, password: str) -> None:
+    result = run(bundle, "--stream", f"rtsp://me:{password}@door/live")
+    assert result.exit_code == 2
+    assert "error: --stream rtsp://door/live: is no address: write rtsp://" in result.stderr
+    assert "hush" not in result.stderr and "cret" not in result.stderr
+
+
 def test_the_frames_are_looked_for_before_the_model() -> None:
     assert "there is no /dev/video77" in run("bundles/gone", "--camera", "77").stderr
     assert run("bundles/gone", "--frames", Path(__file__).parent).exit_code == 8

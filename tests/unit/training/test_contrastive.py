@@ -167,6 +167,16 @@ def test_a_momentum_encoder_follows_in_both_frameworks() -> None:
         np.testing.assert_allclose(variable.numpy(), 0.9 * key + 0.1 * query, rtol=1e-12)
 
 
+def test_a_momentum_near_1_gives_up_as_much_in_both_frameworks() -> None:
+    """In float32, as the learners pass it: 1 - 0.99999 would be 0.14 % more there."""
+    momentum = 0.99999
+    tensor, variable = torch.zeros(3), tf.Variable(tf.zeros(3))
+    ours_torch.update_momentum_encoder([tensor], [torch.ones(3)], momentum)
+    ours_tf.update_momentum_encoder([variable], [tf.Variable(tf.ones(3))], tf.constant(momentum, tf.float64))
+    np.testing.assert_allclose(tensor, 1 - momentum, rtol=1e-6)
+    np.testing.assert_allclose(variable.numpy(), tensor.numpy(), rtol=1e-6)
+
+
 def test_the_losses_are_lightlys() -> None:
     """Where lightly is: `pip install --no-deps lightly` is enough for its losses."""
     losses = pytest.importorskip("lightly.loss", reason="lightly is not installed: it would bring PyTorch Lightning")

@@ -112,3 +112,12 @@ def test_lbfgs_follows_rosenbrocks_valley() -> None:
         return float((1 - x[0]) ** 2 + 100 * bend**2), np.array([2 * (x[0] - 1) - 400 * x[0] * bend, 200 * bend])
 
     np.testing.assert_allclose(minimize(valley, np.array([-1.2, 1.0])), [1, 1], atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_features_of_a_run_that_has_diverged_end_nothing(odd: float) -> None:
+    features, labels = clusters(per_class=5, seed=0)
+    features[3, 1] = odd
+    assert np.isnan(effective_rank(features)) and np.isnan(embedding_std(features))
+    assert linear_probe_accuracy(features, labels, features, labels) == 0
