@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from scenerec.config.data import DataConfig, InputConfig
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.recipe import RECIPES
 from scenerec.config.run import RunConfig
@@ -201,6 +202,7 @@ def resolve(
     if isinstance(config, TrainConfig):
         _check_task(config, train, val)
         check_classes(config.data, train, val, config.optimize.reads_labels)
+        _check_threshold(config.optimize, len(learned_classes(config, train, val)))
     batch = config.optimize.global_batch_size
     workers = _allowed_workers(config)
     steps = steps_per_epoch(train.samples, batch)
@@ -332,6 +334,22 @@ def _check_task(config: TrainConfig, train: Manifest, val: Manifest) -> None:
             raise PlanError(f"data.{name}: {url} has several labels an image: set task: multilabel")
     if is_multilabel and not val.class_counts.any():
         raise PlanError(f"data.val: no image of {config.data.val} has a label, so that nothing tells a good answer")
+
+
+def _check_threshold(optimize: OptimizeConfig, classes: int) -> None:
+    """Targets that are smoothed and then cut at bce_threshold must still tell an image's class from the others."""
+    threshold, smoothing = optimize.bce_threshold, optimize.label_smoothing
+    if threshold is None or not optimize.reads_labels:
+        return
+    others, own = smoothing / classes, 1 - smoothing + smoothing / classes
+    if others <= threshold < own or classes == 1:
+        return
+    is_low = threshold < others
+    raise PlanError(
+        f"optimize.bce_threshold: {threshold:g} makes all targets {'1' if is_low else '0'}, since label_smoothing "
+        f"{smoothing:g} over {classes} classes leaves {own:.3g} to an image's class and {others:.3g} to each other: "
+        f"{'raise' if is_low else 'lower'} it to a number between them, or lower optimize.label_smoothing"
+    )
 
 
 def _allowed_workers(config: RunConfig) -> tuple[int, ...]:

@@ -193,6 +193,25 @@ def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("threshold", "smoothing", "said"),
+    [
+        (0.0, 0.1, "0 makes all targets 1, since label_smoothing 0.1 over 2 classes leaves 0.95 to an image's class"),
+        (0.96, 0.1, "0.96 makes all targets 0, since label_smoothing 0.1 over 2 classes leaves 0.95"),
+        (0.2, 0.5, "0.2 makes all targets 1, since label_smoothing 0.5 over 2 classes leaves 0.75"),
+        (0.0, 0.0, None),
+        (0.2, 0.1, None),
+    ],
+)
+def test_a_threshold_must_tell_classes_apart(threshold: float, smoothing: float, said: str | None) -> None:
+    optimize = {"loss": "bce", "bce_threshold": threshold, "label_smoothing": smoothing}
+    if said is None:
+        plan(optimize=optimize)
+        return
+    assert refused(optimize=optimize).startswith(f"optimize.bce_threshold: {said}")
+    plan(optimize={**optimize, "distill": {"teacher": "/teacher", "weight": 1}})  # no label is read
+
+
 def test_an_elastic_job_needs_room_for_a_number_that_divides_the_batch() -> None:
     scale = {"workers": {"min": 3, "max": 9}}
     assert refused(nodes=[NodeResources(3)], scale=scale).startswith("scale.workers: 4 workers of 1 CPU and 0 GPU each")
