@@ -14,6 +14,7 @@ from scenerec.data.lanes import Reading, choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import steps_per_epoch
 from scenerec.data.repeats import Repeats
+from scenerec.data.sampling import epoch_class_counts
 from scenerec.errors import PlanError
 from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.models.weights.origin import RANDOM, Origin
@@ -320,6 +321,23 @@ def check_classes(data: DataConfig, train: Manifest, val: Manifest, reads_labels
         if data.train_share < 1:
             remedy = f"raise data.train_share ({data.train_share:g}), or pack with smaller shards"
         raise PlanError(f"data.train: class {empty[0]!r} has no image in {data.train_names}: {remedy}")
+
+
+def check_taken(config: TrainConfig, train: Sequence[tuple[Manifest, float]]) -> None:
+    """Raises PlanError where no epoch takes an image of a class: of so small a share of a mixture none is left.
+
+    `train` are the training sets with their weights. All epochs take equally many images of a class.
+    """
+    if len(train) == 1 or not config.optimize.reads_labels:
+        return
+    manifests, weights = [manifest for manifest, _ in train], [weight for _, weight in train]
+    taken = epoch_class_counts(manifests, weights, config.data.balance)
+    if not taken.all():
+        name = manifests[0].classes[int(taken.argmin())]
+        raise PlanError(
+            f"data.train: no epoch takes an image of class {name!r}, so small is the share of the sets that have any: "
+            "raise their weights, or even the classes out (data.balance)"
+        )
 
 
 def _check_task(config: TrainConfig, train: Manifest, val: Manifest) -> None:

@@ -12,7 +12,7 @@ from scenerec.data.manifest import Manifest, Shard
 from scenerec.errors import PlanError
 from scenerec.models.preprocessing import IMAGENET
 from scenerec.models.weights.origin import RANDOM, Origin
-from scenerec.training.plan import NodeResources, Plan, resolve
+from scenerec.training.plan import NodeResources, Plan, check_taken, resolve
 
 
 def manifest(samples: int = 1000, classes: tuple[str, ...] = ("beach", "forest")) -> Manifest:
@@ -210,6 +210,25 @@ def test_a_threshold_must_tell_classes_apart(threshold: float, smoothing: float,
         return
     assert refused(optimize=optimize).startswith(f"optimize.bce_threshold: {said}")
     plan(optimize={**optimize, "distill": {"teacher": "/teacher", "weight": 1}})  # no label is read
+
+
+def test_a_mixture_must_take_images_of_every_class() -> None:
+    classes = ("beach", "forest", "rare")
+    small, large = ({0: 50, 1: 50}, {0: 500, 1: 498, 2: 2})
+    sets = []
+    for counts in (small, large):
+        samples = sum(counts.values())
+        shard = Shard(key="0.tar", size_bytes=10, sha256=f"{samples:064x}", samples=samples, class_counts=counts)
+        sets.append(Manifest(classes=classes, shards=(shard,)))
+    mixed = list(zip(sets, (4.0, 1.0), strict=True))
+    with pytest.raises(
+        PlanError, match=r"^data\.train: no epoch takes an image of class 'rare', .*: raise their weights"
+    ):
+        check_taken(config(), mixed)
+    check_taken(config(data={"balance": 0.5}), mixed)
+    check_taken(config(optimize={"distill": {"teacher": "/teacher", "weight": 1}}), mixed)
+    check_taken(config(), list(zip(sets, (1.0, 4.0), strict=True)))
+    check_taken(config(), [(sets[1], 1.0)])
 
 
 def test_an_elastic_job_needs_room_for_a_number_that_divides_the_batch() -> None:
