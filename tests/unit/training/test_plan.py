@@ -72,6 +72,15 @@ def test_it_says_why_losses_do_not_compare() -> None:
     assert said == f"{ways}: not to be compared with val_loss"
 
 
+def test_what_is_of_labels_makes_no_loss_that_reads_none() -> None:
+    optimize: dict[str, Any] = {"loss": "bce", "label_smoothing": 0.1, "distill": {"teacher": "/teacher"}}
+    assert plan(optimize=optimize).training_loss == (
+        "by binary cross-entropy, by smoothed labels, by a teacher's answers"
+    )
+    optimize["distill"] |= {"weight": 1}
+    assert plan(optimize=optimize).training_loss == "by a teacher's answers"
+
+
 def test_it_says_that_training_sees_another_size() -> None:
     said = "trained on images of 160 px; evaluated, and later exported, at 224 px"
     assert ("sizes", said) in plan(data={"train_size": 160}).rows()
