@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -168,7 +169,18 @@ def _of_the_recipe(document: dict[str, Any], field: Field) -> str:
     recipe = document.get("recipe")
     if not field or not sets(recipe, field) or _holds(document, field):
         return ""
-    return f" ({recipe}, the recipe, sets it: say another value there, or null to leave it out)"
+    null = ", or null to leave it out" if _may_be_null(field) else ""
+    return f" ({recipe}, the recipe, sets it: say another value there{null})"
+
+
+def _may_be_null(field: Field) -> bool:
+    """Whether a training's field may be left empty."""
+    kind: type[BaseModel] | None = TrainConfig
+    annotation: Any = None
+    for key in field:
+        annotation = kind.model_fields[str(key)].annotation if kind and key in kind.model_fields else None
+        kind = next(_submodels(annotation), None)
+    return NoneType in get_args(annotation)
 
 
 def _holds(document: Any, field: Field) -> bool:

@@ -104,6 +104,9 @@ def test_what_a_recipe_sets_is_refused_with_its_name_and_a_way_out() -> None:
         ConfigError, match=r"data\.train_size: vit_b_16 takes .* not 160 \(a3, the recipe, sets it: say"
     ):
         parse_as(TrainConfig, FILE + "data: {train: /t, val: /v}", "train.yaml")
+    small = FILE.replace("a3", "a1") + "data: {train: /t, val: /v}\noptimize: {global_batch_size: 2}"
+    with pytest.raises(ConfigError, match=r"data\.repeats: 3 .*: lower it \(a1, the recipe, .* another value there\)$"):
+        parse_as(TrainConfig, small, "train.yaml")
     with pytest.raises(ConfigError, match=r"not 160$"):
         parse_as(TrainConfig, FILE + "data: {train: /t, val: /v, train_size: 160}", "train.yaml")
     found = parse_as(TrainConfig, FILE + "data: {train: /t, val: /v, train_size: null}", "train.yaml")
