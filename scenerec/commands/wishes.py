@@ -15,13 +15,14 @@ from scenerec.data.packing.nesting import Nested
 from scenerec.errors import ConfigError
 from scenerec.frozen import find_problems
 from scenerec.models.zoo import find_architecture
-from scenerec.training.choice.candidates import ARCH, FRAMEWORK
+from scenerec.training.choice.candidates import ARCH, FRAMEWORK, WEIGHTS
 
 DEFAULT_MINUTES = 30.0
 DEFAULT_OUTPUT = "s3://scenes"
 
 _ANY_ARCH, _ANY_SIZE_PX = "resnet18", 224
 _LONGEST_NAME = 40
+_NO_WEIGHTS = ("none", "null", "~", "")
 _NO_NAME = "photos"
 _BLOCKS = ("data", "data.augment", "model", "optimize", "scale")
 _SAID_BY = {
@@ -86,8 +87,17 @@ class Wishes:
         for key in sorted(keys):
             if by := next((by for said, by in _SAID_BY.items() if f"{key}.".startswith(f"{said}.")), None):
                 raise ConfigError(f"--set {key}: is said by {by}: leave it out")
+        if ARCH not in keys:
+            _check_no_weights(self.overrides)
         config = parse_as(TrainConfig, _any_training(overrides), "--set", overrides).model_dump(mode="json")
         return {key: value for name in sorted(keys) for key, value in _leaves(name, config)}
+
+
+def _check_no_weights(overrides: tuple[str, ...]) -> None:
+    """Weights fit one architecture, which may be another than is chosen. Raises ConfigError where they are stated."""
+    for key, _, value in (each.partition("=") for each in overrides):
+        if key.strip() == WEIGHTS and value.strip() not in _NO_WEIGHTS:
+            raise ConfigError(f"--set {WEIGHTS}={value}: are of one architecture: say which, by --arch")
 
 
 def _any_training(overrides: list[str]) -> str:

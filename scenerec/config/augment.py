@@ -86,5 +86,8 @@ class AugmentConfig(Block):
     @model_validator(mode="after")
     def _one_policy(self) -> "AugmentConfig":
         if self.rand_augment and self.trivial_augment:
-            raise ValueError("trivial_augment: rand_augment draws the same operations already: leave one of them out")
+            raise ValueError(
+                "trivial_augment: rand_augment draws the same operations already: leave one of them out, or "
+                "set it to null where a recipe sets it"
+            )
         return self

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from scenerec.config.job import JobConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.probe import ProbeConfig
+from scenerec.config.recipe import sets
 from scenerec.config.run import RunConfig
 from scenerec.config.serve import ServeConfig
 from scenerec.config.train import TrainConfig
@@ -80,7 +82,10 @@ def parse_as(model: type[Config], text: str, name: str, overrides: Iterable[str]
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = [_describe(model, problem, name, lines, sources) for problem in find_problems(error)]
+        problems = [
+            _describe(model, problem, name, lines, sources) + _of_the_recipe(document, problem.field)
+            for problem in find_problems(error)
+        ]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
 
 
@@ -154,6 +159,37 @@ def _describe(model: type[Frozen], problem: Problem, name: str, lines: dict[str,
     place = dotted(field)
     source = next((text for key, text in sources.items() if _has_set(key, place, lines)), None)
     return f"{source or _where(name, place, lines)}: {place}: {message}"
+
+
+def _of_the_recipe(document: dict[str, Any], field: Field) -> str:
+    """What to do about a value that its recipe has put there, and not who wrote the document; "" of any other."""
+    base = document.get("base")
+    if field[:1] == ("base",) and isinstance(base, dict):  # of a search
+        document, field = base, field[1:]
+    recipe = document.get("recipe")
+    if not field or not sets(recipe, field) or _holds(document, field):
+        return ""
+    null = ", or null to leave it out" if _may_be_null(field) else ""
+    return f" ({recipe}, the recipe, sets it: say another value there{null})"
+
+
+def _may_be_null(field: Field) -> bool:
+    """Whether a training's field may be left empty."""
+    kind: type[BaseModel] | None = TrainConfig
+    annotation: Any = None
+    for key in field:
+        annotation = kind.model_fields[str(key)].annotation if kind and key in kind.model_fields else None
+        kind = next(_submodels(annotation), None)
+    return NoneType in get_args(annotation)
+
+
+def _holds(document: Any, field: Field) -> bool:
+    """Whether a document says itself what stands at a field."""
+    for key in field:
+        if not isinstance(document, dict) or key not in document:
+            return False
+        document = document[key]
+    return True
 
 
 def _has_set(key: str, place: str, lines: dict[str, int]) -> bool:

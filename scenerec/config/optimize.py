@@ -67,7 +67,7 @@ class OptimizeConfig(Block):
     """`restarts`: epochs of the first half cosine."""
     restart_factor: int = Field(1, ge=1)
     """`restarts`: how many times as long as the one before each further half cosine is."""
-    step_epochs: tuple[int, ...] = (30, 60, 80)
+    step_epochs: tuple[Annotated[int, Field(ge=1)], ...] = (30, 60, 80)
     """`step`: epochs at which the learning rate is multiplied by step_gamma."""
     step_gamma: float = Field(0.1, gt=0, le=1)
     """`step`: the factor."""

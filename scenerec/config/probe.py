@@ -105,6 +105,9 @@ class ProbeConfig(JobConfig):
 _MEANINGLESS = {
     "augment": "each image is seen once, as it is evaluated",
     "balance": "each image is seen once",
+    "repeats": "each image is seen once",
+    "train_size": "each image is seen once, as it is evaluated",
+    "eval_crops": "each image is seen once, by its centre",
     "lanes": "each image is seen once, whatever the order",
     "log_samples": "each image is seen once, in the order of the set",
 }

@@ -1,6 +1,6 @@
 """Trainings that others have published, by name: what they set in a train.yaml where its writer says nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from scenerec.models.drop_path import has_drop_path
@@ -159,6 +159,16 @@ def with_recipe(values: Any) -> Any:
     if not has_drop_path(str(_block(values, "model").get("arch"))):
         _block(settings, "model").pop("drop_path", None)
     return _merged(settings, values)
+
+
+def sets(recipe: Any, field: Sequence[str | int]) -> bool:
+    """Whether a recipe of this name says what stands at a field, such as ("data", "train_size")."""
+    found: Any = RECIPES[recipe].settings if isinstance(recipe, str) and recipe in RECIPES else None
+    for key in field:
+        if not isinstance(found, Mapping) or key not in found:
+            return False
+        found = found[key]
+    return True
 
 
 def _block(document: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -151,11 +151,11 @@ class TrainingConfig(LearningConfig):
     @property
     def training_loss(self) -> str:
         """What makes the training loss another than val_loss, in words; empty where both are the same function."""
-        optimize = self.optimize
+        optimize, of_labels = self.optimize, self.optimize.reads_labels
         differs = {
             "of mixed images": optimize.mix is not None,
-            "by binary cross-entropy": optimize.loss == "bce" and self.task == "classification",
-            "by smoothed labels": optimize.label_smoothing > 0,
+            "by binary cross-entropy": of_labels and optimize.loss == "bce" and self.task == "classification",
+            "by smoothed labels": of_labels and optimize.label_smoothing > 0,
             "by class weights": optimize.class_weights != "none",
             "by a teacher's answers": optimize.distill is not None,
         }

@@ -52,7 +52,9 @@ def knn_accuracy(
         if is_one_set:
             similarity[np.arange(len(similarity)), np.arange(rows.start, rows.stop)] = -np.inf
         nearest = _largest(similarity, neighbors)
-        weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / temperature)  # of equals: 1
+        near = np.take_along_axis(similarity, nearest, axis=1)
+        # The nearest counts 1, whatever the temperature: else a low one leaves nobody a vote, and the first class wins.
+        weights = np.exp((near - np.maximum(near.max(axis=1, keepdims=True), -1)) / temperature)
         boxes = np.arange(len(nearest))[:, None] * classes + train_labels[nearest]
         votes = np.bincount(boxes.ravel(), weights.ravel(), len(nearest) * classes).reshape(-1, classes)
         right += int((votes.argmax(axis=1) == test_labels[rows]).sum())

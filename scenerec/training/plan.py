@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from scenerec.config.data import DataConfig, InputConfig
+from scenerec.config.optimize import OptimizeConfig
 from scenerec.config.pretrain import PretrainConfig
 from scenerec.config.recipe import RECIPES
 from scenerec.config.run import RunConfig
@@ -13,6 +14,7 @@ from scenerec.data.lanes import Reading, choose_lanes, plan_reading
 from scenerec.data.manifest import Manifest
 from scenerec.data.order import steps_per_epoch
 from scenerec.data.repeats import Repeats
+from scenerec.data.sampling import epoch_class_counts
 from scenerec.errors import PlanError
 from scenerec.models.preprocessing import IMAGENET, WeightPreprocessing
 from scenerec.models.weights.origin import RANDOM, Origin
@@ -201,6 +203,7 @@ def resolve(
     if isinstance(config, TrainConfig):
         _check_task(config, train, val)
         check_classes(config.data, train, val, config.optimize.reads_labels)
+        _check_threshold(config.optimize, len(learned_classes(config, train, val)))
     batch = config.optimize.global_batch_size
     workers = _allowed_workers(config)
     steps = steps_per_epoch(train.samples, batch)
@@ -320,6 +323,23 @@ def check_classes(data: DataConfig, train: Manifest, val: Manifest, reads_labels
         raise PlanError(f"data.train: class {empty[0]!r} has no image in {data.train_names}: {remedy}")
 
 
+def check_taken(config: TrainConfig, train: Sequence[tuple[Manifest, float]]) -> None:
+    """Raises PlanError where no epoch takes an image of a class: of so small a share of a mixture none is left.
+
+    `train` are the training sets with their weights. All epochs take equally many images of a class.
+    """
+    if len(train) == 1 or not config.optimize.reads_labels:
+        return
+    manifests, weights = [manifest for manifest, _ in train], [weight for _, weight in train]
+    taken = epoch_class_counts(manifests, weights, config.data.balance)
+    if not taken.all():
+        name = manifests[0].classes[int(taken.argmin())]
+        raise PlanError(
+            f"data.train: no epoch takes an image of class {name!r}, so small is the share of the sets that have any: "
+            "raise their weights, or even the classes out (data.balance)"
+        )
+
+
 def _check_task(config: TrainConfig, train: Manifest, val: Manifest) -> None:
     is_multilabel = config.task == "multilabel"
     for name, url, manifest in (("train", config.data.train_names, train), ("val", config.data.val, val)):
@@ -332,6 +352,22 @@ def _check_task(config: TrainConfig, train: Manifest, val: Manifest) -> None:
             raise PlanError(f"data.{name}: {url} has several labels an image: set task: multilabel")
     if is_multilabel and not val.class_counts.any():
         raise PlanError(f"data.val: no image of {config.data.val} has a label, so that nothing tells a good answer")
+
+
+def _check_threshold(optimize: OptimizeConfig, classes: int) -> None:
+    """Targets that are smoothed and then cut at bce_threshold must still tell an image's class from the others."""
+    threshold, smoothing = optimize.bce_threshold, optimize.label_smoothing
+    if threshold is None or not optimize.reads_labels:
+        return
+    others, own = smoothing / classes, 1 - smoothing + smoothing / classes
+    if others <= threshold < own or classes == 1:
+        return
+    is_low = threshold < others
+    raise PlanError(
+        f"optimize.bce_threshold: {threshold:g} makes all targets {'1' if is_low else '0'}, since label_smoothing "
+        f"{smoothing:g} over {classes} classes leaves {own:.3g} to an image's class and {others:.3g} to each other: "
+        f"{'raise' if is_low else 'lower'} it to a number between them, or lower optimize.label_smoothing"
+    )
 
 
 def _allowed_workers(config: RunConfig) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from scenerec.storage.writable import check_writable
 from scenerec.training.class_weights import loss_weights
 from scenerec.training.initial import describe_weights, prepare_weights, weights_origin
 from scenerec.training.node_time import CostPlan, plan_cost
-from scenerec.training.plan import NodeResources, Plan, learned_classes, resolve
+from scenerec.training.plan import NodeResources, Plan, check_taken, learned_classes, resolve
 from scenerec.training.preprocessing import prepared, run_preprocessing
 from scenerec.training.run_folder import RunFolder, check_identity, resumed_lanes, run_identity
 from scenerec.training.task import task_of
@@ -72,6 +72,8 @@ def check_job(config: TrainConfig, nodes: Sequence[NodeResources] | None = None,
     coordinates = _plan_coordinates(config, train.manifest, val.manifest)
     lanes = None if restart else resumed_lanes(folder, config.data.lanes)
     plan = resolve(config, train.manifest, val.manifest, nodes, lanes)
+    if restart or folder.latest_checkpoint() is None:  # one that has begun goes on as it began
+        check_taken(config, [(data.manifest, weight) for data, weight in train.parts])
     plan = replace(plan, class_weights=loss_weights(config, train.parts))
     for data in (*(part for part, _ in train.parts), val):
         check_shards(data)

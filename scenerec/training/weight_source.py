@@ -54,7 +54,7 @@ class WeightSource:
             yield read_weights(self.weights, self.averaged, patience)
             return
         if download:
-            check_accepted(self._licence, self.accepted, str(self))
+            check_accepted(self._licence, self.accepted, str(self), self._accepting_key)
         cache = WeightCache(self.output, patience, self.field)
         with cache.fetch(remote) if download else cache.read(remote) as path:
             try:
@@ -62,6 +62,12 @@ class WeightSource:
             except ModelError as error:
                 raise ModelError(str(error).replace(str(path), remote.url)) from None
             yield weights
+
+    @property
+    def _accepting_key(self) -> str:
+        """The config's key that accepts their licence, beside `weights`; "" where there is none, as of a teacher."""
+        block, _, last = self.field.rpartition(".")
+        return f"{block}.accept_licence" if last == "weights" else ""
 
     @property
     def _licence(self) -> str:

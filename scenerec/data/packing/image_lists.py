@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from posixpath import normpath
 
 from scenerec.data.class_names import check_names, without_alphabet
 from scenerec.data.labels import SEPARATOR
@@ -162,13 +163,17 @@ def _joined_labels(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_all_labels(images: Iterable[RawImage]) -> list[RawImage]:
-    """One for each path, in the order of the list: an image that stands in several rows has the labels of all."""
+    """One for each path, in the order of the list: an image that stands in several rows has the labels of all.
+
+    The path is the first row's, however others write it (`./a.jpg`).
+    """
     found: dict[str, RawImage] = {}
     for image in images:
-        first = found.setdefault(image.path, image)
+        path = normpath(image.path)
+        first = found.setdefault(path, image)
         if first is not image:
             labels = tuple(dict.fromkeys((*first.names, *image.names)))
-            found[image.path] = replace(first, labels=labels, coordinates=first.coordinates or image.coordinates)
+            found[path] = replace(first, labels=labels, coordinates=first.coordinates or image.coordinates)
     return list(found.values())
 
 

@@ -93,10 +93,10 @@ def accept_licences() -> None:
     os.environ[ACCEPTING_VARIABLE] = ",".join(name for name, licence in LICENCES.items() if licence.asks_acceptance)
 
 
-def check_accepted(name: str, accepted: bool, where: str) -> None:
+def check_accepted(name: str, accepted: bool, where: str, key: str = "") -> None:
     """Makes sure that a licence is accepted whose owner asks for that: by `accepted`, or by the environment.
 
-    Raises ModelError, which begins with `where`.
+    Raises ModelError, which begins with `where`, and names the `key` of the file that accepts, where there is one.
     """
     licence = LICENCES.get(name)
     if licence is None or not licence.asks_acceptance or accepted:
@@ -105,7 +105,8 @@ def check_accepted(name: str, accepted: bool, where: str) -> None:
         return
     raise ModelError(
         f"{where}: their owner asks that you read and accept the licence {name} ({licence.url}) before you use them: "
-        f"then add --accept-licence, set model.accept_licence: true, or {ACCEPTING_VARIABLE}={name} in the environment"
+        f"then add --accept-licence to `scenerec submit`, {f'set {key}: true, ' if key else ''}or set "
+        f"{ACCEPTING_VARIABLE}={name} in the environment"
     )
 
 

@@ -12,6 +12,7 @@ from scenerec.training.choice.facts import DataFacts, Machine
 
 FRAMEWORK, ARCH, SIZE, WEIGHTS = "framework", "model.arch", "data.image_size", "model.weights"
 BATCH, EPOCHS, WORKERS = "optimize.global_batch_size", "optimize.epochs", "scale.workers"
+LR, OPTIMIZER = "optimize.lr", "optimize.optimizer"
 RECIPE = "recipe"
 
 CANDIDATE_ARCHITECTURES = ("resnet50", "mobilenet_v3_large", "resnet18", "mobilenet_v3_small")

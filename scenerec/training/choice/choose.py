@@ -6,6 +6,7 @@ from math import ceil, sqrt
 from typing import Any
 
 from scenerec.config.recipe import RECIPES
+from scenerec.errors import PlanError
 from scenerec.training.choice.candidates import (
     ARCH,
     BATCH,
@@ -13,6 +14,8 @@ from scenerec.training.choice.candidates import (
     FRAMEWORK,
     LARGE_SET,
     LONG_EPOCHS,
+    LR,
+    OPTIMIZER,
     RECIPE,
     SIZE,
     WEIGHTS,
@@ -32,6 +35,7 @@ _MOST_WORKERS_ON_CPU = 4  # of a node: more exchange more than they gain
 _WORKER_BYTES = 2 << 30
 _MEMORY_SHARE = 0.4  # for activations
 _GPU_MEMORY_BYTES = 10 << 30  # that any GPU has free
+_OPTIMIZER = "adamw"
 _LARGEST_LR = 0.004
 _UNEVEN = 5.0
 
@@ -70,7 +74,8 @@ def choose(
 ) -> Choice:
     """Chooses what trains on `data` within so many minutes; what somebody has stated, by its key, stays as it is.
 
-    Raises PlanError where the minutes do not suffice for an epoch of the cheapest network.
+    Raises PlanError where the minutes do not suffice for an epoch of the cheapest network, or an optimizer is stated
+    whose learning rate is not chosen.
     """
     stated = stated or {}
     found = candidates(data, machine, weights, stated)
@@ -83,7 +88,7 @@ def choose(
         Decision("weights", {WEIGHTS: taken.weights}, taken.weights, weights.reason),
         _epochs(taken, epochs, machine, minutes, has_recipe=stated.get(RECIPE) is not None),
         Decision("batch", {BATCH: batch}, str(batch), f"{max(data.images // batch, 1):,} steps in an epoch"),
-        *_recipe(taken, batch, epochs, data, stated.get(RECIPE)),
+        *_recipe(taken, batch, epochs, data, stated),
         *_balance(data),
         _scale(machine, workers, cpus_per_worker),
     )
@@ -133,18 +138,31 @@ def _epochs(taken: Candidate, epochs: int, machine: Machine, minutes: float, has
     return Decision("epochs", settings, str(epochs), f"of {taken.epoch_s:.2g} s on {machine.words}: {why}")
 
 
-def _recipe(taken: Candidate, batch: int, epochs: int, data: DataFacts, stated: str | None) -> list[Decision]:
+def _recipe(taken: Candidate, batch: int, epochs: int, data: DataFacts, stated: Mapping[str, Any]) -> list[Decision]:
     """How it is learned: by a recipe that somebody has stated, or by what suits the data."""
-    if stated is None:
-        return [_learning_rate(taken, batch), _augmentation(taken, epochs, data)]
-    reason = f"its optimizer, learning rate and augmentation; it has reached {RECIPES[stated].reached}"
-    return [Decision("recipe", {RECIPE: stated}, stated, reason)]
+    recipe = stated.get(RECIPE)
+    if recipe is None:
+        optimizer = stated.get(OPTIMIZER, _OPTIMIZER)
+        rate = _learning_rate(taken, batch) if optimizer == _OPTIMIZER else _stated_rate(optimizer, stated)
+        return [rate, _augmentation(taken, epochs, data)]
+    reason = f"its optimizer, learning rate and augmentation; it has reached {RECIPES[recipe].reached}"
+    return [Decision("recipe", {RECIPE: recipe}, recipe, reason)]
+
+
+def _stated_rate(optimizer: str, stated: Mapping[str, Any]) -> Decision:
+    """What is stated of an optimizer whose learning rate is not chosen; of AdamW's decay nothing is taken over."""
+    if LR not in stated:
+        raise PlanError(
+            f"{OPTIMIZER}: the learning rate that is chosen is {_OPTIMIZER}'s, and {optimizer} wants another: say it "
+            f"too (--set {LR}=NUMBER), or leave {OPTIMIZER} out"
+        )
+    return Decision("learning rate", {LR: stated[LR], OPTIMIZER: optimizer}, f"{stated[LR]:g}", "as you said")
 
 
 def _learning_rate(taken: Candidate, batch: int) -> Decision:
     """AdamW's, by the square root of the batch (Malladi et al., On the SDEs and scaling rules for Adam..., 2022)."""
     lr = float(f"{min((0.0003 if taken.is_tuned else 0.002) * sqrt(batch / 32), _LARGEST_LR):.2g}")
-    settings = {"optimize.lr": lr, "optimize.optimizer": "adamw", "optimize.weight_decay": 0.05}
+    settings = {LR: lr, OPTIMIZER: _OPTIMIZER, "optimize.weight_decay": 0.05}
     reason = "low, to keep what the weights know" if taken.is_tuned else "of AdamW, for this batch and random weights"
     return Decision("learning rate", settings, f"{lr:g}", reason)
 

@@ -35,7 +35,7 @@ def weights_at_hand(output: str, architectures: Sequence[str]) -> Weights:
         return Weights(_names(published), f"{_words(published)}; from {host}, once")
     return Weights(
         reason=f"random, as {host} does not answer; pretrained ones would learn more from few images: "
-        "--set model.weights=FILE"
+        "--set model.weights=FILE --arch ARCH"
     )
 
 

@@ -171,6 +171,14 @@ def test_a_folder_from_which_nothing_can_be_learned_is_refused_in_a_line(name: s
     ("typed", "said"),
     [
         (["--arch", "resnet19"], "--set model.arch=resnet19: model.arch: unknown architecture 'resnet19'"),
+        (
+            ["--set", "model.weights=DEFAULT"],
+            "--set model.weights=DEFAULT: are of one architecture: say which, by --arch",
+        ),
+        (
+            ["--set", "model.weights=/w.pth"],
+            "--set model.weights=/w.pth: are of one architecture: say which, by --arch",
+        ),
         (["--set", "optimize.lr=fast"], "--set optimize.lr=fast: optimize.lr: "),
         (["--set", "optimize.lrr=1"], "--set optimize.lrr=1: optimize.lrr: unknown key; did you mean `lr`?"),
         (["--set", "name=other"], "--set name: is said by --name: leave it out"),

@@ -8,7 +8,8 @@ import pytest
 from scenerec.config.file import dump_config, parse_as
 from scenerec.config.recipe import RECIPES, with_recipe
 from scenerec.config.train import TrainConfig, TrainingConfig
-from scenerec.config.tune import searchable_fields
+from scenerec.config.tune import TuneConfig, searchable_fields
+from scenerec.errors import ConfigError
 from scenerec.frozen import field_docstrings, first_problem
 
 
@@ -93,6 +94,32 @@ def test_another_image_size_is_trained_as_it_is() -> None:
     assert train("a3", data={"image_size": 224}).data.train_size == 160
     assert train("a3", data={"image_size": 128}).data.train_size is None
     assert train("a3", data={"image_size": 256, "train_size": 192}).data.train_size == 192
+
+
+FILE = "kind: train\nname: x\nframework: torch\noutput: o\nrecipe: a3\nmodel: {arch: vit_b_16}\n"
+
+
+def test_what_a_recipe_sets_is_refused_with_its_name_and_a_way_out() -> None:
+    with pytest.raises(
+        ConfigError, match=r"data\.train_size: vit_b_16 takes .* not 160 \(a3, the recipe, sets it: say"
+    ):
+        parse_as(TrainConfig, FILE + "data: {train: /t, val: /v}", "train.yaml")
+    small = FILE.replace("a3", "a1") + "data: {train: /t, val: /v}\noptimize: {global_batch_size: 2}"
+    with pytest.raises(ConfigError, match=r"data\.repeats: 3 .*: lower it \(a1, the recipe, .* another value there\)$"):
+        parse_as(TrainConfig, small, "train.yaml")
+    with pytest.raises(ConfigError, match=r"not 160$"):
+        parse_as(TrainConfig, FILE + "data: {train: /t, val: /v, train_size: 160}", "train.yaml")
+    found = parse_as(TrainConfig, FILE + "data: {train: /t, val: /v, train_size: null}", "train.yaml")
+    assert found.data.train_size is None
+    with pytest.raises(ConfigError, match=r"leave one of them out, or set it to null where a recipe sets it$"):
+        parse_as(TrainConfig, FILE + "data: {train: /t, val: /v, augment: {trivial_augment: true}}", "train.yaml")
+
+
+def test_a_search_says_what_its_bases_recipe_sets() -> None:
+    search = "kind: tune\nname: x\noutput: o\ntrials: 2\nsearch: {optimize.lr: {choice: [0.1, 0.2]}}\n"
+    base = "base: {framework: torch, recipe: a3, model: {arch: vit_b_16}, data: {train: /t, val: /v}}"
+    with pytest.raises(ConfigError, match=r"base\.data\.train_size: .* \(a3, the recipe, sets it: say another"):
+        parse_as(TuneConfig, search + base, "tune.yaml")
 
 
 def test_an_architecture_without_stochastic_depth_trains_without() -> None:

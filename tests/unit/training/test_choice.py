@@ -150,6 +150,17 @@ def test_no_recipe_can_be_said() -> None:
     assert choice == free and config_of(choice, {"recipe": None}) == config_of(free, {})
 
 
+def test_another_optimizer_takes_nothing_that_is_chosen_for_adamw() -> None:
+    stated: dict[str, Any] = {"optimize.optimizer": "sgd"}
+    with pytest.raises(PlanError, match=r"optimize\.optimizer: .* is adamw's, and sgd wants another: say it too"):
+        choose(PHOTOS, LAPTOP, 10, NONE, stated)
+    stated |= {"optimize.lr": 0.1}
+    optimize = config_of(choose(PHOTOS, LAPTOP, 10, NONE, stated), stated).optimize
+    assert (optimize.optimizer, optimize.lr, optimize.weight_decay) == ("sgd", 0.1, 0.0)
+    adamw = {"optimize.optimizer": "adamw"}
+    assert config_of(choose(PHOTOS, LAPTOP, 10, NONE, adamw)) == config_of(choose(PHOTOS, LAPTOP, 10, NONE))
+
+
 def test_the_photographs_of_a_laptop() -> None:
     settings = choose(PHOTOS, LAPTOP, 10, NONE).settings
     assert settings["model.arch"] == "resnet18"

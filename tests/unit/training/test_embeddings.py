@@ -47,6 +47,15 @@ def test_equal_singular_values_count_each() -> None:
     assert effective_rank(halves) == pytest.approx(2)
 
 
+def test_at_a_low_temperature_the_nearest_alone_votes() -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 64))
+    train, test = (np.repeat(centres, 20, axis=0) + rng.normal(size=(60, 64)) for _ in range(2))
+    labels = np.repeat(np.arange(3), 20)
+    nearest = knn_accuracy(train, labels, test, labels, 1)
+    assert knn_accuracy(train, labels, test, labels, 20, temperature=1e-6) == nearest > 0.9
+
+
 def knn_by_hand(train: np.ndarray, labels: np.ndarray, test: np.ndarray, wanted: np.ndarray, k: int) -> float:
     """Wu et al. 2018, section 3.4, image by image."""
     right = 0

@@ -12,7 +12,7 @@ from scenerec.data.manifest import Manifest, Shard
 from scenerec.errors import PlanError
 from scenerec.models.preprocessing import IMAGENET
 from scenerec.models.weights.origin import RANDOM, Origin
-from scenerec.training.plan import NodeResources, Plan, resolve
+from scenerec.training.plan import NodeResources, Plan, check_taken, resolve
 
 
 def manifest(samples: int = 1000, classes: tuple[str, ...] = ("beach", "forest")) -> Manifest:
@@ -70,6 +70,15 @@ def test_it_says_why_losses_do_not_compare() -> None:
     said = dict(plan(optimize=optimize).rows())["train_loss"]
     ways = "of mixed images, by binary cross-entropy, by smoothed labels, by class weights"
     assert said == f"{ways}: not to be compared with val_loss"
+
+
+def test_what_is_of_labels_makes_no_loss_that_reads_none() -> None:
+    optimize: dict[str, Any] = {"loss": "bce", "label_smoothing": 0.1, "distill": {"teacher": "/teacher"}}
+    assert plan(optimize=optimize).training_loss == (
+        "by binary cross-entropy, by smoothed labels, by a teacher's answers"
+    )
+    optimize["distill"] |= {"weight": 1}
+    assert plan(optimize=optimize).training_loss == "by a teacher's answers"
 
 
 def test_it_says_that_training_sees_another_size() -> None:
@@ -191,6 +200,44 @@ def test_a_refusal_names_the_setting_and_the_remedy_in_one_line() -> None:
         "scale.workers: 4 workers of 3 CPU and 1 GPU each: the cluster has room for 2 (10.5 CPU, 3 GPU on 2 node(s)): "
         "lower scale.workers or cpus_per_worker, or, where the cluster grows by itself, --no-cluster-check"
     )
+
+
+@pytest.mark.parametrize(
+    ("threshold", "smoothing", "said"),
+    [
+        (0.0, 0.1, "0 makes all targets 1, since label_smoothing 0.1 over 2 classes leaves 0.95 to an image's class"),
+        (0.96, 0.1, "0.96 makes all targets 0, since label_smoothing 0.1 over 2 classes leaves 0.95"),
+        (0.2, 0.5, "0.2 makes all targets 1, since label_smoothing 0.5 over 2 classes leaves 0.75"),
+        (0.0, 0.0, None),
+        (0.2, 0.1, None),
+    ],
+)
+def test_a_threshold_must_tell_classes_apart(threshold: float, smoothing: float, said: str | None) -> None:
+    optimize = {"loss": "bce", "bce_threshold": threshold, "label_smoothing": smoothing}
+    if said is None:
+        plan(optimize=optimize)
+        return
+    assert refused(optimize=optimize).startswith(f"optimize.bce_threshold: {said}")
+    plan(optimize={**optimize, "distill": {"teacher": "/teacher", "weight": 1}})  # no label is read
+
+
+def test_a_mixture_must_take_images_of_every_class() -> None:
+    classes = ("beach", "forest", "rare")
+    small, large = ({0: 50, 1: 50}, {0: 500, 1: 498, 2: 2})
+    sets = []
+    for counts in (small, large):
+        samples = sum(counts.values())
+        shard = Shard(key="0.tar", size_bytes=10, sha256=f"{samples:064x}", samples=samples, class_counts=counts)
+        sets.append(Manifest(classes=classes, shards=(shard,)))
+    mixed = list(zip(sets, (4.0, 1.0), strict=True))
+    with pytest.raises(
+        PlanError, match=r"^data\.train: no epoch takes an image of class 'rare', .*: raise their weights"
+    ):
+        check_taken(config(), mixed)
+    check_taken(config(data={"balance": 0.5}), mixed)
+    check_taken(config(optimize={"distill": {"teacher": "/teacher", "weight": 1}}), mixed)
+    check_taken(config(), list(zip(sets, (1.0, 4.0), strict=True)))
+    check_taken(config(), [(sets[1], 1.0)])
 
 
 def test_an_elastic_job_needs_room_for_a_number_that_divides_the_batch() -> None:

@@ -110,3 +110,5 @@ def test_an_image_in_several_rows_has_the_labels_of_all(tmp_path: Path) -> None:
     raw = read_raw_set(write(tmp_path, table))
     assert labels(raw) == {"train": {"red.png": ("sea", "sky")}, "val": {"blue.png": ("sky",)}}
     assert len(raw.splits["train"]) == 1
+    raw = read_raw_set(write(tmp_path, table + "./red.png,night,train\n"))
+    assert labels(raw)["train"] == {"red.png": ("night", "sea", "sky")}
