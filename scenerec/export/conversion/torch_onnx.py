@@ -40,6 +40,21 @@ def convert(network: nn.Module, image_size: int, opset: int = 18, takes_coordina
         ModelError: operators have no equivalent (the message names each, and the modules that use it), or the module
             cannot be traced, or is no classifier of images.
     """
+    try:
+        model = _exported(network, image_size, opset, takes_coordinates)
+    except ModelError:
+        with _plain_attention(network) as has_changed:
+            if not has_changed:
+                raise
+            model = _exported(network, image_size, opset, takes_coordinates)
+    _name_nodes(model)
+    _strip(model)
+    check_network(model)
+    return model
+
+
+def _exported(network: nn.Module, image_size: int, opset: int, takes_coordinates: bool) -> ModelProto:
+    """What torch's exporter makes of the module. Raises ModelError."""
     program = trace(network, image_size, takes_coordinates)
     examples = _examples(image_size, takes_coordinates)
     with _silence():
@@ -58,10 +73,24 @@ def convert(network: nn.Module, image_size: int, opset: int = 18, takes_coordina
             raise _explain(program, error) from None
     assert exported is not None
     model: ModelProto = exported.model_proto
-    _name_nodes(model)
-    _strip(model)
-    check_network(model)
     return model
+
+
+@contextmanager
+def _plain_attention(network: nn.Module) -> Iterator[bool]:
+    """timm's attention by products and a softmax in place of torch's own function; gives whether there is any.
+
+    The exporter takes that function for no more than four axes (Hiera has five), and not where what it gives is then
+    viewed in another order (MaxViT).
+    """
+    fused = [module for module in network.modules() if getattr(module, "fused_attn", False)]
+    for module in fused:
+        module.fused_attn = False
+    try:
+        yield bool(fused)
+    finally:
+        for module in fused:
+            module.fused_attn = True
 
 
 def trace(network: nn.Module, image_size: int, takes_coordinates: bool = False) -> torch.export.ExportedProgram:

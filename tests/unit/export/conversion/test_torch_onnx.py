@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from timm.models.hiera import MaskUnitAttention
 from torch import nn
 
 from scenerec.errors import ModelError
@@ -31,6 +32,18 @@ class Network(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.block(x).mean(dim=(2, 3)))
+
+
+class Windows(nn.Module):
+    """Attention within windows, of five axes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 4, 1)
+        self.attention = MaskUnitAttention(4, 4, heads=2, window_size=16, use_mask_unit_attn=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(self.patches(x).flatten(2).transpose(1, 2)).mean(dim=1)
 
 
 class Bessel(nn.Module):
@@ -74,6 +87,18 @@ def test_a_module_becomes_a_network_graph(network: Network, capfd: pytest.Captur
     assert "site-packages" not in str(model), "no path of this machine"
     again = torch_onnx.convert(network, image_size=8)
     assert again.SerializeToString(deterministic=True) == model.SerializeToString(deterministic=True)
+
+
+@pytest.mark.slow
+def test_attention_that_the_exporter_does_not_take_is_written_out() -> None:
+    network = Windows()
+    model = torch_onnx.convert(network, image_size=8)
+    assert network.attention.fused_attn, "the module is as it was"
+    pixels = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(pixels)).numpy()
+    (logits,) = open_session(model.SerializeToString()).run(None, {"pixels": pixels})
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
