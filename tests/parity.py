@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from scenerec.models import torch_dropout, torch_model, zoo
 from scenerec.models.keras_twin import bindings, builder, layers
+from tests.stored_tensors import STATISTICS, Comparison, StoredTensors
 
 CLASSES = 10
 LOGITS_BATCH = 2
@@ -44,9 +45,6 @@ ROUNDING_FACTOR = 3.0
 """In float32 the twin may also be off by this many times what torch is off."""
 GRADIENT_LIMIT = 0.5
 """Beyond it a float32 gradient is wrong whatever ReLUs do."""
-FLOOR = 1e-3
-"""Share of the largest gradient's norm below which errors are relative to that floor: the gradient of a bias before a
-BatchNorm is nothing but rounding."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +197,7 @@ def measure(arch: str, image_size: int, call: Callable[..., Any] = directly) -> 
     for networks of which not all three fit into the memory.
     """
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
-        store = _Store(Path(folder))
+        store = StoredTensors(Path(folder))
         twin: _TwinLogits = call(_measure_twin, arch, image_size, store)
         double: np.ndarray = call(_measure_double_twin, arch, image_size, store)
         truth, comparison = call(_measure_torch, arch, image_size, store)
@@ -227,7 +225,7 @@ class _TwinLogits:
     round_trip: bool
 
 
-def _measure_twin(arch: str, image_size: int, store: "_Store") -> _TwinLogits:
+def _measure_twin(arch: str, image_size: int, store: StoredTensors) -> _TwinLogits:
     """The twin in float32; its gradients and statistics go into the store."""
     images, labels = draw_batch(image_size)
     few = images[:LOGITS_BATCH]
@@ -249,7 +247,7 @@ def _measure_twin(arch: str, image_size: int, store: "_Store") -> _TwinLogits:
     return logits
 
 
-def _measure_double_twin(arch: str, image_size: int, store: "_Store") -> np.ndarray:
+def _measure_double_twin(arch: str, image_size: int, store: StoredTensors) -> np.ndarray:
     """The twin in float64: its logits."""
     images, labels = draw_batch(image_size)
     with _double_precision():
@@ -262,12 +260,12 @@ def _measure_double_twin(arch: str, image_size: int, store: "_Store") -> np.ndar
     return logits
 
 
-def _measure_torch(arch: str, image_size: int, store: "_Store") -> "tuple[np.ndarray, _Comparison]":
+def _measure_torch(arch: str, image_size: int, store: StoredTensors) -> tuple[np.ndarray, Comparison]:
     """torch in both precisions: its logits in float64, and what is stored against its gradients and statistics."""
     images, labels = draw_batch(image_size)
     training_step(make_network(arch, image_size), images, labels, partial(store.put, "torch"))
     network = make_network(arch, image_size).double()
-    comparison = _Comparison(store)
+    comparison = Comparison(store)
     with _without_casts_to_float32():
         truth = torch_logits(network, images[:LOGITS_BATCH])
         training_step(network, images, labels, comparison.add)
@@ -300,7 +298,6 @@ def export_differences(arch: str, image_size: int) -> dict[str, float]:
 
 
 Visit = Callable[[str, np.ndarray], None]
-STATISTICS = ("running_mean", "running_var")
 
 
 def torch_logits(network: nn.Module, images: np.ndarray) -> np.ndarray:
@@ -369,49 +366,6 @@ def training_step(network: nn.Module, images: np.ndarray, labels: np.ndarray, vi
 def _visit_and_free(name: str, visit: Visit, parameter: torch.Tensor) -> None:
     visit(name, parameter.grad.numpy())
     parameter.grad = None
-
-
-@dataclass(frozen=True)
-class _Store:
-    """Sets of named tensors, in files."""
-
-    folder: Path
-
-    def put(self, kind: str, name: str, tensor: np.ndarray) -> None:
-        np.save(self.folder / f"{kind}-{name}.npy", tensor)
-
-    def get(self, kind: str, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{kind}-{name}.npy")
-
-    def names(self) -> dict[str, set[str]]:
-        """By kind."""
-        found: dict[str, set[str]] = {}
-        for file in self.folder.iterdir():
-            kind, _, name = file.stem.partition("-")
-            found.setdefault(kind, set()).add(name)
-        return found
-
-
-class _Comparison:
-    """Stored sets of tensors against torch's in float64, one tensor at a time."""
-
-    def __init__(self, store: _Store) -> None:
-        self.store = store
-        self.names = store.names()
-        self.norms: dict[str, float] = {}
-        self.distances: dict[str, dict[str, float]] = {kind: {} for kind in self.names}
-
-    def add(self, name: str, truth: np.ndarray) -> None:
-        self.norms[name] = float(np.linalg.norm(truth))
-        for kind, names in self.names.items():
-            if name in names:
-                self.distances[kind][name] = float(np.linalg.norm(self.store.get(kind, name) - truth))
-
-    def relative(self, kind: str, suffixes: tuple[str, ...] = ()) -> dict[str, float]:
-        """Of the gradients, or of the tensors with these suffixes."""
-        names = [name for name in self.norms if name.endswith(STATISTICS) == bool(suffixes)]
-        lowest = 0.0 if suffixes else FLOOR * max(self.norms[name] for name in names)
-        return {name: self.distances[kind][name] / max(self.norms[name], lowest) for name in names}
 
 
 @contextmanager
