@@ -1,7 +1,8 @@
 """What pretraining is worth: features of photographs whose labels nobody has read, judged by a tenth of their labels.
 
 Of one backbone: at random, and after as many epochs over the same images by each method in both frameworks and by
-lightly's SimCLR with the same settings and views. All are judged alike, as they are after the last epoch: features in
+lightly's SimCLR with the same settings and views, from first weights of its own and from ours (`lightly-our-start`),
+which decide more than all else that differs. All are judged alike, as they are after the last epoch: features in
 torch of the images as evaluation sees them, with BatchNorm's statistics of the training images; a linear classifier on
 a tenth of each class's training images, the mean over many draws of that tenth; and the nearest neighbours among all of
 them. What differs between lightly's program and ours is told in docs/pretraining.md. A row of pretrain.csv for each
@@ -57,7 +58,8 @@ A method that is here in two ways has a name of ours for the second, and says it
 """
 PEER = Path(__file__).parent / "pretrain_peers" / "lightly.txt"
 OURS = [f"{method} {framework}" for method in METHODS for framework in ("torch", "tensorflow")]
-SUBJECTS = ["random", "lightly", *OURS]
+OUR_START = "lightly-our-start"
+SUBJECTS = ["random", "lightly", OUR_START, *OURS]
 
 
 def main() -> None:
@@ -156,15 +158,19 @@ class Bench:
         """Where the weights are that the subject has after its last epoch. Raises UnavailableError."""
         if subject == "random":
             return "none"
-        if subject == "lightly":
-            return self._lightly(config)
+        if subject not in OURS:
+            return self._lightly(config, is_our_start=subject == OUR_START)
         result = RunFolder(config.run_url).read_result() or train_here(config)
         return str(result["last_checkpoint"])
 
-    def _lightly(self, config: PretrainConfig) -> str:
+    def _lightly(self, config: PretrainConfig, is_our_start: bool) -> str:
         options, optimize, backbone = self.options, config.optimize, self.folder / f"{config.name}.pth"
         if backbone.exists():
             return str(backbone)
+        first_weights = ""
+        if is_our_start:
+            first_weights = str(backbone.with_suffix(".first.pth"))
+            torch.save(_first_network(config).state_dict(), first_weights)
         python = make_environment(options.peers / PEER.stem, PEER, borrows=True) / "python"
         view = config.views.first
         job = {
@@ -173,6 +179,7 @@ class Bench:
             **{"lr": optimize.lr, "weight_decay": optimize.weight_decay, "warmup_epochs": optimize.warmup_epochs},
             **{"temperature": config.pretrain.temperature, "seed": optimize.seed, "threads": options.cores},
             **{"smallest_crop": view.crop_scale[0], "color_jitter": view.color_jitter, "hue": view.hue},
+            "first_weights": first_weights,
         }
         command = [str(python), "-m", "tests.bench.pretrain_peers.lightly_simclr"]
         subprocess.run(command, input=json.dumps(job), text=True, check=True)
@@ -181,7 +188,7 @@ class Bench:
     def _judged(self, config: PretrainConfig, weights: str) -> dict[str, object]:
         """What the features are worth."""
         config = config.model_copy(update={"model": config.model.model_copy(update={"weights": weights})})
-        network = torch_encoder.build(config.model.arch, lambda features: {}, config.optimize.seed)
+        network = _first_network(config)
         torch_model.load_state(network, initial_backbone(config, torch_model.state(network)))
         _take_statistics(network, config, f"{self.packed}/train")
         known, asked = (_features(network, config, f"{self.packed}/{split}") for split in ("train", "val"))
@@ -193,6 +200,11 @@ class Bench:
             "feature_std": round(embedding_std(known.rows), 5),
             "effective_rank": round(effective_rank(known.rows), 1),
         }
+
+
+def _first_network(config: PretrainConfig) -> nn.Module:
+    """The backbone alone, with the weights that a run of the seed begins with."""
+    return torch_encoder.build(config.model.arch, lambda features: {}, config.optimize.seed)
 
 
 def _spread(shares: Sequence[float]) -> str:

@@ -42,6 +42,8 @@ class Job(NamedTuple):
     hue: float
     seed: int
     threads: int
+    first_weights: str
+    """State_dict of the backbone that training begins with; empty for torchvision's own, drawn by the seed."""
 
 
 def main() -> None:
@@ -59,6 +61,8 @@ def main() -> None:
     backbone = models.get_model(job.arch)
     features = backbone.fc.in_features
     backbone.fc = nn.Identity()
+    if job.first_weights:
+        backbone.load_state_dict(torch.load(job.first_weights))
     network = nn.Sequential(backbone, SimCLRProjectionHead(features, features, 128)).train()
     criterion = NTXentLoss(job.temperature)
     optimizer = torch.optim.AdamW(network.parameters(), job.lr, weight_decay=job.weight_decay)
