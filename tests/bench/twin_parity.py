@@ -66,7 +66,7 @@ def compare(arch: str, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "arch": arch,
         "versions": VERSIONS,
-        "result": parity.failure or "; ".join(failures[:3]) or "pass",
+        "result": parity.failure or "; ".join(failures[:3]) or exports.failure or "pass",
         **{name: parity.figures.get(name, "") for name in FIGURES},
         "xla": xla.failure or xla.figures.get("xla", ""),
         "seconds": round(parity.seconds, 1),
