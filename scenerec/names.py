@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060\u00ad"))
 """A byte order mark, spaces without width, a soft hyphen: they come along when text is copied."""
 
+_SECRET_PARAMETERS = ("password", "passwd", "pass", "pwd", "token", "access_token", "key", "api_key", "auth")
+"""Of queries, as those of cameras."""
+
 
 def clean(name: str) -> str:
     """The name without space around it and what cannot be seen, with single spaces inside, in Unicode's form NFC."""
@@ -66,5 +69,9 @@ def _printable(character: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """Returns an address as it may be shown: without a user's name and password, also where that has a bare slash."""
-    return re.sub(r"//(?:[^/]*|[^/:@[]*:(?!\d+/)[^@]*)@", "//", url)
+    """Returns an address as it may be shown: without a user's name and password, also where that has a bare slash.
+
+    Of a query that has a password or the like the value is left out.
+    """
+    url = re.sub(r"//(?:[^/]*|[^/:@[]*:(?!\d+/)[^@]*)@", "//", url)
+    return re.sub(rf"([?&](?:{'|'.join(_SECRET_PARAMETERS)})=)[^&#]*", r"\1...", url, flags=re.IGNORECASE)

@@ -51,11 +51,14 @@ def _degrees(gps: Mapping[int, Any], tag: int, sign_tag: int) -> float | None:
     sign = _SIGNS.get(str(gps.get(sign_tag, "")).strip("\0 ").upper())
     try:
         degrees, minutes, seconds = map(float, gps[tag])
-        found = (degrees + minutes / 60 + seconds / 3600) * (sign or math.nan)
+        is_angle = degrees >= 0 and 0 <= minutes <= 60 and 0 <= seconds <= 60  # 60 as some round
+        found = (degrees + minutes / 60 + seconds / 3600) * (sign or math.nan) if is_angle else math.nan
     except (ValueError, TypeError, ZeroDivisionError):
         found = math.nan
     if not math.isfinite(found):
-        raise ValueError("latitude or longitude is no number of degrees with its letter (N, S, E or W)")
+        raise ValueError(
+            "latitude or longitude is no angle of degrees, minutes and seconds with its letter (N, S, E, W)"
+        )
     return found
 
 

@@ -133,6 +133,11 @@ WRONG = {
     "folder": (["--frames", "gone"], 4, "gone: cannot be read: No such file"),
     "overlay": (["--camera", "0", "--overlay", "a.gif"], 2, "--overlay a.gif: must be window, or a file that ends in"),
     "no display": (["--frames", ".", "--overlay", "window"], 2, "--overlay window: no display name"),
+    "password in a query": (
+        ["--stream", "ftp://door/live?user=me&Password=secret&channel=2"],
+        2,
+        "--stream ftp://door/live?user=me&Password=...&channel=2: must begin with rtsp://",
+    ),
     "password": (["--stream", "ftp://me:secret@door/live"], 2, "--stream ftp://door/live: must begin with rtsp://"),
 }
 

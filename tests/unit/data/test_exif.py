@@ -46,6 +46,8 @@ def test_there_are_none_where_no_place_is_given(encode: Encode) -> None:
         (BERLIN[0], BERLIN[1], "N?"),
         (BERLIN[0], BERLIN[1], "\0E"),
         ((52.0, 31.0), BERLIN[1], "NE"),
+        ((52.0, 90.0, 12.0), BERLIN[1], "NE"),
+        (BERLIN[0], (13.0, 24.0, 61.0), "NE"),
         ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "NE"),
     ],
 )
