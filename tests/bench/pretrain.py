@@ -1,8 +1,8 @@
 """What pretraining is worth: features of photographs whose labels nobody has read, judged by a tenth of their labels.
 
 Of one backbone: at random, and after as many epochs over the same images by each method in both frameworks and by
-lightly's SimCLR with the same settings and views, from first weights of its own and from ours (`lightly-our-start`),
-which decide more than all else that differs. All are judged alike, as they are after the last epoch: features in
+lightly's SimCLR with the same settings and views, from first weights of its own and from ours (`lightly-our-start`), so
+that runs can be compared seed by seed. All are judged alike, as they are after the last epoch: features in
 torch of the images as evaluation sees them, with BatchNorm's statistics of the training images; a linear classifier on
 a tenth of each class's training images, the mean over many draws of that tenth; and the nearest neighbours among all of
 them. What differs between lightly's program and ours is told in docs/pretraining.md. A row of pretrain.csv for each
