@@ -63,7 +63,7 @@ class OptimizeConfig(Block):
     """Epochs over which the learning rate rises linearly from 0 to lr."""
     min_lr: float = Field(0.0, ge=0)
     """Lowest learning rate of `cosine`, `restarts` and `plateau`."""
-    restart_epochs: float = Field(10.0, gt=0)
+    restart_epochs: float = Field(10.0, ge=0.01)
     """`restarts`: epochs of the first half cosine."""
     restart_factor: int = Field(1, ge=1)
     """`restarts`: how many times as long as the one before each further half cosine is."""

@@ -64,8 +64,6 @@ def _half_cosine(config: OptimizeConfig, progress: float) -> float:
 def _restarted(epochs: float, config: OptimizeConfig) -> float:
     """How far the half cosine is in which the time after the warm-up lies, from 0 to below 1."""
     length = config.restart_epochs
-    if config.restart_factor == 1:
-        return epochs % length / length  # at once: there may be more of them than can be counted, and steps ask often
     while epochs >= length:
         epochs -= length
         length *= config.restart_factor

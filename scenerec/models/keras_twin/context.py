@@ -62,7 +62,7 @@ class Context:
     ) -> Any:
         """Call a new layer without weights; `part` names one that only prepares or finishes the work.
 
-        It computes in float32 where an input is wide.
+        It computes in float32 where an input is, as what `widen` gives and what is made of it.
         """
         if any(map(self._is_wide, keras.tree.flatten(inputs))):
             config = {"dtype": "float32", **config}
@@ -76,7 +76,7 @@ class Context:
         return self._cast(tensor, "float32") if _computes_in_16_bits() else tensor
 
     def narrow(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
-        """The tensor in the policy's compute dtype, where it was widened."""
+        """The tensor in the policy's compute dtype, where it is in float32 by `widen`."""
         return self._cast(tensor, keras.config.dtype_policy().compute_dtype) if self._is_wide(tensor) else tensor
 
     def weighted(self, layer: Callable[..., keras.layers.Layer], path: str | None = None, **config: Any) -> Any:

@@ -222,6 +222,7 @@ def test_locations_that_mean_nothing(file: Path, location: str, message: str) ->
         ("optimize.warmup_epochs=2", "optimize.warmup_epochs"),
         ("optimize.min_lr=1", "optimize.min_lr"),
         ("optimize.step_epochs=[2, 1]", "optimize.step_epochs"),
+        ("optimize.restart_epochs=0.001", "optimize.restart_epochs: must be at least 0.01, not 0.001"),
         ("optimize.step_epochs=[-1, 5]", "optimize.step_epochs.0: must be at least 1, not -1"),
         ("scale.workers={min: 3, max: 2}", "scale.workers"),
         ("data.augment.crop_scale=[1, 0.5]", "data.augment.crop_scale"),

@@ -72,11 +72,6 @@ def test_restarts_begin_after_the_warm_up() -> None:
     assert all(after <= before for before, after in pairwise(found[16:28]))
 
 
-def test_restarts_may_be_shorter_than_a_step() -> None:
-    optimize = config(schedule="restarts", min_lr=0.01, restart_epochs=1e-300)
-    assert all(0.01 <= rate <= 0.4 for rate in rates(optimize, 7))
-
-
 def test_step_is_torchs() -> None:
     optimize = config(schedule="step", step_epochs=[3, 6])
     expected = torch_rates(optimize, torch.optim.lr_scheduler.MultiStepLR, 70, milestones=[21, 42], gamma=0.1)
